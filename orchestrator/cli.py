@@ -1,0 +1,190 @@
+"""The commands. No logic: each one reads its arguments, calls one function and shows what it returns.
+
+What takes long to import (Ray) is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.errors import CellscoutError
+
+if TYPE_CHECKING:
+    from orchestrator.run_directory import RunDirectory, RunInfo
+    from orchestrator.run_state import RunState
+
+app = typer.Typer(
+    name="cellscout",
+    help="Parallel neural-architecture search over NASNet-type cells.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder that a search left its record in.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one is started here."),
+]
+
+
+class Kind(enum.StrEnum):
+    """What `cellscout list` can list."""
+
+    spaces = "spaces"
+    samplers = "samplers"
+    schedulers = "schedulers"
+    datasets = "datasets"
+    trainables = "trainables"
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+) -> None:
+    context.obj = debug
+
+
+@app.command(
+    epilog="Example: cellscout search examples/fashion_mnist.toml --set data.root=data --set budget.trials=50",
+)
+def search(
+    search_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="SEARCH.toml", help="What to search. Without it: the digits search that comes with it."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="Where the record goes. Default: a new folder in run.storage.")
+    ] = None,
+    address: Address = None,
+    top: Top = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Search for cells, and leave a record with the best network."""
+    from orchestrator.config import load_config
+    from orchestrator.progress import Progress
+    from orchestrator.report import report_json
+    from orchestrator.search import run_search
+
+    config = load_config(search_file, overrides or [])
+    result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
+    info = result.directory.read_info()
+    if as_json:
+        _print_json(report_json(result.directory, info, result.state, top))
+    else:
+        _print_report(result.directory, info, result.state, top)
+    if info.state == "interrupted":
+        raise typer.Exit(130)  # as a shell reports a program that Ctrl-C ended
+
+
+@app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
+def status(run_dir: RunDir, as_json: AsJson = False) -> None:
+    """Show what a running or ended search stands at."""
+    from orchestrator.report import report_json, summary
+    from orchestrator.run_directory import RunDirectory
+
+    directory = RunDirectory(run_dir)
+    info, state = directory.read_info(), directory.read_state()
+    if as_json:
+        _print_json(report_json(directory, info, state, top=1))
+    else:
+        typer.echo(summary(directory, info, state))
+
+
+@app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
+def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
+    """Print the leaderboard, and rebuild the Parquet tables from the events."""
+    from orchestrator.report import report_json
+    from orchestrator.run_directory import RunDirectory
+    from orchestrator.tables import write_tables
+
+    directory = RunDirectory(run_dir)
+    info, state = directory.read_info(), directory.read_state()
+    write_tables(state, directory.path)
+    if as_json:
+        _print_json(report_json(directory, info, state, top))
+    else:
+        _print_report(directory, info, state, top)
+
+
+@app.command("list", epilog="Example: cellscout list spaces")
+def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
+    """List what a search file may name."""
+    from orchestrator.catalogue import catalogue
+
+    rows = catalogue(kind.value)
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("name", *(column for column in rows[0] if column != "name"), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    Console().print(table)
+
+
+@app.command(epilog="Example: cellscout doctor --address auto")
+def doctor(address: Address = None, as_json: AsJson = False) -> None:
+    """Say what this machine or cluster can run, and what is wrong with it."""
+    from dataclasses import asdict
+
+    from orchestrator.doctor import examine
+
+    findings = []
+    console = Console()
+    for finding in examine(address, Path("runs")):
+        findings.append(finding)
+        if not as_json:
+            colour = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
+            remedy = f" -> {finding.remedy}" if finding.remedy else ""
+            console.print(f"[{colour}]{finding.level:<8}[/]{escape(finding.what + remedy)}", soft_wrap=True)
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int) -> None:
+    from orchestrator.report import leaderboard, summary
+
+    if state.ranking():
+        Console().print(leaderboard(state, top))
+    typer.echo(summary(directory, info, state))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def main() -> None:
+    """Entry point of the command `cellscout`."""
+    # A search file may name modules that lie in the folder in which the command is run, as `python -m` would find them.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        app()
+    except CellscoutError as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"cellscout: {error}", err=True)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The typed configuration of a search: TOML in, defaults filled in, everything checked that needs no cluster.
+
+Knows names and bounds. Does not know how anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from orchestrator.errors import ConfigError
+from orchestrator.plugins import check_name
+from orchestrator.samplers import SAMPLERS
+from orchestrator.schedulers import SCHEDULERS
+from search_spaces import SPACES
+from trainables import TRAINABLES
+from trainables.datasets import DATASETS
+from trainables.settings import DataSettings, NetworkSettings, Positive, Settings, TrainingSettings
+
+DEFAULT_SEARCH = resources.files("orchestrator") / "default_search.toml"
+"""The search that `cellscout search` runs without a file."""
+
+
+class RunSettings(Settings):
+    """`[run]`: what the run is called and where its record goes."""
+
+    name: str = Field(default="search", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)
+    """Letters, digits, `.`, `_` and `-`; part of the run directory's name."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Decides the split of the data, the sampler's draws and every candidate's training."""
+    storage: str = "runs"
+    """Folder in which run directories are made."""
+
+
+class SpaceSettings(Settings):
+    """`[space]`: what is searched."""
+
+    name: str = "nasnet"
+    """A built-in space (`cellscout list spaces`), or `module:NAME` of a `CellSpace`."""
+    blocks: int | None = Field(default=None, ge=1, le=8)
+    """B, blocks a cell; unset: as the space has it."""
+
+
+class SamplerSettings(Settings):
+    """`[sampler]`: who proposes candidates."""
+
+    name: str = "tpe"
+    """A built-in sampler (`cellscout list samplers`), or `module:NAME` of an `optuna.samplers.BaseSampler`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the sampler's class."""
+
+
+class SchedulerSettings(Settings):
+    """`[scheduler]`: who stops weak candidates."""
+
+    name: str = "asha"
+    """A built-in scheduler (`cellscout list schedulers`), or `module:NAME` of a Ray Tune `TrialScheduler`."""
+    min_epochs: int = Field(default=1, ge=1)
+    """ASHA: the first rung; a candidate is trained at least this long."""
+    reduction_factor: int = Field(default=3, ge=2, le=100)
+    """ASHA: one in so many goes on at each rung, and the next rung is so many times higher."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of a `module:NAME` scheduler."""
+
+
+class TrainableSettings(Settings):
+    """`[trainable]`: what builds and trains a candidate."""
+
+    name: str = "cell"
+    """A built-in trainable, or `module:NAME` of an `EpochTrainable`."""
+
+
+class ResourceSettings(Settings):
+    """`[resources]`: what one trial gets of the cluster."""
+
+    cpus_per_trial: int = Field(default=1, ge=1)
+    gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
+    """GPUs, or a part of one (0.25: four trials share a GPU). `auto`: one where the cluster has GPUs, else none."""
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if isinstance(self.gpus_per_trial, float) and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ValueError(f"gpus_per_trial is {self.gpus_per_trial}; above 1 it must be a whole number")
+        return self
+
+
+class BudgetSettings(Settings):
+    """`[budget]`: when the search ends; whichever comes first."""
+
+    trials: int | None = Field(default=100, ge=1)
+    """Candidates to train, the pruned ones included. Unset only in Python: no limit."""
+    hours: Positive | None = None
+    """Wall-clock hours."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.trials is None and self.hours is None:
+            raise ValueError("trials and hours are both unset; one of them must end the search")
+        return self
+
+
+class SearchConfig(Settings):
+    """Everything that a search needs. The same as a search file; each attribute is one of its sections."""
+
+    run: RunSettings = RunSettings()
+    space: SpaceSettings = SpaceSettings()
+    network: NetworkSettings = NetworkSettings()
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
+    trainable: TrainableSettings = TrainableSettings()
+    sampler: SamplerSettings = SamplerSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    resources: ResourceSettings = ResourceSettings()
+    budget: BudgetSettings = BudgetSettings()
+
+    @model_validator(mode="after")
+    def _names_and_sizes(self) -> Self:
+        check_name("space.name", self.space.name, SPACES)
+        check_name("data.name", self.data.name, DATASETS)
+        check_name("trainable.name", self.trainable.name, TRAINABLES)
+        check_name("sampler.name", self.sampler.name, SAMPLERS)
+        check_name("scheduler.name", self.scheduler.name, SCHEDULERS)
+        if self.scheduler.min_epochs > self.training.epochs:
+            raise ValueError(
+                f"scheduler.min_epochs is {self.scheduler.min_epochs}; "
+                f"it must be at most training.epochs = {self.training.epochs}"
+            )
+        return self
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfig:
+    """The configuration in a search file (None: the embedded default), with `section.key=value` overrides on top.
+
+    Raises:
+        ConfigError: in one line, what is wrong and where.
+    """
+    source = str(path) if path is not None else "the default search"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8") if path is not None else DEFAULT_SEARCH.read_text())
+    except OSError as error:
+        raise ConfigError(f"{source} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}") from error
+    for override in overrides:
+        _set(values, override)
+    return parse_config(values, source)
+
+
+def parse_config(values: Mapping[str, Any], source: str) -> SearchConfig:
+    """The configuration that plain values stand for; `source` names them in errors.
+
+    Raises:
+        ConfigError: in one line, what is wrong and where.
+    """
+    try:
+        return SearchConfig.model_validate(dict(values))
+    except ValidationError as error:
+        first, *others = error.errors()
+        more = f" (and {len(others)} more)" if others else ""
+        raise ConfigError(f"{source}: {_explain(first)}{more}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Apply `section.key=value`; the value is read as TOML, and as a plain string where it is none."""
+    path, separator, text = override.partition("=")
+    *sections, key = path.strip().split(".")
+    if not separator or not key or not all(sections):
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    target = values
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override!r}: {section!r} is not a section")
+    target[key] = value
+
+
+def _explain(error: Any) -> str:
+    """One of pydantic's errors in our words: the setting, its value, and the bound or the nearest known key."""
+    place = [str(part) for part in error["loc"] if part in _known_words() or error["type"] == "extra_forbidden"]
+    setting = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        section, known = _section(place[:-1])
+        near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {'.'.join([*section, near[0]])!r}?" if near else f"known: {', '.join(sorted(known))}"
+        return f"unknown key {setting!r}; {hint}"
+    if error["type"] == "value_error":
+        message = str(error["ctx"]["error"])
+        return f"{setting}: {message}" if setting else message
+    message = error["msg"].replace("Input should be", "it must be").replace("String should", "it must")
+    return f"{setting} is {error['input']!r}; {message}"
+
+
+def _section(place: Sequence[str]) -> tuple[list[str], list[str]]:
+    model: type[BaseModel] = SearchConfig
+    for part in place:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
+        model = annotation
+    return list(place), list(model.model_fields)
+
+
+def _known_words() -> set[str]:
+    """Names of sections and keys; what else pydantic puts into a location, such as a union's branch, says nothing."""
+    words = set(SearchConfig.model_fields)
+    for field in SearchConfig.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            words |= set(field.annotation.model_fields)
+    return words
+
+
+__all__ = ["SearchConfig", "load_config", "parse_config"]

@@ -1,0 +1,161 @@
+"""How a running search is shown: a calm panel in a terminal, plain lines elsewhere.
+
+Drawn from the same state that a log's replay gives, in Ray Tune's own loop, so no thread is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any, Self, final
+
+from ray import tune
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.config import SearchConfig
+from orchestrator.events import now
+from orchestrator.run_state import RunState, Trial
+
+PANEL_SECONDS = 0.5
+LINE_SECONDS = 10.0
+BARS = "▁▂▃▄▅▆▇█"
+
+
+class Progress:
+    """Where progress goes: a console (standard error), or nowhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @classmethod
+    def silent(cls) -> Self:
+        return cls(Console(quiet=True))
+
+    def note(self, message: str) -> None:
+        """What is being done before the first trial."""
+        self._console.print(Text(f"{message} ..."), style="dim")
+
+    @contextlib.contextmanager
+    def showing(
+        self, config: SearchConfig, state: RunState, milestones: tuple[int, ...] | None
+    ) -> Iterator[tune.Callback]:
+        """Show the state for as long as the context lasts; the callback must be given to Ray Tune."""
+        view = ProgressView(config, state, milestones)
+        if not self._console.is_terminal:
+            yield PlainLines(self._console, view)
+            return
+        with Live(view.panel(), console=self._console, auto_refresh=False, transient=True) as live:
+            yield LivePanel(live, view)
+
+
+class ProgressView:
+    """What there is to say about a running search."""
+
+    def __init__(self, config: SearchConfig, state: RunState, milestones: tuple[int, ...] | None) -> None:
+        self._config = config
+        self._state = state
+        self._rungs = (*(milestones or ()), config.training.epochs)
+
+    def panel(self) -> RenderableType:
+        counts, best = self._state.counts(), self._state.best
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold")
+        table.add_column()
+        table.add_row("trials", self._trials())
+        table.add_row("best", Text("none completed yet" if best is None else f"{describe(best)}  {sparkline(best)}"))
+        table.add_row("rungs", "  ".join(f"epoch {epoch}: {count}" for epoch, count in self._rung_counts().items()))
+        table.add_row("workers", f"{counts['running']} of {self._state.slots} busy")
+        table.add_row("time", self._time())
+        problems = counts["failed"] + counts["diverged"]
+        if problems:
+            table.add_row("trouble", f"{counts['failed']} failed, {counts['diverged']} diverged", style="red")
+        names = f"{self._config.space.name} · {self._config.sampler.name} · {self._config.scheduler.name}"
+        return Panel(table, title=f"cellscout · {self._config.run.name}", subtitle=names, expand=False)
+
+    def line(self) -> str:
+        counts, best = self._state.counts(), self._state.best
+        score = "no trial completed yet" if best is None else f"best {describe(best)}"
+        return f"{self._trials()}; {counts['running']}/{self._state.slots} workers busy; {score}; {self._time()}"
+
+    def _trials(self) -> str:
+        counts = self._state.counts()
+        open_trials = counts.pop("running", 0) + counts.pop("waiting", 0)
+        ended = sum(counts.values())
+        total = "" if self._config.budget.trials is None else f" of {self._config.budget.trials}"
+        kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        return f"{ended}{total} ended" + (f" ({kinds})" if kinds else "") + f", {open_trials} open"
+
+    def _rung_counts(self) -> dict[int, int]:
+        reached = [trial.epochs for trial in self._state.trials.values()]
+        return {epoch: sum(epochs >= epoch for epochs in reached) for epoch in self._rungs}
+
+    def _time(self) -> str:
+        if self._state.started_at is None:
+            return ""
+        elapsed = (now() - self._state.started_at).total_seconds()
+        left = self._seconds_left(elapsed)
+        return f"{clock(elapsed)} elapsed" + ("" if left is None else f", about {clock(left)} left")
+
+    def _seconds_left(self, elapsed: float) -> float | None:
+        """By the mean time of the trials ended so far, once a tenth of them have, and by the hours of the budget."""
+        estimates = []
+        ended = sum(trial.ended_at is not None for trial in self._state.trials.values())
+        if self._config.budget.trials is not None and ended >= max(3, self._config.budget.trials / 10):
+            estimates.append(elapsed / ended * (self._config.budget.trials - ended))
+        if self._config.budget.hours is not None:
+            estimates.append(max(0.0, self._config.budget.hours * 3600 - elapsed))
+        return min(estimates, default=None)
+
+
+@final
+class LivePanel(tune.Callback):
+    """Redraws the panel, at most twice a second."""
+
+    def __init__(self, live: Live, view: ProgressView) -> None:
+        self._live = live
+        self._view = view
+        self._drawn = 0.0
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Called by Ray Tune after each event, or every tenth of a second."""
+        if time.monotonic() - self._drawn >= PANEL_SECONDS:
+            self._live.update(self._view.panel(), refresh=True)
+            self._drawn = time.monotonic()
+
+
+@final
+class PlainLines(tune.Callback):
+    """Prints a line every ten seconds."""
+
+    def __init__(self, console: Console, view: ProgressView) -> None:
+        self._console = console
+        self._view = view
+        self._printed = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Called by Ray Tune after each event, or every tenth of a second."""
+        if time.monotonic() - self._printed >= LINE_SECONDS:
+            self._console.print(Text(self._view.line()), soft_wrap=True)
+            self._printed = time.monotonic()
+
+
+def describe(trial: Trial) -> str:
+    return f"{trial.val_accuracy:.4f} (trial {trial.trial_id}, {trial.epochs} epochs)"
+
+
+def sparkline(trial: Trial) -> str:
+    """The validation accuracy by epoch, 0 to 1, in at most 30 characters."""
+    scores = [row.val_accuracy for row in trial.curve]
+    step = max(1, -(-len(scores) // 30))
+    return "".join(BARS[min(len(BARS) - 1, int(score * len(BARS)))] for score in scores[step - 1 :: step])
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -1,0 +1,109 @@
+"""Ray Tune's callbacks -> events. The only writer of a run's event log and of its best network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+from ray import cloudpickle, tune
+from ray.tune.experiment import Trial as TuneTrial
+
+from orchestrator.event_log import EventLog
+from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialStarted, TrialStatus, TrialSuggested
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_state import RunState
+from search_spaces import Architecture
+from trainables import TrialPlan
+
+
+@final
+class Recorder(tune.Callback):
+    """Records what happens to each trial, under the number that Optuna gave it.
+
+    `state` must be a listener of `log`: the recorder reads from it which trial is the best.
+    """
+
+    def __init__(self, log: EventLog, state: RunState, plan: TrialPlan, directory: RunDirectory) -> None:
+        self._log = log
+        self._state = state
+        self._plan = plan
+        self._directory = directory
+        self._trial_ids: dict[str, str] = {}
+        self._weights: dict[str, bytes] = {}
+
+    def suggested(self, tune_id: str, number: int, params: dict[str, Any], ask_seconds: float) -> None:
+        """Called by the searcher: the sampler proposed a candidate."""
+        trial_id = f"{number:05d}"
+        self._trial_ids[tune_id] = trial_id
+        architecture = self._plan.space.decode(params)
+        self._log.append(
+            TrialSuggested(
+                trial_id=trial_id,
+                architecture=architecture.to_json(),
+                fingerprint=architecture.fingerprint,
+                ask_seconds=ask_seconds,
+            )
+        )
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """A worker is ready for the trial."""
+        trial_id = self._trial_ids[trial.trial_id]
+        self._log.append(TrialStarted(trial_id=trial_id, attempt=self._state.trials[trial_id].attempt + 1))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Epochs were trained."""
+        trial_id = self._trial_ids[trial.trial_id]
+        # Ray Tune would keep the weights with the trial's last result, and copy them.
+        weights = result.pop("weights", None)
+        if weights is not None:
+            self._weights[trial_id] = weights
+        events: list[Event] = []
+        if self._state.trials[trial_id].parameters is None:
+            events.append(TrialBuilt(trial_id=trial_id, node=result["hostname"], **result["facts"]))
+        events += [_epoch_done(trial_id, row) for row in result["curve"]]
+        self._log.append(*events)
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """The trial ended without an error: by itself, or stopped by the scheduler."""
+        result = trial.last_result
+        trial_id = self._trial_ids.pop(trial.trial_id)
+        if result["diverged"]:
+            self._end(trial_id, "diverged", f"the loss is not finite in epoch {result['epoch']}")
+        elif result["epoch"] >= self._plan.training.epochs:
+            self._end(trial_id, "completed")
+        else:
+            self._end(trial_id, "pruned")
+        result.pop("curve")  # Ray Tune keeps the last result of every trial to the end
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """The trial ended with an exception in the worker, or the worker died."""
+        self._end(self._trial_ids.pop(trial.trial_id), "failed", _reason(trial))
+
+    def _end(self, trial_id: str, status: TrialStatus, error: str | None = None) -> None:
+        self._log.append(TrialEnded(trial_id=trial_id, status=status, error=error))
+        weights = self._weights.pop(trial_id, None)
+        best = self._state.best
+        if weights is not None and best is not None and best.trial_id == trial_id:
+            spec = self._plan.network_spec(Architecture.from_json(best.architecture))
+            self._directory.write_best(best, spec.to_json(), weights)
+
+
+def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
+    losses = {name: row[name] if math.isfinite(row[name]) else None for name in ("train_loss", "val_loss")}
+    ended_at = datetime.fromtimestamp(row["ended_at"], UTC)
+    others = {name: value for name, value in row.items() if name not in (*losses, "ended_at")}
+    return EpochDone(time=ended_at, trial_id=trial_id, **losses, **others)
+
+
+def _reason(trial: TuneTrial) -> str:
+    """Type and first line of the exception that ended a trial, as the worker raised it."""
+    # `trial.get_error()` looks where Ray Tune copies this file to later.
+    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    cause = getattr(error, "cause", None) or error
+    first_line = next(iter(str(cause).strip().splitlines()), "")
+    return f"{type(cause).__name__}: {first_line}" if first_line else type(cause).__name__

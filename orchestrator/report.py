@@ -1,0 +1,96 @@
+"""What a run came to, in words and as a leaderboard."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from orchestrator.progress import clock, describe
+from orchestrator.run_directory import RunDirectory, RunInfo
+from orchestrator.run_state import RunState, Trial
+
+
+def leaderboard(state: RunState, top: int) -> Table:
+    """The `top` best trials, in 80 columns."""
+    ranking = state.ranking()
+    table = Table(title=f"The best {min(top, len(ranking))} of {len(state.trials)} trials", box=box.SIMPLE_HEAD)
+    for name in ("rank", "trial", "status", "accuracy", "epochs", "parameters", "macs", "seconds"):
+        table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
+    for rank, trial in enumerate(ranking[:top], start=1):
+        table.add_row(
+            str(rank),
+            trial.trial_id,
+            state.status_of(trial),
+            f"{trial.val_accuracy:.4f}",
+            str(trial.epochs),
+            f"{trial.parameters:,}",
+            f"{(trial.macs or 0) / 1e6:,.1f} M",
+            f"{trial.train_seconds:.1f}",
+        )
+    return table
+
+
+def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
+    """How the run stands, in a few lines of plain text."""
+    counts = state.counts()
+    kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
+    lines = [f"run         {directory.path}", f"state       {info.state.replace('_', ' ')}", f"trials      {kinds}"]
+    if state.started_at is not None and state.ended_at is not None:
+        lines.append(f"time        {clock((state.ended_at - state.started_at).total_seconds())}")
+    utilisation = state.utilisation()
+    if utilisation is not None:
+        lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was training")
+    for trial in state.trials.values():
+        if trial.status in ("failed", "diverged"):
+            lines.append(f"{trial.status:<11} trial {trial.trial_id}: {trial.error}")
+            break
+    if state.best is None:
+        lines.append("best        no trial has completed its budget")
+    else:
+        lines.append(f"best        {describe(state.best)}, in {directory.best}")
+        lines.append(f"            {_precision(info, state, state.best)}")
+    return "\n".join(lines)
+
+
+def report_json(directory: RunDirectory, info: RunInfo, state: RunState, top: int | None) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "run_dir": str(directory.path),
+        "state": info.state,
+        "trials": dict(state.counts()),
+        "slots": state.slots,
+        "utilisation": state.utilisation(),
+        "best": None if state.best is None else _trial_json(state.best),
+        "leaderboard": [_trial_json(trial) for trial in state.ranking()[:top]],
+    }
+
+
+def _trial_json(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "status": trial.status,
+        "val_accuracy": trial.val_accuracy,
+        "best_val_accuracy": trial.best_val_accuracy,
+        "epochs": trial.epochs,
+        "parameters": trial.parameters,
+        "macs": trial.macs,
+        "train_seconds": trial.train_seconds,
+        "fingerprint": trial.fingerprint,
+        "architecture": trial.architecture,
+    }
+
+
+def _precision(info: RunInfo, state: RunState, best: Trial) -> str:
+    """How far the best score can be trusted: its standard error, and how many others are within it."""
+    images, score = info.data["validation"], best.val_accuracy
+    assert score is not None
+    error = math.sqrt(score * (1 - score) / images)
+    close = sum(
+        trial.status == "completed" and trial is not best and (trial.val_accuracy or 0) >= score - error
+        for trial in state.trials.values()
+    )
+    others = "no other completed trial is" if close == 0 else f"{close} other completed trials are"
+    return f"one standard error on {images:,} validation images is {error:.4f}; {others} within it"

@@ -1,0 +1,94 @@
+"""Event log -> Parquet: one row a trial, one row an epoch. Derived; may be deleted and rebuilt at any time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.run_state import RunState
+
+TRIALS = "trials.parquet"
+EPOCHS = "epochs.parquet"
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+TRIAL_SCHEMA = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("architecture", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("parameters", pa.int64()),
+        pa.field("macs", pa.int64()),
+        pa.field("epochs", pa.int32(), nullable=False),
+        pa.field("val_accuracy", pa.float64()),
+        pa.field("best_val_accuracy", pa.float64()),
+        pa.field("train_seconds", pa.float64(), nullable=False),
+        pa.field("wall_seconds", pa.float64()),
+        pa.field("started_at", _TIME),
+        pa.field("ended_at", _TIME),
+        pa.field("node", pa.string()),
+        pa.field("device", pa.string()),
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("duplicate_of", pa.string()),
+        pa.field("error", pa.string()),
+    ]
+)
+
+EPOCH_SCHEMA = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("train_loss", pa.float64()),
+        pa.field("train_accuracy", pa.float64(), nullable=False),
+        pa.field("val_loss", pa.float64()),
+        pa.field("val_accuracy", pa.float64(), nullable=False),
+        pa.field("learning_rate", pa.float64(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("images_per_second", pa.float64(), nullable=False),
+        pa.field("ended_at", _TIME, nullable=False),
+    ]
+)
+
+
+def write_tables(state: RunState, directory: Path) -> None:
+    """Write `trials.parquet` and `epochs.parquet`, each atomically."""
+    trials = [
+        {
+            "trial_id": trial.trial_id,
+            "status": trial.status,
+            "architecture": json.dumps(trial.architecture),
+            "fingerprint": trial.fingerprint,
+            "parameters": trial.parameters,
+            "macs": trial.macs,
+            "epochs": trial.epochs,
+            "val_accuracy": trial.val_accuracy,
+            "best_val_accuracy": trial.best_val_accuracy,
+            "train_seconds": trial.train_seconds,
+            "wall_seconds": trial.wall_seconds,
+            "started_at": trial.started_at,
+            "ended_at": trial.ended_at,
+            "node": trial.node,
+            "device": trial.device,
+            "attempt": trial.attempt,
+            "duplicate_of": None,
+            "error": trial.error,
+        }
+        for trial in state.trials.values()
+    ]
+    epochs = [
+        {**row.model_dump(exclude={"event", "time"}), "ended_at": row.time}
+        for trial in state.trials.values()
+        for row in trial.curve
+    ]
+    _write(pa.Table.from_pylist(trials, TRIAL_SCHEMA), directory / TRIALS)
+    _write(pa.Table.from_pylist(epochs, EPOCH_SCHEMA), directory / EPOCHS)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    temporary = path.with_suffix(".parquet.tmp")
+    pq.write_table(table, temporary)
+    temporary.replace(path)

@@ -1,0 +1,188 @@
+"""The architecture of a candidate as a value: blocks, cells, and their canonical form.
+
+Knows what a cell is and when two cells are the same graph. Does not know which operations exist, how a space
+restricts them, or how a network is built from them.
+
+States are numbered as in DARTS: state 0 is the output of the cell before the previous one (k-2), state 1 the output
+of the previous cell (k-1), states 2, 3, ... are the blocks of the cell in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+CELL_INPUTS = 2
+"""Number of states that a cell is given: the outputs of cells k-2 and k-1."""
+
+COMBINATIONS = ("add", "concat")
+"""How a block may combine its two sides (Zoph et al. 2018, section 3.1, step 5)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edge:
+    """One side of a block: `operation` applied to `state`."""
+
+    state: int
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Two edges and their combination; the result is a new state of the cell."""
+
+    left: Edge
+    right: Edge
+    combination: str = "add"
+
+    def __post_init__(self) -> None:
+        if self.combination not in COMBINATIONS:
+            raise ValueError(f"combination is {self.combination!r}; known: {', '.join(COMBINATIONS)}")
+
+    @property
+    def edges(self) -> tuple[Edge, Edge]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Blocks in topological order, and the states whose concatenation is the cell's output.
+
+    Args:
+        blocks: at least one; block `i` may read the states 0 to `i + 1`.
+        output: states that are concatenated, ascending, each once. It is part of the cell and not derived: NASNet-A's
+            normal cell also concatenates state 0, although blocks use it.
+
+    Raises:
+        ValueError: a block reads a state that does not exist yet, or the output names none, twice or an unknown one.
+    """
+
+    blocks: tuple[Block, ...]
+    output: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            raise ValueError("a cell has 0 blocks; at least 1 is needed")
+        for index, block in enumerate(self.blocks):
+            for edge in block.edges:
+                if not 0 <= edge.state < CELL_INPUTS + index:
+                    raise ValueError(
+                        f"block {index} reads state {edge.state}; it may read 0 to {CELL_INPUTS + index - 1}"
+                    )
+        last = CELL_INPUTS + len(self.blocks) - 1
+        if not self.output or list(self.output) != sorted(set(self.output)):
+            raise ValueError(f"output is {list(self.output)}; it must name states in ascending order, each once")
+        if not 0 <= self.output[0] <= self.output[-1] <= last:
+            raise ValueError(f"output is {list(self.output)}; the states of this cell are 0 to {last}")
+
+    @classmethod
+    def with_loose_ends(cls, blocks: Sequence[Block]) -> Cell:
+        """The cell whose output is every block that no other block reads (Zoph et al. 2018, section 3.1)."""
+        used = {edge.state for block in blocks for edge in block.edges}
+        states = range(CELL_INPUTS, CELL_INPUTS + len(blocks))
+        return cls(tuple(blocks), tuple(state for state in states if state not in used))
+
+    def canonical(self) -> Cell:
+        """The representative of all cells that are this graph up to swapped sides and renumbered blocks.
+
+        It is the lexicographically smallest encoding over all topological orders, hence exact: two cells are the same
+        graph if and only if their canonical forms are equal.
+        """
+        start = {state: state for state in range(CELL_INPUTS)}
+        encoding, output = min(_smallest_encodings(self, start))
+        blocks = tuple(Block(left, right, combination) for left, right, combination in encoding)
+        return Cell(blocks, output)
+
+    def to_json(self) -> dict[str, Any]:
+        """`blocks` as [left state, left operation, right state, right operation, combination], and `output`."""
+        return {
+            "blocks": [
+                [block.left.state, block.left.operation, block.right.state, block.right.operation, block.combination]
+                for block in self.blocks
+            ],
+            "output": list(self.output),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cell:
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: the value is not of that form, or not a cell.
+        """
+        try:
+            blocks = tuple(
+                Block(Edge(_state(left), str(left_operation)), Edge(_state(right), str(right_operation)), combination)
+                for left, left_operation, right, right_operation, combination in value["blocks"]
+            )
+            return cls(blocks, tuple(_state(state) for state in value["output"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a cell: {value!r} (needs 'blocks' and 'output')") from error
+
+
+_EncodedBlock = tuple[Edge, Edge, str]
+_Encoding = tuple[tuple[_EncodedBlock, ...], tuple[int, ...]]
+
+
+def _smallest_encodings(cell: Cell, numbers: dict[int, int]) -> Iterator[_Encoding]:
+    """Encodings of the blocks not yet numbered, the smallest among them.
+
+    Encodings are compared block by block and a block's encoding depends only on the numbers given before it, so the
+    smallest one has the smallest ready block at every place. Only ties need to be followed further.
+    """
+    ready: dict[int, _EncodedBlock] = {}
+    for index, block in enumerate(cell.blocks):
+        if CELL_INPUTS + index not in numbers and all(edge.state in numbers for edge in block.edges):
+            left, right = sorted(Edge(numbers[edge.state], edge.operation) for edge in block.edges)
+            ready[CELL_INPUTS + index] = (left, right, block.combination)
+    if not ready:
+        yield (), tuple(sorted(numbers[state] for state in cell.output))
+        return
+    smallest = min(ready.values())
+    for state, encoded in ready.items():
+        if encoded == smallest:
+            for blocks, output in _smallest_encodings(cell, {**numbers, state: len(numbers)}):
+                yield (encoded, *blocks), output
+
+
+def _state(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"a state is {value!r}; it must be an integer")
+    return value
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The two cells that a network repeats: `normal` keeps the resolution, `reduction` halves it."""
+
+    normal: Cell
+    reduction: Cell
+
+    def canonical(self) -> Architecture:
+        """Both cells in canonical form."""
+        return Architecture(self.normal.canonical(), self.reduction.canonical())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical JSON: equal for equal graphs, and only for them."""
+        text = json.dumps(self.canonical().to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"normal": self.normal.to_json(), "reduction": self.reduction.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Architecture:
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: the value is not of that form, or holds a cell that is none.
+        """
+        try:
+            return cls(Cell.from_json(value["normal"]), Cell.from_json(value["reduction"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an architecture: {value!r} (needs 'normal' and 'reduction')") from error

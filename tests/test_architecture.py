@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces import NASNET_A, Architecture, Block, Cell, Edge
+from tests.cells import architectures, cells
+
+
+def all_cells(blocks: int, operations: tuple[str, ...]) -> Iterator[Cell]:
+    choices = []
+    for index in range(blocks):
+        edges = [Edge(state, operation) for state in range(2 + index) for operation in operations]
+        choices.append([Block(left, right) for left in edges for right in edges])
+    for chosen in itertools.product(*choices):
+        yield Cell.with_loose_ends(chosen)
+
+
+def renumbered(cell: Cell, order: list[int]) -> Cell:
+    """The same graph with its blocks in `order`, which must be topological."""
+    number = {0: 0, 1: 1, **{old + 2: new + 2 for new, old in enumerate(order)}}
+
+    def edge(old: Edge) -> Edge:
+        return Edge(number[old.state], old.operation)
+
+    blocks = [cell.blocks[index] for index in order]
+    return Cell(
+        tuple(Block(edge(block.left), edge(block.right), block.combination) for block in blocks),
+        tuple(sorted(number[state] for state in cell.output)),
+    )
+
+
+def topological_orders(cell: Cell) -> list[list[int]]:
+    def fits(order: tuple[int, ...]) -> bool:
+        return all(
+            edge.state < 2 or order.index(edge.state - 2) < place
+            for place, index in enumerate(order)
+            for edge in cell.blocks[index].edges
+        )
+
+    return [list(order) for order in itertools.permutations(range(len(cell.blocks))) if fits(order)]
+
+
+@pytest.mark.parametrize(("blocks", "encodings", "classes"), [(2, 576, 165), (3, 36_864, 3_840)])
+def test_number_of_distinct_cells_is_the_one_that_brute_force_gives(blocks: int, encodings: int, classes: int) -> None:
+    found = list(all_cells(blocks, ("a", "b")))
+    assert len(found) == encodings
+    assert len({cell.canonical() for cell in found}) == classes
+
+
+@given(cells(), st.data())
+def test_canonical_form_ignores_the_order_of_blocks_and_of_sides(cell: Cell, data: st.DataObject) -> None:
+    same = renumbered(cell, data.draw(st.sampled_from(topological_orders(cell))))
+    swapped = tuple(
+        replace(block, left=block.right, right=block.left) if data.draw(st.booleans()) else block
+        for block in same.blocks
+    )
+    assert Cell(swapped, same.output).canonical() == cell.canonical()
+
+
+@given(cells(max_blocks=4))
+def test_canonical_form_is_the_smallest_encoding_over_all_topological_orders(cell: Cell) -> None:
+    def encoding(candidate: Cell) -> tuple[object, ...]:
+        blocks = tuple((*sorted(block.edges), block.combination) for block in candidate.blocks)
+        return (blocks, candidate.output)
+
+    smallest = min(encoding(renumbered(cell, order)) for order in topological_orders(cell))  # type: ignore[type-var]
+    assert encoding(cell.canonical()) == smallest
+
+
+@given(cells(operations=("identity", "conv_1x1")), cells(operations=("identity", "conv_1x1")))
+def test_equal_canonical_forms_only_for_equal_graphs(first: Cell, second: Cell) -> None:
+    def forms(cell: Cell) -> set[Cell]:
+        return {
+            Cell(
+                tuple(Block(*sorted(block.edges), block.combination) for block in renumbered(cell, order).blocks),
+                renumbered(cell, order).output,
+            )
+            for order in topological_orders(cell)
+        }
+
+    assert (first.canonical() == second.canonical()) == bool(forms(first) & forms(second))
+
+
+def test_a_shared_block_is_not_a_copied_one() -> None:
+    double = Block(Edge(0, "conv_3x3"), Edge(1, "conv_3x3"))
+    shared = Cell.with_loose_ends([double, double, Block(Edge(2, "identity"), Edge(2, "conv_1x1"))])
+    copied = Cell.with_loose_ends([double, double, Block(Edge(2, "identity"), Edge(3, "conv_1x1"))])
+    unrolled_alike = (replace(shared, output=(4,)), replace(copied, output=(4,)))
+    assert unrolled_alike[0].canonical() != unrolled_alike[1].canonical()
+
+
+@given(architectures())
+def test_json_round_trip(architecture: Architecture) -> None:
+    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+
+
+@given(architectures())
+def test_fingerprint_is_that_of_the_canonical_form(architecture: Architecture) -> None:
+    assert architecture.fingerprint == architecture.canonical().fingerprint
+    assert len(architecture.fingerprint) == 16
+    assert int(architecture.fingerprint, 16) >= 0
+
+
+def test_fingerprint_does_not_change_between_versions() -> None:
+    assert NASNET_A.fingerprint == "694f457db6130be7"
+
+
+def test_output_states_are_part_of_the_identity() -> None:
+    narrower = replace(NASNET_A, normal=replace(NASNET_A.normal, output=(2, 3, 4, 5, 6)))
+    assert narrower.fingerprint != NASNET_A.fingerprint
+    assert Architecture(NASNET_A.reduction, NASNET_A.normal).fingerprint != NASNET_A.fingerprint
+
+
+def test_loose_ends_are_the_blocks_that_no_block_reads() -> None:
+    blocks = [Block(Edge(0, "a"), Edge(1, "a")), Block(Edge(2, "a"), Edge(0, "a")), Block(Edge(1, "a"), Edge(1, "a"))]
+    assert Cell.with_loose_ends(blocks).output == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "output", "message"),
+    [
+        ((), (2,), "0 blocks"),
+        ((Block(Edge(2, "a"), Edge(0, "a")),), (2,), "reads state 2; it may read 0 to 1"),
+        ((Block(Edge(-1, "a"), Edge(0, "a")),), (2,), "reads state -1"),
+        ((Block(Edge(0, "a"), Edge(0, "a")),), (), "must name states"),
+        ((Block(Edge(0, "a"), Edge(0, "a")),), (2, 1), "ascending"),
+        ((Block(Edge(0, "a"), Edge(0, "a")),), (3,), "the states of this cell are 0 to 2"),
+    ],
+)
+def test_what_is_no_cell_is_refused(blocks: tuple[Block, ...], output: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Cell(blocks, output)
+
+
+def test_unknown_combination_is_refused() -> None:
+    with pytest.raises(ValueError, match="combination is 'multiply'; known: add, concat"):
+        Block(Edge(0, "a"), Edge(1, "a"), "multiply")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"normal": 1, "reduction": 2}, [], {"normal": {"blocks": [[0]], "output": [2]}, "reduction": {}}],
+)
+def test_malformed_json_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"not an? (architecture|cell)|not enough values"):
+        Architecture.from_json(value)  # type: ignore[arg-type]
+
+
+def test_a_state_in_json_must_be_an_integer() -> None:
+    value = NASNET_A.to_json()
+    value["normal"]["blocks"][0][0] = "1"
+    with pytest.raises(ValueError, match="a state is '1'; it must be an integer"):
+        Architecture.from_json(value)

@@ -1,0 +1,79 @@
+"""The trainable of cell networks: the only place where Ray meets torch.
+
+The driver imports this module, so torch is imported inside the methods, which only workers call.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import ray
+
+from search_spaces import Architecture
+from trainables.epoch_result import EpochResult
+from trainables.epoch_trainable import EpochTrainable
+
+if TYPE_CHECKING:
+    from trainables.loader import DeviceData
+    from trainables.training import Training
+
+CHECKPOINT = "training.safetensors"
+
+
+@final
+class CellTrainable(EpochTrainable):
+    """Builds the candidate's network and trains it on the GPU or the CPUs that Ray allots."""
+
+    _data: DeviceData
+    _training: Training | None = None
+
+    def prepare(self, data: Any) -> None:
+        import torch
+
+        from trainables.loader import DeviceData
+
+        torch.set_num_threads(self.plan.threads)
+        device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
+        self._data = DeviceData(ray.get(data), device)
+
+    def begin(self, architecture: Architecture) -> dict[str, Any]:
+        from trainables.costs import network_costs
+        from trainables.memory import release_memory
+        from trainables.training import Training
+
+        self._training = None  # before the next is built, so that two never share the device
+        release_memory(self._data.device)
+        spec = self.plan.network_spec(architecture)
+        costs = network_costs(spec)
+        self._training = Training(spec, self.plan.training, self._data, self.plan.seed)
+        return {"parameters": costs.parameters, "macs": costs.macs, "device": str(self._data.device)}
+
+    def train_epoch(self) -> EpochResult:
+        return self._candidate.train_epoch()
+
+    def weights(self) -> bytes:
+        from safetensors.torch import save
+
+        return save({name: value.contiguous() for name, value in self._candidate.network.state_dict().items()})
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write weights, momentum and epoch as safetensors."""
+        from safetensors.torch import save_file
+
+        state = {name: value.contiguous() for name, value in self._candidate.state().items()}
+        save_file(state, Path(checkpoint_dir) / CHECKPOINT)
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Go on bit for bit from what `save_checkpoint` wrote for the same candidate and plan."""
+        from safetensors.torch import load_file
+
+        self._candidate.load_state(load_file(Path(checkpoint) / CHECKPOINT))
+
+    def cleanup(self) -> None:
+        self._training = None
+
+    @property
+    def _candidate(self) -> Training:
+        assert self._training is not None, "begin() comes first"
+        return self._training

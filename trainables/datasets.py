@@ -1,0 +1,329 @@
+"""Data sets as arrays: read once, split once by the seed into training, validation and test.
+
+Knows where images come from. Does not know networks or devices. torchvision, and torch with it, is imported only by the
+loaders that need it, so that a process that merely lists the names stays light.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.settings import DataSettings
+
+DEFAULT_FOLDER_IMAGE_SIZE = 32
+
+
+class DataError(ValueError):
+    """The data cannot be used as the settings ask; the message names the setting to change."""
+
+
+@dataclass(frozen=True)
+class ImageArrays:
+    """`images`: uint8 [n, height, width, channels], 0..255. `labels`: int64 [n], 0..classes - 1."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> ImageArrays:
+        return ImageArrays(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What a loader found: labels may still be any values; `test` is None where the data set has no test set."""
+
+    train: ImageArrays
+    test: ImageArrays | None
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The three parts, the class names by label, and mean and deviation a channel of the training images (0..255)."""
+
+    train: ImageArrays
+    validation: ImageArrays
+    test: ImageArrays
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for the record; `sha256` is that of the training and validation images and labels."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation):
+            digest.update(part.images.tobytes())
+            digest.update(part.labels.tobytes())
+        return {
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
+            "image_shape": list(self.train.images.shape[1:]),
+            "classes": list(self.classes),
+            "mean": list(self.mean),
+            "deviation": list(self.deviation),
+            "sha256": digest.hexdigest(),
+        }
+
+
+def load_data(settings: DataSettings, seed: int) -> DataSplits:
+    """Read the data set and split it; the same settings and seed give the same split on every machine.
+
+    Raises:
+        DataError: the data is not there, malformed, has one class only, or a part would lack a class.
+    """
+    source = _loader(settings.name)(settings)
+    for part in (source.train, source.test):
+        if part is not None and len(part.images) != len(part.labels):
+            raise DataError(f"data set {settings.name!r} has {len(part.images)} images but {len(part.labels)} labels")
+    if len(source.classes) < 2:
+        raise DataError(
+            f"data set {settings.name!r} has {len(source.classes)} class ({', '.join(source.classes) or 'none'}); "
+            "at least 2 are needed (data.root)"
+        )
+    train, test = source.train, source.test
+    if test is None:
+        train, test = _split(train, settings.test_fraction, seed, source.classes, "test_fraction", "test")
+    if settings.limit is not None and settings.limit < len(train):
+        keep = settings.limit / len(train)
+        _, train = _split(train, keep, seed, source.classes, "limit", "training and validation", settings.limit)
+    train, validation = _split(
+        train, settings.validation_fraction, seed, source.classes, "validation_fraction", "validation"
+    )
+    pixels = train.images.reshape(-1, train.images.shape[-1])
+    deviation = pixels.std(axis=0, dtype=np.float64)
+    return DataSplits(
+        train,
+        validation,
+        test,
+        source.classes,
+        mean=tuple(pixels.mean(axis=0, dtype=np.float64).tolist()),
+        deviation=tuple(np.where(deviation > 0, deviation, 1.0).tolist()),  # a constant channel stays as it is
+    )
+
+
+def _split(
+    part: ImageArrays,
+    fraction: float,
+    seed: int,
+    classes: Sequence[str],
+    setting: str,
+    name: str,
+    value: float | None = None,
+) -> tuple[ImageArrays, ImageArrays]:
+    """The rest, and `fraction` of each class (rounded to keep the total), drawn by the seed."""
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(part.labels, minlength=len(classes))
+    rarest = int(counts.argmin())
+    problem = (
+        f"data.{setting} = {fraction if value is None else value} leaves class {classes[rarest]!r}, which has "
+        f"{counts[rarest]} images, without one in the {name} part or the rest; add images or change data.{setting}"
+    )
+    try:
+        rest, taken = train_test_split(
+            np.arange(len(part)), test_size=fraction, stratify=part.labels, random_state=seed
+        )
+    except ValueError as error:
+        raise DataError(problem) from error
+    rest.sort()
+    taken.sort()
+    for indices in (rest, taken):
+        if (np.bincount(part.labels[indices], minlength=len(classes)) == 0).any():
+            raise DataError(problem)
+    return part.take(rest), part.take(taken)
+
+
+def _loader(name: str) -> Callable[[DataSettings], DataSource]:
+    return _from_function if ":" in name else DATASETS[name]
+
+
+def _digits(settings: DataSettings) -> DataSource:
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels (a test set of UCI's Optical Recognition of Digits)."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    return _source(settings, (images, digits.target), None, [str(label) for label in range(10)])
+
+
+def _torchvision(class_name: str, **arguments: Any) -> Callable[[DataSettings], DataSource]:
+    """A torchvision data set that keeps its images as arrays and has an official test set."""
+
+    def load(settings: DataSettings) -> DataSource:
+        from torchvision import datasets
+
+        parts = []
+        for split in ({"train": True}, {"train": False}) if not arguments else ({"split": "train"}, {"split": "test"}):
+            try:
+                data = getattr(datasets, class_name)(settings.root, download=settings.download, **split)
+            except (RuntimeError, OSError) as error:
+                raise DataError(
+                    f"data.root = {settings.root!r} does not hold {class_name} in torchvision's layout: "
+                    f"{str(error).splitlines()[0]} (set data.root, or data.download = true)"
+                ) from error
+            images = np.asarray(data.data)
+            if images.ndim == 3:
+                images = images[..., None]
+            elif images.shape[1] == 3 and images.shape[-1] != 3:  # SVHN keeps its channels first
+                images = images.transpose(0, 2, 3, 1)
+            parts.append((images, np.asarray(data.labels if arguments else data.targets)))
+        classes = getattr(data, "classes", [str(label) for label in range(10)])
+        return _source(settings, parts[0], parts[1], classes)
+
+    return load
+
+
+def _image_folder(settings: DataSettings) -> DataSource:
+    """A folder a class, directly under `root`, or under `root/train` and `root/test` (or `root/val`)."""
+    from torchvision.datasets import ImageFolder
+
+    root = Path(settings.root)
+    train_root, test_root = root, None
+    if (root / "train").is_dir():
+        train_root = root / "train"
+        test_root = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
+    size = settings.image_size or DEFAULT_FOLDER_IMAGE_SIZE
+    settings = settings.model_copy(update={"image_size": size})
+
+    def read(folder: Path) -> tuple[tuple[NDArray[np.uint8], NDArray[np.int64]], list[str]]:
+        try:
+            data = ImageFolder(str(folder))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise DataError(
+                f"data.root = {settings.root!r} is no folder with a sub-folder of images for each class: {error}"
+            ) from error
+        images = np.empty((len(data), size, size, 3), np.uint8)
+        for index, (path, _) in enumerate(data.samples):
+            try:
+                images[index] = _resize(data.loader(path), size)
+            except OSError as error:
+                raise DataError(f"{path} cannot be read as an image: {error}") from error
+        return (images, np.asarray(data.targets)), list(data.classes)
+
+    train, classes = read(train_root)
+    test = None
+    if test_root is not None:
+        test, test_classes = read(test_root)
+        if test_classes != classes:
+            raise DataError(f"{test_root} has the classes {test_classes}, {train_root} has {classes}")
+    return _source(settings, train, test, classes)
+
+
+def _npz(settings: DataSettings) -> DataSource:
+    """A NumPy archive with `images` and `labels`, and optionally `test_images` and `test_labels`."""
+    try:
+        with np.load(settings.root, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise DataError(f"data.root = {settings.root!r} is no .npz file that can be read: {error}") from error
+    for needed in ("images", "labels", *(("test_images", "test_labels") if "test_images" in arrays else ())):
+        if needed not in arrays:
+            raise DataError(
+                f"data.root = {settings.root!r} holds the arrays {', '.join(arrays) or 'none'}; {needed!r} is missing"
+            )
+    test = (arrays["test_images"], arrays["test_labels"]) if "test_images" in arrays else None
+    return _source(settings, (arrays["images"], arrays["labels"]), test, None)
+
+
+def _from_function(settings: DataSettings) -> DataSource:
+    """What `module:function` returns: a map-style data set of (image, label), or (training, test)."""
+    module, _, function = settings.name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), function)(**settings.options)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise DataError(f"data.name = {settings.name!r} cannot be called: {error}") from error
+    parts = made if isinstance(made, tuple) else (made,)
+
+    def read(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        pairs = [data[index] for index in range(len(data))]
+        if len({np.shape(image) for image, _ in pairs}) > 1 and settings.image_size is None:
+            raise DataError(f"data.name = {settings.name!r} gives images of several sizes; set data.image_size")
+        images = [
+            np.asarray(image if settings.image_size is None else _resize(image, settings.image_size))
+            for image, _ in pairs
+        ]
+        return np.stack(images), np.asarray([int(label) for _, label in pairs])
+
+    return _source(
+        settings, read(parts[0]), read(parts[1]) if len(parts) > 1 else None, getattr(parts[0], "classes", None)
+    )
+
+
+def _source(
+    settings: DataSettings,
+    train: tuple[NDArray[Any], NDArray[Any]],
+    test: tuple[NDArray[Any], NDArray[Any]] | None,
+    names: Sequence[str] | None,
+) -> DataSource:
+    """Check the arrays, resize, and number the labels; without `names` the classes are the labels that occur."""
+    for part, which in ((train, "images"), (test, "test_images")):
+        if part is None:
+            continue
+        images, labels = part
+        if images.ndim not in (3, 4) or images.dtype != np.uint8:
+            raise DataError(
+                f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; "
+                "uint8 (0..255) of shape [n, height, width] or [n, height, width, channels] is needed"
+            )
+        if labels.ndim != 1 or len(images) != len(labels):
+            raise DataError(
+                f"data set {settings.name!r} has {len(images)} {which} but labels of shape {list(labels.shape)}; "
+                "one label an image is needed"
+            )
+        if not len(images):
+            raise DataError(f"{which} of data set {settings.name!r} are empty")
+    values = np.unique(train[1])
+    if names is None:
+        names = [str(value) for value in values]
+    else:
+        values = np.arange(len(names))
+
+    def arrays(part: tuple[NDArray[Any], NDArray[Any]]) -> ImageArrays:
+        images, labels = part
+        if images.ndim == 3:
+            images = images[..., None]
+        if settings.image_size is not None and images.shape[1:3] != (settings.image_size, settings.image_size):
+            images = np.stack([_resize(image, settings.image_size) for image in images])
+        strange = np.setdiff1d(labels, values)
+        if len(strange):
+            raise DataError(f"data set {settings.name!r} has the label {strange[0]!r}, which is none of its classes")
+        return ImageArrays(np.ascontiguousarray(images), np.searchsorted(values, labels).astype(np.int64))
+
+    return DataSource(arrays(train), None if test is None else arrays(test), tuple(names))
+
+
+def _resize(image: Any, size: int) -> NDArray[np.uint8]:
+    """A picture, or its array [height, width, channels], as an array of `size` by `size` pixels."""
+    from PIL import Image
+
+    if isinstance(image, np.ndarray):
+        if image.ndim == 3 and image.shape[-1] not in (1, 3, 4):
+            return np.stack([_resize(image[..., channel], size) for channel in range(image.shape[-1])], axis=-1)
+        image = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image)
+    resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
+    return resized[..., None] if resized.ndim == 2 else resized
+
+
+DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {
+    "digits": _digits,
+    "mnist": _torchvision("MNIST"),
+    "fashion_mnist": _torchvision("FashionMNIST"),
+    "cifar10": _torchvision("CIFAR10"),
+    "cifar100": _torchvision("CIFAR100"),
+    "svhn": _torchvision("SVHN", split=True),
+    "image_folder": _image_folder,
+    "npz": _npz,
+}
+"""Every data set that a search file may name, besides `module:function`."""

@@ -1,0 +1,85 @@
+"""What a user may set about the data, the network and its training: typed, documented, checked. No torch.
+
+A field's description is what the reference shows; its bounds are what the error names.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Base of every section of a search file: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class DataSettings(Settings):
+    """`[data]`: which images, and how they are split."""
+
+    name: str = "digits"
+    """A built-in data set (`cellscout list datasets`), or `module:function`, a function that returns a map-style data
+    set of (image, label), or a pair of them (training, test)."""
+    root: str = "data"
+    """Folder of the data set; for `npz` the file."""
+    download: bool = False
+    """Let torchvision download the data set into `root`."""
+    options: dict[str, Any] = {}
+    """Keyword arguments for a `module:function` data set."""
+    image_size: int | None = Field(default=None, ge=4, le=1024)
+    """Resize to this many pixels, height and width; unset: as they are (`image_folder`: 32)."""
+    limit: int | None = Field(default=None, ge=2)
+    """Use at most this many images for training and validation together, drawn class by class."""
+    validation_fraction: Fraction = 0.1
+    """Part of the training images that is held out to score candidates."""
+    test_fraction: Fraction = 0.2
+    """Part that is put aside as test set where the data set has none of its own. A search never touches it."""
+
+
+class NetworkSettings(Settings):
+    """`[network]`: the proxy that a search trains."""
+
+    repeats: int = Field(default=2, ge=1, le=64)
+    """N, normal cells a stage."""
+    filters: int = Field(default=16, ge=2, le=4096)
+    """F, channels of the first stage; doubled at each reduction."""
+    stem_multiplier: int = Field(default=3, ge=1, le=16)
+    """The stem has this many times F channels."""
+
+
+class TrainingSettings(Settings):
+    """`[training]`: how every candidate is trained, by SGD with momentum."""
+
+    epochs: int = Field(default=27, ge=1)
+    """The whole budget of one candidate."""
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: Positive = 0.1
+    """At the start of the schedule."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Cosine: annealed to 0 over `epochs`, without restarts (Loshchilov and Hutter 2017)."""
+    momentum: Probability = 0.9
+    nesterov: bool = True
+    weight_decay: NotNegative = 5e-4
+    """L2, on convolution and linear weights; not on biases and batch norms."""
+    label_smoothing: Probability = 0.0
+    gradient_clip: Positive | None = 5.0
+    """Largest norm of the whole gradient."""
+    drop_path_probability: Probability = 0.0
+    """Of the last cell at the end of the training; grows linearly with depth and progress."""
+    dropout: Probability = 0.0
+    """Before the classifier."""
+    auxiliary_weight: NotNegative = 0.0
+    """Weight of the auxiliary head's loss; 0 builds no such head."""
+    crop_padding: int = Field(default=0, ge=0, le=64)
+    """Pad by this many black pixels and crop at random."""
+    flip: bool = False
+    """Mirror every second image, at random."""
+    cutout: int = Field(default=0, ge=0, le=512)
+    """Side in pixels of a random square that is blanked (DeVries and Taylor 2017)."""

@@ -1,0 +1,159 @@
+"""The training of one candidate, epoch by epoch. Knows torch; does not know Ray, Optuna or where results go.
+
+Everything random in an epoch is drawn from a generator seeded with the training's seed and the epoch's number, and the
+learning rate is a function of the step. So weights, momentum and the epoch's number are the whole state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.epoch_result import EpochResult
+from trainables.loader import Augmentation, DeviceData
+from trainables.network import CellNetwork
+from trainables.network_spec import NetworkSpec
+from trainables.settings import TrainingSettings
+
+EVALUATION_BATCH = 512
+
+
+class Training:
+    """One candidate's network, optimiser and place in the schedule.
+
+    Args:
+        spec: the network.
+        settings: how to train it.
+        data: images on the device on which it is trained.
+        seed: decides the initial weights, the order of the images, their augmentation and what is dropped.
+    """
+
+    def __init__(self, spec: NetworkSpec, settings: TrainingSettings, data: DeviceData, seed: int) -> None:
+        self.settings = settings
+        self.data = data
+        self.seed = seed
+        self.epoch = 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = CellNetwork(spec)
+        self.network = network.to(data.device).to(memory_format=torch.channels_last)
+        weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.network.parameters() if parameter.ndim <= 1]
+        self.optimizer = torch.optim.SGD(
+            [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov and settings.momentum > 0,
+            fused=True,
+        )
+        self.augmentation = Augmentation(crop_padding=settings.crop_padding, flip=settings.flip, cutout=settings.cutout)
+
+    def train_epoch(self) -> EpochResult:
+        """Train on every image once, then score on the validation images."""
+        started = time.perf_counter()
+        settings, network = self.settings, self.network
+        generator = torch.Generator(self.data.device).manual_seed(_epoch_seed(self.seed, self.epoch))
+        network.train()
+        network.regularisation.generator = generator
+        steps = max(1, len(self.data.train) // settings.batch_size)
+        loss_sum = torch.zeros((), device=self.data.device)
+        hits = torch.zeros((), device=self.data.device)
+        images_seen = 0
+        rate = settings.learning_rate
+        batches = self.data.train.shuffled(settings.batch_size, self.augmentation, generator)
+        for step, (images, labels) in enumerate(batches):
+            progress = (self.epoch + step / steps) / settings.epochs
+            network.regularisation.progress = progress
+            rate = learning_rate(settings, progress)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            with self._autocast():
+                logits, auxiliary = network.all_logits(images)
+                loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+                objective = loss
+                if auxiliary is not None:
+                    objective = loss + settings.auxiliary_weight * F.cross_entropy(
+                        auxiliary, labels, label_smoothing=settings.label_smoothing
+                    )
+            self.optimizer.zero_grad(set_to_none=True)
+            objective.backward()
+            if settings.gradient_clip is not None:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip, foreach=True)
+            self.optimizer.step()
+            loss_sum += loss.detach() * len(labels)
+            hits += (logits.detach().argmax(dim=1) == labels).sum()
+            images_seen += len(labels)
+        train_loss, train_hits = loss_sum.item(), hits.item()  # waits for the device
+        train_seconds = time.perf_counter() - started
+        val_loss, val_accuracy = self.validate()
+        self.epoch += 1
+        return EpochResult(
+            epoch=self.epoch,
+            train_loss=train_loss / images_seen,
+            train_accuracy=train_hits / images_seen,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=rate,
+            seconds=time.perf_counter() - started,
+            images_per_second=images_seen / train_seconds,
+            ended_at=time.time(),
+        )
+
+    def validate(self) -> tuple[float, float]:
+        """Mean cross-entropy (without label smoothing) and accuracy over the validation images."""
+        self.network.eval()
+        loss_sum = torch.zeros((), device=self.data.device)
+        hits = torch.zeros((), device=self.data.device)
+        with torch.inference_mode(), self._autocast():
+            for images, labels in self.data.validation.in_order(EVALUATION_BATCH):
+                logits = self.network(images)
+                loss_sum += F.cross_entropy(logits, labels, reduction="sum")
+                hits += (logits.argmax(dim=1) == labels).sum()
+        count = len(self.data.validation)
+        return loss_sum.item() / count, hits.item() / count
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, momentum and epoch, as tensors by name: all that `load_state` needs to go on bit for bit."""
+        state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                state[f"momentum.{name}"] = momentum
+        return {**state, "epoch": torch.tensor(self.epoch)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from where `state` was taken. The seed and the settings must be the same."""
+        weights = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+        self.network.load_state_dict(weights)
+        for name, parameter in self.network.named_parameters():
+            momentum = state.get(f"momentum.{name}")
+            if momentum is None:
+                self.optimizer.state.pop(parameter, None)
+            else:
+                # In the parameter's own memory layout, so that the next step is the same to the last bit.
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+        self.epoch = int(state["epoch"])
+
+    def _autocast(self) -> contextlib.AbstractContextManager[None]:
+        """bfloat16 on a GPU. Not on a CPU, where the backward of large depthwise kernels is slow in it."""
+        if self.data.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+def learning_rate(settings: TrainingSettings, progress: float) -> float:
+    """The rate at `progress` (0..1) of the training."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
