@@ -19,7 +19,8 @@ from rich.table import Table
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
-    from orchestrator.run_directory import RunDirectory, RunInfo
+    from orchestrator.run_directory import RunDirectory
+    from orchestrator.run_info import RunInfo
     from orchestrator.run_state import RunState
 
 app = typer.Typer(
@@ -91,6 +92,8 @@ def search(
         _print_report(result.directory, info, result.state, top)
     if info.state == "interrupted":
         raise typer.Exit(130)  # as a shell reports a program that Ctrl-C ended
+    if result.state.best is None:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass
 
 import ray
 
@@ -56,12 +56,27 @@ def node_resources() -> list[NodeResources]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def gpus_per_trial(settings: ResourceSettings, nodes: Sequence[NodeResources]) -> float:
-    """What `resources.gpus_per_trial` comes to on these nodes."""
-    setting: float | Literal["auto"] = settings.gpus_per_trial
-    if setting == "auto":
-        return 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
-    return setting
+@dataclass(frozen=True)
+class Allotment:
+    """What each trial gets, and how many trials run at a time (`slots`) on so many `nodes`."""
+
+    nodes: int
+    slots: int
+    cpus_per_trial: int
+    gpus_per_trial: float
+
+
+def allot(settings: ResourceSettings, nodes: Sequence[NodeResources]) -> Allotment:
+    """What `[resources]` comes to on these nodes.
+
+    Raises:
+        ClusterError: not even one trial fits.
+    """
+    gpus = settings.gpus_per_trial
+    if gpus == "auto":
+        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
+    slots = count_slots(settings.cpus_per_trial, gpus, nodes)
+    return Allotment(len(nodes), slots, settings.cpus_per_trial, gpus)
 
 
 def count_slots(cpus: int, gpus: float, nodes: Sequence[NodeResources]) -> int:

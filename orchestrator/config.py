@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.errors import ConfigError
 from orchestrator.plugins import check_name
@@ -36,6 +36,13 @@ class RunSettings(Settings):
     """Decides the split of the data, the sampler's draws and every candidate's training."""
     storage: str = "runs"
     """Folder in which run directories are made."""
+
+    @field_validator("storage")
+    @classmethod
+    def _local(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError(f"storage is {value!r}; only folders of this machine (or mounted on it) can be written to")
+        return value
 
 
 class SpaceSettings(Settings):

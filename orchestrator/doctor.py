@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.cluster import connected, count_slots, gpus_per_trial, node_resources
+from orchestrator.cluster import allot, connected, node_resources
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 from orchestrator.run_directory import FREE_BYTES_NEEDED
@@ -114,11 +114,10 @@ def _cluster(address: str | None) -> Iterator[Finding]:
         return
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     yield Finding("ok", f"Ray {where}: {len(nodes)} node(s), {cpus:g} CPUs, {gpus:g} GPUs")
-    settings = ResourceSettings()
-    share = gpus_per_trial(settings, nodes)
     try:
-        slots = count_slots(settings.cpus_per_trial, share, nodes)
+        share = allot(ResourceSettings(), nodes)
     except ClusterError as error:
         yield Finding("error", str(error), "change [resources]")
         return
-    yield Finding("ok", f"{slots} trials at a time, with {settings.cpus_per_trial} CPU and {share:g} GPU each")
+    each = f"{share.cpus_per_trial} CPU and {share.gpus_per_trial:g} GPU each"
+    yield Finding("ok", f"{share.slots} trials at a time, with {each}")

@@ -19,9 +19,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized
+from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Uniform
 
 OnSuggestion = Callable[[str, int, dict[str, Any], float], None]
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce every study on standard error
 
 
 @final
@@ -112,9 +114,12 @@ def to_distribution(name: str, domain: Any) -> BaseDistribution:
         raise ValueError(f"parameter {name!r} is {domain!r}; the space must be flat, of Ray Tune domains only")
     sampler = domain.get_sampler()
     step = sampler.q if isinstance(sampler, Quantized) else None
-    log = isinstance(sampler.sampler if isinstance(sampler, Quantized) else sampler, LogUniform)
+    law = sampler.sampler if isinstance(sampler, Quantized) else sampler
+    log = isinstance(law, LogUniform)
     if log and step is not None:
         raise ValueError(f"parameter {name!r} is logarithmic and quantised; Optuna has no such distribution")
+    if not isinstance(law, Uniform | LogUniform):
+        raise ValueError(f"parameter {name!r} is drawn by {type(law).__name__}, which Optuna cannot sample")
     match domain:
         case Categorical():
             return CategoricalDistribution(domain.categories)

@@ -102,7 +102,9 @@ def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
 
 def _reason(trial: TuneTrial) -> str:
     """Type and first line of the exception that ended a trial, as the worker raised it."""
-    # `trial.get_error()` looks where Ray Tune copies this file to later.
+    # `trial.get_error()` looks where Ray Tune copies these files to later.
+    if trial.pickled_error_file is None:  # an error of Ray Tune's own
+        return Path(trial.error_file).read_text().strip().splitlines()[-1]
     error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     cause = getattr(error, "cause", None) or error
     first_line = next(iter(str(cause).strip().splitlines()), "")

@@ -9,7 +9,8 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.progress import clock, describe
-from orchestrator.run_directory import RunDirectory, RunInfo
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
 
 
@@ -43,10 +44,11 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     utilisation = state.utilisation()
     if utilisation is not None:
         lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was training")
-    for trial in state.trials.values():
-        if trial.status in ("failed", "diverged"):
-            lines.append(f"{trial.status:<11} trial {trial.trial_id}: {trial.error}")
-            break
+    for status in ("failed", "diverged"):
+        bad = [trial for trial in state.trials.values() if trial.status == status]
+        if bad:
+            trials = "1 trial" if len(bad) == 1 else f"{len(bad)} trials"
+            lines.append(f"{status:<11} {trials}, the first: {bad[0].trial_id}, {bad[0].error}")
     if state.best is None:
         lines.append("best        no trial has completed its budget")
     else:

@@ -7,37 +7,18 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.event_log import read_events
+from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
 
 FREE_BYTES_NEEDED = 64 * 2**20
 """A search does not start with less free disk space than this."""
-
-
-class RunInfo(BaseModel):
-    """`run.json`: what the run was asked for, with what, and on what."""
-
-    model_config = ConfigDict(frozen=True)
-
-    config: dict[str, Any]
-    seed: int
-    state: str
-    """`running`, or how it ended: an outcome of `events.RunOutcome`."""
-    started_at: datetime
-    ended_at: datetime | None = None
-    command: list[str]
-    host: str
-    versions: dict[str, str]
-    commit: str | None
-    resources: dict[str, Any]
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True)

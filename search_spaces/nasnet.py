@@ -49,4 +49,4 @@ NASNET_A = Architecture(
     ),
 )
 """NASNet-A: figure 4, with the outputs of the authors' code (TF-slim `nasnet_utils.py`), which also concatenates
-state 0 in the normal cell and block 3 in the reduction cell although blocks use them. So it is not in `NASNET` itself."""
+state 0 in the normal cell and block 3 in the reduction cell although blocks use them. So it is not in `NASNET`."""

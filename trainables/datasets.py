@@ -84,9 +84,6 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
         DataError: the data is not there, malformed, has one class only, or a part would lack a class.
     """
     source = _loader(settings.name)(settings)
-    for part in (source.train, source.test):
-        if part is not None and len(part.images) != len(part.labels):
-            raise DataError(f"data set {settings.name!r} has {len(part.images)} images but {len(part.labels)} labels")
     if len(source.classes) < 2:
         raise DataError(
             f"data set {settings.name!r} has {len(source.classes)} class ({', '.join(source.classes) or 'none'}); "
@@ -150,7 +147,7 @@ def _loader(name: str) -> Callable[[DataSettings], DataSource]:
 
 
 def _digits(settings: DataSettings) -> DataSource:
-    """scikit-learn's 1,797 handwritten digits of 8x8 pixels (a test set of UCI's Optical Recognition of Digits)."""
+    """1,797 handwritten digits, 8x8, grey; comes with scikit-learn (Alpaydin and Kaynak 1998)."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -158,7 +155,7 @@ def _digits(settings: DataSettings) -> DataSource:
     return _source(settings, (images, digits.target), None, [str(label) for label in range(10)])
 
 
-def _torchvision(class_name: str, **arguments: Any) -> Callable[[DataSettings], DataSource]:
+def _torchvision(class_name: str, about: str, **arguments: Any) -> Callable[[DataSettings], DataSource]:
     """A torchvision data set that keeps its images as arrays and has an official test set."""
 
     def load(settings: DataSettings) -> DataSource:
@@ -168,10 +165,11 @@ def _torchvision(class_name: str, **arguments: Any) -> Callable[[DataSettings], 
         for split in ({"train": True}, {"train": False}) if not arguments else ({"split": "train"}, {"split": "test"}):
             try:
                 data = getattr(datasets, class_name)(settings.root, download=settings.download, **split)
-            except (RuntimeError, OSError) as error:
+            except Exception as error:  # torchvision's parsers raise whatever a broken file makes them
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
                 raise DataError(
                     f"data.root = {settings.root!r} does not hold {class_name} in torchvision's layout: "
-                    f"{str(error).splitlines()[0]} (set data.root, or data.download = true)"
+                    f"{reason} (set data.root, or data.download = true)"
                 ) from error
             images = np.asarray(data.data)
             if images.ndim == 3:
@@ -182,6 +180,7 @@ def _torchvision(class_name: str, **arguments: Any) -> Callable[[DataSettings], 
         classes = getattr(data, "classes", [str(label) for label in range(10)])
         return _source(settings, parts[0], parts[1], classes)
 
+    load.__doc__ = about
     return load
 
 
@@ -242,8 +241,8 @@ def _from_function(settings: DataSettings) -> DataSource:
     module, _, function = settings.name.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)(**settings.options)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise DataError(f"data.name = {settings.name!r} cannot be called: {error}") from error
+    except Exception as error:  # a user's function may raise anything
+        raise DataError(f"data.name = {settings.name!r} raised {type(error).__name__}: {error}") from error
     parts = made if isinstance(made, tuple) else (made,)
 
     def read(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -274,16 +273,16 @@ def _source(
         images, labels = part
         if images.ndim not in (3, 4) or images.dtype != np.uint8:
             raise DataError(
-                f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; "
-                "uint8 (0..255) of shape [n, height, width] or [n, height, width, channels] is needed"
+                f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; uint8 "
+                "(0..255) of shape [n, height, width(, channels)] is needed (data.root or data.name)"
             )
         if labels.ndim != 1 or len(images) != len(labels):
             raise DataError(
                 f"data set {settings.name!r} has {len(images)} {which} but labels of shape {list(labels.shape)}; "
-                "one label an image is needed"
+                "one label an image is needed (data.root or data.name)"
             )
         if not len(images):
-            raise DataError(f"{which} of data set {settings.name!r} are empty")
+            raise DataError(f"{which} of data set {settings.name!r} are empty (data.root or data.name)")
     values = np.unique(train[1])
     if names is None:
         names = [str(value) for value in values]
@@ -305,24 +304,25 @@ def _source(
 
 
 def _resize(image: Any, size: int) -> NDArray[np.uint8]:
-    """A picture, or its array [height, width, channels], as an array of `size` by `size` pixels."""
+    """A picture, or its array or tensor [height, width(, channels)], as an array [size, size, channels]."""
     from PIL import Image
 
-    if isinstance(image, np.ndarray):
-        if image.ndim == 3 and image.shape[-1] not in (1, 3, 4):
-            return np.stack([_resize(image[..., channel], size) for channel in range(image.shape[-1])], axis=-1)
-        image = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image)
-    resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
-    return resized[..., None] if resized.ndim == 2 else resized
+    if isinstance(image, Image.Image):
+        channels = list(image.split())
+    else:  # channel by channel, because pictures have 1, 3 or 4 of them, and arrays any number
+        array = np.atleast_3d(np.asarray(image))
+        channels = [Image.fromarray(array[..., channel]) for channel in range(array.shape[-1])]
+    resized = [np.asarray(channel.resize((size, size), Image.Resampling.BILINEAR)) for channel in channels]
+    return np.stack(resized, axis=-1).astype(np.uint8)
 
 
 DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {
     "digits": _digits,
-    "mnist": _torchvision("MNIST"),
-    "fashion_mnist": _torchvision("FashionMNIST"),
-    "cifar10": _torchvision("CIFAR10"),
-    "cifar100": _torchvision("CIFAR100"),
-    "svhn": _torchvision("SVHN", split=True),
+    "mnist": _torchvision("MNIST", "70,000 handwritten digits, 28x28, grey (LeCun et al. 1998)"),
+    "fashion_mnist": _torchvision("FashionMNIST", "70,000 articles of clothing, 28x28, grey (Xiao et al. 2017)"),
+    "cifar10": _torchvision("CIFAR10", "60,000 photographs of 10 classes, 32x32, colour (Krizhevsky 2009)"),
+    "cifar100": _torchvision("CIFAR100", "60,000 photographs of 100 classes, 32x32, colour (Krizhevsky 2009)"),
+    "svhn": _torchvision("SVHN", "99,289 house numbers' digits, 32x32, colour (Netzer et al. 2011)", split=True),
     "image_folder": _image_folder,
     "npz": _npz,
 }

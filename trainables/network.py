@@ -109,6 +109,8 @@ class CellModule(nn.Module):
         self.drops = nn.ModuleList()
         for block in cell.blocks:
             for edge in block.edges:
+                if edge.operation not in OPERATIONS:
+                    raise ValueError(f"unknown operation {edge.operation!r}; known: {', '.join(OPERATIONS)}")
                 edge_stride = stride if edge.state < len(inputs) else 1
                 self.edges.append(OPERATIONS[edge.operation](channels[edge.state], filters, edge_stride))
                 drops = drop_path > 0 and edge.operation != "identity"

@@ -58,8 +58,8 @@ class NetworkSpec:
             raise ValueError(f"image_size is {self.image_size}; at least 1 pixel is needed")
         if self.auxiliary_head and min(self.image_size) < 9:
             raise ValueError(
-                f"auxiliary_head needs images of at least 9x9 pixels, because it pools 5x5 windows at half the "
-                f"resolution; image_size is {self.image_size}"
+                f"image_size is {self.image_size}; an auxiliary head needs at least 9x9 pixels, because it pools 5x5 "
+                "windows at half the resolution"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -5,9 +5,9 @@ A field's description is what the reference shows; its bounds are what the error
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -31,7 +31,7 @@ class DataSettings(Settings):
     """Folder of the data set; for `npz` the file."""
     download: bool = False
     """Let torchvision download the data set into `root`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for a `module:function` data set."""
     image_size: int | None = Field(default=None, ge=4, le=1024)
     """Resize to this many pixels, height and width; unset: as they are (`image_folder`: 32)."""
@@ -41,6 +41,12 @@ class DataSettings(Settings):
     """Part of the training images that is held out to score candidates."""
     test_fraction: Fraction = 0.2
     """Part that is put aside as test set where the data set has none of its own. A search never touches it."""
+
+    @model_validator(mode="after")
+    def _options_have_a_taker(self) -> Self:
+        if self.options and ":" not in self.name:
+            raise ValueError(f"options are for a 'module:function' data set; {self.name!r} takes none")
+        return self
 
 
 class NetworkSettings(Settings):

@@ -10,11 +10,13 @@ from optuna.samplers import BaseSampler
 
 
 def _tpe(seed: int, **options: Any) -> BaseSampler:
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), with the options of Optuna's `TPESampler`."""
     # Constant liar: with many trials in flight the sampler would otherwise propose the same region to all of them.
     return optuna.samplers.TPESampler(seed=seed, **{"constant_liar": True, **options})
 
 
 def _random(seed: int, **options: Any) -> BaseSampler:
+    """Uniform over all encodings, the yardstick for every other sampler."""
     return optuna.samplers.RandomSampler(seed=seed, **options)
 
 

@@ -15,10 +15,12 @@ from orchestrator.schedulers.fifo import FifoScheduler
 
 
 def _asha(max_epochs: int, min_epochs: int, reduction_factor: int) -> TrialScheduler:
+    """Asynchronous successive halving (Li et al. 2020): at each rung only the best go on."""
     return AshaScheduler(max_epochs=max_epochs, min_epochs=min_epochs, reduction_factor=reduction_factor)
 
 
 def _fifo(max_epochs: int, min_epochs: int, reduction_factor: int) -> TrialScheduler:
+    """No early stopping: every trial gets its whole budget."""
     return FifoScheduler()
 
 

@@ -1,0 +1,195 @@
+"""What a search costs besides training, beside stock Ray Tune in the same run; prints Markdown.
+
+    python benchmarks/overhead.py --data-root data > benchmarks/overhead.md
+
+Two questions. With a trainable that trains nothing, how many seconds does a trial take, and how many epochs a second
+are reported and recorded? And, with `--data-root`, how busy are the workers in a real search, that of
+examples/fashion_mnist.toml?
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from orchestrator.config import load_config
+from orchestrator.search import run_search
+from search_spaces import NASNET
+
+EPOCHS = 27
+CPUS = 2
+
+
+class StockTrainable(tune.Trainable):
+    """The made-up curves of cellscout's `InstantTrainable`, one result an epoch, as in Ray Tune's examples."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.epoch = 0
+        self.limit = 0.5 + 0.5 * int(NASNET.decode(config).fingerprint, 16) / 16**16
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        self.epoch += 1
+        score = self.limit - (self.limit - 0.1) * math.exp(-self.epoch / 5)
+        return {"val_accuracy": score, "done": self.epoch == EPOCHS}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One search: its wall seconds, its trials, and the epochs that were reported."""
+
+    seconds: float
+    trials: int
+    results: int
+
+
+def cellscout(trials: int) -> Measurement:
+    """cellscout as it comes, its durable record included."""
+    config = load_config(
+        None, ["trainable.name=instant", f"training.epochs={EPOCHS}", f"budget.trials={trials}", "sampler.name=tpe"]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        state = run_search(config, run_dir=Path(folder) / "run").state
+    assert state.started_at is not None
+    assert state.ended_at is not None
+    seconds = (state.ended_at - state.started_at).total_seconds()
+    return Measurement(seconds, len(state.trials), sum(trial.epochs for trial in state.trials.values()))
+
+
+def stock(trials: int, *, tuned: bool) -> Measurement:
+    """Ray Tune with its own Optuna bridge and ASHA: as it comes, or at its best for this work."""
+    with tempfile.TemporaryDirectory() as folder, _loggers(not tuned):
+        tuner = tune.Tuner(
+            tune.with_resources(StockTrainable, {"cpu": 1}),
+            param_space=NASNET.param_space(),
+            tune_config=tune.TuneConfig(
+                metric="val_accuracy",
+                mode="max",
+                search_alg=OptunaSearch(sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True)),
+                scheduler=ASHAScheduler(max_t=EPOCHS, grace_period=1, reduction_factor=3),
+                num_samples=trials,
+                reuse_actors=tuned,
+                max_concurrent_trials=CPUS if tuned else None,
+            ),
+            run_config=tune.RunConfig(storage_path=folder, name="stock", verbose=0),
+        )
+        started = time.perf_counter()
+        grid = tuner.fit()
+        seconds = time.perf_counter() - started
+    results = sum(result.metrics["training_iteration"] for result in grid if result.metrics)
+    return Measurement(seconds, len(grid), results)
+
+
+@contextlib.contextmanager
+def _loggers(on: bool) -> Iterator[None]:
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0" if on else "1"
+    try:
+        yield
+    finally:
+        del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]
+
+
+VARIANTS: dict[str, Callable[[int], Measurement]] = {
+    "cellscout": cellscout,
+    "stock Ray Tune (OptunaSearch, ASHAScheduler, default loggers, no actor reuse)": lambda trials: stock(
+        trials, tuned=False
+    ),
+    "stock Ray Tune at its best (actors reused, no loggers, 2 concurrent trials)": lambda trials: stock(
+        trials, tuned=True
+    ),
+}
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median, and the range over the runs."""
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def instant_table(trials: int, runs: int) -> str:
+    """Every variant in turn, `runs` times; ratios are taken within a turn."""
+    found: dict[str, list[Measurement]] = {name: [] for name in VARIANTS}
+    for _ in range(runs):
+        for name, measure in VARIANTS.items():
+            found[name].append(measure(trials))
+            print(name, found[name][-1], file=sys.stderr)
+    ours = found["cellscout"]
+    rows = ["| | seconds a trial | results a second | cellscout's results a second, times this |", "|---|---|---|---|"]
+    for name, measured in found.items():
+        rates = [one.results / one.seconds for one in measured]
+        ratios = [own.results / own.seconds / rate for own, rate in zip(ours, rates, strict=True)]
+        per_trial = [one.seconds / one.trials for one in measured]
+        ratio = "" if name == "cellscout" else spread(ratios, 1)
+        rows.append(f"| {name} | {spread(per_trial, 3)} | {spread(rates, 1)} | {ratio} |")
+    return "\n".join(rows)
+
+
+def busy_workers(data_root: Path) -> str:
+    """The search of examples/fashion_mnist.toml, and what part of its slots' time was training."""
+    example = Path(__file__).parents[1] / "examples" / "fashion_mnist.toml"
+    with tempfile.TemporaryDirectory() as folder:
+        state = run_search(load_config(example, [f"data.root={data_root}"]), run_dir=Path(folder) / "run").state
+    utilisation, best = state.utilisation(), state.best
+    assert utilisation is not None
+    assert best is not None
+    assert state.started_at is not None
+    assert state.ended_at is not None
+    minutes = (state.ended_at - state.started_at).total_seconds() / 60
+    epochs = sum(trial.epochs for trial in state.trials.values())
+    return (
+        f"{len(state.trials)} trials, {epochs} epochs, in {minutes:.1f} minutes on {state.slots} slots; best "
+        f"validation accuracy {best.val_accuracy:.4f}.\n\n**{utilisation:.1%}** of the slots' time, from the first "
+        "trial's start to the last one's end, was training."
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=60, help="trials of one search with the instant trainable")
+    parser.add_argument("--runs", type=int, default=3, help="searches of each kind")
+    parser.add_argument("--data-root", type=Path, help="folder with Fashion-MNIST; without it that part is left out")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    packages = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna", "torch"))
+    print("# What a search costs besides training\n")
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, ", end=""
+    )
+    print(f"Python {platform.python_version()}, {packages}. Written by\n")
+    command = " ".join(["python benchmarks/overhead.py", *(word for word in sys.argv[1:])])
+    print(f"```\n{command}\n```\n")
+    print(f"## A trainable that trains nothing\n\n{arguments.trials} trials of at most {EPOCHS} epochs, ", end="")
+    print(f"ASHA with rungs 1, 3, 9, TPE, {CPUS} slots; median and range of {arguments.runs} searches each, in turn. ")
+    print("cellscout's figures include its durable record of every epoch.\n")
+    print(instant_table(arguments.trials, arguments.runs))
+    if arguments.data_root is not None:
+        print(f"\n## Busy workers: Fashion-MNIST\n\n{busy_workers(arguments.data_root)}")
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The run's images, read in a Ray task: the driver needs no torch, workers take the arrays from the object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from orchestrator.errors import ConfigError, SearchError
+from trainables.datasets import DataError, DataSplits, load_data
+from trainables.settings import DataSettings
+
+
+def load_on_cluster(settings: DataSettings, seed: int) -> tuple[ray.ObjectRef, dict[str, Any]]:
+    """A reference to the run's `DataSplits`, and what `DataSplits.describe` says of them.
+
+    Raises:
+        ConfigError: the data cannot be used as the settings ask.
+        SearchError: reading them failed for another reason.
+    """
+    settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser().absolute())})
+    splits, facts = ray.remote(_load_and_describe).options(num_returns=2).remote(settings, seed)
+    try:
+        return splits, ray.get(facts)
+    except ray.exceptions.RayError as error:  # for example, the worker ran out of memory
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, DataError):
+            raise ConfigError(str(cause)) from error
+        reason = str(cause or error).strip().splitlines()[-1]
+        raise SearchError(f"reading the data set {settings.name!r} failed: {reason}") from error
+
+
+def _load_and_describe(settings: DataSettings, seed: int) -> tuple[DataSplits, dict[str, Any]]:
+    splits = load_data(settings, seed)
+    return splits, splits.describe()

@@ -1,0 +1,63 @@
+"""`run.json`: what a run was asked for, with what, and on what."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.cluster import Allotment
+from orchestrator.config import SearchConfig
+from orchestrator.events import now
+
+
+class RunInfo(BaseModel):
+    """The contents of `run.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    config: dict[str, Any]
+    seed: int
+    state: str
+    """`running`, or how it ended: an outcome of `events.RunOutcome`."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    command: list[str]
+    host: str
+    versions: dict[str, str]
+    commit: str | None
+    resources: dict[str, Any]
+    data: dict[str, Any]
+
+
+def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any]) -> RunInfo:
+    """What is known when a run starts; `data` is what `DataSplits.describe` says."""
+    packages = ("cellscout", "torch", "torchvision", "ray", "optuna", "numpy", "pyarrow")
+    return RunInfo(
+        config=config.model_dump(mode="json"),
+        seed=config.run.seed,
+        state="running",
+        started_at=now(),
+        command=sys.argv,
+        host=platform.node(),
+        versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
+        commit=_commit(),
+        resources=asdict(allotment),
+        data=data,
+    )
+
+
+def _commit() -> str | None:
+    """Commit of the folder in which the search was started, if it is a git checkout."""
+    try:
+        return subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

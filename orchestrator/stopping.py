@@ -1,0 +1,59 @@
+"""When a search ends before its trials do: its hours are over, or the user asks."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any, final
+
+from ray import tune
+
+from orchestrator.events import RunOutcome
+
+
+@final
+class SearchStopper(tune.Stopper):
+    """Ends the search when its hours are over or the user asks; the trials that run then stay unfinished."""
+
+    def __init__(self, hours: float | None) -> None:
+        self._deadline = None if hours is None else time.monotonic() + hours * 3600
+        self.interrupted = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Single trials are the scheduler's business."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the search is to end now."""
+        return self.outcome is not None
+
+    @property
+    def outcome(self) -> RunOutcome | None:
+        """Why the search is to end, or None."""
+        if self.interrupted:
+            return "interrupted"
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return "out_of_time"
+        return None
+
+
+@contextlib.contextmanager
+def stopping_on_interrupt(stopper: SearchStopper) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) ends the search in order, the second at once."""
+
+    def handle(number: int, frame: Any) -> None:
+        stopper.interrupted = True
+        signal.signal(number, signal.default_int_handler)
+
+    try:
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals are the caller's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,330 @@
+"""The commands, as a shell sees them: output, exit status, and what they touch."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.run_directory import RunDirectory
+from tests.test_record import RUN, write
+from tests.test_run_directory import info, snapshot
+
+COMMAND = [sys.executable, "-m", "orchestrator.cli"]
+
+
+class Finished:
+    """Exit status and output of a command that ran in this process."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def cellscout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["cellscout", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Finished(ended.value.code if isinstance(ended.value.code, int) else 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(info(state="completed"))
+    write(directory.events, RUN)
+    return directory.path
+
+
+def test_help_names_the_commands_and_gives_examples(cellscout: Any) -> None:
+    ended = cellscout("--help")
+    assert ended.status == 0
+    for command in ("search", "status", "report", "list", "doctor"):
+        assert command in ended.out
+        one = cellscout(command, "--help")
+        assert one.status == 0
+        assert "Example: cellscout" in one.out
+
+
+def test_help_does_not_wait_for_ray() -> None:
+    code = "import sys; sys.argv = ['cellscout', '--help']\nimport orchestrator.cli as cli\n"
+    code += "try: cli.main()\nexcept SystemExit: print('ray' in sys.modules, 'torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "False False"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("spaces", {"nasnet"}),
+        ("samplers", {"tpe", "random"}),
+        ("schedulers", {"asha", "fifo"}),
+        (
+            "datasets",
+            {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "image_folder", "npz"},
+        ),
+        ("trainables", {"cell", "instant"}),
+    ],
+)
+def test_list_shows_every_name_with_a_word_on_it(kind: str, names: set[str], cellscout: Any) -> None:
+    rows = json.loads(cellscout("list", kind, "--json").out)
+    assert {row["name"] for row in rows} == names
+    assert all(value for row in rows for value in row.values())
+    ended = cellscout("list", kind)
+    assert ended.status == 0
+    assert all(name in ended.out for name in names)
+
+
+def test_list_of_what_does_not_exist_is_refused(cellscout: Any) -> None:
+    ended = cellscout("list", "optimisers")
+    assert ended.status == 2
+    assert "spaces" in ended.err
+
+
+def test_report_prints_the_leaderboard_and_rebuilds_the_tables(cellscout: Any, recorded: Path) -> None:
+    ended = cellscout("report", str(recorded), "--top", "2")
+    assert ended.status == 0
+    assert ended.out.index("00001") < ended.out.index("00000")
+    assert "00002" not in ended.out.split("run ")[0]
+    assert "best        0.8000 (trial 00001, 3 epochs)" in ended.out
+    assert "one standard error on 100 validation images is 0.0400; no other completed trial is within it" in ended.out
+    assert {path.name for path in recorded.iterdir()} >= {"trials.parquet", "epochs.parquet"}
+    assert max(map(len, ended.out.split("run ")[0].splitlines())) <= 80
+
+
+def test_report_tells_of_ties(cellscout: Any, tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(info(state="completed", data={"validation": 10}))
+    write(directory.events, RUN)
+    assert "1 other completed trials are within it" in cellscout("report", str(directory.path)).out
+
+
+def test_report_in_json(cellscout: Any, recorded: Path) -> None:
+    found = json.loads(cellscout("report", str(recorded), "--json").out)
+    assert found["best"]["trial_id"] == "00001"
+    assert [row["trial_id"] for row in found["leaderboard"]] == ["00001", "00000", "00002", "00005"]
+    assert found["trials"] == {"completed": 2, "pruned": 1, "diverged": 1, "failed": 1, "running": 1}
+
+
+def test_status_reads_and_writes_nothing(cellscout: Any, recorded: Path) -> None:
+    before = snapshot(recorded)
+    ended = cellscout("status", str(recorded))
+    assert ended.status == 0
+    assert "trials      2 completed, 1 diverged, 1 failed, 1 pruned, 1 running" in ended.out
+    assert "failed      1 trial, the first: 00004, bang" in ended.out
+    assert json.loads(cellscout("status", str(recorded), "--json").out)["slots"] == 2
+    assert snapshot(recorded) == before
+
+
+def test_status_of_a_search_that_runs_and_of_one_that_was_killed(cellscout: Any, recorded: Path) -> None:
+    """A log may end in the middle of a line."""
+    events = recorded / "events.jsonl"
+    events.write_bytes(events.read_bytes()[:-9])
+    assert cellscout("status", str(recorded)).status == 0
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_what_is_no_run_directory_is_refused(command: str, cellscout: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = cellscout(command, "empty")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == "cellscout: empty holds no run (no run.json there)\n"
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    ended = subprocess.run([*COMMAND, "--debug", "status", "absent"], capture_output=True, text=True, cwd=tmp_path)
+    assert "Traceback" in ended.stderr
+    assert ended.returncode != 0
+
+
+BAD_FILES = {
+    "missing.toml": None,
+    "broken.toml": "[run",
+    "unknown_key.toml": "[training]\nepoch = 3",
+    "wrong_type.toml": "[training]\nepochs = 'many'",
+    "negative.toml": "[budget]\ntrials = -1",
+    "zero.toml": "[budget]\nhours = 0",
+    "space.toml": "[space]\nname = 'nasnt'",
+    "sampler.toml": "[sampler]\nname = 'tpo'",
+    "scheduler.toml": "[scheduler]\nname = 'asho'",
+    "data_set.toml": "[data]\nname = 'cifar'",
+    "module.toml": "[sampler]\nname = 'no_such_module:Sampler'",
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_search_file_gets_one_line_and_status_2_and_touches_nothing(
+    name: str, cellscout: Any, tmp_path: Path
+) -> None:
+    if BAD_FILES[name] is not None:
+        (tmp_path / name).write_text(str(BAD_FILES[name]))
+    before = snapshot(tmp_path)
+    ended = cellscout("search", name)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("cellscout: ")
+    assert ended.err.count("\n") == 1
+    assert snapshot(tmp_path) == before
+    assert not [path for path in tmp_path.rglob("*") if path.is_dir()]
+
+
+def bad_data(folder: Path, name: str) -> list[str]:
+    """Write the files of a fault and return the settings that lead to it."""
+    images = np.zeros((60, 6, 6), np.uint8)
+    labels = np.arange(60) % 3
+    faults: dict[str, dict[str, Any]] = {
+        "no_arrays": {"pictures": images},
+        "lengths": {"images": images, "labels": labels[:59]},
+        "one_class": {"images": images, "labels": labels * 0},
+        "empty_class": {"images": images, "labels": labels},
+    }
+    if name in faults:
+        np.savez(folder / "data.npz", **faults[name])
+        settings = ["data.name=npz", "data.root=data.npz"]
+        return [*settings, "data.validation_fraction=0.01"] if name == "empty_class" else settings
+    return {
+        "no_data": ["data.name=fashion_mnist", "data.root=absent"],
+        "no_folders": ["data.name=image_folder", "data.root=absent"],
+        "gpus": ["resources.gpus_per_trial=3"],
+    }[name]
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("name", ["no_arrays", "lengths", "one_class", "empty_class", "no_data", "no_folders", "gpus"])
+def test_bad_data_gets_one_line_and_status_2_and_touches_nothing(name: str, cellscout: Any, tmp_path: Path) -> None:
+    settings = [part for setting in bad_data(tmp_path, name) for part in ("--set", setting)]
+    before = snapshot(tmp_path)
+    ended = cellscout("search", *settings)
+    assert (ended.status, ended.out) == (2, "")
+    last = ended.err.splitlines()[-1]
+    assert last.startswith("cellscout: ")
+    assert "data." in last or "resources." in last
+    assert snapshot(tmp_path) == before
+    assert not [path for path in tmp_path.rglob("*") if path.is_dir()]
+
+
+@pytest.mark.parametrize("fault", ["holds a run", "is a file", "not writable", "full"])
+def test_a_bad_run_directory_gets_one_line_and_status_2_and_touches_nothing(
+    fault: str, cellscout: Any, tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = {"holds a run": recorded, "is a file": recorded / "run.json"}.get(fault, tmp_path / "new")
+    if fault == "not writable":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    if fault == "full":
+        monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0}))
+    before = snapshot(tmp_path)
+    ended = cellscout("search", "--run-dir", str(target))
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert "--run-dir" in ended.err
+    assert snapshot(tmp_path) == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_search_from_a_file_with_a_module_beside_it(tmp_path: Path) -> None:
+    """A process of its own, as a user starts it, with a data set in a module of the user's."""
+    (tmp_path / "my_data.py").write_text(
+        "from torch import arange, full, uint8\n"
+        "from torch.utils.data import TensorDataset\n"
+        "def make():\n"
+        "    labels = arange(60) % 2\n"
+        "    images = full((60, 8, 8, 1), 9, dtype=uint8) * labels[:, None, None, None].to(uint8)\n"
+        "    return TensorDataset(images, labels)\n"
+    )
+    (tmp_path / "search.toml").write_text(
+        '[data]\nname = "my_data:make"\n[network]\nrepeats = 1\nfilters = 4\n'
+        "[training]\nepochs = 3\nbatch_size = 16\n[budget]\ntrials = 4\n"
+    )
+    ended = subprocess.run(
+        [*COMMAND, "search", "search.toml", "--run-dir", "out", "--json"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert sum(found["trials"].values()) == 4
+    assert found["best"]["val_accuracy"] >= 0.5
+    assert "Traceback" not in ended.stderr
+    assert (tmp_path / "out" / "best" / "weights.safetensors").exists()
+    again = subprocess.run([*COMMAND, "search", "--run-dir", "out"], capture_output=True, text=True, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "already holds a run" in again.stderr
+
+
+def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [*COMMAND, "search", "--run-dir", "out", "--set", "trainable.name=instant", "--set", "budget.trials=100000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    events = tmp_path / "out" / "events.jsonl"
+    deadline = time.monotonic() + 120
+    while not (events.exists() and b"trial_ended" in events.read_bytes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert "state       interrupted" in out
+    assert RunDirectory(tmp_path / "out").read_info().state == "interrupted"
+
+
+def test_the_driver_imports_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from orchestrator import run_search, load_config\n"
+        "from pathlib import Path\n"
+        "result = run_search(load_config(None, ['budget.trials=2', 'training.epochs=1']), run_dir=Path('out'))\n"
+        "assert result.state.best is not None\n"
+        "print('torch' in sys.modules, 'torchvision' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.stdout.strip().splitlines()[-1] == "False False", ended.stderr
+
+
+def test_doctor_looks_at_everything_and_is_well(tmp_path: Path) -> None:
+    ended = subprocess.run([*COMMAND, "doctor", "--json"], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout
+    findings = json.loads(ended.stdout)
+    told = " ".join(finding["what"] for finding in findings)
+    for word in ("Python", "ray", "torch", "torchvision", "disk", "memory", "Ray on this machine", "trials at a time"):
+        assert word in told
+
+
+@pytest.mark.slow
+def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> None:
+    """What `cellscout search` promises: at least 24 trials over at least 3 rungs, and 0.97."""
+    ended = subprocess.run([*COMMAND, "search"], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "The best 10 of" in ended.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    state = RunDirectory(run).read_state()
+    assert len(state.trials) >= 24
+    assert {trial.epochs for trial in state.trials.values()} >= {1, 3, 27}
+    assert state.best is not None
+    assert state.best.val_accuracy is not None
+    assert state.best.val_accuracy >= 0.97
+    assert {path.name for path in run.iterdir()} == {
+        "run.json",
+        "events.jsonl",
+        "trials.parquet",
+        "epochs.parquet",
+        "best",
+    }

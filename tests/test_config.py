@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from orchestrator.config import DEFAULT_SEARCH, SearchConfig, load_config, parse_config
+from orchestrator.errors import ConfigError
+from orchestrator.plugins import resolve
+from search_spaces import NASNET, SPACES
+
+
+def problem(*overrides: str, path: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_default_search_is_the_digits() -> None:
+    config = load_config(None)
+    assert config.data.name == "digits"
+    assert (config.network.repeats, config.network.filters) == (1, 8)
+    assert config.training.crop_padding == config.training.cutout == 0
+    assert not config.training.flip
+
+
+def test_the_default_search_lies_in_the_package() -> None:
+    assert "[data]" in DEFAULT_SEARCH.read_text()
+
+
+def test_overrides_are_toml_values_and_plain_words() -> None:
+    config = load_config(
+        None,
+        [
+            "budget.trials=7",
+            "training.flip=true",
+            'run.name="a"',
+            "data.root=some/where",
+            "resources.gpus_per_trial=0.25",
+            "sampler.options.multivariate=true",
+        ],
+    )
+    assert config.budget.trials == 7
+    assert config.training.flip is True
+    assert (config.run.name, config.data.root) == ("a", "some/where")
+    assert config.resources.gpus_per_trial == 0.25
+    assert config.sampler.options == {"multivariate": True}
+
+
+def test_a_configuration_survives_json() -> None:
+    config = load_config(None, ["resources.gpus_per_trial=auto", "budget.hours=1.5"])
+    assert SearchConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_config(None).run.seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'training.epochs'?"),
+        ("trainin.epochs=3", "unknown key 'trainin'; did you mean 'training'?"),
+        ("budget.xyz=1", "unknown key 'budget.xyz'; known: hours, trials"),
+        ("training.epochs=0", "training.epochs is 0; it must be greater than or equal to 1"),
+        ("training.epochs=-3", "training.epochs is -3; it must be greater than or equal to 1"),
+        ("training.epochs=2.5", "training.epochs is 2.5; it must be a valid integer"),
+        ("training.epochs=many", "training.epochs is 'many'; it must be a valid integer"),
+        ("training.epochs=true", "training.epochs is True; it must be a valid integer"),
+        ("training.batch_size=0", "training.batch_size is 0; it must be greater than or equal to 2"),
+        ("training.learning_rate=0", "training.learning_rate is 0; it must be greater than 0"),
+        ("training.learning_rate=nan", "training.learning_rate is nan; it must be"),
+        ("training.learning_rate=inf", "training.learning_rate is inf; it must be a finite number"),
+        ("training.momentum=1.0", "training.momentum is 1.0; it must be less than 1"),
+        ("training.weight_decay=-1", "training.weight_decay is -1; it must be greater than or equal to 0"),
+        ("training.gradient_clip=0", "training.gradient_clip is 0; it must be greater than 0"),
+        ("training.schedule=step", "training.schedule is 'step'; it must be 'cosine' or 'constant'"),
+        ("network.repeats=0", "network.repeats is 0; it must be greater than or equal to 1"),
+        ("network.filters=-8", "network.filters is -8; it must be greater than or equal to 2"),
+        ("data.validation_fraction=0", "data.validation_fraction is 0; it must be greater than 0"),
+        ("data.validation_fraction=1", "data.validation_fraction is 1; it must be less than 1"),
+        ("data.image_size=0", "data.image_size is 0; it must be greater than or equal to 4"),
+        ("data.limit=-1", "data.limit is -1; it must be greater than or equal to 2"),
+        ("budget.trials=0", "budget.trials is 0; it must be greater than or equal to 1"),
+        ("budget.hours=0", "budget.hours is 0; it must be greater than 0"),
+        ("resources.cpus_per_trial=0", "resources.cpus_per_trial is 0; it must be greater than or equal to 1"),
+        ("resources.gpus_per_trial=-1", "resources.gpus_per_trial is -1; it must be greater than or equal to 0"),
+        ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial is 1.5; above 1 it must be a whole number"),
+        ("scheduler.min_epochs=0", "scheduler.min_epochs is 0; it must be greater than or equal to 1"),
+        ("scheduler.min_epochs=28", "scheduler.min_epochs is 28; it must be at most training.epochs = 27"),
+        ("scheduler.reduction_factor=1", "scheduler.reduction_factor is 1; it must be greater than or equal to 2"),
+        ("run.seed=-1", "run.seed is -1; it must be greater than or equal to 0"),
+        ("run.storage=s3://bucket/runs", "storage is 's3://bucket/runs'; only folders of this machine"),
+        ("data.options={a=1}", "data: options are for a 'module:function' data set; 'digits' takes none"),
+        ("run.name=../up", "run.name is '../up'; it must match pattern"),
+        ("run.name=.hidden", "run.name is '.hidden'; it must match pattern"),
+        ("space.blocks=0", "space.blocks is 0; it must be greater than or equal to 1"),
+        ("space.name=nasnt", "space.name is 'nasnt'; known: nasnet, or 'module:NAME'; did you mean 'nasnet'?"),
+        ("sampler.name=tpo", "sampler.name is 'tpo'; known: random, tpe, or 'module:NAME'; did you mean 'tpe'?"),
+        ("scheduler.name=asho", "scheduler.name is 'asho'; known: asha, fifo, or 'module:NAME'; did you mean 'asha'?"),
+        ("data.name=cifar", "data.name is 'cifar'; known: cifar10, cifar100, digits, fashion_mnist, image_folder,"),
+        ("trainable.name=cel", "trainable.name is 'cel'; known: cell, instant, or 'module:NAME'; did you mean 'cell'?"),
+        ("run=3", "run is 3; it must be"),
+        ("epochs", "--set 'epochs' is not of the form section.key=value"),
+        ("=3", "--set '=3' is not of the form section.key=value"),
+        ("run.name.first=3", "--set 'run.name.first=3': 'name' is not a section"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(override: str, message: str) -> None:
+    assert message in problem(override)
+
+
+def test_the_value_of_a_flag_must_be_a_flag() -> None:
+    assert "training.flip is 'yes'; it must be a valid boolean" in problem("training.flip=yes")
+
+
+def test_trials_and_hours_cannot_both_be_unset() -> None:
+    with pytest.raises(ConfigError, match="trials and hours are both unset"):
+        parse_config({"budget": {"trials": None}}, "here")
+
+
+def test_the_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "search.toml"
+    assert problem(path=path) == f"{path} cannot be read: No such file or directory"
+    path.write_text("[run\n")
+    assert problem(path=path).startswith(f"{path} is not valid TOML: ")
+    path.write_bytes(b"\xff\xfe")
+    assert "is not valid TOML" in problem(path=path)
+    path.write_text("[training]\nepochs = 0\n")
+    assert problem(path=path).startswith(f"{path}: training.epochs is 0")
+    assert problem(path=tmp_path) == f"{tmp_path} cannot be read: Is a directory"
+
+
+def test_several_problems_are_counted() -> None:
+    assert problem("training.epochs=0", "training.batch_size=0").endswith("(and 1 more)")
+
+
+def test_python_and_files_say_the_same() -> None:
+    toml = tomllib.loads('[network]\nrepeats = 3\n[sampler]\nname = "random"')
+    config = parse_config(toml, "here")
+    assert config == SearchConfig.model_validate({"network": {"repeats": 3}, "sampler": {"name": "random"}})
+
+
+def examples() -> list[Path]:
+    return sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", examples(), ids=lambda path: path.name)
+def test_every_example_is_a_valid_search_file(path: Path) -> None:
+    load_config(path)
+
+
+def test_plugins_are_resolved_and_their_faults_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_space.py").write_text("from search_spaces import NASNET as MINE")
+    found: Any = resolve("space.name", "own_space:MINE", SPACES)
+    assert found is NASNET
+    with pytest.raises(ConfigError, match="module 'own_space' has no 'YOURS'"):
+        resolve("space.name", "own_space:YOURS", SPACES)
+    with pytest.raises(ConfigError, match="module 'no_such_module' cannot be imported"):
+        resolve("space.name", "no_such_module:X", SPACES)

@@ -1,0 +1,110 @@
+"""The examples, the README's commands and the cluster file."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from orchestrator.config import parse_config
+from orchestrator.run_directory import RunDirectory
+from tests.test_datasets import write_fashion_mnist
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def test_train_nasnet_learns_the_digits(tmp_path: Path) -> None:
+    out = run(str(ROOT / "examples" / "train_nasnet.py"), "--epochs", "2", cwd=tmp_path).stdout
+    lines = re.findall(r"epoch +(\d+)  loss ([\d.]+)  accuracy ([\d.]+)", out)
+    assert [int(epoch) for epoch, _, _ in lines] == [1, 2]
+    assert float(lines[1][2]) > max(0.5, float(lines[0][2]))
+
+
+@pytest.mark.slow
+def test_a_newcomers_images_become_a_network_in_use(tmp_path: Path) -> None:
+    """The README's way, with its search file shortened and its Python code as it stands."""
+    for name, colour in (("daisy", 200), ("rose", 50)):
+        (tmp_path / "flowers" / name).mkdir(parents=True)
+        for index in range(30):
+            Image.new("RGB", (40, 30), (colour, index, 90)).save(tmp_path / "flowers" / name / f"{index:03}.jpg")
+    search_file = str(ROOT / "examples" / "image_folder.toml")
+    shortened = ["--set", "budget.trials=2", "--set", "training.epochs=2", "--set", "network.filters=4"]
+    command = ["search", search_file, "--set", "data.root=flowers", "--run-dir", "runs/flowers", *shortened]
+    run("-m", "orchestrator.cli", *command, cwd=tmp_path)
+    (code,) = [block for block in code_blocks("python") if "load_state_dict" in block]
+    code += "\nimport torch\nprint(network(torch.zeros(2, 3, 32, 32)).shape, run['classes'], len(run['mean']))\n"
+    assert run("-c", code, cwd=tmp_path).stdout == "torch.Size([2, 2]) ['daisy', 'rose'] 3\n"
+
+
+@pytest.mark.slow
+def test_the_fashion_mnist_example_reads_torchvisions_files(tmp_path: Path) -> None:
+    write_fashion_mnist(tmp_path / "data")
+    shortened = ["--set", "budget.trials=1", "--set", "training.epochs=1", "--set", "network.filters=2"]
+    run("-m", "orchestrator.cli", "search", str(ROOT / "examples" / "fashion_mnist.toml"), *shortened, cwd=tmp_path)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert RunDirectory(folder).read_info().data["image_shape"] == [28, 28, 1]
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readmes_search_file_is_the_cifar10_example() -> None:
+    (shown,) = code_blocks("toml")
+    example = tomllib.loads((ROOT / "examples" / "cifar10.toml").read_text())
+    assert parse_config(tomllib.loads(shown), "README") == parse_config(example, "example")
+
+
+def test_the_readme_names_only_commands_that_exist() -> None:
+    named = set(re.findall(r"cellscout (\w+) ?(?:RUN_DIR|examples|spaces|$|`)", README, flags=re.MULTILINE))
+    assert named == {"status", "report", "search", "list", "doctor"}
+
+
+@pytest.mark.slow
+def test_the_readmes_search_from_python_runs(tmp_path: Path) -> None:
+    (code,) = [block for block in code_blocks("python") if "run_search" in block]
+    code = code.replace('["budget.trials=30"]', '["budget.trials=2", "training.epochs=2", "trainable.name=instant"]')
+    score, folder = run("-c", code, cwd=tmp_path).stdout.split()
+    assert 0 < float(score) <= 1
+    assert json.loads((Path(folder) / "run.json").read_text())["state"] == "completed"
+
+
+def test_the_cluster_file_fits_rays_schema_and_asks_for_a_token() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config: dict[str, Any] = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    validate_config(prepare_config(config))
+    starts = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
+    assert all("RAY_AUTH_MODE=token" in command for command in starts if "ray start" in command)
+    assert "127.0.0.1" in next(command for command in starts if "dashboard-host" in command)
+
+
+def test_the_public_names_are_these() -> None:
+    import orchestrator
+    import search_spaces
+    import trainables
+
+    assert sorted(orchestrator.__all__) == ["SearchConfig", "SearchResult", "load_config", "run_search"]
+    assert sorted(search_spaces.__all__) == sorted(
+        ["NASNET", "NASNET_A", "SPACES", "Architecture", "Block", "Cell", "CellSpace", "Edge"]
+    )
+    assert sorted(trainables.__all__) == sorted(
+        ["TRAINABLES", "CellTrainable", "EpochTrainable", "InstantTrainable", "NetworkSpec", "TrialPlan"]
+    )
+    for package in (orchestrator, search_spaces, trainables):
+        assert all(getattr(package, name) is not None for name in package.__all__)

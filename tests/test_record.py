@@ -1,0 +1,270 @@
+"""The record: event log, the state that it adds up to, and the tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import RunDirectoryError, SearchError
+from orchestrator.event_log import EventLog, read_events
+from orchestrator.events import (
+    EVENT,
+    EpochDone,
+    Event,
+    RunEnded,
+    RunStarted,
+    TrialBuilt,
+    TrialEnded,
+    TrialStarted,
+    TrialStatus,
+    TrialSuggested,
+)
+from orchestrator.run_state import RunState
+from orchestrator.tables import EPOCHS, TRIALS, write_tables
+from search_spaces import NASNET_A
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def epoch(trial_id: str, number: int, score: float, seconds: float = 1.0) -> EpochDone:
+    return EpochDone(
+        time=at(number),
+        trial_id=trial_id,
+        epoch=number,
+        train_loss=1.0,
+        train_accuracy=0.5,
+        val_loss=None if math.isnan(score) else 1.0,
+        val_accuracy=0.0 if math.isnan(score) else score,
+        learning_rate=0.1,
+        seconds=seconds,
+        images_per_second=100.0,
+    )
+
+
+def trial(trial_id: str, scores: list[float], status: TrialStatus, begin: float = 0.0) -> list[Event]:
+    events: list[Event] = [
+        TrialSuggested(
+            time=at(begin),
+            trial_id=trial_id,
+            architecture=NASNET_A.to_json(),
+            fingerprint=NASNET_A.fingerprint,
+            ask_seconds=0.01,
+        ),
+        TrialStarted(time=at(begin), trial_id=trial_id, attempt=1),
+        TrialBuilt(time=at(begin), trial_id=trial_id, parameters=10, macs=20, node="here", device="cpu"),
+        *(epoch(trial_id, number, score) for number, score in enumerate(scores, start=1)),
+    ]
+    if status != "running":
+        error = "bang" if status == "failed" else None
+        events.append(TrialEnded(time=at(begin + 10), trial_id=trial_id, status=status, error=error))
+    return events
+
+
+RUN: list[Event] = [
+    RunStarted(time=at(0), slots=2),
+    *trial("00000", [0.2, 0.6, 0.7], "completed"),
+    *trial("00001", [0.5, 0.9, 0.8], "completed"),
+    *trial("00002", [0.95], "pruned", begin=5),
+    *trial("00003", [math.nan], "diverged"),
+    *trial("00004", [], "failed"),
+    *trial("00005", [0.3], "running"),
+]
+
+
+def write(path: Path, events: list[Event]) -> None:
+    with EventLog(path) as log:
+        log.append(*events)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "events.jsonl", RUN)
+    assert list(read_events(tmp_path / "events.jsonl")) == RUN
+
+
+def test_each_event_is_one_line_of_plain_json(tmp_path: Path) -> None:
+    write(tmp_path / "events.jsonl", RUN)
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert len(lines) == len(RUN)
+    assert all(isinstance(json.loads(line)["event"], str) for line in lines)
+    assert "NaN" not in "".join(lines)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 30])
+def test_a_torn_last_line_is_dropped(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "events.jsonl"
+    write(path, RUN)
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert list(read_events(path)) == RUN[:-1]
+
+
+def test_a_corrupt_line_before_the_last_is_told_and_not_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    write(path, RUN)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], b"{broken}\n", *lines[4:]]))
+    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 4 is no event"):
+        list(read_events(path))
+
+
+def test_an_existing_log_is_never_overwritten(tmp_path: Path) -> None:
+    write(tmp_path / "events.jsonl", RUN)
+    with pytest.raises(FileExistsError):
+        EventLog(tmp_path / "events.jsonl")
+    assert list(read_events(tmp_path / "events.jsonl")) == RUN
+
+
+def test_listeners_are_told_after_the_event_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    seen: list[tuple[Event, int]] = []
+    with EventLog(path, [lambda event: seen.append((event, path.read_bytes().count(b"\n")))]) as log:
+        log.append(RUN[0])
+        log.append(*RUN[1:3])
+    assert seen == [(RUN[0], 1), (RUN[1], 3), (RUN[2], 3)]
+
+
+def test_a_full_disk_is_told_and_no_listener_sees_the_event(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    with EventLog(tmp_path / "events.jsonl", [seen.append]) as log:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, log._file.fileno())
+        os.close(full)
+        with pytest.raises(SearchError, match=r"cannot be written: No space left on device \(run.storage\)"):
+            log.append(RUN[0])
+        assert log.failure is not None
+    assert seen == []
+
+
+def test_events_add_up_to_the_trials() -> None:
+    state = RunState.replay(RUN)
+    statuses = {name: found.status for name, found in state.trials.items()}
+    assert statuses == {
+        "00000": "completed",
+        "00001": "completed",
+        "00002": "pruned",
+        "00003": "diverged",
+        "00004": "failed",
+        "00005": "running",
+    }
+    second = state.trials["00001"]
+    assert (second.epochs, second.val_accuracy, second.best_val_accuracy) == (3, 0.8, 0.9)
+    assert (second.train_seconds, second.wall_seconds) == (3.0, 10.0)
+    assert state.trials["00004"].error == "bang"
+    assert state.trials["00005"].wall_seconds is None
+
+
+def test_the_best_is_the_completed_trial_with_the_highest_last_score() -> None:
+    """Neither a lucky epoch in the middle nor a pruned trial's score counts."""
+    state = RunState.replay(RUN)
+    assert state.best is not None
+    assert state.best.trial_id == "00001"
+    lucky = RunState.replay([RUN[0], *trial("0", [0.99, 0.5], "completed"), *trial("1", [0.1, 0.6], "completed")])
+    assert lucky.best is not None
+    assert lucky.best.trial_id == "1"
+
+
+def test_the_ranking_puts_completed_trials_first() -> None:
+    ranking = [found.trial_id for found in RunState.replay(RUN).ranking()]
+    assert ranking == ["00001", "00000", "00002", "00005"]
+
+
+def test_trials_that_wait_run_or_never_ended_are_told_apart() -> None:
+    suggested = TrialSuggested(trial_id="x", architecture={}, fingerprint="f", ask_seconds=0.0)
+    state = RunState.replay([*RUN, suggested])
+    assert state.counts()["running"] == state.counts()["waiting"] == 1
+    state.apply(RunEnded(outcome="interrupted"))
+    assert state.counts()["unfinished"] == 2
+
+
+def test_utilisation_is_training_time_over_the_slots_time() -> None:
+    """9 s of training, 2 slots, 15 s from the first start to the last end (00002: 5 + 10)."""
+    assert RunState.replay(RUN).utilisation() == pytest.approx(9 / (2 * 15))
+    assert RunState.replay([RUN[0]]).utilisation() is None
+
+
+@given(st.integers(0, len(RUN)))
+def test_a_state_built_while_running_is_the_one_that_replay_gives(cut: int) -> None:
+    live = RunState()
+    for event in RUN[:cut]:
+        live.apply(event)
+    assert live == RunState.replay(RUN[:cut])
+
+
+TRIAL_COLUMNS = {
+    "trial_id": "string",
+    "status": "string",
+    "architecture": "string",
+    "fingerprint": "string",
+    "parameters": "int64",
+    "macs": "int64",
+    "epochs": "int32",
+    "val_accuracy": "double",
+    "best_val_accuracy": "double",
+    "train_seconds": "double",
+    "wall_seconds": "double",
+    "started_at": "timestamp[us, tz=UTC]",
+    "ended_at": "timestamp[us, tz=UTC]",
+    "node": "string",
+    "device": "string",
+    "attempt": "int32",
+    "duplicate_of": "string",
+    "error": "string",
+}
+EPOCH_COLUMNS = {
+    "trial_id": "string",
+    "epoch": "int32",
+    "train_loss": "double",
+    "train_accuracy": "double",
+    "val_loss": "double",
+    "val_accuracy": "double",
+    "learning_rate": "double",
+    "seconds": "double",
+    "images_per_second": "double",
+    "ended_at": "timestamp[us, tz=UTC]",
+}
+
+
+@pytest.mark.parametrize("events", [RUN, RUN[:1]])
+def test_tables_have_the_published_schema_even_when_empty(events: list[Event], tmp_path: Path) -> None:
+    write_tables(RunState.replay(events), tmp_path)
+    for name, columns in ((TRIALS, TRIAL_COLUMNS), (EPOCHS, EPOCH_COLUMNS)):
+        schema = pq.read_schema(tmp_path / name)
+        assert {field.name: str(field.type) for field in schema} == columns
+
+
+def test_tables_are_read_by_pandas(tmp_path: Path) -> None:
+    write_tables(RunState.replay(RUN), tmp_path)
+    trials, epochs = (pd.read_parquet(tmp_path / name) for name in (TRIALS, EPOCHS))
+    assert trials.set_index("trial_id").loc["00001", "val_accuracy"] == 0.8
+    assert json.loads(trials.architecture[0]) == NASNET_A.to_json()
+    assert len(epochs) == sum(isinstance(event, EpochDone) for event in RUN)
+    assert epochs[epochs.trial_id == "00003"].val_loss.isna().all()
+    assert {path.name for path in tmp_path.iterdir()} == {TRIALS, EPOCHS}
+
+
+def test_tables_can_be_deleted_and_rebuilt(tmp_path: Path) -> None:
+    write(tmp_path / "events.jsonl", RUN)
+    write_tables(RunState.replay(RUN), tmp_path)
+    before: list[Any] = [pq.read_table(tmp_path / name) for name in (TRIALS, EPOCHS)]
+    for name in (TRIALS, EPOCHS):
+        (tmp_path / name).unlink()
+    write_tables(RunState.replay(read_events(tmp_path / "events.jsonl")), tmp_path)
+    assert [pq.read_table(tmp_path / name) for name in (TRIALS, EPOCHS)] == before
+
+
+@pytest.mark.parametrize("event", RUN, ids=lambda event: event.event)
+def test_every_event_survives_json(event: Event) -> None:
+    assert EVENT.validate_json(event.model_dump_json()) == event

@@ -1,0 +1,324 @@
+"""Whole searches on Ray, with trainables that take no time, and their record."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pyarrow.parquet as pq
+import pytest
+from optuna.samplers import BaseSampler, RandomSampler
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from safetensors.numpy import load_file
+
+from orchestrator.config import SearchConfig, parse_config
+from orchestrator.errors import ClusterError, ConfigError, SearchError
+from orchestrator.event_log import EventLog, read_events
+from orchestrator.events import EpochDone, TrialStarted, TrialSuggested
+from orchestrator.run_state import RunState
+from orchestrator.search import SearchResult, run_search
+from orchestrator.tables import EPOCHS, TRIALS
+from search_spaces import NASNET, Architecture
+from trainables import EpochTrainable, NetworkSpec
+from trainables.epoch_result import EpochResult
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def config(**sections: dict[str, Any]) -> SearchConfig:
+    values: dict[str, dict[str, Any]] = {
+        "training": {"epochs": 9},
+        "trainable": {"name": "instant"},
+        "sampler": {"name": "random"},
+        "budget": {"trials": 12},
+    }
+    return parse_config({**values, **{name: {**values.get(name, {}), **more} for name, more in sections.items()}}, "x")
+
+
+class Scripted(EpochTrainable):
+    """Its fate is its first normal operation's."""
+
+    FATES = ("fine", "weak", "raises", "diverges")
+
+    def prepare(self, data: Any) -> None:
+        pass
+
+    def begin(self, architecture: Architecture) -> dict[str, Any]:
+        operation = architecture.normal.blocks[0].left.operation
+        self.fate = self.FATES[NASNET.operations.index(operation) % len(self.FATES)]
+        self.epoch = 0
+        return {"parameters": 1, "macs": 2, "device": "cpu"}
+
+    def train_epoch(self) -> EpochResult:
+        time.sleep(0.01)
+        self.epoch += 1
+        if self.fate == "raises" and self.epoch == 3:
+            raise RuntimeError("bang\nand a second line")
+        loss = math.nan if self.fate == "diverges" and self.epoch == 2 else 1.0
+        score = {"fine": 0.9, "weak": 0.1}.get(self.fate, 0.8)
+        return EpochResult(
+            epoch=self.epoch,
+            train_loss=loss,
+            train_accuracy=score,
+            val_loss=1.0,
+            val_accuracy=score + self.epoch / 1000,
+            learning_rate=0.1,
+            seconds=0.01,
+            images_per_second=1.0,
+            ended_at=time.time(),
+        )
+
+    def weights(self) -> bytes:
+        from safetensors.numpy import save
+
+        return save({"epoch": np.array([self.epoch])})
+
+
+@pytest.fixture(scope="module")
+def scripted(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    """One search with every kind of end in it."""
+    return run_search(
+        config(budget={"trials": 40}),
+        run_dir=tmp_path_factory.mktemp("runs") / "scripted",
+        trainable=Scripted,
+    )
+
+
+def test_the_search_ends_at_its_number_of_trials(scripted: SearchResult) -> None:
+    assert len(scripted.state.trials) == 40
+    assert list(scripted.state.trials) == [f"{number:05d}" for number in range(40)]
+    assert scripted.state.outcome == "completed"
+    assert "running" not in scripted.state.counts()
+
+
+def test_every_trial_ends_as_it_should(scripted: SearchResult) -> None:
+    expected = {"raises": {"failed", "pruned"}, "diverges": {"diverged", "pruned"}, "weak": {"pruned"}}
+    statuses = {trial.status for trial in scripted.state.trials.values()}
+    assert statuses == {"completed", "pruned", "failed", "diverged"}
+    for trial in scripted.state.trials.values():
+        operation = trial.architecture["normal"]["blocks"][0][1]
+        fate = Scripted.FATES[NASNET.operations.index(operation) % 4]
+        if fate in ("raises", "diverges"):
+            assert trial.status in expected[fate]
+        if trial.status == "completed":
+            assert trial.epochs == 9
+        if trial.status == "pruned":
+            assert trial.epochs in (1, 3)
+        if trial.status == "failed":
+            assert trial.error == "RuntimeError: bang"
+        if trial.status == "diverged":
+            assert trial.error == "the loss is not finite in epoch 2"
+            assert trial.curve[-1].train_loss is None
+
+
+def test_every_epoch_has_its_own_row_and_none_is_missing(scripted: SearchResult) -> None:
+    for trial in scripted.state.trials.values():
+        assert [row.epoch for row in trial.curve] == list(range(1, trial.epochs + 1))
+
+
+def test_the_returned_state_is_what_the_log_replays_to(scripted: SearchResult) -> None:
+    assert scripted.directory.read_state() == scripted.state
+
+
+def test_the_record_is_complete(scripted: SearchResult) -> None:
+    folder = scripted.directory.path
+    assert {path.name for path in folder.iterdir()} == {"run.json", "events.jsonl", TRIALS, EPOCHS, "best"}
+    info = scripted.directory.read_info()
+    assert info.state == "completed"
+    assert info.ended_at is not None
+    assert info.seed == 0
+    assert info.config["budget"]["trials"] == 40
+    assert {"python", "cellscout", "torch", "ray", "optuna"} <= set(info.versions)
+    assert info.resources["slots"] == 2
+    assert info.data["image_shape"] == [8, 8, 1]
+    assert pq.read_table(folder / TRIALS).num_rows == 40
+    epochs = sum(trial.epochs for trial in scripted.state.trials.values())
+    assert pq.read_table(folder / EPOCHS).num_rows == epochs
+
+
+def test_the_best_network_can_be_built_from_what_is_left(scripted: SearchResult) -> None:
+    best, folder = scripted.state.best, scripted.directory.best
+    assert best is not None
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["trial_id"] == best.trial_id
+    assert (
+        metrics["val_accuracy"]
+        == best.val_accuracy
+        == max(trial.val_accuracy or 0 for trial in scripted.state.trials.values() if trial.status == "completed")
+    )
+    architecture = Architecture.from_json(json.loads((folder / "architecture.json").read_text()))
+    assert architecture.fingerprint == best.fingerprint
+    assert NetworkSpec.from_json(json.loads((folder / "network.json").read_text())).architecture == architecture
+    assert load_file(folder / "weights.safetensors")["epoch"] == [9]
+
+
+def test_what_the_sampler_asked_is_in_the_record(scripted: SearchResult) -> None:
+    events = list(read_events(scripted.directory.events))
+    suggested = [event for event in events if isinstance(event, TrialSuggested)]
+    assert len(suggested) == 40
+    assert all(0 <= event.ask_seconds < 10 for event in suggested)
+    for event in suggested:
+        assert Architecture.from_json(event.architecture).fingerprint == event.fingerprint
+
+
+def test_no_more_trials_run_than_there_are_slots(scripted: SearchResult) -> None:
+    running = most = 0
+    for event in read_events(scripted.directory.events):
+        running += isinstance(event, TrialStarted) - (event.event == "trial_ended")
+        most = max(most, running)
+    assert most == 2
+
+
+def test_optuna_is_told_every_state(tmp_path: Path) -> None:
+    class Watching(RandomSampler):
+        """Keeps the study that it samples for."""
+
+        study: optuna.Study
+
+        def sample_independent(self, study: optuna.Study, *arguments: Any) -> Any:
+            Watching.study = study
+            return super().sample_independent(study, *arguments)
+
+    result = run_search(
+        config(budget={"trials": 30}), run_dir=tmp_path / "run", trainable=Scripted, sampler=Watching(seed=1)
+    )
+    states = {"COMPLETE": "completed", "PRUNED": "pruned"}
+    trials = Watching.study.trials
+    assert len(trials) == 30
+    for ours, theirs in zip(result.state.trials.values(), trials, strict=True):
+        assert states.get(theirs.state.name, "lost") == ours.status or theirs.state.name == "FAIL"
+        assert (theirs.state.name == "FAIL") == (ours.status in ("failed", "diverged"))
+        if ours.status in ("completed", "pruned"):
+            assert theirs.intermediate_values == {row.epoch: row.val_accuracy for row in ours.curve}
+
+
+def test_one_worker_and_one_seed_give_one_search(tmp_path: Path) -> None:
+    runs = [
+        run_search(config(resources={"cpus_per_trial": 2}, sampler={"name": "tpe"}), run_dir=tmp_path / str(number))
+        for number in range(2)
+    ]
+    first, second = (
+        [(trial.fingerprint, trial.status, trial.val_accuracy) for trial in run.state.trials.values()] for run in runs
+    )
+    assert first == second
+
+
+def test_another_seed_gives_another_search(tmp_path: Path) -> None:
+    fingerprints = [
+        [
+            trial.fingerprint
+            for trial in run_search(
+                config(run={"seed": seed}, budget={"trials": 2}), run_dir=tmp_path / str(seed)
+            ).state.trials.values()
+        ]
+        for seed in (0, 1)
+    ]
+    assert fingerprints[0] != fingerprints[1]
+
+
+def test_instances_may_stand_in_for_names(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    sampler: BaseSampler = RandomSampler(seed=3)
+    scheduler = AsyncHyperBandScheduler(time_attr="epoch", max_t=9, grace_period=1)
+    space = replace(NASNET, blocks=2)
+    result = run_search(config(), run_dir=tmp_path / "run", sampler=sampler, scheduler=scheduler, space=space)
+    assert {len(trial.architecture["normal"]["blocks"]) for trial in result.state.trials.values()} == {2}
+    assert len(result.state.trials) == 12
+
+
+def test_names_of_modules_work_too(tmp_path: Path) -> None:
+    result = run_search(
+        config(
+            sampler={"name": "optuna.samplers:RandomSampler"},
+            scheduler={"name": "ray.tune.schedulers:MedianStoppingRule", "options": {"grace_period": 2}},
+            space={"name": "search_spaces.nasnet:NASNET", "blocks": 2},
+            trainable={"name": "trainables:InstantTrainable"},
+        ),
+        run_dir=tmp_path / "run",
+    )
+    assert len(result.state.trials) == 12
+    # A scheduler that does not say when it decides is asked at every epoch.
+    epochs = [event for event in read_events(result.directory.events) if isinstance(event, EpochDone)]
+    assert epochs
+
+
+def test_the_hours_end_a_search_and_leave_it_unfinished(tmp_path: Path) -> None:
+    class Slow(Scripted):
+        def train_epoch(self) -> EpochResult:
+            time.sleep(0.2)
+            return super().train_epoch()
+
+    started = time.monotonic()
+    result = run_search(config(budget={"trials": 1000, "hours": 2 / 3600}), run_dir=tmp_path / "run", trainable=Slow)
+    assert time.monotonic() - started < 30
+    assert result.state.outcome == "out_of_time"
+    assert result.directory.read_info().state == "out_of_time"
+    assert 0 < result.state.counts()["unfinished"] <= 4
+    assert result.directory.read_state() == result.state
+
+
+def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
+    events = tmp_path / "run" / "events.jsonl"
+
+    def interrupt_once_a_trial_has_ended() -> None:
+        while not events.exists() or b"trial_ended" not in events.read_bytes():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_once_a_trial_has_ended, daemon=True).start()
+    handler = signal.getsignal(signal.SIGINT)
+    result = run_search(config(budget={"trials": 100_000}), run_dir=tmp_path / "run")
+    assert result.state.outcome == "interrupted"
+    assert result.directory.read_state() == result.state
+    assert pq.read_table(result.directory.path / TRIALS).num_rows == len(result.state.trials) > 0
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = EventLog.append
+
+    def full_after_a_while(log: EventLog, *events: Any) -> None:
+        if any(event.event == "trial_suggested" and event.trial_id == "00005" for event in events):
+            os.dup2(os.open("/dev/full", os.O_WRONLY), log._file.fileno())
+        append(log, *events)
+
+    monkeypatch.setattr(EventLog, "append", full_after_a_while)
+    with pytest.raises(SearchError, match=r"events.jsonl cannot be written: No space left on device \(run.storage\)"):
+        run_search(config(), run_dir=tmp_path / "run")
+    assert len(RunState.replay(read_events(tmp_path / "run" / "events.jsonl")).trials) == 5
+
+
+@pytest.mark.parametrize(
+    ("sections", "error", "message"),
+    [
+        ({"resources": {"gpus_per_trial": 1.0}}, ClusterError, "a trial asks for 1 CPUs and 1 GPUs, but the largest"),
+        ({"resources": {"cpus_per_trial": 64}}, ClusterError, "a trial asks for 64 CPUs"),
+        ({"data": {"name": "fashion_mnist", "root": "absent"}}, ConfigError, "does not hold FashionMNIST"),
+        ({"data": {"validation_fraction": 0.001}}, ConfigError, "data.validation_fraction = 0.001 leaves class"),
+        ({"training": {"epochs": 9, "auxiliary_weight": 0.4}}, ConfigError, "an auxiliary head needs at least 9x9"),
+        ({"data": {"name": "json:loads"}}, ConfigError, "data.name = 'json:loads' raised TypeError"),
+        ({"sampler": {"name": "tpe", "options": {"no": 1}}}, ConfigError, "sampler.options = .*unexpected keyword"),
+        ({"sampler": {"name": "json:dumps"}}, ConfigError, "sampler.options"),
+        ({"sampler": {"name": "builtins:dict"}}, ConfigError, "which is no optuna.samplers.BaseSampler"),
+        ({"scheduler": {"name": "builtins:dict"}}, ConfigError, "which is no Ray Tune TrialScheduler"),
+        ({"scheduler": {"name": "asha", "options": {"a": 1}}}, ConfigError, "'asha' takes none"),
+        ({"space": {"name": "json:dumps"}}, ConfigError, "which is no CellSpace"),
+        ({"trainable": {"name": "json:dumps"}}, ConfigError, "which is no EpochTrainable"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_touches_nothing(
+    sections: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        run_search(config(**sections), run_dir=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

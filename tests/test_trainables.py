@@ -1,0 +1,239 @@
+"""The trainables as Ray Tune sees them, without Ray: `setup`, `step`, `reset_config`, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+from safetensors.numpy import load
+
+from search_spaces import NASNET, Architecture
+from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan
+from trainables.datasets import load_data
+from trainables.epoch_result import EpochResult
+from trainables.network import CellNetwork
+from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
+
+PLAN = TrialPlan(
+    space=replace(NASNET, blocks=2),
+    network=NetworkSettings(repeats=1, filters=4),
+    training=TrainingSettings(epochs=9, batch_size=32),
+    image_shape=(8, 8, 1),
+    classes=10,
+    milestones=(1, 3),
+    seed=0,
+    threads=1,
+)
+
+
+def candidate(seed: int) -> dict[str, Any]:
+    return dict(PLAN.space.encode(PLAN.space.sample(np.random.default_rng(seed))))
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data is passed as it is, where Ray would pass a reference."""
+    data = load_data(DataSettings(limit=150, validation_fraction=0.3), seed=0)
+    monkeypatch.setattr(ray, "get", lambda reference: data)
+    monkeypatch.setattr(ray, "get_gpu_ids", list)
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Any:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+Make = Callable[..., EpochTrainable]
+
+
+@pytest.fixture
+def make() -> Make:
+    def build(kind: type[EpochTrainable] = CellTrainable, plan: TrialPlan = PLAN, seed: int = 0) -> EpochTrainable:
+        trainable = kind.__new__(kind)  # Ray's constructor wants a cluster
+        trainable.setup(candidate(seed), plan=plan, data=[None])
+        return trainable
+
+    return build
+
+
+class Paced(EpochTrainable):
+    """Epochs that take a given time, for testing how they are grouped."""
+
+    seconds = 0.0
+    diverges_at = 99
+
+    def prepare(self, data: Any) -> None:
+        pass
+
+    def begin(self, architecture: Architecture) -> dict[str, Any]:
+        self.epoch = 0
+        return {"parameters": 1, "macs": 1, "device": "cpu"}
+
+    def train_epoch(self) -> EpochResult:
+        time.sleep(self.seconds)
+        self.epoch += 1
+        return EpochResult(
+            epoch=self.epoch,
+            train_loss=float("nan") if self.epoch == self.diverges_at else 1.0,
+            train_accuracy=0.5,
+            val_loss=1.0,
+            val_accuracy=0.5,
+            learning_rate=0.1,
+            seconds=self.seconds,
+            images_per_second=1.0,
+            ended_at=0.0,
+        )
+
+    def weights(self) -> bytes:
+        return b"weights"
+
+
+def reports(trainable: EpochTrainable) -> list[dict[str, Any]]:
+    found = [trainable.step()]
+    while not found[-1]["done"]:
+        found.append(trainable.step())
+    return found
+
+
+def epochs(report: dict[str, Any]) -> list[int]:
+    return [row["epoch"] for row in report["curve"]]
+
+
+def test_short_epochs_are_reported_together_but_never_past_a_milestone(make: Make) -> None:
+    assert [epochs(report) for report in reports(make(Paced))] == [[1], [2, 3], [4, 5, 6, 7, 8, 9]]
+
+
+def test_without_known_milestones_every_epoch_is_reported_by_itself(make: Make) -> None:
+    found = reports(make(Paced, replace(PLAN, milestones=None)))
+    assert [epochs(report) for report in found] == [[number] for number in range(1, 10)]
+
+
+def test_long_epochs_are_reported_by_themselves(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Paced, "seconds", 0.04)
+    monkeypatch.setattr("trainables.epoch_trainable.STEP_SECONDS", 0.1)
+    found = reports(make(Paced, replace(PLAN, milestones=())))
+    assert [number for report in found for number in epochs(report)] == list(range(1, 10))
+    assert {len(report["curve"]) for report in found[:-1]} <= {1, 2}
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Paced, "diverges_at", 5)
+    last = reports(make(Paced))[-1]
+    assert last["diverged"]
+    assert epochs(last) == [4, 5]
+    assert "weights" not in last
+
+
+def test_only_the_last_report_of_a_whole_training_brings_the_weights(make: Make) -> None:
+    *others, last = reports(make(Paced))
+    assert last["weights"] == b"weights"
+    assert not any("weights" in report for report in others)
+
+
+@pytest.mark.parametrize("kind", TRAINABLES.values())
+def test_every_trainable_reports_what_a_search_needs(kind: type[EpochTrainable], make: Make) -> None:
+    found = reports(make(kind))
+    assert [number for report in found for number in epochs(report)] == list(range(1, 10))
+    for report in found:
+        assert set(report["facts"]) == {"parameters", "macs", "device"}
+        assert 0 <= report["val_accuracy"] <= 1
+        assert report["epoch"] == report["curve"][-1]["epoch"]
+    assert load(found[-1]["weights"])
+
+
+@pytest.mark.parametrize("kind", TRAINABLES.values())
+def test_every_trainable_goes_on_from_its_checkpoint(kind: type[EpochTrainable], make: Make, tmp_path: Path) -> None:
+    first: Any = make(kind)
+    first.step()
+    first.save_checkpoint(str(tmp_path))
+    rest = [row for report in reports(first) for row in report["curve"]]
+    second: Any = make(kind)
+    second.load_checkpoint(str(tmp_path))
+    again = [row for report in reports(second) for row in report["curve"]]
+    timing = ("seconds", "images_per_second", "ended_at")
+    assert [{name: row[name] for name in row if name not in timing} for row in rest] == [
+        {name: row[name] for name in row if name not in timing} for row in again
+    ]
+
+
+def test_a_checkpoint_is_plain_tensors(make: Make, tmp_path: Path) -> None:
+    make().save_checkpoint(str(tmp_path))
+    (file,) = tmp_path.iterdir()
+    assert file.suffix == ".safetensors"
+    assert "epoch" in load(file.read_bytes())
+
+
+def test_the_facts_are_the_networks(make: Make) -> None:
+    spec = PLAN.network_spec(PLAN.space.decode(candidate(0)))
+    facts = make().step()["facts"]
+    assert facts["parameters"] == sum(parameter.numel() for parameter in CellNetwork(spec).parameters())
+    assert facts["device"] == "cpu"
+
+
+def test_the_weights_fit_the_network_that_the_spec_describes(make: Make) -> None:
+    from safetensors.torch import load as load_tensors
+
+    trainable = make(plan=replace(PLAN, training=TrainingSettings(epochs=1, batch_size=32)))
+    report = trainable.step()
+    network = CellNetwork(PLAN.network_spec(PLAN.space.decode(candidate(0))))
+    network.load_state_dict(load_tensors(report["weights"]))
+
+
+def test_a_reused_worker_trains_the_next_candidate_as_a_fresh_one_would(make: Make) -> None:
+    reused = make(seed=1)
+    reused.step()
+    assert reused.reset_config(candidate(2))
+    ours, fresh = reused.step(), make(seed=2).step()
+    assert ours["facts"] == fresh["facts"]
+    assert ours["train_loss"] == fresh["train_loss"]
+    assert ours["epoch"] == 1
+
+
+def test_the_cpus_that_ray_allots_are_the_threads(make: Make) -> None:
+    make(plan=replace(PLAN, threads=1))
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.slow
+def test_fifty_candidates_in_one_worker_leave_its_memory_flat(make: Make) -> None:
+    process = psutil.Process()
+    plan = replace(PLAN, network=NetworkSettings(repeats=1, filters=16))
+    trainable = make(plan=plan)
+    used = []
+    for seed in range(50):
+        trainable.reset_config(candidate(seed))
+        trainable.step()
+        used.append(process.memory_info().rss / 2**20)
+    early, late = np.median(used[10:20]), np.median(used[40:50])
+    assert late - early < 25, f"grew from {early:.0f} to {late:.0f} MiB"
+
+
+def test_the_made_up_curve_is_the_architectures_own(make: Make) -> None:
+    plan = replace(PLAN, milestones=())
+    first, again = (reports(make(InstantTrainable, plan, seed=3))[-1] for _ in range(2))
+    other = reports(make(InstantTrainable, plan, seed=4))[-1]
+    assert first["val_accuracy"] == again["val_accuracy"] != other["val_accuracy"]
+    scores = [row["val_accuracy"] for row in first["curve"]]
+    assert scores == sorted(scores)
+
+
+def test_a_plan_says_all_that_a_network_needs() -> None:
+    plan = replace(
+        PLAN, training=TrainingSettings(drop_path_probability=0.2, auxiliary_weight=0.4), image_shape=(16, 12, 3)
+    )
+    spec = plan.network_spec(plan.space.sample(np.random.default_rng(0)))
+    assert (spec.image_size, spec.image_channels, spec.classes) == ((16, 12), 3, 10)
+    assert spec.auxiliary_head
+    assert spec.drop_path_probability == 0.2
+    assert json.dumps(spec.to_json())
