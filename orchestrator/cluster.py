@@ -25,14 +25,14 @@ def connected(address: str | None) -> Iterator[None]:
     Raises:
         ClusterError: there is no cluster at that address.
     """
-    if ray.is_initialized():
-        yield
-        return
     if address is not None and address.startswith("ray://"):
         raise ClusterError(
             f"--address is {address!r}; a search runs on a node of the cluster, with --address auto or HOST:PORT "
             "(Ray Client, ray://, would run it somewhere else than its record)"
         )
+    if ray.is_initialized():
+        yield
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         # Without an address Ray would join whatever cluster it finds in its temporary folder, stale ones too.

@@ -238,6 +238,7 @@ def test_a_bad_run_directory_gets_one_line_and_status_2_and_touches_nothing(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_search_from_a_file_with_a_module_beside_it(tmp_path: Path) -> None:
     """A process of its own, as a user starts it, with a data set in a module of the user's."""
     (tmp_path / "my_data.py").write_text(
@@ -287,7 +288,17 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
     assert RunDirectory(tmp_path / "out").read_info().state == "interrupted"
 
 
-def test_the_driver_imports_no_torch(tmp_path: Path) -> None:
+def test_nothing_that_the_driver_imports_imports_torch() -> None:
+    code = (
+        "import sys, orchestrator.cli, orchestrator.search, orchestrator.doctor, orchestrator.catalogue, trainables\n"
+    )
+    code += "print('torch' in sys.modules, 'torchvision' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False False\n"
+
+
+@pytest.mark.slow
+def test_the_driver_of_a_whole_search_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from orchestrator import run_search, load_config\n"
         "from pathlib import Path\n"
@@ -299,6 +310,7 @@ def test_the_driver_imports_no_torch(tmp_path: Path) -> None:
     assert ended.stdout.strip().splitlines()[-1] == "False False", ended.stderr
 
 
+@pytest.mark.slow
 def test_doctor_looks_at_everything_and_is_well(tmp_path: Path) -> None:
     ended = subprocess.run([*COMMAND, "doctor", "--json"], capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout

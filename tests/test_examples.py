@@ -28,6 +28,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return ended
 
 
+@pytest.mark.slow
 def test_train_nasnet_learns_the_digits(tmp_path: Path) -> None:
     out = run(str(ROOT / "examples" / "train_nasnet.py"), "--epochs", "2", cwd=tmp_path).stdout
     lines = re.findall(r"epoch +(\d+)  loss ([\d.]+)  accuracy ([\d.]+)", out)
