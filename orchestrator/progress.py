@@ -149,10 +149,11 @@ def describe(trial: Trial) -> str:
 
 
 def sparkline(trial: Trial) -> str:
-    """The validation accuracy by epoch, 0 to 1, in at most 30 characters."""
+    """The validation accuracy by epoch, from its lowest to its highest, in at most 30 characters."""
     scores = [row.val_accuracy for row in trial.curve]
-    step = max(1, -(-len(scores) // 30))
-    return "".join(BARS[min(len(BARS) - 1, int(score * len(BARS)))] for score in scores[step - 1 :: step])
+    low, span = min(scores), max(scores) - min(scores) or 1.0
+    step = -(-len(scores) // 30)
+    return "".join(BARS[round((score - low) / span * (len(BARS) - 1))] for score in scores[step - 1 :: step])
 
 
 def clock(seconds: float) -> str:

@@ -70,15 +70,15 @@ class Recorder(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """The trial ended without an error: by itself, or stopped by the scheduler."""
-        result = trial.last_result
         trial_id = self._trial_ids.pop(trial.trial_id)
-        if result["diverged"]:
-            self._end(trial_id, "diverged", f"the loss is not finite in epoch {result['epoch']}")
-        elif result["epoch"] >= self._plan.training.epochs:
+        recorded = self._state.trials[trial_id]
+        if recorded.diverged:
+            self._end(trial_id, "diverged", f"the loss is not finite in epoch {recorded.epochs}")
+        elif recorded.epochs >= self._plan.training.epochs:
             self._end(trial_id, "completed")
         else:
             self._end(trial_id, "pruned")
-        result.pop("curve")  # Ray Tune keeps the last result of every trial to the end
+        trial.last_result.pop("curve", None)  # Ray Tune keeps the last result of every trial to the end
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """The trial ended with an exception in the worker, or the worker died."""

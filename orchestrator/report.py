@@ -38,7 +38,7 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     """How the run stands, in a few lines of plain text."""
     counts = state.counts()
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
-    lines = [f"run         {directory.path}", f"state       {info.state.replace('_', ' ')}", f"trials      {kinds}"]
+    lines = [f"run         {directory.path}", f"state       {info.standing.replace('_', ' ')}", f"trials      {kinds}"]
     if state.started_at is not None and state.ended_at is not None:
         lines.append(f"time        {clock((state.ended_at - state.started_at).total_seconds())}")
     utilisation = state.utilisation()
@@ -53,7 +53,7 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
         lines.append("best        no trial has completed its budget")
     else:
         lines.append(f"best        {describe(state.best)}, in {directory.best}")
-        lines.append(f"            {_precision(info, state, state.best)}")
+        lines += [f"            {line}" for line in _precision(info, state, state.best)]
     return "\n".join(lines)
 
 
@@ -61,7 +61,7 @@ def report_json(directory: RunDirectory, info: RunInfo, state: RunState, top: in
     """The same for programs."""
     return {
         "run_dir": str(directory.path),
-        "state": info.state,
+        "state": info.standing,
         "trials": dict(state.counts()),
         "slots": state.slots,
         "utilisation": state.utilisation(),
@@ -85,7 +85,7 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _precision(info: RunInfo, state: RunState, best: Trial) -> str:
+def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
     """How far the best score can be trusted: its standard error, and how many others are within it."""
     images, score = info.data["validation"], best.val_accuracy
     assert score is not None
@@ -95,4 +95,4 @@ def _precision(info: RunInfo, state: RunState, best: Trial) -> str:
         for trial in state.trials.values()
     )
     others = "no other completed trial is" if close == 0 else f"{close} other completed trials are"
-    return f"one standard error on {images:,} validation images is {error:.4f}; {others} within it"
+    return [f"one standard error on {images:,} validation images is {error:.4f};", f"{others} within it of the best"]

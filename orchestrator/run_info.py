@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -30,10 +31,24 @@ class RunInfo(BaseModel):
     ended_at: datetime | None = None
     command: list[str]
     host: str
+    pid: int
     versions: dict[str, str]
     commit: str | None
     resources: dict[str, Any]
     data: dict[str, Any]
+
+    @property
+    def standing(self) -> str:
+        """`state`, or `died` where the run's process is gone without having written how it ended."""
+        if self.state != "running" or self.host != platform.node():
+            return self.state
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return "died"
+        except PermissionError:  # it lives, as another user's
+            pass
+        return self.state
 
 
 def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any]) -> RunInfo:
@@ -46,6 +61,7 @@ def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any
         started_at=now(),
         command=sys.argv,
         host=platform.node(),
+        pid=os.getpid(),
         versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
         commit=_commit(),
         resources=asdict(allotment),

@@ -48,6 +48,11 @@ class Trial:
         return self.curve[-1].epoch if self.curve else 0
 
     @property
+    def diverged(self) -> bool:
+        """A loss of the last epoch is not finite."""
+        return bool(self.curve) and (self.curve[-1].train_loss is None or self.curve[-1].val_loss is None)
+
+    @property
     def val_accuracy(self) -> float | None:
         """That of the last epoch: the score that trials are compared by."""
         return self.curve[-1].val_accuracy if self.curve else None

@@ -104,7 +104,8 @@ def test_report_prints_the_leaderboard_and_rebuilds_the_tables(cellscout: Any, r
     assert ended.out.index("00001") < ended.out.index("00000")
     assert "00002" not in ended.out.split("run ")[0]
     assert "best        0.8000 (trial 00001, 3 epochs)" in ended.out
-    assert "one standard error on 100 validation images is 0.0400; no other completed trial is within it" in ended.out
+    assert "one standard error on 100 validation images is 0.0400" in ended.out
+    assert "no other completed trial is within it" in ended.out
     assert {path.name for path in recorded.iterdir()} >= {"trials.parquet", "epochs.parquet"}
     assert max(map(len, ended.out.split("run ")[0].splitlines())) <= 80
 
@@ -329,7 +330,9 @@ def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> 
     (run,) = (tmp_path / "runs").iterdir()
     state = RunDirectory(run).read_state()
     assert len(state.trials) >= 24
-    assert {trial.epochs for trial in state.trials.values()} >= {1, 3, 27}
+    epochs = [trial.epochs for trial in state.trials.values()]
+    assert all(any(trained >= rung for trained in epochs) for rung in (2, 4, 8, 16))
+    assert {2, 16} <= set(epochs)
     assert state.best is not None
     assert state.best.val_accuracy is not None
     assert state.best.val_accuracy >= 0.97

@@ -93,7 +93,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("resources.gpus_per_trial=-1", "resources.gpus_per_trial is -1; it must be greater than or equal to 0"),
         ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial is 1.5; above 1 it must be a whole number"),
         ("scheduler.min_epochs=0", "scheduler.min_epochs is 0; it must be greater than or equal to 1"),
-        ("scheduler.min_epochs=28", "scheduler.min_epochs is 28; it must be at most training.epochs = 27"),
+        ("scheduler.min_epochs=17", "scheduler.min_epochs is 17; it must be at most training.epochs = 16"),
         ("scheduler.reduction_factor=1", "scheduler.reduction_factor is 1; it must be greater than or equal to 2"),
         ("run.seed=-1", "run.seed is -1; it must be greater than or equal to 0"),
         ("run.storage=s3://bucket/runs", "storage is 's3://bucket/runs'; only folders of this machine"),

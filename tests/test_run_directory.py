@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ def info(**values: Any) -> RunInfo:
             "started_at": now(),
             "command": ["cellscout", "search"],
             "host": "here",
+            "pid": 1,
             "versions": {},
             "commit": None,
             "resources": {},
@@ -45,6 +48,15 @@ def test_run_json_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert directory.read_info().state == "running"
     directory.write_info(info(state="completed"))
     assert directory.read_info().state == "completed"
+
+
+def test_a_run_whose_process_is_gone_is_not_said_to_run() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert info(host=platform.node(), pid=ended.pid).standing == "died"
+    assert info(host=platform.node(), pid=os.getpid()).standing == "running"
+    assert info(host="elsewhere", pid=ended.pid).standing == "running"
+    assert info(host=platform.node(), pid=ended.pid, state="completed").standing == "completed"
 
 
 def test_checking_touches_nothing(tmp_path: Path) -> None:
