@@ -8,6 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import ray
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small networks gain nothing from threads, and lose much where other processes are busy."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,14 @@ def test_limit_bounds_training_and_validation_together(tmp_path: Path) -> None:
     assert len(splits.test) == 60
 
 
+@pytest.mark.parametrize("limit", [9, 10, 46, 47, 48])
+def test_a_limit_near_the_number_of_images_is_kept(limit: int, tmp_path: Path) -> None:
+    path = small(tmp_path / "a.npz")  # 48 images remain beside the test part
+    settings = DataSettings(name="npz", root=path, limit=limit, validation_fraction=0.4)
+    splits = load_data(settings, seed=0)
+    assert limit - 3 <= len(splits.train) + len(splits.validation) <= limit
+
+
 def test_a_limit_above_the_data_changes_nothing() -> None:
     unlimited, limited = (load_data(DataSettings(limit=limit), seed=0) for limit in (None, 10_000))
     assert unlimited.describe() == limited.describe()
@@ -245,7 +253,7 @@ LABELS = np.arange(40) % 2
         ({"images": UINT8[:0], "labels": LABELS[:0]}, "are empty"),
         ({"images": UINT8, "labels": LABELS * 0}, r"has 1 class \(0\); at least 2 are needed"),
         ({"images": UINT8, "labels": LABELS, "test_images": UINT8, "test_labels": LABELS + 1}, "has the label .*2"),
-        ({"images": UINT8, "labels": np.arange(40) // 39}, "leaves class '1', which has 1 images"),
+        ({"images": UINT8, "labels": np.arange(40) // 39}, "'1', which has 1 of 40 images"),
     ],
 )
 def test_malformed_arrays_are_refused(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -254,7 +262,9 @@ def test_malformed_arrays_are_refused(arrays: dict[str, Any], message: str, tmp_
 
 
 def test_a_fraction_that_leaves_a_class_without_an_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data.validation_fraction = 0.04 leaves class '0', which has 16 images"):
+    with pytest.raises(
+        DataError, match=r"data.validation_fraction = 0.04 leaves a part without .* '0', which has 16 of 48 images"
+    ):
         load_data(
             DataSettings(name="npz", root=small(tmp_path / "a.npz"), validation_fraction=0.04),
             seed=0,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from search_spaces import NASNET, NASNET_A, Architecture, Block, Cell, Edge
 from tests.cells import architectures
 from trainables.costs import network_costs
-from trainables.network import CellModule, CellNetwork, FactorizedReduction, Regularisation, Shape
+from trainables.network import CellModule, CellNetwork, DropPath, FactorizedReduction, Regularisation, Shape
 from trainables.network_spec import NetworkSpec
 
 
@@ -103,8 +103,8 @@ def _is_dead(network: CellNetwork, name: str) -> bool:
     if index not in needed:
         return True
     part, states = name.split(".")[2], alive[index]
-    if part == "edges":
-        return 2 + int(name.split(".")[3]) // 2 not in states
+    if part == "blocks":
+        return 2 + int(name.split(".")[3]) not in states
     return (part == "match_previous" and 0 not in states) or (part == "match_current" and 1 not in states)
 
 
@@ -123,11 +123,10 @@ def test_sharing_a_states_relu_changes_nothing() -> None:
     module = CellModule(cell, Shape(7, 0), Shape(9, 0), 8, 1, 0.0, Regularisation()).eval()
     previous, current = torch.randn(2, 7, 6, 6), torch.randn(2, 9, 6, 6)
     states = [module.match_previous(previous), module.match_current(current)]
-    operations = iter(module.edges)
-    for block in cell.blocks:
+    blocks: Any = module.blocks
+    for block, operations in zip(cell.blocks, blocks, strict=True):
         sides = []
-        for edge in block.edges:
-            operation: Any = next(operations)
+        for edge, operation in zip(block.edges, operations, strict=True):
             source = states[edge.state]
             sides.append(operation(F.relu(source.clone()) if operation.starts_with_relu else source))
         states.append(sides[0] + sides[1] if block.combination == "add" else torch.cat(sides, 1))
@@ -139,7 +138,7 @@ def test_first_cell_reads_the_stem_unprojected_and_the_next_ones_project() -> No
     network = CellNetwork(nasnet_a(repeats=1, filters=4))
     cells: Any = network.cells
     assert isinstance(cells[0].match_previous, nn.Identity)
-    assert cells[0].edges[1][0].in_channels == 3 * 4  # sep_conv_3x3 on state 0
+    assert cells[0].blocks[0][1][0].in_channels == 3 * 4  # sep_conv_3x3 on state 0
     # After a reduction, k-2 has twice the resolution.
     assert any(isinstance(module, FactorizedReduction) for module in cells[2].match_previous.modules())
 
@@ -175,16 +174,16 @@ def test_concatenation_doubles_a_states_width_and_readers_project_it() -> None:
         (2, 3),
     )
     module = CellModule(cell, Shape(4, 0), Shape(4, 0), 4, 1, 0.0, Regularisation())
-    edges: Any = module.edges
-    assert edges[2][0].in_channels == 8  # identity on 8 channels becomes a 1x1 convolution
-    assert edges[3][1].in_channels == 8  # and the pool is followed by one
+    blocks: Any = module.blocks
+    assert blocks[1][0][0].in_channels == 8  # identity on 8 channels becomes a 1x1 convolution
+    assert blocks[1][1][1].in_channels == 8  # and the pool is followed by one
     assert module.shape.channels == 2 * 4
     assert module(torch.randn(1, 4, 5, 5), torch.randn(1, 4, 5, 5)).shape == (1, 8, 5, 5)
 
 
 def drop_rate(network: CellNetwork, cell: int, progress: float) -> float:
     cells: Any = network.cells
-    drop = cells[cell].drops[0]
+    drop = cells[cell].blocks[0][0][-1]
     network.regularisation.progress = progress
     out = drop(torch.ones(20_000, 1, 1, 1))
     kept = out[out != 0]
@@ -209,7 +208,9 @@ def test_drop_path_spares_identities() -> None:
     cell = NASNET_A.normal
     operations = [edge.operation for block in cell.blocks for edge in block.edges]
     cells: Any = network.cells
-    dropped = [not isinstance(drop, nn.Identity) for drop in cells[0].drops]
+    dropped = [
+        any(isinstance(module, DropPath) for module in side.modules()) for sides in cells[0].blocks for side in sides
+    ]
     assert dropped == [operation != "identity" for operation in operations]
 
 

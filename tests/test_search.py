@@ -302,7 +302,11 @@ def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, mo
         ({"resources": {"gpus_per_trial": 1.0}}, ClusterError, "a trial asks for 1 CPUs and 1 GPUs, but the largest"),
         ({"resources": {"cpus_per_trial": 64}}, ClusterError, "a trial asks for 64 CPUs"),
         ({"data": {"name": "fashion_mnist", "root": "absent"}}, ConfigError, "does not hold FashionMNIST"),
-        ({"data": {"validation_fraction": 0.001}}, ConfigError, "data.validation_fraction = 0.001 leaves class"),
+        (
+            {"data": {"validation_fraction": 0.001}},
+            ConfigError,
+            "data.validation_fraction = 0.001 leaves a part without",
+        ),
         ({"training": {"epochs": 9, "auxiliary_weight": 0.4}}, ConfigError, "an auxiliary head needs at least 9x9"),
         ({"data": {"name": "json:loads"}}, ConfigError, "data.name = 'json:loads' raised TypeError"),
         ({"sampler": {"name": "tpe", "options": {"no": 1}}}, ConfigError, "sampler.options = .*unexpected keyword"),

@@ -91,13 +91,12 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
         )
     train, test = source.train, source.test
     if test is None:
-        train, test = _split(train, settings.test_fraction, seed, source.classes, "test_fraction", "test")
+        train, test = _split(train, settings.test_fraction, seed, source.classes, "test_fraction")
     if settings.limit is not None and settings.limit < len(train):
-        keep = settings.limit / len(train)
-        _, train = _split(train, keep, seed, source.classes, "limit", "training and validation", settings.limit)
-    train, validation = _split(
-        train, settings.validation_fraction, seed, source.classes, "validation_fraction", "validation"
-    )
+        # What is left out must have an image a class, as every part of a split by class has.
+        keep = min(settings.limit, len(train) - len(source.classes))
+        _, train = _split(train, keep, seed, source.classes, "limit")
+    train, validation = _split(train, settings.validation_fraction, seed, source.classes, "validation_fraction")
     pixels = train.images.reshape(-1, train.images.shape[-1])
     deviation = pixels.std(axis=0, dtype=np.float64)
     return DataSplits(
@@ -111,27 +110,19 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
 
 
 def _split(
-    part: ImageArrays,
-    fraction: float,
-    seed: int,
-    classes: Sequence[str],
-    setting: str,
-    name: str,
-    value: float | None = None,
+    part: ImageArrays, amount: float, seed: int, classes: Sequence[str], setting: str
 ) -> tuple[ImageArrays, ImageArrays]:
-    """The rest, and `fraction` of each class (rounded to keep the total), drawn by the seed."""
+    """The rest, and what is taken: a fraction of each class, or so many images (int) in the classes' proportion."""
     from sklearn.model_selection import train_test_split
 
     counts = np.bincount(part.labels, minlength=len(classes))
     rarest = int(counts.argmin())
     problem = (
-        f"data.{setting} = {fraction if value is None else value} leaves class {classes[rarest]!r}, which has "
-        f"{counts[rarest]} images, without one in the {name} part or the rest; add images or change data.{setting}"
+        f"data.{setting} = {amount} leaves a part without an image of some class, for example {classes[rarest]!r}, "
+        f"which has {counts[rarest]} of {len(part)} images; add images or change data.{setting}"
     )
     try:
-        rest, taken = train_test_split(
-            np.arange(len(part)), test_size=fraction, stratify=part.labels, random_state=seed
-        )
+        rest, taken = train_test_split(np.arange(len(part)), test_size=amount, stratify=part.labels, random_state=seed)
     except ValueError as error:
         raise DataError(problem) from error
     rest.sort()
@@ -155,14 +146,20 @@ def _digits(settings: DataSettings) -> DataSource:
     return _source(settings, (images, digits.target), None, [str(label) for label in range(10)])
 
 
-def _torchvision(class_name: str, about: str, **arguments: Any) -> Callable[[DataSettings], DataSource]:
+def _torchvision(
+    class_name: str,
+    about: str,
+    *,
+    splits: Sequence[dict[str, Any]] = ({"train": True}, {"train": False}),
+    labels: str = "targets",
+) -> Callable[[DataSettings], DataSource]:
     """A torchvision data set that keeps its images as arrays and has an official test set."""
 
     def load(settings: DataSettings) -> DataSource:
         from torchvision import datasets
 
         parts = []
-        for split in ({"train": True}, {"train": False}) if not arguments else ({"split": "train"}, {"split": "test"}):
+        for split in splits:
             try:
                 data = getattr(datasets, class_name)(settings.root, download=settings.download, **split)
             except Exception as error:  # torchvision's parsers raise whatever a broken file makes them
@@ -172,11 +169,9 @@ def _torchvision(class_name: str, about: str, **arguments: Any) -> Callable[[Dat
                     f"{reason} (set data.root, or data.download = true)"
                 ) from error
             images = np.asarray(data.data)
-            if images.ndim == 3:
-                images = images[..., None]
-            elif images.shape[1] == 3 and images.shape[-1] != 3:  # SVHN keeps its channels first
+            if images.ndim == 4 and images.shape[-1] != 3:  # SVHN keeps its channels first
                 images = images.transpose(0, 2, 3, 1)
-            parts.append((images, np.asarray(data.labels if arguments else data.targets)))
+            parts.append((images, np.asarray(getattr(data, labels))))
         classes = getattr(data, "classes", [str(label) for label in range(10)])
         return _source(settings, parts[0], parts[1], classes)
 
@@ -246,6 +241,8 @@ def _from_function(settings: DataSettings) -> DataSource:
     parts = made if isinstance(made, tuple) else (made,)
 
     def read(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        if not len(data):
+            raise DataError(f"data.name = {settings.name!r} gives an empty data set")
         pairs = [data[index] for index in range(len(data))]
         if len({np.shape(image) for image, _ in pairs}) > 1 and settings.image_size is None:
             raise DataError(f"data.name = {settings.name!r} gives images of several sizes; set data.image_size")
@@ -300,7 +297,7 @@ def _source(
             raise DataError(f"data set {settings.name!r} has the label {strange[0]!r}, which is none of its classes")
         return ImageArrays(np.ascontiguousarray(images), np.searchsorted(values, labels).astype(np.int64))
 
-    return DataSource(arrays(train), None if test is None else arrays(test), tuple(names))
+    return DataSource(arrays(train), None if test is None else arrays(test), tuple(map(str, names)))
 
 
 def _resize(image: Any, size: int) -> NDArray[np.uint8]:
@@ -322,7 +319,12 @@ DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {
     "fashion_mnist": _torchvision("FashionMNIST", "70,000 articles of clothing, 28x28, grey (Xiao et al. 2017)"),
     "cifar10": _torchvision("CIFAR10", "60,000 photographs of 10 classes, 32x32, colour (Krizhevsky 2009)"),
     "cifar100": _torchvision("CIFAR100", "60,000 photographs of 100 classes, 32x32, colour (Krizhevsky 2009)"),
-    "svhn": _torchvision("SVHN", "99,289 house numbers' digits, 32x32, colour (Netzer et al. 2011)", split=True),
+    "svhn": _torchvision(
+        "SVHN",
+        "99,289 house numbers' digits, 32x32, colour (Netzer et al. 2011)",
+        splits=({"split": "train"}, {"split": "test"}),
+        labels="labels",
+    ),
     "image_folder": _image_folder,
     "npz": _npz,
 }

@@ -7,6 +7,7 @@ classifier. Does not know how it is trained, nor which space its cells come from
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -105,16 +106,18 @@ class CellModule(nn.Module):
         self.match_current = nn.Sequential(nn.ReLU(), pointwise(current.channels, filters))
         inputs = [current.channels if previous is None else filters, filters]
         channels = list(inputs)
-        self.edges = nn.ModuleList()
-        self.drops = nn.ModuleList()
+        self.blocks = nn.ModuleList()
         for block in cell.blocks:
+            sides = nn.ModuleList()
             for edge in block.edges:
                 if edge.operation not in OPERATIONS:
                     raise ValueError(f"unknown operation {edge.operation!r}; known: {', '.join(OPERATIONS)}")
                 edge_stride = stride if edge.state < len(inputs) else 1
-                self.edges.append(OPERATIONS[edge.operation](channels[edge.state], filters, edge_stride))
-                drops = drop_path > 0 and edge.operation != "identity"
-                self.drops.append(DropPath(drop_path, regularisation) if drops else nn.Identity())
+                operation = OPERATIONS[edge.operation](channels[edge.state], filters, edge_stride)
+                if drop_path > 0 and edge.operation != "identity":
+                    operation.append(DropPath(drop_path, regularisation))
+                sides.append(operation)
+            self.blocks.append(sides)
             channels.append(filters if block.combination == "add" else 2 * filters)
         self.match_output = nn.ModuleList(
             _match_output(channels[state], filters, stride if state < len(inputs) else 1) for state in cell.output
@@ -124,17 +127,14 @@ class CellModule(nn.Module):
     def forward(self, previous: Tensor, current: Tensor) -> Tensor:
         states = [self.match_previous(previous), self.match_current(current)]
         rectified: dict[int, Tensor] = {}
-        sides: list[Tensor] = []
-        edges = (edge for block in self.cell.blocks for edge in block.edges)
-        for edge, operation, drop in zip(edges, self.edges, self.drops, strict=True):
-            if operation.starts_with_relu and edge.state not in rectified:
-                rectified[edge.state] = F.relu(states[edge.state])
-            source = rectified[edge.state] if operation.starts_with_relu else states[edge.state]
-            sides.append(drop(operation(source)))
-            if len(sides) == 2:
-                block = self.cell.blocks[len(states) - 2]
-                states.append(sides[0] + sides[1] if block.combination == "add" else torch.cat(sides, dim=1))
-                sides = []
+        blocks: Any = self.blocks  # nn.ModuleList does not tell what it holds
+        for block, operations in zip(self.cell.blocks, blocks, strict=True):
+            sides = []
+            for edge, operation in zip(block.edges, operations, strict=True):
+                if operation.starts_with_relu and edge.state not in rectified:
+                    rectified[edge.state] = F.relu(states[edge.state])
+                sides.append(operation((rectified if operation.starts_with_relu else states)[edge.state]))
+            states.append(sides[0] + sides[1] if block.combination == "add" else torch.cat(sides, dim=1))
         outputs = [match(states[state]) for match, state in zip(self.match_output, self.cell.output, strict=True)]
         return torch.cat(outputs, dim=1)
 
