@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ import torch
 from safetensors.numpy import load
 
 from search_spaces import NASNET, Architecture
-from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan
+from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, NetworkSpec, TrialPlan
+from trainables.costs import NetworkCosts, network_costs
 from trainables.datasets import load_data
 from trainables.epoch_result import EpochResult
 from trainables.network import CellNetwork
@@ -198,6 +200,21 @@ def test_a_reused_worker_trains_the_next_candidate_as_a_fresh_one_would(make: Ma
     assert ours["facts"] == fresh["facts"]
     assert ours["train_loss"] == fresh["train_loss"]
     assert ours["epoch"] == 1
+
+
+def test_the_last_candidate_is_gone_before_the_next_is_built(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainable: Any = make(seed=1)
+    trainable.step()
+    old = [weakref.ref(value) for value in (trainable._training, trainable._training.network)]
+    alive_when_built: list[bool] = []
+
+    def counting(spec: NetworkSpec) -> NetworkCosts:
+        alive_when_built.extend(reference() is not None for reference in old)
+        return network_costs(spec)
+
+    monkeypatch.setattr("trainables.costs.network_costs", counting)
+    trainable.reset_config(candidate(2))
+    assert alive_when_built == [False, False]
 
 
 def test_the_cpus_that_ray_allots_are_the_threads(make: Make) -> None:

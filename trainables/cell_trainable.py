@@ -38,12 +38,14 @@ class CellTrainable(EpochTrainable):
         self._data = DeviceData(ray.get(data), device)
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
+        import torch
+
         from trainables.costs import network_costs
-        from trainables.memory import release_memory
         from trainables.training import Training
 
         self._training = None  # before the next is built, so that two never share the device
-        release_memory(self._data.device)
+        if self._data.device.type == "cuda":
+            torch.cuda.empty_cache()  # what PyTorch keeps, other workers on the same GPU cannot have
         spec = self.plan.network_spec(architecture)
         costs = network_costs(spec)
         self._training = Training(spec, self.plan.training, self._data, self.plan.seed)
