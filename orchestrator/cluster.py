@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ def connected(address: str | None) -> Iterator[None]:
             f"--address is {address!r}; a search runs on a node of the cluster, with --address auto or HOST:PORT "
             "(Ray Client, ray://, would run it somewhere else than its record)"
         )
+    if address is not None and address != "auto":
+        _check_reachable(address)
     if ray.is_initialized():
         yield
         return
@@ -49,6 +52,21 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address where nothing listens; Ray itself would try for minutes and log all the while.
+
+    Raises:
+        ClusterError: the address is not of the form HOST:PORT, or nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ClusterError(f"--address is {address!r}; it must be 'auto' or HOST:PORT, for example 10.0.0.1:6379")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"no Ray cluster at {address!r} (--address): {error}") from error
 
 
 def node_resources() -> list[NodeResources]:

@@ -30,7 +30,7 @@ def make_sampler(settings: SamplerSettings, seed: int) -> BaseSampler:
     make = resolve("sampler.name", settings.name, SAMPLERS)
     known = settings.name in SAMPLERS
     options = {"seed": seed, **settings.options} if known or _takes(make, "seed") else settings.options
-    sampler = _make("sampler", make, options)
+    sampler = _make("sampler", make, options, settings.options)
     if not isinstance(sampler, BaseSampler):
         raise ConfigError(f"sampler.name is {settings.name!r}, which is no optuna.samplers.BaseSampler")
     return sampler
@@ -44,7 +44,7 @@ def make_scheduler(settings: SchedulerSettings, max_epochs: int) -> TrialSchedul
     make = resolve("scheduler.name", settings.name, SCHEDULERS)
     # Ray Tune's schedulers count reports unless told otherwise; here epochs are what counts.
     options = {"time_attr": "epoch", **settings.options} if _takes(make, "time_attr") else settings.options
-    scheduler = _make("scheduler", make, options)
+    scheduler = _make("scheduler", make, options, settings.options)
     if not isinstance(scheduler, TrialScheduler):
         raise ConfigError(f"scheduler.name is {settings.name!r}, which is no Ray Tune TrialScheduler")
     return scheduler
@@ -64,8 +64,9 @@ def _takes(make: Callable[..., Any], parameter: str) -> bool:
         return False
 
 
-def _make(section: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
+def _make(section: str, make: Callable[..., Any], options: dict[str, Any], given: dict[str, Any]) -> Any:
+    """Call the class with our options and the user's; `given` are the user's alone, for the error."""
     try:
         return make(**options)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{section}.options = {options}: {error}") from error
+        raise ConfigError(f"{section}.options = {given}: {error}") from error

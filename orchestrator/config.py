@@ -205,6 +205,11 @@ def _explain(error: Any) -> str:
     if error["type"] == "value_error":
         message = str(error["ctx"]["error"])
         return f"{setting}: {message}" if setting else message
+    if error["type"] == "model_type":
+        return f"{setting} is {error['input']!r}; it is a section, with keys of its own"
+    if error["type"] == "string_pattern_mismatch":
+        allowed = "it may hold letters, digits, '.', '_' and '-', and begin with no '.' or '-'"
+        return f"{setting} is {error['input']!r}; {allowed}"
     message = error["msg"].replace("Input should be", "it must be").replace("String should", "it must")
     return f"{setting} is {error['input']!r}; {message}"
 

@@ -8,19 +8,23 @@ from typing import Any
 import ray
 
 from orchestrator.errors import ConfigError, SearchError
+from orchestrator.stopping import SearchStopper
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.settings import DataSettings
 
 
-def load_on_cluster(settings: DataSettings, seed: int) -> tuple[ray.ObjectRef, dict[str, Any]]:
+def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -> tuple[ray.ObjectRef, dict[str, Any]]:
     """A reference to the run's `DataSplits`, and what `DataSplits.describe` says of them.
 
     Raises:
         ConfigError: the data cannot be used as the settings ask.
         SearchError: reading them failed for another reason.
+        KeyboardInterrupt: the user asked to stop meanwhile.
     """
     settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser().absolute())})
     splits, facts = ray.remote(_load_and_describe).options(num_returns=2).remote(settings, seed)
+    while not ray.wait([facts], timeout=0.2)[0]:
+        stopper.check()
     try:
         return splits, ray.get(facts)
     except ray.exceptions.RayError as error:  # for example, the worker ran out of memory

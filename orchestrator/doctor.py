@@ -80,7 +80,7 @@ def _torch() -> Finding:
 def _disk(storage: Path) -> Finding:
     folder = next(folder for folder in (storage, *storage.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(folder).free
-    what = f"{free / 2**30:.1f} GiB of disk free for runs in {folder}"
+    what = f"{free / 2**30:.1f} GiB of disk free for runs in {folder.absolute()}"
     if not os.access(folder, os.W_OK):
         return Finding("error", f"{folder} is not writable", "set run.storage or --run-dir to a folder that is")
     if free < FREE_BYTES_NEEDED:
@@ -113,7 +113,7 @@ def _cluster(address: str | None) -> Iterator[Finding]:
         yield Finding("error", str(error), "start one with `ray start --head`, or leave --address out")
         return
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
-    yield Finding("ok", f"Ray {where}: {len(nodes)} node(s), {cpus:g} CPUs, {gpus:g} GPUs")
+    yield Finding("ok", f"Ray {where}: nodes: {len(nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}")
     try:
         share = allot(ResourceSettings(), nodes)
     except ClusterError as error:

@@ -102,10 +102,10 @@ class ProgressView:
         return f"{clock(elapsed)} elapsed" + ("" if left is None else f", about {clock(left)} left")
 
     def _seconds_left(self, elapsed: float) -> float | None:
-        """By the mean time of the trials ended so far, once a tenth of them have, and by the hours of the budget."""
+        """By the mean time of the trials ended so far, once a fifth of them have, and by the hours of the budget."""
         estimates = []
         ended = sum(trial.ended_at is not None for trial in self._state.trials.values())
-        if self._config.budget.trials is not None and ended >= max(3, self._config.budget.trials / 10):
+        if self._config.budget.trials is not None and ended >= max(3, self._config.budget.trials / 5):
             estimates.append(elapsed / ended * (self._config.budget.trials - ended))
         if self._config.budget.hours is not None:
             estimates.append(max(0.0, self._config.budget.hours * 3600 - elapsed))

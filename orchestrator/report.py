@@ -89,7 +89,9 @@ def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
     """How far the best score can be trusted: its standard error, and how many others are within it."""
     images, score = info.data["validation"], best.val_accuracy
     assert score is not None
-    error = math.sqrt(score * (1 - score) / images)
+    # Wilson's centre, because the plain estimate would call a score of 1 certain.
+    centre = (score * images + 0.5) / (images + 1)
+    error = math.sqrt(centre * (1 - centre) / (images + 1))
     close = sum(
         trial.status == "completed" and trial is not best and (trial.val_accuracy or 0) >= score - error
         for trial in state.trials.values()

@@ -100,9 +100,16 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.info} is malformed: {error.errors()[0]['msg']}") from error
 
     def read_state(self) -> RunState:
-        """The run's state, from its events."""
-        self.read_info()
-        return RunState.replay(read_events(self.events))
+        """The run's state, from its events.
+
+        Raises:
+            RunDirectoryError: there is no run, or its log is corrupt.
+        """
+        info = self.read_info()
+        state = RunState.replay(read_events(self.events))
+        if info.standing == "died":
+            state.outcome = "died"
+        return state
 
     def write_best(self, trial: Trial, network: Mapping[str, Any], weights: bytes) -> None:
         """Replace `best/` by this trial: architecture, network, weights and metrics."""

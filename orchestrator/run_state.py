@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.events import (
     EpochDone,
@@ -80,7 +80,8 @@ class RunState:
     slots: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    outcome: RunOutcome | None = None
+    outcome: RunOutcome | Literal["died"] | None = None
+    """How the run ended; `died` is never written, but concluded where its process is gone."""
     best: Trial | None = None
     """The completed trial with the highest validation accuracy at its last epoch; the earlier one of equals."""
 

@@ -73,23 +73,26 @@ def run_search(
     directory = RunDirectory((run_dir or _new_run_dir(config)).absolute())
     directory.check_usable()
 
+    stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
-    with connected(address):
+    # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.
+    with stopping_on_interrupt(stopper), connected(address):
+        stopper.check()
         allotment = allot(config.resources, node_resources())
         progress.note(f"reading the data set {config.data.name}")
-        data, facts = load_on_cluster(config.data, config.run.seed)
+        data, facts = load_on_cluster(config.data, config.run.seed, stopper)
         plan = _plan(config, space, scheduler, facts)
         info = describe_run(config, allotment, facts)
         directory.create(info)
         progress.note(f"recording in {directory.path}")
         state = RunState()
-        stopper = SearchStopper(config.budget.hours)
         with EventLog(directory.events, [state.apply]) as log:
             recorder = Recorder(log, state, plan, directory)
             searcher = OptunaSearcher(sampler, max_epochs=config.training.epochs, on_suggestion=recorder.suggested)
             outcome: RunOutcome = "failed"
             try:
                 log.append(RunStarted(slots=allotment.slots))
+                # Again, because Ray's start has put handlers of its own in place.
                 with progress.showing(config, state, plan.milestones) as display, stopping_on_interrupt(stopper):
                     run_tune(
                         trainable,

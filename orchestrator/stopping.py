@@ -29,6 +29,15 @@ class SearchStopper(tune.Stopper):
         """Whether the search is to end now."""
         return self.outcome is not None
 
+    def check(self) -> None:
+        """Between two steps of the preparation: end at once if the user asked.
+
+        Raises:
+            KeyboardInterrupt: the user asked.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
+
     @property
     def outcome(self) -> RunOutcome | None:
         """Why the search is to end, or None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.run_directory import RunDirectory
-from tests.test_record import RUN, write
+from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info, snapshot
 
 COMMAND = [sys.executable, "-m", "orchestrator.cli"]
@@ -108,6 +109,24 @@ def test_report_prints_the_leaderboard_and_rebuilds_the_tables(cellscout: Any, r
     assert "no other completed trial is within it" in ended.out
     assert {path.name for path in recorded.iterdir()} >= {"trials.parquet", "epochs.parquet"}
     assert max(map(len, ended.out.split("run ")[0].splitlines())) <= 80
+
+
+def test_a_perfect_score_is_not_called_certain(cellscout: Any, tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(info(state="completed", data={"validation": 29}))
+    write(directory.events, [RUN[0], *trial("00000", [1.0], "completed")])
+    assert "one standard error on 29 validation images is 0.0234" in cellscout("report", str(directory.path)).out
+
+
+def test_a_run_that_died_has_no_running_trials(cellscout: Any, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(info(host=platform.node(), pid=ended.pid))
+    write(directory.events, RUN)
+    out = cellscout("status", str(directory.path)).out
+    assert "state       died" in out
+    assert "1 unfinished" in out
 
 
 def test_report_tells_of_ties(cellscout: Any, tmp_path: Path) -> None:

@@ -46,6 +46,20 @@ def test_auto_takes_a_gpu_where_there_is_one(setting: Any, nodes: list[dict[str,
     assert allot(ResourceSettings(gpus_per_trial=setting), nodes).gpus_per_trial == gpus
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("somewhere", "it must be 'auto' or HOST:PORT"),
+        ("127.0.0.1:", "it must be 'auto' or HOST:PORT"),
+        ("127.0.0.1:99999", "no Ray cluster at '127.0.0.1:99999'"),
+        ("127.0.0.1:1", "no Ray cluster at '127.0.0.1:1' .--address.: .*refused"),
+    ],
+)
+def test_an_address_where_no_cluster_listens_is_refused_at_once(address: str, message: str) -> None:
+    with pytest.raises(ClusterError, match=message), connected(address):
+        pass
+
+
 def test_ray_client_addresses_are_refused_with_the_way_to_go() -> None:
     with pytest.raises(ClusterError, match="--address auto or HOST:PORT"), connected("ray://somewhere:10001"):
         pass

@@ -48,8 +48,7 @@ def test_a_newcomers_images_become_a_network_in_use(tmp_path: Path) -> None:
     command = ["search", search_file, "--set", "data.root=flowers", "--run-dir", "runs/flowers", *shortened]
     run("-m", "orchestrator.cli", *command, cwd=tmp_path)
     (code,) = [block for block in code_blocks("python") if "load_state_dict" in block]
-    code += "\nimport torch\nprint(network(torch.zeros(2, 3, 32, 32)).shape, run['classes'], len(run['mean']))\n"
-    assert run("-c", code, cwd=tmp_path).stdout == "torch.Size([2, 2]) ['daisy', 'rose'] 3\n"
+    assert run("-c", code, cwd=tmp_path).stdout in ("daisy\n", "rose\n")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -280,6 +281,31 @@ def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
     assert result.directory.read_state() == result.state
     assert pq.read_table(result.directory.path / TRIALS).num_rows == len(result.state.trials) > 0
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("moment", ["orchestrator.search.allot", "orchestrator.data_task._load_and_describe"])
+def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not be an exception inside Ray's start, which can crash the process."""
+
+    def interrupted_connection(address: str | None) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return contextlib.nullcontext()
+
+    def slow_load(settings: Any, seed: int) -> Any:
+        time.sleep(8)
+
+    if moment == "orchestrator.search.allot":
+        monkeypatch.setattr("orchestrator.search.connected", interrupted_connection)
+    else:
+        monkeypatch.setattr(moment, slow_load)
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_search(config(), run_dir=tmp_path / "run")
+    assert time.monotonic() - started < 30
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +164,7 @@ def _torchvision(
             try:
                 data = getattr(datasets, class_name)(settings.root, download=settings.download, **split)
             except Exception as error:  # torchvision's parsers raise whatever a broken file makes them
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                reason = next(iter(str(error).splitlines()), type(error).__name__).partition(" You can use")[0]
                 raise DataError(
                     f"data.root = {settings.root!r} does not hold {class_name} in torchvision's layout: "
                     f"{reason} (set data.root, or data.download = true)"
@@ -184,6 +185,8 @@ def _image_folder(settings: DataSettings) -> DataSource:
     from torchvision.datasets import ImageFolder
 
     root = Path(settings.root)
+    if not root.is_dir():
+        raise DataError(f"data.root = {settings.root!r} is no folder")
     train_root, test_root = root, None
     if (root / "train").is_dir():
         train_root = root / "train"
@@ -194,16 +197,14 @@ def _image_folder(settings: DataSettings) -> DataSource:
     def read(folder: Path) -> tuple[tuple[NDArray[np.uint8], NDArray[np.int64]], list[str]]:
         try:
             data = ImageFolder(str(folder))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DataError(
-                f"data.root = {settings.root!r} is no folder with a sub-folder of images for each class: {error}"
-            ) from error
+        except FileNotFoundError as error:
+            raise DataError(f"data.root = {settings.root!r} holds no folder of images a class: {error}") from error
         images = np.empty((len(data), size, size, 3), np.uint8)
         for index, (path, _) in enumerate(data.samples):
             try:
                 images[index] = _resize(data.loader(path), size)
             except OSError as error:
-                raise DataError(f"{path} cannot be read as an image: {error}") from error
+                raise DataError(f"{path} cannot be read as an image; mend or remove it (data.root)") from error
         return (images, np.asarray(data.targets)), list(data.classes)
 
     train, classes = read(train_root)
@@ -220,8 +221,11 @@ def _npz(settings: DataSettings) -> DataSource:
     try:
         with np.load(settings.root, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"data.root = {settings.root!r} is no .npz file that can be read: {error}") from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        # NumPy's own words would recommend to read it as a pickle, which runs whatever is in it.
+        raise DataError(
+            f"data.root = {settings.root!r} is no .npz file of plain arrays, as numpy.savez writes it"
+        ) from error
     for needed in ("images", "labels", *(("test_images", "test_labels") if "test_images" in arrays else ())):
         if needed not in arrays:
             raise DataError(
