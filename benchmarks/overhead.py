@@ -146,7 +146,8 @@ def instant_table(trials: int, runs: int) -> str:
     found: dict[str, list[Measurement]] = {name: [] for name in VARIANTS}
     for _ in range(runs):
         for name, measure in VARIANTS.items():
-            found[name].append(measure(trials))
+            with contextlib.redirect_stdout(sys.stderr):  # Ray Tune prints a table of its own
+                found[name].append(measure(trials))
             print(name, found[name][-1], file=sys.stderr)
     ours = found["cellscout"]
     rows = ["| | trials | seconds a trial | results a second | cellscout's results a second, times this |"]

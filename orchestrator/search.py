@@ -92,6 +92,7 @@ def run_search(
             outcome: RunOutcome = "failed"
             try:
                 log.append(RunStarted(slots=allotment.slots))
+                stopper.start_clock()
                 # Again, because Ray's start has put handlers of its own in place.
                 with progress.showing(config, state, plan.milestones) as display, stopping_on_interrupt(stopper):
                     run_tune(

@@ -18,8 +18,14 @@ class SearchStopper(tune.Stopper):
     """Ends the search when its hours are over or the user asks; the trials that run then stay unfinished."""
 
     def __init__(self, hours: float | None) -> None:
-        self._deadline = None if hours is None else time.monotonic() + hours * 3600
+        self._hours = hours
+        self._deadline: float | None = None
         self.interrupted = False
+
+    def start_clock(self) -> None:
+        """From now on the hours count: neither Ray's start nor the reading of the data is part of them."""
+        if self._hours is not None:
+            self._deadline = time.monotonic() + self._hours * 3600
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Single trials are the scheduler's business."""
