@@ -322,7 +322,7 @@ def test_the_driver_of_a_whole_search_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from orchestrator import run_search, load_config\n"
         "from pathlib import Path\n"
-        "result = run_search(load_config(None, ['budget.trials=2', 'training.epochs=1']), run_dir=Path('out'))\n"
+        "result = run_search(load_config(None, ['budget.trials=2', 'training.epochs=2']), run_dir=Path('out'))\n"
         "assert result.state.best is not None\n"
         "print('torch' in sys.modules, 'torchvision' in sys.modules)"
     )

@@ -177,7 +177,7 @@ def test_no_more_trials_run_than_there_are_slots(scripted: SearchResult) -> None
     for event in read_events(scripted.directory.events):
         running += isinstance(event, TrialStarted) - (event.event == "trial_ended")
         most = max(most, running)
-    assert most == 2
+    assert 0 < most <= scripted.state.slots
 
 
 def test_optuna_is_told_every_state(tmp_path: Path) -> None:
