@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,6 +33,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.config import load_config
 from orchestrator.search import run_search
+from orchestrator.tune_run import environment_variables
 from search_spaces import NASNET
 
 EPOCHS = 27
@@ -86,7 +87,7 @@ def stock(trials: int, *, tuned: bool) -> Measurement:
     """Ray Tune with its own Optuna bridge and ASHA: as it comes, or at its best for this work."""
     # With fewer trials pending than there are slots, a worker that ends is not reused.
     environment = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_MAX_PENDING_TRIALS_PG": str(CPUS)}
-    with tempfile.TemporaryDirectory() as folder, _environment(environment if tuned else {}):
+    with tempfile.TemporaryDirectory() as folder, environment_variables(environment if tuned else {}):
         tuner = tune.Tuner(
             tune.with_resources(StockTrainable, {"cpu": 1}),
             param_space=NASNET.param_space(),
@@ -111,16 +112,6 @@ def stock(trials: int, *, tuned: bool) -> Measurement:
         assert not grid.errors, grid.errors
     results = sum(result.metrics["training_iteration"] for result in grid if result.metrics)
     return Measurement(seconds, len(grid), results)
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name in values:
-            del os.environ[name]
 
 
 VARIANTS: dict[str, Callable[[int], Measurement]] = {

@@ -80,16 +80,12 @@ def search(
     """Search for cells, and leave a record with the best network."""
     from orchestrator.config import load_config
     from orchestrator.progress import Progress
-    from orchestrator.report import report_json
     from orchestrator.search import run_search
 
     config = load_config(search_file, overrides or [])
     result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
     info = result.directory.read_info()
-    if as_json:
-        _print_json(report_json(result.directory, info, result.state, top))
-    else:
-        _print_report(result.directory, info, result.state, top)
+    _print_report(result.directory, info, result.state, top, as_json)
     if info.state == "interrupted":
         raise typer.Exit(130)  # as a shell reports a program that Ctrl-C ended
     if result.state.best is None:
@@ -113,17 +109,13 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
 def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     """Print the leaderboard, and rebuild the Parquet tables from the events."""
-    from orchestrator.report import report_json
     from orchestrator.run_directory import RunDirectory
     from orchestrator.tables import write_tables
 
     directory = RunDirectory(run_dir)
     info, state = directory.read_info(), directory.read_state()
     write_tables(state, directory.path)
-    if as_json:
-        _print_json(report_json(directory, info, state, top))
-    else:
-        _print_report(directory, info, state, top)
+    _print_report(directory, info, state, top, as_json)
 
 
 @app.command("list", epilog="Example: cellscout list spaces")
@@ -162,9 +154,12 @@ def doctor(address: Address = None, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int) -> None:
-    from orchestrator.report import leaderboard, summary
+def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int, as_json: bool) -> None:
+    from orchestrator.report import leaderboard, report_json, summary
 
+    if as_json:
+        _print_json(report_json(directory, info, state, top))
+        return
     if state.ranking():
         Console().print(leaderboard(state, top))
     typer.echo(summary(directory, info, state))

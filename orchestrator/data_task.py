@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from orchestrator.errors import ConfigError, SearchError
+from orchestrator.errors import ConfigError, SearchError, last_line
 from orchestrator.stopping import SearchStopper
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.settings import DataSettings
@@ -31,8 +31,7 @@ def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -
         cause = getattr(error, "cause", None)
         if isinstance(cause, DataError):
             raise ConfigError(str(cause)) from error
-        reason = str(cause or error).strip().splitlines()[-1]
-        raise SearchError(f"reading the data set {settings.name!r} failed: {reason}") from error
+        raise SearchError(f"reading the data set {settings.name!r} failed: {last_line(cause or error)}") from error
 
 
 def _load_and_describe(settings: DataSettings, seed: int) -> tuple[DataSplits, dict[str, Any]]:

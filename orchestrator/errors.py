@@ -37,3 +37,9 @@ class ClusterError(InputError):
 
 class SearchError(CellscoutError):
     """A search started and could not go on."""
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of an exception's message, where a wrapped traceback has its reason; else the exception's type."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

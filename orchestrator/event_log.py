@@ -30,7 +30,7 @@ class EventLog:
         self._path = path
         self._listeners = tuple(listeners)
         self._file = path.open("xb", buffering=0)
-        self.failure: OSError | None = None
+        self.failure: SearchError | None = None
 
     def append(self, *events: Event) -> None:
         """Write the events and tell the listeners.
@@ -46,8 +46,8 @@ class EventLog:
             if any(isinstance(event, RunStarted | TrialEnded | RunEnded) for event in events):
                 os.fsync(self._file.fileno())
         except OSError as error:
-            self.failure = error
-            raise SearchError(f"{self._path} cannot be written: {error.strerror} (run.storage)") from error
+            self.failure = SearchError(f"{self._path} cannot be written: {error.strerror} (run.storage)")
+            raise self.failure from error
         for event in events:
             for listener in self._listeners:
                 listener(event)

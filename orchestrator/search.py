@@ -16,7 +16,7 @@ from orchestrator.cluster import allot, connected, node_resources
 from orchestrator.components import find_trainable, make_sampler, make_scheduler, make_space
 from orchestrator.config import SearchConfig
 from orchestrator.data_task import load_on_cluster
-from orchestrator.errors import CellscoutError, ConfigError, SearchError
+from orchestrator.errors import CellscoutError, ConfigError, SearchError, last_line
 from orchestrator.event_log import EventLog
 from orchestrator.events import RunEnded, RunOutcome, RunStarted, now
 from orchestrator.optuna_searcher import OptunaSearcher
@@ -156,9 +156,7 @@ def _plan(config: SearchConfig, space: CellSpace, scheduler: TrialScheduler, fac
 def _search_error(error: Exception, log: EventLog, directory: RunDirectory) -> CellscoutError:
     """What stopped the search, in one line."""
     if log.failure is not None:
-        return SearchError(f"{directory.events} cannot be written: {log.failure.strerror} (run.storage)")
+        return log.failure  # Ray Tune has wrapped it into its own
     if isinstance(error, CellscoutError):
         return error
-    lines = str(error).strip().splitlines()
-    reason = lines[-1] if lines else type(error).__name__
-    return SearchError(f"the search stopped: {reason}; its record is in {directory.path}")
+    return SearchError(f"the search stopped: {last_line(error)}; its record is in {directory.path}")

@@ -56,7 +56,7 @@ def run_tune(
     environment = {**TUNE_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(allotment.slots)}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is in the record
     # Ray Tune's own files are of no use after the run; the record is elsewhere.
-    with _environment(environment), tempfile.TemporaryDirectory(prefix="cellscout-tune-") as scratch:
+    with environment_variables(environment), tempfile.TemporaryDirectory(prefix="cellscout-tune-") as scratch:
         # Not tune.Tuner, which pickles the searcher, the scheduler and the callbacks for a restore that is not used.
         tune.run(
             worker,
@@ -77,8 +77,8 @@ def run_tune(
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables, which is how Ray Tune is told most of this, and restore them."""
+def environment_variables(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables, which is how Ray Tune is told most of its settings, and restore them."""
     previous = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
