@@ -4,20 +4,21 @@ Knows what a cell is and when two cells are the same graph. Does not know which 
 restricts them, or how a network is built from them.
 
 States are numbered as in DARTS: state 0 is the output of the cell before the previous one (k-2), state 1 the output
-of the previous cell (k-1), states 2, 3, ... are the blocks of the cell in order.
+of the previous cell (k-1), states 2, 3, ... are the blocks of the cell in order. A cell of one input (NAS-Bench-201)
+has no k-2: its state 0 is the output of the previous cell, and its blocks are states 1, 2, ...
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-CELL_INPUTS = 2
-"""Number of states that a cell is given: the outputs of cells k-2 and k-1."""
+MAX_INPUTS = 2
+"""Most states that a cell is given: the outputs of cells k-2 and k-1. A cell of one input has only the latter."""
 
 COMBINATIONS = ("add", "concat")
 """How a block may combine its two sides (Zoph et al. 2018, section 3.1, step 5)."""
@@ -25,7 +26,7 @@ COMBINATIONS = ("add", "concat")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """One side of a block: `operation` applied to `state`."""
+    """`operation` applied to `state`, on its way into a block."""
 
     state: int
     operation: str
@@ -33,19 +34,21 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Two edges and their combination; the result is a new state of the cell."""
+    """Edges, two in most spaces, and the combination of what they give; the result is a new state of the cell."""
 
-    left: Edge
-    right: Edge
+    edges: tuple[Edge, ...]
     combination: str = "add"
 
     def __post_init__(self) -> None:
+        if not self.edges:
+            raise ValueError("a block has 0 edges; at least 1 is needed")
         if self.combination not in COMBINATIONS:
             raise ValueError(f"combination is {self.combination!r}; known: {', '.join(COMBINATIONS)}")
 
-    @property
-    def edges(self) -> tuple[Edge, Edge]:
-        return (self.left, self.right)
+    @classmethod
+    def add(cls, *edges: tuple[int, str]) -> Block:
+        """The sum of operations on states, each given as (state, operation)."""
+        return cls(tuple(Edge(state, operation) for state, operation in edges))
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,10 @@ class Cell:
     """Blocks in topological order, and the states whose concatenation is the cell's output.
 
     Args:
-        blocks: at least one; block `i` may read the states 0 to `i + 1`.
+        blocks: at least one; block `i` may read the states before it, 0 to `inputs + i - 1`.
         output: states that are concatenated, ascending, each once. It is part of the cell and not derived: NASNet-A's
             normal cell also concatenates state 0, although blocks use it.
+        inputs: states that the cell is given, 1 or 2.
 
     Raises:
         ValueError: a block reads a state that does not exist yet, or the output names none, twice or an unknown one.
@@ -63,68 +67,71 @@ class Cell:
 
     blocks: tuple[Block, ...]
     output: tuple[int, ...]
+    inputs: int = MAX_INPUTS
 
     def __post_init__(self) -> None:
+        if not 1 <= self.inputs <= MAX_INPUTS:
+            raise ValueError(f"a cell has {self.inputs} inputs; 1 to {MAX_INPUTS} are possible")
         if not self.blocks:
             raise ValueError("a cell has 0 blocks; at least 1 is needed")
         for index, block in enumerate(self.blocks):
             for edge in block.edges:
-                if not 0 <= edge.state < CELL_INPUTS + index:
+                if not 0 <= edge.state < self.inputs + index:
                     raise ValueError(
-                        f"block {index} reads state {edge.state}; it may read 0 to {CELL_INPUTS + index - 1}"
+                        f"block {index} reads state {edge.state}; it may read 0 to {self.inputs + index - 1}"
                     )
-        last = CELL_INPUTS + len(self.blocks) - 1
+        last = self.inputs + len(self.blocks) - 1
         if not self.output or list(self.output) != sorted(set(self.output)):
             raise ValueError(f"output is {list(self.output)}; it must name states in ascending order, each once")
         if not 0 <= self.output[0] <= self.output[-1] <= last:
             raise ValueError(f"output is {list(self.output)}; the states of this cell are 0 to {last}")
 
-    @classmethod
-    def with_loose_ends(cls, blocks: Sequence[Block]) -> Cell:
-        """The cell whose output is every block that no other block reads (Zoph et al. 2018, section 3.1)."""
-        used = {edge.state for block in blocks for edge in block.edges}
-        states = range(CELL_INPUTS, CELL_INPUTS + len(blocks))
-        return cls(tuple(blocks), tuple(state for state in states if state not in used))
-
     def canonical(self) -> Cell:
-        """The representative of all cells that are this graph up to swapped sides and renumbered blocks.
+        """The representative of all cells that are this graph up to swapped edges and renumbered blocks.
 
         It is the lexicographically smallest encoding over all topological orders, hence exact: two cells are the same
         graph if and only if their canonical forms are equal.
         """
-        start = {state: state for state in range(CELL_INPUTS)}
+        start = {state: state for state in range(self.inputs)}
         encoding, output = min(_smallest_encodings(self, start))
-        blocks = tuple(Block(left, right, combination) for left, right, combination in encoding)
-        return Cell(blocks, output)
+        return Cell(tuple(Block(edges, combination) for edges, combination in encoding), output, self.inputs)
 
     def to_json(self) -> dict[str, Any]:
-        """`blocks` as [left state, left operation, right state, right operation, combination], and `output`."""
+        """`blocks`, each as [state, operation, state, operation, ..., combination], `output` and `inputs`."""
         return {
             "blocks": [
-                [block.left.state, block.left.operation, block.right.state, block.right.operation, block.combination]
+                [part for edge in block.edges for part in (edge.state, edge.operation)] + [block.combination]
                 for block in self.blocks
             ],
             "output": list(self.output),
+            "inputs": self.inputs,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cell:
-        """Inverse of `to_json`.
+        """Inverse of `to_json`; a cell that does not tell its `inputs` has two.
 
         Raises:
             ValueError: the value is not of that form, or not a cell.
         """
         try:
             blocks = tuple(
-                Block(Edge(_state(left), str(left_operation)), Edge(_state(right), str(right_operation)), combination)
-                for left, left_operation, right, right_operation, combination in value["blocks"]
+                Block(
+                    tuple(
+                        Edge(_integer("a state", state), str(operation))
+                        for state, operation in zip(parts[::2], parts[1::2], strict=True)
+                    ),
+                    combination,
+                )
+                for *parts, combination in value["blocks"]
             )
-            return cls(blocks, tuple(_state(state) for state in value["output"]))
-        except (KeyError, TypeError) as error:
+            output = tuple(_integer("a state", state) for state in value["output"])
+            return cls(blocks, output, _integer("inputs", value.get("inputs", MAX_INPUTS)))
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a cell: {value!r} (needs 'blocks' and 'output')") from error
 
 
-_EncodedBlock = tuple[Edge, Edge, str]
+_EncodedBlock = tuple[tuple[Edge, ...], str]
 _Encoding = tuple[tuple[_EncodedBlock, ...], tuple[int, ...]]
 
 
@@ -136,9 +143,9 @@ def _smallest_encodings(cell: Cell, numbers: dict[int, int]) -> Iterator[_Encodi
     """
     ready: dict[int, _EncodedBlock] = {}
     for index, block in enumerate(cell.blocks):
-        if CELL_INPUTS + index not in numbers and all(edge.state in numbers for edge in block.edges):
-            left, right = sorted(Edge(numbers[edge.state], edge.operation) for edge in block.edges)
-            ready[CELL_INPUTS + index] = (left, right, block.combination)
+        if cell.inputs + index not in numbers and all(edge.state in numbers for edge in block.edges):
+            edges = sorted(Edge(numbers[edge.state], edge.operation) for edge in block.edges)
+            ready[cell.inputs + index] = (tuple(edges), block.combination)
     if not ready:
         yield (), tuple(sorted(numbers[state] for state in cell.output))
         return
@@ -149,9 +156,9 @@ def _smallest_encodings(cell: Cell, numbers: dict[int, int]) -> Iterator[_Encodi
                 yield (encoded, *blocks), output
 
 
-def _state(value: object) -> int:
+def _integer(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"a state is {value!r}; it must be an integer")
+        raise ValueError(f"{name} is {value!r}; it must be an integer")
     return value
 
 

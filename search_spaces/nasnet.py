@@ -1,11 +1,13 @@
 """The NASNet search space and its published cell (Zoph, Vasudevan, Shlens, Le: Learning Transferable Architectures for
 Scalable Image Recognition, CVPR 2018, https://arxiv.org/abs/1707.07012)."""
 
-from search_spaces.architecture import Architecture, Block, Cell, Edge
+from search_spaces.architecture import Architecture, Block, Cell
 from search_spaces.cell_space import CellSpace
+from search_spaces.published import Published
 
 NASNET = CellSpace(
     name="nasnet",
+    source="Zoph et al. 2018, section 3.1 and figure 2",
     operations=(
         "identity",
         "conv_1x3_3x1",
@@ -23,30 +25,33 @@ NASNET = CellSpace(
     ),
     blocks=5,
     combinations=("add", "concat"),
-    source="Zoph et al. 2018, section 3.1 and figure 2",
+    output="loose_ends",
+    skeleton="nasnet_cifar",
 )
 
 NASNET_A = Architecture(
     normal=Cell(
         blocks=(
-            Block(Edge(1, "sep_conv_5x5"), Edge(0, "sep_conv_3x3")),
-            Block(Edge(0, "sep_conv_5x5"), Edge(0, "sep_conv_3x3")),
-            Block(Edge(1, "avg_pool_3x3"), Edge(0, "identity")),
-            Block(Edge(0, "avg_pool_3x3"), Edge(0, "avg_pool_3x3")),
-            Block(Edge(1, "sep_conv_3x3"), Edge(1, "identity")),
+            Block.add((1, "sep_conv_5x5"), (0, "sep_conv_3x3")),
+            Block.add((0, "sep_conv_5x5"), (0, "sep_conv_3x3")),
+            Block.add((1, "avg_pool_3x3"), (0, "identity")),
+            Block.add((0, "avg_pool_3x3"), (0, "avg_pool_3x3")),
+            Block.add((1, "sep_conv_3x3"), (1, "identity")),
         ),
         output=(0, 2, 3, 4, 5, 6),
     ),
     reduction=Cell(
         blocks=(
-            Block(Edge(1, "sep_conv_5x5"), Edge(0, "sep_conv_7x7")),
-            Block(Edge(1, "max_pool_3x3"), Edge(0, "sep_conv_7x7")),
-            Block(Edge(1, "avg_pool_3x3"), Edge(0, "sep_conv_5x5")),
-            Block(Edge(3, "identity"), Edge(2, "avg_pool_3x3")),
-            Block(Edge(2, "sep_conv_3x3"), Edge(1, "max_pool_3x3")),
+            Block.add((1, "sep_conv_5x5"), (0, "sep_conv_7x7")),
+            Block.add((1, "max_pool_3x3"), (0, "sep_conv_7x7")),
+            Block.add((1, "avg_pool_3x3"), (0, "sep_conv_5x5")),
+            Block.add((3, "identity"), (2, "avg_pool_3x3")),
+            Block.add((2, "sep_conv_3x3"), (1, "max_pool_3x3")),
         ),
         output=(3, 4, 5, 6),
     ),
 )
 """NASNet-A: figure 4, with the outputs of the authors' code (TF-slim `nasnet_utils.py`), which also concatenates
 state 0 in the normal cell and block 3 in the reduction cell although blocks use them. So it is not in `NASNET`."""
+
+CELLS = {"nasnet_a": Published(NASNET_A, "nasnet_cifar", "Zoph et al. 2018, figure 4; TF-slim nasnet_utils.py")}

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import strategies as st
 
-from search_spaces import NASNET, Architecture, Block, Cell, Edge
+from search_spaces import NASNET, Architecture, Block, Cell, CellSpace, Edge
 
 
 @st.composite
 def cells(draw: st.DrawFn, operations: tuple[str, ...] = NASNET.operations, max_blocks: int = 5) -> Cell:
-    """Any cell, not only those whose output is the loose ends."""
-
-    def edge(states: int) -> Edge:
-        return Edge(draw(st.integers(0, states - 1)), draw(st.sampled_from(operations)))
-
+    """Any cell, not only those that a space has: one to three edges a block, any output."""
+    inputs = draw(st.sampled_from([1, 2]))
     count = draw(st.integers(1, max_blocks))
-    blocks = tuple(
-        Block(edge(index + 2), edge(index + 2), draw(st.sampled_from(["add", "concat"]))) for index in range(count)
-    )
-    output = draw(st.sets(st.integers(0, count + 1), min_size=1))
-    return Cell(blocks, tuple(sorted(output)))
+
+    def block(states: int) -> Block:
+        edge = st.builds(Edge, st.integers(0, states - 1), st.sampled_from(operations))
+        edges = draw(st.lists(edge, min_size=1, max_size=3))
+        return Block(tuple(edges), draw(st.sampled_from(["add", "concat"])))
+
+    blocks = tuple(block(inputs + index) for index in range(count))
+    output = draw(st.sets(st.integers(0, inputs + count - 1), min_size=1))
+    return Cell(blocks, tuple(sorted(output)), inputs)
 
 
 def architectures() -> st.SearchStrategy[Architecture]:
     return st.builds(Architecture, cells(), cells())
+
+
+def members(space: CellSpace) -> st.SearchStrategy[Architecture]:
+    """Architectures of a space."""
+    return st.integers(0, 2**32 - 1).map(lambda seed: space.sample(np.random.default_rng(seed)))

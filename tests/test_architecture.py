@@ -2,44 +2,51 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import NASNET_A, Architecture, Block, Cell, Edge
+from search_spaces import NASNET_A, PUBLISHED, Architecture, Block, Cell, Edge
+from search_spaces.wiring import OUTPUT_RULES
 from tests.cells import architectures, cells
+
+
+def with_loose_ends(blocks: Sequence[Block]) -> Cell:
+    return Cell(tuple(blocks), OUTPUT_RULES["loose_ends"](blocks, 2))
 
 
 def all_cells(blocks: int, operations: tuple[str, ...]) -> Iterator[Cell]:
     choices = []
     for index in range(blocks):
         edges = [Edge(state, operation) for state in range(2 + index) for operation in operations]
-        choices.append([Block(left, right) for left in edges for right in edges])
+        choices.append([Block((left, right)) for left in edges for right in edges])
     for chosen in itertools.product(*choices):
-        yield Cell.with_loose_ends(chosen)
+        yield with_loose_ends(chosen)
 
 
 def renumbered(cell: Cell, order: list[int]) -> Cell:
     """The same graph with its blocks in `order`, which must be topological."""
-    number = {0: 0, 1: 1, **{old + 2: new + 2 for new, old in enumerate(order)}}
+    first = cell.inputs
+    number = {**{state: state for state in range(first)}, **{old + first: new + first for new, old in enumerate(order)}}
 
     def edge(old: Edge) -> Edge:
         return Edge(number[old.state], old.operation)
 
     blocks = [cell.blocks[index] for index in order]
     return Cell(
-        tuple(Block(edge(block.left), edge(block.right), block.combination) for block in blocks),
+        tuple(replace(block, edges=tuple(edge(old) for old in block.edges)) for block in blocks),
         tuple(sorted(number[state] for state in cell.output)),
+        first,
     )
 
 
 def topological_orders(cell: Cell) -> list[list[int]]:
     def fits(order: tuple[int, ...]) -> bool:
         return all(
-            edge.state < 2 or order.index(edge.state - 2) < place
+            edge.state < cell.inputs or order.index(edge.state - cell.inputs) < place
             for place, index in enumerate(order)
             for edge in cell.blocks[index].edges
         )
@@ -57,17 +64,14 @@ def test_number_of_distinct_cells_is_the_one_that_brute_force_gives(blocks: int,
 @given(cells(), st.data())
 def test_canonical_form_ignores_the_order_of_blocks_and_of_sides(cell: Cell, data: st.DataObject) -> None:
     same = renumbered(cell, data.draw(st.sampled_from(topological_orders(cell))))
-    swapped = tuple(
-        replace(block, left=block.right, right=block.left) if data.draw(st.booleans()) else block
-        for block in same.blocks
-    )
-    assert Cell(swapped, same.output).canonical() == cell.canonical()
+    swapped = tuple(replace(block, edges=tuple(data.draw(st.permutations(block.edges)))) for block in same.blocks)
+    assert Cell(swapped, same.output, cell.inputs).canonical() == cell.canonical()
 
 
 @given(cells(max_blocks=4))
 def test_canonical_form_is_the_smallest_encoding_over_all_topological_orders(cell: Cell) -> None:
     def encoding(candidate: Cell) -> tuple[object, ...]:
-        blocks = tuple((*sorted(block.edges), block.combination) for block in candidate.blocks)
+        blocks = tuple((tuple(sorted(block.edges)), block.combination) for block in candidate.blocks)
         return (blocks, candidate.output)
 
     smallest = min(encoding(renumbered(cell, order)) for order in topological_orders(cell))
@@ -79,11 +83,9 @@ def test_equal_canonical_forms_only_for_equal_graphs(first: Cell, second: Cell) 
     def forms(cell: Cell) -> set[Cell]:
         return {
             Cell(
-                tuple(
-                    Block(min(block.edges), max(block.edges), block.combination)
-                    for block in renumbered(cell, order).blocks
-                ),
+                tuple(replace(block, edges=tuple(sorted(block.edges))) for block in renumbered(cell, order).blocks),
                 renumbered(cell, order).output,
+                cell.inputs,
             )
             for order in topological_orders(cell)
         }
@@ -92,9 +94,9 @@ def test_equal_canonical_forms_only_for_equal_graphs(first: Cell, second: Cell) 
 
 
 def test_a_shared_block_is_not_a_copied_one() -> None:
-    double = Block(Edge(0, "conv_3x3"), Edge(1, "conv_3x3"))
-    shared = Cell.with_loose_ends([double, double, Block(Edge(2, "identity"), Edge(2, "conv_1x1"))])
-    copied = Cell.with_loose_ends([double, double, Block(Edge(2, "identity"), Edge(3, "conv_1x1"))])
+    double = Block.add((0, "conv_3x3"), (1, "conv_3x3"))
+    shared = with_loose_ends([double, double, Block.add((2, "identity"), (2, "conv_1x1"))])
+    copied = with_loose_ends([double, double, Block.add((2, "identity"), (3, "conv_1x1"))])
     unrolled_alike = (replace(shared, output=(4,)), replace(copied, output=(4,)))
     assert unrolled_alike[0].canonical() != unrolled_alike[1].canonical()
 
@@ -112,7 +114,7 @@ def test_fingerprint_is_that_of_the_canonical_form(architecture: Architecture) -
 
 
 def test_fingerprint_does_not_change_between_versions() -> None:
-    assert NASNET_A.fingerprint == "694f457db6130be7"
+    assert NASNET_A.fingerprint == "f22cff2a1e1f4ff0"
 
 
 def test_output_states_are_part_of_the_identity() -> None:
@@ -121,20 +123,15 @@ def test_output_states_are_part_of_the_identity() -> None:
     assert Architecture(NASNET_A.reduction, NASNET_A.normal).fingerprint != NASNET_A.fingerprint
 
 
-def test_loose_ends_are_the_blocks_that_no_block_reads() -> None:
-    blocks = [Block(Edge(0, "a"), Edge(1, "a")), Block(Edge(2, "a"), Edge(0, "a")), Block(Edge(1, "a"), Edge(1, "a"))]
-    assert Cell.with_loose_ends(blocks).output == (3, 4)
-
-
 @pytest.mark.parametrize(
     ("blocks", "output", "message"),
     [
         ((), (2,), "0 blocks"),
-        ((Block(Edge(2, "a"), Edge(0, "a")),), (2,), "reads state 2; it may read 0 to 1"),
-        ((Block(Edge(-1, "a"), Edge(0, "a")),), (2,), "reads state -1"),
-        ((Block(Edge(0, "a"), Edge(0, "a")),), (), "must name states"),
-        ((Block(Edge(0, "a"), Edge(0, "a")),), (2, 1), "ascending"),
-        ((Block(Edge(0, "a"), Edge(0, "a")),), (3,), "the states of this cell are 0 to 2"),
+        ((Block.add((2, "a"), (0, "a")),), (2,), "reads state 2; it may read 0 to 1"),
+        ((Block.add((-1, "a"), (0, "a")),), (2,), "reads state -1"),
+        ((Block.add((0, "a"), (0, "a")),), (), "must name states"),
+        ((Block.add((0, "a"), (0, "a")),), (2, 1), "ascending"),
+        ((Block.add((0, "a"), (0, "a")),), (3,), "the states of this cell are 0 to 2"),
     ],
 )
 def test_what_is_no_cell_is_refused(blocks: tuple[Block, ...], output: tuple[int, ...], message: str) -> None:
@@ -142,9 +139,19 @@ def test_what_is_no_cell_is_refused(blocks: tuple[Block, ...], output: tuple[int
         Cell(blocks, output)
 
 
-def test_unknown_combination_is_refused() -> None:
+def test_a_cell_of_one_input_begins_with_the_previous_cell() -> None:
+    assert Cell((Block.add((0, "a")), Block.add((0, "a"), (1, "b"))), (2,), inputs=1).output == (2,)
+    with pytest.raises(ValueError, match="reads state 1; it may read 0 to 0"):
+        Cell((Block.add((0, "a"), (1, "a")),), (1,), inputs=1)
+    with pytest.raises(ValueError, match="a cell has 3 inputs; 1 to 2 are possible"):
+        Cell((Block.add((0, "a")),), (3,), inputs=3)
+
+
+def test_what_is_no_block_is_refused() -> None:
     with pytest.raises(ValueError, match="combination is 'multiply'; known: add, concat"):
-        Block(Edge(0, "a"), Edge(1, "a"), "multiply")
+        Block((Edge(0, "a"), Edge(1, "a")), "multiply")
+    with pytest.raises(ValueError, match="a block has 0 edges"):
+        Block(())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_unknown_combination_is_refused() -> None:
     [{}, {"normal": 1, "reduction": 2}, [], {"normal": {"blocks": [[0]], "output": [2]}, "reduction": {}}],
 )
 def test_malformed_json_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"not an? (architecture|cell)|not enough values"):
+    with pytest.raises(ValueError, match=r"not an? (architecture|cell)|a block has 0 edges"):
         Architecture.from_json(value)  # type: ignore[arg-type]
 
 
@@ -161,3 +168,15 @@ def test_a_state_in_json_must_be_an_integer() -> None:
     value["normal"]["blocks"][0][0] = "1"
     with pytest.raises(ValueError, match="a state is '1'; it must be an integer"):
         Architecture.from_json(value)
+
+
+def test_a_cell_in_json_without_inputs_has_two() -> None:
+    value = {"blocks": [[0, "a", 1, "b", "add"]], "output": [2]}
+    assert Cell.from_json(value) == Cell((Block.add((0, "a"), (1, "b")),), (2,))
+
+
+def test_published_cells_are_distinct_but_for_the_one_that_two_families_built() -> None:
+    by_fingerprint: dict[str, list[str]] = {}
+    for name, published in PUBLISHED.items():
+        by_fingerprint.setdefault(published.architecture.fingerprint, []).append(name)
+    assert [names for names in by_fingerprint.values() if len(names) > 1] == [["pnasnet_5", "darts_form_pnasnet"]]

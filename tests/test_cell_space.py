@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.search.sample import Categorical
 
-from search_spaces import NASNET, NASNET_A, SPACES, Architecture, CellSpace
+from search_spaces import NASNET, NASNET_A, PUBLISHED, SPACES, Architecture, Block, Cell, CellSpace
+from search_spaces.wiring import OUTPUT_RULES
+from tests.cells import members
 
 
 def test_nasnet_has_the_papers_operations_and_choices() -> None:
@@ -40,9 +44,9 @@ def test_one_choice_is_no_decision() -> None:
     }
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
-def test_encode_and_decode_are_inverse(seed: int, blocks: int) -> None:
-    space = replace(NASNET, blocks=blocks)
+@given(st.sampled_from(list(SPACES.values())), st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_encode_and_decode_are_inverse(space: CellSpace, seed: int, blocks: int) -> None:
+    space = replace(space, blocks=blocks)
     architecture = space.sample(np.random.default_rng(seed))
     params = space.encode(architecture)
     assert list(params) == list(space.param_space())
@@ -80,7 +84,7 @@ def test_encode_refuses_an_output_that_the_rule_would_not_give() -> None:
 
 def test_encode_refuses_another_number_of_blocks_and_unknown_operations() -> None:
     architecture = NASNET.sample(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="has 5 blocks; space 'nasnet' has 4"):
+    with pytest.raises(ValueError, match="has 5 blocks and 2 inputs; space 'nasnet' has 4 and 2"):
         replace(NASNET, blocks=4).encode(architecture)
     with pytest.raises(ValueError, match="is not in space 'nasnet'; choices: identity"):
         replace(NASNET, operations=("identity",)).encode(architecture)
@@ -91,6 +95,14 @@ def test_impossible_spaces_are_refused() -> None:
         replace(NASNET, blocks=0)
     with pytest.raises(ValueError, match="at least one operation"):
         replace(NASNET, operations=())
+    with pytest.raises(ValueError, match="inputs = 3; 1 to 2"):
+        replace(NASNET, inputs=3)
+    with pytest.raises(ValueError, match="the rule 'some'; known: loose_ends, loose_states, all_blocks, last_block"):
+        replace(NASNET, output="some")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="two distinct states need inputs = 2"):
+        replace(NASNET, wiring="distinct_pair", inputs=1)
+    with pytest.raises(ValueError, match="is shared and has a fixed reduction cell"):
+        replace(NASNET, shared=True, reduction=NASNET_A.reduction)
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=str)
@@ -98,9 +110,135 @@ def test_every_space_is_registered_under_its_name(space: CellSpace) -> None:
     assert SPACES[space.name] is space
 
 
-def test_nasnet_a_uses_operations_of_its_space() -> None:
+def tiny(**rules: Any) -> CellSpace:
+    return CellSpace(name="tiny", source="a test", operations=("a", "b"), blocks=2, **rules)
+
+
+def test_sizes_are_the_published_ones() -> None:
+    """Encodings of NDS (Radosavovic et al. 2019) for every cell; DARTS with two distinct inputs a node."""
+    sizes = {name: space.size for name, space in SPACES.items()}
+    assert sizes == {
+        "nasnet": (71_465_842_174_521_600 * 2**5) ** 2,
+        "amoebanet": 556_627_761_561_600**2,
+        "pnasnet": 556_627_761_561_600,
+        "enas": 5_062_500_000_000**2,
+        "darts": (1 * 3 * 6 * 10 * 8**8) ** 2,
+        "nas_bench_201": 15_625,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rules", "distinct"),
+    [
+        ({"shared": True}, 165),
+        ({}, 165**2),
+        ({"shared": True, "output": "all_blocks"}, 165),
+        ({"reduction": NASNET_A.reduction}, 165),
+    ],
+)
+def test_distinct_architectures_are_counted(rules: dict[str, Any], distinct: int) -> None:
+    """576 encodings a cell, 165 graphs: checked by hand-written brute force in test_architecture."""
+    assert tiny(**rules).count_distinct() == distinct
+
+
+def test_distinct_cells_of_other_rules_are_counted_as_brute_force_counts_them() -> None:
+    """Two cells are one graph if some renumbering of blocks and some order of their edges makes them equal."""
+    space = tiny(shared=True, wiring="distinct_pair", output="all_blocks")
+    names = [decision.name for decision in space.decisions()]
+    found = [
+        space.decode(dict(zip(names, values, strict=True))).normal
+        for values in itertools.product(*(decision.choices for decision in space.decisions()))
+    ]
+    assert len(found) == space.size == 4 * 3 * 4
+
+    def variants(cell: Cell) -> set[tuple[Any, ...]]:
+        """All encodings of the same graph; two blocks can change places where the second does not read the first."""
+        first, second = (tuple(sorted(block.edges)) for block in cell.blocks)
+        orders = {(first, second)}
+        if all(edge.state < 2 for edge in second):
+            orders.add((second, first))
+        return orders
+
+    classes = {frozenset(variants(cell)) for cell in found}
+    assert space.count_distinct() == len(classes)
+
+
+def test_large_spaces_are_not_enumerated() -> None:
+    assert NASNET.count_distinct() is None
+    assert SPACES["nas_bench_201"].count_distinct() == 15_625
+
+
+@given(members(SPACES["darts"]))
+def test_a_darts_node_reads_two_distinct_states(architecture: Architecture) -> None:
+    for cell in (architecture.normal, architecture.reduction):
+        assert cell.output == (2, 3, 4, 5)
+        assert all(block.edges[0].state < block.edges[1].state for block in cell.blocks)
+
+
+@given(members(SPACES["pnasnet"]))
+def test_a_pnasnet_cell_serves_in_both_roles(architecture: Architecture) -> None:
+    assert architecture.normal == architecture.reduction
+    assert architecture.normal.output == (2, 3, 4, 5, 6)
+
+
+def test_nas_bench_201_reads_every_node_before() -> None:
+    space = SPACES["nas_bench_201"]
+    architecture = space.decode(dict.fromkeys(space.param_space(), "conv_3x3"))
+    assert [[edge.state for edge in block.edges] for block in architecture.normal.blocks] == [[0], [0, 1], [0, 1, 2]]
+    assert architecture.normal.output == (3,)
+    assert list(space.param_space())[-1] == "normal.2.from_2.operation"
+
+
+def test_published_cells_are_in_the_spaces_whose_rules_they_keep() -> None:
+    def encodable(name: str, space: str) -> bool:
+        architecture = PUBLISHED[name].architecture
+        return SPACES[space].decode(SPACES[space].encode(architecture)).fingerprint == architecture.fingerprint
+
+    assert encodable("pnasnet_5", "pnasnet")
+    assert encodable("darts_v1", "darts")
+    assert encodable("darts_v2", "darts")
+    assert encodable("enas", "enas")
+
+
+@pytest.mark.parametrize(
+    ("space", "architecture", "message"),
+    [
+        ("pnasnet", PUBLISHED["darts_v2"].architecture, "one cell serves in both roles"),
+        ("nas_bench_201", PUBLISHED["darts_v2"].architecture, "is not the fixed one"),
+        ("darts", PUBLISHED["darts_form_nasnet"].architecture, "has 5 blocks and 2 inputs"),
+        ("enas", PUBLISHED["nasnet_a"].architecture, "is not in space 'enas'|would output"),
+    ],
+)
+def test_architectures_of_other_rules_are_refused(space: str, architecture: Architecture, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SPACES[space].encode(architecture)
+
+
+def test_blocks_of_other_wirings_are_refused() -> None:
+    twice = Cell((Block.add((0, "a"), (0, "a")), Block.add((0, "a"), (1, "a"))), (2, 3))
+    with pytest.raises(ValueError, match="reads state 0 twice"):
+        tiny(wiring="distinct_pair", output="all_blocks", shared=True).encode(Architecture(twice, twice))
+    with pytest.raises(ValueError, match=r"reads the states \[0, 0\]; in its space it reads each of 0 to 1 once"):
+        tiny(wiring="all_states", output="all_blocks", shared=True).encode(Architecture(twice, twice))
+    three = Cell((Block.add((0, "a"), (0, "a"), (0, "b")), Block.add((0, "a"), (1, "a"))), (2, 3))
+    with pytest.raises(ValueError, match="has 3 edges; in its space it has 2"):
+        tiny(output="loose_ends", shared=True).encode(Architecture(three, three))
+
+
+def test_output_rules() -> None:
+    blocks = [Block.add((0, "a"), (0, "a")), Block.add((2, "a"), (0, "a")), Block.add((0, "a"), (0, "a"))]
+    assert {name: rule(blocks, 2) for name, rule in OUTPUT_RULES.items()} == {
+        "loose_ends": (3, 4),
+        "loose_states": (1, 3, 4),
+        "all_blocks": (2, 3, 4),
+        "last_block": (4,),
+    }
+
+
+def test_published_cells_use_operations_of_their_space_where_the_paper_searched_it() -> None:
     def operations(architecture: Architecture) -> set[str]:
         cells = (architecture.normal, architecture.reduction)
         return {edge.operation for cell in cells for block in cell.blocks for edge in block.edges}
 
-    assert operations(NASNET_A) <= set(NASNET.operations)
+    for name, space in (("nasnet_a", "nasnet"), ("amoebanet_a", "amoebanet"), ("amoebanet_c", "amoebanet")):
+        assert operations(PUBLISHED[name].architecture) <= set(SPACES[space].operations)

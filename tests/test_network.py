@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,172 +14,216 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from search_spaces import NASNET, NASNET_A, Architecture, Block, Cell, Edge
-from tests.cells import architectures
-from trainables.costs import network_costs
-from trainables.network import CellModule, CellNetwork, DropPath, FactorizedReduction, Regularisation, Shape
+from search_spaces import NASNET, NASNET_A, PUBLISHED, SPACES, Architecture, Block, Cell, CellSpace, Edge
+from tests.cells import architectures, members
+from trainables import layers
+from trainables.network import CellModule, CellNetwork, Regularisation, State
+from trainables.network_plan import NetworkPlan, Shape, plan_cell, plan_network
 from trainables.network_spec import NetworkSpec
+from trainables.operations import factorized_reduction
+from trainables.skeleton import DARTS_CIFAR, NASNET_CIFAR, SKELETONS, Skeleton
 
 
 def nasnet_a(**values: Any) -> NetworkSpec:
     return NetworkSpec(**{"architecture": NASNET_A, "repeats": 2, "filters": 16, "classes": 10, **values})
 
 
-@pytest.mark.parametrize(
-    ("repeats", "filters", "parameters", "macs"),
-    [
-        (2, 12, 219_118, 39_883_584),
-        (2, 16, 363_194, 65_761_024),
-        (2, 20, 542_790, 97_929_920),
-        (6, 16, 916_026, 152_628_992),
-        (6, 32, 3_346_538, 544_333_312),
-        (6, 44, 6_163_310, 995_004_736),
-    ],
-)
-def test_nasnet_a_costs_what_the_reference_costs(repeats: int, filters: int, parameters: int, macs: int) -> None:
-    """Counted with TF-slim's rules on CIFAR-10, no auxiliary head; 6 and 32 are the paper's 3.3 M."""
-    costs = network_costs(nasnet_a(repeats=repeats, filters=filters))
-    assert (costs.parameters, costs.macs) == (parameters, macs)
+@pytest.mark.slow
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+def test_any_architecture_of_a_space_trains_on_any_size(space: CellSpace) -> None:
+    """200 of each, on square and oblong images, odd sizes included; what cannot be built says why."""
+    refusals = []
+
+    @settings(max_examples=200, deadline=None)
+    @given(members(space), specs(st.sampled_from([space.skeleton])))
+    def trains(architecture: Architecture, values: dict[str, Any]) -> None:
+        refusals.extend(refusal_or_train(architecture, values))
+
+    trains()
+    assert all("the auxiliary head would stand on" in reason for reason in refusals)
+    assert len(refusals) < 150
 
 
-def test_auxiliary_head_adds_what_the_reference_adds_and_no_work_at_inference() -> None:
-    costs = network_costs(nasnet_a(repeats=6, filters=32, auxiliary_head=True))
-    assert costs.parameters == 3_346_538 + 1_631_498
-    assert costs.macs == 544_333_312
+@settings(max_examples=100, deadline=None)
+@given(architectures(), st.data())
+def test_any_architecture_trains_under_any_rules(architecture: Architecture, data: st.DataObject) -> None:
+    """Cells that no space has under skeletons that were not made for them."""
+    values = data.draw(specs(st.sampled_from(list(SKELETONS))))
+    for reason in refusal_or_train(architecture, values):
+        assert re.search("the auxiliary head would stand on|filters is .* at least", reason)
 
 
-def test_counting_takes_no_memory() -> None:
-    """34 million parameters on the meta device; real ones would draw random numbers."""
-    before = torch.get_rng_state()
-    assert network_costs(nasnet_a(repeats=4, filters=128)).parameters == 34_276_234
-    assert torch.equal(before, torch.get_rng_state())
+@st.composite
+def specs(draw: st.DrawFn, skeletons: st.SearchStrategy[str]) -> dict[str, Any]:
+    """Values of a `NetworkSpec` but the architecture; mostly small images, which the CPU trains in milliseconds."""
+    side = st.one_of(st.integers(8, 16), st.integers(8, 64))
+    regularised = draw(st.booleans())
+    return {
+        "skeleton": SKELETONS[draw(skeletons)],
+        "repeats": draw(st.integers(1, 3)),
+        "filters": draw(st.integers(2, 9)),
+        "classes": 5,
+        "image_channels": draw(st.integers(1, 4)),
+        "image_size": (draw(side), draw(side)),
+        "drop_path_probability": 0.3 if regularised else 0.0,
+        "dropout": 0.3 if regularised else 0.0,
+        "auxiliary_head": draw(st.booleans()),
+    }
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    architectures(),
-    st.integers(1, 2),
-    st.tuples(st.integers(4, 13), st.integers(4, 13)),
-    st.integers(1, 4),
-    st.booleans(),
-)
-def test_any_architecture_trains_on_any_size(
-    architecture: Architecture, repeats: int, size: tuple[int, int], channels: int, regularised: bool
-) -> None:
-    spec = NetworkSpec(
-        architecture=architecture,
-        repeats=repeats,
-        filters=3,
-        classes=5,
-        image_channels=channels,
-        image_size=size,
-        drop_path_probability=0.3 if regularised else 0.0,
-        dropout=0.3 if regularised else 0.0,
-        auxiliary_head=regularised and min(size) >= 9,
-    )
+def refusal_or_train(architecture: Architecture, values: dict[str, Any]) -> list[str]:
+    """Why the network was refused, if it was; else it must train."""
+    spec = NetworkSpec(architecture=architecture, **values)
+    try:
+        plan = plan_network(spec)
+    except ValueError as error:
+        return [str(error)]
     network = CellNetwork(spec)
     network.regularisation.progress = 0.5
-    logits, auxiliary = network.all_logits(torch.randn(2, channels, *size))
+    images = torch.randn(2, spec.image_channels, *spec.image_size)
+    logits, auxiliary = network.all_logits(images)
     assert logits.shape == (2, 5)
     assert (auxiliary is not None) == spec.auxiliary_head
     (logits.sum() + (auxiliary.sum() if auxiliary is not None else 0)).backward()
     # Every weight is used: a state that is concatenated or read has a gradient, though it may be zero.
     unused = [name for name, parameter in network.named_parameters() if parameter.grad is None]
-    assert not [name for name in unused if not _is_dead(network, name)]
-    assert network.eval()(torch.randn(2, channels, *size)).isfinite().all()
+    assert not [name for name in unused if not is_dead(plan, name)]
+    assert network.eval()(images).isfinite().all()
+    return []
 
 
-def _is_dead(network: CellNetwork, name: str) -> bool:
-    """Whether a parameter belongs to a part of a cell that its output does not depend on, as made-up cells have."""
-    if not name.startswith("cells."):
+def is_dead(plan: NetworkPlan, name: str) -> bool:
+    """Whether a parameter belongs to a part that the output does not depend on, as made-up cells have.
+
+    What an edge of the zero operation reads is not needed either.
+    """
+    if not name.startswith(("cells.", "stem.")):
         return False
-    index = int(name.split(".")[1])
-    alive = [_states_read(cell.cell) for cell in network.cells if isinstance(cell, CellModule)]
-    # A cell whose outputs nobody reads is dead as a whole.
-    needed = {len(alive) - 1}
-    for place in reversed(range(len(alive))):
-        if place in needed:
-            needed |= {place - 1} if 1 in alive[place] else set()
-            needed |= {place - 2} if 0 in alive[place] else set()
-    if index not in needed:
+    first = len(plan.stem)
+    needed = {first + len(plan.cells) - 1}
+    if plan.auxiliary:
+        needed.add(first + plan.auxiliary_after)
+    for place in reversed(range(len(plan.cells))):
+        if first + place in needed:
+            states = states_read(plan.cells[place].cell)
+            inputs = plan.cells[place].cell.inputs
+            needed |= {first + place - 1} if inputs - 1 in states else set()
+            needed |= {first + place - plan.cells[place].previous} if inputs == 2 and 0 in states else set()
+    kind, index, *rest = name.split(".")
+    if kind == "stem":
+        return not any(state >= int(index) for state in needed if state < first)
+    if first + int(index) not in needed:
         return True
-    part, states = name.split(".")[2], alive[index]
-    if part == "blocks":
-        return 2 + int(name.split(".")[3]) not in states
-    return (part == "match_previous" and 0 not in states) or (part == "match_current" and 1 not in states)
+    cell = plan.cells[int(index)].cell
+    if rest[0] == "blocks":
+        return cell.inputs + int(rest[1]) not in states_read(cell)
+    return rest[0] == "inputs" and int(rest[1]) not in states_read(cell)
 
 
-def _states_read(cell: Cell) -> set[int]:
+def states_read(cell: Cell) -> set[int]:
     states = set(cell.output)
-    for number in reversed(range(2, 2 + len(cell.blocks))):
+    for number in reversed(range(cell.inputs, cell.inputs + len(cell.blocks))):
         if number in states:
-            states |= {edge.state for edge in cell.blocks[number - 2].edges}
+            edges = cell.blocks[number - cell.inputs].edges
+            states |= {edge.state for edge in edges if edge.operation != "none"}
     return states
+
+
+def cell_module(cell: Cell, previous: int, current: int, filters: int, stride: int = 1, **rules: Any) -> CellModule:
+    """One cell between states of these widths and one resolution."""
+    chain = [Shape(previous, (9, 9), 1), Shape(current, (9, 9), 1)]
+    plan = plan_cell(cell, replace(NASNET_CIFAR, **rules), chain, 2, filters, stride, drop_path=0.0)
+    return CellModule(plan, Regularisation())
 
 
 def test_sharing_a_states_relu_changes_nothing() -> None:
     """The cell against the same modules with a ReLU of its own before each operation."""
     torch.manual_seed(0)
     cell = NASNET.sample(np.random.default_rng(3)).normal
-    module = CellModule(cell, Shape(7, 0), Shape(9, 0), 8, 1, 0.0, Regularisation()).eval()
-    previous, current = torch.randn(2, 7, 6, 6), torch.randn(2, 9, 6, 6)
-    states = [module.match_previous(previous), module.match_current(current)]
-    blocks: Any = module.blocks
-    for block, operations in zip(cell.blocks, blocks, strict=True):
-        sides = []
-        for edge, operation in zip(block.edges, operations, strict=True):
-            source = states[edge.state]
-            sides.append(operation(F.relu(source.clone()) if operation.starts_with_relu else source))
+    module: Any = cell_module(cell, 7, 9, 8).eval()
+    inputs = (torch.randn(2, 7, 6, 6), torch.randn(2, 9, 6, 6))
+
+    def read(row: Any, value: Tensor) -> Tensor:
+        return row(F.relu(value.clone()) if row.rectifies else value)
+
+    states = [read(row, value) for row, value in zip(module.inputs, inputs, strict=True)]
+    for block, rows in zip(cell.blocks, module.blocks, strict=True):
+        sides = [read(row, states[edge.state]) for edge, row in zip(block.edges, rows, strict=True)]
         states.append(sides[0] + sides[1] if block.combination == "add" else torch.cat(sides, 1))
-    outputs = [match(states[state]) for match, state in zip(module.match_output, cell.output, strict=True)]
-    torch.testing.assert_close(module(previous, current), torch.cat(outputs, 1), rtol=0, atol=0)
+    outputs = [read(row, states[state]) for row, state in zip(module.outputs, cell.output, strict=True)]
+    expected = torch.cat(outputs, 1)
+    torch.testing.assert_close(module(*(State(value) for value in inputs)), expected, rtol=0, atol=0)
 
 
 def test_first_cell_reads_the_stem_unprojected_and_the_next_ones_project() -> None:
-    network = CellNetwork(nasnet_a(repeats=1, filters=4))
-    cells: Any = network.cells
-    assert isinstance(cells[0].match_previous, nn.Identity)
-    assert cells[0].blocks[0][1][0].in_channels == 3 * 4  # sep_conv_3x3 on state 0
+    plan = plan_network(nasnet_a(repeats=1, filters=4))
+    assert plan.cells[0].inputs[0] == ()
+    depthwise = plan.cells[0].edges[0][1][1]  # sep_conv_3x3 on state 0
+    assert isinstance(depthwise, layers.Convolution)
+    assert depthwise.in_channels == 3 * 4
     # After a reduction, k-2 has twice the resolution.
-    assert any(isinstance(module, FactorizedReduction) for module in cells[2].match_previous.modules())
+    assert plan.cells[2].inputs[0][1:] == factorized_reduction(4 * 6, 8, NASNET_CIFAR.operations)
 
 
-def test_an_input_that_fits_is_left_untouched() -> None:
+def test_an_input_that_fits_is_left_untouched_unless_the_family_always_projects() -> None:
     cell = NASNET_A.normal
-    fits = CellModule(cell, Shape(8, 1), Shape(16, 1), 8, 1, 0.0, Regularisation())
-    assert isinstance(fits.match_previous, nn.Identity)
-    too_wide = CellModule(cell, Shape(16, 1), Shape(16, 1), 8, 1, 0.0, Regularisation())
-    assert not isinstance(too_wide.match_previous, nn.Identity)
+    assert len(list(cell_module(cell, 8, 16, 8).inputs[0].parameters())) == 0
+    assert len(list(cell_module(cell, 16, 16, 8).inputs[0].parameters())) > 0
+    assert len(list(cell_module(cell, 8, 16, 8, previous_projection="always").inputs[0].parameters())) > 0
 
 
-@pytest.mark.parametrize("size", [(6, 6), (7, 5)])
-def test_factorized_reduction_sees_even_and_odd_pixels(size: tuple[int, int]) -> None:
-    reduction = FactorizedReduction(1, 3)
-    assert (reduction.even.out_channels, reduction.odd.out_channels) == (1, 2)
-    nn.init.ones_(reduction.even.weight)
-    nn.init.ones_(reduction.odd.weight)
-    reduction.norm = nn.Identity()  # type: ignore[assignment]
-    images = torch.arange(1.0, 1 + size[0] * size[1]).reshape(1, 1, *size)
-    out = reduction(images)
-    torch.testing.assert_close(out[:, :1], images[:, :, ::2, ::2])
-    padded = F.pad(images, (0, 1, 0, 1))[:, :, 1:, 1:][:, :, ::2, ::2]
-    torch.testing.assert_close(out[:, 1:2], padded[:, :, : out.shape[2], : out.shape[3]])
+def test_state_1_is_projected_once_twice_or_never() -> None:
+    def convolutions(current: int, rule: str) -> int:
+        row = cell_module(NASNET_A.normal, 8, current, 8, current_projection=rule).inputs[1]
+        return sum(isinstance(module, nn.Conv2d) for module in row.modules())
+
+    assert [convolutions(16, rule) for rule in ("always", "twice", "never")] == [1, 2, 0]
+    assert convolutions(8, "twice") == 1
 
 
-def test_concatenation_doubles_a_states_width_and_readers_project_it() -> None:
+def test_concatenation_widens_a_state_and_readers_project_it() -> None:
     cell = Cell(
         (
-            Block(Edge(0, "identity"), Edge(1, "identity"), "concat"),
-            Block(Edge(2, "identity"), Edge(2, "max_pool_3x3")),
+            Block((Edge(0, "identity"), Edge(1, "identity")), "concat"),
+            Block.add((2, "identity"), (2, "max_pool_3x3")),
         ),
         (2, 3),
     )
-    module = CellModule(cell, Shape(4, 0), Shape(4, 0), 4, 1, 0.0, Regularisation())
-    blocks: Any = module.blocks
-    assert blocks[1][0][0].in_channels == 8  # identity on 8 channels becomes a 1x1 convolution
-    assert blocks[1][1][1].in_channels == 8  # and the pool is followed by one
-    assert module.shape.channels == 2 * 4
-    assert module(torch.randn(1, 4, 5, 5), torch.randn(1, 4, 5, 5)).shape == (1, 8, 5, 5)
+    module: Any = cell_module(cell, 4, 4, 4)
+    projections = [
+        next(part for part in side.modules() if isinstance(part, nn.Conv2d)).in_channels for side in module.blocks[1]
+    ]
+    assert projections == [8, 8]  # identity on 8 channels becomes a 1x1 convolution, and the pool is followed by one
+    assert module(State(torch.randn(1, 4, 5, 5)), State(torch.randn(1, 4, 5, 5))).shape == (1, 8, 5, 5)
+
+
+def resolutions(skeleton: Skeleton, **values: Any) -> list[tuple[int, int]]:
+    """Channels a block, and reduction of the image, of every cell."""
+    spec = nasnet_a(skeleton=skeleton, **values)
+    return [(cell.shape.channels // len(cell.cell.output), cell.shape.reduction) for cell in plan_network(spec).cells]
+
+
+def test_the_order_of_cells_is_the_skeletons() -> None:
+    """Between the stages (NASNet), in place of a normal cell (PNASNet), two more in the stem (ImageNet)."""
+    small = {"repeats": 2, "filters": 8}
+    assert resolutions(NASNET_CIFAR, **small) == [(8, 1)] * 2 + [(16, 2)] * 3 + [(32, 4)] * 3
+    assert resolutions(SKELETONS["pnasnet_cifar"], **small) == [(8, 1)] * 2 + [(16, 2)] * 2 + [(32, 4)] * 2
+    imagenet = [(2, 4), (4, 8)] + [(8, 8)] * 2 + [(16, 16)] * 3 + [(32, 32)] * 3
+    assert resolutions(SKELETONS["nasnet_mobile"], image_size=(64, 64), **small) == imagenet
+    assert resolutions(SKELETONS["darts_imagenet"], image_size=(64, 64), **small) == [
+        (8, 8), (8, 8), (16, 16), (16, 16), (16, 16), (32, 32), (32, 32), (32, 32),
+    ]  # fmt: skip
+
+
+def test_the_cell_after_a_reduction_reads_what_the_skeleton_says() -> None:
+    def previous(name: str) -> list[int]:
+        spec = nasnet_a(skeleton=SKELETONS[name], filters=8, image_size=(64, 64))
+        return [cell.previous for cell in plan_network(spec).cells]
+
+    assert previous("nasnet_mobile") == [1] + [2] * 9
+    assert previous("nasnet_large") == [1, 2, 2, 2, 2, 3, 2, 2, 3, 2]
+    assert previous("darts_imagenet") == [2] * 8
+    assert previous("nasnet_cifar") == [1] + [2] * 7
 
 
 def drop_rate(network: CellNetwork, cell: int, progress: float) -> float:
@@ -203,15 +248,38 @@ def test_drop_path_grows_with_depth_and_progress_and_keeps_the_mean() -> None:
     assert drop_rate(network.eval(), 4, 1.0) == 0.0
 
 
-def test_drop_path_spares_identities() -> None:
-    network = CellNetwork(nasnet_a(repeats=1, filters=2, drop_path_probability=0.4))
-    cell = NASNET_A.normal
-    operations = [edge.operation for block in cell.blocks for edge in block.edges]
-    cells: Any = network.cells
-    dropped = [
-        any(isinstance(module, DropPath) for module in side.modules()) for sides in cells[0].blocks for side in sides
-    ]
-    assert dropped == [operation != "identity" for operation in operations]
+def test_in_darts_drop_path_does_not_grow_with_depth() -> None:
+    network = CellNetwork(nasnet_a(skeleton=DARTS_CIFAR, repeats=1, filters=2, drop_path_probability=0.4)).train()
+    network.regularisation.generator = torch.Generator().manual_seed(0)
+    assert drop_rate(network, 0, 1.0) == pytest.approx(0.4, abs=0.02)
+
+
+def test_drop_path_spares_identities_but_in_darts_not_strided_ones() -> None:
+    def spared(skeleton: Skeleton, cell: int) -> set[str]:
+        spec = nasnet_a(
+            skeleton=skeleton, architecture=PUBLISHED["enas"].architecture, repeats=1, drop_path_probability=0.4
+        )
+        plan = plan_network(spec).cells[cell]
+        return {
+            f"{edge.operation} of {edge.state}"
+            for block, rows in zip(plan.cell.blocks, plan.edges, strict=True)
+            for edge, row in zip(block.edges, rows, strict=True)
+            if not any(isinstance(layer, layers.DropPath) for layer in row)
+        }
+
+    assert spared(NASNET_CIFAR, 0) == spared(DARTS_CIFAR, 0) == {"identity of 0"}
+    assert spared(NASNET_CIFAR, 1) == {"identity of 0"}
+    assert spared(DARTS_CIFAR, 1) == set()
+
+
+@pytest.mark.parametrize(("skeleton", "after"), [("nasnet_cifar", 2), ("darts_cifar", 3), ("enas_cifar", 4)])
+def test_the_auxiliary_head_stands_where_the_skeleton_says(skeleton: str, after: int) -> None:
+    """Before, on, and after the second reduction cell, which is number 3."""
+    network = CellNetwork(nasnet_a(skeleton=SKELETONS[skeleton], repeats=1, filters=2, auxiliary_head=True))
+    assert network.auxiliary_after == after
+    logits = network.train().all_logits(torch.randn(2, 3, 32, 32))[1]
+    assert logits is not None
+    assert logits.shape == (2, 10)
 
 
 def test_the_auxiliary_head_speaks_in_training_only() -> None:
@@ -231,7 +299,8 @@ def test_gradients_reach_every_weight_of_nasnet_a() -> None:
 
 @given(architectures())
 def test_spec_json_round_trip(architecture: Architecture) -> None:
-    spec = nasnet_a(architecture=architecture, image_size=(28, 30), dropout=0.1)
+    skeleton = SKELETONS["darts_imagenet"]
+    spec = nasnet_a(architecture=architecture, skeleton=skeleton, image_size=(28, 30), dropout=0.1)
     assert NetworkSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
@@ -245,7 +314,6 @@ def test_spec_json_round_trip(architecture: Architecture) -> None:
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"drop_path_probability": -0.1}, "drop_path_probability is -0.1"),
         ({"image_size": (0, 5)}, "image_size"),
-        ({"auxiliary_head": True, "image_size": (8, 8)}, "an auxiliary head needs at least 9x9 pixels"),
     ],
 )
 def test_impossible_networks_are_refused(change: dict[str, Any], message: str) -> None:
@@ -253,9 +321,22 @@ def test_impossible_networks_are_refused(change: dict[str, Any], message: str) -
         nasnet_a(**change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"auxiliary_head": True, "image_size": (8, 8)}, "would stand on 4x4 pixels and needs 5x5"),
+        ({"skeleton": SKELETONS["nasnet_mobile"], "filters": 7}, "filters is 7; with 2 stem cells at least 8"),
+        ({"skeleton": SKELETONS["nasnet_mobile"], "image_size": (2, 9)}, "convolves 3x3 pixels without padding"),
+    ],
+)
+def test_networks_that_cannot_be_made_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_network(nasnet_a(**change))
+
+
 def test_an_unknown_operation_is_refused_with_the_known_ones() -> None:
-    cell = Cell.with_loose_ends([Block(Edge(0, "conv_9x9"), Edge(1, "identity"))])
-    with pytest.raises(ValueError, match="unknown operation 'conv_9x9'; known: identity, conv_1x3_3x1"):
+    cell = Cell((Block.add((0, "conv_9x9"), (1, "identity")),), (2,))
+    with pytest.raises(ValueError, match="unknown operation 'conv_9x9'; known: none, identity"):
         CellNetwork(nasnet_a(architecture=Architecture(cell, cell)))
 
 

@@ -139,5 +139,5 @@ def test_the_best_network_replaces_the_one_before_as_a_whole(tmp_path: Path) -> 
     }
     assert (directory.best / "weights.safetensors").read_bytes() == b"new"
     assert '"trial_id": "00001"' in (directory.best / "metrics.json").read_text()
-    assert NASNET_A.normal.blocks[0].left.operation in (directory.best / "architecture.json").read_text()
+    assert NASNET_A.normal.blocks[0].edges[0].operation in (directory.best / "architecture.json").read_text()
     assert {path.name for path in directory.path.iterdir()} == {"best", "events.jsonl", "run.json"}

@@ -55,7 +55,7 @@ class Scripted(EpochTrainable):
         pass
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
-        operation = architecture.normal.blocks[0].left.operation
+        operation = architecture.normal.blocks[0].edges[0].operation
         self.fate = self.FATES[NASNET.operations.index(operation) % len(self.FATES)]
         self.epoch = 0
         return {"parameters": 1, "macs": 2, "device": "cpu"}

@@ -1,30 +1,170 @@
-"""What a network costs before it is trained: parameters and multiply-adds, counted on the meta device (no memory)."""
+"""What a network costs before it is trained, counted from its plan. No torch, no tensors: a few milliseconds a
+network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from trainables.network import CellNetwork
+from trainables.layers import (
+    BatchNorm,
+    Convolution,
+    Flatten,
+    GlobalAverage,
+    Linear,
+    Parallel,
+    Pool,
+    Relu,
+    Row,
+    Shift,
+    Size,
+    Zero,
+)
+from trainables.network_plan import CellPlan, plan_network
 from trainables.network_spec import NetworkSpec
+
+FLOAT_BYTES = 4
+INDEX_BYTES = 8
+"""Max pooling remembers where each maximum was, as a 64-bit integer."""
 
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """`parameters`: trainable ones. `macs`: multiply-adds of convolutions and linear layers for one image."""
+    """Costs of one network.
+
+    `parameters`: trainable ones, those of an auxiliary head included. `macs`: multiply-adds of convolutions and linear
+    layers for one image at inference. `activation_bytes`: what PyTorch keeps of one image for the backward pass, in
+    float32 (in bfloat16 about half); with a batch's number of images it is most of the memory that training needs.
+    """
 
     parameters: int
     macs: int
+    activation_bytes: int
 
 
 def network_costs(spec: NetworkSpec) -> NetworkCosts:
-    """Costs of the network; its auxiliary head counts as parameters but, serving only the training, not as work."""
-    with torch.device("meta"):
-        network = CellNetwork(spec).eval()
-        image = torch.empty(1, spec.image_channels, *spec.image_size)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(image)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return NetworkCosts(parameters, counter.get_total_flops() // 2)
+    """Costs of the network that the spec stands for.
+
+    Raises:
+        ValueError: no network can be made of it; see `plan_network`.
+    """
+    plan = plan_network(spec)
+    counter = _Counter()
+    chain = []
+    state = _Tensor(spec.image_channels, spec.image_size)
+    for row in plan.stem:
+        state = counter.row(row, state)
+        chain.append(state)
+    auxiliary = 0
+    for index, cell in enumerate(plan.cells):
+        inputs = [chain[-1]] if cell.cell.inputs == 1 else [chain[-cell.previous], chain[-1]]
+        chain.append(counter.cell(cell, inputs))
+        if plan.auxiliary and index == plan.auxiliary_after:
+            before = counter.macs
+            counter.row(plan.auxiliary, chain[-1])
+            auxiliary = counter.macs - before
+    counter.row(plan.head, chain[-1])
+    return NetworkCosts(counter.parameters, counter.macs - auxiliary, counter.activation_bytes)
+
+
+class _Tensor:
+    """A tensor of one image: its shape, the bytes that keeping it takes, and whether they are counted already."""
+
+    def __init__(self, channels: int, size: Size, stored_size: Size | None = None) -> None:
+        self.channels = channels
+        self.size = size
+        height, width = stored_size or size
+        self.bytes = FLOAT_BYTES * channels * height * width
+        self.kept = False
+        self.rectified: _Tensor | None = None
+
+
+class _Counter:
+    """Adds up costs along the way that the tensors take through a network."""
+
+    def __init__(self) -> None:
+        self.parameters = 0
+        self.macs = 0
+        self.activation_bytes = 0
+
+    def keep(self, tensor: _Tensor) -> None:
+        """Autograd keeps a tensor once, however many layers ask for it."""
+        if not tensor.kept:
+            tensor.kept = True
+            self.activation_bytes += tensor.bytes
+
+    def cell(self, plan: CellPlan, inputs: list[_Tensor]) -> _Tensor:
+        states = [self.row(row, state) for row, state in zip(plan.inputs, inputs, strict=True)]
+        for block, rows in zip(plan.cell.blocks, plan.edges, strict=True):
+            sides = [self.row(row, states[edge.state]) for edge, row in zip(block.edges, rows, strict=True)]
+            states.append(_combined(sides, block.combination))
+        outputs = [self.row(row, states[state]) for state, row in zip(plan.cell.output, plan.outputs, strict=True)]
+        return _combined(outputs, "concat")
+
+    def row(self, row: Row, tensor: _Tensor) -> _Tensor:
+        """What the layers make of the tensor."""
+        for layer in row:
+            match layer:
+                case Relu():
+                    tensor = self._relu(tensor)
+                case Convolution():
+                    tensor = self._convolution(layer, tensor)
+                case BatchNorm():
+                    self.keep(tensor)
+                    self.parameters += layer.parameters
+                    tensor = _Tensor(tensor.channels, tensor.size)
+                case Pool():
+                    self.keep(tensor)
+                    tensor = _Tensor(tensor.channels, layer.size_after(tensor.size))
+                    if layer.kind == "max":
+                        self.activation_bytes += INDEX_BYTES * tensor.channels * tensor.size[0] * tensor.size[1]
+                case Zero():
+                    tensor = _Tensor(layer.channels, layer.size_after(tensor.size))
+                case Shift():
+                    tensor = _shifted(layer, tensor)
+                case GlobalAverage():
+                    tensor = _Tensor(tensor.channels, (1, 1))
+                case Flatten():
+                    flat = _Tensor(tensor.channels * tensor.size[0] * tensor.size[1], (1, 1))
+                    flat.kept = tensor.kept
+                    tensor = flat
+                case Linear():
+                    self.keep(tensor)
+                    self.parameters += layer.parameters
+                    self.macs += layer.in_features * layer.out_features
+                    tensor = _Tensor(layer.out_features, (1, 1))
+                case Parallel():
+                    tensor = _combined([self.row(branch, tensor) for branch in layer.rows], layer.combination)
+        return tensor
+
+    def _relu(self, tensor: _Tensor) -> _Tensor:
+        """A ReLU keeps its result, which is computed once a tensor."""
+        if tensor.rectified is None:
+            tensor.rectified = _Tensor(tensor.channels, tensor.size)
+            self.keep(tensor.rectified)
+        return tensor.rectified
+
+    def _convolution(self, layer: Convolution, tensor: _Tensor) -> _Tensor:
+        size = layer.size_after(tensor.size)
+        padded = tensor
+        if layer.pads_apart:  # a copy
+            height, width = (
+                side + sum(pixels) for side, pixels in zip(tensor.size, layer.padding_of(tensor.size), strict=True)
+            )
+            padded = _Tensor(tensor.channels, (height, width))
+        self.keep(padded)
+        self.parameters += layer.parameters
+        self.macs += layer.parameters * size[0] * size[1]
+        return _Tensor(layer.out_channels, size)
+
+
+def _shifted(layer: Shift, tensor: _Tensor) -> _Tensor:
+    """A view of the tensor, or where a side is odd of a padded copy."""
+    height, width = (side + side % 2 for side in tensor.size)
+    shifted = _Tensor(tensor.channels, layer.size_after(tensor.size), stored_size=(height, width))
+    shifted.kept = tensor.kept and (height, width) == tensor.size
+    return shifted
+
+
+def _combined(tensors: list[_Tensor], combination: str) -> _Tensor:
+    channels = sum(tensor.channels for tensor in tensors) if combination == "concat" else tensors[0].channels
+    return _Tensor(channels, tensors[0].size)

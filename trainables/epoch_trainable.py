@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ray import tune
@@ -17,6 +17,7 @@ from search_spaces import Architecture, CellSpace
 from trainables.epoch_result import EpochResult
 from trainables.network_spec import NetworkSpec
 from trainables.settings import NetworkSettings, TrainingSettings
+from trainables.skeleton import SKELETONS
 
 STEP_SECONDS = 1.0
 """Epochs are grouped into one report of about this many seconds, because a report costs the driver milliseconds."""
@@ -41,14 +42,17 @@ class TrialPlan:
 
     def network_spec(self, architecture: Architecture) -> NetworkSpec:
         height, width, channels = self.image_shape
+        skeleton = SKELETONS[self.network.skeleton or self.space.skeleton]
+        if self.network.stem_channels is not None:
+            skeleton = replace(skeleton, stem_channels=self.network.stem_channels)
         return NetworkSpec(
             architecture=architecture,
+            skeleton=skeleton,
             repeats=self.network.repeats,
             filters=self.network.filters,
             classes=self.classes,
             image_channels=channels,
             image_size=(height, width),
-            stem_multiplier=self.network.stem_multiplier,
             drop_path_probability=self.training.drop_path_probability,
             dropout=self.training.dropout,
             auxiliary_head=self.training.auxiliary_weight > 0,

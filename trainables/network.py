@@ -1,23 +1,25 @@
-"""The network that an architecture stands for, built from a `NetworkSpec` alone.
+"""The network that an architecture stands for: the layers of its plan as PyTorch modules.
 
-Knows the macro rules of TF-slim's `nasnet.py` for CIFAR: stem, cells, reductions, drop path, auxiliary head,
-classifier. Does not know how it is trained, nor which space its cells come from.
+Knows how layers are computed and how states flow through a cell. Which layers there are, `network_plan.py` decides; how
+the network is trained, and from which space its cells come, it does not know.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces import Cell
+from trainables import layers
+from trainables.layers import Layer, Row, same_padding
+from trainables.network_plan import CellPlan, plan_network
 from trainables.network_spec import NetworkSpec
-from trainables.operations import OPERATIONS, batch_norm, convolution, pointwise
-
-STAGES = 3
 
 
 @dataclass
@@ -38,10 +40,7 @@ class Regularisation:
 
 
 class DropPath(nn.Module):
-    """Scheduled drop path (Zoph et al. 2018, section 4): drops an operation's whole output, image by image.
-
-    `probability` is the one at the end of the training; it grows linearly with the training's progress.
-    """
+    """`layers.DropPath`."""
 
     def __init__(self, probability: float, regularisation: Regularisation) -> None:
         super().__init__()
@@ -55,188 +54,242 @@ class DropPath(nn.Module):
         return self.regularisation.drop(values, (len(values), 1, 1, 1), probability)
 
 
-class FactorizedReduction(nn.Module):
-    """Halves the resolution by two 1x1 convolutions, the second one pixel further right and down, then batch norm."""
+class Dropout(nn.Module):
+    """`layers.Dropout`, drawn from the training's generator."""
 
-    def __init__(self, in_channels: int, filters: int) -> None:
+    def __init__(self, probability: float, regularisation: Regularisation) -> None:
         super().__init__()
-        self.even = nn.Conv2d(in_channels, filters // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(in_channels, filters - filters // 2, 1, stride=2, bias=False)
-        self.norm = batch_norm(filters)
+        self.probability = probability
+        self.regularisation = regularisation
+
+    def forward(self, features: Tensor) -> Tensor:
+        if not self.training:
+            return features
+        return self.regularisation.drop(features, tuple(features.shape), self.probability)
+
+
+class Padding(nn.Module):
+    """Zeros around the image, where a convolution cannot add them by itself."""
+
+    def __init__(self, layer: layers.Convolution) -> None:
+        super().__init__()
+        self.layer = layer
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        shifted = F.pad(images, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
-        return self.norm(torch.cat([self.even(images), self.odd(shifted)], dim=1))
+        vertical, horizontal = self.layer.padding_of((height, width))
+        return F.pad(images, (*horizontal, *vertical))
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Channels of a state, and by how many powers of two it is smaller than the image."""
+class Pool(nn.Module):
+    """`layers.Pool`."""
 
-    channels: int
-    halvings: int
+    def __init__(self, layer: layers.Pool) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        kernel, stride, padding = self.layer.kernel, self.layer.stride, self.layer.padding
+        if padding == "same":
+            # The odd pixel of padding comes last, which is what ceil_mode adds.
+            top, left = (same_padding(size, kernel, stride)[0] for size in images.shape[2:])
+        else:
+            top = left = kernel // 2 if padding == "symmetric" else 0
+        if padding == "same" and kernel % 2 == 0 and stride == 1:
+            # ceil_mode adds nothing at stride 1.
+            images = F.pad(images, (0, 1, 0, 1), value=-torch.inf)
+        ceil_mode = padding == "same"
+        if self.layer.kind == "max":
+            return F.max_pool2d(images, kernel, stride, (top, left), ceil_mode=ceil_mode)
+        return F.avg_pool2d(images, kernel, stride, (top, left), ceil_mode=ceil_mode, count_include_pad=False)
+
+
+class Zero(nn.Module):
+    """`layers.Zero`."""
+
+    def __init__(self, layer: layers.Zero) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        return images.new_zeros(len(images), self.layer.channels, *self.layer.size_after((height, width)))
+
+
+class Shift(nn.Module):
+    """`layers.Shift`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        if height % 2 or width % 2:
+            images = F.pad(images, (0, width % 2, 0, height % 2))
+        return images[:, :, 1:, 1:]
+
+
+class GlobalAverage(nn.Module):
+    """`layers.GlobalAverage`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
+class Parallel(nn.Module):
+    """`layers.Parallel`."""
+
+    def __init__(self, rows: list[RowModule], combination: str) -> None:
+        super().__init__()
+        self.rows = nn.ModuleList(rows)
+        self.combination = combination
+
+    def forward(self, images: Tensor) -> Tensor:
+        state = State(images)
+        return _combine([row.read(state) for row in _rows(self.rows)], self.combination)
+
+
+class State:
+    """What a stem, a cell or a block gives; its ReLU is computed once, for all that read it through one."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+    @cached_property
+    def rectified(self) -> Tensor:
+        return F.relu(self.value)
+
+
+class RowModule(nn.Sequential):
+    """A row of layers, but for a ReLU at its beginning, which is the state's."""
+
+    def __init__(self, row: Row, regularisation: Regularisation) -> None:
+        self.rectifies = row[:1] == (layers.Relu(),)
+        rest = row[1:] if self.rectifies else row
+        super().__init__(*(module for layer in rest for module in _build(layer, regularisation)))
+
+    def read(self, state: State) -> Tensor:
+        """What the row makes of the state."""
+        return self(state.rectified if self.rectifies else state.value)
+
+    def lead(self, state: State) -> State:
+        """The same as a state, which is the old one where the row is empty."""
+        return State(self.read(state)) if len(self) or self.rectifies else state
 
 
 class CellModule(nn.Module):
-    """One cell: two states in, the concatenation of the cell's output states out.
+    """One cell: the states that it is given in, the concatenation of its output states out."""
 
-    Args:
-        cell: the value that this module interprets.
-        previous: shape of state 0 (k-2), or None in the first cell, where the stem stands in for it unprojected.
-        current: shape of state 1 (k-1).
-        filters: channels of every operation in this cell.
-        stride: 1, or 2 in a reduction cell, where operations on states 0 and 1 halve the resolution.
-        drop_path: probability at the end of the training.
-    """
-
-    def __init__(
-        self,
-        cell: Cell,
-        previous: Shape | None,
-        current: Shape,
-        filters: int,
-        stride: int,
-        drop_path: float,
-        regularisation: Regularisation,
-    ) -> None:
+    def __init__(self, plan: CellPlan, regularisation: Regularisation) -> None:
         super().__init__()
-        self.cell = cell
-        self.match_previous = _match(previous, current, filters)
-        self.match_current = nn.Sequential(nn.ReLU(), pointwise(current.channels, filters))
-        inputs = [current.channels if previous is None else filters, filters]
-        channels = list(inputs)
-        self.blocks = nn.ModuleList()
-        for block in cell.blocks:
-            sides = nn.ModuleList()
-            for edge in block.edges:
-                if edge.operation not in OPERATIONS:
-                    raise ValueError(f"unknown operation {edge.operation!r}; known: {', '.join(OPERATIONS)}")
-                edge_stride = stride if edge.state < len(inputs) else 1
-                operation = OPERATIONS[edge.operation](channels[edge.state], filters, edge_stride)
-                if drop_path > 0 and edge.operation != "identity":
-                    operation.append(DropPath(drop_path, regularisation))
-                sides.append(operation)
-            self.blocks.append(sides)
-            channels.append(filters if block.combination == "add" else 2 * filters)
-        self.match_output = nn.ModuleList(
-            _match_output(channels[state], filters, stride if state < len(inputs) else 1) for state in cell.output
-        )
-        self.shape = Shape(filters * len(cell.output), current.halvings + (stride == 2))
+        self.cell = plan.cell
+        self.previous = plan.previous
+        self.inputs = _module_list(plan.inputs, regularisation)
+        self.blocks = nn.ModuleList(_module_list(rows, regularisation) for rows in plan.edges)
+        self.outputs = _module_list(plan.outputs, regularisation)
 
-    def forward(self, previous: Tensor, current: Tensor) -> Tensor:
-        states = [self.match_previous(previous), self.match_current(current)]
-        rectified: dict[int, Tensor] = {}
-        blocks: Any = self.blocks  # nn.ModuleList does not tell what it holds
-        for block, operations in zip(self.cell.blocks, blocks, strict=True):
-            sides = []
-            for edge, operation in zip(block.edges, operations, strict=True):
-                if operation.starts_with_relu and edge.state not in rectified:
-                    rectified[edge.state] = F.relu(states[edge.state])
-                sides.append(operation((rectified if operation.starts_with_relu else states)[edge.state]))
-            states.append(sides[0] + sides[1] if block.combination == "add" else torch.cat(sides, dim=1))
-        outputs = [match(states[state]) for match, state in zip(self.match_output, self.cell.output, strict=True)]
+    def forward(self, *inputs: State) -> Tensor:
+        states = [row.lead(state) for row, state in zip(_rows(self.inputs), inputs, strict=True)]
+        for block, rows in zip(self.cell.blocks, self.blocks, strict=True):
+            sides = [row.read(states[edge.state]) for edge, row in zip(block.edges, _rows(rows), strict=True)]
+            states.append(State(_combine(sides, block.combination)))
+        outputs = [row.read(states[state]) for state, row in zip(self.cell.output, _rows(self.outputs), strict=True)]
         return torch.cat(outputs, dim=1)
 
 
-def _match(previous: Shape | None, current: Shape, filters: int) -> nn.Module:
-    """Bring state 0 to the resolution and width of the cell; what already fits is left untouched."""
-    if previous is None:
-        return nn.Identity()
-    if previous.halvings != current.halvings:
-        return nn.Sequential(nn.ReLU(), FactorizedReduction(previous.channels, filters))
-    if previous.channels != filters:
-        return nn.Sequential(nn.ReLU(), pointwise(previous.channels, filters))
-    return nn.Identity()
-
-
-def _match_output(channels: int, filters: int, stride: int) -> nn.Module:
-    """Bring a concatenated state to the resolution and width of the cell's output; no ReLU."""
-    if stride == 2:
-        return FactorizedReduction(channels, filters)
-    if channels != filters:
-        return pointwise(channels, filters, relu=False)
-    return nn.Identity()
-
-
-class AuxiliaryHead(nn.Module):
-    """A second classifier on a middle stage, which gives the lower cells a gradient (TF-slim `_build_aux_head`)."""
-
-    def __init__(self, in_channels: int, size: tuple[int, int], classes: int) -> None:
-        super().__init__()
-        remaining = ((size[0] - 5) // 3 + 1, (size[1] - 5) // 3 + 1)
-        self.layers = nn.Sequential(
-            nn.ReLU(),
-            nn.AvgPool2d(5, stride=3),
-            nn.Conv2d(in_channels, 128, 1, bias=False),
-            batch_norm(128),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(128, 768, remaining, bias=False),
-            batch_norm(768),
-            nn.ReLU(inplace=True),
-            nn.Flatten(),
-            nn.Linear(768, classes),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
-        return logits
-
-
 class CellNetwork(nn.Module):
-    """Stem, 3N normal cells with two reduction cells between the stages, and a classifier.
+    """Stem, cells and a classifier.
 
     `forward` takes float images [batch, channels, height, width] and gives logits [batch, classes]. `regularisation`
     carries what drop path and dropout need from the training.
+
+    Raises:
+        ValueError: no network can be made of the spec; see `plan_network`.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
+        plan = plan_network(spec)
         self.spec = spec
         self.regularisation = Regularisation()
-        stem = Shape(spec.stem_multiplier * spec.filters, halvings=0)
-        self.stem = nn.Sequential(*convolution(spec.image_channels, stem.channels, 3), batch_norm(stem.channels))
-        self.cells = nn.ModuleList()
-        self.auxiliary_after: int | None = None
-        self.auxiliary: AuxiliaryHead | None = None
-        total_cells = STAGES * spec.repeats + STAGES - 1
-        filters = spec.filters
-        previous: Shape | None = None
-        current = stem
-        for index in range(total_cells):
-            stage, place = divmod(index, spec.repeats + 1)
-            reduces = place == spec.repeats
-            if reduces:
-                filters *= 2
-                if stage == STAGES - 2 and spec.auxiliary_head:
-                    size = (-(-spec.image_size[0] // 2), -(-spec.image_size[1] // 2))
-                    self.auxiliary_after = index - 1
-                    self.auxiliary = AuxiliaryHead(current.channels, size, spec.classes)
-            cell = CellModule(
-                spec.architecture.reduction if reduces else spec.architecture.normal,
-                previous,
-                current,
-                filters,
-                stride=2 if reduces else 1,
-                drop_path=spec.drop_path_probability * (index + 1) / total_cells,
-                regularisation=self.regularisation,
-            )
-            self.cells.append(cell)
-            previous, current = current, cell.shape
-        self.classifier = nn.Linear(current.channels, spec.classes)
+        self.stem = _module_list(plan.stem, self.regularisation)
+        self.cells = nn.ModuleList(CellModule(cell, self.regularisation) for cell in plan.cells)
+        self.head = RowModule(plan.head, self.regularisation)
+        self.auxiliary = RowModule(plan.auxiliary, self.regularisation) if plan.auxiliary else None
+        self.auxiliary_after = plan.auxiliary_after
 
     def forward(self, images: Tensor) -> Tensor:
         return self.all_logits(images)[0]
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits of the classifier, and in training those of the auxiliary head if there is one."""
-        previous = current = self.stem(images)
+        chain: deque[State] = deque(maxlen=3)  # no cell looks further back
+        state = State(images)
+        for row in _rows(self.stem):
+            state = row.lead(state)
+            chain.append(state)
         auxiliary = None
-        for index, cell in enumerate(self.cells):
-            previous, current = current, cell(previous, current)
+        cells: Any = self.cells  # nn.ModuleList does not tell what it holds
+        for index, cell in enumerate(cells):
+            inputs = (chain[-1],) if cell.cell.inputs == 1 else (chain[-cell.previous], chain[-1])
+            chain.append(State(cell(*inputs)))
             if self.training and self.auxiliary is not None and index == self.auxiliary_after:
-                auxiliary = self.auxiliary(current)
-        features = F.relu(current).mean(dim=(2, 3))
-        if self.training and self.spec.dropout:
-            features = self.regularisation.drop(features, tuple(features.shape), self.spec.dropout)
-        return self.classifier(features), auxiliary
+                auxiliary = self.auxiliary.read(chain[-1])
+        return self.head.read(chain[-1]), auxiliary
+
+
+def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
+    match layer:
+        case layers.Relu():
+            return [nn.ReLU(inplace=True)]  # never the first of its row, so its input is the row's own
+        case layers.Convolution():
+            return _convolution(layer)
+        case layers.BatchNorm():
+            return [nn.BatchNorm2d(layer.channels, eps=layer.epsilon, momentum=layer.momentum)]
+        case layers.Pool():
+            return [Pool(layer)]
+        case layers.Zero():
+            return [Zero(layer)]
+        case layers.Shift():
+            return [Shift()]
+        case layers.DropPath():
+            return [DropPath(layer.probability, regularisation)]
+        case layers.Dropout():
+            return [Dropout(layer.probability, regularisation)]
+        case layers.GlobalAverage():
+            return [GlobalAverage()]
+        case layers.Flatten():
+            return [nn.Flatten()]
+        case layers.Linear():
+            return [nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)]
+        case layers.Parallel():
+            return [Parallel([RowModule(row, regularisation) for row in layer.rows], layer.combination)]
+
+
+def _convolution(layer: layers.Convolution) -> list[nn.Module]:
+    module = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel,
+        layer.stride,
+        padding=0 if layer.padding == "valid" or layer.pads_apart else (layer.extent[0] // 2, layer.extent[1] // 2),
+        dilation=layer.dilation,
+        groups=layer.groups,
+        bias=False,
+    )
+    return [Padding(layer), module] if layer.pads_apart else [module]
+
+
+def _combine(states: list[Tensor], combination: str) -> Tensor:
+    if combination == "concat":
+        return torch.cat(states, dim=1)
+    total = states[0]
+    for state in states[1:]:
+        total = total + state
+    return total
+
+
+def _module_list(rows: Iterable[Row], regularisation: Regularisation) -> nn.ModuleList:
+    return nn.ModuleList(RowModule(row, regularisation) for row in rows)
+
+
+def _rows(modules: Any) -> Iterable[RowModule]:
+    """The rows in a module list, which does not tell what it holds."""
+    return cast("Iterable[RowModule]", modules)

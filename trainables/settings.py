@@ -52,12 +52,14 @@ class DataSettings(Settings):
 class NetworkSettings(Settings):
     """`[network]`: the proxy that a search trains."""
 
+    skeleton: str | None = None
+    """The rules by which cells become a network (`cellscout list skeletons`); unset: as the space has it."""
     repeats: int = Field(default=2, ge=1, le=64)
     """N, normal cells a stage."""
     filters: int = Field(default=16, ge=2, le=4096)
     """F, channels of the first stage; doubled at each reduction."""
-    stem_multiplier: int = Field(default=3, ge=1, le=16)
-    """The stem has this many times F channels."""
+    stem_channels: int | None = Field(default=None, ge=2, le=4096)
+    """Channels of the stem; unset: as the skeleton has it."""
 
 
 class TrainingSettings(Settings):

@@ -1,0 +1,275 @@
+"""From a `NetworkSpec` to the layers of its network: stem, cells, auxiliary head, classifier. No torch.
+
+Knows the macro rules (`skeleton.py`) and applies them: which cell comes when, what a cell does with its inputs, which
+layers stand on its edges. Does not know how a layer is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from search_spaces import Cell
+from trainables.layers import (
+    BatchNorm,
+    Convolution,
+    Dropout,
+    DropPath,
+    Flatten,
+    GlobalAverage,
+    Linear,
+    Pool,
+    Relu,
+    Row,
+    Size,
+)
+from trainables.network_spec import NetworkSpec
+from trainables.operations import OPERATIONS, batch_norm, factorized_reduction, pointwise
+from trainables.skeleton import Skeleton
+
+STAGES = 3
+NEVER_DROPPED = ("identity", "none", "residual_block")
+"""Operations that drop path spares: what is left of an image if all others are dropped."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a state: its channels, its size in pixels, and by which factor strides have made it smaller than the image.
+
+    Resolutions are compared by the factor, so that a network's weights do not depend on the size of its images.
+    """
+
+    channels: int
+    size: Size
+    reduction: int
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell of the network.
+
+    Args:
+        cell: the value that is built here.
+        previous: how many states back the cell's k-2 lies in the chain of the stem's and the cells' outputs: 2, but 1
+            where there is no other, and 3 where the skeleton skips a reduction cell.
+        inputs: layers that bring each state that the cell is given to its width and resolution.
+        edges: layers of every edge, block by block.
+        outputs: layers that bring each concatenated state to the width and resolution of the output.
+        shape: of the output.
+    """
+
+    cell: Cell
+    previous: int
+    inputs: tuple[Row, ...]
+    edges: tuple[tuple[Row, ...], ...]
+    outputs: tuple[Row, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """All layers of a network.
+
+    Args:
+        stem: rows of layers one after the other; the output of each is a state that the first cells may read.
+        cells: one after the other.
+        head: from the last cell to the logits.
+        auxiliary: from cell number `auxiliary_after` to further logits, in training; empty where there is none.
+    """
+
+    stem: tuple[Row, ...]
+    cells: tuple[CellPlan, ...]
+    head: Row
+    auxiliary: Row
+    auxiliary_after: int
+
+
+def plan_network(spec: NetworkSpec) -> NetworkPlan:
+    """The network that the spec stands for.
+
+    Raises:
+        ValueError: no network can be made of it, because an operation is unknown, the images are too small for the
+            skeleton, or there are too few filters.
+    """
+    skeleton = spec.skeleton
+    stem, chain = _stem(spec)
+    schedule = list(_schedule(spec))
+    cells: list[CellPlan] = []
+    for index, (reduces, filters) in enumerate(schedule):
+        depth = (index + 1) / len(schedule) if skeleton.drop_path_by_depth else 1.0
+        after_reduction = index > 0 and schedule[index - 1][0] and not reduces
+        skips = skeleton.skip_reduction_input and after_reduction and index > skeleton.stem_cells
+        plan = plan_cell(
+            spec.architecture.reduction if reduces else spec.architecture.normal,
+            skeleton,
+            chain,
+            previous=min(3 if skips else 2, len(chain)),
+            filters=filters,
+            stride=2 if reduces else 1,
+            drop_path=spec.drop_path_probability * depth,
+        )
+        cells.append(plan)
+        chain.append(plan.shape)
+    last_reduction = max(index for index, (reduces, _) in enumerate(schedule) if reduces)
+    auxiliary_after = min(last_reduction + skeleton.auxiliary.offset, len(schedule) - 1)
+    return NetworkPlan(
+        stem=stem,
+        cells=tuple(cells),
+        head=_head(spec, cells[-1].shape.channels),
+        auxiliary=_auxiliary(spec, cells[auxiliary_after].shape) if spec.auxiliary_head else (),
+        auxiliary_after=auxiliary_after,
+    )
+
+
+def _schedule(spec: NetworkSpec) -> Iterator[tuple[bool, int]]:
+    """For every cell whether it reduces, and its filters."""
+    skeleton = spec.skeleton
+    fewest = 2 * 2**skeleton.stem_cells
+    if spec.filters < fewest:
+        raise ValueError(
+            f"filters is {spec.filters}; with {skeleton.stem_cells} stem cells at least {fewest} are needed"
+        )
+    for index in range(skeleton.stem_cells):
+        yield True, spec.filters // 2 ** (skeleton.stem_cells - index)
+    for stage in range(STAGES):
+        filters = spec.filters * 2**stage
+        if stage:
+            yield True, filters
+        normal_cells = spec.repeats - 1 if stage and skeleton.reduction_replaces_normal else spec.repeats
+        yield from [(False, filters)] * normal_cells
+
+
+def plan_cell(
+    cell: Cell, skeleton: Skeleton, chain: list[Shape], previous: int, filters: int, stride: int, drop_path: float
+) -> CellPlan:
+    """One cell at the end of the chain of states so far; `previous` as in `CellPlan`."""
+    rules = skeleton.operations
+    current = chain[-1]
+    raw = previous == 1 and skeleton.first_previous == "raw"
+    # What each state before the blocks is brought to; a raw one, or one that is not projected, keeps its own width.
+    inputs: list[Row] = [_match_current(current, filters, skeleton)]
+    widths = [current.channels if skeleton.current_projection == "never" else filters]
+    if cell.inputs == 2:
+        inputs.insert(0, () if raw else _match_previous(chain[-previous], current, filters, skeleton))
+        widths.insert(0, current.channels if raw else filters)
+
+    edges: list[tuple[Row, ...]] = []
+    for block in cell.blocks:
+        rows = []
+        for edge in block.edges:
+            if edge.operation not in OPERATIONS:
+                raise ValueError(f"unknown operation {edge.operation!r}; known: {', '.join(OPERATIONS)}")
+            edge_stride = stride if edge.state < cell.inputs else 1
+            row = OPERATIONS[edge.operation](widths[edge.state], filters, edge_stride, rules)
+            spared = edge.operation in NEVER_DROPPED and not (
+                edge_stride > 1 and skeleton.drop_path_on_strided_identity
+            )
+            rows.append(row if spared or not drop_path else (*row, DropPath(drop_path)))
+        edges.append(tuple(rows))
+        widths.append(filters if block.combination == "add" else len(block.edges) * filters)
+
+    height, width = (-(-side // stride) for side in current.size)
+    return CellPlan(
+        cell=cell,
+        previous=previous,
+        inputs=tuple(inputs),
+        edges=tuple(edges),
+        outputs=tuple(
+            _match_output(widths[state], filters, stride if state < cell.inputs else 1, skeleton)
+            for state in cell.output
+        ),
+        shape=Shape(filters * len(cell.output), (height, width), current.reduction * stride),
+    )
+
+
+def _match_previous(previous: Shape, current: Shape, filters: int, skeleton: Skeleton) -> Row:
+    """Bring state 0 to the resolution and width of the cell."""
+    if previous.reduction != current.reduction:
+        return (Relu(), *factorized_reduction(previous.channels, filters, skeleton.operations))
+    if previous.channels != filters or skeleton.previous_projection == "always":
+        return (Relu(), *pointwise(previous.channels, filters, skeleton.operations))
+    return ()
+
+
+def _match_current(current: Shape, filters: int, skeleton: Skeleton) -> Row:
+    """Bring state 1 to the width of the cell."""
+    if skeleton.current_projection == "never":
+        return ()
+    row = (Relu(), *pointwise(current.channels, filters, skeleton.operations))
+    if skeleton.current_projection == "twice" and current.channels != filters:
+        return (*row, Relu(), *pointwise(filters, filters, skeleton.operations))
+    return row
+
+
+def _match_output(channels: int, filters: int, stride: int, skeleton: Skeleton) -> Row:
+    """Bring a concatenated state to the resolution and width of the cell's output; no ReLU."""
+    if stride == 2:
+        return factorized_reduction(channels, filters, skeleton.operations)
+    return () if channels == filters else pointwise(channels, filters, skeleton.operations)
+
+
+def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
+    """The stem's rows, and the shape of the state that each of them gives."""
+    skeleton = spec.skeleton
+    channels = skeleton.stem_channels or int(skeleton.stem_multiplier * spec.filters)
+
+    def convolution(in_channels: int, out_channels: int, stride: int) -> Row:
+        padding = "valid" if skeleton.stem == "strided" else skeleton.operations.padding
+        layer = Convolution(in_channels, out_channels, (3, 3), padding, (stride, stride))
+        return (layer, batch_norm(out_channels, skeleton.operations))
+
+    if skeleton.stem == "convolution":
+        rows: tuple[Row, ...] = (convolution(spec.image_channels, channels, 1),)
+    elif skeleton.stem == "strided":
+        if min(spec.image_size) < 3:
+            raise ValueError(f"image_size is {spec.image_size}; this stem convolves 3x3 pixels without padding")
+        rows = (convolution(spec.image_channels, channels, 2),)
+    else:
+        half = channels // 2
+        first = (*convolution(spec.image_channels, half, 2), Relu(), *convolution(half, channels, 2))
+        rows = (first, (Relu(), *convolution(channels, channels, 2)))
+
+    shapes = []
+    shape = Shape(spec.image_channels, spec.image_size, 1)
+    for row in rows:
+        for layer in row:
+            if isinstance(layer, Convolution):
+                shape = Shape(layer.out_channels, layer.size_after(shape.size), shape.reduction * layer.stride[0])
+        shapes.append(shape)
+    return rows, shapes
+
+
+def _head(spec: NetworkSpec, channels: int) -> Row:
+    """The classifier."""
+    before: dict[str, Row] = {
+        "relu": (Relu(),),
+        "batch_norm_relu": (batch_norm(channels, spec.skeleton.operations), Relu()),
+        "nothing": (),
+    }
+    dropout: Row = (Dropout(spec.dropout),) if spec.dropout else ()
+    classifier = Linear(channels, spec.classes, spec.skeleton.classifier_bias)
+    return (*before[spec.skeleton.before_pooling], GlobalAverage(), *dropout, classifier)
+
+
+def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
+    """The auxiliary head (TF-slim `_build_aux_head`, DARTS `AuxiliaryHeadCIFAR`)."""
+    rules = spec.skeleton.auxiliary
+    pool = Pool("average", 5, rules.pool_stride, "valid")
+    if min(shape.size) < pool.kernel:
+        pixels = f"{shape.size[0]}x{shape.size[1]}"
+        raise ValueError(
+            f"image_size is {spec.image_size}; the auxiliary head would stand on {pixels} pixels and needs 5x5 "
+            "(training.auxiliary_weight = 0 builds none)"
+        )
+    wide: tuple[BatchNorm, ...] = (batch_norm(768, spec.skeleton.operations),) if rules.second_norm else ()
+    return (
+        Relu(),
+        pool,
+        *pointwise(shape.channels, 128, spec.skeleton.operations),
+        Relu(),
+        Convolution(128, 768, pool.size_after(shape.size), "valid"),
+        *wide,
+        Relu(),
+        Flatten(),
+        Linear(768, spec.classes),
+    )
