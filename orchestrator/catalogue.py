@@ -3,37 +3,96 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
-from search_spaces import SPACES
+from search_spaces import PUBLISHED, SPACES
 from trainables import TRAINABLES
 from trainables.datasets import DATASETS
+from trainables.presets import PRESETS
+from trainables.skeleton import SKELETONS, Skeleton
 
 
 def catalogue(kind: str) -> list[dict[str, Any]]:
     """A row for each name of that kind."""
-    if kind == "spaces":
-        return [
-            {
-                "name": name,
-                "blocks": space.blocks,
-                "operations": len(space.operations),
-                "combinations": ", ".join(space.combinations),
-                "encodings": f"{space.size:.3g}",
-                "source": space.source,
-            }
-            for name, space in SPACES.items()
-        ]
-    tables: dict[str, Mapping[str, Any]] = {
-        "samplers": SAMPLERS,
-        "schedulers": SCHEDULERS,
-        "datasets": DATASETS,
-        "trainables": TRAINABLES,
+    make: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "spaces": _spaces,
+        "cells": _cells,
+        "skeletons": _skeletons,
+        "presets": _presets,
+        "samplers": lambda: _described(SAMPLERS),
+        "schedulers": lambda: _described(SCHEDULERS),
+        "datasets": lambda: _described(DATASETS),
+        "trainables": lambda: _described(TRAINABLES),
     }
-    return [{"name": name, "about": _first_line(thing)} for name, thing in tables[kind].items()]
+    return make[kind]()
+
+
+def _spaces() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "blocks": space.blocks,
+            "operations": len(space.operations),
+            "encodings": space.size,
+            "distinct": space.count_distinct(),
+            "rules": "; ".join(
+                [" and ".join(space.cells), space.wiring, " or ".join(space.combinations), space.output, space.skeleton]
+            ),
+            "source": space.source,
+        }
+        for name, space in SPACES.items()
+    ]
+
+
+def _cells() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "skeleton": published.skeleton,
+            "fingerprint": published.architecture.fingerprint,
+            "source": published.source,
+        }
+        for name, published in PUBLISHED.items()
+    ]
+
+
+def _skeletons() -> list[dict[str, Any]]:
+    """With each skeleton's rules where they differ from the first one's."""
+    first = next(iter(SKELETONS.values()))
+    return [
+        {"name": name, "about": skeleton.about, "rules": _differences(skeleton, first) or "the rules to compare with"}
+        for name, skeleton in SKELETONS.items()
+    ]
+
+
+def _differences(skeleton: Skeleton, other: Skeleton) -> str:
+    found, expected = _flat(skeleton.to_json()), _flat(other.to_json())
+    return ", ".join(f"{name}={value}" for name, value in found.items() if name != "about" and value != expected[name])
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= {f"{name}.{inner}": part for inner, part in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _presets() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "settings": ", ".join(f"{key}={value}" for key, value in preset.settings.items()),
+            "source": preset.source,
+        }
+        for name, preset in PRESETS.items()
+    ]
+
+
+def _described(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, "about": _first_line(thing)} for name, thing in table.items()]
 
 
 def _first_line(thing: Any) -> str:

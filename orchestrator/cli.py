@@ -34,6 +34,13 @@ app = typer.Typer(
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder that a search left its record in.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ArchitectureName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCHITECTURE",
+        help="A published cell (cellscout list cells), an architecture.json or network.json, or a run directory.",
+    ),
+]
 Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]
 Address = Annotated[
     str | None,
@@ -45,6 +52,9 @@ class Kind(enum.StrEnum):
     """What `cellscout list` can list."""
 
     spaces = "spaces"
+    cells = "cells"
+    skeletons = "skeletons"
+    presets = "presets"
     samplers = "samplers"
     schedulers = "schedulers"
     datasets = "datasets"
@@ -127,9 +137,53 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_j
     if as_json:
         _print_json(rows)
         return
-    table = Table("name", *(column for column in rows[0] if column != "name"), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column, value in rows[0].items():
+        table.add_column(column, no_wrap=column == "name" or isinstance(value, int), overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
+        table.add_row(*(escape(_shown(value)) for value in row.values()))
+    Console().print(table)
+
+
+@app.command(epilog="Example: cellscout draw nasnet_a -o nasnet_a.svg")
+def draw(
+    architecture: ArchitectureName,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .svg, .png or .pdf.")],
+) -> None:
+    """Draw the cells of an architecture."""
+    from orchestrator.drawing import draw as draw_cells
+    from orchestrator.named_architecture import find_network
+
+    draw_cells(find_network(architecture).architecture, output, Path(architecture).stem)
+
+
+@app.command(epilog="Example: cellscout costs nasnet_a --repeats 6 --filters 32")
+def costs(
+    architecture: ArchitectureName,
+    skeleton: Annotated[str | None, typer.Option(help="Macro rules (cellscout list skeletons).")] = None,
+    repeats: Annotated[int | None, typer.Option(help="N, normal cells a stage.")] = None,
+    filters: Annotated[int | None, typer.Option(help="F, channels of the first stage.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Height and width of the images in pixels.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of a batch, for the memory and the latency.")] = 1,
+    latency: Annotated[bool, typer.Option("--latency", help="Measure it too, on the GPU if there is one.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a network costs, before it is trained."""
+    from orchestrator.costs_report import costs_report
+    from orchestrator.named_architecture import find_network, with_changes
+
+    size = None if image_size is None else (image_size, image_size)
+    spec = with_changes(
+        find_network(architecture), skeleton, repeats=repeats, filters=filters, classes=classes, image_size=size
+    )
+    found = costs_report(spec, batch_size, latency)
+    if as_json:
+        _print_json(found)
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in found.items():
+        table.add_row(name.replace("_", " "), escape(_shown(value)))
     Console().print(table)
 
 
@@ -163,6 +217,15 @@ def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: 
     if state.ranking():
         Console().print(leaderboard(state, top))
     typer.echo(summary(directory, info, state))
+
+
+def _shown(value: Any) -> str:
+    """A value in a table: numbers in groups of three digits, very large and small ones by their magnitude."""
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}" if value < 10**12 else f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _print_json(value: Any) -> None:

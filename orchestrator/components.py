@@ -17,6 +17,8 @@ from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
+from trainables.settings import NetworkSettings
+from trainables.skeleton import SKELETONS, Skeleton
 
 
 def make_space(settings: SpaceSettings) -> CellSpace:
@@ -24,6 +26,14 @@ def make_space(settings: SpaceSettings) -> CellSpace:
     if not isinstance(space, CellSpace):
         raise ConfigError(f"space.name is {settings.name!r}, which is no CellSpace")
     return space if settings.blocks is None else replace(space, blocks=settings.blocks)
+
+
+def make_skeleton(settings: NetworkSettings, space: CellSpace) -> Skeleton:
+    name = settings.skeleton or space.skeleton
+    skeleton = resolve("network.skeleton", name, SKELETONS)
+    if not isinstance(skeleton, Skeleton):
+        raise ConfigError(f"network.skeleton is {name!r}, which is no Skeleton")
+    return skeleton if settings.stem_channels is None else replace(skeleton, stem_channels=settings.stem_channels)
 
 
 def make_sampler(settings: SamplerSettings, seed: int) -> BaseSampler:

@@ -22,6 +22,7 @@ from search_spaces import SPACES
 from trainables import TRAINABLES
 from trainables.datasets import DATASETS
 from trainables.settings import DataSettings, NetworkSettings, Positive, Settings, TrainingSettings
+from trainables.skeleton import SKELETONS
 
 DEFAULT_SEARCH = resources.files("orchestrator") / "default_search.toml"
 """The search that `cellscout search` runs without a file."""
@@ -81,6 +82,8 @@ class TrainableSettings(Settings):
 
     name: str = "cell"
     """A built-in trainable, or `module:NAME` of an `EpochTrainable`."""
+    measure_latency: bool = False
+    """Measure on the worker's device how long each candidate takes for one image."""
 
 
 class ResourceSettings(Settings):
@@ -129,6 +132,8 @@ class SearchConfig(Settings):
     @model_validator(mode="after")
     def _names_and_sizes(self) -> Self:
         check_name("space.name", self.space.name, SPACES)
+        if self.network.skeleton is not None:
+            check_name("network.skeleton", self.network.skeleton, SKELETONS)
         check_name("data.name", self.data.name, DATASETS)
         check_name("trainable.name", self.trainable.name, TRAINABLES)
         check_name("sampler.name", self.sampler.name, SAMPLERS)

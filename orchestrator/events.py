@@ -58,6 +58,7 @@ class TrialBuilt(_Event):
     trial_id: str
     parameters: int
     macs: int
+    latency_seconds: float | None = None
     node: str
     device: str
 

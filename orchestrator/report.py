@@ -79,6 +79,7 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
         "epochs": trial.epochs,
         "parameters": trial.parameters,
         "macs": trial.macs,
+        "latency_seconds": trial.latency_seconds,
         "train_seconds": trial.train_seconds,
         "fingerprint": trial.fingerprint,
         "architecture": trial.architecture,

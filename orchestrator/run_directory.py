@@ -122,6 +122,7 @@ class RunDirectory:
             "epochs": trial.epochs,
             "parameters": trial.parameters,
             "macs": trial.macs,
+            "latency_seconds": trial.latency_seconds,
             "train_seconds": trial.train_seconds,
         }
         fresh, old = self.path / "best.new", self.path / "best.old"

@@ -35,6 +35,7 @@ class Trial:
     status: TrialStatus = "running"
     parameters: int | None = None
     macs: int | None = None
+    latency_seconds: float | None = None
     curve: list[EpochDone] = field(default_factory=list)
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -105,6 +106,7 @@ class RunState:
             case TrialBuilt():
                 trial = self.trials[event.trial_id]
                 trial.parameters, trial.macs = event.parameters, event.macs
+                trial.latency_seconds = event.latency_seconds
                 trial.node, trial.device = event.node, event.device
             case EpochDone():
                 self.trials[event.trial_id].curve.append(event)

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import allot, connected, node_resources
-from orchestrator.components import find_trainable, make_sampler, make_scheduler, make_space
+from orchestrator.components import find_trainable, make_sampler, make_scheduler, make_skeleton, make_space
 from orchestrator.config import SearchConfig
 from orchestrator.data_task import load_on_cluster
 from orchestrator.errors import CellscoutError, ConfigError, SearchError, last_line
@@ -30,6 +30,7 @@ from orchestrator.tables import write_tables
 from orchestrator.tune_run import run_tune
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
+from trainables.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def run_search(
     sampler = sampler or make_sampler(config.sampler, config.run.seed)
     scheduler = scheduler or make_scheduler(config.scheduler, config.training.epochs)
     trainable = trainable or find_trainable(config.trainable)
+    skeleton = make_skeleton(config.network, space)
     directory = RunDirectory((run_dir or _new_run_dir(config)).absolute())
     directory.check_usable()
 
@@ -81,7 +83,8 @@ def run_search(
         allotment = allot(config.resources, node_resources())
         progress.note(f"reading the data set {config.data.name}")
         data, facts = load_on_cluster(config.data, config.run.seed, stopper)
-        plan = _plan(config, space, scheduler, facts)
+        plan = _plan(config, space, skeleton, scheduler, facts)
+        _check(trainable, plan)
         info = describe_run(config, allotment, facts)
         directory.create(info)
         progress.note(f"recording in {directory.path}")
@@ -130,14 +133,13 @@ def _new_run_dir(config: SearchConfig) -> Path:
     return Path(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"
 
 
-def _plan(config: SearchConfig, space: CellSpace, scheduler: TrialScheduler, facts: Mapping[str, Any]) -> TrialPlan:
-    """What all trials have in common.
-
-    Raises:
-        ConfigError: no network can be built with these settings, so every trial would fail for the same reason.
-    """
-    plan = TrialPlan(
+def _plan(
+    config: SearchConfig, space: CellSpace, skeleton: Skeleton, scheduler: TrialScheduler, facts: Mapping[str, Any]
+) -> TrialPlan:
+    """What all trials have in common."""
+    return TrialPlan(
         space=space,
+        skeleton=skeleton,
         network=config.network,
         training=config.training,
         image_shape=tuple(facts["image_shape"]),
@@ -145,12 +147,21 @@ def _plan(config: SearchConfig, space: CellSpace, scheduler: TrialScheduler, fac
         milestones=getattr(scheduler, "milestones", None),
         seed=config.run.seed,
         threads=config.resources.cpus_per_trial,
+        measure_latency=config.trainable.measure_latency,
     )
+
+
+def _check(trainable: type[EpochTrainable], plan: TrialPlan) -> None:
+    """Refuse what would let every trial fail for the same reason.
+
+    Raises:
+        ConfigError: no network can be built with these settings.
+    """
     try:
-        plan.network_spec(space.sample(np.random.default_rng(plan.seed)))
+        plan.network_spec(plan.space.sample(np.random.default_rng(plan.seed)))
+        trainable.check(plan)
     except ValueError as error:
-        raise ConfigError(f"{error} ([network], [training] or data.image_size)") from error
-    return plan
+        raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
 
 
 def _search_error(error: Exception, log: EventLog, directory: RunDirectory) -> CellscoutError:

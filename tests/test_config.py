@@ -11,6 +11,8 @@ from orchestrator.config import DEFAULT_SEARCH, SearchConfig, load_config, parse
 from orchestrator.errors import ConfigError
 from orchestrator.plugins import resolve
 from search_spaces import NASNET, SPACES
+from trainables.presets import PRESETS
+from trainables.settings import TrainingSettings
 
 
 def problem(*overrides: str, path: Path | None = None) -> str:
@@ -101,7 +103,22 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("run.name=../up", "run.name is '../up'; it may hold letters, digits"),
         ("run.name=.hidden", "run.name is '.hidden'; it may hold letters, digits"),
         ("space.blocks=0", "space.blocks is 0; it must be greater than or equal to 1"),
-        ("space.name=nasnt", "space.name is 'nasnt'; known: nasnet, or 'module:NAME'; did you mean 'nasnet'?"),
+        (
+            "space.name=nasnt",
+            "space.name is 'nasnt'; known: amoebanet, darts, enas, nas_bench_201, nasnet, pnasnet, or 'module:NAME'; "
+            "did you mean 'nasnet'?",
+        ),
+        (
+            "network.skeleton=darts",
+            "network.skeleton is 'darts'; known: amoebanet_cifar, amoebanet_imagenet, darts_cifar",
+        ),
+        (
+            "training.preset=dart",
+            "training: preset is 'dart'; known: amoebanet-search, darts, enas, nas-bench-201, nasnet",
+        ),
+        ("training.preset=dart", "did you mean 'darts'?"),
+        ("training.learning_rate_end=1.0", "learning_rate_end is 1.0; it must be at most learning_rate = "),
+        ("training.restart_epochs=0", "training.restart_epochs is 0; it must be greater than or equal to 1"),
         ("sampler.name=tpo", "sampler.name is 'tpo'; known: random, tpe, or 'module:NAME'; did you mean 'tpe'?"),
         ("scheduler.name=asho", "scheduler.name is 'asho'; known: asha, fifo, or 'module:NAME'; did you mean 'asha'?"),
         ("data.name=cifar", "data.name is 'cifar'; known: cifar10, cifar100, digits, fashion_mnist, image_folder,"),
@@ -145,6 +162,34 @@ def test_python_and_files_say_the_same() -> None:
     toml = tomllib.loads('[network]\nrepeats = 3\n[sampler]\nname = "random"')
     config = parse_config(toml, "here")
     assert config == SearchConfig.model_validate({"network": {"repeats": 3}, "sampler": {"name": "random"}})
+
+
+def test_a_preset_decides_what_is_not_set() -> None:
+    training = load_config(None, ["training.preset=darts", "training.epochs=50"]).training
+    assert (training.preset, training.epochs, training.batch_size) == ("darts", 50, 64)  # 64: the default search
+    alone = parse_config({"training": {"preset": "darts", "epochs": 50}}, "here").training
+    assert (alone.epochs, alone.batch_size, alone.weight_decay, alone.nesterov) == (50, 96, 3e-4, False)
+    assert alone.label_smoothing == TrainingSettings().label_smoothing
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_training_that_a_record_can_hold(name: str) -> None:
+    training = TrainingSettings(preset=name)
+    for field, value in PRESETS[name].settings.items():
+        assert getattr(training, field) == value
+    assert TrainingSettings.model_validate(training.model_dump(mode="json")) == training
+
+
+def test_presets_hold_the_papers_values() -> None:
+    """Zoph et al. 2018 and TF-slim, melodyguan/enas, quark0/darts."""
+    nasnet, enas, darts = (PRESETS[name].settings for name in ("nasnet-cifar", "enas", "darts"))
+    assert {row["auxiliary_weight"] for row in (nasnet, enas, darts)} == {0.4}
+    assert {row["cutout"] for row in (nasnet, enas, darts)} == {16}
+    assert [row["epochs"] for row in (nasnet, enas, darts)] == [600, 630, 600]
+    assert [row["batch_size"] for row in (nasnet, enas, darts)] == [32, 144, 96]
+    assert [row["weight_decay"] for row in (nasnet, enas, darts)] == [5e-4, 4e-4, 3e-4]
+    assert [row["drop_path_probability"] for row in (nasnet, enas, darts)] == [0.4, 0.4, 0.2]
+    assert [PRESETS[f"{name}-search"].settings["epochs"] for name in ("nasnet", "amoebanet", "pnas")] == [20, 25, 20]
 
 
 def examples() -> list[Path]:

@@ -17,6 +17,8 @@ from PIL import Image
 from orchestrator.config import parse_config
 from orchestrator.run_directory import RunDirectory
 from tests.test_datasets import write_fashion_mnist
+from trainables.network_spec import NetworkSpec
+from trainables.skeleton import PNASNET_CIFAR
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -60,6 +62,25 @@ def test_the_fashion_mnist_example_reads_torchvisions_files(tmp_path: Path) -> N
     assert RunDirectory(folder).read_info().data["image_shape"] == [28, 28, 1]
 
 
+@pytest.mark.slow
+def test_a_space_of_ones_own_is_searched(tmp_path: Path) -> None:
+    """In the folder where its module lies, as the example says."""
+    for name in ("own_space.py", "own_space.toml"):
+        (tmp_path / name).write_text((ROOT / "examples" / name).read_text())
+    shortened = ["--set", "budget.trials=2", "--set", "training.epochs=1", "--set", "network.filters=2"]
+    run("-m", "orchestrator.cli", "search", "own_space.toml", "--run-dir", "run", *shortened, cwd=tmp_path)
+    network = NetworkSpec.from_json(json.loads((tmp_path / "run" / "best" / "network.json").read_text()))
+    assert network.skeleton == PNASNET_CIFAR
+    assert len(network.architecture.normal.blocks) == 3
+    assert network.architecture.normal == network.architecture.reduction
+
+
+@pytest.mark.slow
+def test_pretrained_weights_are_loaded(tmp_path: Path) -> None:
+    out = run(str(ROOT / "examples" / "pretrained.py"), "nasnetalarge", cwd=tmp_path).stdout
+    assert len(re.findall(r"class +\d+  0\.\d{4}", out)) == 3
+
+
 def code_blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
@@ -72,7 +93,7 @@ def test_the_readmes_search_file_is_the_cifar10_example() -> None:
 
 def test_the_readme_names_only_commands_that_exist() -> None:
     named = set(re.findall(r"cellscout (\w+) ?(?:RUN_DIR|examples|spaces|$|`)", README, flags=re.MULTILINE))
-    assert named == {"status", "report", "search", "list", "doctor"}
+    assert named == {"status", "report", "search", "list", "draw", "costs", "doctor"}
 
 
 @pytest.mark.slow
@@ -101,7 +122,7 @@ def test_the_public_names_are_these() -> None:
 
     assert sorted(orchestrator.__all__) == ["SearchConfig", "SearchResult", "load_config", "run_search"]
     assert sorted(search_spaces.__all__) == sorted(
-        ["NASNET", "NASNET_A", "SPACES", "Architecture", "Block", "Cell", "CellSpace", "Edge"]
+        ["NASNET", "NASNET_A", "PUBLISHED", "SPACES", "Architecture", "Block", "Cell", "CellSpace", "Edge", "Published"]
     )
     assert sorted(trainables.__all__) == sorted(
         ["TRAINABLES", "CellTrainable", "EpochTrainable", "InstantTrainable", "NetworkSpec", "TrialPlan"]

@@ -333,7 +333,16 @@ def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, mo
             ConfigError,
             "data.validation_fraction = 0.001 leaves a part without",
         ),
-        ({"training": {"epochs": 9, "auxiliary_weight": 0.4}}, ConfigError, "an auxiliary head needs at least 9x9"),
+        (
+            {"training": {"epochs": 9, "auxiliary_weight": 0.4}, "trainable": {"name": "cell"}},
+            ConfigError,
+            "the auxiliary head would stand on 4x4 pixels and needs 5x5",
+        ),
+        (
+            {"network": {"skeleton": "json:dumps"}},
+            ConfigError,
+            "network.skeleton is 'json:dumps', which is no Skeleton",
+        ),
         ({"data": {"name": "json:loads"}}, ConfigError, "data.name = 'json:loads' raised TypeError"),
         ({"sampler": {"name": "tpe", "options": {"no": 1}}}, ConfigError, "sampler.options = .*unexpected keyword"),
         ({"sampler": {"name": "json:dumps"}}, ConfigError, "sampler.options"),

@@ -24,9 +24,11 @@ from trainables.datasets import load_data
 from trainables.epoch_result import EpochResult
 from trainables.network import CellNetwork
 from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
+from trainables.skeleton import NASNET_CIFAR
 
 PLAN = TrialPlan(
     space=replace(NASNET, blocks=2),
+    skeleton=NASNET_CIFAR,
     network=NetworkSettings(repeats=1, filters=4),
     training=TrainingSettings(epochs=9, batch_size=32),
     image_shape=(8, 8, 1),

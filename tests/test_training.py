@@ -152,6 +152,25 @@ def test_label_smoothing_changes_the_loss_that_is_trained(data: DeviceData) -> N
     assert plain.train_loss != smoothed.train_loss
 
 
+def test_restarted_cosines_double_in_length() -> None:
+    """ENAS' schedule: cycles of 10, 20, 40, ... epochs (melodyguan/enas `lr_T_0` and `lr_T_mul`)."""
+    settings = TrainingSettings(preset="enas")
+
+    def rate(epoch: float) -> float:
+        return learning_rate(settings, epoch / settings.epochs)
+
+    for start in (0, 10, 30, 70, 150, 310):
+        assert rate(start) == pytest.approx(0.05)
+    for end in (10, 30, 70, 150, 310, 630):
+        assert rate(end - 1e-6) == pytest.approx(1e-4, abs=1e-6)
+    assert rate(20) == pytest.approx((0.05 + 1e-4) / 2)
+
+
+def test_a_cosine_ends_where_it_is_told() -> None:
+    settings = TrainingSettings(epochs=4, learning_rate=0.2, learning_rate_end=0.1)
+    assert [learning_rate(settings, progress) for progress in (0, 0.5, 1)] == pytest.approx([0.2, 0.15, 0.1])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_it_learns_in_bfloat16_and_repeats_itself() -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
 import ray
 
 from search_spaces import Architecture
+from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
-from trainables.epoch_trainable import EpochTrainable
+from trainables.epoch_trainable import EpochTrainable, TrialPlan
+from trainables.network_plan import plan_network
+from trainables.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from trainables.loader import DeviceData
@@ -28,6 +32,15 @@ class CellTrainable(EpochTrainable):
     _data: DeviceData
     _training: Training | None = None
 
+    @classmethod
+    def check(cls, plan: TrialPlan) -> None:
+        unknown = sorted(set(plan.space.operations) - set(OPERATIONS))
+        if unknown:
+            raise ValueError(
+                f"space {plan.space.name!r} has the operation {unknown[0]!r}; known: {', '.join(OPERATIONS)}"
+            )
+        plan_network(plan.network_spec(plan.space.sample(np.random.default_rng(plan.seed))))
+
     def prepare(self, data: Any) -> None:
         import torch
 
@@ -40,7 +53,7 @@ class CellTrainable(EpochTrainable):
     def begin(self, architecture: Architecture) -> dict[str, Any]:
         import torch
 
-        from trainables.costs import network_costs
+        from trainables.latency import measure_latency
         from trainables.training import Training
 
         self._training = None  # before the next is built, so that two never share the device
@@ -49,7 +62,10 @@ class CellTrainable(EpochTrainable):
         spec = self.plan.network_spec(architecture)
         costs = network_costs(spec)
         self._training = Training(spec, self.plan.training, self._data, self.plan.seed)
-        return {"parameters": costs.parameters, "macs": costs.macs, "device": str(self._data.device)}
+        facts = {"parameters": costs.parameters, "macs": costs.macs, "device": str(self._data.device)}
+        if self.plan.measure_latency:
+            facts["latency_seconds"] = measure_latency(self._training.network, self._data.device).median_seconds
+        return facts
 
     def train_epoch(self) -> EpochResult:
         return self._candidate.train_epoch()

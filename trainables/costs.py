@@ -69,11 +69,10 @@ def network_costs(spec: NetworkSpec) -> NetworkCosts:
 class _Tensor:
     """A tensor of one image: its shape, the bytes that keeping it takes, and whether they are counted already."""
 
-    def __init__(self, channels: int, size: Size, stored_size: Size | None = None) -> None:
+    def __init__(self, channels: int, size: Size) -> None:
         self.channels = channels
         self.size = size
-        height, width = stored_size or size
-        self.bytes = FLOAT_BYTES * channels * height * width
+        self.bytes = FLOAT_BYTES * channels * size[0] * size[1]
         self.kept = False
         self.rectified: _Tensor | None = None
 
@@ -120,7 +119,7 @@ class _Counter:
                 case Zero():
                     tensor = _Tensor(layer.channels, layer.size_after(tensor.size))
                 case Shift():
-                    tensor = _shifted(layer, tensor)
+                    tensor = _Tensor(tensor.channels, layer.size_after(tensor.size))
                 case GlobalAverage():
                     tensor = _Tensor(tensor.channels, (1, 1))
                 case Flatten():
@@ -155,14 +154,6 @@ class _Counter:
         self.parameters += layer.parameters
         self.macs += layer.parameters * size[0] * size[1]
         return _Tensor(layer.out_channels, size)
-
-
-def _shifted(layer: Shift, tensor: _Tensor) -> _Tensor:
-    """A view of the tensor, or where a side is odd of a padded copy."""
-    height, width = (side + side % 2 for side in tensor.size)
-    shifted = _Tensor(tensor.channels, layer.size_after(tensor.size), stored_size=(height, width))
-    shifted.kept = tensor.kept and (height, width) == tensor.size
-    return shifted
 
 
 def _combined(tensors: list[_Tensor], combination: str) -> _Tensor:

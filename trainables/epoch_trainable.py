@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ray import tune
@@ -17,7 +17,7 @@ from search_spaces import Architecture, CellSpace
 from trainables.epoch_result import EpochResult
 from trainables.network_spec import NetworkSpec
 from trainables.settings import NetworkSettings, TrainingSettings
-from trainables.skeleton import SKELETONS
+from trainables.skeleton import Skeleton
 
 STEP_SECONDS = 1.0
 """Epochs are grouped into one report of about this many seconds, because a report costs the driver milliseconds."""
@@ -28,10 +28,12 @@ class TrialPlan:
     """What all trials of a run have in common, but the images.
 
     `image_shape` is (height, width, channels); `milestones` are the epochs at which the scheduler decides, None means
-    at each one; `threads` is the number of CPUs that Ray allots to a trial.
+    at each one; `threads` is the number of CPUs that Ray allots to a trial; `measure_latency` asks
+    for `latency_seconds`.
     """
 
     space: CellSpace
+    skeleton: Skeleton
     network: NetworkSettings
     training: TrainingSettings
     image_shape: tuple[int, int, int]
@@ -39,15 +41,13 @@ class TrialPlan:
     milestones: tuple[int, ...] | None
     seed: int
     threads: int
+    measure_latency: bool = False
 
     def network_spec(self, architecture: Architecture) -> NetworkSpec:
         height, width, channels = self.image_shape
-        skeleton = SKELETONS[self.network.skeleton or self.space.skeleton]
-        if self.network.stem_channels is not None:
-            skeleton = replace(skeleton, stem_channels=self.network.stem_channels)
         return NetworkSpec(
             architecture=architecture,
-            skeleton=skeleton,
+            skeleton=self.skeleton,
             repeats=self.network.repeats,
             filters=self.network.filters,
             classes=self.classes,
@@ -69,13 +69,20 @@ class EpochTrainable(tune.Trainable, ABC):
 
     plan: TrialPlan
 
+    @classmethod
+    def check(cls, plan: TrialPlan) -> None:
+        """Called once, before the search starts and without torch; ValueError if no candidate could be trained."""
+
     @abstractmethod
     def prepare(self, data: Any) -> None:
         """Called once a worker. `data` is a Ray object reference to the run's `DataSplits`."""
 
     @abstractmethod
     def begin(self, architecture: Architecture) -> dict[str, Any]:
-        """Drop the last candidate, build this one; return `parameters`, `macs` (for one image) and `device`."""
+        """Drop the last candidate, build this one; return `parameters`, `macs` (for one image) and `device`.
+
+        And if the plan asks to measure it, `latency_seconds` for one image on that device.
+        """
 
     @abstractmethod
     def train_epoch(self) -> EpochResult:

@@ -121,9 +121,8 @@ class Shift(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        if height % 2 or width % 2:
-            images = F.pad(images, (0, width % 2, 0, height % 2))
-        return images[:, :, 1:, 1:]
+        # A copy rather than a view, whose gradient would lose the memory layout and slow the layers before it down.
+        return F.pad(images, (-1, width % 2, -1, height % 2))
 
 
 class GlobalAverage(nn.Module):

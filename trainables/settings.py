@@ -5,9 +5,12 @@ A field's description is what the reference shows; its bounds are what the error
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trainables.presets import PRESETS
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -65,13 +68,19 @@ class NetworkSettings(Settings):
 class TrainingSettings(Settings):
     """`[training]`: how every candidate is trained, by SGD with momentum."""
 
+    preset: str | None = None
+    """A paper's recipe (`cellscout list presets`), which decides what is not set here."""
     epochs: int = Field(default=27, ge=1)
     """The whole budget of one candidate."""
     batch_size: int = Field(default=128, ge=2)
     learning_rate: Positive = 0.1
     """At the start of the schedule."""
+    learning_rate_end: NotNegative = 0.0
+    """At the end of a cosine."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """Cosine: annealed to 0 over `epochs`, without restarts (Loshchilov and Hutter 2017)."""
+    """Cosine: annealed over `epochs` (Loshchilov and Hutter 2017), in one go or with `restart_epochs`."""
+    restart_epochs: int | None = Field(default=None, ge=1)
+    """Length of the first cosine, after which the learning rate starts anew; each next one is twice as long."""
     momentum: Probability = 0.9
     nesterov: bool = True
     weight_decay: NotNegative = 5e-4
@@ -91,3 +100,26 @@ class TrainingSettings(Settings):
     """Mirror every second image, at random."""
     cutout: int = Field(default=0, ge=0, le=512)
     """Side in pixels of a random square that is blanked (DeVries and Taylor 2017)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, values: Any) -> Any:
+        name = values.get("preset") if isinstance(values, dict) else None
+        if not isinstance(name, str):
+            return values
+        if name not in PRESETS:
+            near = difflib.get_close_matches(name, PRESETS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"preset is {name!r}; known: {', '.join(sorted(PRESETS))}{hint}")
+        return {**PRESETS[name].settings, **values}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.learning_rate_end > self.learning_rate:
+            raise ValueError(
+                f"learning_rate_end is {self.learning_rate_end}; it must be at most "
+                f"learning_rate = {self.learning_rate}"
+            )
+        if self.schedule == "constant" and (self.learning_rate_end or self.restart_epochs):
+            raise ValueError("learning_rate_end and restart_epochs are for schedule = 'cosine'; it is 'constant'")
+        return self

@@ -152,7 +152,19 @@ def learning_rate(settings: TrainingSettings, progress: float) -> float:
     """The rate at `progress` (0..1) of the training."""
     if settings.schedule == "constant":
         return settings.learning_rate
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    cosine = 0.5 * (1 + math.cos(math.pi * _cycle_progress(settings, progress)))
+    return settings.learning_rate_end + (settings.learning_rate - settings.learning_rate_end) * cosine
+
+
+def _cycle_progress(settings: TrainingSettings, progress: float) -> float:
+    """How far the cosine is that is under way (0..1)."""
+    if settings.restart_epochs is None:
+        return progress
+    epochs, length = progress * settings.epochs, settings.restart_epochs
+    while epochs >= length:
+        epochs -= length
+        length *= 2
+    return epochs / length
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -1,0 +1,54 @@
+"""Load timm's NASNet-A or PNASNet-5 into cellscout's network: python examples/pretrained.py nasnetalarge [--download]
+
+Needs timm (`pip install timm`). Without --download the weights are random; with it timm fetches those of ImageNet.
+"""
+
+import argparse
+
+import timm
+import torch
+
+from search_spaces import PUBLISHED
+from trainables.network import CellNetwork
+from trainables.network_spec import NetworkSpec
+from trainables.pretrained import convert_weights
+from trainables.skeleton import NASNET_LARGE, PNASNET_LARGE
+
+NETWORKS = {
+    "nasnetalarge": NetworkSpec(
+        architecture=PUBLISHED["nasnet_a"].architecture,
+        skeleton=NASNET_LARGE,
+        repeats=6,
+        filters=168,
+        classes=1000,
+        image_size=(331, 331),
+    ),
+    "pnasnet5large": NetworkSpec(
+        architecture=PUBLISHED["pnasnet_5"].architecture,
+        skeleton=PNASNET_LARGE,
+        repeats=4,
+        filters=216,
+        classes=1000,
+        image_size=(331, 331),
+    ),
+}
+
+
+def main() -> None:
+    """Convert the weights and show the most likely classes of a random image."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network", choices=sorted(NETWORKS))
+    parser.add_argument("--download", action="store_true", help="let timm fetch pretrained weights")
+    arguments = parser.parse_args()
+    spec = NETWORKS[arguments.network]
+    theirs = timm.create_model(arguments.network, pretrained=arguments.download)
+    network = CellNetwork(spec).eval()
+    network.load_state_dict(convert_weights(theirs.state_dict(), spec))
+    with torch.no_grad():
+        probabilities = network(torch.rand(1, 3, *spec.image_size)).softmax(dim=1)[0]
+    for probability, number in zip(*probabilities.topk(3), strict=True):
+        print(f"class {int(number):4}  {float(probability):.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What a network costs, as a user asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainables.costs import network_costs
+from trainables.network_spec import NetworkSpec
+
+
+def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str, Any]:
+    """Counted costs, and on request the measured latency of a batch on this machine's GPU or CPU."""
+    costs = network_costs(spec)
+    found: dict[str, Any] = {
+        "parameters": costs.parameters,
+        "macs": costs.macs,
+        "batch_size": batch_size,
+        "activation_bytes": batch_size * costs.activation_bytes,
+    }
+    if latency:
+        from trainables.latency import latency_on_this_machine  # takes seconds: it imports torch
+
+        device, measured = latency_on_this_machine(spec, batch_size)
+        found |= {
+            "device": device,
+            "latency_seconds": measured.median_seconds,
+            "latency_lower_quartile": measured.lower_quartile,
+            "latency_upper_quartile": measured.upper_quartile,
+        }
+    return found

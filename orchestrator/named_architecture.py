@@ -1,0 +1,76 @@
+"""What a command calls an architecture: a published cell by its name, a file, or the best of a run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InputError
+from orchestrator.plugins import resolve
+from search_spaces import PUBLISHED, Architecture
+from trainables.network_plan import plan_network
+from trainables.network_spec import NetworkSpec
+from trainables.skeleton import SKELETONS, Skeleton
+
+BEST_NETWORK = Path("best") / "network.json"
+
+
+def find_network(name: str) -> NetworkSpec:
+    """The network that `name` stands for.
+
+    Args:
+        name: of a published cell; or the path of an `architecture.json` or `network.json`; or of a run directory, whose
+            best network it then is. A cell without a network of its own gets the proxy that a search trains: N = 2,
+            F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper.
+
+    Raises:
+        InputError: there is no such cell or file, or it holds no architecture.
+    """
+    if name in PUBLISHED:
+        published = PUBLISHED[name]
+        return _proxy(published.architecture, published.skeleton)
+    path = Path(name) / BEST_NETWORK if Path(name).is_dir() else Path(name)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if Path(name).is_dir():
+            raise InputError(f"{name} holds no best network (no {BEST_NETWORK} there)") from error
+        near = difflib.get_close_matches(name, PUBLISHED, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{name!r} is no published cell, no file and no run directory{hint}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    try:
+        if isinstance(value, dict) and "architecture" in value:
+            return NetworkSpec.from_json(value)
+        return _proxy(Architecture.from_json(value), "nasnet_cifar")
+    except ValueError as error:
+        raise InputError(f"{path} holds no architecture: {error}") from error
+
+
+def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> NetworkSpec:
+    """The network with another skeleton, and with other values where they are not None.
+
+    Raises:
+        InputError: the skeleton is unknown, or no network can be made of the values.
+    """
+    changes = {name: value for name, value in values.items() if value is not None}
+    if skeleton is not None:
+        changes["skeleton"] = resolve("--skeleton", skeleton, SKELETONS)
+        if not isinstance(changes["skeleton"], Skeleton):
+            raise InputError(f"--skeleton is {skeleton!r}, which is no Skeleton")
+    try:
+        changed = replace(spec, **changes)
+        plan_network(changed)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return changed
+
+
+def _proxy(architecture: Architecture, skeleton: str) -> NetworkSpec:
+    return NetworkSpec(architecture=architecture, skeleton=SKELETONS[skeleton], repeats=2, filters=16, classes=10)

@@ -1,0 +1,54 @@
+"""No code branches on the name of a space, a published cell or a skeleton: what differs between them is a value."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from search_spaces import PUBLISHED, SPACES
+from trainables.skeleton import SKELETONS
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(
+    path for package in ("search_spaces", "trainables", "orchestrator") for path in (ROOT / package).rglob("*.py")
+)
+NAMES = {*SPACES, *PUBLISHED, *SKELETONS}
+
+
+def names_compared(source: str) -> list[str]:
+    """Names among the strings of comparisons, of `match` cases, and of tests by the beginning or end of a string."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare | ast.MatchValue) or (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("startswith", "endswith")
+        ):
+            texts = [leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)]
+            found += [text for text in texts if isinstance(text, str) and text.rstrip("_") in _with_prefixes()]
+    return found
+
+
+def _with_prefixes() -> set[str]:
+    return NAMES | {name.split("_")[0] for name in NAMES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_branches_on_a_name(path: Path) -> None:
+    assert names_compared(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if space.name == 'nasnet': pass",
+        "x = 1 if name in ('darts', 'a') else 2",
+        "match skeleton:\n    case 'darts_cifar': pass",
+        "if name.startswith('darts'): pass",
+        "if name != 'pnasnet_5': pass",
+    ],
+)
+def test_such_branches_would_be_found(source: str) -> None:
+    assert names_compared(source)
