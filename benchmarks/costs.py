@@ -64,12 +64,8 @@ def main() -> None:
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, torch {version('torch')}. Written by\n")
     print(f"```\n{' '.join(['python benchmarks/costs.py', *sys.argv[1:]])}\n```\n")
-    print(
-        f"{arguments.candidates} random candidates of each space, N = 2, F = 16, one thread, both counters in turn on"
-    )
-    print(
-        "each; median, fifth and ninety-fifth percentile. Both say the same of every candidate (checked while timing).\n"
-    )
+    print(f"{arguments.candidates} random candidates of each space, N = 2, F = 16, one thread, both in turn on each;")
+    print("median, fifth and ninety-fifth percentile. Both say the same of every candidate, which is checked.\n")
     print("| space | cellscout, ms | PyTorch's meta device and FlopCounterMode, ms | ratio |")
     print("|---|---|---|---|")
     generator = np.random.default_rng(0)
