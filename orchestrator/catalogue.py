@@ -1,4 +1,4 @@
-"""What a search file may name, with a line on each."""
+"""What a search file or a command may name, with a line on each."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
 
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List what a search file may name."""
+    """List what a search file or a command may name."""
     from orchestrator.catalogue import catalogue
 
     rows = catalogue(kind.value)
@@ -152,9 +152,9 @@ def draw(
 ) -> None:
     """Draw the cells of an architecture."""
     from orchestrator.drawing import draw as draw_cells
-    from orchestrator.named_architecture import find_network
+    from orchestrator.named_architecture import find_network, title_of
 
-    draw_cells(find_network(architecture).architecture, output, Path(architecture).stem)
+    draw_cells(find_network(architecture).architecture, output, title_of(architecture))
 
 
 @app.command(epilog="Example: cellscout costs nasnet_a --repeats 6 --filters 32")

@@ -6,12 +6,16 @@ from typing import Any
 
 from trainables.costs import network_costs
 from trainables.network_spec import NetworkSpec
+from trainables.skeleton import SKELETONS
 
 
 def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str, Any]:
     """Counted costs, and on request the measured latency of a batch on this machine's GPU or CPU."""
     costs = network_costs(spec)
+    name = next((name for name, skeleton in SKELETONS.items() if skeleton == spec.skeleton), "of its own")
+    size = "x".join(map(str, (spec.image_channels, *spec.image_size)))
     found: dict[str, Any] = {
+        "network": f"skeleton {name}, N = {spec.repeats}, F = {spec.filters}, {spec.classes} classes, {size} images",
         "parameters": costs.parameters,
         "macs": costs.macs,
         "batch_size": batch_size,
@@ -24,7 +28,7 @@ def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str,
         found |= {
             "device": device,
             "latency_seconds": measured.median_seconds,
-            "latency_lower_quartile": measured.lower_quartile,
-            "latency_upper_quartile": measured.upper_quartile,
+            "latency_lower_quartile_seconds": measured.lower_quartile_seconds,
+            "latency_upper_quartile_seconds": measured.upper_quartile_seconds,
         }
     return found

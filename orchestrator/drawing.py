@@ -165,7 +165,7 @@ def lay_out(cell: Cell) -> CellPicture:
         exits.append((INPUT_WIDTH, y))
     for index, block in enumerate(cell.blocks):
         state = cell.inputs + index
-        x = INPUT_WIDTH + GUTTER + columns[state - cell.inputs] * (column_width + GUTTER)
+        x = INPUT_WIDTH + GUTTER + columns[index] * (column_width + GUTTER)
         middle = sum(rows[state]) / len(rows[state])
         for edge, y in zip(block.edges, rows[state], strict=True):
             source = exits[edge.state]

@@ -24,7 +24,8 @@ def find_network(name: str) -> NetworkSpec:
     Args:
         name: of a published cell; or the path of an `architecture.json` or `network.json`; or of a run directory, whose
             best network it then is. A cell without a network of its own gets the proxy that a search trains: N = 2,
-            F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper.
+            F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper. An `architecture.json` does not
+            tell its skeleton; it gets `nasnet_cifar`.
 
     Raises:
         InputError: there is no such cell or file, or it holds no architecture.
@@ -51,6 +52,12 @@ def find_network(name: str) -> NetworkSpec:
         return _proxy(Architecture.from_json(value), "nasnet_cifar")
     except ValueError as error:
         raise InputError(f"{path} holds no architecture: {error}") from error
+
+
+def title_of(name: str) -> str:
+    """What to write above a picture of the architecture that `name` stands for."""
+    path = Path(name)
+    return path.resolve().name if path.is_dir() else path.stem
 
 
 def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> NetworkSpec:

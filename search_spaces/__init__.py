@@ -24,8 +24,13 @@ PUBLISHED: dict[str, Published] = {
 """Every published cell, by the name that commands take."""
 
 __all__ = [
+    "AMOEBANET",
+    "DARTS",
+    "ENAS",
     "NASNET",
     "NASNET_A",
+    "NAS_BENCH_201",
+    "PNASNET",
     "PUBLISHED",
     "SPACES",
     "Architecture",

@@ -45,8 +45,8 @@ AMOEBANET_A = Architecture(
         output=(2, 3, 4, 5, 6),
     ),
 )
-"""AmoebaNet-A: figure 5, with the outputs of the authors' code (tensorflow/tpu `model_specs.py`), which in the normal
-cell also concatenates state 0."""
+"""AmoebaNet-A: figure 5, with the outputs of the authors' code (tensorflow/tpu `model_specs.py`), which also
+concatenates states that blocks use: state 0 in the normal cell, states 2 and 4 in the reduction cell."""
 
 AMOEBANET_B = Architecture(
     normal=Cell(

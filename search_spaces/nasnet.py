@@ -1,5 +1,10 @@
 """The NASNet search space and its published cell (Zoph, Vasudevan, Shlens, Le: Learning Transferable Architectures for
-Scalable Image Recognition, CVPR 2018, https://arxiv.org/abs/1707.07012)."""
+Scalable Image Recognition, CVPR 2018, https://arxiv.org/abs/1707.07012).
+
+State 0 is the output of cell k-2, state 1 that of cell k-1, states 2 to 6 are the blocks. How these cells become a
+network: `trainables/network_plan.py` lays the layers out, by the rules `NASNET_CIFAR` of `trainables/skeleton.py`,
+with those of the operations from the table in `trainables/operations.py`; `trainables/network.py` runs them.
+"""
 
 from search_spaces.architecture import Architecture, Block, Cell
 from search_spaces.cell_space import CellSpace
@@ -52,6 +57,6 @@ NASNET_A = Architecture(
     ),
 )
 """NASNet-A: figure 4, with the outputs of the authors' code (TF-slim `nasnet_utils.py`), which also concatenates
-state 0 in the normal cell and block 3 in the reduction cell although blocks use them. So it is not in `NASNET`."""
+state 0 in the normal cell and state 3 in the reduction cell although blocks use them. So it is not in `NASNET`."""
 
 CELLS = {"nasnet_a": Published(NASNET_A, "nasnet_cifar", "Zoph et al. 2018, figure 4; TF-slim nasnet_utils.py")}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from search_spaces import NASNET, Architecture, Block, Cell, CellSpace, Edge
+from search_spaces import Architecture, Block, Cell, CellSpace, Edge
+from trainables.operations import OPERATIONS
 
 
 @st.composite
-def cells(draw: st.DrawFn, operations: tuple[str, ...] = NASNET.operations, max_blocks: int = 5) -> Cell:
+def cells(draw: st.DrawFn, operations: tuple[str, ...] = tuple(OPERATIONS), max_blocks: int = 5) -> Cell:
     """Any cell, not only those that a space has: one to three edges a block, any output."""
     inputs = draw(st.sampled_from([1, 2]))
     count = draw(st.integers(1, max_blocks))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces import PUBLISHED, SPACES, Architecture
+from search_spaces import PUBLISHED, SPACES, Architecture, Block, Cell
 from tests.cells import architectures
 from trainables.costs import network_costs
 from trainables.network import CellNetwork
@@ -161,6 +161,17 @@ def kept_for_backward(network: CellNetwork, images: Tensor) -> int:
 def test_published_networks_keep_the_bytes_that_are_counted(name: str, size: tuple[int, int]) -> None:
     spec = small(PUBLISHED[name].architecture, PUBLISHED[name].skeleton, image_size=size, auxiliary_head=size[0] > 30)
     images = torch.randn(2, 3, *size)
+    assert kept_for_backward(CellNetwork(spec), images) == 2 * network_costs(spec).activation_bytes
+
+
+@pytest.mark.parametrize("operation", ["conv_3x3", "residual_block", "max_pool_2x2"])
+def test_operations_that_share_nothing_keep_the_bytes_that_are_counted(operation: str) -> None:
+    """A residual block computes a ReLU of its own beside the state's, and an even window pads a copy."""
+    space = SPACES["nas_bench_201"]
+    edges = Cell((Block.add((0, operation)), Block.add((0, "conv_3x3"), (1, operation))), (2,), inputs=1)
+    assert space.reduction is not None
+    spec = small(Architecture(edges, space.reduction), "nas_bench_201")
+    images = torch.randn(2, 3, *spec.image_size)
     assert kept_for_backward(CellNetwork(spec), images) == 2 * network_costs(spec).activation_bytes
 
 

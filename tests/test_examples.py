@@ -122,7 +122,23 @@ def test_the_public_names_are_these() -> None:
 
     assert sorted(orchestrator.__all__) == ["SearchConfig", "SearchResult", "load_config", "run_search"]
     assert sorted(search_spaces.__all__) == sorted(
-        ["NASNET", "NASNET_A", "PUBLISHED", "SPACES", "Architecture", "Block", "Cell", "CellSpace", "Edge", "Published"]
+        [
+            "AMOEBANET",
+            "DARTS",
+            "ENAS",
+            "NASNET",
+            "NASNET_A",
+            "NAS_BENCH_201",
+            "PNASNET",
+            "PUBLISHED",
+            "SPACES",
+            "Architecture",
+            "Block",
+            "Cell",
+            "CellSpace",
+            "Edge",
+            "Published",
+        ]
     )
     assert sorted(trainables.__all__) == sorted(
         ["TRAINABLES", "CellTrainable", "EpochTrainable", "InstantTrainable", "NetworkSpec", "TrialPlan"]

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from search_spaces import NASNET, NASNET_A, PUBLISHED, SPACES, Architecture, Block, Cell, CellSpace, Edge
 from tests.cells import architectures, members
 from trainables import layers
-from trainables.network import CellModule, CellNetwork, Regularisation, State
+from trainables.modules import Regularisation, State
+from trainables.network import CellModule, CellNetwork
 from trainables.network_plan import NetworkPlan, Shape, plan_cell, plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.operations import factorized_reduction
@@ -106,9 +107,7 @@ def is_dead(plan: NetworkPlan, name: str) -> bool:
     for place in reversed(range(len(plan.cells))):
         if first + place in needed:
             states = states_read(plan.cells[place].cell)
-            inputs = plan.cells[place].cell.inputs
-            needed |= {first + place - 1} if inputs - 1 in states else set()
-            needed |= {first + place - plan.cells[place].previous} if inputs == 2 and 0 in states else set()
+            needed |= {first + place - back for state, back in enumerate(plan.cells[place].reads) if state in states}
     kind, index, *rest = name.split(".")
     if kind == "stem":
         return not any(state >= int(index) for state in needed if state < first)
@@ -132,7 +131,7 @@ def states_read(cell: Cell) -> set[int]:
 def cell_module(cell: Cell, previous: int, current: int, filters: int, stride: int = 1, **rules: Any) -> CellModule:
     """One cell between states of these widths and one resolution."""
     chain = [Shape(previous, (9, 9), 1), Shape(current, (9, 9), 1)]
-    plan = plan_cell(cell, replace(NASNET_CIFAR, **rules), chain, 2, filters, stride, drop_path=0.0)
+    plan = plan_cell(cell, replace(NASNET_CIFAR, **rules), chain, (2, 1), filters, stride, drop_path=0.0)
     return CellModule(plan, Regularisation())
 
 
@@ -143,16 +142,16 @@ def test_sharing_a_states_relu_changes_nothing() -> None:
     module: Any = cell_module(cell, 7, 9, 8).eval()
     inputs = (torch.randn(2, 7, 6, 6), torch.randn(2, 9, 6, 6))
 
-    def read(row: Any, value: Tensor) -> Tensor:
+    def alone(row: Any, value: Tensor) -> Tensor:
         return row(F.relu(value.clone()) if row.rectifies else value)
 
-    states = [read(row, value) for row, value in zip(module.inputs, inputs, strict=True)]
+    states = [alone(row, value) for row, value in zip(module.inputs, inputs, strict=True)]
     for block, rows in zip(cell.blocks, module.blocks, strict=True):
-        sides = [read(row, states[edge.state]) for edge, row in zip(block.edges, rows, strict=True)]
+        sides = [alone(row, states[edge.state]) for edge, row in zip(block.edges, rows, strict=True)]
         states.append(sides[0] + sides[1] if block.combination == "add" else torch.cat(sides, 1))
-    outputs = [read(row, states[state]) for row, state in zip(module.outputs, cell.output, strict=True)]
+    outputs = [alone(row, states[state]) for row, state in zip(module.outputs, cell.output, strict=True)]
     expected = torch.cat(outputs, 1)
-    torch.testing.assert_close(module(*(State(value) for value in inputs)), expected, rtol=0, atol=0)
+    torch.testing.assert_close(module(*(State(value) for value in inputs)).value, expected, rtol=0, atol=0)
 
 
 def test_first_cell_reads_the_stem_unprojected_and_the_next_ones_project() -> None:
@@ -194,7 +193,7 @@ def test_concatenation_widens_a_state_and_readers_project_it() -> None:
         next(part for part in side.modules() if isinstance(part, nn.Conv2d)).in_channels for side in module.blocks[1]
     ]
     assert projections == [8, 8]  # identity on 8 channels becomes a 1x1 convolution, and the pool is followed by one
-    assert module(State(torch.randn(1, 4, 5, 5)), State(torch.randn(1, 4, 5, 5))).shape == (1, 8, 5, 5)
+    assert module(State(torch.randn(1, 4, 5, 5)), State(torch.randn(1, 4, 5, 5))).value.shape == (1, 8, 5, 5)
 
 
 def resolutions(skeleton: Skeleton, **values: Any) -> list[tuple[int, int]]:
@@ -218,7 +217,9 @@ def test_the_order_of_cells_is_the_skeletons() -> None:
 def test_the_cell_after_a_reduction_reads_what_the_skeleton_says() -> None:
     def previous(name: str) -> list[int]:
         spec = nasnet_a(skeleton=SKELETONS[name], filters=8, image_size=(64, 64))
-        return [cell.previous for cell in plan_network(spec).cells]
+        reads = [cell.reads for cell in plan_network(spec).cells]
+        assert all(current == 1 for _, current in reads)
+        return [previous for previous, _ in reads]
 
     assert previous("nasnet_mobile") == [1] + [2] * 9
     assert previous("nasnet_large") == [1, 2, 2, 2, 2, 3, 2, 2, 3, 2]
@@ -342,8 +343,29 @@ def test_an_unknown_operation_is_refused_with_the_known_ones() -> None:
 
 def test_malformed_network_json_is_refused() -> None:
     value = nasnet_a().to_json()
-    with pytest.raises(ValueError, match="not a network"):
+    with pytest.raises(ValueError, match="not a network: 'image_size' is missing"):
         NetworkSpec.from_json({name: value[name] for name in value if name != "image_size"})
+    with pytest.raises(ValueError, match="not a network: .*unexpected keyword argument 'more'"):
+        NetworkSpec.from_json({**value, "more": 1})
+    with pytest.raises(ValueError, match="stem is 'zzz'; known: convolution, strided, three_strided"):
+        NetworkSpec.from_json({**value, "skeleton": {**value["skeleton"], "stem": "zzz"}})
+
+
+@pytest.mark.parametrize("rule", ["padding", "strided_identity", "wide_convolutions", "pairs", "dilated_convolutions"])
+def test_operation_rules_have_only_their_values(rule: str) -> None:
+    changed: dict[str, Any] = {rule: "nevr"}
+    with pytest.raises(ValueError, match=f"{rule} is 'nevr'; known: "):
+        replace(NASNET_CIFAR.operations, **changed)
+
+
+RULES = ["stem", "first_previous", "previous_projection", "current_projection", "before_pooling"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_skeletons_have_only_their_values(rule: str) -> None:
+    changed: dict[str, Any] = {rule: "nevr"}
+    with pytest.raises(ValueError, match=f"{rule} is 'nevr'; known: "):
+        replace(NASNET_CIFAR, **changed)
 
 
 def test_images_in_any_memory_layout_give_the_same_logits() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from search_spaces import PUBLISHED, SPACES
 from trainables import layers
 from trainables.layers import Row
-from trainables.network import Regularisation, RowModule, State
+from trainables.modules import Regularisation, RowModule, State
 from trainables.operations import OPERATIONS, factorized_reduction
 from trainables.skeleton import AMOEBANET_CIFAR, DARTS_CIFAR, NASNET_CIFAR, SKELETONS, OperationRules
 
@@ -32,7 +32,7 @@ class Alone(nn.Module):
         self.row = RowModule(row, Regularisation())
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.row.read(State(images))
+        return self.row.read(State(images)).value
 
 
 def operation(name: str, in_channels: int, filters: int, stride: int = 1, rules: OperationRules = TF) -> Alone:

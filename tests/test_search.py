@@ -29,9 +29,11 @@ from orchestrator.optuna_searcher import OptunaSearcher
 from orchestrator.run_state import RunState
 from orchestrator.search import SearchResult, run_search
 from orchestrator.tables import EPOCHS, TRIALS
-from search_spaces import NASNET, Architecture
+from search_spaces import NASNET, SPACES, Architecture
 from trainables import EpochTrainable, NetworkSpec
+from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
+from trainables.skeleton import SKELETONS
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -360,3 +362,30 @@ def test_what_cannot_be_is_refused_and_touches_nothing(
         run_search(config(**sections), run_dir=tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_can_be_searched(name: str, tmp_path: Path) -> None:
+    """With a network trained for real, its latency measured, and the record and the best network as they should be."""
+    result = run_search(
+        config(
+            space={"name": name},
+            network={"repeats": 1, "filters": 4},
+            data={"limit": 200, "validation_fraction": 0.3},
+            training={"epochs": 1},
+            trainable={"name": "cell", "measure_latency": True},
+            budget={"trials": 2},
+        ),
+        run_dir=tmp_path / "run",
+    )
+    assert result.state.counts()["completed"] == 2
+    best = tmp_path / "run" / "best"
+    spec = NetworkSpec.from_json(json.loads((best / "network.json").read_text()))
+    assert spec.skeleton == SKELETONS[SPACES[name].skeleton]
+    costs = network_costs(spec)
+    rows = pq.read_table(tmp_path / "run" / TRIALS).to_pylist()
+    (row,) = [row for row in rows if row["fingerprint"] == spec.architecture.fingerprint]
+    assert (row["parameters"], row["macs"]) == (costs.parameters, costs.macs)
+    assert all(row["latency_seconds"] > 0 for row in rows)
+    assert sum(tensor.size for name, tensor in load_file(best / "weights.safetensors").items()) > costs.parameters

@@ -24,7 +24,7 @@ from trainables.datasets import load_data
 from trainables.epoch_result import EpochResult
 from trainables.network import CellNetwork
 from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
-from trainables.skeleton import NASNET_CIFAR
+from trainables.skeleton import NASNET_CIFAR, SKELETONS
 
 PLAN = TrialPlan(
     space=replace(NASNET, blocks=2),
@@ -185,6 +185,25 @@ def test_the_facts_are_the_networks(make: Make) -> None:
     assert facts["device"] == "cpu"
 
 
+def test_the_latency_is_measured_on_request_and_leaves_the_training_as_it_was(make: Make) -> None:
+    measured = make(plan=replace(PLAN, measure_latency=True))
+    seconds = measured._facts["latency_seconds"]
+    assert 0 < seconds < 10
+    assert "latency_seconds" not in make()._facts
+    assert [report["val_loss"] for report in reports(measured)] == [report["val_loss"] for report in reports(make())]
+
+
+def test_a_space_with_unknown_operations_is_refused_before_anything_starts() -> None:
+    space = replace(NASNET, name="mine", operations=("identity", "conv_9x9"))
+    with pytest.raises(
+        ValueError, match="space 'mine' has the operation 'conv_9x9'; known: none, identity, avg_pool_3x3"
+    ):
+        CellTrainable.check(replace(PLAN, space=space))
+    with pytest.raises(ValueError, match="filters is 4; with 2 stem cells at least 8 are needed"):
+        CellTrainable.check(replace(PLAN, skeleton=SKELETONS["nasnet_mobile"]))
+    CellTrainable.check(PLAN)
+
+
 def test_the_weights_fit_the_network_that_the_spec_describes(make: Make) -> None:
     from safetensors.torch import load as load_tensors
 
@@ -214,7 +233,7 @@ def test_the_last_candidate_is_gone_before_the_next_is_built(make: Make, monkeyp
         alive_when_built.extend(reference() is not None for reference in old)
         return network_costs(spec)
 
-    monkeypatch.setattr("trainables.costs.network_costs", counting)
+    monkeypatch.setattr("trainables.cell_trainable.network_costs", counting)
     trainable.reset_config(candidate(2))
     assert alive_when_built == [False, False]
 

@@ -12,7 +12,7 @@ from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
 WARM_UP = 3
-REPEATS = 20
+MEASUREMENTS = 20
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Latency:
     """Of one forward pass: the median, and the quartiles around it."""
 
     median_seconds: float
-    lower_quartile: float
-    upper_quartile: float
+    lower_quartile_seconds: float
+    upper_quartile_seconds: float
 
 
 def measure_latency(network: CellNetwork, device: torch.device, batch_size: int = 1) -> Latency:
@@ -33,12 +33,12 @@ def measure_latency(network: CellNetwork, device: torch.device, batch_size: int 
     network.eval()
     seconds = []
     with torch.inference_mode():
-        for repeat in range(WARM_UP + REPEATS):
+        for index in range(WARM_UP + MEASUREMENTS):
             _wait_for(device)
             started = time.perf_counter()
             network(images)
             _wait_for(device)
-            if repeat >= WARM_UP:
+            if index >= WARM_UP:
                 seconds.append(time.perf_counter() - started)
     network.train(was_training)
     lower, median, upper = statistics.quantiles(seconds, n=4)

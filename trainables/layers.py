@@ -38,20 +38,22 @@ class Convolution:
         return height, width
 
     @property
-    def pads_apart(self) -> bool:
-        """Whether its padding may differ between the sides, so that no convolution pads by itself but the image
-        first."""
+    def pads_first(self) -> bool:
+        """Whether the sides get different padding, which depends on the image, so that it is padded before."""
         return self.padding == "same" and any(
             step > 1 and reach > 1 for step, reach in zip(self.stride, self.extent, strict=True)
         )
 
-    def padding_of(self, size: Size) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Pixels to put above and below, and left and right of an image of this size."""
-        if self.padding == "valid":
-            return (0, 0), (0, 0)
-        if self.padding == "symmetric":
-            height, width = (reach // 2 for reach in self.extent)
-            return (height, height), (width, width)
+    @property
+    def own_padding(self) -> tuple[int, int]:
+        """Pixels that the convolution itself adds above and below, and left and right."""
+        if self.padding == "valid" or self.pads_first:
+            return (0, 0)
+        height, width = (reach // 2 for reach in self.extent)
+        return height, width
+
+    def first_padding(self, size: Size) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Pixels to put above and below, and left and right of an image of this size, where `pads_first`."""
         vertical, horizontal = (
             same_padding(side, reach, step) for side, reach, step in zip(size, self.extent, self.stride, strict=True)
         )
@@ -86,6 +88,14 @@ class Pool:
     kernel: int
     stride: int
     padding: Padding
+
+    def __post_init__(self) -> None:
+        assert not (self.pads_first and self.kind == "average"), "no such pool is needed, and none is made"
+
+    @property
+    def pads_first(self) -> bool:
+        """Whether the image gets a row and a column at its end before, as for an even window with stride 1."""
+        return self.padding == "same" and self.kernel % 2 == 0 and self.stride == 1
 
     def size_after(self, size: Size) -> Size:
         return _size_after(size, (self.kernel, self.kernel), (self.stride, self.stride), self.padding)

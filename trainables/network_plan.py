@@ -2,6 +2,10 @@
 
 Knows the macro rules (`skeleton.py`) and applies them: which cell comes when, what a cell does with its inputs, which
 layers stand on its edges. Does not know how a layer is computed.
+
+An example: the first cell of NASNet-A on CIFAR, F = 32. The stem has 96 channels. State 0 is the stem as it is; state 1
+is the stem through ReLU, 1x1 convolution and batch norm, 32 channels wide. So `sep_conv_3x3` on state 0 is ReLU,
+depthwise 3x3 on 96 channels, 1x1 to 32, batch norm, and the same again on 32 channels.
 """
 
 from __future__ import annotations
@@ -28,15 +32,18 @@ from trainables.operations import OPERATIONS, batch_norm, factorized_reduction, 
 from trainables.skeleton import Skeleton
 
 STAGES = 3
-NEVER_DROPPED = ("identity", "none", "residual_block")
-"""Operations that drop path spares: what is left of an image if all others are dropped."""
+FEWEST_FILTERS = 2
+"""A factorised reduction halves them."""
+NEVER_DROPPED = ("none", "residual_block")
+"""Operations that drop path never drops; whether it drops an identity, the skeleton says."""
 
 
 @dataclass(frozen=True)
 class Shape:
     """Of a state: its channels, its size in pixels, and by which factor strides have made it smaller than the image.
 
-    Resolutions are compared by the factor, so that a network's weights do not depend on the size of its images.
+    Resolutions are compared by the factor, so that a network's weights do not depend on the size of its images (but for
+    those of an auxiliary head).
     """
 
     channels: int
@@ -50,8 +57,9 @@ class CellPlan:
 
     Args:
         cell: the value that is built here.
-        previous: how many states back the cell's k-2 lies in the chain of the stem's and the cells' outputs: 2, but 1
-            where there is no other, and 3 where the skeleton skips a reduction cell.
+        reads: how many states back each of the cell's inputs lies in the chain of the stem's and the cells' outputs:
+            (2, 1) for k-2 and k-1; (1, 1) where there is no k-2; (3, 1) where the skeleton skips a reduction cell; (1,)
+            for a cell of one input.
         inputs: layers that bring each state that the cell is given to its width and resolution.
         edges: layers of every edge, block by block.
         outputs: layers that bring each concatenated state to the width and resolution of the output.
@@ -59,7 +67,7 @@ class CellPlan:
     """
 
     cell: Cell
-    previous: int
+    reads: tuple[int, ...]
     inputs: tuple[Row, ...]
     edges: tuple[tuple[Row, ...], ...]
     outputs: tuple[Row, ...]
@@ -96,14 +104,15 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
     schedule = list(_schedule(spec))
     cells: list[CellPlan] = []
     for index, (reduces, filters) in enumerate(schedule):
+        cell = spec.architecture.reduction if reduces else spec.architecture.normal
         depth = (index + 1) / len(schedule) if skeleton.drop_path_by_depth else 1.0
-        after_reduction = index > 0 and schedule[index - 1][0] and not reduces
-        skips = skeleton.skip_reduction_input and after_reduction and index > skeleton.stem_cells
+        after_reduction = index > skeleton.stem_cells and schedule[index - 1][0] and not reduces
+        two_back = 3 if after_reduction and skeleton.skip_reduction_input else 2
         plan = plan_cell(
-            spec.architecture.reduction if reduces else spec.architecture.normal,
+            cell,
             skeleton,
             chain,
-            previous=min(3 if skips else 2, len(chain)),
+            reads=(min(two_back, len(chain)), 1)[-cell.inputs :],
             filters=filters,
             stride=2 if reduces else 1,
             drop_path=spec.drop_path_probability * depth,
@@ -124,7 +133,7 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
 def _schedule(spec: NetworkSpec) -> Iterator[tuple[bool, int]]:
     """For every cell whether it reduces, and its filters."""
     skeleton = spec.skeleton
-    fewest = 2 * 2**skeleton.stem_cells
+    fewest = FEWEST_FILTERS * 2**skeleton.stem_cells
     if spec.filters < fewest:
         raise ValueError(
             f"filters is {spec.filters}; with {skeleton.stem_cells} stem cells at least {fewest} are needed"
@@ -140,19 +149,21 @@ def _schedule(spec: NetworkSpec) -> Iterator[tuple[bool, int]]:
 
 
 def plan_cell(
-    cell: Cell, skeleton: Skeleton, chain: list[Shape], previous: int, filters: int, stride: int, drop_path: float
+    cell: Cell,
+    skeleton: Skeleton,
+    chain: list[Shape],
+    reads: tuple[int, ...],
+    filters: int,
+    stride: int,
+    drop_path: float,
 ) -> CellPlan:
-    """One cell at the end of the chain of states so far; `previous` as in `CellPlan`."""
-    rules = skeleton.operations
+    """One cell at the end of the chain of states so far; `reads` as in `CellPlan`."""
     current = chain[-1]
-    raw = previous == 1 and skeleton.first_previous == "raw"
-    # What each state before the blocks is brought to; a raw one, or one that is not projected, keeps its own width.
-    inputs: list[Row] = [_match_current(current, filters, skeleton)]
-    widths = [current.channels if skeleton.current_projection == "never" else filters]
+    inputs: tuple[Row, ...] = (_match_current(current, filters, skeleton),)
     if cell.inputs == 2:
-        inputs.insert(0, () if raw else _match_previous(chain[-previous], current, filters, skeleton))
-        widths.insert(0, current.channels if raw else filters)
-
+        inputs = (_match_previous(chain[-reads[0]], current, filters, skeleton), *inputs)
+    # How wide each state is: an input that no layers bring to F channels keeps its own width.
+    widths = [filters if row else chain[-back].channels for row, back in zip(inputs, reads, strict=True)]
     edges: list[tuple[Row, ...]] = []
     for block in cell.blocks:
         rows = []
@@ -160,19 +171,17 @@ def plan_cell(
             if edge.operation not in OPERATIONS:
                 raise ValueError(f"unknown operation {edge.operation!r}; known: {', '.join(OPERATIONS)}")
             edge_stride = stride if edge.state < cell.inputs else 1
-            row = OPERATIONS[edge.operation](widths[edge.state], filters, edge_stride, rules)
-            spared = edge.operation in NEVER_DROPPED and not (
-                edge_stride > 1 and skeleton.drop_path_on_strided_identity
-            )
-            rows.append(row if spared or not drop_path else (*row, DropPath(drop_path)))
+            row = OPERATIONS[edge.operation](widths[edge.state], filters, edge_stride, skeleton.operations)
+            drops = drop_path > 0 and _may_drop(edge.operation, edge_stride, skeleton)
+            rows.append((*row, DropPath(drop_path)) if drops else row)
         edges.append(tuple(rows))
         widths.append(filters if block.combination == "add" else len(block.edges) * filters)
 
     height, width = (-(-side // stride) for side in current.size)
     return CellPlan(
         cell=cell,
-        previous=previous,
-        inputs=tuple(inputs),
+        reads=reads,
+        inputs=inputs,
         edges=tuple(edges),
         outputs=tuple(
             _match_output(widths[state], filters, stride if state < cell.inputs else 1, skeleton)
@@ -182,8 +191,19 @@ def plan_cell(
     )
 
 
+def _may_drop(operation: str, stride: int, skeleton: Skeleton) -> bool:
+    if operation == "identity":
+        return stride > 1 and skeleton.drop_path_on_strided_identity
+    return operation not in NEVER_DROPPED
+
+
 def _match_previous(previous: Shape, current: Shape, filters: int, skeleton: Skeleton) -> Row:
-    """Bring state 0 to the resolution and width of the cell."""
+    """Bring the output of cell k-2 to the resolution of cell k-1's and to the width of the cell.
+
+    Where there is no cell k-2, that of cell k-1 stands in for it.
+    """
+    if previous is current and skeleton.first_previous == "raw":
+        return ()
     if previous.reduction != current.reduction:
         return (Relu(), *factorized_reduction(previous.channels, filters, skeleton.operations))
     if previous.channels != filters or skeleton.previous_projection == "always":
@@ -192,7 +212,7 @@ def _match_previous(previous: Shape, current: Shape, filters: int, skeleton: Ske
 
 
 def _match_current(current: Shape, filters: int, skeleton: Skeleton) -> Row:
-    """Bring state 1 to the width of the cell."""
+    """Bring the output of cell k-1 to the width of the cell."""
     if skeleton.current_projection == "never":
         return ()
     row = (Relu(), *pointwise(current.channels, filters, skeleton.operations))

@@ -72,5 +72,7 @@ class NetworkSpec:
                     "image_size": (height, width),
                 }
             )
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
+            raise ValueError(f"not a network: {error} is missing") from error
+        except TypeError as error:
             raise ValueError(f"not a network: {error}") from error

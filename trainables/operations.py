@@ -57,11 +57,16 @@ def _pool(kind: Literal["max", "average"], kernel: int) -> OperationBuilder:
     return build
 
 
+def _dense(in_channels: int, filters: int, kernel: int, stride: int, rules: OperationRules, dilation: int = 1) -> Row:
+    """ReLU, a square convolution, batch norm."""
+    layer = Convolution(in_channels, filters, (kernel, kernel), rules.padding, (stride, stride), dilation)
+    return (Relu(), layer, batch_norm(filters, rules))
+
+
 def _convolution(kernel: int) -> OperationBuilder:
     def build(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
         def core(width_in: int, width: int) -> Row:
-            layer = Convolution(width_in, width, (kernel, kernel), rules.padding, (stride, stride))
-            return (Relu(), layer, batch_norm(width, rules))
+            return _dense(width_in, width, kernel, stride, rules)
 
         if kernel > 1 and rules.wide_convolutions == "bottlenecked":
             return _bottlenecked(core, in_channels, filters, filters // 4, rules)
@@ -115,8 +120,7 @@ def _dilated(kernel: int) -> OperationBuilder:
     def build(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
         if rules.dilated_convolutions == "separable":
             return _separable(kernel, layers=1, dilation=2)(in_channels, filters, stride, rules)
-        layer = Convolution(in_channels, filters, (kernel, kernel), rules.padding, (stride, stride), dilation=2)
-        return (Relu(), layer, batch_norm(filters, rules))
+        return _dense(in_channels, filters, kernel, stride, rules, dilation=2)
 
     return build
 
@@ -126,13 +130,12 @@ def _residual_block(in_channels: int, filters: int, stride: int, rules: Operatio
 
     Dong and Yang 2020, section 2.1: He et al. 2016's basic block, but with ReLU and batch norm as in the cells.
     """
-    convolution = _convolution(3)
     shortcut: Row = ()
     if stride > 1:
         shortcut += (Pool("average", stride, stride, "same"),)
     if stride > 1 or in_channels != filters:
         shortcut += (Convolution(in_channels, filters, (1, 1), rules.padding),)
-    main = (*convolution(in_channels, filters, stride, rules), *convolution(filters, filters, 1, rules))
+    main = (*_dense(in_channels, filters, 3, stride, rules), *_dense(filters, filters, 3, 1, rules))
     return (Parallel((main, shortcut), "add"),)
 
 

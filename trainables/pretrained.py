@@ -16,8 +16,8 @@ from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
 Part = tuple[int | str, ...]
-"""A part of a network, the same whoever names it: ("stem",), (cell, "input", 0 or 1), (cell, block, side),
-("head",)."""
+"""A part of a network, whoever names it: ("stem",), (cell, "input", 0 or 1), (cell, block, side), ("head",); and with
+us perhaps (cell, "output", place) and ("auxiliary",), which those networks do not have."""
 
 _CELL = re.compile(r"(?:features\.)?(cell_stem_\d+|reduction_cell_\d+|cell_\d+|stem\d_unit|stage\d+\.unit\d+)\.(.+)")
 _EDGE = re.compile(r"comb(?:_iter_)?(\d+)_(left|right)\.")
@@ -33,8 +33,11 @@ def convert_weights(state: Mapping[str, Tensor], spec: NetworkSpec) -> dict[str,
     Args:
         state: `state_dict()` of timm's `nasnetalarge` or `pnasnet5large`, of pytorchcv's `nasnet_4a1056`,
             `nasnet_6a4032`, `pnasnet5large` or `darts`, or of pretrainedmodels' networks of those names.
-        spec: the same network as ours; `examples/pretrained.py` has them. `image_size` does not matter. Without an
-            auxiliary head.
+        spec: the same network as ours, without an auxiliary head; `examples/pretrained.py` has timm's. `image_size`
+            does not matter.
+
+    timm's `nasnetalarge` averages zeros of the padding in its strided average pools, so with its weights the logits
+    here differ a little from timm's, and are those of the network that the weights were trained in.
 
     Raises:
         ValueError: a part of the network has other tensors there than here, so the two are not the same network.
@@ -46,13 +49,18 @@ def convert_weights(state: Mapping[str, Tensor], spec: NetworkSpec) -> dict[str,
     for part in {**ours_by_part, **theirs_by_part}:
         # Within a part, tensors come in the order in which they are used, here and there.
         here, there = ours_by_part[part], theirs_by_part[part]
-        if [ours[name].shape for name in here] != [state[name].shape for name in there]:
-            raise ValueError(
-                f"part {part} has the tensors {[tuple(ours[name].shape) for name in here]} here, and "
-                f"{[tuple(state[name].shape) for name in there]} in the weights to convert"
-            )
+        ours_shapes, their_shapes = [ours[name].shape for name in here], [state[name].shape for name in there]
+        if ours_shapes != their_shapes:
+            raise ValueError(f"part {part} of the network {_difference(ours_shapes, their_shapes)}")
         converted |= {name: state[source] for name, source in zip(here, there, strict=True)}
     return {name: converted[name] for name in ours}
+
+
+def _difference(here: list[torch.Size], there: list[torch.Size]) -> str:
+    if len(here) != len(there):
+        return f"has {len(here)} tensors, and {len(there)} in the weights to convert"
+    ours, theirs = next(pair for pair in zip(here, there, strict=True) if pair[0] != pair[1])
+    return f"has a tensor of shape {tuple(ours)}, and {tuple(theirs)} in the weights to convert"
 
 
 def _their_parts(state: Mapping[str, Tensor]) -> dict[str, Part]:

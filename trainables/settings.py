@@ -89,7 +89,8 @@ class TrainingSettings(Settings):
     gradient_clip: Positive | None = 5.0
     """Largest norm of the whole gradient."""
     drop_path_probability: Probability = 0.0
-    """Of the last cell at the end of the training; grows linearly with depth and progress."""
+    """Of the last cell at the end of the training; grows linearly with progress, and as the skeleton says with
+    depth."""
     dropout: Probability = 0.0
     """Before the classifier."""
     auxiliary_weight: NotNegative = 0.0

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+
+def _check_rules(rules: object) -> None:
+    """Refuse a value that a rule does not have, which would silently be taken for another."""
+    for name, kind in get_type_hints(type(rules)).items():
+        value = getattr(rules, name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{name} is {value!r}; known: {', '.join(get_args(kind))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +29,15 @@ class OperationRules:
         batch_norm_epsilon, batch_norm_momentum: as in PyTorch (momentum = 1 - TensorFlow's decay).
         strided_identity: identity with stride 2. `pointwise`: ReLU, 1x1 convolution, batch norm; `factorized`: two 1x1
             convolutions, the second one pixel further, concatenated, batch norm; `relu_factorized`: a ReLU before that.
-        wide_convolutions: dense kernels above 1x1. `full`: all filters; `bottlenecked`: between two 1x1 convolutions,
-            on a quarter of the filters (1x3 then 3x1: three eighths).
+        wide_convolutions: `conv_3x3` and the pairs. `full`: on all filters; `bottlenecked`: between two 1x1
+            convolutions, on a quarter of the filters (1x3 then 3x1: three eighths).
         pairs: 1x3 then 3x1, and 1x7 then 7x1. `separate`: each with its ReLU and batch norm; `joined`: one ReLU, one
             batch norm.
-        dilated_convolutions: `dense`: ReLU, convolution, batch norm; `separable`: depthwise then pointwise, once.
+        dilated_convolutions: `dil_conv`. `dense`: ReLU, convolution, batch norm; `separable`: depthwise then pointwise,
+            once.
+
+    Raises:
+        ValueError: a rule has none of its values.
     """
 
     padding: Literal["same", "symmetric"] = "same"
@@ -36,6 +48,9 @@ class OperationRules:
     pairs: Literal["separate", "joined"] = "separate"
     dilated_convolutions: Literal["dense", "separable"] = "dense"
 
+    def __post_init__(self) -> None:
+        _check_rules(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AuxiliaryRules:
@@ -45,7 +60,8 @@ class AuxiliaryRules:
     convolution with batch norm and ReLU. (ENAS' own averages over a convolution that keeps the size; this is not done.)
 
     Args:
-        offset: the cell after which it stands, counted from the last reduction cell: -1 is the one before it.
+        offset: the cell after which it stands, counted from the last reduction cell: -1 is the one before it. At most
+            the last cell.
         pool_stride: stride of the 5x5 average pool.
         second_norm: whether the second convolution, too, is followed by batch norm.
     """
@@ -65,23 +81,27 @@ class Skeleton:
         stem: `convolution`: 3x3 and batch norm; `strided`: the same with stride 2 and no padding; `three_strided`:
             three 3x3 convolutions of stride 2, batch norm each, a ReLU before all but the first, the last two of them
             states.
-        stem_multiplier: channels of the stem in multiples of F; or else
-        stem_channels: channels of the stem.
+        stem_multiplier: channels of the stem in multiples of F, if they are not stated:
+        stem_channels: channels of the stem, or None.
         stem_cells: reduction cells that belong to the stem, with F/4 and F/2 filters where there are two.
         reduction_replaces_normal: a reduction cell is one of its stage's N cells, rather than one more between stages.
         first_previous: state 0 of the first cell, which has no k-2: `raw`: the stem as it is; `matched`: the stem,
             brought to F channels as any other state 0.
-        previous_projection: state 0 is brought to the cell's resolution by a factorised reduction and to its width by
-            ReLU, 1x1 convolution and batch norm. `where_needed`, or `always` (the latter also where the width fits).
-        current_projection: state 1, by ReLU, 1x1 convolution and batch norm: `always`; `twice`: once more before that
-            where its width differs; `never`.
+        previous_projection: the output of cell k-2 of another resolution is brought to the cell's width by ReLU and a
+            factorised reduction; one of the same resolution by ReLU, 1x1 convolution and batch norm: `where_needed`,
+            that is where its width differs, or `always`.
+        current_projection: the output of cell k-1 is brought to the cell's width by ReLU, 1x1 convolution and batch
+            norm: `always`; `twice`: once more before that where its width differs; `never`.
         skip_reduction_input: the cell after a reduction cell takes what that one took as its state 0, rather than its
             input (TF-slim `skip_reduction_layer_input`).
         before_pooling: what precedes the global average pool: `relu`, `batch_norm_relu` or `nothing`.
         classifier_bias: whether the classifier has a bias.
         drop_path_by_depth: the probability of drop path grows with the depth; otherwise all cells have the same.
-        drop_path_on_strided_identity: drop path spares no identity that halves the resolution.
+        drop_path_on_strided_identity: drop path spares identities, but not those that halve the resolution.
         auxiliary: the auxiliary head.
+
+    Raises:
+        ValueError: a rule has none of its values.
     """
 
     about: str
@@ -100,6 +120,9 @@ class Skeleton:
     drop_path_by_depth: bool = True
     drop_path_on_strided_identity: bool = False
     auxiliary: AuxiliaryRules = AuxiliaryRules()
+
+    def __post_init__(self) -> None:
+        _check_rules(self)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,0 +1,231 @@
+"""Layers as PyTorch modules.
+
+Knows how each layer is computed. Which layers there are, `network_plan.py` decides; how states flow through a cell,
+`network.py` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables import layers
+from trainables.layers import Layer, Row, same_padding
+
+
+class State:
+    """What a stem, a cell or a block gives; its ReLU is computed once, for all that read it through one."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+    @cached_property
+    def rectified(self) -> Tensor:
+        return F.relu(self.value)
+
+
+class RowModule(nn.Sequential):
+    """A row of layers, but for a ReLU at its beginning, which is the state's."""
+
+    def __init__(self, row: Row, regularisation: Regularisation) -> None:
+        self.rectifies = row[:1] == (layers.Relu(),)
+        rest = row[1:] if self.rectifies else row
+        super().__init__(*(module for layer in rest for module in _build(layer, regularisation)))
+
+    def read(self, state: State) -> State:
+        """What the row makes of the state; an empty row gives the state itself."""
+        if self.rectifies:
+            return State(self(state.rectified))
+        return State(self(state.value)) if len(self) else state
+
+
+def module_list(rows: Iterable[Row], regularisation: Regularisation) -> nn.ModuleList:
+    """A module for every row."""
+    return nn.ModuleList(RowModule(row, regularisation) for row in rows)
+
+
+def rows_of(modules: Any) -> Iterable[RowModule]:
+    """The rows in a module list, which does not tell what it holds."""
+    return cast("Iterable[RowModule]", modules)
+
+
+def combine(sides: list[State], combination: str) -> State:
+    """The sum or the concatenation of states of one size; a single one is both."""
+    if len(sides) == 1:
+        return sides[0]
+    if combination == "concat":
+        return State(torch.cat([side.value for side in sides], dim=1))
+    total = sides[0].value
+    for side in sides[1:]:
+        total = total + side.value
+    return State(total)
+
+
+@dataclass
+class Regularisation:
+    """What drop path and dropout need to know of the training, shared by all of a network's modules.
+
+    `progress` runs from 0 to 1 over the whole training; `generator` draws what is dropped (None: torch's global one).
+    """
+
+    progress: float = 0.0
+    generator: torch.Generator | None = field(default=None, repr=False)
+
+    def drop(self, values: Tensor, shape: tuple[int, ...], probability: float) -> Tensor:
+        """Zero values with `probability`, one draw for each entry of `shape`, and scale the rest to keep the mean."""
+        keep = 1 - probability
+        mask = torch.empty(shape, dtype=values.dtype, device=values.device).bernoulli_(keep, generator=self.generator)
+        return values * (mask / keep)
+
+
+class DropPath(nn.Module):
+    """`layers.DropPath`."""
+
+    def __init__(self, probability: float, regularisation: Regularisation) -> None:
+        super().__init__()
+        self.probability = probability
+        self.regularisation = regularisation
+
+    def forward(self, values: Tensor) -> Tensor:
+        probability = self.probability * self.regularisation.progress
+        if not self.training or probability == 0:
+            return values
+        return self.regularisation.drop(values, (len(values), 1, 1, 1), probability)
+
+
+class Dropout(nn.Module):
+    """`layers.Dropout`, drawn from the training's generator."""
+
+    def __init__(self, probability: float, regularisation: Regularisation) -> None:
+        super().__init__()
+        self.probability = probability
+        self.regularisation = regularisation
+
+    def forward(self, features: Tensor) -> Tensor:
+        if not self.training:
+            return features
+        return self.regularisation.drop(features, tuple(features.shape), self.probability)
+
+
+class FirstPadding(nn.Module):
+    """Zeros around the image, where a convolution cannot add them by itself."""
+
+    def __init__(self, layer: layers.Convolution) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        vertical, horizontal = self.layer.first_padding((height, width))
+        return F.pad(images, (*horizontal, *vertical))
+
+
+class Pool(nn.Module):
+    """`layers.Pool`."""
+
+    def __init__(self, layer: layers.Pool) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        kernel, stride, padding = self.layer.kernel, self.layer.stride, self.layer.padding
+        if padding == "same":
+            # The odd pixel of padding comes last, which is what ceil_mode adds.
+            top, left = (same_padding(size, kernel, stride)[0] for size in images.shape[2:])
+        else:
+            top = left = kernel // 2 if padding == "symmetric" else 0
+        if self.layer.pads_first:  # because ceil_mode adds nothing at stride 1
+            images = F.pad(images, (0, 1, 0, 1), value=-torch.inf)
+        ceil_mode = padding == "same"
+        if self.layer.kind == "max":
+            return F.max_pool2d(images, kernel, stride, (top, left), ceil_mode=ceil_mode)
+        return F.avg_pool2d(images, kernel, stride, (top, left), ceil_mode=ceil_mode, count_include_pad=False)
+
+
+class Zero(nn.Module):
+    """`layers.Zero`."""
+
+    def __init__(self, layer: layers.Zero) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        return images.new_zeros(len(images), self.layer.channels, *self.layer.size_after((height, width)))
+
+
+class Shift(nn.Module):
+    """`layers.Shift`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        # A copy rather than a view, whose gradient would lose the memory layout and slow the layers before it down.
+        return F.pad(images, (-1, width % 2, -1, height % 2))
+
+
+class GlobalAverage(nn.Module):
+    """`layers.GlobalAverage`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
+class Parallel(nn.Module):
+    """`layers.Parallel`."""
+
+    def __init__(self, rows: list[RowModule], combination: str) -> None:
+        super().__init__()
+        self.rows = nn.ModuleList(rows)
+        self.combination = combination
+
+    def forward(self, images: Tensor) -> Tensor:
+        state = State(images)
+        return combine([row.read(state) for row in rows_of(self.rows)], self.combination).value
+
+
+def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
+    match layer:
+        case layers.Relu():
+            return [nn.ReLU(inplace=True)]  # never the first of its row, so its input is the row's own
+        case layers.Convolution():
+            return _convolution(layer)
+        case layers.BatchNorm():
+            return [nn.BatchNorm2d(layer.channels, eps=layer.epsilon, momentum=layer.momentum)]
+        case layers.Pool():
+            return [Pool(layer)]
+        case layers.Zero():
+            return [Zero(layer)]
+        case layers.Shift():
+            return [Shift()]
+        case layers.DropPath():
+            return [DropPath(layer.probability, regularisation)]
+        case layers.Dropout():
+            return [Dropout(layer.probability, regularisation)]
+        case layers.GlobalAverage():
+            return [GlobalAverage()]
+        case layers.Flatten():
+            return [nn.Flatten()]
+        case layers.Linear():
+            return [nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)]
+        case layers.Parallel():
+            return [Parallel([RowModule(row, regularisation) for row in layer.rows], layer.combination)]
+
+
+def _convolution(layer: layers.Convolution) -> list[nn.Module]:
+    module = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel,
+        layer.stride,
+        padding=layer.own_padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+        bias=False,
+    )
+    return [FirstPadding(layer), module] if layer.pads_first else [module]
