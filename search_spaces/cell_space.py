@@ -39,7 +39,7 @@ class CellSpace:
         name: as users name it in a search file.
         source: the paper.
         operations: names of operations that a trainable knows.
-        blocks: B, the number of blocks a cell, at least 1.
+        blocks: B, the number of blocks per cell, at least 1.
         combinations: how a block may combine its edges; with one choice there is no decision.
         wiring: which earlier states a block reads. `any_pair`: two, perhaps the same one twice; `distinct_pair`: two
             different ones; `all_states`: every one.
@@ -95,7 +95,7 @@ class CellSpace:
         yield from made
 
     def param_space(self) -> dict[str, Categorical]:
-        """The space as Ray Tune states it: flat, one categorical a decision (50 for NASNet with 5 blocks)."""
+        """The space as Ray Tune states it: flat, one categorical per decision (50 for NASNet with 5 blocks)."""
         return {name: tune.choice(list(choices)) for name, choices in self.decisions()}
 
     @property

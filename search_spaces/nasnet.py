@@ -2,8 +2,8 @@
 Scalable Image Recognition, CVPR 2018, https://arxiv.org/abs/1707.07012).
 
 State 0 is the output of cell k-2, state 1 that of cell k-1, states 2 to 6 are the blocks. How these cells become a
-network: `trainables/network_plan.py` lays the layers out, by the rules `NASNET_CIFAR` of `trainables/skeleton.py`,
-with those of the operations from the table in `trainables/operations.py`; `trainables/network.py` runs them.
+network: `trainables/network_plan.py` lays out the layers by the rules `NASNET_CIFAR` (`trainables/skeleton.py`), taking
+each operation's from `trainables/operations.py`; `trainables/network.py` runs them.
 """
 
 from search_spaces.architecture import Architecture, Block, Cell

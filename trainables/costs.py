@@ -37,8 +37,7 @@ class NetworkCosts:
     `parameters`: trainable ones, those of an auxiliary head included. `macs`: multiply-adds of convolutions and linear
     layers for one image at inference. `activation_bytes`: what PyTorch keeps of one image for the backward pass, in
     float32 (in bfloat16 about half); with a batch's number of images it is most of the memory that training needs. It
-    is exact to the byte where a cell reads all that it is given; what nothing reads, PyTorch forgets, and is counted
-    all the same. The masks of drop path and dropout are left out.
+    is exact to the byte where cells read all that they are given; PyTorch frees what nothing reads, but it is counted. The masks of drop path and dropout are left out.
     """
 
     parameters: int
@@ -144,14 +143,14 @@ class _Counter:
         return tensor
 
     def _parallel(self, layer: Parallel, tensor: _Tensor) -> _Tensor:
-        """Its rows share a ReLU of their own, which no layer beside it has."""
+        """Its rows share one ReLU, which rows beside it do not share."""
         shared, tensor.rectified = tensor.rectified, None
         combined = _combined([self.row(row, tensor) for row in layer.rows], layer.combination)
         tensor.rectified = shared
         return combined
 
     def _relu(self, tensor: _Tensor) -> _Tensor:
-        """A ReLU keeps its result, which is computed once a tensor."""
+        """A ReLU keeps its result, which is computed once per tensor."""
         if tensor.rectified is None:
             tensor.rectified = _Tensor(tensor.channels, tensor.size)
             self.keep(tensor.rectified)

@@ -1,6 +1,6 @@
 """The layers that networks consist of, as values: what there is and what it costs. No torch.
 
-`network.py` turns them into modules, `costs.py` into numbers. Sizes are (height, width) in pixels.
+`modules.py` turns them into modules, `costs.py` into numbers. Sizes are (height, width) in pixels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Literal
 Size = tuple[int, int]
 Padding = Literal["same", "symmetric", "valid"]
 """What surrounds an image. `same`: TensorFlow's SAME, as much as an output of size/stride needs, the odd pixel last;
-`symmetric`: half the kernel on each side; `valid`: nothing. With stride 1 and an odd kernel the first two are one."""
+`symmetric`: half of what the kernel reaches over, on each side; `valid`: nothing. With stride 1 and an odd kernel the first
+two are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Convolution:
 
     @property
     def pads_first(self) -> bool:
-        """Whether the sides get different padding, which depends on the image, so that it is padded before."""
+        """Whether the sides get different padding, which depends on the image, so that it is padded beforehand."""
         return self.padding == "same" and any(
             step > 1 and reach > 1 for step, reach in zip(self.stride, self.extent, strict=True)
         )
@@ -94,7 +95,7 @@ class Pool:
 
     @property
     def pads_first(self) -> bool:
-        """Whether the image gets a row and a column at its end before, as for an even window with stride 1."""
+        """Whether the image gets a row and a column at its end beforehand, as for an even window with stride 1."""
         return self.padding == "same" and self.kernel % 2 == 0 and self.stride == 1
 
     def size_after(self, size: Size) -> Size:

@@ -20,7 +20,7 @@ from trainables.layers import Layer, Row, same_padding
 
 
 class State:
-    """What a stem, a cell or a block gives; its ReLU is computed once, for all that read it through one."""
+    """What a stem, a cell or a block gives; its ReLU is computed once, for all that read it through a ReLU."""
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
@@ -31,7 +31,7 @@ class State:
 
 
 class RowModule(nn.Sequential):
-    """A row of layers, but for a ReLU at its beginning, which is the state's."""
+    """The layers of a row without a leading ReLU, which the state computes (`State.rectified`)."""
 
     def __init__(self, row: Row, regularisation: Regularisation) -> None:
         self.rectifies = row[:1] == (layers.Relu(),)

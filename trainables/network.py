@@ -1,7 +1,7 @@
 """The network that an architecture stands for, as a PyTorch module.
 
 Knows how states flow through a cell, and from cell to cell. Which layers there are, `network_plan.py` decides; how each
-is computed, `modules.py` knows; how the network is trained, and from which space its cells come, nobody here.
+is computed, `modules.py` knows; how the network is trained, and from which space its cells come, nothing here knows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from trainables.network_spec import NetworkSpec
 
 
 class CellModule(nn.Module):
-    """One cell: the states that it is given in, the concatenation of its output states out."""
+    """One cell: takes its input states, gives the concatenation of its output states.
+
+    `row.read(state)` runs the layers of a row on a state; a ReLU at the row's beginning is computed once per state,
+    for all that read it (`modules.State`).
+    """
 
     def __init__(self, plan: CellPlan, regularisation: Regularisation) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ from trainables.skeleton import Skeleton
 
 STAGES = 3
 FEWEST_FILTERS = 2
-"""A factorised reduction halves them."""
+"""A factorised reduction halves the filters."""
 NEVER_DROPPED = ("none", "residual_block")
 """Operations that drop path never drops; whether it drops an identity, the skeleton says."""
 
@@ -60,7 +60,7 @@ class CellPlan:
         reads: how many states back each of the cell's inputs lies in the chain of the stem's and the cells' outputs:
             (2, 1) for k-2 and k-1; (1, 1) where there is no k-2; (3, 1) where the skeleton skips a reduction cell; (1,)
             for a cell of one input.
-        inputs: layers that bring each state that the cell is given to its width and resolution.
+        inputs: layers that bring each state that the cell is given to the cell's width and resolution.
         edges: layers of every edge, block by block.
         outputs: layers that bring each concatenated state to the width and resolution of the output.
         shape: of the output.
@@ -102,17 +102,21 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
     skeleton = spec.skeleton
     stem, chain = _stem(spec)
     schedule = list(_schedule(spec))
+    # Normal cells only, and not the first one behind a stem of reduction cells.
+    after_reductions = {
+        index
+        for index in range(skeleton.stem_cells + 1, len(schedule))
+        if schedule[index - 1][0] and not schedule[index][0]
+    }
     cells: list[CellPlan] = []
     for index, (reduces, filters) in enumerate(schedule):
         cell = spec.architecture.reduction if reduces else spec.architecture.normal
         depth = (index + 1) / len(schedule) if skeleton.drop_path_by_depth else 1.0
-        after_reduction = index > skeleton.stem_cells and schedule[index - 1][0] and not reduces
-        two_back = 3 if after_reduction and skeleton.skip_reduction_input else 2
         plan = plan_cell(
             cell,
             skeleton,
             chain,
-            reads=(min(two_back, len(chain)), 1)[-cell.inputs :],
+            reads=_reads(cell.inputs, len(chain), skips=skeleton.skip_reduction_input and index in after_reductions),
             filters=filters,
             stride=2 if reduces else 1,
             drop_path=spec.drop_path_probability * depth,
@@ -128,6 +132,15 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
         auxiliary=_auxiliary(spec, cells[auxiliary_after].shape) if spec.auxiliary_head else (),
         auxiliary_after=auxiliary_after,
     )
+
+
+def _reads(inputs: int, states: int, *, skips: bool) -> tuple[int, ...]:
+    """Which of the states so far a cell is given, counted from the last: see `CellPlan.reads`."""
+    if inputs == 1:
+        return (1,)
+    if states == 1:
+        return (1, 1)
+    return (3, 1) if skips else (2, 1)
 
 
 def _schedule(spec: NetworkSpec) -> Iterator[tuple[bool, int]]:
@@ -198,9 +211,9 @@ def _may_drop(operation: str, stride: int, skeleton: Skeleton) -> bool:
 
 
 def _match_previous(previous: Shape, current: Shape, filters: int, skeleton: Skeleton) -> Row:
-    """Bring the output of cell k-2 to the resolution of cell k-1's and to the width of the cell.
+    """Bring state 0 to the resolution of state 1 and to the width of the cell.
 
-    Where there is no cell k-2, that of cell k-1 stands in for it.
+    State 0 is the output of cell k-2, of k-3 where a reduction cell is skipped, and the stem's in the first cell.
     """
     if previous is current and skeleton.first_previous == "raw":
         return ()

@@ -1,7 +1,7 @@
 """The operations that a cell may apply to a state: name -> layers, in one table. No torch.
 
-Knows kernels, strides and the order of layers. Does not know cells. Unless the rules say otherwise, every convolution
-is ReLU -> convolution -> batch norm (TF-slim `nasnet_utils.py`).
+Knows kernels, strides and the order of layers. Does not know cells. Unless the rules say otherwise, a convolution (a
+depthwise one with its 1x1) is ReLU -> convolution -> batch norm (TF-slim `nasnet_utils.py`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def _none(_in_channels: int, filters: int, stride: int, _rules: OperationRules) 
 
 
 def _identity(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
+    """Nothing where width and size stay; else ReLU, 1x1 convolution, batch norm, or strided what the rules say."""
     if stride == 1 and in_channels == filters:
         return ()
     if stride == 1 or rules.strided_identity == "pointwise":

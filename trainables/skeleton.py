@@ -1,8 +1,8 @@
 """The rules by which cells become a network, as values: what papers and their code differ in. No torch.
 
 Two families: TensorFlow's (NASNet, PNASNet, AmoebaNet, ENAS: TF-slim `nasnet.py`, tensorflow/tpu `amoeba_net`,
-melodyguan/enas `micro_child.py`) and DARTS' (quark0/darts `model.py`); and NAS-Bench-201's. Each skeleton is written as
-its difference from another one.
+melodyguan/enas `micro_child.py`) and DARTS' (quark0/darts `model.py`); and NAS-Bench-201's. The defaults are
+NASNET_CIFAR's; the others are written as differences from it or from one another.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class OperationRules:
     """What decides the inside of an operation.
 
     Args:
-        padding: `same`: TensorFlow's SAME, which with stride 2 is asymmetric; `symmetric`: half the kernel a side.
+        padding: `same`: TensorFlow's SAME, which with stride 2 is asymmetric; `symmetric`: half of what the kernel
+            reaches over, on each side.
         batch_norm_epsilon, batch_norm_momentum: as in PyTorch (momentum = 1 - TensorFlow's decay).
         strided_identity: identity with stride 2. `pointwise`: ReLU, 1x1 convolution, batch norm; `factorized`: two 1x1
             convolutions, the second one pixel further, concatenated, batch norm; `relu_factorized`: a ReLU before that.
@@ -37,7 +38,7 @@ class OperationRules:
             once.
 
     Raises:
-        ValueError: a rule has none of its values.
+        ValueError: a rule's value is not one of those listed.
     """
 
     padding: Literal["same", "symmetric"] = "same"
@@ -92,8 +93,8 @@ class Skeleton:
             that is where its width differs, or `always`.
         current_projection: the output of cell k-1 is brought to the cell's width by ReLU, 1x1 convolution and batch
             norm: `always`; `twice`: once more before that where its width differs; `never`.
-        skip_reduction_input: the cell after a reduction cell takes what that one took as its state 0, rather than its
-            input (TF-slim `skip_reduction_layer_input`).
+        skip_reduction_input: the first cell after a reduction cell (not after the stem's) reads as its state 0 what
+            that cell read as its state 0, rather than as its state 1 (TF-slim `skip_reduction_layer_input`).
         before_pooling: what precedes the global average pool: `relu`, `batch_norm_relu` or `nothing`.
         classifier_bias: whether the classifier has a bias.
         drop_path_by_depth: the probability of drop path grows with the depth; otherwise all cells have the same.
@@ -101,7 +102,7 @@ class Skeleton:
         auxiliary: the auxiliary head.
 
     Raises:
-        ValueError: a rule has none of its values.
+        ValueError: a rule's value is not one of those listed.
     """
 
     about: str
@@ -134,6 +135,7 @@ class Skeleton:
         return cls(**{**value, "operations": operations, "auxiliary": AuxiliaryRules(**value["auxiliary"])})
 
 
+# The defaults are this skeleton's.
 NASNET_CIFAR = Skeleton(about="NASNet on CIFAR (Zoph et al. 2018, figure 2; TF-slim build_nasnet_cifar)")
 
 _IMAGENET_OPERATIONS = OperationRules(batch_norm_epsilon=1e-3, batch_norm_momentum=3e-4)
