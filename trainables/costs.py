@@ -37,7 +37,8 @@ class NetworkCosts:
     `parameters`: trainable ones, those of an auxiliary head included. `macs`: multiply-adds of convolutions and linear
     layers for one image at inference. `activation_bytes`: what PyTorch keeps of one image for the backward pass, in
     float32 (in bfloat16 about half); with a batch's number of images it is most of the memory that training needs. It
-    is exact to the byte where cells read all that they are given; PyTorch frees what nothing reads, but it is counted. The masks of drop path and dropout are left out.
+    is exact to the byte where cells read all that they are given; PyTorch frees what nothing reads, but it is counted.
+    The masks of drop path and dropout are left out.
     """
 
     parameters: int

@@ -11,8 +11,8 @@ from typing import Literal
 Size = tuple[int, int]
 Padding = Literal["same", "symmetric", "valid"]
 """What surrounds an image. `same`: TensorFlow's SAME, as much as an output of size/stride needs, the odd pixel last;
-`symmetric`: half of what the kernel reaches over, on each side; `valid`: nothing. With stride 1 and an odd kernel the first
-two are one."""
+`symmetric`: half of what the kernel reaches over, on each side; `valid`: nothing. With stride 1 and an odd kernel the
+first two are one."""
 
 
 @dataclass(frozen=True, slots=True)
