@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from orchestrator.errors import CellscoutError
@@ -137,12 +138,20 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_j
     if as_json:
         _print_json(rows)
         return
-    table = Table(box=None, pad_edge=False)
-    for column, value in rows[0].items():
-        table.add_column(column, no_wrap=column == "name" or isinstance(value, int), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_shown(value)) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    shown = [{name: _shown(value) for name, value in row.items()} for row in rows]
+    widths = {name: max(len(name), *(len(row[name]) for row in shown)) for name in rows[0]}
+    if sum(widths.values()) + 2 * len(widths) <= console.width:
+        table = Table(*rows[0], box=None, pad_edge=False)
+        for row in shown:
+            table.add_row(*map(escape, row.values()))
+        console.print(table)
+        return
+    for row in shown:  # too wide for a table
+        name, *others = row.items()
+        console.print(f"[bold]{escape(name[1])}[/]")
+        for key, text in others:
+            console.print(Padding(escape(f"{key}: {text}"), (0, 0, 0, 4)), highlight=False)
 
 
 @app.command(epilog="Example: cellscout draw nasnet_a -o nasnet_a.svg")
@@ -161,11 +170,11 @@ def draw(
 def costs(
     architecture: ArchitectureName,
     skeleton: Annotated[str | None, typer.Option(help="Macro rules (cellscout list skeletons).")] = None,
-    repeats: Annotated[int | None, typer.Option(help="N, normal cells a stage.")] = None,
-    filters: Annotated[int | None, typer.Option(help="F, channels of the first stage.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Height and width of the images in pixels.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of a batch, for the memory and the latency.")] = 1,
+    repeats: Annotated[int | None, typer.Option(max=64, help="N, normal cells a stage.")] = None,
+    filters: Annotated[int | None, typer.Option(max=4096, help="F, channels of the first stage.")] = None,
+    classes: Annotated[int | None, typer.Option(max=10**6, help="Number of classes.")] = None,
+    image_size: Annotated[int | None, typer.Option(max=1024, help="Height and width of the images in pixels.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=10**6, help="Images of a batch, for memory and latency.")] = 1,
     latency: Annotated[bool, typer.Option("--latency", help="Measure it too, on the GPU if there is one.")] = False,
     as_json: AsJson = False,
 ) -> None:

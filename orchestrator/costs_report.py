@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.errors import InputError, last_line
 from trainables.costs import network_costs
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import SKELETONS
@@ -24,7 +25,10 @@ def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str,
     if latency:
         from trainables.latency import latency_on_this_machine  # takes seconds: it imports torch
 
-        device, measured = latency_on_this_machine(spec, batch_size)
+        try:
+            device, measured = latency_on_this_machine(spec, batch_size)
+        except RuntimeError as error:  # most likely, the memory is too small
+            raise InputError(f"the latency cannot be measured: {last_line(error)}") from error
         found |= {
             "device": device,
             "latency_seconds": measured.median_seconds,

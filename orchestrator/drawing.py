@@ -38,6 +38,8 @@ MARGIN = 16.0
 TITLE = 24.0
 FONT_SIZE = 8.5
 
+LONGEST_NAME = 18
+"""Letters that fit into a box."""
 SCREEN_SHAPE = 1.6
 """Width by height."""
 
@@ -169,7 +171,7 @@ def lay_out(cell: Cell) -> CellPicture:
         middle = sum(rows[state]) / len(rows[state])
         for edge, y in zip(block.edges, rows[state], strict=True):
             source = exits[edge.state]
-            boxes.append(Box(x, y, OPERATION_WIDTH, BOX_HEIGHT, edge.operation, _colour(edge.operation)))
+            boxes.append(Box(x, y, OPERATION_WIDTH, BOX_HEIGHT, _clipped(edge.operation), _colour(edge.operation)))
             lines.append(Line(source, source[0] + GUTTER, (x, y), LINES[edge.state % len(LINES)]))
             joint = x + OPERATION_WIDTH
             lines.append(Line((joint, y), joint + JOINT, (joint + JOINT, middle), LINES[state % len(LINES)]))
@@ -202,6 +204,10 @@ def _rows(cell: Cell) -> Iterator[list[float]]:
     for count in [1] * cell.inputs + [len(block.edges) for block in cell.blocks]:
         yield [y + ROW * place for place in range(count)]
         y += ROW * count + ROW_GAP
+
+
+def _clipped(operation: str) -> str:
+    return operation if len(operation) <= LONGEST_NAME else operation[: LONGEST_NAME - 1] + "…"
 
 
 def _colour(operation: str) -> str:

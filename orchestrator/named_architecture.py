@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, last_line
 from orchestrator.plugins import resolve
 from search_spaces import PUBLISHED, Architecture
 from trainables.network_plan import plan_network
@@ -33,19 +33,21 @@ def find_network(name: str) -> NetworkSpec:
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return _proxy(published.architecture, published.skeleton)
-    path = Path(name) / BEST_NETWORK if Path(name).is_dir() else Path(name)
+    path = Path(name)
     try:
+        is_run = path.is_dir()
+        path = path / BEST_NETWORK if is_run else path
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        if Path(name).is_dir():
-            raise InputError(f"{name} holds no best network (no {BEST_NETWORK} there)") from error
-        near = difflib.get_close_matches(name, PUBLISHED, n=1)
+        if is_run:
+            raise InputError(f"{name!r} holds no best network (no {BEST_NETWORK} there)") from error
+        near = difflib.get_close_matches(name.lower(), PUBLISHED, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"{name!r} is no published cell, no file and no run directory{hint}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {last_line(error)}") from error
     try:
         if isinstance(value, dict) and "architecture" in value:
             return NetworkSpec.from_json(value)

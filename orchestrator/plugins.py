@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, last_line
 
 T = TypeVar("T")
 
@@ -19,7 +20,9 @@ def check_name(setting: str, name: str, known: Iterable[str]) -> None:
         ConfigError: lists the known names and the nearest.
     """
     known = sorted(known)
-    if name not in known and ":" not in name:
+    module, separator, attribute = name.partition(":")
+    names = all(part.isidentifier() for part in [*module.split("."), attribute])
+    if name not in known and not (separator and names):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"{setting} is {name!r}; known: {', '.join(known)}, or 'module:NAME'{hint}")
@@ -38,8 +41,17 @@ def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
         return known[name]
     module_name, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        found = importlib.import_module(module_name)
     except ImportError as error:
-        raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} cannot be imported: {error}") from error
-    except AttributeError as error:
-        raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} has no {attribute!r}") from error
+        where = (
+            "" if getattr(error, "name", None) != module_name else f" (looked for in {Path.cwd()} and among packages)"
+        )
+        raise ConfigError(
+            f"{setting} is {name!r}, but module {module_name!r} cannot be imported: {error}{where}"
+        ) from error
+    except (Exception, SystemExit) as error:
+        reason = f"raised {type(error).__name__}: {last_line(error)}"
+        raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} {reason}") from error
+    if not hasattr(found, attribute):
+        raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} has no {attribute!r}")
+    return getattr(found, attribute)

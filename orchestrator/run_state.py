@@ -134,7 +134,8 @@ class RunState:
     def ranking(self) -> list[Trial]:
         """Trials with a score, best first: those that completed, then the others, which had less training."""
         scored = [trial for trial in self.trials.values() if trial.curve and trial.status != "diverged"]
-        return sorted(scored, key=lambda trial: (trial.status != "completed", -_score(trial), trial.trial_id))
+        # Of equal ones the first to end leads, as it does as `best`.
+        return sorted(scored, key=lambda trial: (trial.status != "completed", -_score(trial), trial is not self.best))
 
     def utilisation(self) -> float | None:
         """Part of the slots' time, from the first trial's start to the last one's end, that was spent on training."""

@@ -23,7 +23,6 @@ TRIAL_SCHEMA = pa.schema(
         pa.field("fingerprint", pa.string(), nullable=False),
         pa.field("parameters", pa.int64()),
         pa.field("macs", pa.int64()),
-        pa.field("latency_seconds", pa.float64()),
         pa.field("epochs", pa.int32(), nullable=False),
         pa.field("val_accuracy", pa.float64()),
         pa.field("best_val_accuracy", pa.float64()),
@@ -38,6 +37,9 @@ TRIAL_SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
+
+LATENCY = pa.field("latency_seconds", pa.float64())
+"""A further column of the trials, where the search measured it."""
 
 EPOCH_SCHEMA = pa.schema(
     [
@@ -86,7 +88,9 @@ def write_tables(state: RunState, directory: Path) -> None:
         for trial in state.trials.values()
         for row in trial.curve
     ]
-    _write(pa.Table.from_pylist(trials, TRIAL_SCHEMA), directory / TRIALS)
+    measured = any(trial.latency_seconds is not None for trial in state.trials.values())
+    schema = TRIAL_SCHEMA.append(LATENCY) if measured else TRIAL_SCHEMA
+    _write(pa.Table.from_pylist(trials, schema), directory / TRIALS)
     _write(pa.Table.from_pylist(epochs, EPOCH_SCHEMA), directory / EPOCHS)
 
 

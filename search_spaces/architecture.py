@@ -115,20 +115,11 @@ class Cell:
             ValueError: the value is not of that form, or not a cell.
         """
         try:
-            blocks = tuple(
-                Block(
-                    tuple(
-                        Edge(_integer("a state", state), str(operation))
-                        for state, operation in zip(parts[::2], parts[1::2], strict=True)
-                    ),
-                    combination,
-                )
-                for *parts, combination in value["blocks"]
-            )
+            blocks = tuple(_block_from_json(parts) for parts in value["blocks"])
             output = tuple(_integer("a state", state) for state in value["output"])
             return cls(blocks, output, _integer("inputs", value.get("inputs", MAX_INPUTS)))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a cell: {value!r} (needs 'blocks' and 'output')") from error
+            raise ValueError("not a cell (needs 'blocks' and 'output')") from error
 
 
 _EncodedBlock = tuple[tuple[Edge, ...], str]
@@ -154,6 +145,18 @@ def _smallest_encodings(cell: Cell, numbers: dict[int, int]) -> Iterator[_Encodi
         if encoded == smallest:
             for blocks, output in _smallest_encodings(cell, {**numbers, state: len(numbers)}):
                 yield (encoded, *blocks), output
+
+
+def _block_from_json(parts: Any) -> Block:
+    if not isinstance(parts, list | tuple) or len(parts) < 3 or len(parts) % 2 == 0:
+        raise ValueError(f"a block is {parts!r}; it must be [state, operation, ..., combination]")
+    *pairs, combination = parts
+    states, operations = pairs[::2], pairs[1::2]
+    for operation in operations:
+        if not isinstance(operation, str):
+            raise ValueError(f"an operation is {operation!r}; it must be a name")
+    edges = [Edge(_integer("a state", state), name) for state, name in zip(states, operations, strict=True)]
+    return Block(tuple(edges), combination)
 
 
 def _integer(name: str, value: object) -> int:
@@ -190,6 +193,13 @@ class Architecture:
             ValueError: the value is not of that form, or holds a cell that is none.
         """
         try:
-            return cls(Cell.from_json(value["normal"]), Cell.from_json(value["reduction"]))
+            cells = {name: value[name] for name in ("normal", "reduction")}
         except (KeyError, TypeError) as error:
-            raise ValueError(f"not an architecture: {value!r} (needs 'normal' and 'reduction')") from error
+            raise ValueError("not an architecture (needs 'normal' and 'reduction')") from error
+        found = []
+        for name, cell in cells.items():
+            try:
+                found.append(Cell.from_json(cell))
+            except ValueError as error:
+                raise ValueError(f"the {name} cell: {error}") from error
+        return cls(*found)

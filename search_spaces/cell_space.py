@@ -15,7 +15,7 @@ import numpy as np
 from ray import tune
 from ray.tune.search.sample import Categorical
 
-from search_spaces.architecture import MAX_INPUTS, Architecture, Block, Cell
+from search_spaces.architecture import COMBINATIONS, MAX_INPUTS, Architecture, Block, Cell
 from search_spaces.wiring import OUTPUT_RULES, WIRINGS, Choose
 
 COUNTABLE = 50_000
@@ -67,17 +67,27 @@ class CellSpace:
     skeleton: str = "nasnet_cifar"
 
     def __post_init__(self) -> None:
-        if self.blocks < 1:
-            raise ValueError(f"space {self.name!r} has blocks = {self.blocks}; at least 1 is needed")
-        if not self.operations or not self.combinations:
-            raise ValueError(f"space {self.name!r} needs at least one operation and one combination")
+        if type(self.blocks) is not int or self.blocks < 1:
+            raise ValueError(
+                f"space {self.name!r} has blocks = {self.blocks!r}; a whole number of at least 1 is needed"
+            )
+        for field, names in (("operations", self.operations), ("combinations", self.combinations)):
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"space {self.name!r} has {field} = {names!r}; a tuple of names is needed")
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"space {self.name!r} has {field} = {names!r}; at least one is needed, each once")
+        if not set(self.combinations) <= set(COMBINATIONS):
+            known = ", ".join(COMBINATIONS)
+            raise ValueError(f"space {self.name!r} has combinations = {self.combinations!r}; known: {known}")
         if not 1 <= self.inputs <= MAX_INPUTS:
             raise ValueError(f"space {self.name!r} has inputs = {self.inputs}; 1 to {MAX_INPUTS} are possible")
-        for rule, known in ((self.wiring, WIRINGS), (self.output, OUTPUT_RULES)):
-            if rule not in known:
-                raise ValueError(f"space {self.name!r} has the rule {rule!r}; known: {', '.join(known)}")
+        for rule, rules in ((self.wiring, WIRINGS), (self.output, OUTPUT_RULES)):
+            if rule not in rules:
+                raise ValueError(f"space {self.name!r} has the rule {rule!r}; known: {', '.join(rules)}")
         if self.wiring == "distinct_pair" and self.inputs < 2:
             raise ValueError(f"space {self.name!r}: blocks of two distinct states need inputs = 2")
+        if self.reduction is not None and not isinstance(self.reduction, Cell):
+            raise ValueError(f"space {self.name!r} has reduction = {self.reduction!r}, which is no Cell")
         if self.shared and self.reduction is not None:
             raise ValueError(f"space {self.name!r} is shared and has a fixed reduction cell; it can be one of them")
 

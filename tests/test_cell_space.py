@@ -91,10 +91,20 @@ def test_encode_refuses_another_number_of_blocks_and_unknown_operations() -> Non
 
 
 def test_impossible_spaces_are_refused() -> None:
-    with pytest.raises(ValueError, match="blocks = 0"):
+    with pytest.raises(ValueError, match="blocks = 0; a whole number of at least 1"):
         replace(NASNET, blocks=0)
-    with pytest.raises(ValueError, match="at least one operation"):
+    with pytest.raises(ValueError, match="blocks = 2.0"):
+        replace(NASNET, blocks=2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"operations = \(\); at least one is needed, each once"):
         replace(NASNET, operations=())
+    with pytest.raises(ValueError, match="operations = 'identity'; a tuple of names is needed"):
+        replace(NASNET, operations="identity")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least one is needed, each once"):
+        replace(NASNET, operations=("identity", "identity"))
+    with pytest.raises(ValueError, match=r"combinations = \('mul',\); known: add, concat"):
+        replace(NASNET, combinations=("mul",))
+    with pytest.raises(ValueError, match="reduction = 5, which is no Cell"):
+        replace(NASNET, reduction=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="inputs = 3; 1 to 2"):
         replace(NASNET, inputs=3)
     with pytest.raises(ValueError, match="the rule 'some'; known: loose_ends, loose_states, all_blocks, last_block"):

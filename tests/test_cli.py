@@ -130,9 +130,12 @@ def test_draw_takes_published_cells_files_and_runs(cellscout: Any, tmp_path: Pat
         (["nasnet_a", "-o", "a.gif"], "a.gif ends in '.gif'; a picture can be .svg, .png, .pdf"),
         (["nasnet_a", "-o", "absent/a.svg"], "absent/a.svg cannot be written: No such file or directory"),
         (["text.json", "-o", "a.svg"], "text.json is not JSON"),
-        (["list.json", "-o", "a.svg"], "list.json holds no architecture: not an architecture"),
-        (["network.json", "-o", "a.svg"], "network.json holds no architecture: not a network"),
-        (["empty", "-o", "a.svg"], "empty holds no best network (no best/network.json there)"),
+        (
+            ["list.json", "-o", "a.svg"],
+            "list.json holds no architecture: not an architecture",
+        ),
+        (["network.json", "-o", "a.svg"], "network.json holds no architecture: not a network: "),
+        (["empty", "-o", "a.svg"], "'empty' holds no best network (no best/network.json there)"),
     ],
 )
 def test_what_cannot_be_drawn_is_told_in_one_line(
@@ -173,8 +176,10 @@ def test_the_latency_is_measured_on_request(cellscout: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--filters", "1"], "filters is 1; at least 2 is needed"),
+        (["--filters", "1"], "filters is 1; a whole number of at least 2 is needed"),
         (["--skeleton", "darts"], "--skeleton is 'darts'; known: amoebanet_cifar"),
+        (["--skeleton", ":x"], "--skeleton is ':x'; known: amoebanet_cifar"),
+        (["--filters", "99999999"], "less than or equal to 4096"),
         (["--skeleton", "json:dumps"], "--skeleton is 'json:dumps', which is no Skeleton"),
         (["--skeleton", "nasnet_large", "--image-size", "2"], "convolves 3x3 pixels without padding"),
     ],

@@ -81,7 +81,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("training.learning_rate=inf", "training.learning_rate is inf; it must be a finite number"),
         ("training.momentum=1.0", "training.momentum is 1.0; it must be less than 1"),
         ("training.weight_decay=-1", "training.weight_decay is -1; it must be greater than or equal to 0"),
-        ("training.gradient_clip=0", "training.gradient_clip is 0; it must be greater than 0"),
+        ("training.gradient_clip=-1", "training.gradient_clip is -1; it must be greater than or equal to 0"),
         ("training.schedule=step", "training.schedule is 'step'; it must be 'cosine' or 'constant'"),
         ("network.repeats=0", "network.repeats is 0; it must be greater than or equal to 1"),
         ("network.filters=-8", "network.filters is -8; it must be greater than or equal to 2"),
@@ -118,7 +118,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ),
         ("training.preset=dart", "did you mean 'darts'?"),
         ("training.learning_rate_end=1.0", "learning_rate_end is 1.0; it must be at most learning_rate = "),
-        ("training.restart_epochs=0", "training.restart_epochs is 0; it must be greater than or equal to 1"),
+        ("training.restart_epochs=-1", "training.restart_epochs is -1; it must be greater than or equal to 0"),
         ("sampler.name=tpo", "sampler.name is 'tpo'; known: random, tpe, or 'module:NAME'; did you mean 'tpe'?"),
         ("scheduler.name=asho", "scheduler.name is 'asho'; known: asha, fifo, or 'module:NAME'; did you mean 'asha'?"),
         ("data.name=cifar", "data.name is 'cifar'; known: cifar10, cifar100, digits, fashion_mnist, image_folder,"),
@@ -210,3 +210,35 @@ def test_plugins_are_resolved_and_their_faults_told(tmp_path: Path, monkeypatch:
         resolve("space.name", "own_space:YOURS", SPACES)
     with pytest.raises(ConfigError, match="module 'no_such_module' cannot be imported"):
         resolve("space.name", "no_such_module:X", SPACES)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("this is no Python", "raised SyntaxError: "),
+        (
+            "from search_spaces import NASNET\nfrom dataclasses import replace\nX = replace(NASNET, blocks=0)",
+            "blocks = 0",
+        ),
+        ("import sys; sys.exit(3)", "raised SystemExit: 3"),
+        ("import not_there_at_all", "cannot be imported: No module named 'not_there_at_all'"),
+    ],
+)
+def test_a_module_that_fails_is_told_in_one_line(
+    source: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = f"failing_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    with pytest.raises(ConfigError, match=f"space.name is '{name}:X', but module '{name}' ") as caught:
+        resolve("space.name", f"{name}:X", SPACES)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_is_missing_is_told_where_it_was_looked_for() -> None:
+    with pytest.raises(ConfigError, match="looked for in .* and among packages"):
+        resolve("space.name", "no_such_module:X", SPACES)
+    for name in (":x", "json:", ".json:x", "json:a b"):
+        with pytest.raises(ConfigError, match="known: amoebanet, .* or 'module:NAME'"):
+            resolve("space.name", name, SPACES)

@@ -95,13 +95,14 @@ def test_the_same_cell_gives_the_same_file(tmp_path: Path) -> None:
 
 def test_strange_names_stay_text(tmp_path: Path) -> None:
     """A title is a file's name, and an operation may be anything in a file from elsewhere."""
-    cell = Cell((Block.add((0, "<script>$x^{2$"), (1, "identity")),), (2,))
+    cell = Cell((Block.add((0, "<script>$x^{2$"), (1, "a_name_longer_than_its_box")),), (2,))
     draw(Architecture(cell, cell), tmp_path / "cell.svg", "$a & b < c")
     words = [
         element.text for element in ElementTree.parse(tmp_path / "cell.svg").iter() if element.tag.endswith("text")
     ]
     assert "<script>$x^{2$" in words
     assert "$a & b < c" in words
+    assert "a_name_longer_tha…" in words
 
 
 def test_pictures_have_three_formats(tmp_path: Path) -> None:

@@ -308,13 +308,16 @@ def test_spec_json_round_trip(architecture: Architecture) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"repeats": 0}, "repeats is 0; at least 1"),
-        ({"filters": 1}, "filters is 1; at least 2"),
-        ({"classes": 1}, "classes is 1; at least 2"),
+        ({"repeats": 0}, "repeats is 0; a whole number of at least 1"),
+        ({"filters": 1}, "filters is 1; a whole number of at least 2"),
+        ({"classes": 1}, "classes is 1; a whole number of at least 2"),
         ({"image_channels": 0}, "image_channels is 0"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"drop_path_probability": -0.1}, "drop_path_probability is -0.1"),
         ({"image_size": (0, 5)}, "image_size"),
+        ({"image_size": (32,)}, "image_size is .32,.; a height and a width"),
+        ({"filters": 8.0}, "filters is 8.0; a whole number"),
+        ({"skeleton": "darts_cifar"}, "skeleton is 'darts_cifar', which is no Skeleton"),
     ],
 )
 def test_impossible_networks_are_refused(change: dict[str, Any], message: str) -> None:
@@ -356,6 +359,16 @@ def test_operation_rules_have_only_their_values(rule: str) -> None:
     changed: dict[str, Any] = {rule: "nevr"}
     with pytest.raises(ValueError, match=f"{rule} is 'nevr'; known: "):
         replace(NASNET_CIFAR.operations, **changed)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [("stem_channels", -5), ("stem_multiplier", "3"), ("stem_multiplier", 0), ("stem_cells", -1), ("stem_cells", True)],
+)
+def test_numbers_of_a_skeleton_have_bounds(rule: str, value: object) -> None:
+    changed: dict[str, Any] = {rule: value}
+    with pytest.raises(ValueError, match=f"{rule} is {value!r}; a number of at least"):
+        replace(NASNET_CIFAR, **changed)
 
 
 RULES = ["stem", "first_previous", "previous_projection", "current_projection", "before_pooling"]

@@ -201,6 +201,8 @@ def test_a_space_with_unknown_operations_is_refused_before_anything_starts() -> 
         CellTrainable.check(replace(PLAN, space=space))
     with pytest.raises(ValueError, match="filters is 4; with 2 stem cells at least 8 are needed"):
         CellTrainable.check(replace(PLAN, skeleton=SKELETONS["nasnet_mobile"]))
+    with pytest.raises(ValueError, match="training.cutout is 16; with images of 8x8 pixels it can be at most 8"):
+        CellTrainable.check(replace(PLAN, training=TrainingSettings(cutout=16)))
     CellTrainable.check(PLAN)
 
 

@@ -90,7 +90,7 @@ def test_a_fresh_state_can_be_loaded_too(data: DeviceData) -> None:
 
 
 def test_a_loss_that_is_not_finite_is_told(data: DeviceData) -> None:
-    result = training(data, learning_rate=1e30, gradient_clip=None).train_epoch()
+    result = training(data, learning_rate=1e30, gradient_clip=0.0).train_epoch()
     assert result.diverged
     assert not math.isfinite(result.train_loss) or not math.isfinite(result.val_loss)
 

@@ -39,6 +39,12 @@ class CellTrainable(EpochTrainable):
             raise ValueError(
                 f"space {plan.space.name!r} has the operation {unknown[0]!r}; known: {', '.join(OPERATIONS)}"
             )
+        height, width, _ = plan.image_shape
+        if plan.training.cutout > min(height, width):
+            raise ValueError(
+                f"training.cutout is {plan.training.cutout}; with images of {height}x{width} pixels it can be at most "
+                f"{min(height, width)}"
+            )
         plan_network(plan.network_spec(plan.space.sample(np.random.default_rng(plan.seed))))
 
     def prepare(self, data: Any) -> None:

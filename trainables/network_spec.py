@@ -44,13 +44,16 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         for name, least in (("repeats", 1), ("filters", 2), ("classes", 2), ("image_channels", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least {least} is needed")
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} is {value!r}; a whole number of at least {least} is needed")
         for name in ("drop_path_probability", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
-        if min(self.image_size) < 1:
-            raise ValueError(f"image_size is {self.image_size}; at least 1 pixel is needed")
+        if len(self.image_size) != 2 or not all(type(side) is int and side >= 1 for side in self.image_size):
+            raise ValueError(f"image_size is {self.image_size}; a height and a width of at least 1 pixel are needed")
+        if not isinstance(self.skeleton, Skeleton):
+            raise ValueError(f"skeleton is {self.skeleton!r}, which is no Skeleton")
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "architecture": self.architecture.to_json(), "image_size": list(self.image_size)}
@@ -63,13 +66,12 @@ class NetworkSpec:
             ValueError: the value is not of that form.
         """
         try:
-            height, width = value["image_size"]
             return cls(
                 **{
                     **value,
                     "architecture": Architecture.from_json(value["architecture"]),
                     "skeleton": Skeleton.from_json(value["skeleton"]),
-                    "image_size": (height, width),
+                    "image_size": tuple(value["image_size"]),
                 }
             )
         except KeyError as error:

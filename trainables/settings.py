@@ -79,15 +79,15 @@ class TrainingSettings(Settings):
     """At the end of a cosine."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Cosine: annealed over `epochs` (Loshchilov and Hutter 2017), in one go or with `restart_epochs`."""
-    restart_epochs: int | None = Field(default=None, ge=1)
-    """Length of the first cosine, after which the learning rate starts anew; each next one is twice as long."""
+    restart_epochs: int = Field(default=0, ge=0)
+    """Length of the first cosine; then the learning rate starts anew, each time for twice as long. 0: one cosine."""
     momentum: Probability = 0.9
     nesterov: bool = True
     weight_decay: NotNegative = 5e-4
     """L2, on convolution and linear weights; not on biases and batch norms."""
     label_smoothing: Probability = 0.0
-    gradient_clip: Positive | None = 5.0
-    """Largest norm of the whole gradient."""
+    gradient_clip: NotNegative = 5.0
+    """Largest norm of the whole gradient; 0: no limit."""
     drop_path_probability: Probability = 0.0
     """Of the last cell at the end of the training; grows linearly with progress, and as the skeleton says with
     depth."""
@@ -122,5 +122,8 @@ class TrainingSettings(Settings):
                 f"learning_rate = {self.learning_rate}"
             )
         if self.schedule == "constant" and (self.learning_rate_end or self.restart_epochs):
-            raise ValueError("learning_rate_end and restart_epochs are for schedule = 'cosine'; it is 'constant'")
+            raise ValueError(
+                f"schedule is 'constant', with learning_rate_end = {self.learning_rate_end} and restart_epochs = "
+                f"{self.restart_epochs}; these are for 'cosine', and must be 0"
+            )
         return self

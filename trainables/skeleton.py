@@ -11,6 +11,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+LEAST: dict[str, tuple[float, Any]] = {
+    "batch_norm_epsilon": (1e-12, (int, float)),
+    "batch_norm_momentum": (0.0, (int, float)),
+    "stem_multiplier": (0.5, (int, float)),
+    "stem_channels": (2, int),
+    "stem_cells": (0, int),
+    "pool_stride": (1, int),
+}
+"""Bounds of the rules that are numbers, and what kind of number."""
+
 
 def _check_rules(rules: object) -> None:
     """Refuse a value that a rule does not have, which would silently be taken for another."""
@@ -18,6 +28,10 @@ def _check_rules(rules: object) -> None:
         value = getattr(rules, name)
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise ValueError(f"{name} is {value!r}; known: {', '.join(get_args(kind))}")
+        if name in LEAST and value is not None:
+            least, number = LEAST[name]
+            if isinstance(value, bool) or not isinstance(value, number) or value < least:
+                raise ValueError(f"{name} is {value!r}; a number of at least {least} is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +84,9 @@ class AuxiliaryRules:
     offset: int = -1
     pool_stride: int = 3
     second_norm: bool = True
+
+    def __post_init__(self) -> None:
+        _check_rules(self)
 
 
 @dataclass(frozen=True, kw_only=True)

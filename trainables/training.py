@@ -84,7 +84,7 @@ class Training:
                     )
             self.optimizer.zero_grad(set_to_none=True)
             objective.backward()
-            if settings.gradient_clip is not None:
+            if settings.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip, foreach=True)
             self.optimizer.step()
             loss_sum += loss.detach() * len(labels)
@@ -158,7 +158,7 @@ def learning_rate(settings: TrainingSettings, progress: float) -> float:
 
 def _cycle_progress(settings: TrainingSettings, progress: float) -> float:
     """How far the cosine is that is under way (0..1)."""
-    if settings.restart_epochs is None:
+    if not settings.restart_epochs:
         return progress
     epochs, length = progress * settings.epochs, settings.restart_epochs
     while epochs >= length:
