@@ -181,6 +181,13 @@ def test_the_ranking_puts_completed_trials_first() -> None:
     assert ranking == ["00001", "00000", "00002", "00005"]
 
 
+def test_of_equal_trials_the_one_in_best_leads_the_ranking() -> None:
+    later, sooner = trial("00000", [0.5], "completed"), trial("00001", [0.5], "completed")
+    state = RunState.replay([RunStarted(time=at(0), slots=2), *later[:-1], *sooner, later[-1]])
+    assert state.best is not None
+    assert state.best.trial_id == state.ranking()[0].trial_id == "00001"
+
+
 def test_trials_that_wait_run_or_never_ended_are_told_apart() -> None:
     suggested = TrialSuggested(trial_id="x", architecture={}, fingerprint="f", ask_seconds=0.0)
     state = RunState.replay([*RUN, suggested])
@@ -243,6 +250,14 @@ def test_tables_have_the_published_schema_even_when_empty(events: list[Event], t
     for name, columns in ((TRIALS, TRIAL_COLUMNS), (EPOCHS, EPOCH_COLUMNS)):
         schema = pq.read_schema(tmp_path / name)
         assert {field.name: str(field.type) for field in schema} == columns
+
+
+def test_a_measured_latency_has_a_column_of_its_own(tmp_path: Path) -> None:
+    built = TrialBuilt(trial_id="00000", parameters=10, macs=20, latency_seconds=0.25, node="here", device="cpu")
+    write_tables(RunState.replay([*RUN, built]), tmp_path)
+    table = pq.read_table(tmp_path / TRIALS)
+    assert str(table.schema.field("latency_seconds").type) == "double"
+    assert table.column("latency_seconds").to_pylist()[:2] == [0.25, None]
 
 
 def test_tables_are_read_by_pandas(tmp_path: Path) -> None:
