@@ -82,7 +82,7 @@ def test_help_does_not_wait_for_ray() -> None:
         ("cells", set(PUBLISHED)),
         ("skeletons", set(SKELETONS)),
         ("presets", set(PRESETS)),
-        ("samplers", {"tpe", "random"}),
+        ("samplers", {"tpe", "random", "evolution"}),
         ("schedulers", {"asha", "fifo"}),
         (
             "datasets",

@@ -119,7 +119,10 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("training.preset=dart", "did you mean 'darts'?"),
         ("training.learning_rate_end=1.0", "learning_rate_end is 1.0; it must be at most learning_rate = "),
         ("training.restart_epochs=-1", "training.restart_epochs is -1; it must be greater than or equal to 0"),
-        ("sampler.name=tpo", "sampler.name is 'tpo'; known: random, tpe, or 'module:NAME'; did you mean 'tpe'?"),
+        (
+            "sampler.name=tpo",
+            "sampler.name is 'tpo'; known: evolution, random, tpe, or 'module:NAME'; did you mean 'tpe'?",
+        ),
         ("scheduler.name=asho", "scheduler.name is 'asho'; known: asha, fifo, or 'module:NAME'; did you mean 'asha'?"),
         ("data.name=cifar", "data.name is 'cifar'; known: cifar10, cifar100, digits, fashion_mnist, image_folder,"),
         ("trainable.name=cel", "trainable.name is 'cel'; known: cell, instant, or 'module:NAME'; did you mean 'cell'?"),

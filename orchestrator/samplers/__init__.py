@@ -8,6 +8,8 @@ from typing import Any
 import optuna
 from optuna.samplers import BaseSampler
 
+from orchestrator.samplers.evolution import EvolutionSampler
+
 
 def _tpe(seed: int, **options: Any) -> BaseSampler:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), with the options of Optuna's `TPESampler`."""
@@ -20,5 +22,10 @@ def _random(seed: int, **options: Any) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed, **options)
 
 
-SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": _tpe, "random": _random}
+def _evolution(seed: int, **options: Any) -> BaseSampler:
+    """Regularised (aging) evolution (Real et al. 2019); options: population and tournament."""
+    return EvolutionSampler(seed=seed, **options)
+
+
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": _tpe, "random": _random, "evolution": _evolution}
 """Every sampler that a search file may name, besides `module:NAME`; called with the seed and the file's options."""

@@ -1,0 +1,121 @@
+"""Regularised evolution as an Optuna sampler: it works in any study of one objective, with or without Ray.
+
+Knows Optuna. Does not know cells; what it needs of a parameter's meaning it takes from the last part of its name.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@final
+class EvolutionSampler(BaseSampler):
+    """Regularised (aging) evolution (Real et al. 2019, algorithm 1).
+
+    The first `population` trials are random. After that, each proposal draws `tournament` members of the population
+    with replacement, takes the best and mutates it. The population are the trials that finished last, so that every
+    trial dies of age, however good it is. A pruned trial counts with its last score.
+
+    A mutation changes one decision to another value, as the paper's hidden-state and operation mutations do: first a
+    kind of decision is drawn, by the last part of the parameters' names (`state`, `operation`), then one of that kind.
+
+    All random draws come from the seed and the trial's number, so a study that is rebuilt goes on as the old one would.
+
+    Args:
+        population: P in the paper, trials that are alive at a time; 100 there.
+        tournament: S in the paper, members that are compared for a parent; 25 there.
+        seed: of all draws; None takes one from the operating system.
+
+    Raises:
+        ValueError: population or tournament is below 1.
+    """
+
+    def __init__(self, *, population: int = 100, tournament: int = 25, seed: int | None = None) -> None:
+        for name, value in (("population", population), ("tournament", tournament)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; at least 1 is needed")
+        self._population = population
+        self._tournament = tournament
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The decisions of the last trial to finish, once there is a population."""
+        alive = self._alive(study)
+        return dict(alive[-1].distributions) if len(alive) == self._population else {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A mutated copy of the tournament's winner."""
+        if not search_space:
+            return {}
+        generator = np.random.default_rng([self._seed, trial.number])
+        alive = self._alive(study)
+        contestants = [alive[int(place)] for place in generator.integers(len(alive), size=self._tournament)]
+        sign = -1 if study.direction == StudyDirection.MINIMIZE else 1
+        parent = max(contestants, key=lambda contestant: sign * _score(contestant))
+        child = {name: value for name, value in parent.params.items() if name in search_space}
+        name = _decision(search_space, generator)
+        if name is not None:
+            child[name] = self._another(study, trial, name, search_space[name], child.get(name), generator)
+        return child
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A uniform draw: of the first trials, and of a decision that the parent did not make."""
+        seed = np.random.SeedSequence([self._seed, trial.number, zlib.crc32(param_name.encode())])
+        sampler = RandomSampler(seed=int(seed.generate_state(1)[0]))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def _alive(self, study: Study) -> list[FrozenTrial]:
+        """The trials that finished last, in the order in which they did."""
+        finished = [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if _has_score(trial)]
+        finished.sort(key=lambda trial: (trial.datetime_complete is None, trial.datetime_complete, trial.number))
+        return finished[-self._population :]
+
+    def _another(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        name: str,
+        distribution: BaseDistribution,
+        old: Any,
+        generator: np.random.Generator,
+    ) -> Any:
+        if isinstance(distribution, CategoricalDistribution):
+            others = [choice for choice in distribution.choices if choice != old]
+            return others[int(generator.integers(len(others)))]
+        return self.sample_independent(study, trial, name, distribution)
+
+
+def _decision(search_space: Mapping[str, BaseDistribution], generator: np.random.Generator) -> str | None:
+    """The decision to change; None where there is nothing to decide."""
+    kinds: dict[str, list[str]] = {}
+    for name in sorted(name for name, distribution in search_space.items() if not distribution.single()):
+        kinds.setdefault(name.rpartition(".")[2], []).append(name)
+    if not kinds:
+        return None
+    names = list(kinds.values())[int(generator.integers(len(kinds)))]
+    return names[int(generator.integers(len(names)))]
+
+
+def _has_score(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE or bool(trial.intermediate_values)
+
+
+def _score(trial: FrozenTrial) -> float:
+    """The final score, or a pruned trial's last one."""
+    if trial.value is not None:
+        return trial.value
+    return trial.intermediate_values[max(trial.intermediate_values)]
