@@ -103,6 +103,27 @@ def test_darts_networks_cost_what_the_references_cost(spec: NetworkSpec, paramet
     assert (costs.parameters, round(costs.macs / 1000)) == (parameters, kmacs)
 
 
+@pytest.mark.parametrize(
+    ("spec", "with_statistics"),
+    [
+        (cifar("nasnet_a", 6, 32), 3_383_786),
+        (cifar("nasnet_a", 6, 32, auxiliary_head=True), 5_017_076),
+        (imagenet("nasnet_a", "nasnet_mobile", 4, 44, 224), 5_326_716),
+        (imagenet("nasnet_a", "nasnet_large", 6, 168, 331), 88_949_818),
+        (imagenet("pnasnet_5", "pnasnet_large", 4, 216, 331), 86_234_656),
+        (imagenet("pnasnet_5", "pnasnet_mobile", 3, 54, 224), 5_098_151),
+        (imagenet("amoebanet_a", "amoebanet_imagenet", 4, 50, 224), 5_122_936),
+        (imagenet("amoebanet_a", "amoebanet_imagenet", 6, 190, 331), 86_908_673),
+    ],
+)
+def test_running_statistics_are_those_of_the_references(spec: NetworkSpec, with_statistics: int) -> None:
+    """Published sizes count them at times: NASNet-A's 88.9M are parameters and running statistics."""
+    with torch.device("meta"):
+        network = CellNetwork(spec)
+    floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+    assert sum(tensor.numel() for tensor in floating) == with_statistics
+
+
 def test_auxiliary_heads_add_what_the_references_add_and_no_work_at_inference() -> None:
     for name, filters, more in (("nasnet_a", 32, 1_631_498), ("darts_v2", 36, 476_426)):
         without = network_costs(cifar(name, 6, filters))
