@@ -82,7 +82,7 @@ def test_help_does_not_wait_for_ray() -> None:
         ("cells", set(PUBLISHED)),
         ("skeletons", set(SKELETONS)),
         ("presets", set(PRESETS)),
-        ("samplers", {"tpe", "random", "evolution"}),
+        ("samplers", {"tpe", "random", "evolution", "local_search"}),
         ("schedulers", {"asha", "fifo"}),
         (
             "datasets",

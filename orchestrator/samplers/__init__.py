@@ -9,6 +9,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from orchestrator.samplers.evolution import EvolutionSampler
+from orchestrator.samplers.local_search import LocalSearchSampler
 
 
 def _tpe(seed: int, **options: Any) -> BaseSampler:
@@ -27,5 +28,15 @@ def _evolution(seed: int, **options: Any) -> BaseSampler:
     return EvolutionSampler(seed=seed, **options)
 
 
-SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": _tpe, "random": _random, "evolution": _evolution}
+def _local_search(seed: int, **options: Any) -> BaseSampler:
+    """Hill climbing with restarts (White et al. 2021); option: initial, random trials of a climb."""
+    return LocalSearchSampler(seed=seed, **options)
+
+
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
+    "tpe": _tpe,
+    "random": _random,
+    "evolution": _evolution,
+    "local_search": _local_search,
+}
 """Every sampler that a search file may name, besides `module:NAME`; called with the seed and the file's options."""

@@ -5,17 +5,16 @@ Knows Optuna. Does not know cells; what it needs of a parameter's meaning it tak
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+from orchestrator.samplers.history import draw_independently, finished_trials, merit, new_seed
 
 
 @final
@@ -46,7 +45,7 @@ class EvolutionSampler(BaseSampler):
                 raise ValueError(f"{name} is {value}; at least 1 is needed")
         self._population = population
         self._tournament = tournament
-        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._seed = new_seed() if seed is None else seed
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The decisions of the last trial to finish, once there is a population."""
@@ -62,8 +61,7 @@ class EvolutionSampler(BaseSampler):
         generator = np.random.default_rng([self._seed, trial.number])
         alive = self._alive(study)
         contestants = [alive[int(place)] for place in generator.integers(len(alive), size=self._tournament)]
-        sign = -1 if study.direction == StudyDirection.MINIMIZE else 1
-        parent = max(contestants, key=lambda contestant: sign * _score(contestant))
+        parent = max(contestants, key=lambda contestant: merit(study, contestant))
         child = {name: value for name, value in parent.params.items() if name in search_space}
         name = _decision(search_space, generator)
         if name is not None:
@@ -74,15 +72,11 @@ class EvolutionSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A uniform draw: of the first trials, and of a decision that the parent did not make."""
-        seed = np.random.SeedSequence([self._seed, trial.number, zlib.crc32(param_name.encode())])
-        sampler = RandomSampler(seed=int(seed.generate_state(1)[0]))
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        return draw_independently(self._seed, study, trial, param_name, param_distribution)
 
     def _alive(self, study: Study) -> list[FrozenTrial]:
         """The trials that finished last, in the order in which they did."""
-        finished = [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if _has_score(trial)]
-        finished.sort(key=lambda trial: (trial.datetime_complete is None, trial.datetime_complete, trial.number))
-        return finished[-self._population :]
+        return finished_trials(study)[-self._population :]
 
     def _another(
         self,
@@ -108,14 +102,3 @@ def _decision(search_space: Mapping[str, BaseDistribution], generator: np.random
         return None
     names = list(kinds.values())[int(generator.integers(len(kinds)))]
     return names[int(generator.integers(len(names)))]
-
-
-def _has_score(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE or bool(trial.intermediate_values)
-
-
-def _score(trial: FrozenTrial) -> float:
-    """The final score, or a pruned trial's last one."""
-    if trial.value is not None:
-        return trial.value
-    return trial.intermediate_values[max(trial.intermediate_values)]

@@ -1,0 +1,42 @@
+"""What our samplers read of a study, and how they draw what needs no history."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that have a score, in the order in which they finished."""
+    trials = [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if _has_score(trial)]
+    return sorted(trials, key=lambda trial: (trial.datetime_complete is None, trial.datetime_complete, trial.number))
+
+
+def merit(study: Study, trial: FrozenTrial) -> float:
+    """The trial's final score, or a pruned one's last; the higher the better, whatever the study's direction."""
+    value = trial.value if trial.value is not None else trial.intermediate_values[max(trial.intermediate_values)]
+    return -value if study.direction == StudyDirection.MINIMIZE else value
+
+
+def draw_independently(seed: int, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
+    """A uniform draw that the seed, the trial's number and the parameter's name decide."""
+    sequence = np.random.SeedSequence([seed, trial.number, zlib.crc32(name.encode())])
+    sampler = RandomSampler(seed=int(sequence.generate_state(1)[0]))
+    return sampler.sample_independent(study, trial, name, distribution)
+
+
+def new_seed() -> int:
+    """A seed from the operating system, for who gave none."""
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def _has_score(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE or bool(trial.intermediate_values)

@@ -1,0 +1,130 @@
+"""Local search as an Optuna sampler: it works in any study of one objective over categorical parameters.
+
+Knows Optuna. Does not know cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.samplers.history import draw_independently, finished_trials, merit, new_seed
+
+Point = frozenset[tuple[str, Any]]
+"""The values of all decisions, as a set, so that their order does not matter."""
+
+
+@final
+class LocalSearchSampler(BaseSampler):
+    """Hill climbing with restarts (White et al. 2021, Local Search is State of the Art for NAS Benchmarks).
+
+    A climb begins with `initial` random trials. Then the neighbours of its best trial, which differ in one decision,
+    are tried in random order; a better one takes its place at once (the paper's "query until lower"). When all
+    neighbours have been tried and none is better, a new climb begins. A pruned trial counts with its last score.
+
+    With trials in flight, their points count as tried, and the neighbours of the best that is known are proposed. All
+    random draws come from the seed and the trial's number.
+
+    Args:
+        initial: random trials at the beginning of a climb; 1 in the paper's simplest form.
+        seed: of all draws; None takes one from the operating system.
+
+    Raises:
+        ValueError: initial is below 1.
+    """
+
+    def __init__(self, *, initial: int = 10, seed: int | None = None) -> None:
+        if initial < 1:
+            raise ValueError(f"initial is {initial}; at least 1 is needed")
+        self._initial = initial
+        self._seed = new_seed() if seed is None else seed
+        self._climbs: _Climbs | None = None
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The decisions of the climb's best trial, if it has a neighbour that was not tried."""
+        climbs = self._up_to_now(study)
+        if climbs.best is None or climbs.length < self._initial or not self._fresh_neighbours(study, trial, climbs):
+            return {}
+        return dict(climbs.best.distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A neighbour of the climb's best trial that was not tried."""
+        if not search_space:
+            return {}
+        fresh = self._fresh_neighbours(study, trial, self._up_to_now(study))
+        generator = np.random.default_rng([self._seed, trial.number])
+        return fresh[int(generator.integers(len(fresh)))]
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A uniform draw, at the beginning of a climb."""
+        return draw_independently(self._seed, study, trial, param_name, param_distribution)
+
+    def _up_to_now(self, study: Study) -> _Climbs:
+        finished = finished_trials(study)
+        if self._climbs is None or not self._climbs.precede(study, finished):
+            self._climbs = _Climbs(study, self._initial)
+        self._climbs.follow(finished)
+        return self._climbs
+
+    def _fresh_neighbours(self, study: Study, trial: FrozenTrial, climbs: _Climbs) -> list[dict[str, Any]]:
+        """Neighbours of the best that no trial has tried, be it finished, failed or in flight."""
+        assert climbs.best is not None
+        others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL))
+        tried = {_point(other) for other in others if other.number != trial.number}
+        points = ((params, frozenset(params.items())) for params in _neighbours(climbs.best, climbs.best.distributions))
+        return [params for params, point in points if point not in climbs.tried and point not in tried]
+
+
+class _Climbs:
+    """The climbs of a study up to some finished trial; a memory of what can be read off the study at any time."""
+
+    def __init__(self, study: Study, initial: int) -> None:
+        self.study = study
+        self.initial = initial
+        self.numbers: list[int] = []
+        self.tried: set[Point] = set()
+        self.best: FrozenTrial | None = None
+        self.length = 0
+
+    def precede(self, study: Study, finished: list[FrozenTrial]) -> bool:
+        """Whether the finished trials of the study begin with those that were followed."""
+        return study is self.study and [trial.number for trial in finished[: len(self.numbers)]] == self.numbers
+
+    def follow(self, finished: list[FrozenTrial]) -> None:
+        """Go on from where the climbs stand, trial by trial."""
+        for trial in finished[len(self.numbers) :]:
+            self.numbers.append(trial.number)
+            self.tried.add(_point(trial))
+            self.length += 1
+            if self.best is None or merit(self.study, trial) > merit(self.study, self.best):
+                self.best = trial
+            if self.length >= self.initial and not _has_fresh_neighbour(self.best, self.tried):
+                self.best, self.length = None, 0
+
+
+def _has_fresh_neighbour(trial: FrozenTrial, tried: set[Point]) -> bool:
+    return any(frozenset(params.items()) not in tried for params in _neighbours(trial, trial.distributions))
+
+
+def _neighbours(trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
+    """The trial's decisions with one of them changed, in every way; only categorical ones have neighbours."""
+    params = {name: value for name, value in trial.params.items() if name in space}
+    for name, distribution in space.items():
+        if isinstance(distribution, CategoricalDistribution):
+            for choice in distribution.choices:
+                if choice != params[name]:
+                    yield {**params, name: choice}
+
+
+def _point(trial: FrozenTrial) -> Point:
+    return frozenset(trial.params.items())

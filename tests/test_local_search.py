@@ -1,0 +1,87 @@
+"""Local search in plain Optuna."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import TrialState
+
+from orchestrator.samplers.local_search import LocalSearchSampler
+
+SPACE: dict[str, BaseDistribution] = {f"cell.{index}": CategoricalDistribution(["a", "b", "c"]) for index in range(6)}
+NEIGHBOURS = 6 * 2
+
+
+def score(params: dict[str, object]) -> float:
+    return sum(value == "a" for value in params.values())
+
+
+def run(sampler: LocalSearchSampler, trials: int) -> optuna.Study:
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for _ in range(trials):
+        trial = study.ask(SPACE)
+        study.tell(trial, score(trial.params))
+    return study
+
+
+def distance(first: optuna.trial.FrozenTrial, second: optuna.trial.FrozenTrial) -> int:
+    return sum(first.params[name] != second.params[name] for name in SPACE)
+
+
+def test_it_climbs_to_the_top() -> None:
+    """Six steps up at the most, of twelve neighbours each."""
+    study = run(LocalSearchSampler(initial=3, seed=0), 75)
+    assert study.best_value == 6
+
+
+def test_every_proposal_of_a_climb_is_a_new_neighbour_of_its_best() -> None:
+    study = run(LocalSearchSampler(initial=1, seed=3), 12)
+    for number in range(1, 12):
+        before = study.trials[:number]
+        best = max(before, key=lambda trial: trial.value or 0)
+        assert distance(study.trials[number], best) == 1
+        assert all(distance(study.trials[number], other) > 0 for other in before)
+
+
+def test_a_better_neighbour_takes_its_place_at_once_and_the_top_starts_anew() -> None:
+    """All neighbours of a flat top are tried, then a random point is drawn."""
+    study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
+    for _ in range(1 + NEIGHBOURS + 1):
+        study.tell(study.ask(SPACE), 0.0)
+    start = study.trials[0]
+    assert [distance(start, trial) for trial in study.trials[1 : 1 + NEIGHBOURS]] == [1] * NEIGHBOURS
+    assert distance(start, study.trials[1 + NEIGHBOURS]) > 1
+
+
+def test_trials_in_flight_count_as_tried() -> None:
+    study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
+    study.tell(study.ask(SPACE), 1.0)
+    flying = [study.ask(SPACE) for _ in range(NEIGHBOURS)]
+    assert len({tuple(sorted(trial.params.items())) for trial in flying}) == NEIGHBOURS
+    further = study.ask(SPACE)  # nothing is left but a random point
+    assert set(further.params) == set(SPACE)
+
+
+def test_pruned_trials_count_and_failed_ones_do_not_lead() -> None:
+    study = optuna.create_study(sampler=LocalSearchSampler(initial=2, seed=0), direction="minimize")
+    first, second, third = (study.ask(SPACE) for _ in range(3))
+    study.tell(first, state=TrialState.FAIL)
+    second.report(5.0, step=1)
+    study.tell(second, state=TrialState.PRUNED)
+    study.tell(third, 7.0)
+    proposal = study.ask(SPACE)
+    assert sum(proposal.params[name] != second.params[name] for name in SPACE) == 1
+
+
+def test_the_seed_and_the_trials_number_decide_every_draw() -> None:
+    first, second = (run(LocalSearchSampler(seed=7), 60) for _ in range(2))
+    assert [trial.params for trial in first.trials] == [trial.params for trial in second.trials]
+    rebuilt = optuna.create_study(sampler=LocalSearchSampler(seed=7), direction="maximize")
+    rebuilt.add_trials(first.trials)
+    assert first.ask(SPACE).params == rebuilt.ask(SPACE).params
+
+
+def test_an_impossible_beginning_is_refused() -> None:
+    with pytest.raises(ValueError, match="initial is 0; at least 1 is needed"):
+        LocalSearchSampler(initial=0)
