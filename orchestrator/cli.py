@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
 
 from orchestrator.errors import CellscoutError
 
@@ -133,25 +131,14 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a search file or a command may name."""
     from orchestrator.catalogue import catalogue
+    from orchestrator.listing import listing
 
     rows = catalogue(kind.value)
     if as_json:
         _print_json(rows)
         return
     console = Console()
-    shown = [{name: _shown(value) for name, value in row.items()} for row in rows]
-    widths = {name: max(len(name), *(len(row[name]) for row in shown)) for name in rows[0]}
-    if sum(widths.values()) + 2 * len(widths) <= console.width:
-        table = Table(*rows[0], box=None, pad_edge=False)
-        for row in shown:
-            table.add_row(*map(escape, row.values()))
-        console.print(table)
-        return
-    for row in shown:  # too wide for a table
-        name, *others = row.items()
-        console.print(f"[bold]{escape(name[1])}[/]")
-        for key, text in others:
-            console.print(Padding(escape(f"{key}: {text}"), (0, 0, 0, 4)), highlight=False)
+    console.print(listing(rows, console.width))
 
 
 @app.command(epilog="Example: cellscout draw nasnet_a -o nasnet_a.svg")
@@ -180,6 +167,7 @@ def costs(
 ) -> None:
     """Say what a network costs, before it is trained."""
     from orchestrator.costs_report import costs_report
+    from orchestrator.listing import values
     from orchestrator.named_architecture import find_network, with_changes
 
     size = None if image_size is None else (image_size, image_size)
@@ -190,10 +178,7 @@ def costs(
     if as_json:
         _print_json(found)
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in found.items():
-        table.add_row(name.replace("_", " "), escape(_shown(value)))
-    Console().print(table)
+    Console().print(values(found))
 
 
 @app.command(epilog="Example: cellscout doctor --address auto")
@@ -226,15 +211,6 @@ def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: 
     if state.ranking():
         Console().print(leaderboard(state, top))
     typer.echo(summary(directory, info, state))
-
-
-def _shown(value: Any) -> str:
-    """A value in a table: numbers in groups of three digits, very large and small ones by their magnitude."""
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return f"{value:,}" if value < 10**12 else f"{value:.4g}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _print_json(value: Any) -> None:
