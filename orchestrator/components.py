@@ -12,7 +12,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config import SamplerSettings, SchedulerSettings, SpaceSettings, TrainableSettings
 from orchestrator.errors import ConfigError
-from orchestrator.plugins import resolve
+from orchestrator.plugins import resolve, resolve_value
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import SPACES, CellSpace
@@ -22,17 +22,12 @@ from trainables.skeleton import SKELETONS, Skeleton
 
 
 def make_space(settings: SpaceSettings) -> CellSpace:
-    space = resolve("space.name", settings.name, SPACES)
-    if not isinstance(space, CellSpace):
-        raise ConfigError(f"space.name is {settings.name!r}, which is no CellSpace")
+    space = resolve_value("space.name", settings.name, SPACES, CellSpace)
     return space if settings.blocks is None else replace(space, blocks=settings.blocks)
 
 
 def make_skeleton(settings: NetworkSettings, space: CellSpace) -> Skeleton:
-    name = settings.skeleton or space.skeleton
-    skeleton = resolve("network.skeleton", name, SKELETONS)
-    if not isinstance(skeleton, Skeleton):
-        raise ConfigError(f"network.skeleton is {name!r}, which is no Skeleton")
+    skeleton = resolve_value("network.skeleton", settings.skeleton or space.skeleton, SKELETONS, Skeleton)
     return skeleton if settings.stem_channels is None else replace(skeleton, stem_channels=settings.stem_channels)
 
 

@@ -1,5 +1,4 @@
-"""Cells as pictures: inputs at the left, a row for every block in order, operations on the edges, the output at the
-right.
+"""Cells as pictures: inputs at the left, blocks in order, operations on the edges, the output at the right.
 
 A state has a row of its own, so no line runs behind a box: an edge leaves its source, bends into the row of the block
 that it leads to right behind its own column, and goes straight from there.

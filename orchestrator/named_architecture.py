@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError, last_line
-from orchestrator.plugins import resolve
+from orchestrator.plugins import resolve_value
 from search_spaces import PUBLISHED, Architecture
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
+from trainables.settings import did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 
 BEST_NETWORK = Path("best") / "network.json"
@@ -41,8 +41,7 @@ def find_network(name: str) -> NetworkSpec:
     except FileNotFoundError as error:
         if is_run:
             raise InputError(f"{name!r} holds no best network (no {BEST_NETWORK} there)") from error
-        near = difflib.get_close_matches(name.lower(), PUBLISHED, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name.lower(), PUBLISHED)
         raise InputError(f"{name!r} is no published cell, no file and no run directory{hint}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -70,9 +69,7 @@ def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> Netw
     """
     changes = {name: value for name, value in values.items() if value is not None}
     if skeleton is not None:
-        changes["skeleton"] = resolve("--skeleton", skeleton, SKELETONS)
-        if not isinstance(changes["skeleton"], Skeleton):
-            raise InputError(f"--skeleton is {skeleton!r}, which is no Skeleton")
+        changes["skeleton"] = resolve_value("--skeleton", skeleton, SKELETONS, Skeleton)
     try:
         changed = replace(spec, **changes)
         plan_network(changed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.errors import ConfigError, last_line
+from trainables.settings import did_you_mean
 
 T = TypeVar("T")
 
@@ -23,8 +23,7 @@ def check_name(setting: str, name: str, known: Iterable[str]) -> None:
     module, separator, attribute = name.partition(":")
     names = all(part.isidentifier() for part in [*module.split("."), attribute])
     if name not in known and not (separator and names):
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, known)
         raise ConfigError(f"{setting} is {name!r}; known: {', '.join(known)}, or 'module:NAME'{hint}")
 
 
@@ -55,3 +54,15 @@ def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
     if not hasattr(found, attribute):
         raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} has no {attribute!r}")
     return getattr(found, attribute)
+
+
+def resolve_value(setting: str, name: str, known: Mapping[str, T], kind: type[T]) -> T:
+    """What `name` stands for, if it is a value of that kind.
+
+    Raises:
+        ConfigError: as `resolve`, or it is something else.
+    """
+    value = resolve(setting, name, known)
+    if not isinstance(value, kind):
+        raise ConfigError(f"{setting} is {name!r}, which is no {kind.__name__}")
+    return value

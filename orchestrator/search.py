@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
@@ -158,7 +157,7 @@ def _check(trainable: type[EpochTrainable], plan: TrialPlan) -> None:
         ConfigError: no network can be built with these settings.
     """
     try:
-        plan.network_spec(plan.space.sample(np.random.default_rng(plan.seed)))
+        plan.example()
         trainable.check(plan)
     except ValueError as error:
         raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ray
 import torch
+
+from orchestrator.cli import main
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,3 +33,26 @@ def local_ray() -> Iterator[None]:
 @pytest.fixture
 def generator() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+class Finished:
+    """Exit status and output of a command that ran in this process."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def cellscout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["cellscout", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Finished(ended.value.code if isinstance(ended.value.code, int) else 0, captured.out, captured.err)
+
+    return run

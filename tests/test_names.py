@@ -15,6 +15,7 @@ FILES = sorted(
     path for package in ("search_spaces", "trainables", "orchestrator") for path in (ROOT / package).rglob("*.py")
 )
 NAMES = {*SPACES, *PUBLISHED, *SKELETONS}
+PREFIXES = {name.split("_")[0] for name in NAMES}
 
 
 def names_compared(source: str) -> list[str]:
@@ -27,12 +28,8 @@ def names_compared(source: str) -> list[str]:
             and node.func.attr in ("startswith", "endswith")
         ):
             texts = [leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)]
-            found += [text for text in texts if isinstance(text, str) and text.rstrip("_") in _with_prefixes()]
+            found += [text for text in texts if isinstance(text, str) and text.rstrip("_") in NAMES | PREFIXES]
     return found
-
-
-def _with_prefixes() -> set[str]:
-    return NAMES | {name.split("_")[0] for name in NAMES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
 import ray
 
 from search_spaces import Architecture
@@ -45,7 +44,7 @@ class CellTrainable(EpochTrainable):
                 f"training.cutout is {plan.training.cutout}; with images of {height}x{width} pixels it can be at most "
                 f"{min(height, width)}"
             )
-        plan_network(plan.network_spec(plan.space.sample(np.random.default_rng(plan.seed))))
+        plan_network(plan.example())
 
     def prepare(self, data: Any) -> None:
         import torch

@@ -1,5 +1,4 @@
-"""What a network costs before it is trained, counted from its plan. No torch, no tensors: a few milliseconds a
-network."""
+"""What a network costs before it is trained, counted from its plan in a millisecond or two. No torch, no tensors."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from ray import tune
 
 from search_spaces import Architecture, CellSpace
@@ -28,8 +29,8 @@ class TrialPlan:
     """What all trials of a run have in common, but the images.
 
     `image_shape` is (height, width, channels); `milestones` are the epochs at which the scheduler decides, None means
-    at each one; `threads` is the number of CPUs that Ray allots to a trial; `measure_latency` asks
-    for `latency_seconds`.
+    at each one; `threads` is the number of CPUs that Ray allots to a trial; `measure_latency` asks for
+    `latency_seconds`.
     """
 
     space: CellSpace
@@ -57,6 +58,10 @@ class TrialPlan:
             dropout=self.training.dropout,
             auxiliary_head=self.training.auxiliary_weight > 0,
         )
+
+    def example(self) -> NetworkSpec:
+        """The network of a candidate drawn by the run's seed; ValueError if these settings make none."""
+        return self.network_spec(self.space.sample(np.random.default_rng(self.seed)))
 
 
 class EpochTrainable(tune.Trainable, ABC):

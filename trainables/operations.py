@@ -13,8 +13,7 @@ from trainables.layers import BatchNorm, Convolution, Parallel, Pool, Relu, Row,
 from trainables.skeleton import OperationRules
 
 OperationBuilder = Callable[[int, int, int, OperationRules], Row]
-"""(input channels, filters, stride, rules) -> layers from [n, input channels, h, w] to [n, filters, h/stride,
-w/stride]."""
+"""(input channels, filters, stride, rules) -> layers from [n, channels, h, w] to [n, filters, h/stride, w/stride]."""
 
 
 def batch_norm(channels: int, rules: OperationRules) -> BatchNorm:

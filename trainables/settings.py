@@ -6,6 +6,7 @@ A field's description is what the reference shows; its bounds are what the error
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,6 +17,12 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or nothing where none is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class Settings(BaseModel):
@@ -109,9 +116,7 @@ class TrainingSettings(Settings):
         if not isinstance(name, str):
             return values
         if name not in PRESETS:
-            near = difflib.get_close_matches(name, PRESETS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"preset is {name!r}; known: {', '.join(sorted(PRESETS))}{hint}")
+            raise ValueError(f"preset is {name!r}; known: {', '.join(sorted(PRESETS))}{did_you_mean(name, PRESETS)}")
         return {**PRESETS[name].settings, **values}
 
     @model_validator(mode="after")

@@ -23,20 +23,10 @@ def _random(seed: int, **options: Any) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed, **options)
 
 
-def _evolution(seed: int, **options: Any) -> BaseSampler:
-    """Regularised (aging) evolution (Real et al. 2019); options: population and tournament."""
-    return EvolutionSampler(seed=seed, **options)
-
-
-def _local_search(seed: int, **options: Any) -> BaseSampler:
-    """Hill climbing with restarts (White et al. 2021); option: initial, random trials of a climb."""
-    return LocalSearchSampler(seed=seed, **options)
-
-
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "tpe": _tpe,
     "random": _random,
-    "evolution": _evolution,
-    "local_search": _local_search,
+    "evolution": EvolutionSampler,
+    "local_search": LocalSearchSampler,
 }
 """Every sampler that a search file may name, besides `module:NAME`; called with the seed and the file's options."""

@@ -19,11 +19,11 @@ from orchestrator.samplers.history import draw_independently, finished_trials, m
 
 @final
 class EvolutionSampler(BaseSampler):
-    """Regularised (aging) evolution (Real et al. 2019, algorithm 1).
+    """Regularised (aging) evolution (Real et al. 2019); options: population and tournament.
 
-    The first `population` trials are random. After that, each proposal draws `tournament` members of the population
-    with replacement, takes the best and mutates it. The population are the trials that finished last, so that every
-    trial dies of age, however good it is. A pruned trial counts with its last score.
+    Algorithm 1 of the paper. The first `population` trials are random. After that, each proposal draws `tournament`
+    members of the population with replacement, takes the best and mutates it. The population are the trials that
+    finished last, so that every trial dies of age, however good it is. A pruned trial counts with its last score.
 
     A mutation changes one decision to another value, as the paper's hidden-state and operation mutations do: first a
     kind of decision is drawn, by the last part of the parameters' names (`state`, `operation`), then one of that kind.

@@ -5,7 +5,7 @@ Knows Optuna. Does not know cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, final
 
 import numpy as np
@@ -22,11 +22,12 @@ Point = frozenset[tuple[str, Any]]
 
 @final
 class LocalSearchSampler(BaseSampler):
-    """Hill climbing with restarts (White et al. 2021, Local Search is State of the Art for NAS Benchmarks).
+    """Hill climbing with restarts (White et al. 2021); option: initial, random trials of a climb.
 
-    A climb begins with `initial` random trials. Then the neighbours of its best trial, which differ in one decision,
-    are tried in random order; a better one takes its place at once (the paper's "query until lower"). When all
-    neighbours have been tried and none is better, a new climb begins. A pruned trial counts with its last score.
+    Local Search is State of the Art for NAS Benchmarks. A climb begins with `initial` random trials. Then the
+    neighbours of its best trial, which differ in one decision, are tried in random order; a better one takes its place
+    at once (the paper's "query until lower"). When all neighbours have been tried and none is better, a new climb
+    begins. A pruned trial counts with its last score.
 
     With trials in flight, their points count as tried, and the neighbours of the best that is known are proposed. All
     random draws come from the seed and the trial's number.
@@ -49,17 +50,19 @@ class LocalSearchSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The decisions of the climb's best trial, if it has a neighbour that was not tried."""
         climbs = self._up_to_now(study)
-        if climbs.best is None or climbs.length < self._initial or not self._fresh_neighbours(study, trial, climbs):
+        if climbs.best is None or climbs.length < self._initial:
             return {}
-        return dict(climbs.best.distributions)
+        fresh = _fresh_neighbours(climbs.best, climbs.tried, _tried_by_others(study, trial))
+        return {} if next(fresh, None) is None else dict(climbs.best.distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A neighbour of the climb's best trial that was not tried."""
-        if not search_space:
+        climbs = self._up_to_now(study)
+        if not search_space or climbs.best is None:
             return {}
-        fresh = self._fresh_neighbours(study, trial, self._up_to_now(study))
+        fresh = list(_fresh_neighbours(climbs.best, climbs.tried, _tried_by_others(study, trial)))
         generator = np.random.default_rng([self._seed, trial.number])
         return fresh[int(generator.integers(len(fresh)))]
 
@@ -75,14 +78,6 @@ class LocalSearchSampler(BaseSampler):
             self._climbs = _Climbs(study, self._initial)
         self._climbs.follow(finished)
         return self._climbs
-
-    def _fresh_neighbours(self, study: Study, trial: FrozenTrial, climbs: _Climbs) -> list[dict[str, Any]]:
-        """Neighbours of the best that no trial has tried, be it finished, failed or in flight."""
-        assert climbs.best is not None
-        others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL))
-        tried = {_point(other) for other in others if other.number != trial.number}
-        points = ((params, frozenset(params.items())) for params in _neighbours(climbs.best, climbs.best.distributions))
-        return [params for params, point in points if point not in climbs.tried and point not in tried]
 
 
 class _Climbs:
@@ -108,22 +103,25 @@ class _Climbs:
             self.length += 1
             if self.best is None or merit(self.study, trial) > merit(self.study, self.best):
                 self.best = trial
-            if self.length >= self.initial and not _has_fresh_neighbour(self.best, self.tried):
+            if self.length >= self.initial and next(_fresh_neighbours(self.best, self.tried), None) is None:
                 self.best, self.length = None, 0
 
 
-def _has_fresh_neighbour(trial: FrozenTrial, tried: set[Point]) -> bool:
-    return any(frozenset(params.items()) not in tried for params in _neighbours(trial, trial.distributions))
-
-
-def _neighbours(trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
-    """The trial's decisions with one of them changed, in every way; only categorical ones have neighbours."""
-    params = {name: value for name, value in trial.params.items() if name in space}
-    for name, distribution in space.items():
+def _fresh_neighbours(trial: FrozenTrial, *tried: set[Point]) -> Iterator[dict[str, Any]]:
+    """The trial's decisions with one of them changed, in every way that was not tried; only categorical ones change."""
+    for name, distribution in trial.distributions.items():
         if isinstance(distribution, CategoricalDistribution):
             for choice in distribution.choices:
-                if choice != params[name]:
-                    yield {**params, name: choice}
+                params = {**trial.params, name: choice}
+                point = frozenset(params.items())
+                if choice != trial.params[name] and not any(point in points for points in tried):
+                    yield params
+
+
+def _tried_by_others(study: Study, trial: FrozenTrial) -> set[Point]:
+    """What other trials try, or failed at."""
+    others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL))
+    return {_point(other) for other in others if other.number != trial.number}
 
 
 def _point(trial: FrozenTrial) -> Point:
