@@ -5,6 +5,7 @@ Knows which decisions make up an architecture and how they are named. Does not k
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,6 +105,11 @@ class CellSpace:
         self._assemble(_recorder(made))
         yield from made
 
+    @functools.cached_property
+    def _choices(self) -> dict[str, Sequence[int] | Sequence[str]]:
+        """The decisions once more; a search decodes thousands of candidates."""
+        return dict(self.decisions())
+
     def param_space(self) -> dict[str, Categorical]:
         """The space as Ray Tune states it: flat, one categorical per decision (50 for NASNet with 5 blocks)."""
         return {name: tune.choice(list(choices)) for name, choices in self.decisions()}
@@ -131,7 +137,7 @@ class CellSpace:
         Raises:
             ValueError: a decision is missing, unknown, or out of its choices.
         """
-        known: dict[str, Sequence[int] | Sequence[str]] = dict(self.decisions())
+        known = self._choices
         for name, value in params.items():
             if name not in known:
                 raise ValueError(f"{name!r} is no decision of space {self.name!r}")

@@ -57,13 +57,28 @@ def test_a_child_is_a_living_trial_with_one_decision_changed() -> None:
 def test_both_kinds_of_decision_are_mutated_equally_often() -> None:
     """One of seven decisions is a state, and half of all mutations change it."""
     study = optuna.create_study(sampler=EvolutionSampler(population=1, tournament=1, seed=0), direction="maximize")
+    # So many choices that hardly a child was tried before.
+    wide: dict[str, optuna.distributions.BaseDistribution] = {
+        name: CategoricalDistribution(range(1000)) for name in SPACE
+    }
     params = []
     for _ in range(400):
-        trial = study.ask(SPACE)
+        trial = study.ask(wide)
         study.tell(trial, 0.0)
         params.append(trial.params)
     states = sum(a["cell.0.state"] != b["cell.0.state"] for a, b in itertools.pairwise(params[1:]))
     assert states / 398 == pytest.approx(0.5, abs=0.08)
+
+
+def test_what_was_tried_is_not_proposed_again() -> None:
+    study = optuna.create_study(sampler=EvolutionSampler(population=5, tournament=2, seed=0), direction="maximize")
+    seen = set()
+    for number in range(40):
+        trial = study.ask(SPACE)
+        if number >= 5:
+            assert frozenset(trial.params.items()) not in seen
+        seen.add(frozenset(trial.params.items()))
+        study.tell(trial, 1.0)
 
 
 def test_the_best_dies_of_age() -> None:

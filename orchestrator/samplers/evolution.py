@@ -5,7 +5,7 @@ Knows Optuna. Does not know cells; what it needs of a parameter's meaning it tak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +14,10 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from orchestrator.samplers.history import draw_independently, finished_trials, merit, new_seed
+from orchestrator.samplers.history import TriedPoints, draw_independently, finished_trials, merit, new_seed, point
+
+ATTEMPTS = 100
+"""Tournaments that are held for a child that was not tried before. In a population that has converged most were."""
 
 
 @final
@@ -27,6 +30,7 @@ class EvolutionSampler(BaseSampler):
 
     A mutation changes one decision to another value, as the paper's hidden-state and operation mutations do: first a
     kind of decision is drawn, by the last part of the parameters' names (`state`, `operation`), then one of that kind.
+    Differs from the paper in that a child that was tried before is not proposed again: another tournament is held.
 
     All random draws come from the seed and the trial's number, so a study that is rebuilt goes on as the old one would.
 
@@ -39,6 +43,8 @@ class EvolutionSampler(BaseSampler):
         ValueError: population or tournament is below 1.
     """
 
+    several_objectives = False
+
     def __init__(self, *, population: int = 100, tournament: int = 25, seed: int | None = None) -> None:
         for name, value in (("population", population), ("tournament", tournament)):
             if value < 1:
@@ -46,6 +52,7 @@ class EvolutionSampler(BaseSampler):
         self._population = population
         self._tournament = tournament
         self._seed = new_seed() if seed is None else seed
+        self._tried = TriedPoints()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The decisions of the last trial to finish, once there is a population."""
@@ -59,13 +66,11 @@ class EvolutionSampler(BaseSampler):
         if not search_space:
             return {}
         generator = np.random.default_rng([self._seed, trial.number])
-        alive = self._alive(study)
-        contestants = [alive[int(place)] for place in generator.integers(len(alive), size=self._tournament)]
-        parent = max(contestants, key=lambda contestant: merit(study, contestant))
-        child = {name: value for name, value in parent.params.items() if name in search_space}
-        name = _decision(search_space, generator)
-        if name is not None:
-            child[name] = self._another(study, trial, name, search_space[name], child.get(name), generator)
+        alive, tried = self._alive(study), self._tried.before(study, trial)
+        for _ in range(ATTEMPTS):
+            child = self._child(study, trial, alive, search_space, generator)
+            if point(child) not in tried:
+                break
         return child
 
     def sample_independent(
@@ -73,6 +78,22 @@ class EvolutionSampler(BaseSampler):
     ) -> Any:
         """A uniform draw: of the first trials, and of a decision that the parent did not make."""
         return draw_independently(self._seed, study, trial, param_name, param_distribution)
+
+    def _child(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        alive: Sequence[FrozenTrial],
+        search_space: dict[str, BaseDistribution],
+        generator: np.random.Generator,
+    ) -> dict[str, Any]:
+        contestants = [alive[int(place)] for place in generator.integers(len(alive), size=self._tournament)]
+        parent = max(contestants, key=lambda contestant: merit(study, contestant))
+        child = {name: value for name, value in parent.params.items() if name in search_space}
+        name = _decision(search_space, generator)
+        if name is not None:
+            child[name] = self._another(study, trial, name, search_space[name], child.get(name), generator)
+        return child
 
     def _alive(self, study: Study) -> list[FrozenTrial]:
         """The trials that finished last, in the order in which they did."""

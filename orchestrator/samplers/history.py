@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+Point = frozenset[tuple[str, Any]]
+"""The values of all decisions, as a set, so that their order does not matter."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -31,6 +35,27 @@ def draw_independently(seed: int, study: Study, trial: FrozenTrial, name: str, d
     sequence = np.random.SeedSequence([seed, trial.number, zlib.crc32(name.encode())])
     sampler = RandomSampler(seed=int(sequence.generate_state(1)[0]))
     return sampler.sample_independent(study, trial, name, distribution)
+
+
+def point(params: Mapping[str, Any]) -> Point:
+    return frozenset(params.items())
+
+
+class TriedPoints:
+    """What the trials before a given one tried, however they ended; a memory of what can be read off the study."""
+
+    def __init__(self) -> None:
+        self._study: Study | None = None
+        self._points: set[Point] = set()
+        self._count = 0
+
+    def before(self, study: Study, trial: FrozenTrial) -> set[Point]:
+        if study is not self._study or self._count > trial.number:
+            self._study, self._points, self._count = study, set(), 0
+        others = study.get_trials(deepcopy=False)[self._count : trial.number]
+        self._points.update(point(other.params) for other in others)
+        self._count = trial.number
+        return self._points
 
 
 def new_seed() -> int:

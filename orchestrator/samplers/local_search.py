@@ -14,10 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.samplers.history import draw_independently, finished_trials, merit, new_seed
-
-Point = frozenset[tuple[str, Any]]
-"""The values of all decisions, as a set, so that their order does not matter."""
+from orchestrator.samplers.history import Point, draw_independently, finished_trials, merit, new_seed, point
 
 
 @final
@@ -39,6 +36,8 @@ class LocalSearchSampler(BaseSampler):
     Raises:
         ValueError: initial is below 1.
     """
+
+    several_objectives = False
 
     def __init__(self, *, initial: int = 10, seed: int | None = None) -> None:
         if initial < 1:
@@ -99,7 +98,7 @@ class _Climbs:
         """Go on from where the climbs stand, trial by trial."""
         for trial in finished[len(self.numbers) :]:
             self.numbers.append(trial.number)
-            self.tried.add(_point(trial))
+            self.tried.add(point(trial.params))
             self.length += 1
             if self.best is None or merit(self.study, trial) > merit(self.study, self.best):
                 self.best = trial
@@ -113,16 +112,13 @@ def _fresh_neighbours(trial: FrozenTrial, *tried: set[Point]) -> Iterator[dict[s
         if isinstance(distribution, CategoricalDistribution):
             for choice in distribution.choices:
                 params = {**trial.params, name: choice}
-                point = frozenset(params.items())
-                if choice != trial.params[name] and not any(point in points for points in tried):
+                candidate = point(params)
+                if choice != trial.params[name] and not any(candidate in points for points in tried):
                     yield params
 
 
 def _tried_by_others(study: Study, trial: FrozenTrial) -> set[Point]:
-    """What other trials try, or failed at."""
-    others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL))
-    return {_point(other) for other in others if other.number != trial.number}
-
-
-def _point(trial: FrozenTrial) -> Point:
-    return frozenset(trial.params.items())
+    """What other trials try, failed at, or were refused for; those that have a score are in the climbs."""
+    states = (TrialState.RUNNING, TrialState.FAIL, TrialState.PRUNED)
+    others = study.get_trials(deepcopy=False, states=states)
+    return {point(other.params) for other in others if other.number != trial.number}

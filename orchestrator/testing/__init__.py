@@ -1,0 +1,1 @@
+"""Contract suites for what users plug in: run them on samplers of your own."""

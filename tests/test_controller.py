@@ -1,0 +1,253 @@
+"""NASNet's controller in plain Optuna."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+from typing import Any, Literal
+
+import optuna
+import pytest
+import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from orchestrator.samplers.controller import Algorithm, ControllerSampler
+
+SPACE: dict[str, BaseDistribution] = {
+    f"cell.{index}": CategoricalDistribution(["a", "b", "c", "d"]) for index in range(6)
+}
+
+
+def score(params: dict[str, Any]) -> float:
+    """How many decisions are `a`; 1.5 at random."""
+    return sum(value == "a" for value in params.values())
+
+
+def sampler(**options: Any) -> ControllerSampler:
+    return ControllerSampler(**{"hidden": 16, "batch": 10, "learning_rate": 0.01, "seed": 0, **options})
+
+
+def run(
+    sampler: ControllerSampler, trials: int, direction: Literal["minimize", "maximize"] = "maximize"
+) -> optuna.Study:
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    for _ in range(trials):
+        trial = study.ask(SPACE)
+        study.tell(trial, score(trial.params))
+    return study
+
+
+def mean_score(study: optuna.Study, asked: int = 40) -> float:
+    """Of what would be proposed now."""
+    return sum(score(study.ask(SPACE).params) for _ in range(asked)) / asked
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "reinforce"])
+def test_the_defaults_learn_in_a_few_hundred_trials(algorithm: Algorithm) -> None:
+    study = run(ControllerSampler(algorithm=algorithm, seed=0), 240)
+    assert mean_score(study) > 4
+
+
+def test_a_choice_may_depend_on_the_one_before() -> None:
+    """In what it is taught, no value is better than another by itself; only two that differ are."""
+    space: dict[str, BaseDistribution] = {name: CategoricalDistribution([0, 1]) for name in ("first", "second")}
+    study = optuna.create_study(sampler=sampler(batch=20), direction="maximize")
+    for first, second in [*itertools.product([0, 1], repeat=2)] * 75:
+        params = {"first": first, "second": second}
+        study.add_trial(optuna.create_trial(value=float(first != second), params=params, distributions=space))
+    proposals = [study.ask(space).params for _ in range(40)]
+    assert sum(params["first"] != params["second"] for params in proposals) >= 36
+
+
+@pytest.mark.parametrize(("trials", "as_before"), [(9, True), (10, False), (19, True), (20, False)])
+def test_the_policy_changes_once_a_batch(trials: int, as_before: bool) -> None:
+    """The scores of a batch matter when it is full: of two studies that differ in the last one's, none before that."""
+    scored = run(sampler(seed=3), trials // 10 * 10 - (trials % 10 == 0) * 10)
+    proposals = []
+    for sign in (1, -1):
+        study = optuna.create_study(sampler=sampler(seed=3, learning_rate=0.1), direction="maximize")
+        study.add_trials(scored.trials)
+        while len(study.trials) < trials:
+            trial = study.ask(SPACE)
+            study.tell(trial, sign * score(trial.params))
+        proposals.append([study.ask(SPACE).params for _ in range(10)])
+    assert (proposals[0] == proposals[1]) == as_before
+
+
+def test_it_minimises_where_it_is_asked_to() -> None:
+    assert mean_score(run(sampler(), 150, "minimize")) < 0.5
+
+
+def test_the_scores_unit_does_not_matter() -> None:
+    """Advantages have none, up to rounding."""
+    proposals = []
+    for unit in (1.0, 1024.0):
+        study = optuna.create_study(sampler=sampler(), direction="maximize")
+        for _ in range(60):
+            trial = study.ask(SPACE)
+            study.tell(trial, unit * score(trial.params))
+        proposals.append([trial.params for trial in study.trials])
+    assert proposals[0] == proposals[1]
+
+
+def test_equal_scores_teach_nothing_but_entropy() -> None:
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    for _ in range(200):
+        study.tell(study.ask(SPACE), 0.1)
+    assert 0.5 < mean_score(study, 100) < 2.5
+
+
+def test_pruned_trials_teach_with_their_last_score() -> None:
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    for _ in range(150):
+        trial = study.ask(SPACE)
+        trial.report(-score(trial.params), step=1)
+        trial.report(score(trial.params), step=2)
+        study.tell(trial, state=TrialState.PRUNED)
+    assert mean_score(study) > 4
+
+
+def test_failed_trials_and_those_without_a_finite_score_teach_nothing() -> None:
+    """A batch of each changes no proposal."""
+    study = run(sampler(), 30)
+    taught, plain = (optuna.create_study(sampler=sampler(), direction="maximize") for _ in range(2))
+    for other in (taught, plain):
+        other.add_trials(study.trials)
+    for state, value in ((TrialState.FAIL, None), (TrialState.PRUNED, None), (TrialState.COMPLETE, math.inf)):
+        for _ in range(10):
+            params = dict.fromkeys(SPACE, "b")
+            taught.add_trial(optuna.create_trial(state=state, value=value, params=params, distributions=SPACE))
+            plain.ask()  # the numbers decide the noise, so both need the same
+    assert [taught.ask(SPACE).params for _ in range(5)] == [plain.ask(SPACE).params for _ in range(5)]
+
+
+def test_the_seed_and_the_trials_number_decide_every_draw() -> None:
+    first, second, other = (run(sampler(seed=seed), 40) for seed in (7, 7, 8))
+    assert [trial.params for trial in first.trials] == [trial.params for trial in second.trials]
+    assert [trial.params for trial in first.trials] != [trial.params for trial in other.trials]
+
+
+@pytest.mark.parametrize("trials", [1, 39, 40, 45])
+def test_a_rebuilt_study_goes_on_as_the_old_one_would_have(trials: int) -> None:
+    study = run(sampler(seed=7), trials)
+    rebuilt = optuna.create_study(sampler=sampler(seed=7), direction="maximize")
+    rebuilt.add_trials(study.trials)
+    for _ in range(5):
+        assert study.ask(SPACE).params == rebuilt.ask(SPACE).params
+
+
+def test_trials_teach_in_the_order_in_which_they_finish() -> None:
+    """The sampler that saw them come and go, several at a time, ends where one that reads the record does."""
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    flying = [study.ask(SPACE) for _ in range(8)]
+    for _ in range(40):
+        trial = flying.pop(-3)
+        study.tell(trial, score(trial.params))
+        flying.append(study.ask(SPACE))
+    rebuilt = optuna.create_study(sampler=sampler(), direction="maximize")
+    rebuilt.add_trials(study.trials)
+    assert study.ask(SPACE).params == rebuilt.ask(SPACE).params
+
+
+def test_a_sampler_that_moves_to_another_study_begins_anew() -> None:
+    moved = sampler()
+    run(moved, 40)
+    assert [trial.params for trial in run(moved, 25).trials] == [trial.params for trial in run(sampler(), 25).trials]
+
+
+def test_trials_from_elsewhere_teach() -> None:
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    source = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize")
+    for _ in range(150):
+        trial = source.ask(SPACE)
+        source.tell(trial, score(trial.params))
+    study.add_trials(source.trials)
+    assert mean_score(study) > 3
+
+
+def test_only_choices_that_a_decision_has_are_proposed() -> None:
+    """The decisions have unequally many, and one has none to make."""
+    space: dict[str, BaseDistribution] = {
+        f"of {size}": CategoricalDistribution(list(range(size))) for size in (2, 7, 1, 3)
+    }
+    study = optuna.create_study(sampler=sampler(), direction="minimize")
+    seen: dict[str, set[Any]] = {name: set() for name in space}
+    for number in range(200):
+        trial = study.ask(space)
+        for name, value in trial.params.items():
+            seen[name].add(value)
+        study.tell(trial, float(number % 7))
+    assert {name: len(values) for name, values in seen.items()} == {"of 2": 2, "of 7": 7, "of 1": 1, "of 3": 3}
+
+
+def test_other_distributions_are_drawn_uniformly_beside_the_decisions() -> None:
+    space = {
+        "rate": FloatDistribution(0, 1),
+        "choice": CategoricalDistribution(["a", "b"]),
+        "size": IntDistribution(1, 9),
+    }
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    for _ in range(150):
+        trial = study.ask(space)
+        study.tell(trial, float(trial.params["choice"] == "a"))
+    late = [trial.params for trial in study.trials[-40:]]
+    assert sum(params["choice"] == "a" for params in late) >= 34
+    assert sum(params["rate"] for params in late) / 40 == pytest.approx(0.5, abs=0.15)
+    assert {params["size"] for params in late} == set(range(1, 10))
+
+
+def test_a_space_that_changes_is_followed() -> None:
+    study = optuna.create_study(sampler=sampler(batch=2), direction="maximize")
+    for number in range(40):
+        trial = study.ask()
+        kind = trial.suggest_categorical("kind", ["x", "y"])
+        trial.suggest_categorical(f"option of {kind}", [0, 1, 2])
+        study.tell(trial, float(number))
+    assert {trial.params["kind"] for trial in study.trials} == {"x", "y"}
+
+
+def test_a_space_without_decisions_is_drawn_uniformly() -> None:
+    study = optuna.create_study(sampler=sampler(batch=1), direction="minimize")
+    for _ in range(5):
+        trial = study.ask({"rate": FloatDistribution(0, 1)})
+        study.tell(trial, trial.params["rate"])
+    assert len({trial.params["rate"] for trial in study.trials}) == 5
+
+
+def test_pytorchs_own_random_numbers_and_threads_are_left_alone() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        state = torch.get_rng_state()
+        run(sampler(), 25)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_pytorch_is_not_imported_before_it_is_needed() -> None:
+    code = "import sys, orchestrator.samplers.controller as c; c.ControllerSampler(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"algorithm": "trpo"}, "algorithm is 'trpo'; known are ppo, reinforce"),
+        ({"hidden": 0}, "hidden is 0; at least 1 is needed"),
+        ({"batch": 0}, "batch is 0; at least 1 is needed"),
+        ({"epochs": 0}, "epochs is 0; at least 1 is needed"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must lie between 0 and 1"),
+        ({"learning_rate": math.nan}, "learning_rate is nan; it must lie between 0 and 1"),
+        ({"clip": 1.0}, "clip is 1.0; it must lie between 0 and 1"),
+        ({"entropy_weight": -0.1}, "entropy_weight is -0.1; at least 0 is needed"),
+        ({"baseline_decay": 1.0}, "baseline_decay is 1.0; at least 0 and less than 1 is needed"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ControllerSampler(**options)

@@ -1,0 +1,200 @@
+"""Predictor-guided search in plain Optuna."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from orchestrator.samplers.predictor import PredictorSampler
+from search_spaces import NAS_BENCH_201, CellSpace
+
+SPACE: dict[str, BaseDistribution] = {f"cell.{index}": CategoricalDistribution(list("abcd")) for index in range(8)}
+TINY: dict[str, BaseDistribution] = {name: CategoricalDistribution([0, 1, 2]) for name in ("x", "y", "z")}
+CELLS = CellSpace(name="small", source="none", operations=("a", "b", "c"), blocks=2)
+
+
+def distributions(space: CellSpace) -> dict[str, BaseDistribution]:
+    return {name: CategoricalDistribution(list(choices)) for name, choices in space.decisions()}
+
+
+def additive(params: dict[str, Any]) -> float:
+    """Every decision counts, and each a little less than the one before."""
+    return sum((value == "a") - index / 100 * (value == "b") for index, value in enumerate(params.values()))
+
+
+def run(
+    sampler: optuna.samplers.BaseSampler,
+    trials: int,
+    space: dict[str, BaseDistribution] = SPACE,
+    score: Callable[[dict[str, Any]], float] = additive,
+    direction: Any = "maximize",
+) -> optuna.Study:
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    for _ in range(trials):
+        trial = study.ask(space)
+        study.tell(trial, score(trial.params))
+    return study
+
+
+def points(study: optuna.Study) -> set[frozenset[tuple[str, Any]]]:
+    return {frozenset(trial.params.items()) for trial in study.trials}
+
+
+def test_it_finds_what_random_search_would_not() -> None:
+    """All eight right has a chance of 1 in 65,536 at random."""
+    study = run(PredictorSampler(seed=0), 80)
+    assert study.best_value == 8
+    assert run(optuna.samplers.RandomSampler(seed=0), 80).best_value < 6
+
+
+def test_it_minimises_where_it_is_asked_to() -> None:
+    study = run(PredictorSampler(seed=0), 80, score=lambda params: -additive(params), direction="minimize")
+    assert study.best_value == -8
+
+
+def test_with_a_space_it_learns_from_what_the_cells_are() -> None:
+    """The score is the paths' own: how many paths by way of both other nodes are convolutions only."""
+
+    def score(params: dict[str, Any]) -> float:
+        way = ("normal.0.from_0.operation", "normal.1.from_1.operation", "normal.2.from_2.operation")
+        return sum(params[name].startswith("conv") for name in way) + (params[way[0]] == "conv_1x1")
+
+    study = run(PredictorSampler(seed=0, space=NAS_BENCH_201), 60, distributions(NAS_BENCH_201), score)
+    assert study.best_value == 4
+    late = [trial.value or 0 for trial in study.trials[40:]]
+    assert sum(late) / len(late) > 3
+
+
+@pytest.mark.parametrize("space", [None, CELLS])
+def test_a_rebuilt_study_goes_on_as_the_old_one_would_have(space: CellSpace | None) -> None:
+    """At every distance from the last fit, and with a trial in flight."""
+    study = optuna.create_study(sampler=PredictorSampler(seed=7, initial=5, space=space), direction="maximize")
+    for number in range(28):
+        rebuilt = optuna.create_study(sampler=PredictorSampler(seed=7, initial=5, space=space), direction="maximize")
+        rebuilt.add_trials(study.get_trials())
+        trial = study.ask(distributions(CELLS))
+        assert rebuilt.ask(distributions(CELLS)).params == trial.params
+        if number != 3:
+            study.tell(trial, sum(value == "a" for value in trial.params.values()))
+
+
+def test_one_sampler_serves_two_studies() -> None:
+    shared = PredictorSampler(seed=3, initial=5)
+    run(shared, 20)
+    assert points(run(shared, 20, score=lambda params: -additive(params))) == points(
+        run(PredictorSampler(seed=3, initial=5), 20, score=lambda params: -additive(params))
+    )
+
+
+@pytest.mark.parametrize("finished", [0, 30])
+def test_64_trials_in_flight_differ(finished: int) -> None:
+    study = run(PredictorSampler(seed=0, space=CELLS), finished, distributions(CELLS), lambda params: len(str(params)))
+    for _ in range(64):
+        study.ask(distributions(CELLS))
+    assert len(points(study)) == finished + 64
+    fingerprints = {CELLS.decode(trial.params).fingerprint for trial in study.trials}
+    assert len(fingerprints) == finished + 64
+
+
+def test_every_point_is_tried_before_any_is_repeated() -> None:
+    """Also when all mutants of the best are known."""
+    study = run(PredictorSampler(seed=0, initial=4, candidates=3, parents=1), 27, TINY, lambda params: params["x"])
+    assert len(points(study)) == 27
+    assert set(study.ask(TINY).params) == set(TINY)
+
+
+def test_what_failed_is_neither_learned_from_nor_tried_again() -> None:
+    study = optuna.create_study(sampler=PredictorSampler(seed=0, initial=3), direction="maximize")
+    for number in range(27):
+        trial = study.ask(TINY)
+        if number % 3 == 0:
+            study.tell(trial, state=TrialState.FAIL if number % 2 else TrialState.PRUNED)
+        else:
+            study.tell(trial, trial.params["y"])
+    assert len(points(study)) == 27
+
+
+@pytest.mark.parametrize(("last", "followed"), [(0.5, True), (0.1, False)])
+def test_a_pruned_trial_counts_with_what_others_gained_since(last: float, followed: bool) -> None:
+    """Complete trials gained 0.4 from step 1 on: 0.5 promises 0.9, and 0.1 promises 0.5, of which the best has 0.8."""
+    study = optuna.create_study(sampler=PredictorSampler(seed=0, initial=4, parents=1), direction="maximize")
+    for early in (0.2, 0.3, 0.4):
+        complete = study.ask(SPACE)
+        complete.report(early, step=1)
+        study.tell(complete, early + 0.4)
+    pruned = study.ask(SPACE)
+    pruned.report(last, step=1)
+    study.tell(pruned, state=TrialState.PRUNED)
+    child = study.ask(SPACE)
+    parent = pruned if followed else complete
+    assert 1 <= sum(child.params[name] != parent.params[name] for name in SPACE) <= 2
+
+
+def test_a_score_that_is_no_number_ranks_last() -> None:
+    study = optuna.create_study(sampler=PredictorSampler(seed=0, initial=4, parents=1), direction="maximize")
+    for value in (1.0, float("inf"), float("-inf")):
+        study.tell(study.ask(SPACE), value)
+    diverged = study.ask(SPACE)
+    diverged.report(float("nan"), step=1)
+    study.tell(diverged, state=TrialState.PRUNED)
+    child = study.ask(SPACE)
+    assert 1 <= sum(child.params[name] != study.trials[1].params[name] for name in SPACE) <= 2
+
+
+def test_other_distributions_are_drawn_anew_and_other_choices_learned() -> None:
+    space = {**distributions(CELLS), "rate": FloatDistribution(0, 1), "width": CategoricalDistribution([1, 2, 3])}
+    sampler = PredictorSampler(seed=0, initial=10, space=CELLS)
+    study = run(sampler, 60, space, lambda params: params["width"])
+    assert len({trial.params["rate"] for trial in study.trials}) == 60
+    assert sum(trial.params["width"] == 3 for trial in study.trials[30:]) > 20
+
+
+def test_a_study_without_categorical_parameters_is_drawn_at_random() -> None:
+    study = run(PredictorSampler(seed=0, initial=2), 10, {"rate": FloatDistribution(0, 1)}, lambda params: 0.0)
+    assert len({trial.params["rate"] for trial in study.trials}) == 10
+
+
+def test_a_space_of_one_point_is_drawn_again_and_again() -> None:
+    study = run(PredictorSampler(seed=0, initial=2), 5, {"only": CategoricalDistribution(["a"])}, lambda params: 0.0)
+    assert len(study.trials) == 5
+
+
+@pytest.mark.parametrize(("name", "least"), [("initial", 2), ("ensemble", 2), ("candidates", 1), ("parents", 1)])
+def test_impossible_sizes_are_refused(name: str, least: int) -> None:
+    options: dict[str, Any] = {name: least - 1}
+    with pytest.raises(ValueError, match=f"{name} is {least - 1}; at least {least} is needed"):
+        PredictorSampler(**options)
+
+
+def test_every_process_proposes_the_same_and_needs_no_ray() -> None:
+    """Python hashes texts differently in every process, so sets have other orders."""
+    code = """
+import sys, optuna
+from optuna.distributions import CategoricalDistribution
+from orchestrator.samplers.predictor import PredictorSampler
+study = optuna.create_study(sampler=PredictorSampler(seed=1, initial=5), direction="maximize")
+for _ in range(25):
+    trial = study.ask({f"cell.{index}": CategoricalDistribution(list("abcd")) for index in range(8)})
+    study.tell(trial, sum(value == "a" for value in trial.params.values()))
+print(sys.modules.keys() & {"ray", "torch"}, [trial.params for trial in study.trials])
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+    assert found.pop().startswith("set()")

@@ -1,0 +1,174 @@
+"""Every sampler that a search file may name keeps the contract, and the contract catches samplers that do not."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, BruteForceSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from orchestrator.components import make_sampler
+from orchestrator.config import SamplerSettings
+from orchestrator.samplers import SAMPLERS
+from orchestrator.samplers.evolution import EvolutionSampler
+from orchestrator.testing import samplers as contract
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "controller": {"batch": 10},
+    "evolution": {"population": 20, "tournament": 5},
+    "gp": {"n_startup_trials": 4},
+    "nsgaii": {"population_size": 10},
+    "nsgaiii": {"population_size": 10},
+    "predictor": {"initial": 10},
+}
+"""Short random beginnings, so that the studies of the checks get beyond them."""
+
+HISTORY = {"gp": 8}
+"""Shorter studies for samplers whose asks take long."""
+
+GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}
+"""The same for the check of ask times."""
+
+SLOW = {"gp"}
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SAMPLERS]
+
+
+def maker(name: str) -> contract.Make:
+    settings = SamplerSettings(name=name, options=OPTIONS.get(name, {}))
+    return lambda seed, space: make_sampler(settings, seed, space)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samplers_keep_the_contract(name: str) -> None:
+    contract.check_sampler(maker(name), history=HISTORY.get(name, 50), trials=min(100, GROWTH.get(name, 100)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_asks_do_not_slow_down(name: str) -> None:
+    contract.check_growth(maker(name), trials=GROWTH.get(name, 2000))
+
+
+class Broken(BaseSampler):
+    """Draws at random, and breaks the contract as it is told to."""
+
+    def __init__(self, seed: int, breach: Callable[[Study, FrozenTrial], dict[str, Any]]) -> None:
+        self._random = RandomSampler(seed=seed)
+        self._breach = breach
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        return dict(done[-1].distributions) if done else {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._breach(study, trial) if search_space else {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+class Greedy(Broken):
+    """Takes for granted that some trial succeeds."""
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        if trial.number > 50:
+            assert study.best_trial.params
+
+
+def nothing(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    return {}
+
+
+def out_of_the_space(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    return {"normal.0.left.operation": "conv_9x9", "normal.0.from_0.operation": "conv_9x9"}
+
+
+def numpy_values(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    return {"normal.0.left.state": np.int64(0)}
+
+
+def unknown_name(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    return {"learning_rate": 0.1}
+
+
+def global_random(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    random.random()
+    return {}
+
+
+def global_numpy(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    np.random.random()
+    return {}
+
+
+def late_slowness(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """A stand-in for work that outgrows the history: the last asks take hundreds of times as long."""
+    time.sleep(0.2 if trial.number >= 95 else 0)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("breach", "check", "message"),
+    [
+        (out_of_the_space, contract.check_trials_in_flight, "is 'conv_9x9' \\(str\\); choices: "),
+        (numpy_values, contract.check_trials_in_flight, "state is np.int64\\(0\\) \\(int64\\); choices: \\(0, 1\\)"),
+        (unknown_name, contract.check_trials_in_flight, "'learning_rate', which is not in the relative search space"),
+        (global_random, contract.check_global_random_state, "Python's global random generator"),
+        (global_numpy, contract.check_global_random_state, "NumPy's global random generator"),
+    ],
+)
+def test_breaches_are_told(
+    breach: Callable[[Study, FrozenTrial], dict[str, Any]], check: Callable[..., None], message: str
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check(lambda seed: Broken(seed, breach))
+
+
+def test_a_sampler_that_ends_the_search_is_told() -> None:
+    with pytest.raises(AssertionError, match="50 asks in a space of 4 points .*stop"):
+        contract.check_exhausted_space(lambda seed: BruteForceSampler(seed=seed))
+
+
+def test_a_sampler_that_needs_a_success_is_told() -> None:
+    with pytest.raises(
+        AssertionError, match="where all endings are 'failed' in .*: ValueError: No trials are completed"
+    ):
+        contract.check_endings(lambda seed: Greedy(seed, nothing))
+
+
+def test_random_state_of_its_own_is_told() -> None:
+    with pytest.raises(AssertionError, match="a study rebuilt with 7 trials goes on differently"):
+        contract.check_replay(lambda seed: RandomSampler(seed=seed))
+
+
+def test_a_seed_that_is_not_taken_is_told() -> None:
+    with pytest.raises(AssertionError, match="from trial 0 on"):
+        contract.check_determinism(lambda seed: RandomSampler())
+    with pytest.raises(AssertionError, match="seeds 0 and 1 made the same 100 proposals"):
+        contract.check_determinism(lambda seed: EvolutionSampler(seed=7))
+
+
+def test_asks_that_slow_down_are_told() -> None:
+    with pytest.raises(AssertionError, match="times as long as an early one .* slowdown = 20 is allowed"):
+        contract.check_growth(lambda seed: Broken(seed, late_slowness), trials=100)
+
+
+def test_too_few_trials_are_refused() -> None:
+    with pytest.raises(ValueError, match="trials is 39; at least 40"):
+        contract.check_growth(maker("random"), trials=39)
+    with pytest.raises(ValueError, match="history is 1; at least 2"):
+        contract.check_determinism(maker("random"), history=1)
