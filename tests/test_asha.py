@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.schedulers.asha import AshaScheduler, Rung, rung_epochs
+from orchestrator.schedulers.asha import AshaScheduler
+from orchestrator.simulation import SimulatedTrial
+
+CONTROLLER: Any = None
 
 
 def asha(mode: str = "max", **settings: Any) -> AshaScheduler:
@@ -16,30 +18,18 @@ def asha(mode: str = "max", **settings: Any) -> AshaScheduler:
     return scheduler
 
 
-def report(scheduler: AshaScheduler, epoch: int, score: float) -> str:
-    controller: Any = None
-    return scheduler.on_trial_result(controller, controller, {"epoch": epoch, "val_accuracy": score})
+def trial(number: int) -> Any:
+    return SimulatedTrial(trial_id=f"{number:05d}", config={})
 
 
-@pytest.mark.parametrize(
-    ("first", "factor", "last", "rungs"),
-    [
-        (1, 3, 243, (1, 3, 9, 27, 81)),
-        (1, 3, 244, (1, 3, 9, 27, 81, 243)),
-        (2, 4, 33, (2, 8, 32)),
-        (1, 2, 9, (1, 2, 4, 8)),
-        (5, 3, 5, ()),
-    ],
-)
-def test_rungs_are_integers_below_the_whole_budget(first: int, factor: int, last: int, rungs: tuple[int, ...]) -> None:
-    assert rung_epochs(first, factor, last) == rungs
-    assert asha(min_epochs=first, reduction_factor=factor, max_epochs=last).milestones == rungs
+def report(scheduler: AshaScheduler, number: int, epoch: int, score: float, **others: float) -> str:
+    return scheduler.on_trial_result(CONTROLLER, trial(number), {"epoch": epoch, "val_accuracy": score, **others})
 
 
 def test_the_best_third_goes_on() -> None:
     scheduler = asha()
-    decisions = [report(scheduler, 1, score) for score in (0.5, 0.4, 0.6, 0.55, 0.58, 0.57, 0.1)]
-    kept = [decision == TrialScheduler.CONTINUE for decision in decisions]
+    scores = (0.5, 0.4, 0.6, 0.55, 0.58, 0.57, 0.1)
+    kept = [report(scheduler, number, 1, score) == TrialScheduler.CONTINUE for number, score in enumerate(scores)]
     # 0.5 is the first; 0.4 is worse; 0.6 is the best of 3; then 1 of 4 and 5 may go on, and the best 2 of 6 and 7.
     assert kept == [True, False, True, False, False, False, False]
 
@@ -47,46 +37,129 @@ def test_the_best_third_goes_on() -> None:
 def test_between_rungs_nothing_is_decided_or_counted() -> None:
     scheduler = asha()
     for epoch in (2, 4, 5, 8, 10, 27):
-        assert report(scheduler, epoch, 0.0) == TrialScheduler.CONTINUE
-    assert not any(len(rung) for rung in scheduler.rungs.values())
+        assert report(scheduler, 0, epoch, 0.0) == TrialScheduler.CONTINUE
+    assert scheduler.rung_sizes == [{1: 0, 3: 0, 9: 0}]
 
 
 def test_a_report_past_a_rung_does_not_enter_it() -> None:
     """Ray Tune's own enters the score of epoch 4 in the rung of epoch 1."""
     scheduler = asha()
-    report(scheduler, 4, 0.99)
-    assert len(scheduler.rungs[1]) == len(scheduler.rungs[3]) == 0
-    assert report(scheduler, 1, 0.1) == TrialScheduler.CONTINUE
+    report(scheduler, 0, 4, 0.99)
+    assert scheduler.rung_sizes == [{1: 0, 3: 0, 9: 0}]
+    assert report(scheduler, 1, 1, 0.1) == TrialScheduler.CONTINUE
 
 
 def test_rungs_do_not_mix() -> None:
     scheduler = asha()
-    report(scheduler, 1, 0.9)
-    assert report(scheduler, 3, 0.1) == TrialScheduler.CONTINUE
+    report(scheduler, 0, 1, 0.9)
+    assert report(scheduler, 1, 3, 0.1) == TrialScheduler.CONTINUE
 
 
 def test_equals_are_not_told_apart_by_their_order() -> None:
     scheduler = asha()
-    assert {report(scheduler, 1, 0.5) for _ in range(9)} == {TrialScheduler.CONTINUE}
+    assert {report(scheduler, number, 1, 0.5) for number in range(9)} == {TrialScheduler.CONTINUE}
 
 
 def test_a_metric_may_be_minimised() -> None:
     scheduler = asha(mode="min")
-    assert report(scheduler, 1, 0.5) == TrialScheduler.CONTINUE
-    assert report(scheduler, 1, 0.6) == TrialScheduler.STOP
-    assert report(scheduler, 1, 0.4) == TrialScheduler.CONTINUE
+    assert report(scheduler, 0, 1, 0.5) == TrialScheduler.CONTINUE
+    assert report(scheduler, 1, 1, 0.6) == TrialScheduler.STOP
+    assert report(scheduler, 2, 1, 0.4) == TrialScheduler.CONTINUE
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=60, unique=True), st.integers(2, 5))
-def test_a_rung_lets_exactly_those_on_that_are_among_the_best_so_far(scores: list[float], factor: int) -> None:
-    rung = Rung(factor)
-    for count, score in enumerate(scores, start=1):
-        better = sum(other > score for other in scores[: count - 1])
-        assert rung.record(score) == (better < max(1, count // factor))
-    assert len(rung) == len(scores)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
+def test_a_value_that_is_none_passes_no_rung_and_does_not_count(value: Any) -> None:
+    scheduler = asha()
+    assert report(scheduler, 0, 2, value) == TrialScheduler.CONTINUE
+    assert report(scheduler, 0, 3, value) == TrialScheduler.STOP
+    assert scheduler.rung_sizes == [{1: 0, 3: 0, 9: 0}]
+    assert not scheduler.would_continue(3, {"val_accuracy": value})
+
+
+def test_several_objectives_go_by_fronts() -> None:
+    scheduler = asha(objectives={"val_accuracy": "maximize", "macs": "minimize"})
+    assert report(scheduler, 0, 1, 0.5, macs=10) == TrialScheduler.CONTINUE
+    assert report(scheduler, 1, 1, 0.4, macs=12) == TrialScheduler.STOP  # worse in both
+    assert report(scheduler, 2, 1, 0.3, macs=2) == TrialScheduler.CONTINUE  # the cheapest
+    assert report(scheduler, 3, 1, 0.4, macs=6) == TrialScheduler.STOP  # on the front, but not as alone as its ends
+    assert report(scheduler, 4, 1, 0.9, macs=math.nan) == TrialScheduler.STOP
+
+
+def test_a_last_result_counts_though_nobody_decides_on_it() -> None:
+    scheduler = asha()
+    scheduler.on_trial_complete(CONTROLLER, trial(0), {"epoch": 3, "val_accuracy": 0.9})
+    assert scheduler.rung_sizes == [{1: 0, 3: 1, 9: 0}]
+    assert report(scheduler, 1, 3, 0.8) == TrialScheduler.STOP
+
+
+def test_brackets_start_later_and_later_and_have_hyperbands_sizes() -> None:
+    scheduler = asha(brackets=4)
+    for number in range(98):
+        scheduler.on_trial_add(CONTROLLER, trial(number))
+        for epoch in (1, 3, 9):
+            report(scheduler, number, epoch, 0.5)
+    # Of each 49 trials, Hyperband gives 27, 12, 6 and 4 to the brackets with 3, 2, 1 and 0 halvings.
+    assert scheduler.rung_sizes == [{1: 54, 3: 54, 9: 54}, {3: 24, 9: 24}, {9: 12}, {}]
+    assert scheduler.milestones == (1, 3, 9)
+
+
+def test_a_bracket_is_kept_after_an_error() -> None:
+    scheduler = asha(brackets=3)
+    first = trial(0)
+    scheduler.on_trial_add(CONTROLLER, first)
+    scheduler.on_trial_error(CONTROLLER, first)
+    scheduler.on_trial_add(CONTROLLER, first)
+    for number in range(1, 45):
+        scheduler.on_trial_add(CONTROLLER, trial(number))
+    for number in range(45):
+        report(scheduler, number, 9, 0.5)
+    assert [sizes[9] for sizes in scheduler.rung_sizes] == [27, 12, 6]
+
+
+def test_a_replay_goes_by_the_records_names() -> None:
+    scheduler = asha()
+    scheduler.replay("00000", [{"epoch": epoch, "val_accuracy": 0.2} for epoch in (1, 2)])
+    scheduler.replay("00001", [{"epoch": 1, "val_accuracy": 0.9}])
+    scheduler.replay("00002", [])
+    assert scheduler.rung_sizes == [{1: 2, 3: 0, 9: 0}]
+    scheduler.identify("tune-a", "00000")
+    resumed: Any = SimulatedTrial(trial_id="tune-a", config={})
+    again = {"epoch": 1, "val_accuracy": 0.1}
+    assert scheduler.on_trial_result(CONTROLLER, resumed, again) == TrialScheduler.CONTINUE  # it went on before
+    assert scheduler.rung_sizes == [{1: 2, 3: 0, 9: 0}]
+    assert report(scheduler, 3, 1, 0.8) == TrialScheduler.STOP
+
+
+def test_would_continue_changes_nothing() -> None:
+    scheduler = asha()
+    report(scheduler, 0, 1, 0.5)
+    assert [scheduler.would_continue(1, {"val_accuracy": score}) for score in (0.4, 0.5, 0.6)] == [False, True, True]
+    assert scheduler.would_continue(2, {"val_accuracy": 0.0})
+    assert scheduler.rung_sizes == [{1: 1, 3: 0, 9: 0}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_epochs": 0}, "min_epochs is 0"),
+        ({"reduction_factor": 1}, "reduction_factor is 1"),
+        ({"max_epochs": 0}, "max_epochs is 0"),
+        ({"brackets": 5}, "brackets is 5; .* between 1 and 4"),
+        ({"brackets": 0}, "brackets is 0"),
+        ({"objectives": {}}, "objectives is empty"),
+        ({"objectives": {"macs": "min"}}, "'min'; it must be 'maximize' or 'minimize'"),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        asha(**settings)
+
+
+def test_without_a_metric_it_refuses_to_begin() -> None:
+    assert not AshaScheduler(max_epochs=27).set_search_properties(None, None)
 
 
 def test_a_debug_string_says_how_far_trials_came() -> None:
-    scheduler = asha(max_epochs=9)
-    report(scheduler, 1, 0.5)
-    assert scheduler.debug_string() == "ASHA: epoch 1: 1, epoch 3: 0"
+    scheduler = asha(max_epochs=9, brackets=2)
+    report(scheduler, 0, 1, 0.5)
+    assert scheduler.debug_string() == "AshaScheduler: epoch 1: 1, epoch 3: 0; epoch 3: 0"

@@ -3,82 +3,64 @@ Hyperparameter Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934): a trial th
 stopped.
 
 Differs from Ray Tune's own where that is wrong: rungs are integers, only a report at exactly a rung's epoch counts
-there, and epochs are those that the trial itself counts.
+there, epochs are those that the trial itself counts, and a value that is not finite passes no rung.
 """
 
 from __future__ import annotations
 
-import bisect
+from collections.abc import Mapping
 from typing import Any, final
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-
-def rung_epochs(min_epochs: int, reduction_factor: int, max_epochs: int) -> tuple[int, ...]:
-    """Epochs at which trials are compared: `min_epochs` times the powers of the factor, below `max_epochs`."""
-    rungs = []
-    epoch = min_epochs
-    while epoch < max_epochs:
-        rungs.append(epoch)
-        epoch *= reduction_factor
-    return tuple(rungs)
-
-
-class Rung:
-    """Scores of the trials that reached one epoch, the higher the better."""
-
-    def __init__(self, reduction_factor: int) -> None:
-        self._reduction_factor = reduction_factor
-        self._scores: list[float] = []  # ascending
-
-    def __len__(self) -> int:
-        return len(self._scores)
-
-    def record(self, score: float) -> bool:
-        """Enter a trial's score; True if it is among the best 1 in `reduction_factor` so far, or tied with the last."""
-        bisect.insort(self._scores, score)
-        promoted = max(1, len(self._scores) // self._reduction_factor)
-        return score >= self._scores[-promoted]
+from orchestrator.events import Direction
+from orchestrator.schedulers.successive_halving import SuccessiveHalving
+from orchestrator.schedulers.waiting_line import WaitingLine
 
 
 @final
-class AshaScheduler(TrialScheduler):
-    """Stops a trial at the first rung where it is not among the best 1 in `reduction_factor`.
+class AshaScheduler(SuccessiveHalving):
+    """Stops a trial at the first rung where it is not among the best 1 in `reduction_factor`; see `SuccessiveHalving`.
 
-    Args:
-        max_epochs: the whole budget of a trial, where it ends by itself.
-        min_epochs: the first rung.
-        reduction_factor: eta, at least 2.
+    At least one is among them, and whoever is level with the last of them is too.
     """
 
-    def __init__(self, *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3) -> None:
-        super().__init__()
-        self.milestones = rung_epochs(min_epochs, reduction_factor, max_epochs)
-        self.rungs = {epoch: Rung(reduction_factor) for epoch in self.milestones}
-        self._sign = 1.0
-        self._metric = ""
-
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Called by Ray Tune with the metric to maximise or minimise."""
-        if metric is None:
-            return False
-        self._metric = metric
-        self._sign = -1.0 if mode == "min" else 1.0
-        return True
+    def __init__(
+        self,
+        *,
+        max_epochs: int,
+        min_epochs: int = 1,
+        reduction_factor: int = 3,
+        brackets: int = 1,
+        objectives: Mapping[str, Direction] | None = None,
+    ) -> None:
+        super().__init__(
+            max_epochs=max_epochs,
+            min_epochs=min_epochs,
+            reduction_factor=reduction_factor,
+            brackets=brackets,
+            objectives=objectives,
+        )
+        self._line = WaitingLine()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """A trial needs no entry before its first rung."""
+        """The trial gets its bracket, unless it has one from before a resume or a retry."""
+        self._rungs_of(trial)
+        self._line.join(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Decide at a rung; let the trial run between two."""
-        rung = self.rungs.get(result["epoch"])
-        if rung is None or rung.record(self._sign * result[self._metric]):
+        rung = self._rungs_of(trial).get(result["epoch"])
+        if rung is None:
             return TrialScheduler.CONTINUE
-        return TrialScheduler.STOP
+        values = self._objectives.of(result)
+        goes_on = values is not None and rung.record(self._name_of(trial), values)
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """A trial that ended keeps its places on the rungs."""
+        self._enter_last(trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """As `on_trial_complete`: its scores were real."""
@@ -87,9 +69,5 @@ class AshaScheduler(TrialScheduler):
         """As `on_trial_complete`."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """None: Ray Tune starts pending trials in order by itself, without a walk over all trials at every event."""
-        return None
-
-    def debug_string(self) -> str:
-        """How many trials reached each rung."""
-        return "ASHA: " + ", ".join(f"epoch {epoch}: {len(rung)}" for epoch, rung in self.rungs.items())
+        """The trial that waits longest."""
+        return self._line.head()

@@ -1,0 +1,108 @@
+"""What both kinds of ASHA have in common: rungs in brackets, and how they are rebuilt from a record.
+
+Knows epochs and values of trials. Does not know whether a trial that is not among the best is stopped or waits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from orchestrator.events import Direction
+from orchestrator.schedulers.brackets import Brackets, Rungs
+from orchestrator.schedulers.objective_values import ObjectiveValues
+
+
+class SuccessiveHalving(TrialScheduler, ABC):
+    """A scheduler that compares trials at rungs. See `orchestrator.schedulers.protocol` for what it offers.
+
+    Epochs are those that a trial itself counts, and only a report at exactly a rung's epoch counts there.
+
+    Args:
+        max_epochs: the whole budget of a trial, where it ends by itself.
+        min_epochs: the first rung.
+        reduction_factor: eta, at least 2.
+        brackets: how many sets of rungs there are; see `Brackets`.
+        objectives: the direction of each objective; None for the one that Ray Tune names.
+
+    Raises:
+        ValueError: a setting is out of its bounds.
+    """
+
+    several_objectives = True
+
+    def __init__(
+        self,
+        *,
+        max_epochs: int,
+        min_epochs: int = 1,
+        reduction_factor: int = 3,
+        brackets: int = 1,
+        objectives: Mapping[str, Direction] | None = None,
+    ) -> None:
+        super().__init__()
+        self._objectives = ObjectiveValues(objectives)
+        self._brackets = Brackets(
+            max_epochs=max_epochs,
+            min_epochs=min_epochs,
+            reduction_factor=reduction_factor,
+            brackets=brackets,
+            objectives=len(self._objectives),
+        )
+        self.milestones = self._brackets.milestones
+        self._names: dict[str, str] = {}
+
+    @property
+    def rung_sizes(self) -> list[dict[int, int]]:
+        """How many trials reached each rung, a bracket each."""
+        return self._brackets.sizes()
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Called by Ray Tune with the metric to maximise or minimise, which is the objective if none were stated."""
+        return self._objectives.set_metric(metric, mode)
+
+    def identify(self, tune_id: str, trial_id: str) -> None:
+        """Ray Tune's trial `tune_id` is the record's `trial_id`."""
+        self._names[tune_id] = trial_id
+
+    def replay(self, trial_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
+        """Enter a past trial in its rungs; where it has a later row, it went on."""
+        rungs = self._brackets.admit(trial_id)
+        for row in curve:
+            rung = rungs.get(row["epoch"])
+            values = self._objectives.of(row)
+            if rung is None or values is None:
+                continue
+            rung.enter(trial_id, values)
+            if row["epoch"] < curve[-1]["epoch"]:
+                rung.let_go_on(trial_id)
+
+    def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
+        """Whether it is good enough in the first bracket, which has a rung at every milestone."""
+        rung = self._brackets.first.get(epoch)
+        if rung is None:
+            return True
+        values = self._objectives.of(row)
+        return values is not None and rung.would_continue(values)
+
+    def debug_string(self) -> str:
+        """How many trials reached each rung."""
+        brackets = [", ".join(f"epoch {epoch}: {size}" for epoch, size in sizes.items()) for sizes in self.rung_sizes]
+        return f"{type(self).__name__}: {'; '.join(brackets)}"
+
+    def _name_of(self, trial: Trial) -> str:
+        return self._names.get(trial.trial_id, trial.trial_id)
+
+    def _rungs_of(self, trial: Trial) -> Rungs:
+        return self._brackets.admit(self._name_of(trial))
+
+    def _enter_last(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        """Ray Tune does not ask for a decision on a trial's last result; it counts all the same."""
+        rung = self._rungs_of(trial).get(result.get("epoch", 0))
+        values = self._objectives.of(result)
+        if rung is not None and values is not None:
+            rung.enter(self._name_of(trial), values)

@@ -1,0 +1,179 @@
+"""The contract, on every scheduler that ships; and that the contract would notice."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from pathlib import Path
+from typing import Any, final
+
+import pytest
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, TrialScheduler
+
+from orchestrator.config import parse_config
+from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
+from orchestrator.schedulers.protocol import AnswersDuplicates, HasMilestones, Replayable
+from orchestrator.search import run_search
+from orchestrator.simulation import SimulatedTrial
+from orchestrator.testing.schedulers import check_scheduler
+
+BOTH = {"val_accuracy": "maximize", "macs": "minimize"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "contract"),
+    [
+        ("asha", {}, {}),
+        ("asha", {"min_epochs": 2, "reduction_factor": 4}, {"min_epochs": 2}),
+        ("asha", {"brackets": 3}, {}),
+        # Fronts grow, and with them the time for a rung's decision: about 1 ms at 2,000 trials.
+        ("asha", {"objectives": BOTH, "max_epochs": 9}, {"max_epochs": 9, "growth": 12.0}),
+        ("asha_promotion", {}, {}),
+        ("asha_promotion", {"brackets": 2}, {}),
+        ("asha_promotion", {"objectives": BOTH, "max_epochs": 9}, {"max_epochs": 9, "growth": 12.0}),
+        # Ray Tune's look through all brackets, and through all trials.
+        ("hyperband", {"max_epochs": 9}, {"max_epochs": 9, "many_trials": 500, "growth": 20.0}),
+        ("median", {"max_epochs": 4}, {"max_epochs": 4, "many_trials": 200, "growth": 20.0}),
+        ("fifo", {"max_epochs": 9}, {"max_epochs": 9}),
+    ],
+)
+def test_the_contract(name: str, settings: dict[str, Any], contract: dict[str, Any]) -> None:
+    check_scheduler(lambda: SCHEDULERS[name](**{"max_epochs": 27, **settings}), **contract)
+
+
+@final
+class Forgetful(FIFOScheduler):
+    """Pauses whoever reaches epoch 3, and lets nobody go on."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        return TrialScheduler.PAUSE if result["epoch"] == 3 else TrialScheduler.CONTINUE
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        return None
+
+
+@final
+class Hasty(FIFOScheduler):
+    """Stops everybody at once."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        return TrialScheduler.STOP
+
+
+@final
+class Moody(FIFOScheduler):
+    """Rolls dice."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        return TrialScheduler.STOP if random.random() < 0.1 else TrialScheduler.CONTINUE
+
+
+@final
+class Slow(FIFOScheduler):
+    """Goes through all it has ever heard at every result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._results: list[float] = []
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        self._results.append(result["val_accuracy"])
+        sorted(self._results, key=lambda value: -value)
+        return TrialScheduler.CONTINUE
+
+
+@pytest.mark.parametrize(
+    ("make", "contract", "message"),
+    [
+        (Forgetful, {}, "does not end: .*PAUSED, 3 epochs"),
+        (Hasty, {"min_epochs": 2}, "stopped at epoch 1, before 2"),
+        (Moody, {}, "given the same results"),
+        (Slow, {"max_epochs": 3, "many_trials": 1000}, "of 1000 trials a call takes"),
+        (lambda: HyperBandScheduler(time_attr="epoch", max_t=27), {}, "does not end"),
+        (lambda: AsyncHyperBandScheduler(time_attr="epoch", max_t=27, brackets=2), {}, "given the same results"),
+    ],
+)
+def test_the_contract_notices(make: Any, contract: dict[str, Any], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_scheduler(make, **contract)
+
+
+def test_the_table_says_what_each_scheduler_is_and_can() -> None:
+    assert set(SCHEDULERS) == {"asha", "asha_promotion", "fifo", "hyperband", "median"}
+    for name, make in SCHEDULERS.items():
+        assert inspect.getdoc(make)
+        scheduler: Any = make(max_epochs=27, min_epochs=1, reduction_factor=3, objectives=None)
+        assert scheduler.several_objectives == (name in SEVERAL_OBJECTIVES)
+        assert isinstance(scheduler, HasMilestones) == (name != "median")
+        assert isinstance(scheduler, Replayable) == (name != "hyperband")
+        assert isinstance(scheduler, AnswersDuplicates) == (name in {"asha", "asha_promotion", "fifo"})
+        with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+            make(max_epochs=27, colour="blue")
+
+
+@pytest.mark.parametrize("name", ["hyperband", "median"])
+def test_one_that_knows_one_objective_refuses_two_and_names_those_that_fit(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} ranks by one objective, .*val_accuracy, macs; asha and asha_promo"):
+        SCHEDULERS[name](max_epochs=27, objectives=BOTH)
+    SCHEDULERS[name](max_epochs=27, objectives={"val_loss": "minimize"})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("hyperband", {"min_epochs": 2}, "min_epochs is 2; .* from epoch 1 on; use asha"),
+        ("hyperband", {"reduction_factor": 1}, "reduction_factor is 1"),
+        ("hyperband", {"max_epochs": 0}, "max_epochs is 0"),
+        ("median", {"min_epochs": 28}, "min_epochs is 28; .* between 1 and max_epochs, 27"),
+        ("median", {"min_samples": 0}, "min_samples is 0"),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SCHEDULERS[name](**{"max_epochs": 27, **settings})
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "factor", "milestones"), [(27, 3, (1, 3, 9)), (9, 3, (1, 3)), (16, 3, (1, 3, 5, 9, 15)), (1, 3, ())]
+)
+def test_hyperbands_milestones_are_those_of_its_brackets(
+    max_epochs: int, factor: int, milestones: tuple[int, ...]
+) -> None:
+    scheduler: Any = SCHEDULERS["hyperband"](max_epochs=max_epochs, reduction_factor=factor)
+    assert scheduler.milestones == milestones
+
+
+def test_the_median_rule_counts_an_epoch_once() -> None:
+    scheduler: Any = SCHEDULERS["median"](max_epochs=9)
+    assert scheduler.set_search_properties("val_accuracy", "max")
+    for number in range(3):
+        scheduler.replay(f"{number:05d}", [{"epoch": epoch, "val_accuracy": 0.5} for epoch in (1, 2, 3)])
+    trial = SimulatedTrial(trial_id="tune", config={})
+    scheduler.identify("tune", "00003")
+    good, bad = ({"epoch": epoch, "val_accuracy": value} for epoch, value in ((1, 0.6), (1, 0.1)))
+    assert scheduler.on_trial_result(None, trial, good) == TrialScheduler.CONTINUE
+    assert scheduler.on_trial_result(None, trial, bad) == TrialScheduler.CONTINUE  # tried again: it was 0.6 before
+    other = SimulatedTrial(trial_id="other", config={})
+    assert scheduler.on_trial_result(None, other, bad) == TrialScheduler.STOP
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("name", ["hyperband", "median"])
+def test_ray_tunes_own_end_on_ray(name: str, tmp_path: Path) -> None:
+    config = parse_config(
+        {
+            "training": {"epochs": 3},  # with more, Ray Tune's Hyperband stops nobody on two workers
+            "trainable": {"name": "instant"},
+            "sampler": {"name": "random"},
+            "budget": {"trials": 16},
+        },
+        "x",
+    )
+    result = run_search(config, run_dir=tmp_path / "run", scheduler=SCHEDULERS[name](max_epochs=3))
+    trials = list(result.state.trials.values())
+    assert result.state.outcome == "completed"
+    assert {trial.status for trial in trials} == {"completed", "pruned"}
+    for trial in trials:
+        assert [row.epoch for row in trial.curve] == list(range(1, trial.epochs + 1))
