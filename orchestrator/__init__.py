@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.config import SearchConfig, load_config
     from orchestrator.search import SearchResult, run_search
+    from orchestrator.study_replay import load_study
 
-__all__ = ["SearchConfig", "SearchResult", "load_config", "run_search"]
+__all__ = ["SearchConfig", "SearchResult", "load_config", "load_study", "run_search"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from orchestrator import search
 
         return getattr(search, name)
+    if name == "load_study":
+        from orchestrator.study_replay import load_study
+
+        return load_study
     raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")

@@ -127,6 +127,21 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     _print_report(directory, info, state, top, as_json)
 
 
+@app.command(epilog="Example: cellscout mirror runs/digits-20261121-120000 && optuna-dashboard runs/.../study.journal")
+def mirror(
+    run_dir: RunDir,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: study.journal in the run directory.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
+) -> None:
+    """Write the Optuna study of a run to a journal file, for optuna-dashboard."""
+    from orchestrator.mirror import mirror as write_mirror
+
+    journal, count = write_mirror(run_dir, output, follow=follow)
+    typer.echo(f"{count} trials in {journal}")
+
+
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a search file or a command may name."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import optuna
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config import SamplerSettings, SchedulerSettings, SpaceSettings, TrainableSettings
+from orchestrator.config import ObjectivesSettings, SamplerSettings, SchedulerSettings, SpaceSettings, TrainableSettings
 from orchestrator.errors import ConfigError
+from orchestrator.events import Direction
+from orchestrator.objectives import COSTS
 from orchestrator.plugins import resolve, resolve_value
-from orchestrator.samplers import SAMPLERS
-from orchestrator.schedulers import SCHEDULERS
+from orchestrator.samplers import SAMPLERS, STATELESS, seeded
+from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
-from trainables.settings import NetworkSettings
+from trainables.epoch_result import EPOCH_METRICS
+from trainables.settings import NetworkSettings, did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 
 
@@ -31,24 +35,59 @@ def make_skeleton(settings: NetworkSettings, space: CellSpace) -> Skeleton:
     return skeleton if settings.stem_channels is None else replace(skeleton, stem_channels=settings.stem_channels)
 
 
-def make_sampler(settings: SamplerSettings, seed: int) -> BaseSampler:
-    make = resolve("sampler.name", settings.name, SAMPLERS)
-    known = settings.name in SAMPLERS
-    options = {"seed": seed, **settings.options} if known or _takes(make, "seed") else settings.options
+def make_sampler(settings: SamplerSettings, seed: int, space: CellSpace) -> BaseSampler:
+    """The sampler, given the seed and the space where it takes them."""
+    if settings.name.startswith("optuna:"):
+        make = _optuna_sampler(settings.name)
+    else:
+        make = resolve("sampler.name", settings.name, SAMPLERS)
+    given: dict[str, Any] = {"seed": seed, "space": space}
+    options = {name: value for name, value in given.items() if _takes(make, name)} | settings.options
     sampler = _make("sampler", make, options, settings.options)
     if not isinstance(sampler, BaseSampler):
         raise ConfigError(f"sampler.name is {settings.name!r}, which is no optuna.samplers.BaseSampler")
     return sampler
 
 
-def make_scheduler(settings: SchedulerSettings, max_epochs: int) -> TrialScheduler:
-    if settings.name in SCHEDULERS:
-        if settings.options:
-            raise ConfigError(f"scheduler.options are for 'module:NAME' schedulers; {settings.name!r} takes none")
-        return SCHEDULERS[settings.name](max_epochs, settings.min_epochs, settings.reduction_factor)
+def _optuna_sampler(name: str) -> Callable[..., BaseSampler]:
+    """A class of `optuna.samplers`, its draws decided by the seed and the trial's number where that is possible."""
+    kinds = {
+        kind.__name__: kind
+        for kind in vars(optuna.samplers).values()
+        if inspect.isclass(kind) and issubclass(kind, BaseSampler) and not inspect.isabstract(kind)
+    }
+    kind = kinds.get(name.partition(":")[2])
+    if kind is None:
+        hint = did_you_mean(name.partition(":")[2], kinds)
+        raise ConfigError(f"sampler.name is {name!r}; optuna.samplers has {', '.join(sorted(kinds))}{hint}")
+    if kind not in STATELESS:
+        return kind
+    return lambda seed, **options: seeded(kind, seed, **options)
+
+
+def make_scheduler(settings: SchedulerSettings, max_epochs: int, objectives: Mapping[str, Direction]) -> TrialScheduler:
+    """The scheduler, given the objectives where it takes them.
+
+    Raises:
+        ConfigError: it cannot be made so, or is for one objective and there are several.
+    """
+    # One of the user's own gets Ray Tune's one metric, the first objective, if it takes no more.
+    if settings.name in SCHEDULERS and len(objectives) > 1 and settings.name not in SEVERAL_OBJECTIVES:
+        raise ConfigError(
+            f"scheduler {settings.name} is for one objective, and there are {len(objectives)}: "
+            f"{', '.join(objectives)}; {', '.join(sorted(SEVERAL_OBJECTIVES))} handle several (scheduler.name or "
+            "[objectives])"
+        )
     make = resolve("scheduler.name", settings.name, SCHEDULERS)
-    # Ray Tune's schedulers count reports unless told otherwise; here epochs are what counts.
-    options = {"time_attr": "epoch", **settings.options} if _takes(make, "time_attr") else settings.options
+    given: dict[str, Any] = {
+        "max_epochs": max_epochs,
+        "min_epochs": settings.min_epochs,
+        "reduction_factor": settings.reduction_factor,
+        "objectives": objectives,
+        # Ray Tune's schedulers count reports unless told otherwise; here epochs are what counts.
+        "time_attr": "epoch",
+    }
+    options = {name: value for name, value in given.items() if _takes(make, name)} | settings.options
     scheduler = _make("scheduler", make, options, settings.options)
     if not isinstance(scheduler, TrialScheduler):
         raise ConfigError(f"scheduler.name is {settings.name!r}, which is no Ray Tune TrialScheduler")
@@ -62,6 +101,29 @@ def find_trainable(settings: TrainableSettings) -> type[EpochTrainable]:
     return trainable
 
 
+def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, measures_latency: bool) -> None:
+    """Refuse objectives and constraints that no candidate would have a value for; `further` are metrics of the
+    trainable's own.
+
+    Raises:
+        ConfigError: names the metric, and what is known.
+    """
+    known = [*EPOCH_METRICS, *further, *COSTS, *(["latency_seconds"] if measures_latency else [])]
+    for name in objectives.directions:
+        if name == "latency_seconds" and not measures_latency:
+            raise ConfigError("the objective 'latency_seconds' needs trainable.measure_latency = true")
+        if name not in known:
+            raise ConfigError(
+                f"objectives names {name!r}; this trainable has {', '.join(known)}{did_you_mean(name, known)}"
+            )
+    for name in objectives.constraints:
+        if name not in COSTS:
+            raise ConfigError(
+                f"objectives.constraints names {name!r}; what is known before training, and can be constrained, are "
+                f"{', '.join(COSTS)}{did_you_mean(name, COSTS)}"
+            )
+
+
 def _takes(make: Callable[..., Any], parameter: str) -> bool:
     try:
         return parameter in inspect.signature(make).parameters
@@ -73,5 +135,5 @@ def _make(section: str, make: Callable[..., Any], options: dict[str, Any], given
     """Call the class with our options and the user's; `given` are the user's alone, for the error."""
     try:
         return make(**options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(f"{section}.options = {given}: {error}") from error

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.errors import ConfigError
+from orchestrator.events import Direction
 from orchestrator.plugins import check_name
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
@@ -59,7 +60,8 @@ class SamplerSettings(Settings):
     """`[sampler]`: who proposes candidates."""
 
     name: str = "tpe"
-    """A built-in sampler (`cellscout list samplers`), or `module:NAME` of an `optuna.samplers.BaseSampler`."""
+    """A built-in sampler (`cellscout list samplers`), `optuna:NAME` of a class in `optuna.samplers`, or `module:NAME`
+    of an `optuna.samplers.BaseSampler`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the sampler's class."""
 
@@ -74,7 +76,46 @@ class SchedulerSettings(Settings):
     reduction_factor: int = Field(default=3, ge=2, le=100)
     """ASHA: one in so many goes on at each rung, and the next rung is so many times higher."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of a `module:NAME` scheduler."""
+    """Further keyword arguments of the scheduler's class, such as `brackets` of ASHA."""
+
+
+class ObjectivesSettings(Settings):
+    """`[objectives]`: what a better candidate is. More than one objective makes it a search for a Pareto front."""
+
+    maximize: list[str] = Field(default=["val_accuracy"])
+    """Metrics: of an epoch (`val_accuracy`, `val_loss`, ...), of the candidate (`parameters`, `macs`,
+    `activation_bytes`; `latency_seconds` with `trainable.measure_latency`), or of a trainable of one's own. The first
+    objective decides which candidate is called the best."""
+    minimize: list[str] = Field(default=[])
+    """As `maximize`."""
+    constraints: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default={})
+    """Upper bounds of `parameters`, `macs` or `activation_bytes`; a candidate above one is never trained."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [*self.maximize, *self.minimize]
+        if not names:
+            raise ValueError("maximize and minimize are both empty; at least one objective is needed")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is named twice; a metric can be one objective")
+        return self
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """Each objective with its direction, those to maximise first."""
+        return {
+            **dict.fromkeys(self.maximize, "maximize"),
+            **dict.fromkeys(self.minimize, "minimize"),
+        }
+
+
+class WarmStartSettings(Settings):
+    """`[warm_start]`: what is known before the search begins."""
+
+    runs: list[str] = Field(default=[])
+    """Run directories; their results teach the sampler and answer duplicates. They must have the same [network],
+    [data], [training] and [trainable], and candidates of the same space."""
 
 
 class TrainableSettings(Settings):
@@ -104,7 +145,8 @@ class BudgetSettings(Settings):
     """`[budget]`: when the search ends; whichever comes first."""
 
     trials: int | None = Field(default=100, ge=1)
-    """Candidates to train, the pruned ones included. Unset only in Python: no limit."""
+    """Candidates to train, the pruned ones included, duplicates and infeasible ones not. Unset only in Python: no
+    limit."""
     hours: Positive | None = None
     """Wall-clock hours."""
 
@@ -126,6 +168,8 @@ class SearchConfig(Settings):
     trainable: TrainableSettings = TrainableSettings()
     sampler: SamplerSettings = SamplerSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    objectives: ObjectivesSettings = ObjectivesSettings()
+    warm_start: WarmStartSettings = WarmStartSettings()
     resources: ResourceSettings = ResourceSettings()
     budget: BudgetSettings = BudgetSettings()
 

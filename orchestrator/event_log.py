@@ -28,7 +28,7 @@ class EventLog:
 
     def __init__(self, path: Path, listeners: Sequence[Listener] = ()) -> None:
         self._path = path
-        self._listeners = tuple(listeners)
+        self._listeners = list(listeners)
         self._file = path.open("xb", buffering=0)
         self.failure: SearchError | None = None
 
@@ -51,6 +51,10 @@ class EventLog:
         for event in events:
             for listener in self._listeners:
                 listener(event)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell this one of every event too, after those before it."""
+        self._listeners.append(listener)
 
     def close(self) -> None:
         self._file.close()

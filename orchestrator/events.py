@@ -12,8 +12,11 @@ TrialStatus = Literal["completed", "pruned", "duplicate", "infeasible", "diverge
 `infeasible`: broke a constraint, never trained. `diverged`: a loss was not finite. `failed`: ended by an error.
 `running`: not ended; in a run that has ended, it is what a resume goes on with."""
 
-RunOutcome = Literal["completed", "out_of_time", "interrupted", "failed"]
-"""Why a run ended: all its trials ended, `budget.hours` was over, the user stopped it, or an error did."""
+RunOutcome = Literal["completed", "exhausted", "out_of_time", "interrupted", "failed"]
+"""Why a run ended: all its trials ended, the sampler proposed nothing new any more, `budget.hours` was over, the user
+stopped it, or an error did."""
+
+Direction = Literal["maximize", "minimize"]
 
 
 def now() -> datetime:
@@ -27,19 +30,35 @@ class _Event(BaseModel):
 
 
 class RunStarted(_Event):
-    """The search begins, on `slots` trials at a time."""
+    """The search begins, on `slots` trials at a time.
+
+    `objectives` are metrics with their directions, `constraints` upper bounds of metrics; `distributions` hold each
+    parameter of the space as Optuna writes it, so that the log alone is enough to rebuild the study.
+    """
 
     event: Literal["run_started"] = "run_started"
     slots: int
+    objectives: dict[str, Direction]
+    constraints: dict[str, float]
+    distributions: dict[str, dict[str, Any]]
 
 
 class TrialSuggested(_Event):
-    """The sampler proposed a candidate; asking it took `ask_seconds`."""
+    """The sampler proposed a candidate; asking it took `ask_seconds`.
+
+    `number` is Optuna's. `costs` are what is known of a candidate without training it. `trial_attributes` and
+    `study_attributes` are what the sampler noted while it was asked, and will want to find again.
+    """
 
     event: Literal["trial_suggested"] = "trial_suggested"
     trial_id: str
+    number: int
+    params: dict[str, Any]
     architecture: dict[str, Any]
     fingerprint: str
+    costs: dict[str, float]
+    trial_attributes: dict[str, Any] = {}
+    study_attributes: dict[str, Any] = {}
     ask_seconds: float
 
 
@@ -52,19 +71,20 @@ class TrialStarted(_Event):
 
 
 class TrialBuilt(_Event):
-    """The worker built the network, and says what it costs and where it is trained."""
+    """The worker built the network, and says where it is trained and, if asked to measure it, how fast it is."""
 
     event: Literal["trial_built"] = "trial_built"
     trial_id: str
-    parameters: int
-    macs: int
     latency_seconds: float | None = None
     node: str
     device: str
 
 
 class EpochDone(_Event):
-    """One epoch of one trial. `time` is the worker's; a loss that is not finite is null."""
+    """One epoch of one trial. `time` is the worker's; a number that is not finite is null.
+
+    `metrics` are further ones, of a trainable of the user's own.
+    """
 
     event: Literal["epoch_done"] = "epoch_done"
     trial_id: str
@@ -76,15 +96,47 @@ class EpochDone(_Event):
     learning_rate: float
     seconds: float
     images_per_second: float
+    metrics: dict[str, float | None] = {}
+
+    @property
+    def diverged(self) -> bool:
+        """A loss, or a metric of the trainable's own, is not finite."""
+        return None in (self.train_loss, self.val_loss, *self.metrics.values())
+
+    def metric(self, name: str) -> float | None:
+        """The value of one of the epoch's metrics; None if it has none of that name or it is not finite."""
+        return self.metrics[name] if name in self.metrics else getattr(self, name, None)
+
+
+class TrialImported(_Event):
+    """A trial of another run, on record here from the start: the sampler knows it, and it answers its duplicates."""
+
+    event: Literal["trial_imported"] = "trial_imported"
+    trial_id: str
+    params: dict[str, Any]
+    architecture: dict[str, Any]
+    fingerprint: str
+    costs: dict[str, float]
+    latency_seconds: float | None
+    status: TrialStatus
+    curve: list[EpochDone]
+
+
+class TrialPaused(_Event):
+    """The scheduler took the trial off its worker; a checkpoint is kept, from which it may go on (`TrialStarted`)."""
+
+    event: Literal["trial_paused"] = "trial_paused"
+    trial_id: str
 
 
 class TrialEnded(_Event):
-    """The trial is over; `error` says why where it did not end well."""
+    """The trial is over; `error` says why where it did not end well, `duplicate_of` which trial answered it."""
 
     event: Literal["trial_ended"] = "trial_ended"
     trial_id: str
     status: TrialStatus
     error: str | None = None
+    duplicate_of: str | None = None
 
 
 class RunEnded(_Event):
@@ -94,6 +146,16 @@ class RunEnded(_Event):
     outcome: RunOutcome
 
 
-Event = RunStarted | TrialSuggested | TrialStarted | TrialBuilt | EpochDone | TrialEnded | RunEnded
+Event = (
+    RunStarted
+    | TrialImported
+    | TrialSuggested
+    | TrialStarted
+    | TrialBuilt
+    | EpochDone
+    | TrialPaused
+    | TrialEnded
+    | RunEnded
+)
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

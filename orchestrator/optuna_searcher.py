@@ -1,107 +1,104 @@
 """The bridge: Ray Tune's `Searcher` over an in-memory Optuna study.
 
-Differs from Ray Tune's own `OptunaSearch` where that is wrong: a trial that the scheduler stopped reaches Optuna as
-PRUNED with its curve by true epoch, never as COMPLETE with a low-epoch score; a trial that diverged or failed as FAIL.
+Differs from Ray Tune's own `OptunaSearch` where that is wrong: the study hears of a trial from the run's record and not
+from here, so a trial that the scheduler stopped is PRUNED with its curve by true epoch, never COMPLETE with a low-epoch
+score; and a suggestion is ready before it is asked for.
 
-Knows Optuna and Ray Tune. Does not know cells, networks or the record.
+Knows Ray Tune's interface. Does not know cells or networks.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Uniform
 
-OnSuggestion = Callable[[str, int, dict[str, Any], float], None]
+from orchestrator.candidates import Candidates
+from orchestrator.live_study import LiveStudy
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce every study on standard error
+KNOWN_IN_A_ROW = 1000
+"""After so many proposals in a row that need no training, the search ends: the sampler has nothing new."""
 
 
 @final
 class OptunaSearcher(Searcher):
-    """Proposes what an Optuna sampler proposes, and tells it how each trial ended.
-
-    Results need `epoch`, counted by the trial itself, and the metric; where several epochs are reported together,
-    `curve` holds a row of both for each. A true `diverged` marks a trial whose loss is not finite.
+    """Hands out what the study's sampler proposes, unless its answer is known.
 
     Args:
-        sampler: any Optuna sampler for one objective.
-        max_epochs: a trial that reached this epoch is complete.
-        on_suggestion: called with Ray Tune's trial id, Optuna's trial number, the parameters, and the seconds that
-            asking the sampler took.
+        live_study: where suggestions come from.
+        candidates: decides which of them are trained.
+        on_assigned: called with Ray Tune's id of a trial and ours.
+        is_over: whether the search is to end, and nothing need be waited for.
     """
 
-    def __init__(self, sampler: BaseSampler, *, max_epochs: int, on_suggestion: OnSuggestion | None = None) -> None:
+    def __init__(
+        self,
+        live_study: LiveStudy,
+        candidates: Candidates,
+        *,
+        on_assigned: Callable[[str, str], None],
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__()
-        self._sampler = sampler
-        self._max_epochs = max_epochs
-        self._on_suggestion = on_suggestion
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._running: dict[str, optuna.Trial] = {}
-        self._study: optuna.Study | None = None
-
-    @property
-    def study(self) -> optuna.Study:
-        """The study; it exists once Ray Tune has told the metric and the space."""
-        assert self._study is not None, "set_search_properties() comes first"
-        return self._study
+        self._live_study = live_study
+        self._candidates = candidates
+        self._on_assigned = on_assigned
+        self._is_over = is_over
+        self._open: set[str] = set()
+        self.exhausted = False
+        """The sampler has nothing new."""
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
     ) -> bool:
-        """Called by Ray Tune with the metric and the parameter space."""
-        if metric is None:
-            return False
-        self._metric: str = metric
-        self._distributions = {name: to_distribution(name, domain) for name, domain in config.items()}
-        direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
-        self._study = optuna.create_study(sampler=self._sampler, direction=direction)
+        """Called by Ray Tune with the metric and the parameter space, which the study knows already."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The parameters that the sampler proposes next."""
-        started = time.perf_counter()
-        trial = self.study.ask(self._distributions)
-        self._running[trial_id] = trial
-        if self._on_suggestion is not None:
-            self._on_suggestion(trial_id, trial.number, dict(trial.params), time.perf_counter() - started)
-        return dict(trial.params)
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The parameters of the next candidate; None while there is none, `Searcher.FINISHED` if there will be none."""
+        while not self._is_over():
+            trial = self._candidates.released()
+            if trial is None:
+                # Without an open trial Ray Tune has nothing else to do than to wait, and would wait for a second.
+                suggestion = self._live_study.take(wait=not self._open)
+                if suggestion is None:
+                    if self._open:
+                        return None
+                    continue
+                trial = self._candidates.admit(suggestion)
+            if trial is not None:
+                self._open.add(trial_id)
+                self._on_assigned(trial_id, trial.trial_id)
+                return dict(trial.params)
+            if self._candidates.known_in_a_row >= KNOWN_IN_A_ROW:
+                self.exhausted = True
+                return Searcher.FINISHED
+        return None if self._open else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Report the epochs of a trial that goes on."""
-        self._report(self._running[trial_id], result)
+        """Nothing: the study hears it from the record."""
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Tell how a trial ended; `result` is its last one."""
-        trial = self._running.pop(trial_id)
-        if error or result is None or self._metric not in result or result.get("diverged"):
-            self.study.tell(trial, state=TrialState.FAIL)
-            return
-        self._report(trial, result)
-        if result["epoch"] >= self._max_epochs:
-            self.study.tell(trial, result[self._metric])
-        else:
-            self.study.tell(trial, state=TrialState.PRUNED)
-
-    def _report(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
-        for row in result.get("curve", [result]):
-            if math.isfinite(row[self._metric]):
-                trial.report(row[self._metric], step=row["epoch"])
+        """The study hears it from the record."""
+        self._open.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study can be rebuilt from the event log."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as `save`."""
+
+
+def to_distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """Ray Tune's parameter space as Optuna's distributions.
+
+    Raises:
+        ValueError: Optuna has no such distribution.
+    """
+    return {name: to_distribution(name, domain) for name, domain in space.items()}
 
 
 def to_distribution(name: str, domain: Any) -> BaseDistribution:

@@ -62,12 +62,14 @@ class ProgressView:
         self._rungs = (*(milestones or ()), config.training.epochs)
 
     def panel(self) -> RenderableType:
-        counts, best = self._state.counts(), self._state.best
+        counts = self._state.counts()
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold")
         table.add_column()
         table.add_row("trials", self._trials())
-        table.add_row("best", Text("none completed yet" if best is None else f"{describe(best)}  {sparkline(best)}"))
+        table.add_row("best", Text(self._best()))
+        if len(self._state.objectives) > 1:
+            table.add_row("front", Text(f"{len(self._state.front)} completed, beaten by none in all objectives"))
         table.add_row("rungs", "  ".join(f"epoch {epoch}: {count}" for epoch, count in self._rung_counts().items()))
         table.add_row("workers", f"{counts['running']} of {self._state.slots} busy")
         table.add_row("time", self._time())
@@ -77,15 +79,19 @@ class ProgressView:
         names = f"{self._config.space.name} · {self._config.sampler.name} · {self._config.scheduler.name}"
         return Panel(table, title=f"cellscout · {self._config.run.name}", subtitle=names, expand=False)
 
+    def _best(self) -> str:
+        best = self._state.best
+        return "none completed yet" if best is None else f"{describe(best, self._state)}  {sparkline(best)}"
+
     def line(self) -> str:
         counts, best = self._state.counts(), self._state.best
-        score = "no trial completed yet" if best is None else f"best {describe(best)}"
+        score = "no trial completed yet" if best is None else f"best {describe(best, self._state)}"
         return f"{self._trials()}; {counts['running']}/{self._state.slots} workers busy; {score}; {self._time()}"
 
     def _trials(self) -> str:
         counts = self._state.counts()
-        open_trials = counts.pop("running", 0) + counts.pop("waiting", 0)
-        ended = sum(counts.values())
+        open_trials = sum(counts.pop(status, 0) for status in ("running", "waiting", "paused"))
+        ended = sum(counts.values()) - counts["duplicate"] - counts["infeasible"]
         total = "" if self._config.budget.trials is None else f" of {self._config.budget.trials}"
         kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         return f"{ended}{total} ended" + (f" ({kinds})" if kinds else "") + f", {open_trials} open"
@@ -104,7 +110,8 @@ class ProgressView:
     def _seconds_left(self, elapsed: float) -> float | None:
         """By the mean time of the trials ended so far, once a fifth of them have, and by the hours of the budget."""
         estimates = []
-        ended = sum(trial.ended_at is not None for trial in self._state.trials.values())
+        # Of those that count: duplicates and infeasible ones cost no budget.
+        ended = sum(trial.ended_at is not None and trial.attempt > 0 for trial in self._state.trials.values())
         if self._config.budget.trials is not None and ended >= max(3, self._config.budget.trials / 5):
             estimates.append(elapsed / ended * (self._config.budget.trials - ended))
         if self._config.budget.hours is not None:
@@ -144,8 +151,23 @@ class PlainLines(tune.Callback):
             self._printed = time.monotonic()
 
 
-def describe(trial: Trial) -> str:
-    return f"{trial.val_accuracy:.4f} (trial {trial.trial_id}, {trial.epochs} epochs)"
+def describe(trial: Trial, state: RunState) -> str:
+    return f"{scores(trial, state)} (trial {trial.trial_id}, {trial.epochs} epochs)"
+
+
+def scores(trial: Trial, state: RunState) -> str:
+    """The trial's value in each objective; the accuracy on the validation images needs no name."""
+    return ", ".join(
+        number(trial.metric(name)) if name == "val_accuracy" else f"{name} {number(trial.metric(name))}"
+        for name in state.objectives
+    )
+
+
+def number(value: float | None) -> str:
+    """Whole numbers with thousands separated, others to four digits."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.4f}"
 
 
 def sparkline(trial: Trial) -> str:

@@ -12,7 +12,7 @@ from ray import cloudpickle, tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from orchestrator.event_log import EventLog
-from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialStarted, TrialStatus, TrialSuggested
+from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialPaused, TrialStarted, TrialStatus
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from search_spaces import Architecture
@@ -21,7 +21,7 @@ from trainables import TrialPlan
 
 @final
 class Recorder(tune.Callback):
-    """Records what happens to each trial, under the number that Optuna gave it.
+    """Records what happens to each trial, under the id that `assign` was told.
 
     `state` must be a listener of `log`: the recorder reads from it which trial is the best.
     """
@@ -34,24 +34,20 @@ class Recorder(tune.Callback):
         self._trial_ids: dict[str, str] = {}
         self._weights: dict[str, bytes] = {}
 
-    def suggested(self, tune_id: str, number: int, params: dict[str, Any], ask_seconds: float) -> None:
-        """Called by the searcher: the sampler proposed a candidate."""
-        trial_id = f"{number:05d}"
+    def assign(self, tune_id: str, trial_id: str) -> None:
+        """Called by the searcher: Ray Tune knows the trial by this id."""
         self._trial_ids[tune_id] = trial_id
-        architecture = self._plan.space.decode(params)
-        self._log.append(
-            TrialSuggested(
-                trial_id=trial_id,
-                architecture=architecture.to_json(),
-                fingerprint=architecture.fingerprint,
-                ask_seconds=ask_seconds,
-            )
-        )
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """A worker is ready for the trial."""
+        """A worker is ready for the trial, for the first time or after a pause."""
         trial_id = self._trial_ids[trial.trial_id]
-        self._log.append(TrialStarted(trial_id=trial_id, attempt=self._state.trials[trial_id].attempt + 1))
+        recorded = self._state.trials[trial_id]
+        attempt = recorded.attempt if recorded.paused else recorded.attempt + 1
+        self._log.append(TrialStarted(trial_id=trial_id, attempt=attempt))
+
+    def on_trial_save(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """A checkpoint was written, which Ray Tune asks for when the scheduler pauses a trial, and only then."""
+        self._log.append(TrialPaused(trial_id=self._trial_ids[trial.trial_id]))
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
@@ -63,7 +59,7 @@ class Recorder(tune.Callback):
         if weights is not None:
             self._weights[trial_id] = weights
         events: list[Event] = []
-        if self._state.trials[trial_id].parameters is None:
+        if self._state.trials[trial_id].node is None:
             events.append(TrialBuilt(trial_id=trial_id, node=result["hostname"], **result["facts"]))
         events += [_epoch_done(trial_id, row) for row in result["curve"]]
         self._log.append(*events)
@@ -73,7 +69,7 @@ class Recorder(tune.Callback):
         trial_id = self._trial_ids.pop(trial.trial_id)
         recorded = self._state.trials[trial_id]
         if recorded.diverged:
-            self._end(trial_id, "diverged", f"the loss is not finite in epoch {recorded.epochs}")
+            self._end(trial_id, "diverged", f"a loss or metric is not finite in epoch {recorded.epochs}")
         elif recorded.epochs >= self._plan.training.epochs:
             self._end(trial_id, "completed")
         else:
@@ -94,10 +90,15 @@ class Recorder(tune.Callback):
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
-    losses = {name: row[name] if math.isfinite(row[name]) else None for name in ("train_loss", "val_loss")}
+    losses = {name: _finite(row[name]) for name in ("train_loss", "val_loss")}
+    metrics = {name: _finite(value) for name, value in row["metrics"].items()}
     ended_at = datetime.fromtimestamp(row["ended_at"], UTC)
-    others = {name: value for name, value in row.items() if name not in (*losses, "ended_at")}
-    return EpochDone(time=ended_at, trial_id=trial_id, **losses, **others)
+    others = {name: value for name, value in row.items() if name not in (*losses, "metrics", "ended_at")}
+    return EpochDone(time=ended_at, trial_id=trial_id, metrics=metrics, **losses, **others)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _reason(trial: TuneTrial) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from orchestrator.progress import clock, describe
+from orchestrator.progress import clock, describe, number
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
@@ -18,19 +18,26 @@ def leaderboard(state: RunState, top: int) -> Table:
     """The `top` best trials, in 80 columns."""
     ranking = state.ranking()
     table = Table(title=f"The best {min(top, len(ranking))} of {len(state.trials)} trials", box=box.SIMPLE_HEAD)
-    for name in ("rank", "trial", "status", "accuracy", "epochs", "parameters", "macs", "seconds"):
+    # What else is an objective has a column of its own.
+    others = [name for name in state.objectives if name not in ("val_accuracy", "parameters", "macs")]
+    columns = ["trial", "status", "accuracy", *others, "epochs", "parameters", "macs"]
+    if not others:  # which would be too much for 80 columns
+        columns = ["rank", *columns, "seconds"]
+    for name in columns:
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
     for rank, trial in enumerate(ranking[:top], start=1):
-        table.add_row(
-            str(rank),
-            trial.trial_id,
-            state.status_of(trial),
-            f"{trial.val_accuracy:.4f}",
-            str(trial.epochs),
-            f"{trial.parameters:,}",
-            f"{(trial.macs or 0) / 1e6:,.1f} M",
-            f"{trial.train_seconds:.1f}",
-        )
+        cells = {
+            "rank": str(rank),
+            "trial": trial.trial_id,
+            "status": state.status_of(trial),
+            "accuracy": f"{trial.val_accuracy:.4f}",
+            "epochs": str(trial.epochs),
+            "parameters": f"{trial.parameters:,}",
+            "macs": f"{(trial.macs or 0) / 1e6:,.1f} M",
+            "seconds": f"{trial.train_seconds:.1f}",
+            **{name: number(trial.metric(name)) for name in others},
+        }
+        table.add_row(*(cells[name] for name in columns))
     return table
 
 
@@ -52,8 +59,11 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     if state.best is None:
         lines.append("best        no trial has completed its budget")
     else:
-        lines.append(f"best        {describe(state.best)}, in {directory.best}")
-        lines += [f"            {line}" for line in _precision(info, state, state.best)]
+        lines.append(f"best        {describe(state.best, state)}, in {directory.best}")
+        if next(iter(state.objectives)) == "val_accuracy":
+            lines += [f"            {line}" for line in _precision(info, state, state.best)]
+    if len(state.objectives) > 1:
+        lines += _front(state)
     return "\n".join(lines)
 
 
@@ -66,8 +76,27 @@ def report_json(directory: RunDirectory, info: RunInfo, state: RunState, top: in
         "slots": state.slots,
         "utilisation": state.utilisation(),
         "best": None if state.best is None else _trial_json(state.best),
+        "objectives": state.objectives,
+        "front": [_trial_json(trial) for trial in state.front],
         "leaderboard": [_trial_json(trial) for trial in state.ranking()[:top]],
     }
+
+
+def _front(state: RunState) -> list[str]:
+    """The Pareto front, by the first objective."""
+    first, *others = state.objectives
+    rows = sorted(
+        state.front, key=lambda trial: trial.metric(first) or 0, reverse=state.objectives[first] == "maximize"
+    )
+    head = f"front       {len(rows)} completed, beaten by none in {first} and {' and '.join(others)} together"
+    return [
+        head,
+        *(
+            f"            {trial.trial_id}  "
+            + ", ".join(f"{name} {number(trial.metric(name))}" for name in state.objectives)
+            for trial in rows
+        ),
+    ]
 
 
 def _trial_json(trial: Trial) -> dict[str, Any]:
@@ -80,6 +109,7 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
         "parameters": trial.parameters,
         "macs": trial.macs,
         "latency_seconds": trial.latency_seconds,
+        **trial.last_metrics,
         "train_seconds": trial.train_seconds,
         "fingerprint": trial.fingerprint,
         "architecture": trial.architecture,

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestrator.events import (
+    Direction,
     EpochDone,
     Event,
     RunEnded,
@@ -19,10 +20,15 @@ from orchestrator.events import (
     RunStarted,
     TrialBuilt,
     TrialEnded,
+    TrialImported,
+    TrialPaused,
     TrialStarted,
     TrialStatus,
     TrialSuggested,
 )
+from orchestrator.objectives import dominates, losses_of, violations
+
+UNRANKED = ("duplicate", "diverged", "infeasible")
 
 
 @dataclass(slots=True)
@@ -30,11 +36,18 @@ class Trial:
     """One trial as far as its events tell. Times are UTC by the driver's clock, but for those in `curve`."""
 
     trial_id: str
+    number: int
+    """Optuna's."""
+    params: dict[str, Any]
     architecture: dict[str, Any]
     fingerprint: str
+    costs: dict[str, float]
+    """What is known without training: parameters, multiply-adds, activation bytes; empty if no network can be made."""
+    suggested_at: datetime
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """What the sampler noted when it was asked."""
+    ask_seconds: float = 0.0
     status: TrialStatus = "running"
-    parameters: int | None = None
-    macs: int | None = None
     latency_seconds: float | None = None
     curve: list[EpochDone] = field(default_factory=list)
     started_at: datetime | None = None
@@ -42,16 +55,41 @@ class Trial:
     node: str | None = None
     device: str | None = None
     attempt: int = 0
+    paused: bool = False
+    """The scheduler took it off its worker, and may let it go on."""
     error: str | None = None
+    duplicate_of: str | None = None
+    """The trial whose result answered this one; `curve` is that one's."""
+
+    def metric(self, name: str) -> float | None:
+        """The metric's value, of the candidate itself or at its last epoch; None if unknown."""
+        if name in self.costs:
+            return self.costs[name]
+        if name == "latency_seconds":
+            return self.latency_seconds
+        return self.curve[-1].metric(name) if self.curve else None
+
+    @property
+    def parameters(self) -> int | None:
+        return int(self.costs["parameters"]) if self.costs else None
+
+    @property
+    def macs(self) -> int | None:
+        return int(self.costs["macs"]) if self.costs else None
 
     @property
     def epochs(self) -> int:
         return self.curve[-1].epoch if self.curve else 0
 
     @property
+    def last_metrics(self) -> dict[str, float | None]:
+        """The further metrics of the last epoch, of a trainable of the user's own."""
+        return dict(self.curve[-1].metrics) if self.curve else {}
+
+    @property
     def diverged(self) -> bool:
-        """A loss of the last epoch is not finite."""
-        return bool(self.curve) and (self.curve[-1].train_loss is None or self.curve[-1].val_loss is None)
+        """A number of the last epoch is not finite."""
+        return bool(self.curve) and self.curve[-1].diverged
 
     @property
     def val_accuracy(self) -> float | None:
@@ -64,7 +102,8 @@ class Trial:
 
     @property
     def train_seconds(self) -> float:
-        return sum(row.seconds for row in self.curve)
+        """Seconds of work on it; none for a duplicate."""
+        return 0.0 if self.duplicate_of is not None else sum(row.seconds for row in self.curve)
 
     @property
     def wall_seconds(self) -> float | None:
@@ -78,13 +117,23 @@ class RunState:
     """All trials of a run by id, in the order in which they were suggested."""
 
     trials: dict[str, Trial] = field(default_factory=dict)
+    imported: dict[str, Trial] = field(default_factory=dict)
+    """Trials of other runs that this one knows (`[warm_start]`), by the id `RUN/TRIAL`."""
+    objectives: dict[str, Direction] = field(default_factory=dict)
+    constraints: dict[str, float] = field(default_factory=dict)
+    distributions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    study_attributes: dict[str, Any] = field(default_factory=dict)
+    """What the sampler noted about the whole study."""
     slots: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
     outcome: RunOutcome | Literal["died"] | None = None
     """How the run ended; `died` is never written, but concluded where its process is gone."""
     best: Trial | None = None
-    """The completed trial with the highest validation accuracy at its last epoch; the earlier one of equals."""
+    """The completed trial that is best in the first objective; the earlier one of equals."""
+    front: list[Trial] = field(default_factory=list)
+    """The Pareto front: the completed trials that no other one beats in an objective without losing in another; with
+    one objective, the best and its equals."""
 
     @classmethod
     def replay(cls, events: Iterable[Event]) -> RunState:
@@ -97,30 +146,66 @@ class RunState:
         match event:
             case RunStarted():
                 self.slots, self.started_at = event.slots, event.time
+                self.objectives, self.constraints = event.objectives, event.constraints
+                self.distributions = event.distributions
+            case TrialImported():
+                self.imported[event.trial_id] = _imported(event, number=len(self.imported))
             case TrialSuggested():
-                self.trials[event.trial_id] = Trial(event.trial_id, event.architecture, event.fingerprint)
+                self.trials[event.trial_id] = _suggested(event)
+                self.study_attributes |= event.study_attributes
             case TrialStarted():
                 trial = self.trials[event.trial_id]
-                trial.attempt = event.attempt
+                trial.attempt, trial.paused = event.attempt, False
                 trial.started_at = trial.started_at or event.time
             case TrialBuilt():
                 trial = self.trials[event.trial_id]
-                trial.parameters, trial.macs = event.parameters, event.macs
                 trial.latency_seconds = event.latency_seconds
                 trial.node, trial.device = event.node, event.device
             case EpochDone():
                 self.trials[event.trial_id].curve.append(event)
+            case TrialPaused():
+                self.trials[event.trial_id].paused = True
             case TrialEnded():
-                trial = self.trials[event.trial_id]
-                trial.status, trial.error, trial.ended_at = event.status, event.error, event.time
-                if trial.status == "completed" and (self.best is None or _score(trial) > _score(self.best)):
-                    self.best = trial
+                self._end(self.trials[event.trial_id], event)
             case RunEnded():
                 self.outcome, self.ended_at = event.outcome, event.time
 
+    def _end(self, trial: Trial, event: TrialEnded) -> None:
+        trial.status, trial.error, trial.ended_at = event.status, event.error, event.time
+        trial.paused, trial.duplicate_of = False, event.duplicate_of
+        if event.duplicate_of is not None:
+            original = self.find(event.duplicate_of)
+            trial.curve, trial.latency_seconds = original.curve, original.latency_seconds
+        if trial.status == "completed":
+            if self.best is None or self._losses(trial)[0] < self._losses(self.best)[0]:
+                self.best = trial
+            self._add_to_front(trial)
+
+    def _add_to_front(self, trial: Trial) -> None:
+        losses = self._losses(trial)
+        if not any(dominates(self._losses(member), losses) for member in self.front):
+            self.front = [member for member in self.front if not dominates(losses, self._losses(member))] + [trial]
+
+    def _losses(self, trial: Trial) -> tuple[float, ...]:
+        losses = losses_of(trial.metric, self.objectives)
+        assert losses is not None, "a completed trial has a value in every objective"
+        return losses
+
+    def violations(self, trial: Trial) -> dict[str, float]:
+        """By how much the trial is above each constraint's bound; zero or less where it is within."""
+        return violations(trial.costs, self.constraints) if trial.costs else {}
+
+    def find(self, trial_id: str) -> Trial:
+        """A trial of this run, or an imported one."""
+        return self.trials.get(trial_id) or self.imported[trial_id]
+
+    def original(self, trial: Trial) -> Trial:
+        """The trial itself, or the one whose result answered it."""
+        return trial if trial.duplicate_of is None else self.find(trial.duplicate_of)
+
     def counts(self) -> Counter[str]:
         """Trials by status; of those that have not ended, the ones without a worker yet are counted as `waiting`, and
-        once the run has ended all are `unfinished`."""
+        those that the scheduler took off theirs as `paused`; once the run has ended all are `unfinished`."""
         return Counter(self.status_of(trial) for trial in self.trials.values())
 
     def status_of(self, trial: Trial) -> str:
@@ -129,13 +214,18 @@ class RunState:
             return trial.status
         if self.outcome is not None:
             return "unfinished"
+        if trial.paused:
+            return "paused"
         return "waiting" if trial.started_at is None else "running"
 
     def ranking(self) -> list[Trial]:
-        """Trials with a score, best first: those that completed, then the others, which had less training."""
-        scored = [trial for trial in self.trials.values() if trial.curve and trial.status != "diverged"]
+        """Trials with a score, best first: by the first objective those that completed, then the others, which had less
+        training. Duplicates and diverged ones are not ranked."""
+        scored = [trial for trial in self.trials.values() if trial.curve and trial.status not in UNRANKED]
         # Of equal ones the first to end leads, as it does as `best`.
-        return sorted(scored, key=lambda trial: (trial.status != "completed", -_score(trial), trial is not self.best))
+        return sorted(
+            scored, key=lambda trial: (trial.status != "completed", self._losses(trial)[0], trial is not self.best)
+        )
 
     def utilisation(self) -> float | None:
         """Part of the slots' time, from the first trial's start to the last one's end, that was spent on training."""
@@ -149,6 +239,31 @@ class RunState:
         return seconds / (self.slots * (max(ends) - min(starts)).total_seconds())
 
 
-def _score(trial: Trial) -> float:
-    assert trial.val_accuracy is not None
-    return trial.val_accuracy
+def _suggested(event: TrialSuggested) -> Trial:
+    return Trial(
+        trial_id=event.trial_id,
+        number=event.number,
+        params=event.params,
+        architecture=event.architecture,
+        fingerprint=event.fingerprint,
+        costs=event.costs,
+        suggested_at=event.time,
+        attributes=event.trial_attributes,
+        ask_seconds=event.ask_seconds,
+    )
+
+
+def _imported(event: TrialImported, number: int) -> Trial:
+    return Trial(
+        trial_id=event.trial_id,
+        number=number,
+        params=event.params,
+        architecture=event.architecture,
+        fingerprint=event.fingerprint,
+        costs=event.costs,
+        suggested_at=event.time,
+        status=event.status,
+        latency_seconds=event.latency_seconds,
+        curve=event.curve,
+        ended_at=event.time,
+    )

@@ -8,25 +8,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import allot, connected, node_resources
-from orchestrator.components import find_trainable, make_sampler, make_scheduler, make_skeleton, make_space
+from orchestrator.cluster import Allotment, allot, connected, node_resources
+from orchestrator.components import (
+    check_metrics,
+    find_trainable,
+    make_sampler,
+    make_scheduler,
+    make_skeleton,
+    make_space,
+)
 from orchestrator.config import SearchConfig
 from orchestrator.data_task import load_on_cluster
+from orchestrator.driver import Driver
 from orchestrator.errors import CellscoutError, ConfigError, SearchError, last_line
 from orchestrator.event_log import EventLog
 from orchestrator.events import RunEnded, RunOutcome, RunStarted, now
-from orchestrator.optuna_searcher import OptunaSearcher
+from orchestrator.live_study import LiveStudy
+from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress
-from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo, describe_run
 from orchestrator.run_state import RunState
+from orchestrator.sampler_fit import check_fits
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
+from orchestrator.study_replay import write_distributions
 from orchestrator.tables import write_tables
 from orchestrator.tune_run import run_tune
+from orchestrator.warm_start import imported_trials
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
 from trainables.skeleton import Skeleton
@@ -67,10 +79,15 @@ def run_search(
     """
     progress = progress or Progress.silent()
     space = space or make_space(config.space)
-    sampler = sampler or make_sampler(config.sampler, config.run.seed)
-    scheduler = scheduler or make_scheduler(config.scheduler, config.training.epochs)
+    objectives = config.objectives.directions
+    distributions = to_distributions(space.param_space())
+    sampler = sampler or make_sampler(config.sampler, config.run.seed, space)
+    check_fits(sampler, distributions, objectives)
+    scheduler = scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
     trainable = trainable or find_trainable(config.trainable)
+    check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
     skeleton = make_skeleton(config.network, space)
+    imported = imported_trials(config, distributions)
     directory = RunDirectory((run_dir or _new_run_dir(config)).absolute())
     directory.check_usable()
 
@@ -89,26 +106,28 @@ def run_search(
         progress.note(f"recording in {directory.path}")
         state = RunState()
         with EventLog(directory.events, [state.apply]) as log:
-            recorder = Recorder(log, state, plan, directory)
-            searcher = OptunaSearcher(sampler, max_epochs=config.training.epochs, on_suggestion=recorder.suggested)
             outcome: RunOutcome = "failed"
             try:
-                log.append(RunStarted(slots=allotment.slots))
-                stopper.start_clock()
-                # Again, because Ray's start has put handlers of its own in place.
-                with progress.showing(config, state, plan.milestones) as display, stopping_on_interrupt(stopper):
-                    run_tune(
-                        trainable,
-                        plan,
-                        data,
-                        allotment,
-                        trials=config.budget.trials,
-                        searcher=searcher,
-                        scheduler=scheduler,
-                        stopper=stopper,
-                        callbacks=[recorder, display],
-                    )
-                outcome = stopper.outcome or "completed"
+                log.append(_run_started(config, allotment, distributions), *imported)
+                with LiveStudy(sampler, state, distributions) as live_study:
+                    driver = Driver(log, state, plan, directory, live_study, scheduler, is_over=stopper.stop_all)
+                    stopper.start_clock()
+                    # Again, because Ray's start has put handlers of its own in place.
+                    with progress.showing(config, state, plan.milestones) as display, stopping_on_interrupt(stopper):
+                        run_tune(
+                            trainable,
+                            plan,
+                            data,
+                            allotment,
+                            trials=config.budget.trials,
+                            objective=next(iter(objectives.items())),
+                            searcher=driver.searcher,
+                            scheduler=scheduler,
+                            stopper=stopper,
+                            callbacks=[driver.recorder, display],
+                            scratch=directory.path,
+                        )
+                outcome = stopper.outcome or ("exhausted" if driver.searcher.exhausted else "completed")
             except KeyboardInterrupt:
                 outcome = "interrupted"
                 raise
@@ -126,6 +145,17 @@ def _conclude(directory: RunDirectory, info: RunInfo, log: EventLog, state: RunS
             log.append(RunEnded(outcome=outcome))
         directory.write_info(info.model_copy(update={"state": outcome, "ended_at": now()}))
         write_tables(state, directory.path)
+
+
+def _run_started(
+    config: SearchConfig, allotment: Allotment, distributions: Mapping[str, BaseDistribution]
+) -> RunStarted:
+    return RunStarted(
+        slots=allotment.slots,
+        objectives=config.objectives.directions,
+        constraints=config.objectives.constraints,
+        distributions=write_distributions(distributions),
+    )
 
 
 def _new_run_dir(config: SearchConfig) -> Path:

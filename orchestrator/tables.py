@@ -38,9 +38,6 @@ TRIAL_SCHEMA = pa.schema(
     ]
 )
 
-LATENCY = pa.field("latency_seconds", pa.float64())
-"""A further column of the trials, where the search measured it."""
-
 EPOCH_SCHEMA = pa.schema(
     [
         pa.field("trial_id", pa.string(), nullable=False),
@@ -58,7 +55,14 @@ EPOCH_SCHEMA = pa.schema(
 
 
 def write_tables(state: RunState, directory: Path) -> None:
-    """Write `trials.parquet` and `epochs.parquet`, each atomically."""
+    """Write `trials.parquet` and `epochs.parquet`, each atomically.
+
+    Each further objective has a column of its own in the trials, each metric of the trainable's own in both.
+    """
+    metrics = sorted({name for trial in state.trials.values() for row in trial.curve for name in row.metrics})
+    measured = any(trial.latency_seconds is not None for trial in state.trials.values())
+    names = [*(["latency_seconds"] if measured else []), *state.objectives, *metrics]
+    further = [name for name in dict.fromkeys(names) if name not in TRIAL_SCHEMA.names]
     trials = [
         {
             "trial_id": trial.trial_id,
@@ -67,7 +71,7 @@ def write_tables(state: RunState, directory: Path) -> None:
             "fingerprint": trial.fingerprint,
             "parameters": trial.parameters,
             "macs": trial.macs,
-            "latency_seconds": trial.latency_seconds,
+            **{name: trial.metric(name) for name in further},
             "epochs": trial.epochs,
             "val_accuracy": trial.val_accuracy,
             "best_val_accuracy": trial.best_val_accuracy,
@@ -78,20 +82,25 @@ def write_tables(state: RunState, directory: Path) -> None:
             "node": trial.node,
             "device": trial.device,
             "attempt": trial.attempt,
-            "duplicate_of": None,
+            "duplicate_of": trial.duplicate_of,
             "error": trial.error,
         }
         for trial in state.trials.values()
     ]
     epochs = [
-        {**row.model_dump(exclude={"event", "time"}), "ended_at": row.time}
+        {**row.model_dump(exclude={"event", "time", "metrics"}), "ended_at": row.time, **row.metrics}
         for trial in state.trials.values()
+        if trial.duplicate_of is None
         for row in trial.curve
     ]
-    measured = any(trial.latency_seconds is not None for trial in state.trials.values())
-    schema = TRIAL_SCHEMA.append(LATENCY) if measured else TRIAL_SCHEMA
-    _write(pa.Table.from_pylist(trials, schema), directory / TRIALS)
-    _write(pa.Table.from_pylist(epochs, EPOCH_SCHEMA), directory / EPOCHS)
+    _write(pa.Table.from_pylist(trials, _with(TRIAL_SCHEMA, further)), directory / TRIALS)
+    _write(pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, metrics)), directory / EPOCHS)
+
+
+def _with(schema: pa.Schema, names: list[str]) -> pa.Schema:
+    for name in names:
+        schema = schema.append(pa.field(name, pa.float64()))
+    return schema
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import ray
 from ray import tune
@@ -17,9 +18,8 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.cluster import Allotment
+from orchestrator.events import Direction
 from trainables import EpochTrainable, TrialPlan
-
-METRIC = "val_accuracy"
 
 TUNE_ENVIRONMENT = {
     # Ray Tune's own loggers cost more than a short epoch, and one of them imports torch in the driver.
@@ -42,12 +42,23 @@ def run_tune(
     allotment: Allotment,
     *,
     trials: int | None,
+    objective: tuple[str, Direction],
     searcher: Searcher,
     scheduler: TrialScheduler,
     stopper: tune.Stopper,
     callbacks: Sequence[tune.Callback],
+    scratch: Path,
 ) -> None:
-    """Hand everything to Ray Tune and wait for its end; `trials` None means as many as there is time for."""
+    """Hand everything to Ray Tune and wait for its end.
+
+    Args:
+        trainable, plan, data, allotment: what each worker gets.
+        trials: how many; None means as many as there is time for.
+        objective: the metric that Ray Tune's own schedulers compare trials by.
+        searcher, scheduler, stopper, callbacks: called by Ray Tune.
+        scratch: folder for the checkpoints of paused trials; on a cluster all nodes must see it.
+    """
+    metric, direction = objective
     worker = tune.with_resources(
         tune.with_parameters(trainable, plan=plan, data=[data]),
         {"cpu": allotment.cpus_per_trial, "gpu": allotment.gpus_per_trial},
@@ -56,21 +67,21 @@ def run_tune(
     environment = {**TUNE_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(allotment.slots)}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is in the record
     # Ray Tune's own files are of no use after the run; the record is elsewhere.
-    with environment_variables(environment), tempfile.TemporaryDirectory(prefix="cellscout-tune-") as scratch:
+    with environment_variables(environment), tempfile.TemporaryDirectory(prefix="tune-", dir=scratch) as storage:
         # Not tune.Tuner, which pickles the searcher, the scheduler and the callbacks for a restore that is not used.
         tune.run(
             worker,
             name="search",
             config=plan.space.param_space(),
-            metric=METRIC,
-            mode="max",
+            metric=metric,
+            mode="max" if direction == "maximize" else "min",
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1 if trials is None else trials,
             reuse_actors=True,
             stop=stopper,
             callbacks=list(callbacks),
-            storage_path=scratch,
+            storage_path=storage,
             raise_on_failed_trial=False,
             verbose=0,
         )

@@ -57,8 +57,11 @@ def test_help_does_not_wait_for_ray() -> None:
         ("cells", set(PUBLISHED)),
         ("skeletons", set(SKELETONS)),
         ("presets", set(PRESETS)),
-        ("samplers", {"tpe", "random", "evolution", "local_search"}),
-        ("schedulers", {"asha", "fifo"}),
+        (
+            "samplers",
+            {"tpe", "random", "evolution", "local_search", "controller", "predictor", "gp", "nsgaii", "nsgaiii"},
+        ),
+        ("schedulers", {"asha", "asha_promotion", "hyperband", "median", "fifo"}),
         (
             "datasets",
             {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "image_folder", "npz"},

@@ -121,9 +121,14 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("training.restart_epochs=-1", "training.restart_epochs is -1; it must be greater than or equal to 0"),
         (
             "sampler.name=tpo",
-            "sampler.name is 'tpo'; known: evolution, local_search, random, tpe, or",
+            "sampler.name is 'tpo'; known: controller, evolution, gp, local_search, nsgaii, "
+            "nsgaiii, predictor, random,",
         ),
-        ("scheduler.name=asho", "scheduler.name is 'asho'; known: asha, fifo, or 'module:NAME'; did you mean 'asha'?"),
+        (
+            "scheduler.name=asho",
+            "scheduler.name is 'asho'; known: asha, asha_promotion, fifo, hyperband, median, or 'module:NAME'; did you "
+            "mean 'asha'?",
+        ),
         ("data.name=cifar", "data.name is 'cifar'; known: cifar10, cifar100, digits, fashion_mnist, image_folder,"),
         ("trainable.name=cel", "trainable.name is 'cel'; known: cell, instant, or 'module:NAME'; did you mean 'cell'?"),
         ("run=3", "run is 3; it is a section, with keys of its own"),

@@ -120,7 +120,13 @@ def test_the_public_names_are_these() -> None:
     import search_spaces
     import trainables
 
-    assert sorted(orchestrator.__all__) == ["SearchConfig", "SearchResult", "load_config", "run_search"]
+    assert sorted(orchestrator.__all__) == [
+        "SearchConfig",
+        "SearchResult",
+        "load_config",
+        "load_study",
+        "run_search",
+    ]
     assert sorted(search_spaces.__all__) == sorted(
         [
             "AMOEBANET",

@@ -1,126 +1,85 @@
+"""What Ray Tune gets from the searcher, and which distributions Optuna gets."""
+
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState
+from optuna.samplers import RandomSampler
 from ray import tune
+from ray.tune.search import Searcher
 
 from orchestrator.optuna_searcher import OptunaSearcher, to_distribution
+from search_spaces import CellSpace
+from tests.driving import Hand, driven
 
-SPACE = {"width": tune.choice([8, 16, 32]), "operation": tune.choice(["a", "b"])}
-
-
-def searcher(sampler: BaseSampler | None = None, **settings: Any) -> OptunaSearcher:
-    made = OptunaSearcher(sampler or RandomSampler(seed=0), **{"max_epochs": 9, **settings})
-    assert made.set_search_properties("val_accuracy", "max", SPACE)
-    return made
-
-
-def result(*epochs: int, score: float = 0.5, **more: Any) -> dict[str, Any]:
-    curve = [{"epoch": epoch, "val_accuracy": score + epoch / 100} for epoch in epochs]
-    return {**curve[-1], "curve": curve, "diverged": False, **more}
-
-
-def ended(made: OptunaSearcher) -> optuna.trial.FrozenTrial:
-    (trial,) = made.study.trials
-    return trial
-
-
-def test_a_trial_that_had_its_whole_budget_is_complete() -> None:
-    made = searcher()
-    made.suggest("a")
-    made.on_trial_result("a", result(1, 2, 3))
-    made.on_trial_complete("a", result(4, 5, 6, 7, 8, 9))
-    assert ended(made).state == TrialState.COMPLETE
-    assert ended(made).value == pytest.approx(0.59)
-    assert ended(made).intermediate_values == pytest.approx({epoch: 0.5 + epoch / 100 for epoch in range(1, 10)})
-
-
-def test_a_stopped_trial_is_pruned_with_its_curve_and_never_complete() -> None:
-    made = searcher()
-    made.suggest("a")
-    made.on_trial_result("a", result(1))
-    made.on_trial_complete("a", result(2, 3, done=True))
-    assert ended(made).state == TrialState.PRUNED
-    assert ended(made).intermediate_values == pytest.approx({1: 0.51, 2: 0.52, 3: 0.53})
-    assert not made.study.get_trials(states=[TrialState.COMPLETE])
-
-
-def test_epochs_are_the_trials_own_and_not_ray_tunes_iterations() -> None:
-    made = searcher()
-    made.suggest("a")
-    made.on_trial_complete("a", result(7, 8, training_iteration=1))
-    assert set(ended(made).intermediate_values) == {7, 8}
-
-
-def test_reports_without_a_curve_are_understood() -> None:
-    made = searcher()
-    made.suggest("a")
-    made.on_trial_result("a", {"epoch": 1, "val_accuracy": 0.3})
-    made.on_trial_complete("a", {"epoch": 9, "val_accuracy": 0.4})
-    assert ended(made).value == 0.4
-
-
-@pytest.mark.parametrize(
-    "ending",
-    [
-        {"error": True},
-        {"result": None},
-        {"result": result(3, diverged=True)},
-        {"result": {"done": True}},
-    ],
+FOUR = CellSpace(
+    name="four", source="this file", operations=("identity", "max_pool_3x3"), blocks=1, inputs=1, shared=True
 )
-def test_errors_and_divergence_are_failures(ending: dict[str, Any]) -> None:
-    made = searcher()
-    made.suggest("a")
-    made.on_trial_complete("a", **ending)
-    assert ended(made).state == TrialState.FAIL
+"""A space of four encodings and three networks."""
 
 
-def test_a_score_that_is_not_finite_reaches_no_sampler() -> None:
-    made = searcher()
-    made.suggest("a")
-    made.on_trial_result("a", {"epoch": 1, "val_accuracy": math.nan})
-    assert ended(made).intermediate_values == {}
+def searcher_of(hand: Hand, **settings: Any) -> tuple[OptunaSearcher, dict[str, str]]:
+    assigned: dict[str, str] = {}
+    made = OptunaSearcher(hand.live, hand.candidates, on_assigned=assigned.__setitem__, **settings)
+    return made, assigned
 
 
-def test_open_trials_are_known_to_the_sampler() -> None:
-    made = searcher()
-    for name in "abc":
-        made.suggest(name)
-    assert [trial.state for trial in made.study.trials] == [TrialState.RUNNING] * 3
+def test_a_suggestion_is_on_record_and_known_by_both_names(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        searcher, assigned = searcher_of(hand)
+        params = searcher.suggest("tune-a")
+        assert params == hand.state.trials["00000"].params
+        assert assigned == {"tune-a": "00000"}
 
 
-def test_suggestions_are_told_with_what_they_cost() -> None:
-    told: list[Any] = []
-    made = searcher(on_suggestion=lambda *values: told.append(values))
-    params = made.suggest("a")
-    ((name, number, told_params, seconds),) = told
-    assert (name, number, told_params) == ("a", 0, params)
-    assert 0 <= seconds < 60
-    assert set(params) == set(SPACE)
+def test_known_candidates_are_passed_over(tmp_path: Path) -> None:
+    with driven(tmp_path, space=FOUR) as hand:
+        searcher, assigned = searcher_of(hand)
+        for name in "abc":
+            assert isinstance(searcher.suggest(name), dict)
+            hand.train(hand.state.trials[assigned[name]], [0.5])
+            searcher.on_trial_complete(name)
+        fingerprints = [hand.state.trials[trial_id].fingerprint for trial_id in assigned.values()]
+        assert len(set(fingerprints)) == 3
 
 
-def test_the_sampler_learns_from_what_it_is_told() -> None:
-    """TPE comes to prefer the better half of the space; with wrong values it would not."""
-    made = searcher(TPESampler(seed=0, n_startup_trials=10))
-    chosen = []
-    for number in range(60):
-        params = made.suggest(str(number))
-        chosen.append(params["operation"])
-        made.on_trial_complete(str(number), result(9, score=0.8 if params["operation"] == "a" else 0.2))
-    assert chosen[30:].count("a") > 24
+def test_a_sampler_that_has_nothing_new_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.optuna_searcher.KNOWN_IN_A_ROW", 30)
+    with driven(tmp_path, space=FOUR) as hand:
+        searcher, assigned = searcher_of(hand)
+        while isinstance(searcher.suggest(name := str(len(assigned))), dict):
+            hand.train(hand.state.trials[assigned[name]], [0.5])
+        assert searcher.exhausted
+        assert len(assigned) == 3
+        assert hand.candidates.known_in_a_row == 30
 
 
-def test_a_minimised_metric_makes_a_minimising_study() -> None:
-    made = OptunaSearcher(RandomSampler(), max_epochs=1)
-    made.set_search_properties("loss", "min", SPACE)
-    assert made.study.direction == optuna.study.StudyDirection.MINIMIZE
+def test_while_trials_are_open_nothing_is_waited_for(tmp_path: Path) -> None:
+    import threading
+
+    go = threading.Event()
+
+    class Slow(RandomSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            if trial.number > 0:
+                go.wait(20)
+            return {}
+
+    with driven(tmp_path, Slow(seed=0)) as hand:
+        searcher, _ = searcher_of(hand)
+        assert isinstance(searcher.suggest("a"), dict)
+        assert searcher.suggest("b") is None
+        go.set()
+
+
+def test_a_search_that_is_over_asks_for_nothing_more(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        searcher, assigned = searcher_of(hand, is_over=lambda: True)
+        assert searcher.suggest("a") == Searcher.FINISHED
+        assert assigned == {}
 
 
 @pytest.mark.parametrize(

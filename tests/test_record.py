@@ -60,12 +60,15 @@ def trial(trial_id: str, scores: list[float], status: TrialStatus, begin: float 
         TrialSuggested(
             time=at(begin),
             trial_id=trial_id,
+            number=int(trial_id),
+            params={},
             architecture=NASNET_A.to_json(),
             fingerprint=NASNET_A.fingerprint,
+            costs={"parameters": 10, "macs": 20, "activation_bytes": 30},
             ask_seconds=0.01,
         ),
         TrialStarted(time=at(begin), trial_id=trial_id, attempt=1),
-        TrialBuilt(time=at(begin), trial_id=trial_id, parameters=10, macs=20, node="here", device="cpu"),
+        TrialBuilt(time=at(begin), trial_id=trial_id, node="here", device="cpu"),
         *(epoch(trial_id, number, score) for number, score in enumerate(scores, start=1)),
     ]
     if status != "running":
@@ -74,8 +77,9 @@ def trial(trial_id: str, scores: list[float], status: TrialStatus, begin: float 
     return events
 
 
+STARTED = RunStarted(time=at(0), slots=2, objectives={"val_accuracy": "maximize"}, constraints={}, distributions={})
 RUN: list[Event] = [
-    RunStarted(time=at(0), slots=2),
+    STARTED,
     *trial("00000", [0.2, 0.6, 0.7], "completed"),
     *trial("00001", [0.5, 0.9, 0.8], "completed"),
     *trial("00002", [0.95], "pruned", begin=5),
@@ -183,13 +187,15 @@ def test_the_ranking_puts_completed_trials_first() -> None:
 
 def test_of_equal_trials_the_one_in_best_leads_the_ranking() -> None:
     later, sooner = trial("00000", [0.5], "completed"), trial("00001", [0.5], "completed")
-    state = RunState.replay([RunStarted(time=at(0), slots=2), *later[:-1], *sooner, later[-1]])
+    state = RunState.replay([STARTED, *later[:-1], *sooner, later[-1]])
     assert state.best is not None
     assert state.best.trial_id == state.ranking()[0].trial_id == "00001"
 
 
 def test_trials_that_wait_run_or_never_ended_are_told_apart() -> None:
-    suggested = TrialSuggested(trial_id="x", architecture={}, fingerprint="f", ask_seconds=0.0)
+    suggested = TrialSuggested(
+        trial_id="x", number=6, params={}, architecture={}, fingerprint="f", costs={}, ask_seconds=0.0
+    )
     state = RunState.replay([*RUN, suggested])
     assert state.counts()["running"] == state.counts()["waiting"] == 1
     state.apply(RunEnded(outcome="interrupted"))
@@ -253,7 +259,7 @@ def test_tables_have_the_published_schema_even_when_empty(events: list[Event], t
 
 
 def test_a_measured_latency_has_a_column_of_its_own(tmp_path: Path) -> None:
-    built = TrialBuilt(trial_id="00000", parameters=10, macs=20, latency_seconds=0.25, node="here", device="cpu")
+    built = TrialBuilt(trial_id="00000", latency_seconds=0.25, node="here", device="cpu")
     write_tables(RunState.replay([*RUN, built]), tmp_path)
     table = pq.read_table(tmp_path / TRIALS)
     assert str(table.schema.field("latency_seconds").type) == "double"

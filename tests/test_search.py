@@ -20,12 +20,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from safetensors.numpy import load_file
 
-from orchestrator.components import make_sampler
-from orchestrator.config import SamplerSettings, SearchConfig, parse_config
+from orchestrator.config import SearchConfig, parse_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError
 from orchestrator.event_log import EventLog, read_events
 from orchestrator.events import EpochDone, TrialStarted, TrialSuggested
-from orchestrator.optuna_searcher import OptunaSearcher
 from orchestrator.run_state import RunState
 from orchestrator.search import SearchResult, run_search
 from orchestrator.tables import EPOCHS, TRIALS
@@ -60,14 +58,14 @@ class Scripted(EpochTrainable):
         operation = architecture.normal.blocks[0].edges[0].operation
         self.fate = self.FATES[NASNET.operations.index(operation) % len(self.FATES)]
         self.epoch = 0
-        return {"parameters": 1, "macs": 2, "device": "cpu"}
+        return {"device": "cpu"}
 
     def train_epoch(self) -> EpochResult:
         time.sleep(0.01)
         self.epoch += 1
-        if self.fate == "raises" and self.epoch == 3:
+        if self.fate == "raises":
             raise RuntimeError("bang\nand a second line")
-        loss = math.nan if self.fate == "diverges" and self.epoch == 2 else 1.0
+        loss = math.nan if self.fate == "diverges" else 1.0
         score = {"fine": 0.9, "weak": 0.1}.get(self.fate, 0.8)
         return EpochResult(
             epoch=self.epoch,
@@ -105,14 +103,14 @@ def test_the_search_ends_at_its_number_of_trials(scripted: SearchResult) -> None
 
 
 def test_every_trial_ends_as_it_should(scripted: SearchResult) -> None:
-    expected = {"raises": {"failed", "pruned"}, "diverges": {"diverged", "pruned"}, "weak": {"pruned"}}
+    expected = {"raises": "failed", "diverges": "diverged", "weak": "pruned"}
     statuses = {trial.status for trial in scripted.state.trials.values()}
     assert statuses == {"completed", "pruned", "failed", "diverged"}
     for trial in scripted.state.trials.values():
         operation = trial.architecture["normal"]["blocks"][0][1]
         fate = Scripted.FATES[NASNET.operations.index(operation) % 4]
         if fate in ("raises", "diverges"):
-            assert trial.status in expected[fate]
+            assert trial.status == expected[fate]
         if trial.status == "completed":
             assert trial.epochs == 9
         if trial.status == "pruned":
@@ -120,7 +118,7 @@ def test_every_trial_ends_as_it_should(scripted: SearchResult) -> None:
         if trial.status == "failed":
             assert trial.error == "RuntimeError: bang"
         if trial.status == "diverged":
-            assert trial.error == "the loss is not finite in epoch 2"
+            assert trial.error == "a loss or metric is not finite in epoch 1"
             assert trial.curve[-1].train_loss is None
 
 
@@ -196,8 +194,9 @@ def test_optuna_is_told_every_state(tmp_path: Path) -> None:
         config(budget={"trials": 16}), run_dir=tmp_path / "run", trainable=Scripted, sampler=Watching(seed=1)
     )
     states = {"COMPLETE": "completed", "PRUNED": "pruned"}
-    trials = Watching.study.trials
+    *trials, ahead = Watching.study.trials
     assert len(trials) == 16
+    assert ahead.state.name == "RUNNING"  # asked ahead, and never handed out
     for ours, theirs in zip(result.state.trials.values(), trials, strict=True):
         assert states.get(theirs.state.name, "lost") == ours.status or theirs.state.name == "FAIL"
         assert (theirs.state.name == "FAIL") == (ours.status in ("failed", "diverged"))
@@ -214,16 +213,6 @@ def test_one_worker_and_one_seed_give_one_search(tmp_path: Path) -> None:
         [(trial.fingerprint, trial.status, trial.val_accuracy) for trial in run.state.trials.values()] for run in runs
     )
     assert first == second
-
-
-@pytest.mark.parametrize("name", ["tpe", "random"])
-def test_the_seed_decides_what_a_sampler_proposes(name: str) -> None:
-    def proposals(seed: int) -> list[dict[str, Any]]:
-        searcher = OptunaSearcher(make_sampler(SamplerSettings(name=name), seed), max_epochs=1)
-        searcher.set_search_properties("val_accuracy", "max", NASNET.param_space())
-        return [searcher.suggest(str(number)) for number in range(3)]
-
-    assert proposals(0) == proposals(0) != proposals(1)
 
 
 def test_instances_may_stand_in_for_names(tmp_path: Path) -> None:
@@ -350,7 +339,7 @@ def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, mo
         ({"sampler": {"name": "json:dumps"}}, ConfigError, "sampler.options"),
         ({"sampler": {"name": "builtins:dict"}}, ConfigError, "which is no optuna.samplers.BaseSampler"),
         ({"scheduler": {"name": "builtins:dict"}}, ConfigError, "which is no Ray Tune TrialScheduler"),
-        ({"scheduler": {"name": "asha", "options": {"a": 1}}}, ConfigError, "'asha' takes none"),
+        ({"scheduler": {"name": "asha", "options": {"a": 1}}}, ConfigError, "unexpected keyword argument 'a'"),
         ({"space": {"name": "json:dumps"}}, ConfigError, "which is no CellSpace"),
         ({"trainable": {"name": "json:dumps"}}, ConfigError, "which is no EpochTrainable"),
     ],

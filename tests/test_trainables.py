@@ -18,13 +18,13 @@ import torch
 from safetensors.numpy import load
 
 from search_spaces import NASNET, Architecture
-from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, NetworkSpec, TrialPlan
-from trainables.costs import NetworkCosts, network_costs
+from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan
 from trainables.datasets import load_data
 from trainables.epoch_result import EpochResult
 from trainables.network import CellNetwork
 from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
 from trainables.skeleton import NASNET_CIFAR, SKELETONS
+from trainables.training import Training
 
 PLAN = TrialPlan(
     space=replace(NASNET, blocks=2),
@@ -82,7 +82,7 @@ class Paced(EpochTrainable):
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
         self.epoch = 0
-        return {"parameters": 1, "macs": 1, "device": "cpu"}
+        return {"device": "cpu"}
 
     def train_epoch(self) -> EpochResult:
         time.sleep(self.seconds)
@@ -150,7 +150,7 @@ def test_every_trainable_reports_what_a_search_needs(kind: type[EpochTrainable],
     found = reports(make(kind))
     assert [number for report in found for number in epochs(report)] == list(range(1, 10))
     for report in found:
-        assert set(report["facts"]) == {"parameters", "macs", "device"}
+        assert set(report["facts"]) == {"device"}
         assert 0 <= report["val_accuracy"] <= 1
         assert report["epoch"] == report["curve"][-1]["epoch"]
     assert load(found[-1]["weights"])
@@ -180,9 +180,9 @@ def test_a_checkpoint_is_plain_tensors(make: Make, tmp_path: Path) -> None:
 
 def test_the_facts_are_the_networks(make: Make) -> None:
     spec = PLAN.network_spec(PLAN.space.decode(candidate(0)))
-    facts = make().step()["facts"]
-    assert facts["parameters"] == sum(parameter.numel() for parameter in CellNetwork(spec).parameters())
-    assert facts["device"] == "cpu"
+    report = make().step()
+    assert report["parameters"] == sum(parameter.numel() for parameter in CellNetwork(spec).parameters())
+    assert report["facts"]["device"] == "cpu"
 
 
 def test_the_latency_is_measured_on_request_and_leaves_the_training_as_it_was(make: Make) -> None:
@@ -231,11 +231,11 @@ def test_the_last_candidate_is_gone_before_the_next_is_built(make: Make, monkeyp
     old = [weakref.ref(value) for value in (trainable._training, trainable._training.network)]
     alive_when_built: list[bool] = []
 
-    def counting(spec: NetworkSpec) -> NetworkCosts:
+    def building(*arguments: Any) -> Training:
         alive_when_built.extend(reference() is not None for reference in old)
-        return network_costs(spec)
+        return Training(*arguments)
 
-    monkeypatch.setattr("trainables.cell_trainable.network_costs", counting)
+    monkeypatch.setattr("trainables.training.Training", building)
     trainable.reset_config(candidate(2))
     assert alive_when_built == [False, False]
 

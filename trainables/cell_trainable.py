@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, final
 import ray
 
 from search_spaces import Architecture
-from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
 from trainables.epoch_trainable import EpochTrainable, TrialPlan
 from trainables.network_plan import plan_network
@@ -65,9 +64,8 @@ class CellTrainable(EpochTrainable):
         if self._data.device.type == "cuda":
             torch.cuda.empty_cache()  # what PyTorch keeps, other workers on the same GPU cannot have
         spec = self.plan.network_spec(architecture)
-        costs = network_costs(spec)
         self._training = Training(spec, self.plan.training, self._data, self.plan.seed)
-        facts = {"parameters": costs.parameters, "macs": costs.macs, "device": str(self._data.device)}
+        facts: dict[str, Any] = {"device": str(self._data.device)}
         if self.plan.measure_latency:
             facts["latency_seconds"] = measure_latency(self._training.network, self._data.device).median_seconds
         return facts

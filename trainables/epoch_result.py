@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+EPOCH_METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "seconds", "images_per_second")
+"""What every epoch of every trainable is measured by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +15,7 @@ class EpochResult:
     """Losses are means an image; accuracies are 0..1; `seconds` covers training and validation.
 
     `learning_rate` is the one of the epoch's last step, `images_per_second` counts training images only, `ended_at` is
-    in seconds since 1970 by the worker's clock.
+    in seconds since 1970 by the worker's clock. `metrics` are further ones, of a trainable that declares their names.
     """
 
     epoch: int
@@ -23,8 +27,9 @@ class EpochResult:
     seconds: float
     images_per_second: float
     ended_at: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
-        """A loss is not finite: nothing that follows can be trusted."""
-        return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
+        """A loss or a further metric is not finite: nothing that follows can be trusted."""
+        return not all(map(math.isfinite, (self.train_loss, self.val_loss, *self.metrics.values())))

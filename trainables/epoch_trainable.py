@@ -15,6 +15,7 @@ import numpy as np
 from ray import tune
 
 from search_spaces import Architecture, CellSpace
+from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
 from trainables.network_spec import NetworkSpec
 from trainables.settings import NetworkSettings, TrainingSettings
@@ -59,6 +60,11 @@ class TrialPlan:
             auxiliary_head=self.training.auxiliary_weight > 0,
         )
 
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        """What is known of a candidate without training it: parameters, and for an image multiply-adds and bytes that
+        training keeps. Without torch, in about a millisecond."""
+        return asdict(network_costs(self.network_spec(architecture)))
+
     def example(self) -> NetworkSpec:
         """The network of a candidate drawn by the run's seed; ValueError if these settings make none."""
         return self.network_spec(self.space.sample(np.random.default_rng(self.seed)))
@@ -67,12 +73,15 @@ class TrialPlan:
 class EpochTrainable(tune.Trainable, ABC):
     """A worker that trains one candidate after the other.
 
-    A report of `step()` holds `epoch` and the other fields of the last `EpochResult`; `curve`, the results of all
-    epochs since the last report; `facts`, what `begin` returned; `diverged`; and after the last epoch `weights`, in the
-    safetensors format.
+    A report of `step()` holds `epoch`, the other fields and the further metrics of the last `EpochResult`; the
+    candidate's costs and latency; `curve`, the results of all epochs since the last report; `facts`, what `begin`
+    returned; `diverged`; and after the last epoch `weights`, in the safetensors format.
     """
 
     plan: TrialPlan
+
+    metrics: tuple[str, ...] = ()
+    """Names of the further metrics of its `EpochResult`s, which may then be objectives of a search."""
 
     @classmethod
     def check(cls, plan: TrialPlan) -> None:
@@ -84,7 +93,7 @@ class EpochTrainable(tune.Trainable, ABC):
 
     @abstractmethod
     def begin(self, architecture: Architecture) -> dict[str, Any]:
-        """Drop the last candidate, build this one; return `parameters`, `macs` (for one image) and `device`.
+        """Drop the last candidate, build this one; return its `device`.
 
         And if the plan asks to measure it, `latency_seconds` for one image on that device.
         """
@@ -101,12 +110,18 @@ class EpochTrainable(tune.Trainable, ABC):
         # `data` comes in a list, because Ray would fetch a bare reference in the driver's place.
         self.plan = plan
         self.prepare(data[0])
-        self._facts = self.begin(plan.space.decode(config))
+        self._begin(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Called by Ray Tune to reuse this worker, its imports and its data for the next candidate."""
-        self._facts = self.begin(self.plan.space.decode(new_config))
+        self._begin(new_config)
         return True
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        architecture = self.plan.space.decode(config)
+        self._facts = self.begin(architecture)
+        # In every report, because a scheduler knows of a trial only what its reports say.
+        self._costs = self.plan.costs(architecture)
 
     def step(self) -> dict[str, Any]:
         """Train for about a second, but at least an epoch and never past a milestone."""
@@ -120,6 +135,9 @@ class EpochTrainable(tune.Trainable, ABC):
             if done or self._is_milestone(last.epoch) or expected_end > STEP_SECONDS:
                 break
         report = {
+            **self._costs,
+            **({"latency_seconds": self._facts["latency_seconds"]} if self.plan.measure_latency else {}),
+            **last.metrics,
             **asdict(last),
             "curve": [asdict(result) for result in curve],
             "facts": self._facts,

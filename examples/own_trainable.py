@@ -1,0 +1,70 @@
+"""A trainable of one's own, for `examples/own_trainable.toml`: score networks without training them.
+
+The untrained network's outputs are taken as features, a linear classifier is fitted to them, and its accuracy on the
+validation images is the score. A trainable derives from `EpochTrainable`; this one needs a single epoch.
+"""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import ray
+
+from trainables import EpochTrainable
+from trainables.epoch_result import EpochResult
+
+FEATURES = 64
+
+
+class UntrainedTrainable(EpochTrainable):
+    """Its further metric `margin`, of the right class over the best other, may be an objective in the search file."""
+
+    metrics = ("margin",)
+
+    def prepare(self, data):
+        self.splits = ray.get(data)
+
+    def begin(self, architecture):
+        import torch  # in here, because the driver imports this module and needs no torch
+
+        from trainables.network import CellNetwork
+
+        torch.manual_seed(self.plan.seed)
+        self.network = CellNetwork(replace(self.plan.network_spec(architecture), classes=FEATURES))
+        return {"device": "cpu"}
+
+    def train_epoch(self):
+        from sklearn.linear_model import RidgeClassifier
+
+        started = time.time()
+        (train, train_labels), (validation, labels) = map(self._features, (self.splits.train, self.splits.validation))
+        classifier = RidgeClassifier().fit(train, train_labels)
+        scores = classifier.decision_function(validation)
+        right = scores[np.arange(len(labels)), labels]
+        scores[np.arange(len(labels)), labels] = -np.inf
+        seconds = time.time() - started
+        return EpochResult(
+            epoch=1,
+            train_loss=0.0,
+            train_accuracy=classifier.score(train, train_labels),
+            val_loss=0.0,
+            val_accuracy=classifier.score(validation, labels),
+            learning_rate=0.0,
+            seconds=seconds,
+            images_per_second=len(train) / seconds,
+            ended_at=time.time(),
+            metrics={"margin": float((right - scores.max(axis=1)).mean())},
+        )
+
+    def _features(self, part):
+        import torch
+
+        images = torch.tensor(part.images, dtype=torch.float32).permute(0, 3, 1, 2) / 255
+        with torch.no_grad():
+            # In training mode, so that batch norms use the images' own statistics: they have learned none.
+            return self.network.train()(images).numpy(), part.labels
+
+    def weights(self):
+        from safetensors.torch import save
+
+        return save({name: value.contiguous() for name, value in self.network.state_dict().items()})

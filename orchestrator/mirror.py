@@ -1,0 +1,74 @@
+"""A run's study, written to an Optuna journal file, which optuna-dashboard and other programs of Optuna's can open.
+
+Each trial is one append, made when it has ended: a journal of single steps would cost a synced write for every
+parameter. So Optuna's numbers there are in the order of the ends; `trial_id` among a trial's attributes is ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from orchestrator.errors import RunDirectoryError
+from orchestrator.event_log import read_events
+from orchestrator.events import Event, RunEnded, RunStarted, TrialEnded, TrialImported
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_state import RunState
+from orchestrator.study_replay import frozen_trial, read_distributions
+
+POLL_SECONDS = 1.0
+
+
+def mirror(run_dir: Path, journal: Path | None, *, follow: bool) -> tuple[Path, int]:
+    """Write the study of a run; with `follow`, go on until the run has ended. The file, and how many trials it holds.
+
+    Raises:
+        RunDirectoryError: there is no run, its log is corrupt, or the journal exists already or cannot be written.
+    """
+    directory = RunDirectory(run_dir)
+    name = directory.read_info().config["run"]["name"]
+    journal = journal or directory.path / "study.journal"
+    if journal.exists():
+        raise RunDirectoryError(f"{journal} exists already; remove it or choose another --output")
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+    except OSError as error:
+        raise RunDirectoryError(f"{journal} cannot be written: {error.strerror} (--output)") from error
+    events = _growing(directory) if follow else read_events(directory.events)
+    return journal, _write(events, storage, name)
+
+
+def _write(events: Iterable[Event], storage: JournalStorage, name: str) -> int:
+    state, study, distributions, count = RunState(), None, {}, 0
+    for event in events:
+        state.apply(event)
+        if isinstance(event, RunStarted) and study is None:
+            directions = list(state.objectives.values())
+            study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+            distributions = read_distributions(state.distributions)
+        elif isinstance(event, TrialEnded | TrialImported):
+            assert study is not None, "a log begins with the start of the run"
+            study.add_trial(frozen_trial(state.find(event.trial_id), state, distributions))
+            count += 1
+    return count
+
+
+def _growing(directory: RunDirectory) -> Iterator[Event]:
+    """The events of a log, and those that are still written to it, until the run has ended or died."""
+    seen = 0
+    while True:
+        running = directory.read_info().standing == "running"
+        for number, event in enumerate(read_events(directory.events)):
+            if number >= seen:
+                yield event
+                seen = number + 1
+                if isinstance(event, RunEnded):
+                    return
+        if not running:
+            return
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,65 @@
+"""Whether a sampler can handle a search: its kinds of parameters, and its number of objectives.
+
+Optuna lets a sampler that cannot handle a parameter fall back to random draws. Here such a pair is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+
+from orchestrator.errors import ConfigError, last_line
+from orchestrator.events import Direction
+from orchestrator.samplers.seeded import SeededSampler
+
+NO_CATEGORICAL = (optuna.samplers.CmaEsSampler, optuna.samplers.QMCSampler)
+"""Samplers of Optuna that draw categorical parameters at random."""
+
+ONE_OBJECTIVE = (optuna.samplers.CmaEsSampler,)
+"""Samplers of Optuna for one objective. Others may say so by an attribute `several_objectives = False`."""
+
+
+def check_fits(
+    sampler: BaseSampler, distributions: Mapping[str, BaseDistribution], objectives: Mapping[str, Direction]
+) -> None:
+    """Refuse a sampler that cannot handle the space or the objectives, before anything starts.
+
+    Raises:
+        ConfigError: says what it cannot handle, and which samplers can.
+    """
+    kind = sampler.kind if isinstance(sampler, SeededSampler) else type(sampler)
+    name = kind.__name__
+    categorical = [key for key, value in distributions.items() if isinstance(value, CategoricalDistribution)]
+    if categorical and issubclass(kind, NO_CATEGORICAL):
+        raise ConfigError(
+            f"sampler {name} cannot handle categorical parameters such as {categorical[0]!r}, it would draw them at "
+            "random; tpe, gp, evolution, local_search, controller, predictor, nsgaii and random can (sampler.name)"
+        )
+    if len(objectives) > 1 and (issubclass(kind, ONE_OBJECTIVE) or not getattr(kind, "several_objectives", True)):
+        raise ConfigError(
+            f"sampler {name} is for one objective, and there are {len(objectives)}: {', '.join(objectives)}; tpe, gp, "
+            "nsgaii, nsgaiii and random handle several (sampler.name or [objectives])"
+        )
+    _rehearse(sampler, distributions, objectives)
+
+
+def _rehearse(
+    sampler: BaseSampler, distributions: Mapping[str, BaseDistribution], objectives: Mapping[str, Direction]
+) -> None:
+    """Ask a copy of the sampler for one trial of a study that is thrown away."""
+    try:
+        understudy = copy.deepcopy(sampler)
+    except Exception:  # noqa: BLE001 (what cannot be copied cannot be tried without using it up)
+        return
+    study = optuna.create_study(sampler=understudy, directions=list(objectives.values()))
+    try:
+        study.ask(dict(distributions))
+    except Exception as error:
+        raise ConfigError(
+            f"sampler {type(sampler).__name__} cannot handle this search: {last_line(error)} (sampler.name, "
+            "sampler.options)"
+        ) from error

@@ -1,0 +1,113 @@
+"""A run's state -> its Optuna study: the same one that its sampler saw.
+
+Every state is the true one: COMPLETE only with the whole budget, PRUNED with the values at the trial's own epochs, FAIL
+for errors and divergence. Knows Optuna and the run's state; does not know who samples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_state import RunState, Trial
+
+TRIAL_STATES = {
+    "completed": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "infeasible": TrialState.PRUNED,
+    "diverged": TrialState.FAIL,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+}
+"""What Optuna calls a trial's status; a duplicate has the state of the trial that answered it."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce every study on standard error
+
+
+def load_study(run_dir: Path | str) -> optuna.Study:
+    """The Optuna study of a running or ended run, in memory, for `optuna.visualization`, importances or a sampler.
+
+    Raises:
+        RunDirectoryError: there is no run, or its log is corrupt.
+    """
+    return replay_study(RunDirectory(Path(run_dir)).read_state())
+
+
+def replay_study(state: RunState, sampler: BaseSampler | None = None) -> optuna.Study:
+    """The study as it is after the state's events."""
+    study = optuna.create_study(storage=InMemoryStorage(), sampler=sampler, directions=list(state.objectives.values()))
+    distributions = read_distributions(state.distributions)
+    for trial in [*state.imported.values(), *state.trials.values()]:
+        study.add_trial(frozen_trial(trial, state, distributions))
+    for name, value in state.study_attributes.items():
+        study._storage.set_study_system_attr(study._study_id, name, value)
+    return study
+
+
+def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+    """The trial as Optuna holds it; a running one with what is known so far."""
+    trial_state, values = told(trial, state)
+    curve = intermediate_values(trial, state)
+    if trial_state == TrialState.PRUNED and curve:
+        values = [curve[max(curve)]]  # as `optuna.Study.tell` does
+    frozen = create_trial(
+        state=trial_state,
+        values=values,
+        params=trial.params,
+        distributions=distributions,
+        user_attrs=user_attributes(trial),
+        system_attrs={**trial.attributes, **_constraint_attributes(trial, state)},
+        intermediate_values=curve,
+    )
+    frozen.datetime_start = trial.suggested_at.astimezone().replace(tzinfo=None)  # Optuna's are naive and local
+    ended = trial.ended_at or trial.suggested_at
+    frozen.datetime_complete = ended.astimezone().replace(tzinfo=None) if trial_state.is_finished() else None
+    return frozen
+
+
+def told(trial: Trial, state: RunState) -> tuple[TrialState, list[float] | None]:
+    """How the trial ended in Optuna's words, and its values if it is complete."""
+    trial_state = TRIAL_STATES[state.original(trial).status]
+    if trial_state != TrialState.COMPLETE:
+        return trial_state, None
+    values = [trial.metric(name) for name in state.objectives]
+    assert all(value is not None for value in values)
+    return trial_state, [float(value) for value in values if value is not None]
+
+
+def intermediate_values(trial: Trial, state: RunState) -> dict[int, float]:
+    """The curve by epoch. None for several objectives: Optuna's samplers take these values for one objective only."""
+    if len(state.objectives) > 1:
+        return {}
+    name = next(iter(state.objectives))
+    values = {row.epoch: trial.costs.get(name, row.metric(name)) for row in trial.curve}
+    return {epoch: value for epoch, value in values.items() if value is not None}
+
+
+def user_attributes(trial: Trial) -> dict[str, Any]:
+    """What a reader of the study wants to know besides the parameters."""
+    return {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
+
+
+def write_distributions(distributions: Mapping[str, BaseDistribution]) -> dict[str, dict[str, Any]]:
+    """As plain values, for the record."""
+    return {name: json.loads(distribution_to_json(distribution)) for name, distribution in distributions.items()}
+
+
+def read_distributions(values: dict[str, dict[str, Any]]) -> dict[str, BaseDistribution]:
+    """Inverse of `write_distributions`."""
+    return {name: json_to_distribution(json.dumps(value)) for name, value in values.items()}
+
+
+def _constraint_attributes(trial: Trial, state: RunState) -> dict[str, float]:
+    # Where `optuna.Trial.set_constraint` puts them.
+    return {f"constraints:{name}": value for name, value in state.violations(trial).items()}

@@ -1,0 +1,107 @@
+"""A search without Ray or training: events by hand, as the recorder would write them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler
+
+from orchestrator.candidates import Candidates
+from orchestrator.event_log import EventLog
+from orchestrator.events import Direction, Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
+from orchestrator.live_study import LiveStudy, Suggestion
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.run_state import RunState, Trial
+from orchestrator.schedulers.protocol import AnswersDuplicates
+from orchestrator.study_replay import write_distributions
+from search_spaces import NASNET, CellSpace
+from tests.test_record import epoch
+from trainables import TrialPlan
+from trainables.settings import NetworkSettings, TrainingSettings
+from trainables.skeleton import SKELETONS
+
+TINY = replace(NASNET, blocks=1, operations=NASNET.operations[:3], combinations=("add",))
+"""1,296 encodings of 441 networks."""
+
+
+def plan_of(space: CellSpace = TINY) -> TrialPlan:
+    return TrialPlan(
+        space=space,
+        skeleton=SKELETONS["nasnet_cifar"],
+        network=NetworkSettings(repeats=1, filters=4),
+        training=TrainingSettings(epochs=9),
+        image_shape=(8, 8, 1),
+        classes=10,
+        milestones=(1, 3),
+        seed=0,
+        threads=1,
+    )
+
+
+class Hand:
+    """Drives a study and its candidates."""
+
+    def __init__(self, log: EventLog, state: RunState, live: LiveStudy, candidates: Candidates) -> None:
+        self.log, self.state, self.live, self.candidates = log, state, live, candidates
+
+    def take(self) -> Suggestion:
+        while (suggestion := self.live.take(wait=True)) is None:
+            pass
+        return suggestion
+
+    def admit(self, params: Mapping[str, Any] | None = None) -> Trial | None:
+        """The next suggestion; with `params`, as if the sampler had proposed these."""
+        suggestion = self.take()
+        return self.candidates.admit(suggestion if params is None else replace(suggestion, params=dict(params)))
+
+    def last(self) -> Trial:
+        return list(self.state.trials.values())[-1]
+
+    def train(self, trial: Trial, scores: list[float], status: TrialStatus = "completed") -> None:
+        self.log.append(TrialStarted(trial_id=trial.trial_id, attempt=trial.attempt + 1))
+        self.log.append(*(epoch(trial.trial_id, number, score) for number, score in enumerate(scores, start=1)))
+        self.log.append(TrialEnded(trial_id=trial.trial_id, status=status))
+
+    def settled(self) -> optuna.Study:
+        """The study once it has heard everything."""
+        deadline = time.monotonic() + 20
+        while self.live._commands or not self.live._ready:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        return self.live.study
+
+
+@contextmanager
+def driven(
+    folder: Path,
+    sampler: BaseSampler | None = None,
+    *,
+    objectives: Mapping[str, Direction] | None = None,
+    constraints: Mapping[str, float] | None = None,
+    imported: list[TrialImported] | None = None,
+    scheduler: AnswersDuplicates | None = None,
+    space: CellSpace = TINY,
+    before: list[Event] | None = None,
+) -> Iterator[Hand]:
+    """A search in `folder`; `before` are events that its log held already."""
+    state = RunState()
+    distributions = to_distributions(space.param_space())
+    with EventLog(folder / "events.jsonl", [state.apply]) as log:
+        started = RunStarted(
+            slots=2,
+            objectives=dict(objectives or {"val_accuracy": "maximize"}),
+            constraints=dict(constraints or {}),
+            distributions=write_distributions(distributions),
+        )
+        log.append(*(before or [started, *(imported or [])]))
+        with LiveStudy(sampler or RandomSampler(seed=0), state, distributions) as live:
+            candidates = Candidates(log, state, plan_of(space), scheduler)
+            log.listen(live.apply)
+            log.listen(candidates.apply)
+            yield Hand(log, state, live, candidates)

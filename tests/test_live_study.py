@@ -1,0 +1,192 @@
+"""The study hears the truth, live and on replay alike."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.errors import SearchError
+from orchestrator.event_log import read_events
+from orchestrator.events import Direction
+from orchestrator.run_state import RunState, Trial
+from orchestrator.samplers import SAMPLERS
+from orchestrator.study_replay import replay_study
+from tests.driving import Hand, driven
+
+
+def new(hand: Hand) -> Trial:
+    """The next candidate that is to be trained."""
+    while (trial := hand.admit()) is None:
+        pass
+    return trial
+
+
+def busy(hand: Hand, trials: int) -> None:
+    """A search with every kind of end, two trials at a time."""
+    generator = np.random.default_rng(0)
+    running = [new(hand), new(hand)]
+    for number in range(trials):
+        trial = running.pop(int(generator.integers(2)))
+        limit = float(generator.uniform(0.3, 0.9))
+        match number % 5:
+            case 0 | 1:
+                hand.train(trial, [limit * epoch / 9 for epoch in range(1, 10)])
+            case 2 | 3:
+                hand.train(trial, [limit / 9], "pruned")
+            case 4:
+                hand.train(trial, [limit / 9, math.nan], "diverged" if number % 2 else "failed")
+        running.append(new(hand))
+
+
+def facts(trial: FrozenTrial) -> dict[str, Any]:
+    """All of a trial but the times, which are the events' on replay."""
+    names = ("number", "state", "values", "params", "distributions", "user_attrs", "system_attrs")
+    return {**{name: getattr(trial, name) for name in names}, "intermediate_values": dict(trial.intermediate_values)}
+
+
+MOST_MACS = 150_000
+"""Four in five random candidates are below it."""
+
+OBJECTIVES: list[dict[str, Direction]] = [
+    {"val_accuracy": "maximize"},
+    {"val_loss": "minimize"},
+    {"macs": "minimize"},
+    {"val_accuracy": "maximize", "macs": "minimize"},
+]
+
+
+@pytest.mark.parametrize("objectives", OBJECTIVES, ids=lambda objectives: "+".join(objectives))
+@pytest.mark.parametrize("make", [RandomSampler, partial(NSGAIISampler, population_size=10)], ids=["random", "nsgaii"])
+def test_the_study_that_replay_gives_is_the_one_that_the_sampler_saw(
+    objectives: dict[str, Direction], make: Any, tmp_path: Path
+) -> None:
+    with driven(tmp_path, make(seed=1), objectives=objectives, constraints={"macs": MOST_MACS}) as hand:
+        busy(hand, 30)
+        live = hand.settled()
+        state = RunState.replay(read_events(tmp_path / "events.jsonl"))
+        replayed = replay_study(state)
+        *seen, ahead = live.trials
+        assert ahead.state == TrialState.RUNNING  # asked ahead, and not on record yet
+        assert [facts(trial) for trial in replayed.trials] == [facts(trial) for trial in seen]
+        assert replayed.directions == live.directions
+        assert state.study_attributes == live._storage.get_study_system_attrs(live._study_id)
+        assert {trial.state for trial in replayed.trials} == {
+            TrialState.COMPLETE,
+            TrialState.PRUNED,
+            TrialState.FAIL,
+            TrialState.RUNNING,
+        }
+        assert state.counts()["infeasible"] > 0
+
+
+def test_only_a_whole_budget_is_complete_and_curves_count_the_trials_own_epochs(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        whole, stopped = new(hand), new(hand)
+        hand.train(whole, [0.1, 0.2, 0.9])
+        hand.train(stopped, [0.3, 0.4], "pruned")
+        first, second, *_ = hand.settled().trials
+        assert (first.state, first.value) == (TrialState.COMPLETE, 0.9)
+        assert second.state == TrialState.PRUNED
+        assert second.intermediate_values == {1: 0.3, 2: 0.4}
+
+
+def test_open_trials_are_known_to_the_sampler(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        for _ in range(3):
+            new(hand)
+        assert [trial.state for trial in hand.settled().trials] == [TrialState.RUNNING] * 4
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "evolution", "local_search", "nsgaii"])
+def test_a_search_that_is_rebuilt_from_its_log_goes_on_in_one_way(name: str, tmp_path: Path) -> None:
+    """Nothing is pickled: the log and the seed decide all that follows."""
+    options = {"population_size": 6} if name == "nsgaii" else {"population": 8} if name == "evolution" else {}
+    folders = [tmp_path / word for word in ("old", "one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    with driven(folders[0], SAMPLERS[name](seed=5, **options)) as hand:
+        busy(hand, 20)
+    before = list(read_events(folders[0] / "events.jsonl"))
+    found = []
+    for folder in folders[1:]:
+        with driven(folder, SAMPLERS[name](seed=5, **options), before=before) as hand:
+            assert len(hand.settled().trials) == len(hand.state.trials) + 1
+            found.append([hand.take().params for _ in range(4)])
+    assert found[0] == found[1]
+
+
+def test_the_sampler_learns_from_what_it_is_told(tmp_path: Path) -> None:
+    """TPE comes to prefer the better half of the space; with wrong values it would not."""
+    chosen = []
+    with driven(tmp_path, TPESampler(seed=0, n_startup_trials=10)) as hand:
+        for _ in range(60):
+            trial = new(hand)
+            good = trial.params["normal.0.left.state"] == 0
+            chosen.append(good)
+            hand.train(trial, [0.1, 0.8 if good else 0.2])
+    assert chosen[30:].count(True) > 24
+
+
+class Slow(RandomSampler):
+    """Takes its time, and tells when it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.go = threading.Event()
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        self.go.wait(10)
+        return {}
+
+
+def test_a_slow_sampler_keeps_nobody_waiting(tmp_path: Path) -> None:
+    sampler = Slow()
+    with driven(tmp_path, sampler) as hand:
+        started = time.monotonic()
+        assert hand.live.take(wait=False) is None
+        assert time.monotonic() - started < 5
+        sampler.go.set()
+        assert hand.take().params
+
+
+def test_one_suggestion_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        assert len(hand.settled().trials) == 1
+        hand.take()
+        assert len(hand.settled().trials) == 2
+
+
+def test_what_the_sampler_raises_ends_the_search_with_its_reason(tmp_path: Path) -> None:
+    class Broken(RandomSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            raise ZeroDivisionError("no way")
+
+    with driven(tmp_path, Broken()) as hand, pytest.raises(SearchError, match="the sampler failed: .*no way"):
+        hand.take()
+
+
+def test_the_seconds_that_asking_took_are_told(tmp_path: Path) -> None:
+    class Sleepy(RandomSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            time.sleep(0.05)
+            return {}
+
+    with driven(tmp_path, Sleepy()) as hand:
+        assert hand.take().seconds >= 0.05
+
+
+def test_a_study_without_trials_can_be_replayed() -> None:
+    state = RunState(objectives={"val_accuracy": "maximize"})
+    study = replay_study(state)
+    assert study.trials == []
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE

@@ -1,0 +1,91 @@
+"""A sampler that cannot handle a search is refused before anything starts, with what would fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+
+from orchestrator.components import make_sampler
+from orchestrator.config import SamplerSettings, parse_config
+from orchestrator.errors import ConfigError
+from orchestrator.events import Direction
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.sampler_fit import check_fits
+from orchestrator.samplers import SAMPLERS
+from orchestrator.samplers.seeded import SeededSampler
+from tests.driving import TINY
+
+SPACE = to_distributions(TINY.param_space())
+ONE: dict[str, Direction] = {"val_accuracy": "maximize"}
+TWO: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
+
+
+def made(name: str, **options: Any) -> optuna.samplers.BaseSampler:
+    return make_sampler(SamplerSettings(name=name, options=options), 0, TINY)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_of_ours_fits_a_space_of_cells(name: str) -> None:
+    check_fits(made(name), SPACE, ONE)
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsgaii", "nsgaiii", "random"])
+def test_these_handle_several_objectives(name: str) -> None:
+    check_fits(made(name), SPACE, TWO)
+
+
+@pytest.mark.parametrize("name", ["evolution", "local_search", "controller", "predictor"])
+def test_one_for_one_objective_is_refused_with_two(name: str) -> None:
+    with pytest.raises(ConfigError, match="is for one objective, and there are 2: val_accuracy, macs; tpe, gp, nsgaii"):
+        check_fits(made(name), SPACE, TWO)
+
+
+@pytest.mark.parametrize("kind", [optuna.samplers.CmaEsSampler, optuna.samplers.QMCSampler])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_one_that_would_draw_categories_at_random_is_refused(kind: Any) -> None:
+    pytest.importorskip("cmaes") if kind is optuna.samplers.CmaEsSampler else None
+    with pytest.raises(ConfigError, match="cannot handle categorical parameters such as 'normal.0.*tpe, gp, evolution"):
+        check_fits(kind(), SPACE, ONE)
+
+
+def test_one_that_fails_when_asked_is_refused_with_its_reason() -> None:
+    with pytest.raises(ConfigError, match="sampler GridSampler cannot handle this search: .*grid"):
+        check_fits(optuna.samplers.GridSampler({"x": [1, 2]}), SPACE, ONE)
+
+
+def test_the_sampler_is_not_used_up_by_the_check() -> None:
+    def proposal(checked: bool) -> dict[str, Any]:
+        sampler = optuna.samplers.RandomSampler(seed=3)
+        if checked:
+            check_fits(sampler, SPACE, ONE)
+        return optuna.create_study(sampler=sampler).ask(dict(SPACE)).params
+
+    assert proposal(True) == proposal(False)
+
+
+def test_every_class_of_optuna_can_be_named() -> None:
+    sampler = made("optuna:NSGAIISampler", population_size=7)
+    assert isinstance(sampler, SeededSampler)
+    assert sampler.kind is optuna.samplers.NSGAIISampler
+    assert isinstance(made("optuna:BruteForceSampler"), optuna.samplers.BruteForceSampler)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("optuna:NSGAISampler", {}, "optuna.samplers has .*did you mean 'NSGAIISampler'"),
+        ("optuna:NSGAIISampler", {"population_size": 1}, "sampler.options = {'population_size': 1}"),
+        ("optuna:GridSampler", {}, "sampler.options = {}: .*search_space"),
+        ("tpe", {"no": 1}, "sampler.options = {'no': 1}: .*unexpected keyword argument 'no'"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_in_one_line(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        made(name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_may_name_them() -> None:
+    assert parse_config({"sampler": {"name": "optuna:GPSampler"}}, "x").sampler.name == "optuna:GPSampler"

@@ -1,0 +1,99 @@
+"""What other runs found, taken over: into the sampler's study and the answers to duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config import SearchConfig, parse_config
+from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.run_directory import RunDirectory
+from orchestrator.warm_start import imported_trials
+from search_spaces import NASNET
+from tests.driving import TINY, Hand, driven
+from tests.test_candidates import PARAMS, SWAPPED, admitted
+from tests.test_run_directory import info
+
+SPACE = to_distributions(TINY.param_space())
+
+
+def config(runs: list[Path], **sections: Any) -> SearchConfig:
+    return parse_config({"warm_start": {"runs": [str(run) for run in runs]}, **sections}, "x")
+
+
+def record(folder: Path, **sections: Any) -> Hand:
+    """A run with one trial of every end."""
+    RunDirectory(folder).create(info(config=config([], **sections).model_dump(mode="json"), state="completed"))
+    with driven(folder) as hand:
+        hand.train(admitted(hand, PARAMS), [0.1, 0.8])
+        hand.train(admitted(hand, {**PARAMS, "reduction.0.left.state": 1}), [0.1], "pruned")
+        hand.train(admitted(hand, SWAPPED), [], "failed")
+        hand.admit(PARAMS)
+    return hand
+
+
+def test_results_are_taken_over_and_nothing_else(tmp_path: Path) -> None:
+    record(tmp_path / "old")
+    found = imported_trials(config([tmp_path / "old"]), SPACE)
+    assert [(trial.trial_id, trial.status, len(trial.curve)) for trial in found] == [
+        ("old/00000", "completed", 2),
+        ("old/00001", "pruned", 1),
+    ]
+    assert found[0].params == PARAMS
+
+
+def test_a_candidate_of_two_runs_is_taken_over_once_with_the_longer_curve(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        record(tmp_path / name)
+    found = imported_trials(config([tmp_path / "one", tmp_path / "two"]), SPACE)
+    assert [trial.trial_id for trial in found] == ["one/00000", "one/00001"]
+
+
+def test_what_was_taken_over_can_be_taken_over_again(tmp_path: Path) -> None:
+    record(tmp_path / "old")
+    (tmp_path / "next").mkdir()
+    first = imported_trials(config([tmp_path / "old"]), SPACE)
+    with driven(tmp_path / "next", imported=first):
+        pass
+    RunDirectory(tmp_path / "next").write_info(info(config=config([]).model_dump(mode="json")))
+    second = imported_trials(config([tmp_path / "next"]), SPACE)
+    assert [trial.trial_id for trial in second] == ["old/00000", "old/00001"]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{"training": {"epochs": 5}}, {"network": {"filters": 4}}, {"data": {"validation_fraction": 0.3}}],
+)
+def test_results_of_another_recipe_are_refused(sections: dict[str, Any], tmp_path: Path) -> None:
+    record(tmp_path / "old", **sections)
+    ((section, ((name, value),)),) = ((section, tuple(values.items())) for section, values in sections.items())
+    with pytest.raises(ConfigError, match=f"where {section}.{name} is {value}; here it is .*cannot be compared"):
+        imported_trials(config([tmp_path / "old"]), SPACE)
+
+
+def test_where_the_data_lie_is_no_part_of_the_recipe(tmp_path: Path) -> None:
+    record(tmp_path / "old", data={"root": "elsewhere"})
+    assert imported_trials(config([tmp_path / "old"]), SPACE)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (replace(TINY, blocks=2), "have no 'normal.1.left.state': it is another space"),
+        (replace(TINY, operations=TINY.operations[1:]), "is 'identity' in trial 00000; this space has conv_1x3_3x1"),
+        (NASNET, "it is another space"),
+    ],
+)
+def test_candidates_of_another_space_are_refused(space: Any, message: str, tmp_path: Path) -> None:
+    record(tmp_path / "old")
+    with pytest.raises(ConfigError, match=message):
+        imported_trials(config([tmp_path / "old"]), to_distributions(space.param_space()))
+
+
+def test_a_run_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="holds no run"):
+        imported_trials(config([tmp_path]), SPACE)
