@@ -76,6 +76,36 @@ def test_a_space_of_ones_own_is_searched(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "shortened"),
+    [
+        ("sampler", ["budget.trials=4", "training.epochs=2", "network.filters=2"]),
+        ("scheduler", ["budget.trials=4", "training.epochs=6", "network.filters=2"]),
+        ("trainable", ["budget.trials=6"]),
+    ],
+)
+def test_parts_of_ones_own_are_run_from_a_search_file(part: str, shortened: list[str], tmp_path: Path) -> None:
+    for name in (f"own_{part}.py", f"own_{part}.toml"):
+        (tmp_path / name).write_text((ROOT / "examples" / name).read_text())
+    overrides = [word for setting in shortened for word in ("--set", setting)]
+    command = ["search", f"own_{part}.toml", "--run-dir", "run", "--json", *overrides]
+    found = json.loads(run("-m", "orchestrator.cli", *command, cwd=tmp_path).stdout)
+    assert found["state"] == "completed"
+    assert found["best"]["val_accuracy"] > 0.05
+    if part == "trainable":
+        assert found["objectives"] == {"val_accuracy": "maximize", "margin": "maximize"}
+        assert all("margin" in trial for trial in found["front"])
+    if part == "scheduler":
+        assert found["trials"].get("pruned", 0) + found["trials"]["completed"] == 4
+
+
+def test_a_sampler_of_ones_own_takes_thirty_lines() -> None:
+    code = (ROOT / "examples" / "own_sampler.py").read_text()
+    lines = [line for line in code[code.index("import numpy") :].splitlines() if line.strip()]
+    assert len(lines) <= 30
+
+
+@pytest.mark.slow
 def test_pretrained_weights_are_loaded(tmp_path: Path) -> None:
     out = run(str(ROOT / "examples" / "pretrained.py"), "nasnetalarge", cwd=tmp_path).stdout
     assert len(re.findall(r"class +\d+  0\.\d{4}", out)) == 3
