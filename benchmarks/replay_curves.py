@@ -4,9 +4,9 @@
 
 Both bridges drive the same sampler (Optuna's TPE) and the same ASHA on a virtual clock, with 1, 4 and 16 workers. Both
 propose in the whole NASNet space; a proposal is answered by the recorded architecture that differs from it in the
-fewest decisions, so the landscape is coarser than the real one. An epoch takes the seconds that it took when it was
-recorded. Ray Tune's `OptunaSearch` tells Optuna that a trial which ASHA stopped is complete; cellscout's tells it as
-pruned, with its curve.
+fewest decisions and was not tried in this run, so what a sampler can learn is coarser than it would really be. An epoch
+takes the seconds that it took when it was recorded. Ray Tune's `OptunaSearch` tells Optuna that a trial which ASHA
+stopped is complete; cellscout's tells it as pruned, with its curve.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ from trainables.skeleton import SKELETONS
 
 EPOCHS = 27
 WORKERS = (1, 4, 16)
-BUDGET = 60
+BUDGET = 20
 """Whole trainings that the workers' time is enough for, together."""
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
 """Parts of the time at which the regret is read."""
@@ -79,9 +80,18 @@ class Pool:
                 curves.append(rows[trial["trial_id"]])
         return cls(np.array(codes), curves)
 
-    def nearest(self, params: dict[str, Any]) -> int:
-        """The recorded architecture that differs in the fewest decisions; the first of equals."""
-        return int(np.argmin((self.codes != _code(params)).sum(axis=1)))
+    def answers(self) -> Callable[[dict[str, Any]], list[Row]]:
+        """For one run: the curve of the recorded architecture that differs from the proposal in the fewest decisions,
+        each architecture once."""
+        used = np.zeros(len(self.curves), bool)
+
+        def answer(params: dict[str, Any]) -> list[Row]:
+            distance = (self.codes != _code(params)).sum(axis=1)
+            nearest = int(np.argmin(np.where(used, len(SPACE) + 1, distance)))
+            used[nearest] = True
+            return self.curves[nearest]
+
+        return answer
 
     @property
     def final(self) -> np.ndarray:
@@ -121,7 +131,7 @@ class Patient(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next suggestion, whenever it comes."""
         while (suggestion := self._searcher.suggest(trial_id)) is None:
-            pass
+            time.sleep(0.0005)
         return suggestion
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -186,20 +196,24 @@ VARIANTS: dict[str, Callable[..., Simulation]] = {
 
 
 def regrets(pool: Pool, simulation: Simulation, seconds: float) -> list[float]:
-    """At each moment, what the candidate of the highest score seen so far lacks to the pool's best, both at the end."""
+    """At each moment, what the leading candidate lacks to the pool's best, both trained to the end.
+
+    The longest trained leads, of equally long trained ones the one with the highest score.
+    """
     final = pool.final
     best = final.max()
-    known = {trial.trial_id: pool.nearest(trial.config) for trial in simulation.trials}
+    places = {id(curve): place for place, curve in enumerate(pool.curves)}
+    known = {trial.trial_id: places[id(trial.rows)] for trial in simulation.trials if trial.rows is not None}
     reports = [event for event in simulation.events if event.kind == "reported"]
     found = []
     for moment in MOMENTS:
-        leader, score = None, -1.0
+        leader, standing = None, (0, 0.0)
         for event in reports:
             if event.seconds > moment * seconds:
                 break
             seen = pool.curves[known[event.trial_id]][event.epoch - 1].metrics["val_accuracy"]
-            if seen > score:
-                leader, score = known[event.trial_id], seen
+            if (event.epoch, seen) > standing:
+                leader, standing = known[event.trial_id], (event.epoch, seen)
         found.append(float(best - (final.min() if leader is None else final[leader])))
     return found
 
@@ -211,9 +225,10 @@ def one(folder: Path, variant: str, workers: int, seed: int) -> tuple[list[float
     seconds = BUDGET * pool.training_seconds / workers
     run = partial(
         simulate,
-        evaluate=lambda params: pool.curves[pool.nearest(params)],
+        evaluate=pool.answers(),
         workers=workers,
         seconds=seconds,
+        trials=len(pool.curves),
     )
     scheduler = AshaScheduler(max_epochs=EPOCHS, min_epochs=1, reduction_factor=3)
     simulation = VARIANTS[variant](seed, run, scheduler)

@@ -59,9 +59,9 @@ class SpaceSettings(Settings):
 class SamplerSettings(Settings):
     """`[sampler]`: who proposes candidates."""
 
-    name: str = "tpe"
+    name: str = "predictor"
     """A built-in sampler (`cellscout list samplers`), `optuna:NAME` of a class in `optuna.samplers`, or `module:NAME`
-    of an `optuna.samplers.BaseSampler`."""
+    of an `optuna.samplers.BaseSampler`. Unset: predictor, and with several objectives tpe."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the sampler's class."""
 
@@ -172,6 +172,19 @@ class SearchConfig(Settings):
     warm_start: WarmStartSettings = WarmStartSettings()
     resources: ResourceSettings = ResourceSettings()
     budget: BudgetSettings = BudgetSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_sampler(cls, values: Any) -> Any:
+        """The sampler that benchmarks/samplers.md recommends is for one objective."""
+        try:
+            several = len(ObjectivesSettings.model_validate(values["objectives"]).directions) > 1
+            sampler = SamplerSettings.model_validate(values.get("sampler", {}))
+        except (KeyError, TypeError, ValidationError):  # nothing to decide, or its own section will tell
+            return values
+        if several and "name" not in sampler.model_fields_set:
+            return {**values, "sampler": sampler.model_copy(update={"name": "tpe"})}
+        return values
 
     @model_validator(mode="after")
     def _names_and_sizes(self) -> Self:

@@ -116,14 +116,20 @@ def code_blocks(language: str) -> list[str]:
 
 
 def test_the_readmes_search_file_is_the_cifar10_example() -> None:
-    (shown,) = code_blocks("toml")
+    shown, *others = code_blocks("toml")
     example = tomllib.loads((ROOT / "examples" / "cifar10.toml").read_text())
     assert parse_config(tomllib.loads(shown), "README") == parse_config(example, "example")
+    assert len(others) == 2
+    assert parse_config(tomllib.loads(others[0]), "README").objectives.directions == {
+        "val_accuracy": "maximize",
+        "macs": "minimize",
+    }
+    assert parse_config(tomllib.loads(others[1]), "README").warm_start.runs
 
 
 def test_the_readme_names_only_commands_that_exist() -> None:
     named = set(re.findall(r"cellscout (\w+) ?(?:RUN_DIR|examples|spaces|nasnet_a|$|`)", README, flags=re.MULTILINE))
-    assert named == {"status", "report", "search", "list", "draw", "costs", "doctor"}
+    assert named == {"status", "report", "mirror", "search", "list", "draw", "costs", "doctor"}
 
 
 @pytest.mark.slow
@@ -133,6 +139,10 @@ def test_the_readmes_search_from_python_runs(tmp_path: Path) -> None:
     score, folder = run("-c", code, cwd=tmp_path).stdout.split()
     assert 0 < float(score) <= 1
     assert json.loads((Path(folder) / "run.json").read_text())["state"] == "completed"
+    (code,) = [block for block in code_blocks("python") if "load_study(" in block]
+    told = run("-c", code.replace("runs/digits-20261121-120000", folder), cwd=tmp_path).stdout
+    assert "normal.0.left.operation" in told
+    assert "COMPLETE" in told
 
 
 def test_the_cluster_file_fits_rays_schema_and_asks_for_a_token() -> None:
