@@ -8,15 +8,12 @@ there, epochs are those that the trial itself counts, and a value that is not fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, final
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.events import Direction
 from orchestrator.schedulers.successive_halving import SuccessiveHalving
-from orchestrator.schedulers.waiting_line import WaitingLine
 
 
 @final
@@ -25,24 +22,6 @@ class AshaScheduler(SuccessiveHalving):
 
     At least one is among them, and whoever is level with the last of them is too.
     """
-
-    def __init__(
-        self,
-        *,
-        max_epochs: int,
-        min_epochs: int = 1,
-        reduction_factor: int = 3,
-        brackets: int = 1,
-        objectives: Mapping[str, Direction] | None = None,
-    ) -> None:
-        super().__init__(
-            max_epochs=max_epochs,
-            min_epochs=min_epochs,
-            reduction_factor=reduction_factor,
-            brackets=brackets,
-            objectives=objectives,
-        )
-        self._line = WaitingLine()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """The trial gets its bracket, unless it has one from before a resume or a retry."""

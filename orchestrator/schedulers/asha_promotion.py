@@ -22,7 +22,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.events import Direction
 from orchestrator.schedulers.successive_halving import SuccessiveHalving
-from orchestrator.schedulers.waiting_line import WaitingLine, waits_for_a_worker
+from orchestrator.schedulers.waiting_line import waits_for_a_worker
 
 
 @final
@@ -49,7 +49,6 @@ class AshaPromotionScheduler(SuccessiveHalving):
             brackets=brackets,
             objectives=objectives,
         )
-        self._line = WaitingLine()
         self._added: set[str] = set()  # Ray Tune's ids
         self._alive: set[str] = set()
         self._pausing: dict[str, Trial] = {}  # until Ray Tune has saved them

@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from orchestrator.events import Direction
 from orchestrator.schedulers.brackets import Brackets, Rungs
 from orchestrator.schedulers.objective_values import ObjectiveValues
+from orchestrator.schedulers.waiting_line import WaitingLine
 
 
 class SuccessiveHalving(TrialScheduler, ABC):
@@ -55,6 +56,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         )
         self.milestones = self._brackets.milestones
         self._names: dict[str, str] = {}
+        self._line = WaitingLine()
 
     @property
     def rung_sizes(self) -> list[dict[int, int]]:
