@@ -256,9 +256,9 @@ def verdict(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) ->
     worse = sum(mean - half > 0 for mean, half in every)
     return (
         f"Of the {len(every)} differences between the two bridges, {better} are clearly in favour of cellscout's and "
-        f"{worse} clearly against it (the interval leaves out zero). A pool of {TRIALS} architectures, in which a proposal "
-        "is answered by one that shares some of its decisions, leaves a sampler little to learn, as the rows of random "
-        "search show; it says nothing about longer searches in the whole space."
+        f"{worse} clearly against it (the interval leaves out zero). A pool of {TRIALS} architectures, in which a "
+        "proposal is answered by one that shares some of its decisions, leaves a sampler little to learn, as the rows "
+        "of random search show; it says nothing about longer searches in the whole space."
     )
 
 

@@ -115,7 +115,7 @@ class Candidates:
         the run's one training seed that gives the same curve, and no checkpoint of every pruned trial need be kept."""
         if known.status != "pruned" or self._scheduler is None:
             return False
-        return self._scheduler.would_continue(known.epochs, {**known.curve[-1].model_dump(), **known.costs})
+        return self._scheduler.would_continue(known.epochs, known.rows()[-1])
 
     def _answer(self, trial_id: str, known: Trial) -> None:
         self._log.append(TrialEnded(trial_id=trial_id, status="duplicate", duplicate_of=known.trial_id))

@@ -51,6 +51,11 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     utilisation = state.utilisation()
     if utilisation is not None:
         lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was training")
+    asked = state.ask_seconds()
+    if asked is not None:
+        lines.append(f"sampler     {asked[0]:.3f} s a proposal (median), {asked[1]:.3f} s the longest")
+    if state.imported:
+        lines.append(f"known       {len(state.imported)} results of other runs")
     for status in ("failed", "diverged"):
         bad = [trial for trial in state.trials.values() if trial.status == status]
         if bad:
@@ -75,6 +80,7 @@ def report_json(directory: RunDirectory, info: RunInfo, state: RunState, top: in
         "trials": dict(state.counts()),
         "slots": state.slots,
         "utilisation": state.utilisation(),
+        "ask_seconds": state.ask_seconds(),
         "best": None if state.best is None else _trial_json(state.best),
         "objectives": state.objectives,
         "front": [_trial_json(trial) for trial in state.front],

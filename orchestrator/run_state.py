@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from statistics import median
 from typing import Any, Literal
 
 from orchestrator.events import (
@@ -68,6 +69,11 @@ class Trial:
         if name == "latency_seconds":
             return self.latency_seconds
         return self.curve[-1].metric(name) if self.curve else None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The curve as a scheduler was told it: each epoch with all its metrics and those of the candidate itself."""
+        latency = {} if self.latency_seconds is None else {"latency_seconds": self.latency_seconds}
+        return [{**row.model_dump(exclude={"metrics"}), **row.metrics, **self.costs, **latency} for row in self.curve]
 
     @property
     def parameters(self) -> int | None:
@@ -226,6 +232,11 @@ class RunState:
         return sorted(
             scored, key=lambda trial: (trial.status != "completed", self._losses(trial)[0], trial is not self.best)
         )
+
+    def ask_seconds(self) -> tuple[float, float] | None:
+        """How long the sampler took over a proposal: the median and the longest."""
+        seconds = [trial.ask_seconds for trial in self.trials.values()]
+        return (median(seconds), max(seconds)) if seconds else None
 
     def utilisation(self) -> float | None:
         """Part of the slots' time, from the first trial's start to the last one's end, that was spent on training."""
