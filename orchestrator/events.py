@@ -90,9 +90,9 @@ class EpochDone(_Event):
     trial_id: str
     epoch: int
     train_loss: float | None
-    train_accuracy: float
+    train_accuracy: float | None
     val_loss: float | None
-    val_accuracy: float
+    val_accuracy: float | None
     learning_rate: float
     seconds: float
     images_per_second: float
@@ -100,8 +100,14 @@ class EpochDone(_Event):
 
     @property
     def diverged(self) -> bool:
-        """A loss, or a metric of the trainable's own, is not finite."""
-        return None in (self.train_loss, self.val_loss, *self.metrics.values())
+        """A loss, an accuracy, or a metric of the trainable's own is not finite."""
+        return None in (
+            self.train_loss,
+            self.train_accuracy,
+            self.val_loss,
+            self.val_accuracy,
+            *self.metrics.values(),
+        )
 
     def metric(self, name: str) -> float | None:
         """The value of one of the epoch's metrics; None if it has none of that name or it is not finite."""

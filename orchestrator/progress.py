@@ -172,7 +172,7 @@ def number(value: float | None) -> str:
 
 def sparkline(trial: Trial) -> str:
     """The validation accuracy by epoch, from its lowest to its highest, in at most 30 characters."""
-    scores = [row.val_accuracy for row in trial.curve]
+    scores = [row.val_accuracy for row in trial.curve if row.val_accuracy is not None]
     low, span = min(scores), max(scores) - min(scores) or 1.0
     step = -(-len(scores) // 30)
     return "".join(BARS[round((score - low) / span * (len(BARS) - 1))] for score in scores[step - 1 :: step])

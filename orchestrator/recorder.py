@@ -90,11 +90,11 @@ class Recorder(tune.Callback):
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
-    losses = {name: _finite(row[name]) for name in ("train_loss", "val_loss")}
+    scores = {name: _finite(row[name]) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")}
     metrics = {name: _finite(value) for name, value in row["metrics"].items()}
     ended_at = datetime.fromtimestamp(row["ended_at"], UTC)
-    others = {name: value for name, value in row.items() if name not in (*losses, "metrics", "ended_at")}
-    return EpochDone(time=ended_at, trial_id=trial_id, metrics=metrics, **losses, **others)
+    others = {name: value for name, value in row.items() if name not in (*scores, "metrics", "ended_at")}
+    return EpochDone(time=ended_at, trial_id=trial_id, metrics=metrics, **scores, **others)
 
 
 def _finite(value: float) -> float | None:

@@ -104,7 +104,7 @@ class Trial:
 
     @property
     def best_val_accuracy(self) -> float | None:
-        return max((row.val_accuracy for row in self.curve), default=None)
+        return max((row.val_accuracy for row in self.curve if row.val_accuracy is not None), default=None)
 
     @property
     def train_seconds(self) -> float:

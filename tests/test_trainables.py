@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import weakref
 from collections.abc import Callable
@@ -137,6 +138,25 @@ def test_a_loss_that_is_not_finite_ends_the_trial_at_once(make: Make, monkeypatc
     assert last["diverged"]
     assert epochs(last) == [4, 5]
     assert "weights" not in last
+
+
+@pytest.mark.parametrize("name", ["train_loss", "train_accuracy", "val_loss", "val_accuracy"])
+def test_every_score_must_be_finite(name: str) -> None:
+    assert not scored().diverged
+    assert scored(**{name: math.nan}).diverged
+    assert scored(metrics={"margin": math.inf}).diverged
+
+
+def scored(**scores: Any) -> EpochResult:
+    good = {"train_loss": 0.5, "train_accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
+    others = {"epoch": 1, "learning_rate": 0.1, "seconds": 1.0, "images_per_second": 1.0, "ended_at": 0.0}
+    return EpochResult(**{**good, **others, **scores})
+
+
+def test_metrics_of_its_own_must_be_those_that_it_declares(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Paced, "metrics", ("margin",))
+    with pytest.raises(ValueError, match=r"epoch 1 has the metrics \[\]; Paced.metrics declares \['margin'\]"):
+        make(Paced).step()
 
 
 def test_only_the_last_report_of_a_whole_training_brings_the_weights(make: Make) -> None:

@@ -31,5 +31,6 @@ class EpochResult:
 
     @property
     def diverged(self) -> bool:
-        """A loss or a further metric is not finite: nothing that follows can be trusted."""
-        return not all(map(math.isfinite, (self.train_loss, self.val_loss, *self.metrics.values())))
+        """A loss, an accuracy or a further metric is not finite: nothing that follows can be trusted."""
+        scores = (self.train_loss, self.train_accuracy, self.val_loss, self.val_accuracy, *self.metrics.values())
+        return not all(map(math.isfinite, scores))

@@ -129,6 +129,11 @@ class EpochTrainable(tune.Trainable, ABC):
         curve: list[EpochResult] = []
         while True:
             last = self.train_epoch()
+            if set(last.metrics) != set(self.metrics):
+                raise ValueError(
+                    f"epoch {last.epoch} has the metrics {sorted(last.metrics)}; {type(self).__name__}.metrics "
+                    f"declares {sorted(self.metrics)}"
+                )
             curve.append(last)
             done = last.diverged or last.epoch >= self.plan.training.epochs
             expected_end = (time.monotonic() - started) * (len(curve) + 1) / len(curve)
