@@ -37,29 +37,37 @@ class Candidates:
         self._by_fingerprint = {trial.fingerprint: trial for trial in state.imported.values()}
         self._waiting: dict[str, list[str]] = {}
         self._released: deque[Trial] = deque()
+        self._replaced: dict[str, Trial] = {}
         self.known_in_a_row = 0
-        """Proposals since the last one that was new."""
+        """Proposals since the last new one that were answered at once."""
+        self.waiting_in_a_row = 0
+        """Proposals since the last new one, and the last end of a trial, that wait for a trial to end."""
 
     def admit(self, suggestion: Suggestion) -> Trial | None:
         """Record the proposal; the trial if it is to be trained, None if it is answered otherwise."""
         trial, problem = self._record(suggestion)
         broken = [name for name, excess in self._state.violations(trial).items() if excess > 0]
         known = self._by_fingerprint.get(trial.fingerprint)
-        self.known_in_a_row += 1
         if problem is not None:
+            self.known_in_a_row += 1
             self._log.append(TrialEnded(trial_id=trial.trial_id, status="failed", error=problem))
         elif broken:
             reason = "; ".join(
                 f"{name} is {trial.costs[name]:,.0f}, above the constraint {self._state.constraints[name]:,.0f}"
                 for name in broken
             )
+            self.known_in_a_row += 1
             self._log.append(TrialEnded(trial_id=trial.trial_id, status="infeasible", error=reason))
         elif known is not None and known.status == "running":
+            self.waiting_in_a_row += 1
             self._waiting.setdefault(known.trial_id, []).append(trial.trial_id)
         elif known is not None and not self._goes_on(known):
+            self.known_in_a_row += 1
             self._answer(trial.trial_id, known)
         else:
-            self.known_in_a_row = 0
+            self.known_in_a_row = self.waiting_in_a_row = 0
+            if known is not None:
+                self._replaced[trial.trial_id] = known
             self._by_fingerprint[trial.fingerprint] = trial
             return trial
         return None
@@ -68,11 +76,19 @@ class Candidates:
         """A proposal that waited for a trial which then failed: it is to be trained itself."""
         return self._released.popleft() if self._released else None
 
+    def give_up(self) -> None:
+        """The search ended by itself: what was to be trained in another one's place no longer will be."""
+        while self._released:
+            error = "it waited for the same candidate, which failed when the search was at its end"
+            self._log.append(TrialEnded(trial_id=self._released.popleft().trial_id, status="failed", error=error))
+
     def apply(self, event: Event) -> None:
         """Called by the event log: whatever waited for a trial that ended is answered."""
         if not isinstance(event, TrialEnded) or event.duplicate_of is not None:
             return
+        self.waiting_in_a_row = 0
         trial = self._state.trials[event.trial_id]
+        replaced = self._replaced.pop(event.trial_id, None)
         waiting = self._waiting.pop(event.trial_id, [])
         if trial.status in ANSWERS:
             for trial_id in waiting:
@@ -80,6 +96,8 @@ class Candidates:
             return
         if self._by_fingerprint.get(trial.fingerprint) is trial:
             del self._by_fingerprint[trial.fingerprint]
+            if replaced is not None:
+                self._by_fingerprint[trial.fingerprint] = replaced
         if waiting:
             first, *others = waiting
             self._by_fingerprint[trial.fingerprint] = self._state.trials[first]

@@ -18,6 +18,7 @@ from orchestrator.objectives import COSTS
 from orchestrator.plugins import resolve, resolve_value
 from orchestrator.samplers import SAMPLERS, STATELESS, seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
+from orchestrator.tables import EPOCH_SCHEMA, TRIAL_SCHEMA
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
 from trainables.epoch_result import EPOCH_METRICS
@@ -108,6 +109,11 @@ def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, mea
     Raises:
         ConfigError: names the metric, and what is known.
     """
+    for name in further:
+        if name in (*TRIAL_SCHEMA.names, *EPOCH_SCHEMA.names, *COSTS, "latency_seconds"):
+            raise ConfigError(
+                f"the trainable declares the metric {name!r}, which is the name of a column of the record"
+            )
     known = [*EPOCH_METRICS, *further, *COSTS, *(["latency_seconds"] if measures_latency else [])]
     for name in objectives.directions:
         if name == "latency_seconds" and not measures_latency:

@@ -114,8 +114,8 @@ class WarmStartSettings(Settings):
     """`[warm_start]`: what is known before the search begins."""
 
     runs: list[str] = Field(default=[])
-    """Run directories; their results teach the sampler and answer duplicates. They must have the same [network],
-    [data], [training] and [trainable], and candidates of the same space."""
+    """Run directories; their results teach the sampler and answer duplicates. They must have the same [space],
+    [network], [data], [training] and [trainable]. (NSGA-II and III learn from generations of their own only.)"""
 
 
 class TrainableSettings(Settings):

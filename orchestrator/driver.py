@@ -5,8 +5,6 @@ The same for a search on Ray and for a simulated one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.candidates import Candidates
@@ -17,6 +15,7 @@ from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.schedulers.protocol import AnswersDuplicates, Replayable
+from orchestrator.stopping import SearchStopper
 from trainables import TrialPlan
 
 
@@ -35,14 +34,15 @@ class Driver:
         live_study: LiveStudy,
         scheduler: TrialScheduler,
         *,
-        is_over: Callable[[], bool] = lambda: False,
+        stopper: SearchStopper | None = None,
     ) -> None:
-        candidates = Candidates(log, state, plan, scheduler if isinstance(scheduler, AnswersDuplicates) else None)
+        stopper = stopper or SearchStopper(hours=None)
+        self.candidates = Candidates(log, state, plan, scheduler if isinstance(scheduler, AnswersDuplicates) else None)
         log.listen(live_study.apply)
-        log.listen(candidates.apply)
-        self.recorder = Recorder(log, state, plan, directory)
+        log.listen(self.candidates.apply)
+        self.recorder = Recorder(log, state, plan, directory, stopper.fail)
         self._scheduler = scheduler
-        self.searcher = OptunaSearcher(live_study, candidates, on_assigned=self._assign, is_over=is_over)
+        self.searcher = OptunaSearcher(live_study, self.candidates, on_assigned=self._assign, is_over=stopper.stop_all)
 
     def _assign(self, tune_id: str, trial_id: str) -> None:
         """Ray Tune's id of a trial is ours."""

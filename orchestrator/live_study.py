@@ -64,7 +64,9 @@ class LiveStudy:
         self._ready: deque[Suggestion] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
+        self.exhausted = False
+        """The sampler stopped the study, as Optuna's do that have gone through all there is."""
         self._last_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
@@ -94,7 +96,9 @@ class LiveStudy:
         """
         soon = SHORT_WAIT_SECONDS if self._last_seconds < SHORT_WAIT_SECONDS else 0.0
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._failure, timeout=0.5 if wait else soon)
+            self._changed.wait_for(
+                lambda: self._ready or self._failure or self.exhausted, timeout=0.5 if wait else soon
+            )
             if self._failure is not None:
                 error = self._failure
                 raise SearchError(f"the sampler failed: {type(error).__name__}: {last_line(error)}") from error
@@ -124,6 +128,7 @@ class LiveStudy:
 
     def _run(self) -> None:
         """The thread: one command after the other, and with the context's end no more proposals."""
+        self.study._thread_local.in_optimize_loop = True  # or a sampler that stops the study would raise an exception
         try:
             while True:
                 with self._changed:
@@ -134,12 +139,17 @@ class LiveStudy:
                     if self._closed and command == self._ask:
                         continue
                 command()
-        except Exception as error:  # noqa: BLE001 (a sampler may raise anything; `take` raises it in the driver)
+        except BaseException as error:  # noqa: BLE001 (a sampler may raise anything; `take` raises it in the driver)
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
 
     def _ask(self) -> None:
+        if self.study._stop_flag:
+            with self._changed:
+                self.exhausted = True
+                self._changed.notify_all()
+            return
         started = time.perf_counter()
         storage, study_id = self.study._storage, self.study._study_id
         before = dict(storage.get_study_system_attrs(study_id))

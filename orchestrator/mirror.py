@@ -35,19 +35,19 @@ def mirror(run_dir: Path, journal: Path | None, *, follow: bool) -> tuple[Path, 
     journal = journal or directory.path / "study.journal"
     if journal.exists():
         raise RunDirectoryError(f"{journal} exists already; remove it or choose another --output")
+    events = _growing(directory) if follow else read_events(directory.events)
     try:
-        storage = JournalStorage(JournalFileBackend(str(journal)))
+        return journal, _write(events, journal, name)
     except OSError as error:
         raise RunDirectoryError(f"{journal} cannot be written: {error.strerror} (--output)") from error
-    events = _growing(directory) if follow else read_events(directory.events)
-    return journal, _write(events, storage, name)
 
 
-def _write(events: Iterable[Event], storage: JournalStorage, name: str) -> int:
+def _write(events: Iterable[Event], journal: Path, name: str) -> int:
     state, study, distributions, count = RunState(), None, {}, 0
     for event in events:
         state.apply(event)
         if isinstance(event, RunStarted) and study is None:
+            storage = JournalStorage(JournalFileBackend(str(journal)))
             directions = list(state.objectives.values())
             study = optuna.create_study(study_name=name, storage=storage, directions=directions)
             distributions = read_distributions(state.distributions)

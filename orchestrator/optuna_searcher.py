@@ -20,7 +20,11 @@ from orchestrator.candidates import Candidates
 from orchestrator.live_study import LiveStudy
 
 KNOWN_IN_A_ROW = 1000
-"""After so many proposals in a row that need no training, the search ends: the sampler has nothing new."""
+"""After so many proposals in a row that are answered at once, the search ends: the sampler has nothing new."""
+
+WAITING_IN_A_ROW = 10
+"""After so many proposals in a row of what is being trained, nothing is asked before a trial has ended: until then the
+sampler would go on repeating itself."""
 
 
 @final
@@ -61,10 +65,15 @@ class OptunaSearcher(Searcher):
         """The parameters of the next candidate; None while there is none, `Searcher.FINISHED` if there will be none."""
         while not self._is_over():
             trial = self._candidates.released()
+            if trial is None and self._open and self._candidates.waiting_in_a_row >= WAITING_IN_A_ROW:
+                return None
             if trial is None:
                 # Without an open trial Ray Tune has nothing else to do than to wait, and would wait for a second.
                 suggestion = self._live_study.take(wait=not self._open)
                 if suggestion is None:
+                    if self._live_study.exhausted:
+                        self.exhausted = True
+                        return Searcher.FINISHED
                     if self._open:
                         return None
                     continue

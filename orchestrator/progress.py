@@ -167,6 +167,8 @@ def number(value: float | None) -> str:
     """Whole numbers with thousands separated, others to four digits."""
     if value is None:
         return "-"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.3g}"
     return f"{value:,.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.4f}"
 
 

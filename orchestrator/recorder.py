@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
@@ -11,6 +12,7 @@ from typing import Any, final
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial as TuneTrial
 
+from orchestrator.errors import SearchError
 from orchestrator.event_log import EventLog
 from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialPaused, TrialStarted, TrialStatus
 from orchestrator.run_directory import RunDirectory
@@ -23,10 +25,19 @@ from trainables import TrialPlan
 class Recorder(tune.Callback):
     """Records what happens to each trial, under the id that `assign` was told.
 
-    `state` must be a listener of `log`: the recorder reads from it which trial is the best.
+    `state` must be a listener of `log`: the recorder reads from it which trial is the best. `on_failure` is called with
+    an exception that keeps it from recording, because Ray Tune may catch it and go on.
     """
 
-    def __init__(self, log: EventLog, state: RunState, plan: TrialPlan, directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        state: RunState,
+        plan: TrialPlan,
+        directory: RunDirectory,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._on_failure = on_failure
         self._log = log
         self._state = state
         self._plan = plan
@@ -66,7 +77,19 @@ class Recorder(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """The trial ended without an error: by itself, or stopped by the scheduler."""
-        trial_id = self._trial_ids.pop(trial.trial_id)
+        with self._telling_failures():
+            self._complete(self._trial_ids.pop(trial.trial_id))
+        trial.last_result.pop("curve", None)  # Ray Tune keeps the last result of every trial to the end
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """The trial ended with an exception in the worker, or the worker died."""
+        trial_id = self._trial_ids.pop(trial.trial_id, None)
+        if trial_id is None:  # it had ended, and recording that failed, which Ray Tune takes for the trial's failure
+            return
+        with self._telling_failures():
+            self._end(trial_id, "failed", _reason(trial))
+
+    def _complete(self, trial_id: str) -> None:
         recorded = self._state.trials[trial_id]
         if recorded.diverged:
             self._end(trial_id, "diverged", f"a loss or metric is not finite in epoch {recorded.epochs}")
@@ -74,11 +97,14 @@ class Recorder(tune.Callback):
             self._end(trial_id, "completed")
         else:
             self._end(trial_id, "pruned")
-        trial.last_result.pop("curve", None)  # Ray Tune keeps the last result of every trial to the end
 
-    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """The trial ended with an exception in the worker, or the worker died."""
-        self._end(self._trial_ids.pop(trial.trial_id), "failed", _reason(trial))
+    @contextlib.contextmanager
+    def _telling_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._on_failure(error)
+            raise
 
     def _end(self, trial_id: str, status: TrialStatus, error: str | None = None) -> None:
         self._log.append(TrialEnded(trial_id=trial_id, status=status, error=error))
@@ -86,7 +112,12 @@ class Recorder(tune.Callback):
         best = self._state.best
         if weights is not None and best is not None and best.trial_id == trial_id:
             spec = self._plan.network_spec(Architecture.from_json(best.architecture))
-            self._directory.write_best(best, spec.to_json(), weights)
+            try:
+                self._directory.write_best(best, spec.to_json(), weights)
+            except OSError as error:
+                raise SearchError(
+                    f"{self._directory.best} cannot be written: {error.strerror} (run.storage)"
+                ) from error
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:

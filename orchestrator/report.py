@@ -81,10 +81,10 @@ def report_json(directory: RunDirectory, info: RunInfo, state: RunState, top: in
         "slots": state.slots,
         "utilisation": state.utilisation(),
         "ask_seconds": state.ask_seconds(),
-        "best": None if state.best is None else _trial_json(state.best),
+        "best": None if state.best is None else _trial_json(state.best, state),
         "objectives": state.objectives,
-        "front": [_trial_json(trial) for trial in state.front],
-        "leaderboard": [_trial_json(trial) for trial in state.ranking()[:top]],
+        "front": [_trial_json(trial, state) for trial in state.front],
+        "leaderboard": [_trial_json(trial, state) for trial in state.ranking()[:top]],
     }
 
 
@@ -105,7 +105,7 @@ def _front(state: RunState) -> list[str]:
     ]
 
 
-def _trial_json(trial: Trial) -> dict[str, Any]:
+def _trial_json(trial: Trial, state: RunState) -> dict[str, Any]:
     return {
         "trial_id": trial.trial_id,
         "status": trial.status,
@@ -115,7 +115,8 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
         "parameters": trial.parameters,
         "macs": trial.macs,
         "latency_seconds": trial.latency_seconds,
-        **trial.last_metrics,
+        "objectives": {name: trial.metric(name) for name in state.objectives},
+        "metrics": trial.last_metrics,
         "train_seconds": trial.train_seconds,
         "fingerprint": trial.fingerprint,
         "architecture": trial.architecture,

@@ -227,11 +227,14 @@ class RunState:
     def ranking(self) -> list[Trial]:
         """Trials with a score, best first: by the first objective those that completed, then the others, which had less
         training. Duplicates and diverged ones are not ranked."""
-        scored = [trial for trial in self.trials.values() if trial.curve and trial.status not in UNRANKED]
-        # Of equal ones the first to end leads, as it does as `best`.
-        return sorted(
-            scored, key=lambda trial: (trial.status != "completed", self._losses(trial)[0], trial is not self.best)
-        )
+        first = dict(list(self.objectives.items())[:1])
+        ranked = []
+        for trial in self.trials.values():
+            losses = losses_of(trial.metric, first)
+            if trial.curve and trial.status not in UNRANKED and losses is not None:
+                # Of equal ones the first to end leads, as it does as `best`.
+                ranked.append(((trial.status != "completed", losses, trial is not self.best), trial))
+        return [trial for _, trial in sorted(ranked, key=lambda entry: entry[0])]
 
     def ask_seconds(self) -> tuple[float, float] | None:
         """How long the sampler took over a proposal: the median and the longest."""

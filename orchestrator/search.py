@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +86,7 @@ def run_search(
     trainable = trainable or find_trainable(config.trainable)
     check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
     skeleton = make_skeleton(config.network, space)
-    imported = imported_trials(config, distributions)
+    imported = imported_trials(config, space, distributions)
     directory = RunDirectory((run_dir or _new_run_dir(config)).absolute())
     directory.check_usable()
 
@@ -110,7 +109,7 @@ def run_search(
             try:
                 log.append(_run_started(config, allotment, distributions), *imported)
                 with LiveStudy(sampler, state, distributions) as live_study:
-                    driver = Driver(log, state, plan, directory, live_study, scheduler, is_over=stopper.stop_all)
+                    driver = Driver(log, state, plan, directory, live_study, scheduler, stopper=stopper)
                     stopper.start_clock()
                     # Again, because Ray's start has put handlers of its own in place.
                     with progress.showing(config, state, plan.milestones) as display, stopping_on_interrupt(stopper):
@@ -127,6 +126,9 @@ def run_search(
                             callbacks=[driver.recorder, display],
                             scratch=directory.path,
                         )
+                        if stopper.failure is not None:
+                            raise stopper.failure
+                    driver.candidates.give_up()
                 outcome = stopper.outcome or ("exhausted" if driver.searcher.exhausted else "completed")
             except KeyboardInterrupt:
                 outcome = "interrupted"
@@ -139,12 +141,19 @@ def run_search(
 
 
 def _conclude(directory: RunDirectory, info: RunInfo, log: EventLog, state: RunState, outcome: RunOutcome) -> None:
-    """Write how the run ended; on a full disk as much of it as there is room for."""
-    with contextlib.suppress(OSError) if log.failure is not None else contextlib.nullcontext():
+    """Write how the run ended; on a full disk as much of it as there is room for.
+
+    Raises:
+        SearchError: it cannot be written, and nothing had failed before, which would be the reason to tell.
+    """
+    try:
         if log.failure is None:
             log.append(RunEnded(outcome=outcome))
         directory.write_info(info.model_copy(update={"state": outcome, "ended_at": now()}))
         write_tables(state, directory.path)
+    except (OSError, SearchError) as error:
+        if outcome != "failed":
+            raise SearchError(f"{directory.path} cannot be written: {last_line(error)} (run.storage)") from error
 
 
 def _run_started(

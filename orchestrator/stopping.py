@@ -21,6 +21,11 @@ class SearchStopper(tune.Stopper):
         self._hours = hours
         self._deadline: float | None = None
         self.interrupted = False
+        self.failure: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        """End the search, because it cannot be recorded any more."""
+        self.failure = self.failure or error
 
     def start_clock(self) -> None:
         """From now on the hours count: neither Ray's start nor the reading of the data is part of them."""
@@ -47,6 +52,8 @@ class SearchStopper(tune.Stopper):
     @property
     def outcome(self) -> RunOutcome | None:
         """Why the search is to end, or None."""
+        if self.failure is not None:
+            return "failed"
         if self.interrupted:
             return "interrupted"
         if self._deadline is not None and time.monotonic() >= self._deadline:

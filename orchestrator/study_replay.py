@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
 
@@ -37,9 +38,12 @@ def load_study(run_dir: Path | str) -> optuna.Study:
     """The Optuna study of a running or ended run, in memory, for `optuna.visualization`, importances or a sampler.
 
     Raises:
-        RunDirectoryError: there is no run, or its log is corrupt.
+        RunDirectoryError: there is no run, its log is corrupt, or it did not begin.
     """
-    return replay_study(RunDirectory(Path(run_dir)).read_state())
+    state = RunDirectory(Path(run_dir)).read_state()
+    if not state.objectives:
+        raise RunDirectoryError(f"{run_dir} holds a run that did not begin: its log is empty")
+    return replay_study(state)
 
 
 def replay_study(state: RunState, sampler: BaseSampler | None = None) -> optuna.Study:

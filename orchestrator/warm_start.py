@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -13,15 +13,18 @@ from orchestrator.errors import ConfigError
 from orchestrator.events import TrialImported
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import Trial
+from search_spaces import CellSpace
 
-RECIPE = ("network", "data", "training", "trainable")
+RECIPE = ("space", "network", "data", "training", "trainable")
 """Sections that must agree, or the scores could not be compared. The seed may differ, and with it the split."""
 
 PLACES = ("root", "download")
 """Settings of the data that say where they lie, and not what they are."""
 
 
-def imported_trials(config: SearchConfig, distributions: Mapping[str, BaseDistribution]) -> list[TrialImported]:
+def imported_trials(
+    config: SearchConfig, space: CellSpace, distributions: Mapping[str, BaseDistribution]
+) -> list[TrialImported]:
     """The results of the runs that `[warm_start]` names, each candidate once.
 
     Raises:
@@ -34,10 +37,11 @@ def imported_trials(config: SearchConfig, distributions: Mapping[str, BaseDistri
         _check_recipe(config, directory)
         for trial in _results(directory):
             _check_space(trial, path, distributions)
+            _check_candidate(trial, path, space, config)
             known = imported.get(trial.fingerprint)
             if known is None or len(known.curve) < len(trial.curve):
                 imported[trial.fingerprint] = _import(trial, directory.path.name)
-    return list(imported.values())
+    return _each_by_its_own_id(imported.values())
 
 
 def _results(directory: RunDirectory) -> Iterator[Trial]:
@@ -73,6 +77,28 @@ def _check_space(trial: Trial, path: str, distributions: Mapping[str, BaseDistri
     for name in trial.params:
         if name not in distributions:
             raise ConfigError(f"warm_start.runs has {path}, whose candidates have {name!r}: it is another space")
+
+
+def _check_candidate(trial: Trial, path: str, space: CellSpace, config: SearchConfig) -> None:
+    if space.decode(trial.params).fingerprint != trial.fingerprint:
+        raise ConfigError(
+            f"warm_start.runs has {path}, where the decisions of trial {trial.trial_id} mean another network than in "
+            "this space"
+        )
+    for name in config.objectives.directions:
+        if trial.status == "completed" and trial.metric(name) is None:
+            raise ConfigError(f"warm_start.runs has {path}, whose trials have no {name!r}, an objective of this search")
+
+
+def _each_by_its_own_id(trials: Iterable[TrialImported]) -> list[TrialImported]:
+    """Runs of one name in two folders would give two trials one id."""
+    found: dict[str, TrialImported] = {}
+    for trial in trials:
+        trial_id = trial.trial_id
+        while trial_id in found:
+            trial_id += "~"
+        found[trial_id] = trial.model_copy(update={"trial_id": trial_id})
+    return list(found.values())
 
 
 def _import(trial: Trial, run: str) -> TrialImported:

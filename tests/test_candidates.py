@@ -170,3 +170,38 @@ def test_another_runs_results_teach_the_sampler_and_answer_duplicates(tmp_path: 
         assert (hand.last().trial_id, hand.last().duplicate_of) == ("00000", "old/00007")
         assert told(hand, hand.last()).value == 0.8
         assert list(hand.state.trials) == ["00000"]
+
+
+def test_a_known_result_is_not_lost_when_its_second_training_fails(tmp_path: Path) -> None:
+    class Lenient:
+        def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
+            return epoch < 3
+
+    with driven(tmp_path, scheduler=Lenient()) as hand:
+        hand.train(admitted(hand, PARAMS), [0.2], "pruned")
+        hand.train(admitted(hand, PARAMS), [], "failed")
+        again = admitted(hand, PARAMS)  # the first result is known still, and the scheduler is asked about it again
+        hand.train(again, [0.2, 0.3, 0.4], "pruned")
+        assert hand.admit(PARAMS) is None
+        assert hand.last().duplicate_of == again.trial_id
+
+
+def test_who_waits_in_vain_at_the_end_is_told_so(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        first = admitted(hand, PARAMS)
+        hand.admit(PARAMS)
+        hand.admit(PARAMS)
+        hand.train(first, [], "failed")
+        hand.candidates.give_up()
+        assert hand.state.counts() == {"failed": 3}
+        assert "it waited for the same candidate" in (hand.last().error or "")
+
+
+def test_waiting_proposals_do_not_count_as_known(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        first = admitted(hand, PARAMS)
+        for number in range(1, 5):
+            hand.admit(PARAMS)
+            assert (hand.candidates.known_in_a_row, hand.candidates.waiting_in_a_row) == (0, number)
+        hand.train(first, [0.5])
+        assert hand.candidates.waiting_in_a_row == 0

@@ -85,3 +85,35 @@ def test_the_seed_and_the_trials_number_decide_every_draw() -> None:
 def test_an_impossible_beginning_is_refused() -> None:
     with pytest.raises(ValueError, match="initial is 0; at least 1 is needed"):
         LocalSearchSampler(initial=0)
+
+
+def test_neighbours_without_a_score_are_tried_too_and_the_climb_ends() -> None:
+    """Of a top, half of the neighbours break a constraint or fail; then a new climb begins, with a random point."""
+    study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
+    top = study.ask(SPACE)
+    study.tell(top, 1.0)
+    for number in range(NEIGHBOURS):
+        trial = study.ask(SPACE)
+        assert sum(trial.params[name] != top.params[name] for name in SPACE) == 1
+        if number % 3 == 0:
+            trial.set_constraint("parameters", 1.0)
+            study.tell(trial, state=TrialState.PRUNED)
+        elif number % 3 == 1:
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            study.tell(trial, 0.0)
+    second = study.ask(SPACE)
+    study.tell(second, 0.5)
+    third = study.ask(SPACE)
+    assert sum(third.params[name] != second.params[name] for name in SPACE) == 1
+
+
+def test_what_breaks_a_constraint_is_no_place_to_climb_from() -> None:
+    study = optuna.create_study(sampler=LocalSearchSampler(initial=2, seed=0), direction="maximize")
+    allowed, forbidden = study.ask(SPACE), study.ask(SPACE)
+    forbidden.set_constraint("parameters", 1.0)
+    study.tell(forbidden, 9.0)
+    study.tell(allowed, 1.0)
+    study.tell(study.ask(SPACE), 0.0)
+    neighbour = study.ask(SPACE)
+    assert sum(neighbour.params[name] != allowed.params[name] for name in SPACE) == 1

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.samplers import BruteForceSampler, RandomSampler
 from ray import tune
 from ray.tune.search import Searcher
 
-from orchestrator.optuna_searcher import OptunaSearcher, to_distribution
+from orchestrator.optuna_searcher import WAITING_IN_A_ROW, OptunaSearcher, to_distribution
 from search_spaces import CellSpace
 from tests.driving import Hand, driven
 
@@ -73,6 +73,37 @@ def test_while_trials_are_open_nothing_is_waited_for(tmp_path: Path) -> None:
         assert isinstance(searcher.suggest("a"), dict)
         assert searcher.suggest("b") is None
         go.set()
+
+
+def test_a_sampler_that_repeats_what_is_being_trained_is_not_asked_in_a_loop(tmp_path: Path) -> None:
+    class Stubborn(RandomSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return dict(trial.distributions) or {"cell.0.left.operation": CategoricalDistribution(FOUR.operations)}
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            return param_distribution.choices[0]
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+    with driven(tmp_path, Stubborn(), space=FOUR) as hand:
+        searcher, assigned = searcher_of(hand)
+        assert isinstance(searcher.suggest("a"), dict)
+        for _ in range(200):
+            assert searcher.suggest("b") is None
+        assert len(hand.state.trials) <= 1 + WAITING_IN_A_ROW
+        hand.train(hand.state.trials[assigned["a"]], [0.5])
+        assert hand.state.counts()["duplicate"] == len(hand.state.trials) - 1
+
+
+def test_a_sampler_that_has_gone_through_everything_ends_the_search(tmp_path: Path) -> None:
+    with driven(tmp_path, BruteForceSampler(seed=0), space=FOUR) as hand:
+        searcher, assigned = searcher_of(hand)
+        while isinstance(searcher.suggest(name := str(len(assigned))), dict):
+            hand.train(hand.state.trials[assigned[name]], [0.5])
+            searcher.on_trial_complete(name)
+        assert searcher.exhausted
+        assert len(assigned) == 3
 
 
 def test_a_search_that_is_over_asks_for_nothing_more(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -311,6 +312,20 @@ def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, mo
     with pytest.raises(SearchError, match=r"events.jsonl cannot be written: No space left on device \(run.storage\)"):
         run_search(config(), run_dir=tmp_path / "run")
     assert len(RunState.replay(read_events(tmp_path / "run" / "events.jsonl")).trials) == 5
+
+
+def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray Tune catches the exception and takes it for the trial's."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("orchestrator.run_directory.RunDirectory.write_best", full)
+    with pytest.raises(SearchError, match=r"best cannot be written: No space left on device \(run.storage\)"):
+        run_search(config(budget={"trials": 1000}, scheduler={"name": "asha_promotion"}), run_dir=tmp_path / "run")
+    assert len(RunState.replay(read_events(tmp_path / "run" / "events.jsonl")).trials) < 200
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,10 @@ class EpochTrainable(tune.Trainable, ABC):
     def _begin(self, config: Mapping[str, Any]) -> None:
         architecture = self.plan.space.decode(config)
         self._facts = self.begin(architecture)
+        if set(self._facts) - {"latency_seconds"} != {"device"}:
+            raise ValueError(
+                f"{type(self).__name__}.begin returned {sorted(self._facts)}; it returns the device, and no more"
+            )
         # In every report, because a scheduler knows of a trial only what its reports say.
         self._costs = self.plan.costs(architecture)
 

@@ -15,12 +15,17 @@ from optuna.trial import FrozenTrial, TrialState
 Point = frozenset[tuple[str, Any]]
 """The values of all decisions, as a set, so that their order does not matter."""
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """The trials that have a score, in the order in which they finished."""
-    trials = [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if _has_score(trial)]
+    """The trials that have a score and break no constraint, in the order in which they finished."""
+    return [trial for trial in ended_trials(study) if has_score(trial)]
+
+
+def ended_trials(study: Study) -> list[FrozenTrial]:
+    """The same, and those that failed, broke a constraint or were pruned without a score."""
+    trials = study.get_trials(deepcopy=False, states=ENDED)
     return sorted(trials, key=lambda trial: (trial.datetime_complete is None, trial.datetime_complete, trial.number))
 
 
@@ -63,5 +68,8 @@ def new_seed() -> int:
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 
-def _has_score(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE or bool(trial.intermediate_values)
+def has_score(trial: FrozenTrial) -> bool:
+    if any(excess > 0 for excess in trial.constraints.values()):
+        return False
+    pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+    return trial.state == TrialState.COMPLETE or pruned

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.samplers.history import Point, draw_independently, finished_trials, merit, new_seed, point
+from orchestrator.samplers.history import Point, draw_independently, ended_trials, has_score, merit, new_seed, point
 
 
 @final
@@ -72,15 +72,15 @@ class LocalSearchSampler(BaseSampler):
         return draw_independently(self._seed, study, trial, param_name, param_distribution)
 
     def _up_to_now(self, study: Study) -> _Climbs:
-        finished = finished_trials(study)
-        if self._climbs is None or not self._climbs.precede(study, finished):
+        ended = ended_trials(study)
+        if self._climbs is None or not self._climbs.precede(study, ended):
             self._climbs = _Climbs(study, self._initial)
-        self._climbs.follow(finished)
+        self._climbs.follow(ended)
         return self._climbs
 
 
 class _Climbs:
-    """The climbs of a study up to some finished trial; a memory of what can be read off the study at any time."""
+    """The climbs of a study up to some trial that ended; a memory of what can be read off the study at any time."""
 
     def __init__(self, study: Study, initial: int) -> None:
         self.study = study
@@ -90,19 +90,22 @@ class _Climbs:
         self.best: FrozenTrial | None = None
         self.length = 0
 
-    def precede(self, study: Study, finished: list[FrozenTrial]) -> bool:
-        """Whether the finished trials of the study begin with those that were followed."""
-        return study is self.study and [trial.number for trial in finished[: len(self.numbers)]] == self.numbers
+    def precede(self, study: Study, ended: list[FrozenTrial]) -> bool:
+        """Whether the ended trials of the study begin with those that were followed."""
+        return study is self.study and [trial.number for trial in ended[: len(self.numbers)]] == self.numbers
 
-    def follow(self, finished: list[FrozenTrial]) -> None:
-        """Go on from where the climbs stand, trial by trial."""
-        for trial in finished[len(self.numbers) :]:
+    def follow(self, ended: list[FrozenTrial]) -> None:
+        """Go on from where the climbs stand, trial by trial; one without a score is tried, and no more."""
+        for trial in ended[len(self.numbers) :]:
             self.numbers.append(trial.number)
             self.tried.add(point(trial.params))
-            self.length += 1
-            if self.best is None or merit(self.study, trial) > merit(self.study, self.best):
-                self.best = trial
-            if self.length >= self.initial and next(_fresh_neighbours(self.best, self.tried), None) is None:
+            if has_score(trial):
+                self.length += 1
+                if self.best is None or merit(self.study, trial) > merit(self.study, self.best):
+                    self.best = trial
+            if self.best is None or self.length < self.initial:
+                continue
+            if next(_fresh_neighbours(self.best, self.tried), None) is None:
                 self.best, self.length = None, 0
 
 
@@ -118,7 +121,6 @@ def _fresh_neighbours(trial: FrozenTrial, *tried: set[Point]) -> Iterator[dict[s
 
 
 def _tried_by_others(study: Study, trial: FrozenTrial) -> set[Point]:
-    """What other trials try, failed at, or were refused for; those that have a score are in the climbs."""
-    states = (TrialState.RUNNING, TrialState.FAIL, TrialState.PRUNED)
-    others = study.get_trials(deepcopy=False, states=states)
+    """What other trials try; those that ended are in the climbs."""
+    others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return {point(other.params) for other in others if other.number != trial.number}
