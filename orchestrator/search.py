@@ -128,7 +128,8 @@ def run_search(
                         )
                         if stopper.failure is not None:
                             raise stopper.failure
-                    driver.candidates.give_up()
+                    if stopper.outcome is None:
+                        driver.candidates.give_up()
                 outcome = stopper.outcome or ("exhausted" if driver.searcher.exhausted else "completed")
             except KeyboardInterrupt:
                 outcome = "interrupted"
