@@ -94,7 +94,7 @@ def test_parts_of_ones_own_are_run_from_a_search_file(part: str, shortened: list
     assert found["best"]["val_accuracy"] > 0.05
     if part == "trainable":
         assert found["objectives"] == {"val_accuracy": "maximize", "margin": "maximize"}
-        assert all("margin" in trial for trial in found["front"])
+        assert all("margin" in trial["metrics"] for trial in found["front"])
     if part == "scheduler":
         assert found["trials"].get("pruned", 0) + found["trials"]["completed"] == 4
 

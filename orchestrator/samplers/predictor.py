@@ -138,7 +138,8 @@ class PredictorSampler(BaseSampler):
         fresh = _fresh(itertools.islice(drafts, self._candidates), known)
         if not fresh:
             # As many points as are known and some more: if there is a fresh one anywhere, one is among them.
-            fresh = _fresh(itertools.islice(_every(choices, draws), len(known) + self._candidates), known)
+            every = itertools.islice(_every(choices, draws), len(known) + self._candidates)
+            fresh = _fresh(every, known)[: self._candidates]
         if learned and fresh:
             scores = self._up_to_now(study, finished).draw(fresh, generator)
             fresh = [fresh[place] for place in np.argsort(-scores, kind="stable")]
@@ -228,6 +229,7 @@ class _Reader:
         self._space = space
         self._decisions = frozenset(name for name, _ in space.decisions()) if space else frozenset()
         self._read: dict[Point, _Reading] = {}
+        self._fingerprints: dict[Point, str] = {}
         self._study: Study | None = None
         self._points: dict[int, Point] = {}
 
@@ -261,10 +263,14 @@ class _Reader:
 
     def _fingerprint(self, point: Point) -> str | None:
         """None for the point of a trial that has not made all its decisions yet."""
-        if point not in self._read and not self._decisions <= {name for name, _ in point}:
-            return None
-        architecture = self.read(point).architecture
-        return architecture.fingerprint if architecture else None
+        if point not in self._fingerprints:
+            if not self._decisions <= {name for name, _ in point}:
+                return None
+            architecture = self.read(point).architecture
+            if architecture is None:
+                return None
+            self._fingerprints[point] = architecture.fingerprint
+        return self._fingerprints[point]
 
     def _read_anew(self, point: Point) -> _Reading:
         # Sorted, because the order of a set differs from process to process, and that of the features matters to a fit.
