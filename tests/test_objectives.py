@@ -88,6 +88,14 @@ def test_the_first_objective_decides_the_best_and_the_order() -> None:
     assert smallest_first.best is smallest_first.trials["00001"]
 
 
+def test_of_equals_in_the_first_objective_the_next_decides() -> None:
+    """So the best is on the front, and leads the order."""
+    state = state_of([(0.4, 7), (0.4, 5), (0.4, 6)])
+    assert state.best is state.trials["00001"]
+    assert state.front == [state.best]
+    assert state.ranking()[0] is state.best
+
+
 def test_a_candidate_without_a_value_has_no_losses() -> None:
     assert losses_of({"a": 1.0}.get, {"a": "maximize"}) == (-1.0,)
     assert losses_of({"a": 1.0}.get, {"a": "minimize", "b": "minimize"}) is None
