@@ -136,7 +136,7 @@ class RunState:
     outcome: RunOutcome | Literal["died"] | None = None
     """How the run ended; `died` is never written, but concluded where its process is gone."""
     best: Trial | None = None
-    """The completed trial that is best in the first objective, of equals there in the next; the earlier one of equals."""
+    """The completed trial that is best in the first objective, of equals there in the next; the earlier of equals."""
     front: list[Trial] = field(default_factory=list)
     """The Pareto front: the completed trials that no other one beats in an objective without losing in another; with
     one objective, the best and its equals."""
