@@ -49,21 +49,18 @@ class Candidates:
         broken = [name for name, excess in self._state.violations(trial).items() if excess > 0]
         known = self._by_fingerprint.get(trial.fingerprint)
         if problem is not None:
-            self.known_in_a_row += 1
-            self._log.append(TrialEnded(trial_id=trial.trial_id, status="failed", error=problem))
+            self._answer_at_once(TrialEnded(trial_id=trial.trial_id, status="failed", error=problem))
         elif broken:
             reason = "; ".join(
                 f"{name} is {trial.costs[name]:,.0f}, above the constraint {self._state.constraints[name]:,.0f}"
                 for name in broken
             )
-            self.known_in_a_row += 1
-            self._log.append(TrialEnded(trial_id=trial.trial_id, status="infeasible", error=reason))
+            self._answer_at_once(TrialEnded(trial_id=trial.trial_id, status="infeasible", error=reason))
         elif known is not None and known.status == "running":
             self.waiting_in_a_row += 1
             self._waiting.setdefault(known.trial_id, []).append(trial.trial_id)
         elif known is not None and not self._goes_on(known):
-            self.known_in_a_row += 1
-            self._answer(trial.trial_id, known)
+            self._answer_at_once(_duplicate(trial.trial_id, known))
         else:
             self.known_in_a_row = self.waiting_in_a_row = 0
             if known is not None:
@@ -92,7 +89,7 @@ class Candidates:
         waiting = self._waiting.pop(event.trial_id, [])
         if trial.status in ANSWERS:
             for trial_id in waiting:
-                self._answer(trial_id, trial)
+                self._log.append(_duplicate(trial_id, trial))
             return
         if self._by_fingerprint.get(trial.fingerprint) is trial:
             del self._by_fingerprint[trial.fingerprint]
@@ -135,5 +132,10 @@ class Candidates:
             return False
         return self._scheduler.would_continue(known.epochs, known.rows()[-1])
 
-    def _answer(self, trial_id: str, known: Trial) -> None:
-        self._log.append(TrialEnded(trial_id=trial_id, status="duplicate", duplicate_of=known.trial_id))
+    def _answer_at_once(self, end: TrialEnded) -> None:
+        self.known_in_a_row += 1
+        self._log.append(end)
+
+
+def _duplicate(trial_id: str, known: Trial) -> TrialEnded:
+    return TrialEnded(trial_id=trial_id, status="duplicate", duplicate_of=known.trial_id)

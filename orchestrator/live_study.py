@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from orchestrator.errors import SearchError, last_line
 from orchestrator.events import EpochDone, Event, TrialEnded, TrialSuggested
 from orchestrator.run_state import RunState
-from orchestrator.study_replay import intermediate_values, replay_study, told, user_attributes
+from orchestrator.study_replay import intermediate_value, intermediate_values, replay_study, told, user_attributes
 
 SHORT_WAIT_SECONDS = 0.02
 """A suggestion that is expected within this time is waited for: shorter than what Ray Tune's loop would lose."""
@@ -78,9 +78,9 @@ class LiveStudy:
                 self._tell(lambda: self._describe(event, user_attributes(trial)))
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
-                row = intermediate_values(trial, self._state).get(event.epoch)
-                if row is not None:
-                    self._tell(lambda: self._handle(trial.number).report(row, step=event.epoch))
+                value = intermediate_value(event, trial, self._state)
+                if value is not None:
+                    self._tell(lambda: self._handle(trial.number).report(value, step=event.epoch))
             case TrialEnded():
                 trial = self._state.trials[event.trial_id]
                 end, values = told(trial, self._state)

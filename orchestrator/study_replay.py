@@ -18,6 +18,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
+from orchestrator.events import EpochDone
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
 
@@ -89,12 +90,17 @@ def told(trial: Trial, state: RunState) -> tuple[TrialState, list[float] | None]
 
 
 def intermediate_values(trial: Trial, state: RunState) -> dict[int, float]:
-    """The curve by epoch. None for several objectives: Optuna's samplers take these values for one objective only."""
-    if len(state.objectives) > 1:
-        return {}
-    name = next(iter(state.objectives))
-    values = {row.epoch: trial.costs.get(name, row.metric(name)) for row in trial.curve}
+    """The curve by epoch."""
+    values = {row.epoch: intermediate_value(row, trial, state) for row in trial.curve}
     return {epoch: value for epoch, value in values.items() if value is not None}
+
+
+def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float | None:
+    """What Optuna is told of an epoch. None for several objectives: its samplers take these values for one only."""
+    if len(state.objectives) > 1:
+        return None
+    name = next(iter(state.objectives))
+    return trial.costs.get(name, row.metric(name))
 
 
 def user_attributes(trial: Trial) -> dict[str, Any]:
