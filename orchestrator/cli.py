@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.run_directory import RunDirectory
     from orchestrator.run_info import RunInfo
     from orchestrator.run_state import RunState
+    from orchestrator.search import SearchResult
 
 app = typer.Typer(
     name="cellscout",
@@ -93,12 +94,26 @@ def search(
 
     config = load_config(search_file, overrides or [])
     result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
-    info = result.directory.read_info()
-    _print_report(result.directory, info, result.state, top, as_json)
-    if info.state == "interrupted":
-        raise typer.Exit(130)  # as a shell reports a program that Ctrl-C ended
-    if result.state.best is None:
-        raise typer.Exit(1)
+    _print_result(result, top, as_json)
+
+
+@app.command(epilog="Example: cellscout resume runs/digits-20261121-120000 --set budget.trials=200")
+def resume(
+    run_dir: RunDir,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change [budget], [resources] or [faults]."),
+    ] = None,
+    address: Address = None,
+    top: Top = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Go on exactly where a search stopped, or beyond its end with a larger budget."""
+    from orchestrator.progress import Progress
+    from orchestrator.search import resume_search
+
+    result = resume_search(run_dir, changes or [], address=address, progress=Progress(Console(stderr=True)))
+    _print_result(result, top, as_json)
 
 
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
@@ -214,6 +229,15 @@ def doctor(address: Address = None, as_json: AsJson = False) -> None:
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
+    info = result.directory.read_info()
+    _print_report(result.directory, info, result.state, top, as_json)
+    if info.state == "interrupted":
+        raise typer.Exit(130)  # as a shell reports a program that Ctrl-C ended
+    if result.state.best is None:
         raise typer.Exit(1)
 
 

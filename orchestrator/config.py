@@ -5,9 +5,10 @@ Knows names and bounds. Does not know how anything runs.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,7 +23,7 @@ from orchestrator.schedulers import SCHEDULERS
 from search_spaces import SPACES
 from trainables import TRAINABLES
 from trainables.datasets import DATASETS
-from trainables.settings import DataSettings, NetworkSettings, Positive, Settings, TrainingSettings
+from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Positive, Settings, TrainingSettings
 from trainables.skeleton import SKELETONS
 
 DEFAULT_SEARCH = resources.files("orchestrator") / "default_search.toml"
@@ -38,6 +39,8 @@ class RunSettings(Settings):
     """Decides the split of the data, the sampler's draws and every candidate's training."""
     storage: str = "runs"
     """Folder in which run directories are made."""
+    keep_best: int = Field(default=5, ge=1)
+    """Of so many of the best trials the weights are kept, besides those on the Pareto front."""
 
     @field_validator("storage")
     @classmethod
@@ -171,6 +174,7 @@ class SearchConfig(Settings):
     objectives: ObjectivesSettings = ObjectivesSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     resources: ResourceSettings = ResourceSettings()
+    faults: FaultSettings = FaultSettings()
     budget: BudgetSettings = BudgetSettings()
 
     @model_validator(mode="before")
@@ -216,9 +220,29 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfi
         raise ConfigError(f"{source} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from error
+    return parse_config(_with(values, overrides), source)
+
+
+def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeable: Collection[str]) -> SearchConfig:
+    """A recorded configuration with `section.key=value` overrides on top, in these sections only.
+
+    Raises:
+        ConfigError: in one line, what is wrong and where.
+    """
+    for override in overrides:
+        section = override.partition(".")[0]
+        if section not in changeable:
+            raise ConfigError(
+                f"--set {override!r}: a search that goes on can change {', '.join(sorted(changeable))}; with another "
+                f"[{section}] its trials could not be compared"
+            )
+    return parse_config(_with(copy.deepcopy(dict(config)), overrides), "the recorded configuration")
+
+
+def _with(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         _set(values, override)
-    return parse_config(values, source)
+    return values
 
 
 def parse_config(values: Mapping[str, Any], source: str) -> SearchConfig:
@@ -295,4 +319,4 @@ def _known_words() -> set[str]:
     return words
 
 
-__all__ = ["SearchConfig", "load_config", "parse_config"]
+__all__ = ["SearchConfig", "change_config", "load_config", "parse_config"]

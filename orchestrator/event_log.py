@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -26,11 +26,21 @@ class EventLog:
     when a trial or the run ends.
     """
 
-    def __init__(self, path: Path, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(self, path: Path, listeners: Sequence[Listener] = (), *, mode: str = "xb") -> None:
         self._path = path
         self._listeners = list(listeners)
-        self._file = path.open("xb", buffering=0)
+        self._file = path.open(mode, buffering=0)
         self.failure: SearchError | None = None
+
+    @classmethod
+    def create(cls, directory: Any, listeners: Sequence[Listener] = ()) -> EventLog:
+        return cls(directory.events, listeners)
+
+    @classmethod
+    def reopen(cls, directory: Any, listeners: Sequence[Listener] = ()) -> EventLog:
+        content = directory.events.read_bytes()
+        os.truncate(directory.events, content.rfind(b"\n") + 1)
+        return cls(directory.events, listeners, mode="ab")
 
     def append(self, *events: Event) -> None:
         """Write the events and tell the listeners.

@@ -16,6 +16,8 @@ RunOutcome = Literal["completed", "exhausted", "out_of_time", "interrupted", "fa
 """Why a run ended: all its trials ended, the sampler proposed nothing new any more, `budget.hours` was over, the user
 stopped it, or an error did."""
 
+SetBackCause = Literal["out_of_memory", "worker_died", "preempted"]
+
 Direction = Literal["maximize", "minimize"]
 
 
@@ -114,6 +116,13 @@ class EpochDone(_Event):
         return self.metrics[name] if name in self.metrics else getattr(self, name, None)
 
 
+class RunResumed(_Event):
+    """The search goes on, on `slots` trials at a time; what was not ended waits for a worker again."""
+
+    event: Literal["run_resumed"] = "run_resumed"
+    slots: int
+
+
 class TrialImported(_Event):
     """A trial of another run, on record here from the start: the sampler knows it, and it answers its duplicates."""
 
@@ -135,6 +144,21 @@ class TrialPaused(_Event):
     trial_id: str
 
 
+class TrialSetBack(_Event):
+    """The trial lost its worker, for this `reason`, and is put back: it goes on from its last checkpoint.
+
+    After the memory ran out (`out_of_memory`), with each batch in so many `micro_batches`, and a share of `gpus` if
+    that is not the one of all trials. `worker_died` covers its node too; `preempted`: the node said so beforehand.
+    """
+
+    event: Literal["trial_set_back"] = "trial_set_back"
+    trial_id: str
+    cause: SetBackCause
+    reason: str
+    micro_batches: int = 1
+    gpus: float | None = None
+
+
 class TrialEnded(_Event):
     """The trial is over; `error` says why where it did not end well, `duplicate_of` which trial answered it."""
 
@@ -154,12 +178,14 @@ class RunEnded(_Event):
 
 Event = (
     RunStarted
+    | RunResumed
     | TrialImported
     | TrialSuggested
     | TrialStarted
     | TrialBuilt
     | EpochDone
     | TrialPaused
+    | TrialSetBack
     | TrialEnded
     | RunEnded
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +42,12 @@ class Suggestion:
     seconds: float
 
 
+def known_when_asked(events: Sequence[Event]) -> int:
+    """How many of a log's events the sampler had heard of when it was asked for the candidate that is next."""
+    last = next((n for n in range(len(events), 0, -1) if isinstance(events[n - 1], TrialSuggested)), None)
+    return len(events) if last is None else last
+
+
 class LiveStudy:
     """Suggestions made ahead, and a study that hears of every event. A listener of the run's event log, after `state`.
 
@@ -49,7 +55,8 @@ class LiveStudy:
 
     Args:
         sampler: any Optuna sampler that fits the objectives.
-        state: of the run, with its objectives; its trials so far become the study's.
+        state: of the run, with its objectives; its trials so far become the study's. On a resume it holds what was
+            `known_when_asked`, and the events after that are told with `apply`, as they would have been.
         distributions: the space.
     """
 
@@ -75,7 +82,8 @@ class LiveStudy:
         match event:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]
-                self._tell(lambda: self._describe(event, user_attributes(trial)))
+                # The next one is asked for with what the record holds up to here, so that a resume asks alike.
+                self._tell(lambda: self._describe(event, user_attributes(trial)), self._ask)
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
                 value = intermediate_value(event, trial, self._state)
@@ -104,8 +112,6 @@ class LiveStudy:
                 raise SearchError(f"the sampler failed: {type(error).__name__}: {last_line(error)}") from error
             if not self._ready:
                 return None
-            self._commands.append(self._ask)
-            self._changed.notify_all()
             return self._ready.popleft()
 
     def __enter__(self) -> Self:
@@ -121,9 +127,9 @@ class LiveStudy:
             self._changed.notify_all()
         self._thread.join(timeout=5)
 
-    def _tell(self, action: Callable[[], None]) -> None:
+    def _tell(self, *commands: Callable[[], None]) -> None:
         with self._changed:
-            self._commands.append(action)
+            self._commands.extend(commands)
             self._changed.notify_all()
 
     def _run(self) -> None:

@@ -18,6 +18,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUnifo
 
 from orchestrator.candidates import Candidates
 from orchestrator.live_study import LiveStudy
+from orchestrator.run_state import Trial
 
 KNOWN_IN_A_ROW = 1000
 """After so many proposals in a row that are answered at once, the search ends: the sampler has nothing new."""
@@ -34,7 +35,7 @@ class OptunaSearcher(Searcher):
     Args:
         live_study: where suggestions come from.
         candidates: decides which of them are trained.
-        on_assigned: called with Ray Tune's id of a trial and ours.
+        assign: called with Ray Tune's id of a trial and the trial of the record; returns the worker's configuration.
         is_over: whether the search is to end, and nothing need be waited for.
     """
 
@@ -43,17 +44,21 @@ class OptunaSearcher(Searcher):
         live_study: LiveStudy,
         candidates: Candidates,
         *,
-        on_assigned: Callable[[str, str], None],
+        assign: Callable[[str, Trial], dict[str, Any]],
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._live_study = live_study
         self._candidates = candidates
-        self._on_assigned = on_assigned
+        self._assign = assign
         self._is_over = is_over
         self._open: set[str] = set()
         self.exhausted = False
         """The sampler has nothing new."""
+
+    def is_finished(self) -> bool:
+        """Whether there is nothing to hand out. A trial that loses its worker afterwards makes it false again."""
+        return (self.exhausted or self._candidates.is_full or self._is_over()) and not self._candidates.has_next
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
@@ -62,30 +67,28 @@ class OptunaSearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The parameters of the next candidate; None while there is none, `Searcher.FINISHED` if there will be none."""
+        """The parameters of the next candidate; None while there is none, `Searcher.FINISHED` where there is
+        nothing more to hand out."""
         while not self._is_over():
-            trial = self._candidates.released()
-            if trial is None and self._open and self._candidates.waiting_in_a_row >= WAITING_IN_A_ROW:
-                return None
+            trial = self._candidates.next()
             if trial is None:
+                if self.is_finished():
+                    break
+                if self._open and self._candidates.waiting_in_a_row >= WAITING_IN_A_ROW:
+                    return None
                 # Without an open trial Ray Tune has nothing else to do than to wait, and would wait for a second.
                 suggestion = self._live_study.take(wait=not self._open)
-                if suggestion is None:
-                    if self._live_study.exhausted:
-                        self.exhausted = True
-                        return Searcher.FINISHED
-                    if self._open:
-                        return None
-                    continue
-                trial = self._candidates.admit(suggestion)
+                if suggestion is not None:
+                    trial = self._candidates.admit(suggestion)
+                elif self._live_study.exhausted:
+                    self.exhausted = True
+                elif self._open:
+                    return None
             if trial is not None:
                 self._open.add(trial_id)
-                self._on_assigned(trial_id, trial.trial_id)
-                return dict(trial.params)
-            if self._candidates.known_in_a_row >= KNOWN_IN_A_ROW:
-                self.exhausted = True
-                return Searcher.FINISHED
-        return None if self._open else Searcher.FINISHED
+                return self._assign(trial_id, trial)
+            self.exhausted = self.exhausted or self._candidates.known_in_a_row >= KNOWN_IN_A_ROW
+        return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Nothing: the study hears it from the record."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,18 +16,21 @@ from ray.tune.experiment import Trial as TuneTrial
 from orchestrator.errors import SearchError
 from orchestrator.event_log import EventLog
 from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialPaused, TrialStarted, TrialStatus
+from orchestrator.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
 from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.run_state import RunState, Trial
 from search_spaces import Architecture
 from trainables import TrialPlan
+from trainables.assignment import Assignment
+from trainables.hang import hang_limit
 
 
 @final
 class Recorder(tune.Callback):
     """Records what happens to each trial, under the id that `assign` was told.
 
-    `state` must be a listener of `log`: the recorder reads from it which trial is the best. `on_failure` is called with
-    an exception that keeps it from recording, because Ray Tune may catch it and go on.
+    `state` must be a listener of `log`: the recorder reads from it what is on record, and which trial is the best.
+    `on_failure` is called with an exception that ends the search, because Ray Tune may catch it and go on.
     """
 
     def __init__(
@@ -36,14 +40,18 @@ class Recorder(tune.Callback):
         plan: TrialPlan,
         directory: RunDirectory,
         on_failure: Callable[[Exception], None],
+        *,
+        gpus_per_trial: float = 0.0,
     ) -> None:
         self._on_failure = on_failure
         self._log = log
         self._state = state
         self._plan = plan
         self._directory = directory
+        self._gpus_per_trial = gpus_per_trial
         self._trial_ids: dict[str, str] = {}
-        self._weights: dict[str, bytes] = {}
+        self._heard: dict[str, float] = {}
+        self._failures_in_a_row = 0
 
     def assign(self, tune_id: str, trial_id: str) -> None:
         """Called by the searcher: Ray Tune knows the trial by this id."""
@@ -51,10 +59,7 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A worker is ready for the trial, for the first time or after a pause."""
-        trial_id = self._trial_ids[trial.trial_id]
-        recorded = self._state.trials[trial_id]
-        attempt = recorded.attempt if recorded.paused else recorded.attempt + 1
-        self._log.append(TrialStarted(trial_id=trial_id, attempt=attempt))
+        self._start(self._state.trials[self._trial_ids[trial.trial_id]])
 
     def on_trial_save(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A checkpoint was written, which Ray Tune asks for when the scheduler pauses a trial, and only then."""
@@ -63,22 +68,30 @@ class Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Epochs were trained."""
+        """Epochs were trained. If the trial is to end with them, that is written in one piece with them."""
         trial_id = self._trial_ids[trial.trial_id]
-        # Ray Tune would keep the weights with the trial's last result, and copy them.
-        weights = result.pop("weights", None)
-        if weights is not None:
-            self._weights[trial_id] = weights
+        recorded = self._state.trials[trial_id]
+        self._heard[trial_id] = time.monotonic()
         events: list[Event] = []
-        if self._state.trials[trial_id].node is None:
-            events.append(TrialBuilt(trial_id=trial_id, node=result["hostname"], **result["facts"]))
-        events += [_epoch_done(trial_id, row) for row in result["curve"]]
+        built = TrialBuilt(trial_id=trial_id, node=result["hostname"], **result["facts"])
+        if (built.node, built.device) != (recorded.node, recorded.device):
+            events.append(built)
+        # A trial that went on from an older checkpoint trains again what is on record already.
+        rows = [row for row in result["curve"] if row["epoch"] > recorded.epochs]
+        events += [_epoch_done(trial_id, row) for row in rows]
+        if rows:
+            self._failures_in_a_row = 0
+        if result.get("done"):
+            events.append(self._end_of(trial_id, result))
         self._log.append(*events)
+        self._keep_best(trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """The trial ended without an error: by itself, or stopped by the scheduler."""
+        trial_id = self._trial_ids.pop(trial.trial_id)
         with self._telling_failures():
-            self._complete(self._trial_ids.pop(trial.trial_id))
+            if self._state.trials[trial_id].status == "running":  # stopped while it was paused, or waited for a worker
+                self._log.append(TrialEnded(trial_id=trial_id, status="pruned"))
         trial.last_result.pop("curve", None)  # Ray Tune keeps the last result of every trial to the end
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -87,16 +100,47 @@ class Recorder(tune.Callback):
         if trial_id is None:  # it had ended, and recording that failed, which Ray Tune takes for the trial's failure
             return
         with self._telling_failures():
-            self._end(trial_id, "failed", _reason(trial))
+            self._take_off(self._state.trials[trial_id], self._fault(trial, trial_id))
 
-    def _complete(self, trial_id: str) -> None:
-        recorded = self._state.trials[trial_id]
-        if recorded.diverged:
-            self._end(trial_id, "diverged", f"a loss or metric is not finite in epoch {recorded.epochs}")
-        elif recorded.epochs >= self._plan.training.epochs:
-            self._end(trial_id, "completed")
-        else:
-            self._end(trial_id, "pruned")
+    def check_best(self) -> None:
+        """After a resume: the search may have died between a trial's end and the writing of its network."""
+        if self._state.best is not None:
+            self._keep_best(self._state.best.trial_id)
+
+    def _start(self, recorded: Trial) -> None:
+        attempt = recorded.attempt if recorded.paused else recorded.attempt + 1
+        self._heard[recorded.trial_id] = time.monotonic()
+        self._log.append(TrialStarted(trial_id=recorded.trial_id, attempt=attempt))
+
+    def _fault(self, trial: TuneTrial, trial_id: str) -> Fault:
+        assignment, _ = Assignment.of(trial.config)
+        epochs = [row.seconds for row in self._state.trials[trial_id].curve]
+        longest = max([*epochs, *filter(None, [assignment.expected_seconds])], default=None)
+        silent = time.monotonic() - self._heard.get(trial_id, math.inf)
+        return fault_of(_error(trial), silent, hang_limit(self._plan.faults, longest))
+
+    def _take_off(self, recorded: Trial, fault: Fault) -> None:
+        """The trial has lost its worker."""
+        if fault.kind == "storage":
+            raise SearchError(f"{self._directory.path}: {fault.reason} (run.storage)")
+        if recorded.attempt == 0:  # its worker could not even begin
+            self._start(recorded)
+        event = answer(recorded, fault, gpus_per_trial=self._gpus_per_trial, batch_size=self._plan.training.batch_size)
+        self._log.append(event)
+        if isinstance(event, TrialEnded):
+            self._failures_in_a_row += 1
+            most = max(FAILURES_IN_A_ROW, self._state.slots)
+            if self._failures_in_a_row >= most:
+                raise SearchError(f"the last {most} trials all failed, without an epoch in between; {event.error}")
+
+    def _end_of(self, trial_id: str, result: Mapping[str, Any]) -> TrialEnded:
+        status: TrialStatus = "pruned"
+        error = None
+        if result["diverged"]:
+            status, error = "diverged", f"a loss or metric is not finite in epoch {result['epoch']}"
+        elif result["epoch"] >= self._plan.training.epochs:
+            status = "completed"
+        return TrialEnded(trial_id=trial_id, status=status, error=error)
 
     @contextlib.contextmanager
     def _telling_failures(self) -> Iterator[None]:
@@ -106,18 +150,20 @@ class Recorder(tune.Callback):
             self._on_failure(error)
             raise
 
-    def _end(self, trial_id: str, status: TrialStatus, error: str | None = None) -> None:
-        self._log.append(TrialEnded(trial_id=trial_id, status=status, error=error))
-        weights = self._weights.pop(trial_id, None)
+    def _keep_best(self, trial_id: str) -> None:
+        """Write the network of a trial that has become the best."""
         best = self._state.best
-        if weights is not None and best is not None and best.trial_id == trial_id:
-            spec = self._plan.network_spec(Architecture.from_json(best.architecture))
+        if self._plan.checkpoints is None or best is None or best.trial_id != trial_id:
+            return
+        if self._directory.best_trial_id() == trial_id:
+            return
+        spec = self._plan.network_spec(Architecture.from_json(best.architecture))
+        with self._telling_failures():
             try:
-                self._directory.write_best(best, spec.to_json(), weights)
+                self._directory.write_best(best, spec.to_json(), self._plan.checkpoints.weights(trial_id))
             except OSError as error:
-                raise SearchError(
-                    f"{self._directory.best} cannot be written: {error.strerror} (run.storage)"
-                ) from error
+                reason = error.strerror or str(error)
+                raise SearchError(f"{self._directory.best} cannot be written: {reason} (run.storage)") from error
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
@@ -132,12 +178,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _reason(trial: TuneTrial) -> str:
-    """Type and first line of the exception that ended a trial, as the worker raised it."""
+def _error(trial: TuneTrial) -> BaseException:
+    """The exception that ended a trial, as Ray raised it in this process and Ray Tune put it aside."""
     # `trial.get_error()` looks where Ray Tune copies these files to later.
     if trial.pickled_error_file is None:  # an error of Ray Tune's own
-        return Path(trial.error_file).read_text().strip().splitlines()[-1]
-    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    cause = getattr(error, "cause", None) or error
-    first_line = next(iter(str(cause).strip().splitlines()), "")
-    return f"{type(cause).__name__}: {first_line}" if first_line else type(cause).__name__
+        return RuntimeError(Path(trial.error_file).read_text().strip().splitlines()[-1])
+    error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return error

@@ -16,6 +16,8 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.event_log import read_events
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
+from trainables.checkpoints import CheckpointFolder
+from trainables.storage import Folder
 
 FREE_BYTES_NEEDED = 64 * 2**20
 """A search does not start with less free disk space than this."""
@@ -38,6 +40,21 @@ class RunDirectory:
     @property
     def best(self) -> Path:
         return self.path / "best"
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        return CheckpointFolder(Folder.at(self.path) / "checkpoints")
+
+    @property
+    def scratch(self) -> Folder:
+        return Folder.at(self.path) / "tune"
+
+    def best_trial_id(self) -> str | None:
+        """The trial that `best/` holds."""
+        try:
+            return json.loads((self.best / "metrics.json").read_bytes())["trial_id"]
+        except FileNotFoundError:
+            return None
 
     def check_usable(self) -> None:
         """Refuse a directory that holds a run or cannot be made. Touches nothing.

@@ -29,6 +29,7 @@ class RunInfo(BaseModel):
     """`running`, or how it ended: an outcome of `events.RunOutcome`."""
     started_at: datetime
     ended_at: datetime | None = None
+    resumed_at: list[datetime] = []
     command: list[str]
     host: str
     pid: int
@@ -49,6 +50,21 @@ class RunInfo(BaseModel):
         except PermissionError:  # it lives, as another user's
             pass
         return self.state
+
+    def going_on(self, config: SearchConfig, allotment: Allotment) -> RunInfo:
+        """Of a run that is resumed by this process; when it began and with what versions stays as it was."""
+        return self.model_copy(
+            update={
+                "config": config.model_dump(mode="json"),
+                "state": "running",
+                "ended_at": None,
+                "command": sys.argv,
+                "host": platform.node(),
+                "pid": os.getpid(),
+                "resources": asdict(allotment),
+                "resumed_at": [*self.resumed_at, now()],
+            }
+        )
 
 
 def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any]) -> RunInfo:

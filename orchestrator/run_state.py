@@ -18,11 +18,13 @@ from orchestrator.events import (
     Event,
     RunEnded,
     RunOutcome,
+    RunResumed,
     RunStarted,
     TrialBuilt,
     TrialEnded,
     TrialImported,
     TrialPaused,
+    TrialSetBack,
     TrialStarted,
     TrialStatus,
     TrialSuggested,
@@ -56,8 +58,16 @@ class Trial:
     node: str | None = None
     device: str | None = None
     attempt: int = 0
+    on_worker: bool = False
     paused: bool = False
     """The scheduler took it off its worker, and may let it go on."""
+    micro_batches: int = 1
+    """Into how many parts each batch is split, because the memory ran out."""
+    gpus: float | None = None
+    """Its share, if it is not that of all trials, because the memory ran out."""
+    set_back: list[TrialSetBack] = field(default_factory=list)
+    deaths: int = 0
+    """How often its worker has died since its last epoch."""
     error: str | None = None
     duplicate_of: str | None = None
     """The trial whose result answered this one; `curve` is that one's."""
@@ -132,6 +142,9 @@ class RunState:
     """What the sampler noted about the whole study."""
     slots: int = 0
     started_at: datetime | None = None
+    away_seconds: float = 0.0
+    """Between an end, or a death, of the search and its resume."""
+    longest_epoch_seconds: float | None = None
     ended_at: datetime | None = None
     outcome: RunOutcome | Literal["died"] | None = None
     """How the run ended; `died` is never written, but concluded where its process is gone."""
@@ -140,6 +153,7 @@ class RunState:
     front: list[Trial] = field(default_factory=list)
     """The Pareto front: the completed trials that no other one beats in an objective without losing in another; with
     one objective, the best and its equals."""
+    _last_event_at: datetime | None = None
 
     @classmethod
     def replay(cls, events: Iterable[Event]) -> RunState:
@@ -154,6 +168,8 @@ class RunState:
                 self.slots, self.started_at = event.slots, event.time
                 self.objectives, self.constraints = event.objectives, event.constraints
                 self.distributions = event.distributions
+            case RunResumed():
+                self._resume(event)
             case TrialImported():
                 self.imported[event.trial_id] = _imported(event, number=len(self.imported))
             case TrialSuggested():
@@ -161,38 +177,63 @@ class RunState:
                 self.study_attributes |= event.study_attributes
             case TrialStarted():
                 trial = self.trials[event.trial_id]
-                trial.attempt, trial.paused = event.attempt, False
+                trial.attempt, trial.paused, trial.on_worker = event.attempt, False, True
                 trial.started_at = trial.started_at or event.time
             case TrialBuilt():
                 trial = self.trials[event.trial_id]
                 trial.latency_seconds = event.latency_seconds
                 trial.node, trial.device = event.node, event.device
             case EpochDone():
-                self.trials[event.trial_id].curve.append(event)
+                trial = self.trials[event.trial_id]
+                trial.curve.append(event)
+                trial.deaths = 0
+                self.longest_epoch_seconds = max(self.longest_epoch_seconds or 0.0, event.seconds)
             case TrialPaused():
-                self.trials[event.trial_id].paused = True
+                trial = self.trials[event.trial_id]
+                trial.paused, trial.on_worker = True, False
+            case TrialSetBack():
+                trial = self.trials[event.trial_id]
+                trial.set_back.append(event)
+                trial.on_worker = False
+                trial.deaths += event.cause == "worker_died"
+                trial.micro_batches, trial.gpus = event.micro_batches, event.gpus
             case TrialEnded():
                 self._end(self.trials[event.trial_id], event)
             case RunEnded():
                 self.outcome, self.ended_at = event.outcome, event.time
+        self._last_event_at = max(event.time, self._last_event_at or event.time)
+
+    def _resume(self, event: RunResumed) -> None:
+        if self._last_event_at is not None:
+            self.away_seconds += max(0.0, (event.time - self._last_event_at).total_seconds())
+        self.slots, self.outcome, self.ended_at = event.slots, None, None
+        for trial in self.trials.values():
+            trial.on_worker = False
+
+    def active_seconds(self) -> float:
+        """From the search's start to its last event, without the times between its end and a resume."""
+        if self.started_at is None or self._last_event_at is None:
+            return 0.0
+        return max(0.0, (self._last_event_at - self.started_at).total_seconds() - self.away_seconds)
 
     def _end(self, trial: Trial, event: TrialEnded) -> None:
         trial.status, trial.error, trial.ended_at = event.status, event.error, event.time
-        trial.paused, trial.duplicate_of = False, event.duplicate_of
+        trial.paused, trial.on_worker, trial.duplicate_of = False, False, event.duplicate_of
         if event.duplicate_of is not None:
             original = self.find(event.duplicate_of)
             trial.curve, trial.latency_seconds = original.curve, original.latency_seconds
         if trial.status == "completed":
-            if self.best is None or self._losses(trial) < self._losses(self.best):
+            if self.best is None or self.losses(trial) < self.losses(self.best):
                 self.best = trial
             self._add_to_front(trial)
 
     def _add_to_front(self, trial: Trial) -> None:
-        losses = self._losses(trial)
-        if not any(dominates(self._losses(member), losses) for member in self.front):
-            self.front = [member for member in self.front if not dominates(losses, self._losses(member))] + [trial]
+        losses = self.losses(trial)
+        if not any(dominates(self.losses(member), losses) for member in self.front):
+            self.front = [member for member in self.front if not dominates(losses, self.losses(member))] + [trial]
 
-    def _losses(self, trial: Trial) -> tuple[float, ...]:
+    def losses(self, trial: Trial) -> tuple[float, ...]:
+        """A completed trial's value in each objective, the lower the better."""
         losses = losses_of(trial.metric, self.objectives)
         assert losses is not None, "a completed trial has a value in every objective"
         return losses
@@ -222,7 +263,7 @@ class RunState:
             return "unfinished"
         if trial.paused:
             return "paused"
-        return "waiting" if trial.started_at is None else "running"
+        return "running" if trial.on_worker else "waiting"
 
     def ranking(self) -> list[Trial]:
         """Trials with a score, best first: by the first objective those that completed, then the others, which had less
@@ -242,15 +283,17 @@ class RunState:
         return (median(seconds), max(seconds)) if seconds else None
 
     def utilisation(self) -> float | None:
-        """Part of the slots' time, from the first trial's start to the last one's end, that was spent on training."""
+        """Part of the slots' time, from the first trial's start to the last one's end, that was spent on training; the
+        times between an end and a resume are left out."""
         starts = [trial.started_at for trial in self.trials.values() if trial.started_at]
         ends = [
             trial.ended_at or trial.curve[-1].time for trial in self.trials.values() if trial.ended_at or trial.curve
         ]
-        if not starts or not ends or not self.slots or max(ends) <= min(starts):
+        if not starts or not ends or not self.slots:
             return None
+        elapsed = (max(ends) - min(starts)).total_seconds() - self.away_seconds
         seconds = sum(trial.train_seconds for trial in self.trials.values())
-        return seconds / (self.slots * (max(ends) - min(starts)).total_seconds())
+        return seconds / (self.slots * elapsed) if elapsed > 0 else None
 
 
 def _suggested(event: TrialSuggested) -> Trial:

@@ -1,8 +1,9 @@
-"""The story of one search: what is asked for, where it runs, what it leaves behind."""
+"""The story of one search: what is asked for, where it runs, what it leaves behind; and how one goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,36 +12,25 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import Allotment, allot, connected, node_resources
-from orchestrator.components import (
-    check_metrics,
-    find_trainable,
-    make_sampler,
-    make_scheduler,
-    make_skeleton,
-    make_space,
-)
-from orchestrator.config import SearchConfig
-from orchestrator.data_task import load_on_cluster
-from orchestrator.driver import Driver
-from orchestrator.errors import CellscoutError, ConfigError, SearchError, last_line
-from orchestrator.event_log import EventLog
-from orchestrator.events import RunEnded, RunOutcome, RunStarted, now
-from orchestrator.live_study import LiveStudy
-from orchestrator.optuna_searcher import to_distributions
+from orchestrator.cluster import Allotment
+from orchestrator.conduct import Search
+from orchestrator.config import SearchConfig, change_config
+from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.event_log import EventLog, read_events
+from orchestrator.events import Event, RunResumed, RunStarted, now
+from orchestrator.live_study import LiveStudy, known_when_asked
+from orchestrator.preparation import Instances, Parts, ground
 from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo, describe_run
 from orchestrator.run_state import RunState
-from orchestrator.sampler_fit import check_fits
-from orchestrator.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.study_replay import write_distributions
-from orchestrator.tables import write_tables
-from orchestrator.tune_run import run_tune
 from orchestrator.warm_start import imported_trials
 from search_spaces import CellSpace
-from trainables import EpochTrainable, TrialPlan
-from trainables.skeleton import Skeleton
+from trainables import EpochTrainable
+
+CHANGEABLE = ("budget", "resources", "faults")
+"""Sections that may be changed when a search goes on: they do not say what a score means."""
 
 
 @dataclass(frozen=True)
@@ -77,84 +67,104 @@ def run_search(
         SearchError: the search could not go on; the record is whole up to there.
     """
     progress = progress or Progress.silent()
-    space = space or make_space(config.space)
-    objectives = config.objectives.directions
-    distributions = to_distributions(space.param_space())
-    sampler = sampler or make_sampler(config.sampler, config.run.seed, space)
-    check_fits(sampler, distributions, objectives)
-    scheduler = scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
-    trainable = trainable or find_trainable(config.trainable)
-    check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
-    skeleton = make_skeleton(config.network, space)
-    imported = imported_trials(config, space, distributions)
+    parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
+    imported = imported_trials(config, parts.space, parts.distributions)
     directory = RunDirectory((run_dir or _new_run_dir(config)).absolute())
     directory.check_usable()
-
-    stopper = SearchStopper(config.budget.hours)
-    progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
-    # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.
-    with stopping_on_interrupt(stopper), connected(address):
-        stopper.check()
-        allotment = allot(config.resources, node_resources())
-        progress.note(f"reading the data set {config.data.name}")
-        data, facts = load_on_cluster(config.data, config.run.seed, stopper)
-        plan = _plan(config, space, skeleton, scheduler, facts)
-        _check(trainable, plan)
-        info = describe_run(config, allotment, facts)
+    with ground(config, address, progress) as found:
+        plan = parts.plan(found.facts, directory)
+        info = describe_run(config, found.allotment, found.facts)
         directory.create(info)
         progress.note(f"recording in {directory.path}")
         state = RunState()
-        with EventLog(directory.events, [state.apply]) as log:
-            outcome: RunOutcome = "failed"
-            try:
-                log.append(_run_started(config, allotment, distributions), *imported)
-                with LiveStudy(sampler, state, distributions) as live_study:
-                    driver = Driver(log, state, plan, directory, live_study, scheduler, stopper=stopper)
-                    stopper.start_clock()
-                    # Again, because Ray's start has put handlers of its own in place.
-                    with progress.showing(config, state, plan.milestones) as display, stopping_on_interrupt(stopper):
-                        run_tune(
-                            trainable,
-                            plan,
-                            data,
-                            allotment,
-                            trials=config.budget.trials,
-                            objective=next(iter(objectives.items())),
-                            searcher=driver.searcher,
-                            scheduler=scheduler,
-                            stopper=stopper,
-                            callbacks=[driver.recorder, display],
-                            scratch=directory.path,
-                        )
-                        if stopper.failure is not None:
-                            raise stopper.failure
-                    if stopper.outcome is None:
-                        driver.candidates.give_up()
-                outcome = stopper.outcome or ("exhausted" if driver.searcher.exhausted else "completed")
-            except KeyboardInterrupt:
-                outcome = "interrupted"
-                raise
-            except Exception as error:
-                raise _search_error(error, log, directory) from error
-            finally:
-                _conclude(directory, info, log, state, outcome)
+        with EventLog.create(directory, [state.apply]) as log:
+            search = Search(parts, plan, found, directory, info, log, state, progress)
+            started = _run_started(config, found.allotment, parts.distributions)
+            search.conduct([started, *imported], lambda: LiveStudy(parts.sampler, state, parts.distributions))
     return SearchResult(directory, state)
 
 
-def _conclude(directory: RunDirectory, info: RunInfo, log: EventLog, state: RunState, outcome: RunOutcome) -> None:
-    """Write how the run ended; on a full disk as much of it as there is room for.
+def resume_search(
+    run_dir: Path,
+    changes: Sequence[str] = (),
+    *,
+    address: str | None = None,
+    progress: Progress | None = None,
+    space: CellSpace | None = None,
+    sampler: BaseSampler | None = None,
+    scheduler: TrialScheduler | None = None,
+    trainable: type[EpochTrainable] | None = None,
+) -> SearchResult:
+    """Go on with a search where its record stands, whatever ended it; or beyond its end, with a larger budget.
+
+    Args:
+        run_dir: where the record is.
+        changes: `section.key=value`, of the sections in `CHANGEABLE`.
+        address, progress, space, sampler, scheduler, trainable: as for `run_search`; the instances as they were then.
 
     Raises:
-        SearchError: it cannot be written, and nothing had failed before, which would be the reason to tell.
+        InputError: the run cannot go on as it is; nothing was touched.
+        SearchError: the search could not go on; the record is whole up to there.
     """
-    try:
-        if log.failure is None:
-            log.append(RunEnded(outcome=outcome))
-        directory.write_info(info.model_copy(update={"state": outcome, "ended_at": now()}))
-        write_tables(state, directory.path)
-    except (OSError, SearchError) as error:
-        if outcome != "failed":
-            raise SearchError(f"{directory.path} cannot be written: {last_line(error)} (run.storage)") from error
+    progress = progress or Progress.silent()
+    directory = RunDirectory(run_dir.absolute())
+    recorded = directory.read_info()
+    config = change_config(recorded.config, changes, CHANGEABLE)
+    parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
+    with EventLog.reopen(directory) as log:
+        events = list(read_events(directory.events))
+        with ground(config, address, progress) as found:
+            _check_same(recorded, found.facts, events, parts)
+            plan = parts.plan(found.facts, directory)
+            if not events:  # it died before it began
+                imported = imported_trials(config, parts.space, parts.distributions)
+                events = [_run_started(config, found.allotment, parts.distributions), *imported]
+                log.append(*events)
+            state, live_study = _replay(events, parts)
+            log.listen(state.apply)
+            info = recorded.going_on(config, found.allotment)
+            directory.write_info(info)
+            open_trials = sum(trial.status == "running" for trial in state.trials.values())
+            progress.note(f"going on with {directory.path}: {len(state.trials)} trials on record, {open_trials} open")
+            search = Search(parts, plan, found, directory, info, log, state, progress)
+            search.conduct([RunResumed(slots=found.allotment.slots)], lambda: live_study, resumed=True)
+    return SearchResult(directory, state)
+
+
+def _replay(events: Sequence[Event], parts: Parts) -> tuple[RunState, LiveStudy]:
+    """State and study as they stood. The sampler is asked for its next candidate with what it was told when the last
+    one was suggested, as it would have been had nothing happened; of what came after it hears then."""
+    known = known_when_asked(events)
+    state = RunState.replay(events[:known])
+    live_study = LiveStudy(parts.sampler, state, parts.distributions)
+    for event in events[known:]:
+        state.apply(event)
+        live_study.apply(event)
+    return state, live_study
+
+
+def _check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: Parts) -> None:
+    """Refuse to go on with other images or another space than those of the record.
+
+    Raises:
+        ConfigError, RunDirectoryError: says what differs.
+    """
+    for name, value in json.loads(json.dumps(facts)).items():
+        if recorded.data.get(name) != value:
+            raise ConfigError(
+                f"the data set {parts.config.data.name!r} has changed: its {name} is {value!r}, and was "
+                f"{recorded.data.get(name)!r} when the search began (data.root)"
+            )
+    if not events:
+        return
+    first = events[0]
+    if not isinstance(first, RunStarted):
+        raise RunDirectoryError(f"the event log does not begin with the start of a run, but with {first.event!r}")
+    if first.distributions != write_distributions(parts.distributions):
+        raise ConfigError(
+            f"the space {parts.config.space.name!r} is not the one that the search began with: its decisions differ "
+            "(space.name)"
+        )
 
 
 def _run_started(
@@ -170,43 +180,3 @@ def _run_started(
 
 def _new_run_dir(config: SearchConfig) -> Path:
     return Path(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"
-
-
-def _plan(
-    config: SearchConfig, space: CellSpace, skeleton: Skeleton, scheduler: TrialScheduler, facts: Mapping[str, Any]
-) -> TrialPlan:
-    """What all trials have in common."""
-    return TrialPlan(
-        space=space,
-        skeleton=skeleton,
-        network=config.network,
-        training=config.training,
-        image_shape=tuple(facts["image_shape"]),
-        classes=len(facts["classes"]),
-        milestones=getattr(scheduler, "milestones", None),
-        seed=config.run.seed,
-        threads=config.resources.cpus_per_trial,
-        measure_latency=config.trainable.measure_latency,
-    )
-
-
-def _check(trainable: type[EpochTrainable], plan: TrialPlan) -> None:
-    """Refuse what would let every trial fail for the same reason.
-
-    Raises:
-        ConfigError: no network can be built with these settings.
-    """
-    try:
-        plan.example()
-        trainable.check(plan)
-    except ValueError as error:
-        raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
-
-
-def _search_error(error: Exception, log: EventLog, directory: RunDirectory) -> CellscoutError:
-    """What stopped the search, in one line."""
-    if log.failure is not None:
-        return log.failure  # Ray Tune has wrapped it into its own
-    if isinstance(error, CellscoutError):
-        return error
-    return SearchError(f"the search stopped: {last_line(error)}; its record is in {directory.path}")

@@ -27,10 +27,11 @@ class SearchStopper(tune.Stopper):
         """End the search, because it cannot be recorded any more."""
         self.failure = self.failure or error
 
-    def start_clock(self) -> None:
-        """From now on the hours count: neither Ray's start nor the reading of the data is part of them."""
+    def start_clock(self, seconds_spent: float = 0.0) -> None:
+        """From now on the hours count, of which some are spent where the search is resumed. Neither Ray's start nor the
+        reading of the data is part of them."""
         if self._hours is not None:
-            self._deadline = time.monotonic() + self._hours * 3600
+            self._deadline = time.monotonic() + self._hours * 3600 - seconds_spent
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Single trials are the scheduler's business."""

@@ -8,18 +8,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher
 
 from orchestrator.cluster import Allotment
 from orchestrator.events import Direction
+from orchestrator.optuna_searcher import OptunaSearcher
+from orchestrator.proposals import Proposals
 from trainables import EpochTrainable, TrialPlan
+from trainables.assignment import KEY, Assignment
+from trainables.storage import Folder
 
 TUNE_ENVIRONMENT = {
     # Ray Tune's own loggers cost more than a short epoch, and one of them imports torch in the driver.
@@ -41,33 +43,32 @@ def run_tune(
     data: ray.ObjectRef,
     allotment: Allotment,
     *,
-    trials: int | None,
     objective: tuple[str, Direction],
-    searcher: Searcher,
+    searcher: OptunaSearcher,
     scheduler: TrialScheduler,
     stopper: tune.Stopper,
     callbacks: Sequence[tune.Callback],
-    scratch: Path,
+    scratch: Folder,
 ) -> None:
     """Hand everything to Ray Tune and wait for its end.
 
     Args:
         trainable, plan, data, allotment: what each worker gets.
-        trials: how many; None means as many as there is time for.
         objective: the metric that Ray Tune's own schedulers compare trials by.
         searcher, scheduler, stopper, callbacks: called by Ray Tune.
-        scratch: folder for the checkpoints of paused trials; on a cluster all nodes must see it.
+        scratch: folder for what Ray Tune writes when a trial is paused; all nodes must see it. Deleted at the end.
     """
     metric, direction = objective
     worker = tune.with_resources(
         tune.with_parameters(trainable, plan=plan, data=[data]),
-        {"cpu": allotment.cpus_per_trial, "gpu": allotment.gpus_per_trial},
+        lambda config: _resources(allotment, config),
     )
     # One trial a slot is made ready ahead, so that a worker that becomes free has its next one at once.
     environment = {**TUNE_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(allotment.slots)}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is in the record
     # Ray Tune's own files are of no use after the run; the record is elsewhere.
-    with environment_variables(environment), tempfile.TemporaryDirectory(prefix="tune-", dir=scratch) as storage:
+    with environment_variables(environment), contextlib.ExitStack() as stack:
+        stack.callback(scratch.delete)
         # Not tune.Tuner, which pickles the searcher, the scheduler and the callbacks for a restore that is not used.
         tune.run(
             worker,
@@ -75,16 +76,24 @@ def run_tune(
             config=plan.space.param_space(),
             metric=metric,
             mode="max" if direction == "maximize" else "min",
-            search_alg=searcher,
+            search_alg=Proposals(searcher),
             scheduler=scheduler,
-            num_samples=-1 if trials is None else trials,
+            num_samples=-1,  # the searcher keeps the budget
             reuse_actors=True,
             stop=stopper,
             callbacks=list(callbacks),
-            storage_path=storage,
+            storage_path=scratch.path,
+            storage_filesystem=scratch.filesystem,
             raise_on_failed_trial=False,
             verbose=0,
         )
+
+
+def _resources(allotment: Allotment, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray is asked for: one trial may need a larger share of a GPU than the others."""
+    gpus = Assignment.of(config)[0].gpus if KEY in config else None
+    bundle = {"CPU": float(allotment.cpus_per_trial), "GPU": allotment.gpus_per_trial if gpus is None else gpus}
+    return tune.PlacementGroupFactory([{name: amount for name, amount in bundle.items() if amount}])
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from orchestrator.candidates import Candidates
 from orchestrator.event_log import EventLog
 from orchestrator.events import Direction, Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
-from orchestrator.live_study import LiveStudy, Suggestion
+from orchestrator.live_study import LiveStudy, Suggestion, known_when_asked
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.run_state import RunState, Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates
@@ -88,8 +88,9 @@ def driven(
     scheduler: AnswersDuplicates | None = None,
     space: CellSpace = TINY,
     before: list[Event] | None = None,
+    budget: int | None = None,
 ) -> Iterator[Hand]:
-    """A search in `folder`; `before` are events that its log held already."""
+    """A search in `folder`; `before` are events that its log held already, from which it is resumed."""
     state = RunState()
     distributions = to_distributions(space.param_space())
     with EventLog(folder / "events.jsonl", [state.apply]) as log:
@@ -99,9 +100,14 @@ def driven(
             constraints=dict(constraints or {}),
             distributions=write_distributions(distributions),
         )
-        log.append(*(before or [started, *(imported or [])]))
+        events = before or [started, *(imported or [])]
+        known = known_when_asked(events)
+        log.append(*events[:known])
         with LiveStudy(sampler or RandomSampler(seed=0), state, distributions) as live:
-            candidates = Candidates(log, state, plan_of(space), scheduler)
             log.listen(live.apply)
+            log.append(*events[known:])
+            candidates = Candidates(log, state, plan_of(space), scheduler, budget)
             log.listen(candidates.apply)
+            if before is not None:
+                candidates.resume()
             yield Hand(log, state, live, candidates)

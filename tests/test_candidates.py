@@ -86,12 +86,12 @@ def test_who_waited_for_a_trial_that_failed_is_trained_itself(tmp_path: Path) ->
         first = admitted(hand, PARAMS)
         hand.admit(PARAMS)
         hand.admit(PARAMS)
-        assert hand.candidates.released() is None
+        assert hand.candidates.next() is None
         hand.train(first, [], "failed")
-        second = hand.candidates.released()
+        second = hand.candidates.next()
         assert second is not None
         assert second.trial_id == "00001"
-        assert hand.candidates.released() is None
+        assert hand.candidates.next() is None
         hand.train(second, [0.5])
         assert hand.state.trials["00002"].duplicate_of == "00001"
 

@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from orchestrator.optuna_searcher import WAITING_IN_A_ROW, OptunaSearcher, to_distribution
+from orchestrator.run_state import Trial
 from search_spaces import CellSpace
 from tests.driving import Hand, driven
 
@@ -23,8 +24,12 @@ FOUR = CellSpace(
 
 def searcher_of(hand: Hand, **settings: Any) -> tuple[OptunaSearcher, dict[str, str]]:
     assigned: dict[str, str] = {}
-    made = OptunaSearcher(hand.live, hand.candidates, on_assigned=assigned.__setitem__, **settings)
-    return made, assigned
+
+    def assign(tune_id: str, trial: Trial) -> dict[str, Any]:
+        assigned[tune_id] = trial.trial_id
+        return dict(trial.params)
+
+    return OptunaSearcher(hand.live, hand.candidates, assign=assign, **settings), assigned
 
 
 def test_a_suggestion_is_on_record_and_known_by_both_names(tmp_path: Path) -> None:

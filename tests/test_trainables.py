@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import time
 import weakref
 from collections.abc import Callable
@@ -20,11 +21,15 @@ from safetensors.numpy import load
 
 from search_spaces import NASNET, Architecture
 from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan
+from trainables.assignment import Assignment
+from trainables.checkpoints import CheckpointFolder
 from trainables.datasets import load_data
 from trainables.epoch_result import EpochResult
+from trainables.faults import CandidateFault
 from trainables.network import CellNetwork
 from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
 from trainables.skeleton import NASNET_CIFAR, SKELETONS
+from trainables.storage import Folder
 from trainables.training import Training
 
 PLAN = TrialPlan(
@@ -42,6 +47,11 @@ PLAN = TrialPlan(
 
 def candidate(seed: int) -> dict[str, Any]:
     return dict(PLAN.space.encode(PLAN.space.sample(np.random.default_rng(seed))))
+
+
+def config(seed: int, **assignment: Any) -> dict[str, Any]:
+    """As Ray Tune hands it to a worker."""
+    return Assignment(**{"trial_id": f"{seed:05d}", **assignment}).within(candidate(seed))
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +74,11 @@ Make = Callable[..., EpochTrainable]
 
 @pytest.fixture
 def make() -> Make:
-    def build(kind: type[EpochTrainable] = CellTrainable, plan: TrialPlan = PLAN, seed: int = 0) -> EpochTrainable:
+    def build(
+        kind: type[EpochTrainable] = CellTrainable, plan: TrialPlan = PLAN, seed: int = 0, **assignment: Any
+    ) -> EpochTrainable:
         trainable = kind.__new__(kind)  # Ray's constructor wants a cluster
-        trainable.setup(candidate(seed), plan=plan, data=[None])
+        trainable.setup(config(seed, **assignment), plan=plan, data=[None])
         return trainable
 
     return build
@@ -137,7 +149,6 @@ def test_a_loss_that_is_not_finite_ends_the_trial_at_once(make: Make, monkeypatc
     last = reports(make(Paced))[-1]
     assert last["diverged"]
     assert epochs(last) == [4, 5]
-    assert "weights" not in last
 
 
 @pytest.mark.parametrize("name", ["train_loss", "train_accuracy", "val_loss", "val_accuracy"])
@@ -155,14 +166,10 @@ def scored(**scores: Any) -> EpochResult:
 
 def test_metrics_of_its_own_must_be_those_that_it_declares(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Paced, "metrics", ("margin",))
-    with pytest.raises(ValueError, match=r"epoch 1 has the metrics \[\]; Paced.metrics declares \['margin'\]"):
+    with pytest.raises(
+        CandidateFault, match=r"ValueError: epoch 1 has the metrics \[\]; Paced.metrics declares \['margin'\]"
+    ):
         make(Paced).step()
-
-
-def test_only_the_last_report_of_a_whole_training_brings_the_weights(make: Make) -> None:
-    *others, last = reports(make(Paced))
-    assert last["weights"] == b"weights"
-    assert not any("weights" in report for report in others)
 
 
 @pytest.mark.parametrize("kind", TRAINABLES.values())
@@ -173,29 +180,131 @@ def test_every_trainable_reports_what_a_search_needs(kind: type[EpochTrainable],
         assert set(report["facts"]) == {"device"}
         assert 0 <= report["val_accuracy"] <= 1
         assert report["epoch"] == report["curve"][-1]["epoch"]
-    assert load(found[-1]["weights"])
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> TrialPlan:
+    """Of a search that keeps checkpoints."""
+    return replace(PLAN, checkpoints=CheckpointFolder(Folder.at(tmp_path)))
+
+
+def untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of reports, without what a clock says."""
+    timing = ("seconds", "images_per_second", "ended_at")
+    return [{name: row[name] for name in row if name not in timing} for report in found for row in report["curve"]]
+
+
+def interrupted(trainable: Any, steps: int) -> None:
+    """Train so many steps, and let the last checkpoint be written."""
+    for _ in range(steps):
+        trainable.step()
+    trainable._writer.wait()
 
 
 @pytest.mark.parametrize("kind", TRAINABLES.values())
-def test_every_trainable_goes_on_from_its_checkpoint(kind: type[EpochTrainable], make: Make, tmp_path: Path) -> None:
-    first: Any = make(kind)
+def test_every_trainable_goes_on_from_its_checkpoint(kind: type[EpochTrainable], make: Make, kept: TrialPlan) -> None:
+    undisturbed = untimed(reports(make(kind)))
+    interrupted(make(kind, kept), steps=2)
+    rest = reports(make(kind, kept, epochs=3))
+    assert untimed(rest) == undisturbed[3:]
+
+
+def test_a_pause_goes_on_where_the_driver_left_it(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
+    first: Any = make(InstantTrainable, kept)
     first.step()
-    first.save_checkpoint(str(tmp_path))
-    rest = [row for report in reports(first) for row in report["curve"]]
-    second: Any = make(kind)
-    second.load_checkpoint(str(tmp_path))
-    again = [row for report in reports(second) for row in report["curve"]]
-    timing = ("seconds", "images_per_second", "ended_at")
-    assert [{name: row[name] for name in row if name not in timing} for row in rest] == [
-        {name: row[name] for name in row if name not in timing} for row in again
-    ]
+    (tmp_path / "pause").mkdir()
+    first.save_checkpoint(str(tmp_path / "pause"))
+    second: Any = make(InstantTrainable, kept)  # assigned before it had an epoch on record
+    second.load_checkpoint(str(tmp_path / "pause"))
+    assert epochs(second.step()) == [2, 3]
 
 
-def test_a_checkpoint_is_plain_tensors(make: Make, tmp_path: Path) -> None:
-    make().save_checkpoint(str(tmp_path))
-    (file,) = tmp_path.iterdir()
-    assert file.suffix == ".safetensors"
-    assert "epoch" in load(file.read_bytes())
+def test_epochs_that_the_record_lost_are_reported_again_and_not_trained(make: Make, kept: TrialPlan) -> None:
+    interrupted(make(Paced, kept), steps=1)  # has no state to go on from
+    assert epochs(make(Paced, kept, epochs=1).step()) == [1]
+    interrupted(make(InstantTrainable, kept), steps=2)
+    second: Any = make(InstantTrainable, kept, epochs=0)
+    assert [epochs(second.step()) for _ in range(2)] == [[1], [2, 3]]
+    assert second._epoch == 3
+    assert epochs(second.step()) == [4, 5, 6, 7, 8, 9]
+
+
+def test_a_checkpoint_of_another_candidate_is_not_gone_on_from(make: Make, kept: TrialPlan) -> None:
+    interrupted(make(InstantTrainable, kept, seed=1, trial_id="00000"), steps=2)
+    assert epochs(make(InstantTrainable, kept, seed=2, trial_id="00000").step()) == [1]
+
+
+def test_a_spoilt_checkpoint_is_passed_over_for_the_one_before(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
+    interrupted(make(InstantTrainable, kept), steps=2)
+    newest = tmp_path / "00000" / "00003.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    second: Any = make(InstantTrainable, kept, epochs=3)
+    assert epochs(second.step()) == [2, 3]
+    second._writer.wait()
+    newest.unlink()
+    assert epochs(make(InstantTrainable, kept, epochs=3).step()) == [2, 3]
+
+
+def test_checkpoints_and_weights_are_plain_tensors_and_json(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
+    trainable = make(plan=kept)
+    interrupted(trainable, steps=2)
+    names = sorted(path.name for path in (tmp_path / "00000").iterdir())
+    assert names == ["00001.json", "00001.safetensors", "00003.json", "00003.safetensors"]
+    assert "epoch" in load((tmp_path / "00000" / "00003.safetensors").read_bytes())
+    reports(trainable)
+    assert load((tmp_path / "00000" / "weights.safetensors").read_bytes())
+
+
+def test_a_disk_that_is_full_is_told_apart_from_a_failing_candidate(
+    make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Folder, "write", full)
+    trainable = make(InstantTrainable, kept)
+    trainable.step()
+    with pytest.raises(CandidateFault, match="a checkpoint cannot be written: OSError: .*No space left") as caught:
+        trainable.step()
+    assert caught.value.kind == "storage"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out_of_memory"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "error"),
+    ],
+)
+def test_memory_that_ran_out_is_told_apart_from_other_errors(
+    error: Exception, kind: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Paced) -> EpochResult:
+        raise error
+
+    monkeypatch.setattr(Paced, "train_epoch", fails)
+    with pytest.raises(CandidateFault, match=type(error).__name__) as caught:
+        make(Paced).step()
+    assert caught.value.kind == kind
+    assert pickle.loads(pickle.dumps(caught.value)).reason == caught.value.reason
+
+
+def test_a_node_that_is_about_to_go_trains_no_further_epoch(
+    make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainable: Any = make(InstantTrainable, kept)
+    trainable.step()
+    monkeypatch.setattr("trainables.epoch_trainable.node_is_draining", lambda: True)
+    with pytest.raises(CandidateFault, match="its node is about to go") as caught:
+        trainable.step()
+    assert caught.value.kind == "preempted"
+    assert trainable._epoch == 1
+    assert kept.checkpoints is not None
+    newest = kept.checkpoints.newest("00000", trainable._fingerprint)
+    assert newest is not None
+    assert newest.epoch == 1
 
 
 def test_the_facts_are_the_networks(make: Make) -> None:
@@ -210,7 +319,7 @@ def test_the_latency_is_measured_on_request_and_leaves_the_training_as_it_was(ma
     seconds = measured._facts["latency_seconds"]
     assert 0 < seconds < 10
     assert "latency_seconds" not in make()._facts
-    assert [report["val_loss"] for report in reports(measured)] == [report["val_loss"] for report in reports(make())]
+    assert untimed(reports(measured)) == untimed(reports(make()))
 
 
 def test_a_space_with_unknown_operations_is_refused_before_anything_starts() -> None:
@@ -226,19 +335,19 @@ def test_a_space_with_unknown_operations_is_refused_before_anything_starts() -> 
     CellTrainable.check(PLAN)
 
 
-def test_the_weights_fit_the_network_that_the_spec_describes(make: Make) -> None:
+def test_the_weights_fit_the_network_that_the_spec_describes(make: Make, kept: TrialPlan) -> None:
     from safetensors.torch import load as load_tensors
 
-    trainable = make(plan=replace(PLAN, training=TrainingSettings(epochs=1, batch_size=32)))
-    report = trainable.step()
+    make(plan=replace(kept, training=TrainingSettings(epochs=1, batch_size=32))).step()
+    assert kept.checkpoints is not None
     network = CellNetwork(PLAN.network_spec(PLAN.space.decode(candidate(0))))
-    network.load_state_dict(load_tensors(report["weights"]))
+    network.load_state_dict(load_tensors(kept.checkpoints.weights("00000")))
 
 
 def test_a_reused_worker_trains_the_next_candidate_as_a_fresh_one_would(make: Make) -> None:
     reused = make(seed=1)
     reused.step()
-    assert reused.reset_config(candidate(2))
+    assert reused.reset_config(config(2))
     ours, fresh = reused.step(), make(seed=2).step()
     assert ours["facts"] == fresh["facts"]
     assert ours["train_loss"] == fresh["train_loss"]
@@ -251,12 +360,12 @@ def test_the_last_candidate_is_gone_before_the_next_is_built(make: Make, monkeyp
     old = [weakref.ref(value) for value in (trainable._training, trainable._training.network)]
     alive_when_built: list[bool] = []
 
-    def building(*arguments: Any) -> Training:
+    def building(*arguments: Any, **settings: Any) -> Training:
         alive_when_built.extend(reference() is not None for reference in old)
-        return Training(*arguments)
+        return Training(*arguments, **settings)
 
     monkeypatch.setattr("trainables.training.Training", building)
-    trainable.reset_config(candidate(2))
+    trainable.reset_config(config(2))
     assert alive_when_built == [False, False]
 
 
@@ -272,7 +381,7 @@ def test_fifty_candidates_in_one_worker_leave_its_memory_flat(make: Make) -> Non
     trainable = make(plan=plan)
     used = []
     for seed in range(50):
-        trainable.reset_config(candidate(seed))
+        trainable.reset_config(config(seed))
         trainable.step()
         used.append(process.memory_info().rss / 2**20)
     early, late = np.median(used[10:20]), np.median(used[40:50])

@@ -5,7 +5,6 @@ The driver imports this module, so torch is imported inside the methods, which o
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import ray
@@ -19,8 +18,6 @@ from trainables.operations import OPERATIONS
 if TYPE_CHECKING:
     from trainables.loader import DeviceData
     from trainables.training import Training
-
-CHECKPOINT = "training.safetensors"
 
 
 @final
@@ -64,7 +61,9 @@ class CellTrainable(EpochTrainable):
         if self._data.device.type == "cuda":
             torch.cuda.empty_cache()  # what PyTorch keeps, other workers on the same GPU cannot have
         spec = self.plan.network_spec(architecture)
-        self._training = Training(spec, self.plan.training, self._data, self.plan.seed)
+        self._training = Training(
+            spec, self.plan.training, self._data, self.plan.seed, micro_batches=self.micro_batches
+        )
         facts: dict[str, Any] = {"device": str(self._data.device)}
         if self.plan.measure_latency:
             facts["latency_seconds"] = measure_latency(self._training.network, self._data.device).median_seconds
@@ -78,18 +77,16 @@ class CellTrainable(EpochTrainable):
 
         return save({name: value.contiguous() for name, value in self._candidate.network.state_dict().items()})
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write weights, momentum and epoch as safetensors."""
-        from safetensors.torch import save_file
+    def state(self) -> bytes:
+        """Weights, momentum and epoch as safetensors: all that is needed to go on bit for bit."""
+        from safetensors.torch import save
 
-        state = {name: value.contiguous() for name, value in self._candidate.state().items()}
-        save_file(state, Path(checkpoint_dir) / CHECKPOINT)
+        return save({name: value.contiguous() for name, value in self._candidate.state().items()})
 
-    def load_checkpoint(self, checkpoint: str) -> None:
-        """Go on bit for bit from what `save_checkpoint` wrote for the same candidate and plan."""
-        from safetensors.torch import load_file
+    def load_state(self, state: bytes) -> None:
+        from safetensors.torch import load
 
-        self._candidate.load_state(load_file(Path(checkpoint) / CHECKPOINT))
+        self._candidate.load_state(load(state))
 
     def cleanup(self) -> None:
         self._training = None

@@ -5,20 +5,28 @@ Knows when to report; does not know how an epoch is trained. A trainable of one'
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ray import tune
 
 from search_spaces import Architecture, CellSpace
+from trainables.assignment import Assignment
+from trainables.checkpoints import Checkpoint, CheckpointFolder, CheckpointWriter
 from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
+from trainables.faults import CandidateFault, describe, faults_told
+from trainables.hang import hang_limit, process_ends_after
 from trainables.network_spec import NetworkSpec
-from trainables.settings import NetworkSettings, TrainingSettings
+from trainables.preemption import node_is_draining
+from trainables.settings import FaultSettings, NetworkSettings, TrainingSettings
 from trainables.skeleton import Skeleton
 
 STEP_SECONDS = 1.0
@@ -31,7 +39,7 @@ class TrialPlan:
 
     `image_shape` is (height, width, channels); `milestones` are the epochs at which the scheduler decides, None means
     at each one; `threads` is the number of CPUs that Ray allots to a trial; `measure_latency` asks for
-    `latency_seconds`.
+    `latency_seconds`; `checkpoints` is where trials are kept to go on from, None where nobody will.
     """
 
     space: CellSpace
@@ -44,6 +52,8 @@ class TrialPlan:
     seed: int
     threads: int
     measure_latency: bool = False
+    faults: FaultSettings = field(default_factory=FaultSettings)
+    checkpoints: CheckpointFolder | None = None
 
     def network_spec(self, architecture: Architecture) -> NetworkSpec:
         height, width, channels = self.image_shape
@@ -75,13 +85,20 @@ class EpochTrainable(tune.Trainable, ABC):
 
     A report of `step()` holds `epoch`, the other fields and the further metrics of the last `EpochResult`; the
     candidate's costs and latency; `curve`, the results of all epochs since the last report; `facts`, what `begin`
-    returned; `diverged`; and after the last epoch `weights`, in the safetensors format.
+    returned; and `diverged`.
+
+    With each report a checkpoint is written, while the training goes on; after the last epoch the weights are. A trial
+    that was interrupted goes on from its newest checkpoint. Epochs that it holds and the record does not are reported
+    first, and not trained again.
     """
 
     plan: TrialPlan
 
     metrics: tuple[str, ...] = ()
     """Names of the further metrics of its `EpochResult`s, which may then be objectives of a search."""
+
+    micro_batches = 1
+    """Into how many parts to split each batch, for a candidate that ran out of memory; set before `begin`."""
 
     @classmethod
     def check(cls, plan: TrialPlan) -> None:
@@ -106,10 +123,20 @@ class EpochTrainable(tune.Trainable, ABC):
     def weights(self) -> bytes:
         """The candidate's weights in the safetensors format."""
 
+    def state(self) -> bytes | None:
+        """All that `load_state` needs to go on from here; None: there is no going on, only beginning anew."""
+        return None
+
+    def load_state(self, state: bytes) -> None:
+        """Go on, in a candidate that `begin` has just built, from where `state` was taken."""
+        raise NotImplementedError(f"{type(self).__name__} has a state and no load_state")
+
     def setup(self, config: Mapping[str, Any], plan: TrialPlan, data: list[Any]) -> None:
         # `data` comes in a list, because Ray would fetch a bare reference in the driver's place.
         self.plan = plan
-        self.prepare(data[0])
+        self._writer = None if plan.checkpoints is None else CheckpointWriter(plan.checkpoints)
+        with faults_told():
+            self.prepare(data[0])
         self._begin(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -118,32 +145,49 @@ class EpochTrainable(tune.Trainable, ABC):
         return True
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        architecture = self.plan.space.decode(config)
-        self._facts = self.begin(architecture)
-        if set(self._facts) - {"latency_seconds"} != {"device"}:
-            raise ValueError(
-                f"{type(self).__name__}.begin returned {sorted(self._facts)}; it returns the device, and no more"
-            )
+        self._assignment, params = Assignment.of(config)
+        self.micro_batches = self._assignment.micro_batches
+        self._curve: list[EpochResult] = []
+        self._unreported: list[EpochResult] = []
+        architecture = self.plan.space.decode(params)
+        self._fingerprint = architecture.fingerprint
         # In every report, because a scheduler knows of a trial only what its reports say.
         self._costs = self.plan.costs(architecture)
+        with faults_told(), self._not_hanging():
+            self._facts = self.begin(architecture)
+            if set(self._facts) - {"latency_seconds"} != {"device"}:
+                raise ValueError(
+                    f"{type(self).__name__}.begin returned {sorted(self._facts)}; it returns the device, and no more"
+                )
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """From the newest checkpoint, if there is one."""
+        if self.plan.checkpoints is None:
+            return
+        try:
+            checkpoint = self.plan.checkpoints.newest(self._assignment.trial_id, self._fingerprint)
+        except OSError as error:
+            raise CandidateFault("storage", f"a checkpoint cannot be read: {describe(error)}") from error
+        if checkpoint is not None:
+            self.load_state(checkpoint.state)
+            self._curve = list(checkpoint.curve)
+            self._unreported = [result for result in self._curve if result.epoch > self._assignment.epochs]
 
     def step(self) -> dict[str, Any]:
         """Train for about a second, but at least an epoch and never past a milestone."""
-        started = time.monotonic()
-        curve: list[EpochResult] = []
-        while True:
-            last = self.train_epoch()
-            if set(last.metrics) != set(self.metrics):
-                raise ValueError(
-                    f"epoch {last.epoch} has the metrics {sorted(last.metrics)}; {type(self).__name__}.metrics "
-                    f"declares {sorted(self.metrics)}"
-                )
-            curve.append(last)
+        with faults_told():
+            if self._unreported:
+                curve = self._next_unreported()
+            else:
+                if node_is_draining():
+                    self._written()
+                    raise CandidateFault("preempted", "its node is about to go")
+                curve = self._train()
+            last = curve[-1]
             done = last.diverged or last.epoch >= self.plan.training.epochs
-            expected_end = (time.monotonic() - started) * (len(curve) + 1) / len(curve)
-            if done or self._is_milestone(last.epoch) or expected_end > STEP_SECONDS:
-                break
-        report = {
+            self._keep(done=done, diverged=last.diverged)
+        return {
             **self._costs,
             **({"latency_seconds": self._facts["latency_seconds"]} if self.plan.measure_latency else {}),
             **last.metrics,
@@ -153,9 +197,71 @@ class EpochTrainable(tune.Trainable, ABC):
             "diverged": last.diverged,
             "done": done,
         }
-        if done and not last.diverged:
-            report["weights"] = self.weights()
-        return report
 
-    def _is_milestone(self, epoch: int) -> bool:
-        return self.plan.milestones is None or epoch in self.plan.milestones
+    def _train(self) -> list[EpochResult]:
+        """The results of epochs that were trained just now."""
+        started = time.monotonic()
+        curve: list[EpochResult] = []
+        while True:
+            with self._not_hanging():
+                last = self.train_epoch()
+            if set(last.metrics) != set(self.metrics):
+                raise ValueError(
+                    f"epoch {last.epoch} has the metrics {sorted(last.metrics)}; {type(self).__name__}.metrics "
+                    f"declares {sorted(self.metrics)}"
+                )
+            curve.append(last)
+            self._curve.append(last)
+            expected_end = (time.monotonic() - started) * (len(curve) + 1) / len(curve)
+            if self._is_to_be_reported(last) or expected_end > STEP_SECONDS:
+                return curve
+
+    def _next_unreported(self) -> list[EpochResult]:
+        """Results that the checkpoint brought along, up to the next at which the scheduler decides."""
+        count = next((n for n, result in enumerate(self._unreported, start=1) if self._is_to_be_reported(result)), None)
+        curve, self._unreported = self._unreported[:count], self._unreported[count or len(self._unreported) :]
+        return curve
+
+    def _is_to_be_reported(self, result: EpochResult) -> bool:
+        if result.diverged or result.epoch >= self.plan.training.epochs or self.plan.milestones is None:
+            return True
+        return result.epoch in self.plan.milestones
+
+    def _keep(self, *, done: bool, diverged: bool) -> None:
+        """Write what the trial can go on from, or at its end the weights."""
+        if self._writer is None or self._unreported or diverged:
+            return
+        assert self.plan.checkpoints is not None, "there is a writer for it"
+        try:
+            if done:
+                # The driver may read them as soon as it has the report.
+                self._writer.wait()
+                self.plan.checkpoints.write_weights(self._assignment.trial_id, self.weights())
+                return
+            state = self.state()
+            if state is not None:
+                self._writer.write(self._assignment.trial_id, Checkpoint(self._fingerprint, tuple(self._curve), state))
+        except OSError as error:
+            raise CandidateFault("storage", f"a checkpoint cannot be written: {describe(error)}") from error
+
+    def _written(self) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.wait()
+        except OSError as error:
+            raise CandidateFault("storage", f"a checkpoint cannot be written: {describe(error)}") from error
+
+    def _not_hanging(self) -> AbstractContextManager[None]:
+        known = [self._assignment.expected_seconds, *(result.seconds for result in self._curve)]
+        longest = max((seconds for seconds in known if seconds is not None), default=None)
+        return process_ends_after(hang_limit(self.plan.faults, longest))
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Called by Ray Tune when the scheduler pauses the trial: its state lies with the others, here is a mark."""
+        self._written()
+        (Path(checkpoint_dir) / "reported.json").write_text(json.dumps(self._curve[-1].epoch))
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Called by Ray Tune when a paused trial goes on, after `begin`: the driver knows all up to the mark."""
+        reported = json.loads((Path(checkpoint) / "reported.json").read_text())
+        self._unreported = [result for result in self._curve if result.epoch > reported]

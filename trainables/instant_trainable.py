@@ -6,10 +6,8 @@ networks. No torch.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -31,32 +29,46 @@ class InstantTrainable(EpochTrainable):
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
         self._epoch = 0
-        self._limit = 0.5 + 0.5 * int(architecture.fingerprint, 16) / 16**16
+        self._limit = made_up_limit(architecture)
         return {"device": "none"}
 
     def train_epoch(self) -> EpochResult:
         self._epoch += 1
-        accuracy = self._limit - (self._limit - 0.1) * math.exp(-self._epoch / 5)
-        loss = -math.log(accuracy)
-        return EpochResult(
-            epoch=self._epoch,
-            train_loss=loss,
-            train_accuracy=accuracy,
-            val_loss=loss,
-            val_accuracy=accuracy,
-            learning_rate=0.0,
-            seconds=0.0,
-            images_per_second=0.0,
-            ended_at=time.time(),
-        )
+        return made_up_result(self._limit, self._epoch)
 
     def weights(self) -> bytes:
         from safetensors.numpy import save
 
         return save({"limit": np.array([self._limit])})
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        (Path(checkpoint_dir) / "epoch.json").write_text(json.dumps(self._epoch))
+    def state(self) -> bytes:
+        from safetensors.numpy import save
 
-    def load_checkpoint(self, checkpoint: str) -> None:
-        self._epoch = json.loads((Path(checkpoint) / "epoch.json").read_text())
+        return save({"epoch": np.array([self._epoch])})
+
+    def load_state(self, state: bytes) -> None:
+        from safetensors.numpy import load
+
+        self._epoch = int(load(state)["epoch"][0])
+
+
+def made_up_limit(architecture: Architecture) -> float:
+    """Between 0.5 and 1."""
+    return 0.5 + 0.5 * int(architecture.fingerprint, 16) / 16**16
+
+
+def made_up_result(limit: float, epoch: int) -> EpochResult:
+    """As if it had been trained so long."""
+    accuracy = limit - (limit - 0.1) * math.exp(-epoch / 5)
+    loss = -math.log(accuracy)
+    return EpochResult(
+        epoch=epoch,
+        train_loss=loss,
+        train_accuracy=accuracy,
+        val_loss=loss,
+        val_accuracy=accuracy,
+        learning_rate=0.0,
+        seconds=0.0,
+        images_per_second=0.0,
+        ended_at=time.time(),
+    )

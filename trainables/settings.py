@@ -132,3 +132,12 @@ class TrainingSettings(Settings):
                 f"{self.restart_epochs}; these are for 'cosine', and must be 0"
             )
         return self
+
+
+class FaultSettings(Settings):
+    """`[faults]`: when a trial is given up."""
+
+    hang_factor: Annotated[float, Field(ge=2, allow_inf_nan=False)] = 10.0
+    """An epoch hangs if it takes so many times as long as the longest one that the search has seen,"""
+    hang_seconds: Positive = 600.0
+    """and at least so long. Its worker is then ended, and the trial has failed."""

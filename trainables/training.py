@@ -33,10 +33,15 @@ class Training:
         settings: how to train it.
         data: images on the device on which it is trained.
         seed: decides the initial weights, the order of the images, their augmentation and what is dropped.
+        micro_batches: into how many parts each batch is split, whose gradients are added up: the memory of a part, and
+            the step of the whole batch, but for the batch norms, which see the parts.
     """
 
-    def __init__(self, spec: NetworkSpec, settings: TrainingSettings, data: DeviceData, seed: int) -> None:
+    def __init__(
+        self, spec: NetworkSpec, settings: TrainingSettings, data: DeviceData, seed: int, *, micro_batches: int = 1
+    ) -> None:
         self.settings = settings
+        self.micro_batches = micro_batches
         self.data = data
         self.seed = seed
         self.epoch = 0
@@ -74,21 +79,22 @@ class Training:
             rate = learning_rate(settings, progress)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            with self._autocast():
-                logits, auxiliary = network.all_logits(images)
-                loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-                objective = loss
-                if auxiliary is not None:
-                    objective = loss + settings.auxiliary_weight * F.cross_entropy(
-                        auxiliary, labels, label_smoothing=settings.label_smoothing
-                    )
             self.optimizer.zero_grad(set_to_none=True)
-            objective.backward()
+            for part, answers in zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True):
+                with self._autocast():
+                    logits, auxiliary = network.all_logits(part)
+                    loss = F.cross_entropy(logits, answers, label_smoothing=settings.label_smoothing)
+                    objective = loss
+                    if auxiliary is not None:
+                        objective = loss + settings.auxiliary_weight * F.cross_entropy(
+                            auxiliary, answers, label_smoothing=settings.label_smoothing
+                        )
+                (objective * (len(answers) / len(labels))).backward()
+                loss_sum += loss.detach() * len(answers)
+                hits += (logits.detach().argmax(dim=1) == answers).sum()
             if settings.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip, foreach=True)
             self.optimizer.step()
-            loss_sum += loss.detach() * len(labels)
-            hits += (logits.detach().argmax(dim=1) == labels).sum()
             images_seen += len(labels)
         train_loss, train_hits = loss_sum.item(), hits.item()  # waits for the device
         train_seconds = time.perf_counter() - started

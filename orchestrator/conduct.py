@@ -1,0 +1,132 @@
+"""A search that runs: study, driver and Ray Tune put together around its record, up to how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.driver import Driver
+from orchestrator.errors import CellscoutError, SearchError, last_line
+from orchestrator.event_log import EventLog
+from orchestrator.events import Event, RunEnded, RunOutcome, now
+from orchestrator.housekeeping import Housekeeper
+from orchestrator.live_study import LiveStudy
+from orchestrator.preparation import Ground, Parts
+from orchestrator.progress import Progress
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_info import RunInfo
+from orchestrator.run_state import RunState
+from orchestrator.stopping import stopping_on_interrupt
+from orchestrator.tables import write_tables
+from orchestrator.tune_run import run_tune
+from trainables import TrialPlan
+from trainables.checkpoints import CheckpointFolder
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that a search needs to run. `state` is a listener of `log`."""
+
+    parts: Parts
+    plan: TrialPlan
+    ground: Ground
+    directory: RunDirectory
+    info: RunInfo
+    log: EventLog
+    state: RunState
+    progress: Progress
+
+    def conduct(self, first: Sequence[Event], study: Callable[[], LiveStudy], *, resumed: bool = False) -> None:
+        """Run until the budget is spent or something stops it, and record how it ended.
+
+        Args:
+            first: what to record before anything else.
+            study: makes the study of the state once that is recorded.
+            resumed: the record has trials to go on with.
+
+        Raises:
+            SearchError: the search could not go on.
+        """
+        outcome: RunOutcome = "failed"
+        try:
+            self.log.append(*first)
+            outcome = self._run(study(), resumed)
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        except Exception as error:
+            raise self._explain(error) from error
+        finally:
+            self._conclude(outcome)
+
+    def _run(self, live_study: LiveStudy, resumed: bool) -> RunOutcome:
+        config, stopper, allotment = self.parts.config, self.ground.stopper, self.ground.allotment
+        with Housekeeper(self._checkpoints, self.state, config.run.keep_best) as housekeeper, live_study:
+            driver = Driver(
+                self.log,
+                self.state,
+                self.plan,
+                self.directory,
+                live_study,
+                self.parts.scheduler,
+                stopper=stopper,
+                budget=config.budget.trials,
+                gpus_per_trial=allotment.gpus_per_trial,
+            )
+            self.log.listen(housekeeper.apply)
+            if resumed:
+                driver.resume()
+            stopper.start_clock(self.state.active_seconds())
+            # Again, because Ray's start has put handlers of its own in place.
+            with (
+                self.progress.showing(config, self.state, self.plan.milestones) as display,
+                stopping_on_interrupt(stopper),
+            ):
+                run_tune(
+                    self.parts.trainable,
+                    self.plan,
+                    self.ground.data,
+                    allotment,
+                    objective=next(iter(config.objectives.directions.items())),
+                    searcher=driver.searcher,
+                    scheduler=self.parts.scheduler,
+                    stopper=stopper,
+                    callbacks=[driver.recorder, display],
+                    scratch=self.directory.scratch,
+                )
+            if stopper.failure is not None:
+                raise stopper.failure
+            if stopper.outcome is not None:
+                return stopper.outcome
+            driver.candidates.give_up()
+            return "exhausted" if driver.searcher.exhausted else "completed"
+
+    @property
+    def _checkpoints(self) -> CheckpointFolder:
+        assert self.plan.checkpoints is not None, "a run directory has a place for them"
+        return self.plan.checkpoints
+
+    def _conclude(self, outcome: RunOutcome) -> None:
+        """Write how the run ended; on a full disk as much of it as there is room for.
+
+        Raises:
+            SearchError: it cannot be written, and nothing had failed before, which would be the reason to tell.
+        """
+        try:
+            if self.log.failure is None:
+                self.log.append(RunEnded(outcome=outcome))
+            self.directory.write_info(self.info.model_copy(update={"state": outcome, "ended_at": now()}))
+            write_tables(self.state, self.directory.path)
+        except (OSError, SearchError) as error:
+            if outcome != "failed":
+                raise SearchError(
+                    f"{self.directory.path} cannot be written: {last_line(error)} (run.storage)"
+                ) from error
+
+    def _explain(self, error: Exception) -> CellscoutError:
+        """What stopped the search, in one line."""
+        if self.log.failure is not None:
+            return self.log.failure  # Ray Tune has wrapped it into its own
+        if isinstance(error, CellscoutError):
+            return error
+        return SearchError(f"the search stopped: {last_line(error)}; its record is in {self.directory.path}")

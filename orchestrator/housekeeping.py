@@ -1,0 +1,109 @@
+"""Removes from a run directory the checkpoints that no trial will go on from. Keeps the weights of the best trials.
+
+In a thread of its own, for a disk or an object store may be slow. Knows which trials are the best; does not know what
+is in their files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, final
+
+from orchestrator.events import Event, TrialEnded
+from orchestrator.run_state import RunState
+from trainables.checkpoints import CheckpointFolder
+
+DELAY_SECONDS = 2.0
+"""A worker may still be writing the last checkpoint of a trial that the scheduler has stopped."""
+
+
+@final
+class Housekeeper:
+    """A listener of the event log, after `state`. Use it as a context; at its end all leftovers are removed.
+
+    Args:
+        checkpoints: of the run.
+        state: says which trials ended, and which are the best.
+        keep: of how many of the best trials the weights stay, besides those on the Pareto front.
+    """
+
+    def __init__(self, checkpoints: CheckpointFolder, state: RunState, keep: int) -> None:
+        self._checkpoints = checkpoints
+        self._state = state
+        self._keep = keep
+        self._best: list[str] = []
+        self._kept: set[str] = set()
+        self._jobs: deque[tuple[float, Callable[[str], None], str]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        for trial in state.trials.values():
+            if trial.status == "completed":
+                self._rank(trial.trial_id)
+
+    def apply(self, event: Event) -> None:
+        """Called by the event log."""
+        if not isinstance(event, TrialEnded) or self._state.trials[event.trial_id].attempt == 0:
+            return
+        if event.status != "completed":
+            self._remove(self._checkpoints.drop, event.trial_id)
+            return
+        self._remove(self._checkpoints.drop_states, event.trial_id)
+        for trial_id in self._rank(event.trial_id):
+            self._remove(self._checkpoints.drop, trial_id)
+
+    def sweep(self) -> None:
+        """Remove whatever belongs to no unfinished trial, nor to one of the best."""
+        for trial_id in self._checkpoints.trial_ids():
+            trial = self._state.trials.get(trial_id)
+            if trial is not None and trial.status == "running":
+                continue
+            if trial_id in self._kept:
+                self._checkpoints.drop_states(trial_id)
+            else:
+                self._checkpoints.drop(trial_id)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+        with contextlib.suppress(OSError):  # leftovers do no harm, and are removed at the end of a resume
+            self.sweep()
+
+    def _rank(self, trial_id: str) -> set[str]:
+        """Take a completed trial among those whose weights are kept; returns who is no longer."""
+        trials = self._state.trials
+        self._best = sorted([*self._best, trial_id], key=lambda name: self._state.losses(trials[name]))[: self._keep]
+        before = self._kept | {trial_id}
+        self._kept = {*self._best, *(trial.trial_id for trial in self._state.front)}
+        return before - self._kept
+
+    def _remove(self, how: Callable[[str], None], trial_id: str) -> None:
+        with self._changed:
+            self._jobs.append((time.monotonic() + DELAY_SECONDS, how, trial_id))
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                if self._closed:
+                    return
+                due, how, trial_id = self._jobs[0]
+                if self._changed.wait_for(lambda: self._closed, timeout=max(0.0, due - time.monotonic())):
+                    return
+                self._jobs.popleft()
+            with contextlib.suppress(OSError):  # as at the end
+                how(trial_id)

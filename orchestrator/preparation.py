@@ -1,0 +1,129 @@
+"""Before a search runs: what its configuration names is made, a cluster is there, and everything has been checked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import ray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from ray.tune.schedulers import TrialScheduler
+
+from orchestrator.cluster import Allotment, allot, connected, node_resources
+from orchestrator.components import (
+    check_metrics,
+    find_trainable,
+    make_sampler,
+    make_scheduler,
+    make_skeleton,
+    make_space,
+)
+from orchestrator.config import SearchConfig
+from orchestrator.data_task import load_on_cluster
+from orchestrator.errors import ConfigError
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.progress import Progress
+from orchestrator.run_directory import RunDirectory
+from orchestrator.sampler_fit import check_fits
+from orchestrator.stopping import SearchStopper, stopping_on_interrupt
+from search_spaces import CellSpace
+from trainables import EpochTrainable, TrialPlan
+from trainables.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What a caller from Python gives in place of what the configuration names; for `trainable` a class."""
+
+    space: CellSpace | None = None
+    sampler: BaseSampler | None = None
+    scheduler: TrialScheduler | None = None
+    trainable: type[EpochTrainable] | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a configuration comes to before anything is started."""
+
+    config: SearchConfig
+    space: CellSpace
+    distributions: dict[str, BaseDistribution]
+    sampler: BaseSampler
+    scheduler: TrialScheduler
+    trainable: type[EpochTrainable]
+    skeleton: Skeleton
+
+    @classmethod
+    def of(cls, config: SearchConfig, given: Instances) -> Self:
+        """
+        Raises:
+            ConfigError: a part cannot be made, or two do not fit each other.
+        """
+        space = given.space or make_space(config.space)
+        objectives = config.objectives.directions
+        distributions = to_distributions(space.param_space())
+        sampler = given.sampler or make_sampler(config.sampler, config.run.seed, space)
+        check_fits(sampler, distributions, objectives)
+        scheduler = given.scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
+        trainable = given.trainable or find_trainable(config.trainable)
+        check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
+        return cls(config, space, distributions, sampler, scheduler, trainable, make_skeleton(config.network, space))
+
+    def plan(self, facts: Mapping[str, Any], directory: RunDirectory) -> TrialPlan:
+        """What all trials have in common; `facts` are those of the data.
+
+        Raises:
+            ConfigError: no network can be built with these settings, so every trial would fail for the same reason.
+        """
+        config = self.config
+        plan = TrialPlan(
+            space=self.space,
+            skeleton=self.skeleton,
+            network=config.network,
+            training=config.training,
+            image_shape=tuple(facts["image_shape"]),
+            classes=len(facts["classes"]),
+            milestones=getattr(self.scheduler, "milestones", None),
+            seed=config.run.seed,
+            threads=config.resources.cpus_per_trial,
+            measure_latency=config.trainable.measure_latency,
+            faults=config.faults,
+            checkpoints=directory.checkpoints,
+        )
+        try:
+            plan.example()
+            self.trainable.check(plan)
+        except ValueError as error:
+            raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
+        return plan
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a search runs on: how many trials fit on the cluster, and the images in its object store."""
+
+    allotment: Allotment
+    data: ray.ObjectRef
+    facts: dict[str, Any]
+    stopper: SearchStopper
+
+
+@contextlib.contextmanager
+def ground(config: SearchConfig, address: str | None, progress: Progress) -> Iterator[Ground]:
+    """Join or start the cluster and read the data.
+
+    Raises:
+        InputError: there is no such cluster, or the data cannot be used.
+    """
+    stopper = SearchStopper(config.budget.hours)
+    progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
+    # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.
+    with stopping_on_interrupt(stopper), connected(address):
+        stopper.check()
+        allotment = allot(config.resources, node_resources())
+        progress.note(f"reading the data set {config.data.name}")
+        data, facts = load_on_cluster(config.data, config.run.seed, stopper)
+        yield Ground(allotment, data, facts, stopper)

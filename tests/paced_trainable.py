@@ -1,0 +1,79 @@
+"""A trainable for tests of faults: made-up curves, epochs of a set length, and a note of each one that was trained."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from search_spaces import Architecture
+from trainables import EpochTrainable
+from trainables.epoch_result import EpochResult
+from trainables.instant_trainable import made_up_limit, made_up_result
+
+FOLDER = "PACED_FOLDER"
+"""Environment variable: where epochs are noted, and where a file named after a fault makes it happen."""
+
+SECONDS = "PACED_SECONDS"
+"""Environment variable: of an epoch."""
+
+
+class PacedTrainable(EpochTrainable):
+    """Notes `FINGERPRINT EPOCH` on a line of the file `trained` once an epoch is over."""
+
+    def prepare(self, data: Any) -> None:
+        self._folder = Path(os.environ[FOLDER])
+        self._seconds = float(os.environ[SECONDS])
+
+    def begin(self, architecture: Architecture) -> dict[str, Any]:
+        self._architecture = architecture
+        self._epoch = 0
+        return {"device": "cpu"}
+
+    def train_epoch(self) -> EpochResult:
+        self._fail()
+        time.sleep(self._seconds)
+        self._epoch += 1
+        with (self._folder / "trained").open("a") as file:
+            file.write(f"{self._architecture.fingerprint} {self._epoch}\n")
+        return replace(made_up_result(made_up_limit(self._architecture), self._epoch), seconds=self._seconds)
+
+    def weights(self) -> bytes:
+        return save({"epoch": np.array([self._epoch])})
+
+    def state(self) -> bytes:
+        return save({"epoch": np.array([self._epoch])})
+
+    def load_state(self, state: bytes) -> None:
+        self._epoch = int(load(state)["epoch"][0])
+
+    def _fail(self) -> None:
+        """As a file in the folder says, `fault-FAULT-LAST_DIGIT_OF_FINGERPRINT-EPOCH`, each once a trial's attempt."""
+        for path in self._folder.glob("fault-*"):
+            _, fault, digits, epoch = path.name.split("-")
+            if self._architecture.fingerprint[-1] in digits and self._epoch + 1 == int(epoch):
+                match fault:
+                    case "error":
+                        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+                    case "memory" if self.micro_batches == 1:
+                        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+                    case "memoryalways":
+                        raise MemoryError
+                    case "death":
+                        os._exit(1)
+                    case "deathonce":
+                        path.unlink(missing_ok=True)
+                        os._exit(1)
+                    case "hang":
+                        time.sleep(3600)
+
+
+def trained(folder: Path) -> list[tuple[str, int]]:
+    """Every epoch that was trained to its end, as `(fingerprint, epoch)`."""
+    lines = (folder / "trained").read_text().splitlines()
+    return [(fingerprint, int(epoch)) for fingerprint, epoch in (line.split() for line in lines)]
