@@ -19,6 +19,7 @@ from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from search_spaces import Architecture
 from trainables import TrialPlan
+from trainables.storage import reason
 
 
 @final
@@ -115,9 +116,7 @@ class Recorder(tune.Callback):
             try:
                 self._directory.write_best(best, spec.to_json(), weights)
             except OSError as error:
-                raise SearchError(
-                    f"{self._directory.best} cannot be written: {error.strerror} (run.storage)"
-                ) from error
+                raise SearchError(f"{self._directory.best} cannot be written: {reason(error)} (run.storage)") from error
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:

@@ -54,7 +54,7 @@ class SearchResult:
 def run_search(
     config: SearchConfig,
     *,
-    run_dir: Path | None = None,
+    run_dir: Path | str | None = None,
     address: str | None = None,
     progress: Progress | None = None,
     space: CellSpace | None = None,
@@ -66,7 +66,7 @@ def run_search(
 
     Args:
         config: see `SearchConfig`.
-        run_dir: where the record goes; by default a new folder in `run.storage`.
+        run_dir: where the record goes, a path or a URI; by default a new folder in `run.storage`.
         address: of a running Ray cluster, `auto` or HOST:PORT; by default one is started on this machine.
         progress: shows how it goes.
         space, sampler, scheduler, trainable: instances (a class for `trainable`) in place of those that the
@@ -87,7 +87,7 @@ def run_search(
     check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
     skeleton = make_skeleton(config.network, space)
     imported = imported_trials(config, space, distributions)
-    directory = RunDirectory((run_dir or _new_run_dir(config)).absolute())
+    directory = _new_run_directory(config) if run_dir is None else RunDirectory.at(run_dir)
     directory.check_usable()
 
     stopper = SearchStopper(config.budget.hours)
@@ -102,9 +102,9 @@ def run_search(
         _check(trainable, plan)
         info = describe_run(config, allotment, facts)
         directory.create(info)
-        progress.note(f"recording in {directory.path}")
+        progress.note(f"recording in {directory}")
         state = RunState()
-        with EventLog(directory.events, [state.apply]) as log:
+        with EventLog.create(directory, [state.apply]) as log:
             outcome: RunOutcome = "failed"
             try:
                 log.append(_run_started(config, allotment, distributions), *imported)
@@ -124,7 +124,7 @@ def run_search(
                             scheduler=scheduler,
                             stopper=stopper,
                             callbacks=[driver.recorder, display],
-                            scratch=directory.path,
+                            scratch=directory.folder.local_path,
                         )
                         if stopper.failure is not None:
                             raise stopper.failure
@@ -151,10 +151,10 @@ def _conclude(directory: RunDirectory, info: RunInfo, log: EventLog, state: RunS
         if log.failure is None:
             log.append(RunEnded(outcome=outcome))
         directory.write_info(info.model_copy(update={"state": outcome, "ended_at": now()}))
-        write_tables(state, directory.path)
+        write_tables(state, directory.folder)
     except (OSError, SearchError) as error:
         if outcome != "failed":
-            raise SearchError(f"{directory.path} cannot be written: {last_line(error)} (run.storage)") from error
+            raise SearchError(f"{directory} cannot be written: {last_line(error)} (run.storage)") from error
 
 
 def _run_started(
@@ -168,8 +168,8 @@ def _run_started(
     )
 
 
-def _new_run_dir(config: SearchConfig) -> Path:
-    return Path(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"
+def _new_run_directory(config: SearchConfig) -> RunDirectory:
+    return RunDirectory.at(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"
 
 
 def _plan(
@@ -209,4 +209,4 @@ def _search_error(error: Exception, log: EventLog, directory: RunDirectory) -> C
         return log.failure  # Ray Tune has wrapped it into its own
     if isinstance(error, CellscoutError):
         return error
-    return SearchError(f"the search stopped: {last_line(error)}; its record is in {directory.path}")
+    return SearchError(f"the search stopped: {last_line(error)}; its record is in {directory}")

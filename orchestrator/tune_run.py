@@ -47,7 +47,7 @@ def run_tune(
     scheduler: TrialScheduler,
     stopper: tune.Stopper,
     callbacks: Sequence[tune.Callback],
-    scratch: Path,
+    scratch: Path | None,
 ) -> None:
     """Hand everything to Ray Tune and wait for its end.
 
@@ -56,7 +56,8 @@ def run_tune(
         trials: how many; None means as many as there is time for.
         objective: the metric that Ray Tune's own schedulers compare trials by.
         searcher, scheduler, stopper, callbacks: called by Ray Tune.
-        scratch: folder for the checkpoints of paused trials; on a cluster all nodes must see it.
+        scratch: folder for the checkpoints of paused trials; on a cluster all nodes must see it. None: one of this
+            machine.
     """
     metric, direction = objective
     worker = tune.with_resources(
