@@ -80,7 +80,7 @@ class Hand:
 
 @contextmanager
 def driven(
-    folder: Path,
+    folder: Path | Folder,
     sampler: BaseSampler | None = None,
     *,
     objectives: Mapping[str, Direction] | None = None,
@@ -93,7 +93,7 @@ def driven(
     """A search in `folder`; `before` are events that its log held already."""
     state = RunState()
     distributions = to_distributions(space.param_space())
-    with EventLog.create(Folder.at(folder), [state.apply]) as log:
+    with EventLog.create(Folder.at(folder) if isinstance(folder, Path) else folder, [state.apply]) as log:
         started = RunStarted(
             slots=2,
             objectives=dict(objectives or {"val_accuracy": "maximize"}),

@@ -67,7 +67,9 @@ class ObjectStore:
             self._process = None
 
     def _ask(self, method: str, path: str, data: bytes | None = None) -> None:
-        with urllib.request.urlopen(urllib.request.Request(self.endpoint + path, data, method=method), timeout=10):
+        plain = {"Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(self.endpoint + path, data, plain, method=method)
+        with urllib.request.urlopen(request, timeout=10):
             pass
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -92,7 +94,7 @@ def test_whether_a_log_is_written_is_asked_without_disturbing_who_opens_it(tmp_p
     assert is_being_written(Folder.at(tmp_path)) is None
     write(tmp_path, RUN)
     asking = (tmp_path / "events.jsonl").open("rb")
-    event_file.fcntl.flock(asking, event_file.fcntl.LOCK_SH)
+    fcntl.flock(asking, fcntl.LOCK_SH)
     closer = subprocess.Popen(["sleep", "0.1"], stdin=asking)  # shares the lock, and lets it go
     asking.close()
     EventLog.reopen(Folder.at(tmp_path)).close()
@@ -103,9 +105,9 @@ def test_where_there_are_no_locks_the_later_process_is_the_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(*_: object) -> None:
-        raise OSError(event_file.errno.ENOLCK, "No locks available")
+        raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(event_file.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     monkeypatch.setattr(event_file, "SYNC_SECONDS", 0)
     folder = Folder.at(tmp_path)
     with EventLog.create(folder) as log:
@@ -121,7 +123,12 @@ def test_it_is_forced_to_the_disk_at_most_once_a_second(tmp_path: Path, monkeypa
     synced: list[int] = []
     clock = [100.0]
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda number: synced.append(number) or fsync(number))
+
+    def noted(number: int) -> None:
+        synced.append(number)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noted)
     monkeypatch.setattr("orchestrator.event_file.time.monotonic", lambda: clock[0])
 
     def syncs(log: EventLog, *events: Event) -> int:
