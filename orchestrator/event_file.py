@@ -34,7 +34,7 @@ class EventFile:
     def __init__(self, folder: Folder, *, fresh: bool) -> None:
         self._folder = folder
         self._path = _path(folder)
-        self.location = str(self._path)
+        self.location = str(folder / EVENTS)
         try:
             # Unbuffered.
             self._file = self._path.open("xb" if fresh else "a+b", buffering=0)
@@ -89,7 +89,7 @@ def is_held(folder: Folder) -> bool | None:
 
 def read_file(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
     """The whole lines of the file, each with the file's name and its number. A torn last line is dropped."""
-    location = f"{folder}/{EVENTS}"
+    location = str(folder / EVENTS)
     path = folder.local_path
     with BytesIO(folder.read(EVENTS)) if path is None else (path / EVENTS).open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -118,7 +118,7 @@ def _lock(file: BinaryIO, folder: Folder) -> bool:
             return True
     owner = LogOwner.of(folder)
     who = "" if owner is None else f" ({owner})"
-    raise RunDirectoryError(f"{_path(folder)} is being written by another process{who}; wait for it, or end it")
+    raise RunDirectoryError(f"{folder / EVENTS} is being written by another process{who}; wait for it, or end it")
 
 
 def _drop_torn_line(file: BinaryIO) -> None:

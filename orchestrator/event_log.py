@@ -7,6 +7,7 @@ local folder, `event_segments` for an object store.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -134,22 +135,24 @@ class EventLog:
             self.close()
 
 
-def read_events(place: Place) -> Iterator[Event]:
+def read_events(place: Place, *, skip: int = 0) -> Iterator[Event]:
     """The events of a log, in order, while it is written too. A torn last line, as a crash leaves it, is dropped.
+
+    `skip` is how many are known already.
 
     Raises:
         RunDirectoryError: the log cannot be read, or a line before the last is no event.
     """
     folder = _folder(place)
     try:
-        for location, number, line in _lines(folder):
+        for location, number, line in itertools.islice(_lines(folder), skip, None):
             try:
                 yield EVENT.validate_json(line)
             except ValidationError as error:
                 reason_ = error.errors()[0]["msg"]
                 raise RunDirectoryError(f"{location}, line {number} is no event: {reason_}") from error
     except OSError as error:
-        raise RunDirectoryError(f"{folder}/{EVENTS} cannot be read: {reason(error)}") from error
+        raise RunDirectoryError(f"{folder / EVENTS} cannot be read: {reason(error)}") from error
 
 
 def is_being_written(place: Place) -> bool | None:

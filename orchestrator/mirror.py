@@ -68,12 +68,13 @@ def _growing(directory: RunDirectory) -> Iterator[Event]:
     seen = 0
     while True:
         running = directory.standing(directory.read_info()) == "running"
-        for number, event in enumerate(read_events(directory)):
-            if number >= seen:
-                yield event
-                seen = number + 1
-                if isinstance(event, RunEnded):
-                    return
+        started = time.monotonic()
+        for event in read_events(directory, skip=seen):
+            yield event
+            seen += 1
+            if isinstance(event, RunEnded):
+                return
         if not running:
             return
-        time.sleep(POLL_SECONDS)
+        # A log is read from its beginning; a long one on an object store less often.
+        time.sleep(max(POLL_SECONDS, 10 * (time.monotonic() - started)))

@@ -36,11 +36,11 @@ def find_network(name: str) -> NetworkSpec:
         return _proxy(published.architecture, published.skeleton)
     try:
         folder, file = _place(name)
+        place = folder / file
     except ValueError as error:
         raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
-    place = f"{folder}/{file}"
     try:
         value = json.loads(folder.read(file).decode())
     except FileNotFoundError as error:
@@ -87,7 +87,7 @@ def _place(name: str) -> tuple[Folder, str]:
     """Folder and file that hold the network; a URI names a file if it ends with .json, and else a run directory."""
     location, question, options = name.partition("?") if "://" in name else (name, "", "")
     parent, _, file = location.rpartition("/")
-    if question or "://" in name:
+    if "://" in name:
         is_run = not file.endswith(".json")
         return (Folder.at(name), BEST_NETWORK) if is_run else (Folder.at(f"{parent}{question}{options}"), file)
     path = Path(name)

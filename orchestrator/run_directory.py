@@ -56,7 +56,7 @@ class RunDirectory:
 
     @property
     def location(self) -> str:
-        """As the user would write it: an absolute path, or a URI."""
+        """As the user wrote it, a path or a URI. To be shown."""
         return self.folder.location
 
     @property
@@ -75,7 +75,7 @@ class RunDirectory:
         """
         path = self.folder.local_path
         if path is not None:
-            _check_path(path)
+            self._check_path(path)
         try:
             names = self.folder.names()
         except OSError as error:
@@ -85,7 +85,7 @@ class RunDirectory:
         if names:
             raise RunDirectoryError(f"{self} is not empty; choose another --run-dir")
         if path is not None:
-            _check_space(path)
+            self._check_space(path)
             return
         try:  # nothing else tells whether it may be written
             self.folder.write("writable", b"")
@@ -123,9 +123,9 @@ class RunDirectory:
         except FileNotFoundError as error:
             raise RunDirectoryError(f"{self} holds no run (no {INFO} there)") from error
         except OSError as error:
-            raise RunDirectoryError(f"{self.folder}/{INFO} cannot be read: {reason(error)}") from error
+            raise RunDirectoryError(f"{self.folder / INFO} cannot be read: {reason(error)}") from error
         except ValidationError as error:
-            raise RunDirectoryError(f"{self.folder}/{INFO} is malformed: {error.errors()[0]['msg']}") from error
+            raise RunDirectoryError(f"{self.folder / INFO} is malformed: {error.errors()[0]['msg']}") from error
 
     def standing(self, info: RunInfo) -> str:
         """`info.standing`, and where the log is locked by whoever writes it, by that.
@@ -194,6 +194,23 @@ class RunDirectory:
         if path is not None and (path / f"{BEST}.old").exists():
             _put_in_place(path)
 
+    def _check_path(self, path: Path) -> None:
+        """Refuse what is no folder and cannot become one."""
+        parent = _existing(path)
+        if not parent.is_dir():
+            raise RunDirectoryError(f"{self} cannot be made: {parent} is no folder (--run-dir or run.storage)")
+
+    def _check_space(self, path: Path) -> None:
+        parent = _existing(path)
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise RunDirectoryError(f"{self} cannot be made: {parent} is not writable (--run-dir or run.storage)")
+        free = shutil.disk_usage(parent).free
+        if free < FREE_BYTES_NEEDED:
+            raise RunDirectoryError(
+                f"{parent} has {free / 2**20:.1f} MiB of free disk space; "
+                f"at least {FREE_BYTES_NEEDED / 2**20:.0f} MiB are needed (--run-dir or run.storage)"
+            )
+
     def _unusable(self, error: OSError) -> RunDirectoryError:
         return RunDirectoryError(f"{self} cannot be written: {reason(error)} (--run-dir or run.storage)")
 
@@ -211,25 +228,6 @@ def _put_in_place(path: Path) -> None:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, indent=2).encode() + b"\n"
-
-
-def _check_path(path: Path) -> None:
-    """Refuse what is no folder and cannot become one."""
-    parent = _existing(path)
-    if not parent.is_dir():
-        raise RunDirectoryError(f"{path} cannot be made: {parent} is no folder (--run-dir or run.storage)")
-
-
-def _check_space(path: Path) -> None:
-    parent = _existing(path)
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise RunDirectoryError(f"{path} cannot be made: {parent} is not writable (--run-dir or run.storage)")
-    free = shutil.disk_usage(parent).free
-    if free < FREE_BYTES_NEEDED:
-        raise RunDirectoryError(
-            f"{parent} has {free / 2**20:.1f} MiB of free disk space; "
-            f"at least {FREE_BYTES_NEEDED / 2**20:.0f} MiB are needed (--run-dir or run.storage)"
-        )
 
 
 def _existing(path: Path) -> Path:

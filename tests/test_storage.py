@@ -50,7 +50,8 @@ def test_a_folder_is_where_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     relative, absolute, uri = Folder.at("a b"), Folder.at(tmp_path / "a b"), Folder.at((tmp_path / "a").as_uri())
     assert relative == absolute
-    assert relative.location == str(relative) == str(tmp_path / "a b")
+    assert (relative.location, str(relative / "x"), absolute.location) == ("a b", "a b/x", str(tmp_path / "a b"))
+    assert relative.local_path == absolute.local_path == tmp_path / "a b"
     assert (absolute / "x").local_path == tmp_path / "a b" / "x"
     assert (uri / "x").location == str(tmp_path / "a" / "x")
     assert ((uri / "x").name, uri.is_local) == ("x", True)

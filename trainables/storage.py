@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -35,8 +35,8 @@ class Folder:
 
     filesystem: pafs.FileSystem
     path: str
-    location: str
-    """As the user would write it: a path, or `s3://bucket/folder?options`."""
+    location: str = field(compare=False)
+    """As the user wrote it: a path, or `s3://bucket/folder?options`. To be shown."""
 
     @classmethod
     def at(cls, location: str | Path) -> Folder:
@@ -49,8 +49,8 @@ class Folder:
         text = str(location)
         check_location(text)
         if "://" not in text:
-            path = str(Path(location).expanduser().absolute())
-            return cls(pafs.LocalFileSystem(), path, path)
+            written = Path(location).expanduser()
+            return cls(pafs.LocalFileSystem(), str(written.absolute()), str(written))
         uri = urlsplit(text)
         # A small object is then one request, and a process that is killed leaves no half of an upload behind.
         query = "&".join(filter(None, [uri.query, "allow_delayed_open=true"])) if uri.scheme == "s3" else uri.query
@@ -81,7 +81,7 @@ class Folder:
     def __truediv__(self, name: str) -> Folder:
         path = self._path(name)
         if self.is_local:
-            return Folder(self.filesystem, path, path)
+            return Folder(self.filesystem, path, str(Path(self.location) / name))
         uri = urlsplit(self.location)
         location = uri._replace(path=f"{uri.path.rstrip('/')}/{quote(name)}").geturl()
         return Folder(self.filesystem, path, location)
