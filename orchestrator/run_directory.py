@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,7 @@ class RunDirectory:
         return self.folder / "checkpoints"
 
     def check_usable(self) -> None:
-        """Refuse a place that holds a run or cannot be written. Leaves nothing behind.
+        """Refuse a place that holds a run or cannot be written. Leaves no file behind.
 
         Raises:
             RunDirectoryError: says which, and what to change.
@@ -147,7 +149,8 @@ class RunDirectory:
             RunDirectoryError: there is no run, or its log is corrupt.
         """
         info = self.read_info()
-        state = RunState.replay(read_events(self))
+        with _no_search_for_garbage():
+            state = RunState.replay(read_events(self))
         if self.standing(info) == "died":
             state.outcome = "died"
         return state
@@ -224,6 +227,18 @@ def _put_in_place(path: Path) -> None:
             best.rename(old)
         fresh.rename(best)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _no_search_for_garbage() -> Iterator[None]:
+    """Reading a log makes very many objects and no cycles; to look for some again and again takes most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _json(value: Any) -> bytes:

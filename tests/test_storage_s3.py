@@ -13,15 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator import event_segments, load_study
-from orchestrator.config import parse_config
-from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
+from orchestrator.errors import RunDirectoryError, SearchError
 from orchestrator.event_log import EventLog, is_being_written, read_events
 from orchestrator.events import EpochDone, Event, RunEnded
 from orchestrator.log_owner import OWNER, LogOwner
 from orchestrator.mirror import mirror
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
-from orchestrator.search import run_search
 from orchestrator.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
 from tests.driving import driven
@@ -187,7 +185,7 @@ def test_segments_are_in_order_and_of_some_size(
             time.sleep(0.004)
     names = (run.folder / "events").names()
     assert names == [f"{number:08d}.jsonl" for number in range(1, len(names) + 1)]
-    assert 5 < len(names) < 120
+    assert 1 < len(names) < len(rows)
     assert list(read_events(run)) == [RUN[0], *rows]
     with EventLog.reopen(run) as log:
         log.append(RUN[1])
@@ -221,18 +219,16 @@ def test_closing_uploads_what_is_left(run: RunDirectory) -> None:
 
 
 KILLED = """
-import os, sys, time
+import os, sys
 from orchestrator import event_segments
 from orchestrator.event_log import EventLog
 from orchestrator.events import EVENT
 from trainables.storage import Folder
 
 events = [EVENT.validate_json(line) for line in sys.stdin]
+event_segments.UPLOAD_SECONDS = 1e6  # as if it were killed within a second
 log = EventLog.create(Folder.at(sys.argv[1]))
-log.append(*events[:10])
-time.sleep(2 * event_segments.UPLOAD_SECONDS + 1)
-event_segments.UPLOAD_SECONDS = 1e6
-time.sleep(2)
+log.append(*events[:10])  # the start of the run, which is uploaded at once
 log.append(*events[10:])
 os.kill(os.getpid(), 9)
 """
@@ -270,7 +266,7 @@ def test_an_idle_log_notices_that_it_was_taken_over(run: RunDirectory) -> None:
     log = EventLog.create(run)
     log.append(RUN[0])
     other = LogOwner.claim(run.folder)
-    time.sleep(1)
+    log._writer._thread.join(timeout=20)  # type: ignore[attr-defined]
     with pytest.raises(SearchError, match="was taken over by"):
         log.append(ROW)
     log.close()
@@ -378,47 +374,3 @@ def test_the_study_of_a_run_is_mirrored_into_a_local_file(run: RunDirectory, tmp
         mirror(run.location, None, follow=False)
     journal, count = mirror(run.location, tmp_path / "study.journal", follow=False)
     assert (journal, count) == (tmp_path / "study.journal", 5)
-
-
-@pytest.fixture
-def searched(object_store: ObjectStore, local_ray: None, tmp_path: Path) -> Any:
-    """How to run a tiny search on the object store, as the default of `run.storage`."""
-
-    def search(**sections: Any) -> Any:
-        values: dict[str, Any] = {
-            "run": {"name": "tiny", "storage": object_store.uri(f"bucket/{tmp_path.name}")},
-            "training": {"epochs": 9},
-            "trainable": {"name": "instant"},
-            "sampler": {"name": "random"},
-            "budget": {"trials": 6},
-        }
-        return run_search(parse_config({**values, **sections}, "x"))
-
-    return search
-
-
-@pytest.mark.slow
-def test_a_search_on_an_object_store(searched: Any, cellscout: Any) -> None:
-    result = searched()
-    location = result.directory.location
-    assert result.directory.folder.name.startswith("tiny-")
-    assert RunDirectory.at(location).read_state() == result.state
-    assert result.directory.folder.names() == ["best", "epochs.parquet", "events", "run.json", "trials.parquet"]
-    assert result.directory.best.has("metrics.json")
-    out = cellscout("report", location)
-    assert out.status == 0
-    assert "state       completed" in out.out
-    known = searched(warm_start={"runs": [location]})
-    assert len(known.state.imported) > 0
-
-
-@pytest.mark.slow
-def test_a_search_on_a_store_that_denies_access_is_refused_before_it_starts(
-    object_store: ObjectStore, searched: Any
-) -> None:
-    object_store.demand_credentials(after=0)
-    try:
-        with pytest.raises((RunDirectoryError, ConfigError), match="denies access"):
-            searched()
-    finally:
-        object_store.demand_credentials(after=None)
