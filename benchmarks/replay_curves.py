@@ -169,7 +169,7 @@ def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: A
         seed=seed,
         threads=1,
     )
-    with temporary_folder() as folder, EventLog(folder / "events.jsonl", [state.apply]) as log:
+    with temporary_folder() as folder, EventLog.create(RunDirectory.at(folder), [state.apply]) as log:
         log.append(
             RunStarted(
                 slots=1,
@@ -179,7 +179,7 @@ def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: A
             )
         )
         with LiveStudy(sampler(kind, seed), state, distributions) as live_study:
-            driver = Driver(log, state, plan, RunDirectory(folder), live_study, scheduler)
+            driver = Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler)
             return run(Patient(driver.searcher), scheduler, callbacks=[driver.recorder])
 
 

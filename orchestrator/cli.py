@@ -32,7 +32,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder that a search left its record in.")]
+# Not `Path`, which would make s3:/ of s3://.
+RunDir = Annotated[
+    str, typer.Argument(metavar="RUN_DIR", help="Where a search left its record: a folder, or a URI such as s3://...")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ArchitectureName = Annotated[
     str,
@@ -81,7 +84,8 @@ def search(
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Where the record goes. Default: a new folder in run.storage.")
+        str | None,
+        typer.Option("--run-dir", help="Where the record goes: a folder or a URI. Default: a new one in run.storage."),
     ] = None,
     address: Address = None,
     top: Top = 10,
@@ -122,7 +126,7 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     from orchestrator.report import report_json, summary
     from orchestrator.run_directory import RunDirectory
 
-    directory = RunDirectory(run_dir)
+    directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     if as_json:
         _print_json(report_json(directory, info, state, top=1))
@@ -136,9 +140,9 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     from orchestrator.run_directory import RunDirectory
     from orchestrator.tables import write_tables
 
-    directory = RunDirectory(run_dir)
+    directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
-    write_tables(state, directory.path)
+    write_tables(state, directory.folder)
     _print_report(directory, info, state, top, as_json)
 
 
@@ -146,7 +150,13 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
 def mirror(
     run_dir: RunDir,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: study.journal in the run directory.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Default: study.journal in the run directory, which then must be a folder.",
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
 ) -> None:

@@ -116,12 +116,10 @@ class Search:
             if self.log.failure is None:
                 self.log.append(RunEnded(outcome=outcome))
             self.directory.write_info(self.info.model_copy(update={"state": outcome, "ended_at": now()}))
-            write_tables(self.state, self.directory.path)
+            write_tables(self.state, self.directory.folder)
         except (OSError, SearchError) as error:
             if outcome != "failed":
-                raise SearchError(
-                    f"{self.directory.path} cannot be written: {last_line(error)} (run.storage)"
-                ) from error
+                raise SearchError(f"{self.directory} cannot be written: {last_line(error)} (run.storage)") from error
 
     def _explain(self, error: Exception) -> CellscoutError:
         """What stopped the search, in one line."""
@@ -129,4 +127,4 @@ class Search:
             return self.log.failure  # Ray Tune has wrapped it into its own
         if isinstance(error, CellscoutError):
             return error
-        return SearchError(f"the search stopped: {last_line(error)}; its record is in {self.directory.path}")
+        return SearchError(f"the search stopped: {last_line(error)}; its record is in {self.directory}")

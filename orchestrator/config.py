@@ -25,9 +25,15 @@ from trainables import TRAINABLES
 from trainables.datasets import DATASETS
 from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Positive, Settings, TrainingSettings
 from trainables.skeleton import SKELETONS
+from trainables.storage import check_location
 
 DEFAULT_SEARCH = resources.files("orchestrator") / "default_search.toml"
 """The search that `cellscout search` runs without a file."""
+
+
+def _without_secret(location: str) -> str:
+    check_location(location)
+    return location
 
 
 class RunSettings(Settings):
@@ -38,16 +44,15 @@ class RunSettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Decides the split of the data, the sampler's draws and every candidate's training."""
     storage: str = "runs"
-    """Folder in which run directories are made."""
+    """Where run directories are made: a folder, or a URI such as `s3://bucket/runs` or `gs://bucket/runs`, without
+    secrets. Options of the filesystem follow a `?`, for example `endpoint_override` and `scheme`."""
     keep_best: int = Field(default=5, ge=1)
     """Of so many of the best trials the weights are kept, besides those on the Pareto front."""
 
     @field_validator("storage")
     @classmethod
-    def _local(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError(f"storage is {value!r}; only folders of this machine (or mounted on it) can be written to")
-        return value
+    def _no_secret(cls, value: str) -> str:
+        return _without_secret(value)
 
 
 class SpaceSettings(Settings):
@@ -117,8 +122,14 @@ class WarmStartSettings(Settings):
     """`[warm_start]`: what is known before the search begins."""
 
     runs: list[str] = Field(default=[])
-    """Run directories; their results teach the sampler and answer duplicates. They must have the same [space],
-    [network], [data], [training] and [trainable]. (NSGA-II and III learn from generations of their own only.)"""
+    """Run directories, paths or URIs; their results teach the sampler and answer duplicates. They must have the same
+    [space], [network], [data], [training] and [trainable]. (NSGA-II and III learn from generations of their own
+    only.)"""
+
+    @field_validator("runs")
+    @classmethod
+    def _no_secrets(cls, values: list[str]) -> list[str]:
+        return [_without_secret(value) for value in values]
 
 
 class TrainableSettings(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 TrialStatus = Literal["completed", "pruned", "duplicate", "infeasible", "diverged", "failed", "running"]
 """`completed`: had its whole budget. `pruned`: stopped by the scheduler. `duplicate`: answered from the record.
@@ -15,6 +15,12 @@ TrialStatus = Literal["completed", "pruned", "duplicate", "infeasible", "diverge
 RunOutcome = Literal["completed", "exhausted", "out_of_time", "interrupted", "failed"]
 """Why a run ended: all its trials ended, the sampler proposed nothing new any more, `budget.hours` was over, the user
 stopped it, or an error did."""
+
+TrialId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+"""Becomes a part of paths, so a record that was tampered with must not lead out of the run directory."""
+
+ImportedId = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/)?[A-Za-z0-9_-]+~*$")]
+"""With the name of the run that the trial is of, and `~` where two runs have one name."""
 
 SetBackCause = Literal["out_of_memory", "worker_died", "preempted"]
 
@@ -53,7 +59,7 @@ class TrialSuggested(_Event):
     """
 
     event: Literal["trial_suggested"] = "trial_suggested"
-    trial_id: str
+    trial_id: TrialId
     number: int
     params: dict[str, Any]
     architecture: dict[str, Any]
@@ -127,7 +133,7 @@ class TrialImported(_Event):
     """A trial of another run, on record here from the start: the sampler knows it, and it answers its duplicates."""
 
     event: Literal["trial_imported"] = "trial_imported"
-    trial_id: str
+    trial_id: ImportedId
     params: dict[str, Any]
     architecture: dict[str, Any]
     fingerprint: str

@@ -24,18 +24,23 @@ from orchestrator.study_replay import frozen_trial, read_distributions
 POLL_SECONDS = 1.0
 
 
-def mirror(run_dir: Path, journal: Path | None, *, follow: bool) -> tuple[Path, int]:
+def mirror(run_dir: Path | str, journal: Path | None, *, follow: bool) -> tuple[Path, int]:
     """Write the study of a run; with `follow`, go on until the run has ended. The file, and how many trials it holds.
 
     Raises:
         RunDirectoryError: there is no run, its log is corrupt, or the journal exists already or cannot be written.
     """
-    directory = RunDirectory(run_dir)
+    directory = RunDirectory.at(run_dir)
     name = directory.read_info().config["run"]["name"]
-    journal = journal or directory.path / "study.journal"
+    if journal is None:
+        if directory.folder.local_path is None:
+            raise RunDirectoryError(
+                f"{directory} is on an object store, to which Optuna writes no journal; name a file here by --output"
+            )
+        journal = directory.folder.local_path / "study.journal"
     if journal.exists():
         raise RunDirectoryError(f"{journal} exists already; remove it or choose another --output")
-    events = _growing(directory) if follow else read_events(directory.events)
+    events = _growing(directory) if follow else read_events(directory)
     try:
         return journal, _write(events, journal, name)
     except OSError as error:
@@ -62,13 +67,14 @@ def _growing(directory: RunDirectory) -> Iterator[Event]:
     """The events of a log, and those that are still written to it, until the run has ended or died."""
     seen = 0
     while True:
-        running = directory.read_info().standing == "running"
-        for number, event in enumerate(read_events(directory.events)):
-            if number >= seen:
-                yield event
-                seen = number + 1
-                if isinstance(event, RunEnded):
-                    return
+        running = directory.standing(directory.read_info()) == "running"
+        started = time.monotonic()
+        for event in read_events(directory, skip=seen):
+            yield event
+            seen += 1
+            if isinstance(event, RunEnded):
+                return
         if not running:
             return
-        time.sleep(POLL_SECONDS)
+        # A log is read from its beginning; a long one on an object store less often.
+        time.sleep(max(POLL_SECONDS, 10 * (time.monotonic() - started)))

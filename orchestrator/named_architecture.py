@@ -14,18 +14,19 @@ from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.settings import did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
+from trainables.storage import Folder, reason
 
-BEST_NETWORK = Path("best") / "network.json"
+BEST_NETWORK = "best/network.json"
 
 
 def find_network(name: str) -> NetworkSpec:
     """The network that `name` stands for.
 
     Args:
-        name: of a published cell; or the path of an `architecture.json` or `network.json`; or of a run directory, whose
-            best network it then is. A cell without a network of its own gets the proxy that a search trains: N = 2,
-            F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper. An `architecture.json` does not
-            tell its skeleton; it gets `nasnet_cifar`.
+        name: of a published cell; or the path or URI of an `architecture.json` or `network.json`; or of a run
+            directory, whose best network it then is. A cell without a network of its own gets the proxy that a search
+            trains: N = 2, F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper. An
+            `architecture.json` does not tell its skeleton; it gets `nasnet_cifar`.
 
     Raises:
         InputError: there is no such cell or file, or it holds no architecture.
@@ -33,32 +34,36 @@ def find_network(name: str) -> NetworkSpec:
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return _proxy(published.architecture, published.skeleton)
-    path = Path(name)
     try:
-        is_run = path.is_dir()
-        path = path / BEST_NETWORK if is_run else path
-        value = json.loads(path.read_text(encoding="utf-8"))
+        folder, file = _place(name)
+        place = folder / file
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {reason(error)}") from error
+    try:
+        value = json.loads(folder.read(file).decode())
     except FileNotFoundError as error:
-        if is_run:
+        if file == BEST_NETWORK:
             raise InputError(f"{name!r} holds no best network (no {BEST_NETWORK} there)") from error
         hint = did_you_mean(name.lower(), PUBLISHED)
         raise InputError(f"{name!r} is no published cell, no file and no run directory{hint}") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{place} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {last_line(error)}") from error
+        raise InputError(f"{place} is not JSON: {last_line(error)}") from error
     try:
         if isinstance(value, dict) and "architecture" in value:
             return NetworkSpec.from_json(value)
         return _proxy(Architecture.from_json(value), "nasnet_cifar")
     except ValueError as error:
-        raise InputError(f"{path} holds no architecture: {error}") from error
+        raise InputError(f"{place} holds no architecture: {error}") from error
 
 
 def title_of(name: str) -> str:
     """What to write above a picture of the architecture that `name` stands for."""
-    path = Path(name)
-    return path.resolve().name if path.is_dir() else path.stem
+    path = Path(name.partition("?")[0]) if "://" in name else Path(name).resolve()
+    return path.name if path.suffix != ".json" and name not in PUBLISHED else path.stem
 
 
 def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> NetworkSpec:
@@ -76,6 +81,17 @@ def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> Netw
     except ValueError as error:
         raise InputError(str(error)) from error
     return changed
+
+
+def _place(name: str) -> tuple[Folder, str]:
+    """Folder and file that hold the network; a URI names a file if it ends with .json, and else a run directory."""
+    location, question, options = name.partition("?") if "://" in name else (name, "", "")
+    parent, _, file = location.rpartition("/")
+    if "://" in name:
+        is_run = not file.endswith(".json")
+        return (Folder.at(name), BEST_NETWORK) if is_run else (Folder.at(f"{parent}{question}{options}"), file)
+    path = Path(name)
+    return (Folder.at(path), BEST_NETWORK) if path.is_dir() else (Folder.at(path.parent), path.name)
 
 
 def _proxy(architecture: Architecture, skeleton: str) -> NetworkSpec:

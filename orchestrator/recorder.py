@@ -23,6 +23,7 @@ from search_spaces import Architecture
 from trainables import TrialPlan
 from trainables.assignment import Assignment
 from trainables.hang import hang_limit
+from trainables.storage import reason
 
 
 @final
@@ -122,7 +123,7 @@ class Recorder(tune.Callback):
     def _take_off(self, recorded: Trial, fault: Fault) -> None:
         """The trial has lost its worker."""
         if fault.kind == "storage":
-            raise SearchError(f"{self._directory.path}: {fault.reason} (run.storage)")
+            raise SearchError(f"{self._directory}: {fault.reason} (run.storage)")
         if recorded.attempt == 0:  # its worker could not even begin
             self._start(recorded)
         event = answer(recorded, fault, gpus_per_trial=self._gpus_per_trial, batch_size=self._plan.training.batch_size)
@@ -162,8 +163,7 @@ class Recorder(tune.Callback):
             try:
                 self._directory.write_best(best, spec.to_json(), self._plan.checkpoints.weights(trial_id))
             except OSError as error:
-                reason = error.strerror or str(error)
-                raise SearchError(f"{self._directory.best} cannot be written: {reason} (run.storage)") from error
+                raise SearchError(f"{self._directory.best} cannot be written: {reason(error)} (run.storage)") from error
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:

@@ -45,7 +45,11 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     """How the run stands, in a few lines of plain text."""
     counts = state.counts()
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
-    lines = [f"run         {directory.path}", f"state       {info.standing.replace('_', ' ')}", f"trials      {kinds}"]
+    lines = [
+        f"run         {directory}",
+        f"state       {directory.standing(info).replace('_', ' ')}",
+        f"trials      {kinds}",
+    ]
     if state.started_at is not None and state.ended_at is not None:
         lines.append(f"time        {clock((state.ended_at - state.started_at).total_seconds())}")
     utilisation = state.utilisation()
@@ -75,8 +79,8 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
 def report_json(directory: RunDirectory, info: RunInfo, state: RunState, top: int | None) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "run_dir": str(directory.path),
-        "state": info.standing,
+        "run_dir": directory.location,
+        "state": directory.standing(info),
         "trials": dict(state.counts()),
         "slots": state.slots,
         "utilisation": state.utilisation(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.event_log import read_events
+from orchestrator.event_file import EVENTS
+from orchestrator.event_log import is_being_written, read_events
+from orchestrator.event_segments import SEGMENTS
+from orchestrator.events import Event
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
 from trainables.checkpoints import CheckpointFolder
-from trainables.storage import Folder
+from trainables.storage import Folder, reason
+
+INFO = "run.json"
+BEST = "best"
+METRICS = "metrics.json"
 
 FREE_BYTES_NEEDED = 64 * 2**20
 """A search does not start with less free disk space than this."""
@@ -25,58 +34,80 @@ FREE_BYTES_NEEDED = 64 * 2**20
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths and files of a run directory."""
+    """The files of a run, in a local folder or on an object store. Written by one process, read by many."""
 
-    path: Path
+    folder: Folder
+
+    @classmethod
+    def at(cls, location: str | Path) -> RunDirectory:
+        """The run directory that a path or a URI names; it need not be there.
+
+        Raises:
+            RunDirectoryError: the URI cannot be used.
+        """
+        try:
+            return cls(Folder.at(location))
+        except ValueError as error:
+            raise RunDirectoryError(f"{error} (--run-dir or run.storage)") from error
+        except OSError as error:
+            raise RunDirectoryError(f"{location} cannot be used: {reason(error)} (--run-dir or run.storage)") from error
+
+    def __truediv__(self, name: str) -> RunDirectory:
+        return RunDirectory(self.folder / name)
+
+    def __str__(self) -> str:
+        return self.location
 
     @property
-    def events(self) -> Path:
-        return self.path / "events.jsonl"
+    def location(self) -> str:
+        """As the user wrote it, a path or a URI. To be shown."""
+        return self.folder.location
 
     @property
-    def info(self) -> Path:
-        return self.path / "run.json"
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best"
+    def best(self) -> Folder:
+        return self.folder / BEST
 
     @property
     def checkpoints(self) -> CheckpointFolder:
-        return CheckpointFolder(Folder.at(self.path) / "checkpoints")
+        return CheckpointFolder(self.folder / "checkpoints")
 
     @property
     def scratch(self) -> Folder:
-        return Folder.at(self.path) / "tune"
+        """For what Ray Tune writes while it runs; nothing is ever read from it again."""
+        return self.folder / "tune"
 
     def best_trial_id(self) -> str | None:
         """The trial that `best/` holds."""
         try:
-            return json.loads((self.best / "metrics.json").read_bytes())["trial_id"]
+            return str(json.loads(self.best.read(METRICS))["trial_id"])
         except FileNotFoundError:
             return None
 
     def check_usable(self) -> None:
-        """Refuse a directory that holds a run or cannot be made. Touches nothing.
+        """Refuse a place that holds a run or cannot be written. Leaves no file behind.
 
         Raises:
             RunDirectoryError: says which, and what to change.
         """
-        if self.info.exists() or self.events.exists():
-            raise RunDirectoryError(f"{self.path} already holds a run; choose another --run-dir")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise RunDirectoryError(f"{self.path} is not empty; choose another --run-dir")
-        parent = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
-        if not parent.is_dir():
-            raise RunDirectoryError(f"{self.path} cannot be made: {parent} is no folder (--run-dir or run.storage)")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise RunDirectoryError(f"{self.path} cannot be made: {parent} is not writable (--run-dir or run.storage)")
-        free = shutil.disk_usage(parent).free
-        if free < FREE_BYTES_NEEDED:
-            raise RunDirectoryError(
-                f"{parent} has {free / 2**20:.1f} MiB of free disk space; "
-                f"at least {FREE_BYTES_NEEDED / 2**20:.0f} MiB are needed (--run-dir or run.storage)"
-            )
+        path = self.folder.local_path
+        if path is not None:
+            self._check_path(path)
+        try:
+            names = self.folder.names()
+        except OSError as error:
+            raise self._unusable(error) from error
+        if INFO in names or EVENTS in names or SEGMENTS in names:
+            raise RunDirectoryError(f"{self} already holds a run; choose another --run-dir")
+        if names:
+            raise RunDirectoryError(f"{self} is not empty; choose another --run-dir")
+        if path is not None:
+            self._check_space(path)
+            return
+        try:  # nothing else tells whether it may be written
+            self.folder.write("writable", b"")
+            self.folder.delete()
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def create(self, info: RunInfo) -> None:
         """Make the directory and write `run.json`; on failure take back what was made.
@@ -84,22 +115,18 @@ class RunDirectory:
         Raises:
             RunDirectoryError: the directory or the file cannot be written.
         """
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        path = self.folder.local_path
+        made = [] if path is None else [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             self.write_info(info)
         except OSError as error:
-            for name in (self.info, _temporary(self.info)):
-                name.unlink(missing_ok=True)
             for folder in made:
                 if folder.exists():
                     folder.rmdir()
-            raise RunDirectoryError(
-                f"{self.path} cannot be written: {error.strerror} (--run-dir or run.storage)"
-            ) from error
+            raise self._unusable(error) from error
 
     def write_info(self, info: RunInfo) -> None:
-        _write(self.info, info.model_dump_json(indent=2).encode() + b"\n")
+        self.folder.write(INFO, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
 
     def read_info(self) -> RunInfo:
         """What `run.json` says.
@@ -108,13 +135,35 @@ class RunDirectory:
             RunDirectoryError: it is missing or malformed.
         """
         try:
-            return RunInfo.model_validate_json(self.info.read_bytes())
+            return RunInfo.model_validate_json(self.folder.read(INFO))
         except FileNotFoundError as error:
-            raise RunDirectoryError(f"{self.path} holds no run (no run.json there)") from error
+            raise RunDirectoryError(f"{self} holds no run (no {INFO} there)") from error
         except OSError as error:
-            raise RunDirectoryError(f"{self.info} cannot be read: {error.strerror}") from error
+            raise RunDirectoryError(f"{self.folder / INFO} cannot be read: {reason(error)}") from error
         except ValidationError as error:
-            raise RunDirectoryError(f"{self.info} is malformed: {error.errors()[0]['msg']}") from error
+            raise RunDirectoryError(f"{self.folder / INFO} is malformed: {error.errors()[0]['msg']}") from error
+
+    def standing(self, info: RunInfo) -> str:
+        """`info.standing`, and where the log is locked by whoever writes it, by that.
+
+        A process number may have been given to another process since; a lock ends with its process.
+        """
+        if info.state != "running":
+            return info.state
+        held = is_being_written(self)
+        if held:
+            return "running"
+        # Another host may hold a lock that this one cannot see.
+        return "died" if held is False and info.is_of_this_host else info.standing
+
+    def read_events(self) -> list[Event]:
+        """All of the log.
+
+        Raises:
+            RunDirectoryError: it is corrupt, or cannot be read.
+        """
+        with _no_search_for_garbage():
+            return list(read_events(self))
 
     def read_state(self) -> RunState:
         """The run's state, from its events.
@@ -123,13 +172,18 @@ class RunDirectory:
             RunDirectoryError: there is no run, or its log is corrupt.
         """
         info = self.read_info()
-        state = RunState.replay(read_events(self.events))
-        if info.standing == "died":
+        with _no_search_for_garbage():
+            state = RunState.replay(read_events(self))
+        if self.standing(info) == "died":
             state.outcome = "died"
         return state
 
     def write_best(self, trial: Trial, network: Mapping[str, Any], weights: bytes) -> None:
-        """Replace `best/` by this trial: architecture, network, weights and metrics."""
+        """Replace `best/` by this trial: architecture, network, weights and metrics.
+
+        In a local folder nobody sees half of it. On an object store it is whole when it holds `metrics.json`, which is
+        taken away first and written last.
+        """
         metrics = {
             "trial_id": trial.trial_id,
             "fingerprint": trial.fingerprint,
@@ -142,23 +196,77 @@ class RunDirectory:
             "latency_seconds": trial.latency_seconds,
             "train_seconds": trial.train_seconds,
         }
-        fresh, old = self.path / "best.new", self.path / "best.old"
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        fresh.mkdir()
-        for name, value in (("architecture", trial.architecture), ("network", network), ("metrics", metrics)):
-            (fresh / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n")
-        (fresh / "weights.safetensors").write_bytes(weights)
-        if self.best.exists():
-            self.best.rename(old)
-        fresh.rename(self.best)
-        shutil.rmtree(old, ignore_errors=True)
+        files = {
+            "architecture.json": _json(trial.architecture),
+            "network.json": _json(network),
+            "weights.safetensors": weights,
+            METRICS: _json(metrics),
+        }
+        path = self.folder.local_path
+        target = self.best if path is None else self.folder / f"{BEST}.new"
+        if path is None:
+            target.remove(METRICS)
+        else:
+            self.mend_best()
+            target.delete()
+        for name, content in files.items():
+            target.write(name, content, durable=True)
+        if path is not None:
+            _put_in_place(path)
+
+    def mend_best(self) -> None:
+        """Finish a replacement of a local `best/` that was interrupted between the old one and the new one."""
+        path = self.folder.local_path
+        if path is not None and (path / f"{BEST}.old").exists():
+            _put_in_place(path)
+
+    def _check_path(self, path: Path) -> None:
+        """Refuse what is no folder and cannot become one."""
+        parent = _existing(path)
+        if not parent.is_dir():
+            raise RunDirectoryError(f"{self} cannot be made: {parent} is no folder (--run-dir or run.storage)")
+
+    def _check_space(self, path: Path) -> None:
+        parent = _existing(path)
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise RunDirectoryError(f"{self} cannot be made: {parent} is not writable (--run-dir or run.storage)")
+        free = shutil.disk_usage(parent).free
+        if free < FREE_BYTES_NEEDED:
+            raise RunDirectoryError(
+                f"{parent} has {free / 2**20:.1f} MiB of free disk space; "
+                f"at least {FREE_BYTES_NEEDED / 2**20:.0f} MiB are needed (--run-dir or run.storage)"
+            )
+
+    def _unusable(self, error: OSError) -> RunDirectoryError:
+        return RunDirectoryError(f"{self} cannot be written: {reason(error)} (--run-dir or run.storage)")
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
+def _put_in_place(path: Path) -> None:
+    """Make `best.new` the best; called again, it goes on where it stopped."""
+    best, fresh, old = path / BEST, path / f"{BEST}.new", path / f"{BEST}.old"
+    if fresh.exists():
+        if best.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            best.rename(old)
+        fresh.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    _temporary(path).write_bytes(content)
-    _temporary(path).replace(path)
+@contextlib.contextmanager
+def _no_search_for_garbage() -> Iterator[None]:
+    """Reading a log makes very many objects and no cycles; to look for some again and again takes most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.cluster import Allotment
 from orchestrator.config import SearchConfig
 from orchestrator.events import now
+from orchestrator.log_owner import is_alive
 
 
 class RunInfo(BaseModel):
@@ -41,15 +42,13 @@ class RunInfo(BaseModel):
     @property
     def standing(self) -> str:
         """`state`, or `died` where the run's process is gone without having written how it ended."""
-        if self.state != "running" or self.host != platform.node():
+        if self.state != "running" or not self.is_of_this_host:
             return self.state
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return "died"
-        except PermissionError:  # it lives, as another user's
-            pass
-        return self.state
+        return self.state if is_alive(self.pid) else "died"
+
+    @property
+    def is_of_this_host(self) -> bool:
+        return self.host == platform.node()
 
     def going_on(self, config: SearchConfig, allotment: Allotment) -> RunInfo:
         """Of a run that is resumed by this process; when it began and with what versions stays as it was."""

@@ -16,7 +16,7 @@ from orchestrator.cluster import Allotment
 from orchestrator.conduct import Search
 from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.event_log import EventLog, read_events
+from orchestrator.event_log import EventLog
 from orchestrator.events import Event, RunResumed, RunStarted, now
 from orchestrator.live_study import LiveStudy, known_when_asked
 from orchestrator.preparation import Instances, Parts, ground
@@ -44,7 +44,7 @@ class SearchResult:
 def run_search(
     config: SearchConfig,
     *,
-    run_dir: Path | None = None,
+    run_dir: Path | str | None = None,
     address: str | None = None,
     progress: Progress | None = None,
     space: CellSpace | None = None,
@@ -56,7 +56,7 @@ def run_search(
 
     Args:
         config: see `SearchConfig`.
-        run_dir: where the record goes; by default a new folder in `run.storage`.
+        run_dir: where the record goes, a path or a URI; by default a new folder in `run.storage`.
         address: of a running Ray cluster, `auto` or HOST:PORT; by default one is started on this machine.
         progress: shows how it goes.
         space, sampler, scheduler, trainable: instances (a class for `trainable`) in place of those that the
@@ -69,13 +69,13 @@ def run_search(
     progress = progress or Progress.silent()
     parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
     imported = imported_trials(config, parts.space, parts.distributions)
-    directory = RunDirectory((run_dir or _new_run_dir(config)).absolute())
+    directory = _new_run_directory(config) if run_dir is None else RunDirectory.at(run_dir)
     directory.check_usable()
     with ground(config, address, progress) as found:
         plan = parts.plan(found.facts, directory)
         info = describe_run(config, found.allotment, found.facts)
         directory.create(info)
-        progress.note(f"recording in {directory.path}")
+        progress.note(f"recording in {directory}")
         state = RunState()
         with EventLog.create(directory, [state.apply]) as log:
             search = Search(parts, plan, found, directory, info, log, state, progress)
@@ -85,7 +85,7 @@ def run_search(
 
 
 def resume_search(
-    run_dir: Path,
+    run_dir: Path | str,
     changes: Sequence[str] = (),
     *,
     address: str | None = None,
@@ -98,7 +98,7 @@ def resume_search(
     """Go on with a search where its record stands, whatever ended it; or beyond its end, with a larger budget.
 
     Args:
-        run_dir: where the record is.
+        run_dir: where the record is, a path or a URI.
         changes: `section.key=value`, of the sections in `CHANGEABLE`.
         address, progress, space, sampler, scheduler, trainable: as for `run_search`; the instances as they were then.
 
@@ -107,12 +107,12 @@ def resume_search(
         SearchError: the search could not go on; the record is whole up to there.
     """
     progress = progress or Progress.silent()
-    directory = RunDirectory(run_dir.absolute())
+    directory = RunDirectory.at(run_dir)
     recorded = directory.read_info()
     config = change_config(recorded.config, changes, CHANGEABLE)
     parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:
-        events = list(read_events(directory.events))
+        events = directory.read_events()
         with ground(config, address, progress) as found:
             _check_same(recorded, found.facts, events, parts)
             plan = parts.plan(found.facts, directory)
@@ -122,10 +122,11 @@ def resume_search(
                 log.append(*events)
             state, live_study = _replay(events, parts)
             log.listen(state.apply)
+            directory.mend_best()
             info = recorded.going_on(config, found.allotment)
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
-            progress.note(f"going on with {directory.path}: {len(state.trials)} trials on record, {open_trials} open")
+            progress.note(f"going on with {directory}: {len(state.trials)} trials on record, {open_trials} open")
             search = Search(parts, plan, found, directory, info, log, state, progress)
             search.conduct([RunResumed(slots=found.allotment.slots)], lambda: live_study, resumed=True)
     return SearchResult(directory, state)
@@ -178,5 +179,5 @@ def _run_started(
     )
 
 
-def _new_run_dir(config: SearchConfig) -> Path:
-    return Path(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"
+def _new_run_directory(config: SearchConfig) -> RunDirectory:
+    return RunDirectory.at(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"

@@ -38,10 +38,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce every 
 def load_study(run_dir: Path | str) -> optuna.Study:
     """The Optuna study of a running or ended run, in memory, for `optuna.visualization`, importances or a sampler.
 
+    Args:
+        run_dir: a path, or a URI such as `s3://bucket/runs/digits-20261121-120000`.
+
     Raises:
         RunDirectoryError: there is no run, its log is corrupt, or it did not begin.
     """
-    state = RunDirectory(Path(run_dir)).read_state()
+    state = RunDirectory.at(run_dir).read_state()
     if not state.objectives:
         raise RunDirectoryError(f"{run_dir} holds a run that did not begin: its log is empty")
     return replay_study(state)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.run_state import RunState
+from trainables.storage import Folder
 
 TRIALS = "trials.parquet"
 EPOCHS = "epochs.parquet"
@@ -54,7 +54,7 @@ EPOCH_SCHEMA = pa.schema(
 )
 
 
-def write_tables(state: RunState, directory: Path) -> None:
+def write_tables(state: RunState, folder: Folder) -> None:
     """Write `trials.parquet` and `epochs.parquet`, each atomically.
 
     Each further objective has a column of its own in the trials, each metric of the trainable's own in both.
@@ -93,8 +93,8 @@ def write_tables(state: RunState, directory: Path) -> None:
         if trial.duplicate_of is None
         for row in trial.curve
     ]
-    _write(pa.Table.from_pylist(trials, _with(TRIAL_SCHEMA, further)), directory / TRIALS)
-    _write(pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, metrics)), directory / EPOCHS)
+    _write(pa.Table.from_pylist(trials, _with(TRIAL_SCHEMA, further)), folder, TRIALS)
+    _write(pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, metrics)), folder, EPOCHS)
 
 
 def _with(schema: pa.Schema, names: list[str]) -> pa.Schema:
@@ -103,7 +103,7 @@ def _with(schema: pa.Schema, names: list[str]) -> pa.Schema:
     return schema
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    temporary = path.with_suffix(".parquet.tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+def _write(table: pa.Table, folder: Folder, name: str) -> None:
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    folder.write(name, content.getvalue().to_pybytes())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
@@ -33,14 +33,14 @@ def imported_trials(
     """
     imported: dict[str, TrialImported] = {}
     for path in config.warm_start.runs:
-        directory = RunDirectory(Path(path))
+        directory = RunDirectory.at(path)
         _check_recipe(config, directory)
         for trial in _results(directory):
             _check_space(trial, path, distributions)
             _check_candidate(trial, path, space, config)
             known = imported.get(trial.fingerprint)
             if known is None or len(known.curve) < len(trial.curve):
-                imported[trial.fingerprint] = _import(trial, directory.path.name)
+                imported[trial.fingerprint] = _import(trial, directory.folder.name)
     return _each_by_its_own_id(imported.values())
 
 
@@ -59,7 +59,7 @@ def _check_recipe(config: SearchConfig, directory: RunDirectory) -> None:
             other = theirs.get(section, {}).get(name)
             if other != value and name not in PLACES:
                 raise ConfigError(
-                    f"warm_start.runs has {directory.path}, where {section}.{name} is {other!r}; here it is {value!r}, "
+                    f"warm_start.runs has {directory}, where {section}.{name} is {other!r}; here it is {value!r}, "
                     "so the scores cannot be compared"
                 )
 
@@ -102,6 +102,7 @@ def _each_by_its_own_id(trials: Iterable[TrialImported]) -> list[TrialImported]:
 
 
 def _import(trial: Trial, run: str) -> TrialImported:
+    run = re.sub(r"[^A-Za-z0-9._-]|^\.", "_", run)  # a folder may have any name, an id may not
     trial_id = trial.trial_id if "/" in trial.trial_id else f"{run}/{trial.trial_id}"
     return TrialImported(
         trial_id=trial_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,23 @@ import ray
 import torch
 
 from orchestrator.cli import main
+from tests.object_store import ENVIRONMENT, object_store
+
+__all__ = ["object_store"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Small networks gain nothing from threads, and lose much where other processes are busy."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_real_credentials() -> None:
+    """Set before Ray is started, so that its workers have it too."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
+        os.environ.pop(name, None)
+    os.environ.update(ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")

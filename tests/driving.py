@@ -25,6 +25,7 @@ from tests.test_record import epoch
 from trainables import TrialPlan
 from trainables.settings import NetworkSettings, TrainingSettings
 from trainables.skeleton import SKELETONS
+from trainables.storage import Folder
 
 TINY = replace(NASNET, blocks=1, operations=NASNET.operations[:3], combinations=("add",))
 """1,296 encodings of 441 networks."""
@@ -79,7 +80,7 @@ class Hand:
 
 @contextmanager
 def driven(
-    folder: Path,
+    folder: Path | Folder,
     sampler: BaseSampler | None = None,
     *,
     objectives: Mapping[str, Direction] | None = None,
@@ -93,7 +94,7 @@ def driven(
     """A search in `folder`; `before` are events that its log held already, from which it is resumed."""
     state = RunState()
     distributions = to_distributions(space.param_space())
-    with EventLog(folder / "events.jsonl", [state.apply]) as log:
+    with EventLog.create(Folder.at(folder) if isinstance(folder, Path) else folder, [state.apply]) as log:
         started = RunStarted(
             slots=2,
             objectives=dict(objectives or {"val_accuracy": "maximize"}),

@@ -27,10 +27,10 @@ COMMAND = [sys.executable, "-m", "orchestrator.cli"]
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
-    directory = RunDirectory(tmp_path / "run")
+    directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="completed"))
-    write(directory.events, RUN)
-    return directory.path
+    write(directory, RUN)
+    return Path(directory.location)
 
 
 def test_help_names_the_commands_and_gives_examples(cellscout: Any) -> None:
@@ -104,28 +104,28 @@ def test_report_prints_the_leaderboard_and_rebuilds_the_tables(cellscout: Any, r
 
 
 def test_a_perfect_score_is_not_called_certain(cellscout: Any, tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path / "run")
+    directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="completed", data={"validation": 29}))
-    write(directory.events, [RUN[0], *trial("00000", [1.0], "completed")])
-    assert "one standard error on 29 validation images is 0.0234" in cellscout("report", str(directory.path)).out
+    write(directory, [RUN[0], *trial("00000", [1.0], "completed")])
+    assert "one standard error on 29 validation images is 0.0234" in cellscout("report", directory.location).out
 
 
 def test_a_run_that_died_has_no_running_trials(cellscout: Any, tmp_path: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    directory = RunDirectory(tmp_path / "run")
+    directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(host=platform.node(), pid=ended.pid))
-    write(directory.events, RUN)
-    out = cellscout("status", str(directory.path)).out
+    write(directory, RUN)
+    out = cellscout("status", directory.location).out
     assert "state       died" in out
     assert "1 unfinished" in out
 
 
 def test_report_tells_of_ties(cellscout: Any, tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path / "run")
+    directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="completed", data={"validation": 10}))
-    write(directory.events, RUN)
-    assert "1 other completed trials are within it" in cellscout("report", str(directory.path)).out
+    write(directory, RUN)
+    assert "1 other completed trials are within it" in cellscout("report", directory.location).out
 
 
 def test_report_in_json(cellscout: Any, recorded: Path) -> None:
@@ -297,7 +297,7 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
     assert running.returncode == 130
     assert "Traceback" not in err
     assert "state       interrupted" in out
-    assert RunDirectory(tmp_path / "out").read_info().state == "interrupted"
+    assert RunDirectory.at(tmp_path / "out").read_info().state == "interrupted"
 
 
 def test_nothing_that_the_driver_imports_imports_torch() -> None:
@@ -339,7 +339,7 @@ def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> 
     assert ended.returncode == 0, ended.stderr
     assert "The best 10 of" in ended.stdout
     (run,) = (tmp_path / "runs").iterdir()
-    state = RunDirectory(run).read_state()
+    state = RunDirectory.at(run).read_state()
     assert len(state.trials) >= 24
     epochs = [trial.epochs for trial in state.trials.values()]
     assert all(any(trained >= rung for trained in epochs) for rung in (2, 4, 8, 16))

@@ -98,7 +98,12 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("scheduler.min_epochs=17", "scheduler.min_epochs is 17; it must be at most training.epochs = 16"),
         ("scheduler.reduction_factor=1", "scheduler.reduction_factor is 1; it must be greater than or equal to 2"),
         ("run.seed=-1", "run.seed is -1; it must be greater than or equal to 0"),
-        ("run.storage=s3://bucket/runs", "storage is 's3://bucket/runs'; only folders of this machine"),
+        ("run.storage=s3://key:hunter2@bucket/runs", "run.storage: a s3:// URI with a secret in it would be shown and"),
+        (
+            "run.storage=abfs://c@a/runs?client_secret=x",
+            "run.storage: a abfs:// URI with a secret in it would be shown",
+        ),
+        ('warm_start.runs=["s3://key:hunter2@bucket/runs/a"]', "warm_start.runs: a s3:// URI with a secret in it"),
         ("data.options={a=1}", "data: options are for a 'module:function' data set; 'digits' takes none"),
         ("run.name=../up", "run.name is '../up'; it may hold letters, digits"),
         ("run.name=.hidden", "run.name is '.hidden'; it may hold letters, digits"),

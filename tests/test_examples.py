@@ -59,7 +59,7 @@ def test_the_fashion_mnist_example_reads_torchvisions_files(tmp_path: Path) -> N
     shortened = ["--set", "budget.trials=1", "--set", "training.epochs=1", "--set", "network.filters=2"]
     run("-m", "orchestrator.cli", "search", str(ROOT / "examples" / "fashion_mnist.toml"), *shortened, cwd=tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
-    assert RunDirectory(folder).read_info().data["image_shape"] == [28, 28, 1]
+    assert RunDirectory.at(folder).read_info().data["image_shape"] == [28, 28, 1]
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from orchestrator.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study_replay import replay_study
 from tests.driving import Hand, driven
+from trainables.storage import Folder
 
 
 def new(hand: Hand) -> Trial:
@@ -73,7 +74,7 @@ def test_the_study_that_replay_gives_is_the_one_that_the_sampler_saw(
     with driven(tmp_path, make(seed=1), objectives=objectives, constraints={"macs": MOST_MACS}) as hand:
         busy(hand, 30)
         live = hand.settled()
-        state = RunState.replay(read_events(tmp_path / "events.jsonl"))
+        state = RunState.replay(read_events(Folder.at(tmp_path)))
         replayed = replay_study(state)
         *seen, ahead = live.trials
         assert ahead.state == TrialState.RUNNING  # asked ahead, and not on record yet
@@ -117,7 +118,7 @@ def test_a_search_that_is_rebuilt_from_its_log_goes_on_as_it_would_have(name: st
     found = []
     with driven(folders[0], SAMPLERS[name](seed=5, **options)) as hand:
         busy(hand, 20)
-        before = list(read_events(folders[0] / "events.jsonl"))
+        before = list(read_events(Folder.at(folders[0])))
         found.append(proposed(hand, 4))
     for folder in folders[1:]:
         with driven(folder, SAMPLERS[name](seed=5, **options), before=before) as hand:

@@ -39,7 +39,7 @@ def by_id(trials: list[FrozenTrial]) -> dict[str, Any]:
 def test_every_ended_trial_is_in_the_journal_as_the_study_has_it(tmp_path: Path) -> None:
     with driven(tmp_path, constraints={"macs": 150_000}) as hand:
         busy(hand, 15)
-    RunDirectory(tmp_path).write_info(info(**NAMED, state="completed"))
+    RunDirectory.at(tmp_path).write_info(info(**NAMED, state="completed"))
     journal, count = mirror(tmp_path, None, follow=False)
     expected = [trial for trial in load_study(tmp_path).trials if trial.state.is_finished()]
     assert count == len(expected) >= 15
@@ -52,14 +52,14 @@ def test_every_ended_trial_is_in_the_journal_as_the_study_has_it(tmp_path: Path)
 def test_one_trial_is_one_append(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         busy(hand, 6)
-    RunDirectory(tmp_path).write_info(info(**NAMED))
+    RunDirectory.at(tmp_path).write_info(info(**NAMED))
     journal, count = mirror(tmp_path, tmp_path / "elsewhere.log", follow=False)
     assert len(journal.read_text().splitlines()) == 1 + count  # and the study itself
 
 
 def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.mirror.POLL_SECONDS", 0.02)
-    RunDirectory(tmp_path).write_info(info(**NAMED, host="elsewhere"))
+    RunDirectory.at(tmp_path).write_info(info(**NAMED, host="elsewhere"))
     found: list[Any] = []
     with driven(tmp_path) as hand:
         follower = threading.Thread(target=lambda: found.append(mirror(tmp_path, None, follow=True)))

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import RunDirectoryError, SearchError
-from orchestrator.event_log import EventLog, read_events
+from orchestrator.event_file import EventFile
+from orchestrator.event_log import EventLog, Place, read_events
 from orchestrator.events import (
     EVENT,
     EpochDone,
@@ -32,6 +33,7 @@ from orchestrator.events import (
 from orchestrator.run_state import RunState
 from orchestrator.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
+from trainables.storage import Folder
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -89,18 +91,25 @@ RUN: list[Event] = [
 ]
 
 
-def write(path: Path, events: list[Event]) -> None:
-    with EventLog(path) as log:
+def write(place: Place | Path, events: list[Event]) -> None:
+    with EventLog.create(Folder.at(place) if isinstance(place, Path) else place) as log:
         log.append(*events)
 
 
+def fill_up(file: EventFile) -> None:
+    """As if the disk were full from here on."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file._file.fileno())
+    os.close(full)
+
+
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write(tmp_path / "events.jsonl", RUN)
-    assert list(read_events(tmp_path / "events.jsonl")) == RUN
+    write(tmp_path, RUN)
+    assert list(read_events(Folder.at(tmp_path))) == RUN
 
 
 def test_each_event_is_one_line_of_plain_json(tmp_path: Path) -> None:
-    write(tmp_path / "events.jsonl", RUN)
+    write(tmp_path, RUN)
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
     assert len(lines) == len(RUN)
     assert all(isinstance(json.loads(line)["event"], str) for line in lines)
@@ -110,31 +119,33 @@ def test_each_event_is_one_line_of_plain_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [1, 7, 30])
 def test_a_torn_last_line_is_dropped(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "events.jsonl"
-    write(path, RUN)
+    write(tmp_path, RUN)
     path.write_bytes(path.read_bytes()[:-cut])
-    assert list(read_events(path)) == RUN[:-1]
+    assert list(read_events(Folder.at(tmp_path))) == RUN[:-1]
 
 
 def test_a_corrupt_line_before_the_last_is_told_and_not_skipped(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    write(path, RUN)
+    write(tmp_path, RUN)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], b"{broken}\n", *lines[4:]]))
     with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 4 is no event"):
-        list(read_events(path))
+        list(read_events(Folder.at(tmp_path)))
 
 
 def test_an_existing_log_is_never_overwritten(tmp_path: Path) -> None:
-    write(tmp_path / "events.jsonl", RUN)
-    with pytest.raises(FileExistsError):
-        EventLog(tmp_path / "events.jsonl")
-    assert list(read_events(tmp_path / "events.jsonl")) == RUN
+    write(tmp_path, RUN)
+    with pytest.raises(RunDirectoryError, match="events.jsonl exists already; choose another --run-dir"):
+        EventLog.create(Folder.at(tmp_path))
+    assert list(read_events(Folder.at(tmp_path))) == RUN
 
 
 def test_listeners_are_told_after_the_event_is_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     seen: list[tuple[Event, int]] = []
-    with EventLog(path, [lambda event: seen.append((event, path.read_bytes().count(b"\n")))]) as log:
+    with EventLog.create(
+        Folder.at(tmp_path), [lambda event: seen.append((event, path.read_bytes().count(b"\n")))]
+    ) as log:
         log.append(RUN[0])
         log.append(*RUN[1:3])
     assert seen == [(RUN[0], 1), (RUN[1], 3), (RUN[2], 3)]
@@ -142,12 +153,12 @@ def test_listeners_are_told_after_the_event_is_in_the_file(tmp_path: Path) -> No
 
 def test_a_full_disk_is_told_and_no_listener_sees_the_event(tmp_path: Path) -> None:
     seen: list[Event] = []
-    with EventLog(tmp_path / "events.jsonl", [seen.append]) as log:
-        full = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(full, log._file.fileno())
-        os.close(full)
-        with pytest.raises(SearchError, match=r"cannot be written: No space left on device \(run.storage\)"):
-            log.append(RUN[0])
+    file = EventFile(Folder.at(tmp_path), fresh=True)
+    with EventLog(file, [seen.append]) as log:
+        fill_up(file)
+        for _ in range(2):  # when there is room again, too: half a line may have been written
+            with pytest.raises(SearchError, match=r"cannot be written: No space left on device \(run.storage\)"):
+                log.append(RUN[0])
         assert log.failure is not None
     assert seen == []
 
@@ -252,7 +263,7 @@ EPOCH_COLUMNS = {
 
 @pytest.mark.parametrize("events", [RUN, RUN[:1]])
 def test_tables_have_the_published_schema_even_when_empty(events: list[Event], tmp_path: Path) -> None:
-    write_tables(RunState.replay(events), tmp_path)
+    write_tables(RunState.replay(events), Folder.at(tmp_path))
     for name, columns in ((TRIALS, TRIAL_COLUMNS), (EPOCHS, EPOCH_COLUMNS)):
         schema = pq.read_schema(tmp_path / name)
         assert {field.name: str(field.type) for field in schema} == columns
@@ -260,14 +271,14 @@ def test_tables_have_the_published_schema_even_when_empty(events: list[Event], t
 
 def test_a_measured_latency_has_a_column_of_its_own(tmp_path: Path) -> None:
     built = TrialBuilt(trial_id="00000", latency_seconds=0.25, node="here", device="cpu")
-    write_tables(RunState.replay([*RUN, built]), tmp_path)
+    write_tables(RunState.replay([*RUN, built]), Folder.at(tmp_path))
     table = pq.read_table(tmp_path / TRIALS)
     assert str(table.schema.field("latency_seconds").type) == "double"
     assert table.column("latency_seconds").to_pylist()[:2] == [0.25, None]
 
 
 def test_tables_are_read_by_pandas(tmp_path: Path) -> None:
-    write_tables(RunState.replay(RUN), tmp_path)
+    write_tables(RunState.replay(RUN), Folder.at(tmp_path))
     trials, epochs = (pd.read_parquet(tmp_path / name) for name in (TRIALS, EPOCHS))
     assert trials.set_index("trial_id").loc["00001", "val_accuracy"] == 0.8
     assert json.loads(trials.architecture[0]) == NASNET_A.to_json()
@@ -277,12 +288,12 @@ def test_tables_are_read_by_pandas(tmp_path: Path) -> None:
 
 
 def test_tables_can_be_deleted_and_rebuilt(tmp_path: Path) -> None:
-    write(tmp_path / "events.jsonl", RUN)
-    write_tables(RunState.replay(RUN), tmp_path)
+    write(tmp_path, RUN)
+    write_tables(RunState.replay(RUN), Folder.at(tmp_path))
     before: list[Any] = [pq.read_table(tmp_path / name) for name in (TRIALS, EPOCHS)]
     for name in (TRIALS, EPOCHS):
         (tmp_path / name).unlink()
-    write_tables(RunState.replay(read_events(tmp_path / "events.jsonl")), tmp_path)
+    write_tables(RunState.replay(read_events(Folder.at(tmp_path))), Folder.at(tmp_path))
     assert [pq.read_table(tmp_path / name) for name in (TRIALS, EPOCHS)] == before
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import RunDirectoryError
+from orchestrator.event_log import EventLog
 from orchestrator.events import now
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
@@ -42,7 +43,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def test_run_json_is_read_as_it_was_written(tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path / "a" / "b")
+    directory = RunDirectory.at(tmp_path / "a" / "b")
     directory.check_usable()
     directory.create(info())
     assert directory.read_info().state == "running"
@@ -60,12 +61,12 @@ def test_a_run_whose_process_is_gone_is_not_said_to_run() -> None:
 
 
 def test_checking_touches_nothing(tmp_path: Path) -> None:
-    RunDirectory(tmp_path / "a" / "b").check_usable()
+    RunDirectory.at(tmp_path / "a" / "b").check_usable()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_with_a_run_or_with_files_of_others_is_refused(tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path / "run")
+    directory = RunDirectory.at(tmp_path / "run")
     directory.create(info())
     before = snapshot(tmp_path)
     with pytest.raises(RunDirectoryError, match="already holds a run; choose another --run-dir"):
@@ -73,71 +74,137 @@ def test_a_directory_with_a_run_or_with_files_of_others_is_refused(tmp_path: Pat
     assert snapshot(tmp_path) == before
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunDirectoryError, match="is not empty"):
-        RunDirectory(tmp_path).check_usable()
+        RunDirectory.at(tmp_path).check_usable()
 
 
 def test_an_empty_directory_may_be_used(tmp_path: Path) -> None:
-    RunDirectory(tmp_path).check_usable()
+    RunDirectory.at(tmp_path).check_usable()
 
 
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirectoryError, match="file is no folder"):
-        RunDirectory(tmp_path / "file" / "run").check_usable()
+        RunDirectory.at(tmp_path / "file" / "run").check_usable()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(RunDirectoryError, match="is not writable"):
-        RunDirectory(tmp_path / "run").check_usable()
+        RunDirectory.at(tmp_path / "run").check_usable()
 
 
 def test_a_folder_that_the_system_says_is_unwritable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(RunDirectoryError, match=r"is not writable \(--run-dir or run.storage\)"):
-        RunDirectory(tmp_path / "run").check_usable()
+        RunDirectory.at(tmp_path / "run").check_usable()
 
 
 def test_a_full_disk_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5 * 2**20}))
     with pytest.raises(RunDirectoryError, match=r"has 5.0 MiB of free disk space; at least 64 MiB are needed"):
-        RunDirectory(tmp_path / "run").check_usable()
+        RunDirectory.at(tmp_path / "run").check_usable()
 
 
 def test_what_was_made_is_taken_back_when_it_cannot_be_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(RunDirectoryError, match="cannot be written: No space left on device"):
-        RunDirectory(tmp_path / "a" / "b").create(info())
+        RunDirectory.at(tmp_path / "a" / "b").create(info())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="holds no run"):
-        RunDirectory(tmp_path).read_info()
+        RunDirectory.at(tmp_path).read_info()
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunDirectoryError, match="run.json is malformed"):
-        RunDirectory(tmp_path).read_info()
+        RunDirectory.at(tmp_path).read_info()
 
 
 def test_the_best_network_replaces_the_one_before_as_a_whole(tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path / "run")
+    directory = RunDirectory.at(tmp_path / "run")
     directory.create(info())
-    write(directory.events, RUN)
+    write(directory, RUN)
     state = directory.read_state()
     assert state == RunState.replay(RUN)
     for trial_id, weights in (("00000", b"old"), ("00001", b"new")):
         directory.write_best(state.trials[trial_id], {"filters": 8}, weights)
-    assert {path.name for path in directory.best.iterdir()} == {
-        "architecture.json",
-        "network.json",
-        "metrics.json",
-        "weights.safetensors",
-    }
-    assert (directory.best / "weights.safetensors").read_bytes() == b"new"
-    assert '"trial_id": "00001"' in (directory.best / "metrics.json").read_text()
-    assert NASNET_A.normal.blocks[0].edges[0].operation in (directory.best / "architecture.json").read_text()
-    assert {path.name for path in directory.path.iterdir()} == {"best", "events.jsonl", "run.json"}
+    assert directory.best.names() == ["architecture.json", "metrics.json", "network.json", "weights.safetensors"]
+    assert directory.best.read("weights.safetensors") == b"new"
+    assert b'"trial_id": "00001"' in directory.best.read("metrics.json")
+    assert NASNET_A.normal.blocks[0].edges[0].operation.encode() in directory.best.read("architecture.json")
+    assert directory.folder.names() == ["best", "events.jsonl", "run.json"]
+
+
+@pytest.mark.parametrize("moment", ["before the new one is whole", "between the old one and the new one", "at the end"])
+def test_a_replacement_that_was_interrupted_is_finished(moment: str, tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path)
+    directory.create(info())
+    state = RunState.replay(RUN)
+    directory.write_best(state.trials["00000"], {}, b"old")
+    if moment == "before the new one is whole":
+        (directory.folder / "best.new").write("architecture.json", b"{}")
+    elif moment == "between the old one and the new one":
+        (tmp_path / "best").rename(tmp_path / "best.old")
+        (directory.folder / "best.new").write("weights.safetensors", b"new")
+    else:
+        (directory.folder / "best.old").write("weights.safetensors", b"older")
+    directory.mend_best()
+    expected = b"new" if moment.startswith("between") else b"old"
+    assert directory.best.read("weights.safetensors") == expected
+    directory.write_best(state.trials["00001"], {}, b"newest")
+    assert directory.best.read("weights.safetensors") == b"newest"
+    assert directory.folder.names() == ["best", "run.json"]
+
+
+def test_who_writes_a_run_is_told_by_the_lock_and_not_by_a_process_number(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path)
+    reused = info(host=platform.node(), pid=os.getpid())
+    directory.create(reused)
+    assert directory.standing(reused) == "running"  # its log is not made yet
+    with EventLog.create(directory) as log:
+        log.append(*RUN)
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        assert directory.standing(info(host=platform.node(), pid=ended.pid)) == "running"
+        assert directory.read_state().outcome is None
+    assert directory.standing(reused) == "died"
+    assert directory.read_state().outcome == "died"
+    assert directory.standing(info(host="elsewhere")) == "running"
+    assert directory.standing(info(state="completed")) == "completed"
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ".", "", "a//b", "a/./b", "a\0b"])
+def test_no_name_leads_out_of_the_directory(name: str, tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    for use in (
+        (directory.folder / "checkpoints").has,
+        (directory.folder / "checkpoints").__truediv__,
+        (directory.folder / "checkpoints").remove,
+    ):
+        with pytest.raises(ValueError, match="is no name of a file in"):
+            use(name)
+    with pytest.raises(ValueError, match="is no name of a file in"):
+        (directory.folder / "checkpoints").write(name, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("trial_id", ["../x", "old/00000", "..", "a b", ""])
+def test_a_trial_whose_id_would_lead_out_of_the_directory_is_refused(trial_id: str, tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path)
+    directory.create(info())
+    write(directory, RUN)
+    path = tmp_path / "events.jsonl"
+    path.write_text(path.read_text().replace('"trial_id":"00000"', f'"trial_id":"{trial_id}"'))
+    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 2 is no event: String should match pattern"):
+        directory.read_state()
+
+
+@pytest.mark.parametrize("uri", ["s3://key:hunter2@bucket/runs", "s3://key:hun/ter2+x@bucket/runs"])
+def test_a_secret_is_refused_and_not_shown(uri: str) -> None:
+    with pytest.raises(RunDirectoryError, match="set the environment") as refused:
+        RunDirectory.at(uri)
+    assert "hun" not in str(refused.value)

@@ -23,16 +23,19 @@ from safetensors.numpy import load_file
 
 from orchestrator.config import SearchConfig, parse_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError
+from orchestrator.event_file import EventFile
 from orchestrator.event_log import EventLog, read_events
 from orchestrator.events import EpochDone, TrialStarted, TrialSuggested
 from orchestrator.run_state import RunState
 from orchestrator.search import SearchResult, run_search
 from orchestrator.tables import EPOCHS, TRIALS
 from search_spaces import NASNET, SPACES, Architecture
+from tests.test_record import fill_up
 from trainables import EpochTrainable, NetworkSpec
 from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
 from trainables.skeleton import SKELETONS
+from trainables.storage import Folder
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -133,8 +136,15 @@ def test_the_returned_state_is_what_the_log_replays_to(scripted: SearchResult) -
 
 
 def test_the_record_is_complete(scripted: SearchResult) -> None:
-    folder = scripted.directory.path
-    assert {path.name for path in folder.iterdir()} == {"run.json", "events.jsonl", TRIALS, EPOCHS, "best"}
+    folder = Path(scripted.directory.location)
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json",
+        "events.jsonl",
+        TRIALS,
+        EPOCHS,
+        "best",
+        "checkpoints",
+    }
     info = scripted.directory.read_info()
     assert info.state == "completed"
     assert info.ended_at is not None
@@ -149,7 +159,7 @@ def test_the_record_is_complete(scripted: SearchResult) -> None:
 
 
 def test_the_best_network_can_be_built_from_what_is_left(scripted: SearchResult) -> None:
-    best, folder = scripted.state.best, scripted.directory.best
+    best, folder = scripted.state.best, Path(scripted.directory.best.location)
     assert best is not None
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["trial_id"] == best.trial_id
@@ -165,7 +175,7 @@ def test_the_best_network_can_be_built_from_what_is_left(scripted: SearchResult)
 
 
 def test_what_the_sampler_asked_is_in_the_record(scripted: SearchResult) -> None:
-    events = list(read_events(scripted.directory.events))
+    events = list(read_events(scripted.directory))
     suggested = [event for event in events if isinstance(event, TrialSuggested)]
     assert len(suggested) == 24
     assert all(0 <= event.ask_seconds < 10 for event in suggested)
@@ -175,7 +185,7 @@ def test_what_the_sampler_asked_is_in_the_record(scripted: SearchResult) -> None
 
 def test_no_more_trials_run_than_there_are_slots(scripted: SearchResult) -> None:
     running = most = 0
-    for event in read_events(scripted.directory.events):
+    for event in read_events(scripted.directory):
         running += isinstance(event, TrialStarted) - (event.event == "trial_ended")
         most = max(most, running)
     assert 0 < most <= scripted.state.slots
@@ -239,7 +249,7 @@ def test_names_of_modules_work_too(tmp_path: Path) -> None:
     )
     assert len(result.state.trials) == 12
     # A scheduler that does not say when it decides is asked at every epoch.
-    epochs = [event for event in read_events(result.directory.events) if isinstance(event, EpochDone)]
+    epochs = [event for event in read_events(result.directory) if isinstance(event, EpochDone)]
     assert epochs
 
 
@@ -271,11 +281,11 @@ def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
     result = run_search(config(budget={"trials": 100_000}), run_dir=tmp_path / "run")
     assert result.state.outcome == "interrupted"
     assert result.directory.read_state() == result.state
-    assert pq.read_table(result.directory.path / TRIALS).num_rows == len(result.state.trials) > 0
+    assert pq.read_table(Path(result.directory.location) / TRIALS).num_rows == len(result.state.trials) > 0
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-@pytest.mark.parametrize("moment", ["orchestrator.search.allot", "orchestrator.data_task._load_and_describe"])
+@pytest.mark.parametrize("moment", ["orchestrator.preparation.allot", "orchestrator.data_task._load_and_describe"])
 def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,8 +298,8 @@ def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     def slow_load(settings: Any, seed: int) -> Any:
         time.sleep(8)
 
-    if moment == "orchestrator.search.allot":
-        monkeypatch.setattr("orchestrator.search.connected", interrupted_connection)
+    if moment == "orchestrator.preparation.allot":
+        monkeypatch.setattr("orchestrator.preparation.connected", interrupted_connection)
     else:
         monkeypatch.setattr(moment, slow_load)
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -305,13 +315,14 @@ def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, mo
 
     def full_after_a_while(log: EventLog, *events: Any) -> None:
         if any(event.event == "trial_suggested" and event.trial_id == "00005" for event in events):
-            os.dup2(os.open("/dev/full", os.O_WRONLY), log._file.fileno())
+            assert isinstance(log._writer, EventFile)
+            fill_up(log._writer)
         append(log, *events)
 
     monkeypatch.setattr(EventLog, "append", full_after_a_while)
     with pytest.raises(SearchError, match=r"events.jsonl cannot be written: No space left on device \(run.storage\)"):
         run_search(config(), run_dir=tmp_path / "run")
-    assert len(RunState.replay(read_events(tmp_path / "run" / "events.jsonl")).trials) == 5
+    assert len(RunState.replay(read_events(Folder.at(tmp_path / "run"))).trials) == 5
 
 
 def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
@@ -325,7 +336,7 @@ def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
     monkeypatch.setattr("orchestrator.run_directory.RunDirectory.write_best", full)
     with pytest.raises(SearchError, match=r"best cannot be written: No space left on device \(run.storage\)"):
         run_search(config(budget={"trials": 1000}, scheduler={"name": "asha_promotion"}), run_dir=tmp_path / "run")
-    assert len(RunState.replay(read_events(tmp_path / "run" / "events.jsonl")).trials) < 200
+    assert len(RunState.replay(read_events(Folder.at(tmp_path / "run"))).trials) < 200
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from orchestrator.tables import TRIALS
 from tests.driving import TINY
 from tests.test_optuna_searcher import FOUR
 from tests.test_search import config
+from trainables.storage import Folder
 
 TWO = {"minimize": ["macs"], "constraints": {"parameters": 120_000}}
 
@@ -52,12 +53,12 @@ def test_two_objectives_are_pruned_and_end_in_a_front_within_the_constraint(two_
         assert member.epochs == 9
     assert all(trial.attempt == 0 for trial in state.trials.values() if trial.status == "infeasible")
     assert all(trial.attempt <= 1 for trial in state.trials.values())
-    paused = [event for event in read_events(two_objectives.directory.events) if isinstance(event, TrialPaused)]
+    paused = [event for event in read_events(two_objectives.directory) if isinstance(event, TrialPaused)]
     assert bool(paused) == (two_objectives.directory.read_info().config["scheduler"]["name"] == "asha_promotion")
 
 
 def test_optuna_finds_the_same_front(two_objectives: SearchResult) -> None:
-    study = load_study(two_objectives.directory.path)
+    study = load_study(two_objectives.directory.location)
     assert {trial.user_attrs["trial_id"] for trial in study.best_trials} == {
         member.trial_id for member in two_objectives.state.front
     }
@@ -67,9 +68,16 @@ def test_optuna_finds_the_same_front(two_objectives: SearchResult) -> None:
 
 
 def test_what_is_left_is_the_record_alone(two_objectives: SearchResult) -> None:
-    folder = two_objectives.directory.path
-    assert {path.name for path in folder.iterdir()} == {"run.json", "events.jsonl", TRIALS, "epochs.parquet", "best"}
-    assert RunState.replay(read_events(two_objectives.directory.events)) == two_objectives.state
+    folder = Path(two_objectives.directory.location)
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json",
+        "events.jsonl",
+        TRIALS,
+        "epochs.parquet",
+        "best",
+        "checkpoints",
+    }
+    assert RunState.replay(read_events(two_objectives.directory)) == two_objectives.state
     best = two_objectives.state.best
     assert best is not None
     assert json.loads((folder / "best" / "metrics.json").read_text())["trial_id"] == best.trial_id
@@ -88,14 +96,14 @@ def test_duplicates_cost_neither_budget_nor_a_worker(crowded: SearchResult) -> N
     trained = [trial.fingerprint for trial in crowded.state.trials.values() if trial.attempt > 0]
     again = [trial for trial in crowded.state.trials.values() if trial.status == "duplicate"]
     assert all(trial.fingerprint in trained and trial.attempt == 0 for trial in again)
-    table = pq.read_table(crowded.directory.path / TRIALS).to_pandas()
+    table = pq.read_table(Path(crowded.directory.location) / TRIALS).to_pandas()
     duplicates = table[table.status == "duplicate"]
     assert duplicates.duplicate_of.isin(table.trial_id).all()
     assert (duplicates.train_seconds == 0).all()
 
 
 def test_the_study_of_a_run_can_be_had(crowded: SearchResult) -> None:
-    study = load_study(str(crowded.directory.path))
+    study = load_study(crowded.directory.location)
     assert len(study.trials) == len(crowded.state.trials)
     assert crowded.state.best is not None
     assert study.best_trial.user_attrs["trial_id"] == crowded.state.best.trial_id
@@ -149,4 +157,4 @@ def test_a_sampler_that_breaks_ends_the_search_with_its_reason(local_ray: None, 
 
     with pytest.raises(SearchError, match="the sampler failed: .*no way"):
         run_search(config(), run_dir=tmp_path / "run", sampler=Breaks(seed=0))
-    assert len(RunState.replay(read_events(tmp_path / "run" / "events.jsonl")).trials) == 5
+    assert len(RunState.replay(read_events(Folder.at(tmp_path / "run"))).trials) == 5

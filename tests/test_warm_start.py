@@ -27,7 +27,7 @@ def config(runs: list[Path], **sections: Any) -> SearchConfig:
 
 def record(folder: Path, **sections: Any) -> Hand:
     """A run with one trial of every end."""
-    RunDirectory(folder).create(info(config=config([], **sections).model_dump(mode="json"), state="completed"))
+    RunDirectory.at(folder).create(info(config=config([], **sections).model_dump(mode="json"), state="completed"))
     with driven(folder) as hand:
         hand.train(admitted(hand, PARAMS), [0.1, 0.8])
         hand.train(admitted(hand, {**PARAMS, "reduction.0.left.state": 1}), [0.1], "pruned")
@@ -59,7 +59,7 @@ def test_what_was_taken_over_can_be_taken_over_again(tmp_path: Path) -> None:
     first = imported_trials(config([tmp_path / "old"]), TINY, SPACE)
     with driven(tmp_path / "next", imported=first):
         pass
-    RunDirectory(tmp_path / "next").write_info(info(config=config([]).model_dump(mode="json")))
+    RunDirectory.at(tmp_path / "next").write_info(info(config=config([]).model_dump(mode="json")))
     second = imported_trials(config([tmp_path / "next"]), TINY, SPACE)
     assert [trial.trial_id for trial in second] == ["old/00000", "old/00001"]
 
@@ -78,7 +78,7 @@ def test_results_of_another_recipe_are_refused(sections: dict[str, Any], tmp_pat
 def test_two_runs_of_one_name_keep_their_results_apart(tmp_path: Path) -> None:
     record(tmp_path / "a" / "old")
     folder = tmp_path / "b" / "old"
-    RunDirectory(folder).create(info(config=config([]).model_dump(mode="json")))
+    RunDirectory.at(folder).create(info(config=config([]).model_dump(mode="json")))
     with driven(folder) as hand:
         hand.train(admitted(hand, SWAPPED), [0.3])
     found = imported_trials(config([tmp_path / "a" / "old", folder]), TINY, SPACE)

@@ -1,0 +1,165 @@
+"""The event log on an object store, where nothing can be appended to: numbered segments, `events/00000001.jsonl`, ...
+
+A thread uploads about once a second. The last segment is written anew with what has come since, until it is large
+enough, so that a run of days has hundreds of segments and not a million; an object is replaced whole or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+from orchestrator.errors import RunDirectoryError
+from orchestrator.log_owner import LogOwner
+from trainables.storage import Folder, may_pass, reason
+
+SEGMENTS = "events"
+FIRST_SEGMENT = "00000001.jsonl"
+SEGMENT_BYTES = 2**18
+"""A segment of at least this size is not added to."""
+UPLOAD_SECONDS = 1.0
+OWNER_SECONDS = 3.0
+"""An idle log looks this often whether it is still ours; one that uploads looks at every upload."""
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""What is waited after an upload that failed; then the log has failed."""
+READERS = 16
+"""Segments that are read at a time."""
+
+_NAME = re.compile(r"[0-9]{8}\.jsonl")
+
+
+class EventSegments:
+    """Takes lines and uploads them in the background. A failed upload is raised by the next `write`, or by `close`.
+
+    What a kill can lose is what has not been uploaded: the last second, and whatever the store did not take during an
+    outage. Two processes cannot be kept from writing at the same time, only told: the later one is the owner, and
+    the earlier one fails at its next upload. A process that was suspended exactly between its look at the owner and its
+    upload would not notice.
+    """
+
+    def __init__(self, folder: Folder, *, fresh: bool) -> None:
+        self._folder = folder
+        self._segments = folder / SEGMENTS
+        self.location = str(self._segments)
+        try:
+            if fresh and self._segments.names():
+                raise RunDirectoryError(f"{self.location} exists already; choose another --run-dir")
+            before = LogOwner.of(folder)
+            self._owner = LogOwner.claim(folder)
+            if before is not None and not before.is_gone:
+                time.sleep(OWNER_SECONDS + UPLOAD_SECONDS)  # so that it has noticed, before segments are counted
+            names = _segment_names(folder)
+        except OSError as error:
+            raise RunDirectoryError(f"{folder} cannot be written: {reason(error)} (run.storage)") from error
+        self._number = 1 + (int(names[-1].removesuffix(".jsonl")) if names else 0)
+        self._segment = b""
+        self._unsent: list[bytes] = []
+        self._written = self._sent = 0
+        self._hurry = self._closing = False
+        self._failure: Exception | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._upload_until_closed, name="event log", daemon=True)
+        self._thread.start()
+
+    def write(self, lines: bytes, *, at_once: bool) -> None:
+        """Take whole lines; with `at_once`, they are on the store afterwards."""
+        with self._changed:
+            self._unsent.append(lines)
+            self._written += 1
+            if at_once:
+                self._hurry = True
+                self._changed.notify_all()
+                last = self._written
+                self._changed.wait_for(lambda: self._sent >= last or self._failure is not None)
+            if self._failure is not None:
+                raise self._failure
+
+    def close(self) -> None:
+        """Upload what is left, and end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        self._owner.release(self._folder)
+
+    def _upload_until_closed(self) -> None:
+        looked_at = time.monotonic()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._hurry or self._closing, timeout=UPLOAD_SECONDS)
+                lines, last, closing = b"".join(self._unsent), self._written, self._closing
+                self._unsent.clear()
+                self._hurry = False
+            try:
+                if lines:
+                    self._upload(lines)
+                    looked_at = time.monotonic()
+                elif time.monotonic() - looked_at >= OWNER_SECONDS:
+                    self._patiently(lambda: self._owner.check(self._folder))
+                    looked_at = time.monotonic()
+            except Exception as error:  # noqa: BLE001 whatever it is, the driver must hear of it
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                self._sent = last
+                self._changed.notify_all()
+            if closing:
+                return
+
+    def _upload(self, lines: bytes) -> None:
+        content, name = self._segment + lines, f"{self._number:08d}.jsonl"
+
+        def put() -> None:
+            self._owner.check(self._folder)
+            self._segments.write(name, content)
+
+        self._patiently(put)
+        self._segment = content
+        if len(content) >= SEGMENT_BYTES:
+            self._number, self._segment = self._number + 1, b""
+
+    def _patiently(self, do: Callable[[], None]) -> None:
+        """Again after a while, where that may help."""
+        for seconds in RETRY_SECONDS:
+            try:
+                return do()
+            except OSError as error:
+                if not may_pass(error):
+                    raise
+                time.sleep(seconds)
+        return do()
+
+
+def has_segments(folder: Folder) -> bool:
+    return bool(_segment_names(folder))
+
+
+def read_segments(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
+    """The lines of all segments in order, each with the segment's name and its number there.
+
+    Raises:
+        RunDirectoryError: a segment is missing.
+    """
+    segments, names = folder / SEGMENTS, _segment_names(folder)
+    for number, name in enumerate(names, start=1):
+        if int(name.removesuffix(".jsonl")) != number:
+            raise RunDirectoryError(f"{segments / f'{number:08d}.jsonl'} is missing, and there are later ones")
+    with ThreadPoolExecutor(READERS) as readers:
+        for begin in range(0, len(names), READERS):
+            some = names[begin : begin + READERS]
+            for name, content in zip(some, readers.map(segments.read, some), strict=True):
+                location = str(segments / name)
+                for number, line in enumerate(BytesIO(content), start=1):
+                    yield location, number, line
+
+
+def _segment_names(folder: Folder) -> list[str]:
+    return [name for name in (folder / SEGMENTS).names() if _NAME.fullmatch(name)]

@@ -1,0 +1,146 @@
+"""A folder on any filesystem, here on the local one; see `test_storage_s3` for an object store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs as pafs
+import pytest
+
+from trainables.storage import Folder, check_location, may_pass, reason
+
+
+@pytest.fixture(params=["local", "in memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    if request.param == "local":
+        return Folder.at(tmp_path / "a")
+    filesystem = pafs._MockFileSystem()
+    filesystem.create_dir("a/deep")
+    return Folder(filesystem, "a", "mock://a")
+
+
+def test_what_is_written_is_read(folder: Folder) -> None:
+    folder.write("deep/x", b"one")
+    folder.write("deep/x", b"two", durable=True)
+    folder.write("y", b"")
+    assert folder.read("deep/x") == (folder / "deep").read("x") == b"two"
+    assert (folder.names(), (folder / "deep").names()) == (["deep", "y"], ["x"])
+    assert folder.has("y")
+    assert not folder.has("deep")
+    (folder / "deep").copy("x", folder)
+    folder.remove("y")
+    folder.remove("y")
+    assert folder.names() == ["deep", "x"]
+    folder.delete()
+    folder.delete()
+    assert folder.names() == []
+
+
+def test_what_is_not_there_is_told(folder: Folder) -> None:
+    with pytest.raises(FileNotFoundError):
+        folder.read("nothing")
+    assert folder.names() == [] or folder.names() == ["deep"]
+
+
+def test_a_folder_is_where_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative, absolute, uri = Folder.at("a b"), Folder.at(tmp_path / "a b"), Folder.at((tmp_path / "a").as_uri())
+    assert relative == absolute
+    assert (relative.location, str(relative / "x"), absolute.location) == ("a b", "a b/x", str(tmp_path / "a b"))
+    assert relative.local_path == absolute.local_path == tmp_path / "a b"
+    assert (absolute / "x").local_path == tmp_path / "a b" / "x"
+    assert (uri / "x").location == str(tmp_path / "a" / "x")
+    assert ((uri / "x").name, uri.is_local) == ("x", True)
+    assert Folder.at("~/x").local_path == Path.home() / "x"
+
+
+def test_options_of_a_uri_stay_at_its_end() -> None:
+    folder = Folder.at("s3://bucket/runs/?endpoint_override=127.0.0.1%3A9&scheme=http") / "digits" / "best"
+    assert folder.location == "s3://bucket/runs/digits/best?endpoint_override=127.0.0.1%3A9&scheme=http"
+    assert (folder.path, folder.name, folder.local_path) == ("bucket/runs/digits/best", "best", None)
+    assert Folder.at(folder.location) == folder == pickle.loads(pickle.dumps(folder))
+
+
+def test_an_old_file_is_whole_until_the_new_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder.at(tmp_path)
+    folder.write("x", b"old")
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write("x", b"new", durable=True)
+    assert folder.read("x") == b"old"
+    assert folder.names() == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("ftp://bucket/runs", "Unrecognized filesystem type in URI: ftp://bucket/runs"),
+        ("s3://", "names no bucket"),
+        ("s3://bucket/runs?endpoint_override=127.0.0.1%3A9&colour=red", "Unexpected query parameter .*colour"),
+    ],
+)
+def test_a_uri_that_cannot_be_used_is_told(uri: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Folder.at(uri)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://key:hunter2@bucket/runs",
+        "s3://key:hun/ter2+hunter2@bucket/runs",
+        "abfs://account:hunter2@container/runs",
+        "abfs://container@account/runs?client_secret=hunter2",
+        "s3://bucket/runs?scheme=http&access_key=hunter2",
+        "abfs://container@account/runs?sig=hunter2",
+    ],
+)
+def test_a_secret_is_refused_and_not_told(location: str) -> None:
+    with pytest.raises(ValueError, match="with a secret in it .* set the environment") as refused:
+        check_location(location)
+    assert "hun" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["s3://bucket/a@b", "gs://anonymous@bucket/runs", "abfs://container@account/runs", "a:b@c/d", "hdfs://host:80/a"],
+)
+def test_what_holds_no_secret_is_not_refused(location: str) -> None:
+    check_location(location)
+
+
+AWS = "When listing objects under key 'runs' in bucket 'b': AWS Error {} during ListObjectsV2 operation: {}"
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "passes"),
+    [
+        (OSError(errno.ENOSPC, "long words [errno 28]"), "No space left on device", True),
+        (OSError("two\nlines"), "two", True),
+        (OSError(AWS.format("NO_SUCH_BUCKET", "It does not. (Request ID: 1)")), "there is no such bucket", False),
+        (
+            OSError(AWS.format("NETWORK_CONNECTION", "curlCode: 7, No; Details: Failed to connect to h")),
+            "the object store cannot be reached: Failed to connect to h; see endpoint_override in the URI, or "
+            "AWS_ENDPOINT_URL",
+            True,
+        ),
+        (
+            OSError(AWS.format("ACCESS_DENIED", "No entry. (Request ID: 1)")),
+            "the object store denies access: No entry.; it is asked with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "~/.aws/credentials or the machine's role",
+            False,
+        ),
+        (OSError(AWS.format("SLOW_DOWN", "Please.")), "Please.", True),
+    ],
+)
+def test_a_reason_is_one_line(error: Any, told: str, passes: bool) -> None:
+    assert reason(error) == told
+    assert may_pass(error) == passes
