@@ -41,6 +41,9 @@ ArchitectureName = Annotated[
     ),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
+]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one is started here."),
@@ -76,9 +79,7 @@ def search(
         Path | None,
         typer.Argument(metavar="SEARCH.toml", help="What to search. Without it: the digits search that comes with it."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
-    ] = None,
+    overrides: Overrides = None,
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="Where the record goes. Default: a new folder in run.storage.")
     ] = None,
@@ -196,16 +197,26 @@ def costs(
     Console().print(values(found))
 
 
-@app.command(epilog="Example: cellscout doctor --address auto")
-def doctor(address: Address = None, as_json: AsJson = False) -> None:
+@app.command(epilog="Example: cellscout doctor --address auto --set resources.gpus_per_trial=0.25")
+def doctor(
+    search_file: Annotated[
+        Path | None, typer.Argument(metavar="SEARCH.toml", help="Whose [resources] and storage to plan with.")
+    ] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what this machine or cluster can run, and what is wrong with it."""
     from dataclasses import asdict
 
+    from orchestrator.config import load_config
     from orchestrator.doctor import examine
+
+    config = load_config(search_file, overrides or [])
 
     findings = []
     console = Console()
-    for finding in examine(address, Path("runs")):
+    for finding in examine(address, Path(config.run.storage), config.resources):
         findings.append(finding)
         if not as_json:
             colour = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]

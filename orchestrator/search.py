@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import Allotment, allot, connected, node_resources
+from orchestrator.autoscaling import growth
+from orchestrator.cluster import Allotment, allot, check_storage, connected, node_resources
 from orchestrator.components import (
     check_metrics,
     find_trainable,
@@ -41,6 +42,7 @@ from orchestrator.warm_start import imported_trials
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
 from trainables.skeleton import Skeleton
+from trainables.storage import Folder
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def run_search(
     # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.
     with stopping_on_interrupt(stopper), connected(address):
         stopper.check()
-        allotment = allot(config.resources, node_resources())
+        allotment = allot(config.resources, node_resources(), growth())
+        check_storage(Folder.at(directory.path))
         progress.note(f"reading the data set {config.data.name}")
         data, facts = load_on_cluster(config.data, config.run.seed, stopper)
         plan = _plan(config, space, skeleton, scheduler, facts)
@@ -161,7 +164,7 @@ def _run_started(
     config: SearchConfig, allotment: Allotment, distributions: Mapping[str, BaseDistribution]
 ) -> RunStarted:
     return RunStarted(
-        slots=allotment.slots,
+        slots=allotment.most_slots or allotment.slots,
         objectives=config.objectives.directions,
         constraints=config.objectives.constraints,
         distributions=write_distributions(distributions),
