@@ -102,6 +102,55 @@ def search(
         raise typer.Exit(1)
 
 
+@app.command(
+    epilog="Example: cellscout submit search.toml --address http://127.0.0.1:8265 --run-dir /mnt/shared/runs/first",
+)
+def submit(
+    search_file: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="What to search.")],
+    address: Annotated[str, typer.Option("--address", help="The cluster's job server, http://HOST:8265.")],
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--run-dir",
+            help="Where the record goes: an absolute path on storage that the cluster's head has (all nodes, if there "
+            "are several), or a URI. Default: a new folder in run.storage.",
+        ),
+    ] = None,
+    wheel: Annotated[
+        Path | None,
+        typer.Option("--wheel", metavar="FILE", help="The cellscout to run there. Default: the one that runs here."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the search to its end.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run a search on a Ray cluster, as a job.
+
+    Cellscout, the search file and the modules beside it that it names are sent along; what they depend on, and the
+    data, must be on the cluster's nodes.
+    """
+    from dataclasses import asdict
+
+    from orchestrator.submit import submit as submit_search
+
+    job = submit_search(
+        search_file,
+        address,
+        overrides or [],
+        run_dir=run_dir,
+        wheel=wheel,
+        wait=wait,
+        show=lambda lines: typer.echo(lines, nl=False, err=as_json),
+    )
+    if as_json:
+        _print_json(asdict(job))
+    elif wait:
+        typer.echo(f"job {job.job_id}: {job.status}; the record is in {job.run_dir}")
+    if wait and job.status != "SUCCEEDED":
+        typer.echo(f"cellscout: job {job.job_id} ended as {job.status}: {job.message}", err=True)
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Show what a running or ended search stands at."""
