@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 def ray_command() -> str:
-    """The `ray` of the environment in which Ray is installed, which may be none of this Python's own."""
+    """Ray's command as a file, to be run by this Python, so that workers have the packages of this Python."""
     import ray
 
     found = shutil.which("ray", path=f"{Path(sys.executable).parent}:{Path(ray.__file__).parents[4] / 'bin'}")
@@ -99,7 +99,15 @@ def ray_head(*options: str, environment: Mapping[str, str] | None = None, port: 
         }
         own.pop("RAY_ADDRESS", None)
         port = port or free_port()
-        command = [ray_command(), "start", "--head", "--block", f"--port={port}", f"--temp-dir={folder / 'ray'}"]
+        command = [
+            sys.executable,
+            ray_command(),
+            "start",
+            "--head",
+            "--block",
+            f"--port={port}",
+            f"--temp-dir={folder / 'ray'}",
+        ]
         command += ["--dashboard-agent-listen-port=0", "--object-store-memory=100000000", *options]
         with (folder / "head.log").open("wb") as log:
             head = subprocess.Popen(command, env={**own, **(environment or {})}, stdout=log, stderr=log)

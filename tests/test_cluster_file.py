@@ -133,7 +133,9 @@ def test_a_cluster_is_started_searched_on_and_taken_down() -> None:
             # On the node. `ray stop` would end every Ray of this machine; what is left running is ended below.
             real = ray_command()
             write_program(node / "bin" / "ray", f'test "$1" = stop || exec {sys.executable} {real} "$@"')
-            (node / ".bash_profile").write_text(f"export PATH={node / 'bin'}:$PATH\n")  # for the `ray stop` of `ray down`
+            (node / ".bash_profile").write_text(
+                f"export PATH={node / 'bin'}:$PATH\n"
+            )  # for the `ray stop` of `ray down`
             activate = node / "cellscout-env" / "bin" / "activate"
             write_program(activate, f"export PATH={node / 'bin'}:{Path(sys.executable).parent}:$PATH")
             environment = {
