@@ -41,21 +41,26 @@ on() { # on NODE COMMAND...: one task there
 }
 read -r head_ip _ < <(on "${nodes[0]}" hostname --ip-address)
 
-trap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT
+# SLURM ends what has not ended by itself.
+trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 on "${nodes[0]}" ray start --head "--node-ip-address=$head_ip" "--port=$port" --include-dashboard=false \
     "--temp-dir=/tmp/ray-$SLURM_JOB_ID" "${ray_options[@]}" &
+head=$!
 for node in "${nodes[@]:1}"; do
     # It may come up before the head does; Ray tries again for a while.
     on "$node" ray start "--address=$head_ip:$port" "${ray_options[@]}" &
 done
 
-until python - "$head_ip" "$port" <<'END'; do sleep 1; done
+until python - "$head_ip" "$port" <<'END'; do
 import socket, sys
 try:
     socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()
 except OSError:
     sys.exit(1)
 END
+    kill -0 $head # else it has ended, and said why
+    sleep 1
+done
 python - "$head_ip:$port" "${#nodes[@]}" <<'END'
 import logging, sys, time
 import ray
