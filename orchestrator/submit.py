@@ -34,6 +34,7 @@ from orchestrator.events import now
 
 PACKAGES = ("search_spaces", "trainables", "orchestrator")
 POLL_SECONDS = 1.0
+AGENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def submit(
         # That of the PATH with which Ray was started there; not every machine calls it python.
         python = '"$(command -v python || command -v python3)"'
         try:
-            job_id = client.submit_job(
+            job_id = _hand_over(
+                client,
                 entrypoint=f"exec {python} -m orchestrator.cli {shlex.join(command)}",
                 runtime_env={"working_dir": parcel},
                 metadata={"cellscout_run_dir": folder},
@@ -141,6 +143,18 @@ def _client(address: str) -> Any:
         ) from error
     except (RuntimeError, OSError, ValueError) as error:
         raise ClusterError(f"no Ray job server at {address!r} (--address): {last_line(error)}") from error
+
+
+def _hand_over(client: Any, **job: Any) -> str:
+    """Submit a job. A head that has just started takes none until its agent is up, which is waited for."""
+    deadline = time.monotonic() + AGENT_SECONDS
+    while True:
+        try:
+            return str(client.submit_job(**job))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
 
 
 def _follow(client: Any, job_id: str, show: Callable[[str], None]) -> None:
