@@ -8,7 +8,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -195,3 +195,20 @@ def test_a_cluster_with_another_token_refuses(mode: str, job_server: tuple[Head,
     assert ended.returncode == 2
     assert "does not take our token: set RAY_AUTH_MODE=token" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_head_whose_agent_is_not_up_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        answers: ClassVar = [
+            RuntimeError("Request failed with status code 500: No available agent to submit job"),
+            "id",
+        ]
+
+        def submit_job(self, entrypoint: str) -> str:
+            answer = self.answers.pop(0)
+            if isinstance(answer, RuntimeError):
+                raise answer
+            return str(answer)
+
+    monkeypatch.setattr(submit_module, "POLL_SECONDS", 0)
+    assert submit_module._hand_over(Client(), entrypoint="true") == "id"
