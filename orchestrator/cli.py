@@ -45,6 +45,9 @@ ArchitectureName = Annotated[
     ),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
+]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one is started here."),
@@ -80,9 +83,7 @@ def search(
         Path | None,
         typer.Argument(metavar="SEARCH.toml", help="What to search. Without it: the digits search that comes with it."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
-    ] = None,
+    overrides: Overrides = None,
     run_dir: Annotated[
         str | None,
         typer.Option("--run-dir", help="Where the record goes: a folder or a URI. Default: a new one in run.storage."),
@@ -118,6 +119,55 @@ def resume(
 
     result = resume_search(run_dir, changes or [], address=address, progress=Progress(Console(stderr=True)))
     _print_result(result, top, as_json)
+
+
+@app.command(
+    epilog="Example: cellscout submit search.toml --address http://127.0.0.1:8265 --run-dir /mnt/shared/runs/first",
+)
+def submit(
+    search_file: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="What to search.")],
+    address: Annotated[str, typer.Option("--address", help="The cluster's job server, http://HOST:8265.")],
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--run-dir",
+            help="Where the record goes: an absolute path on storage that the cluster's head has (all nodes, if there "
+            "are several), or a URI. Default: a new folder in run.storage.",
+        ),
+    ] = None,
+    wheel: Annotated[
+        Path | None,
+        typer.Option("--wheel", metavar="FILE", help="The cellscout to run there. Default: the one that runs here."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the search to its end.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run a search on a Ray cluster, as a job.
+
+    Cellscout, the search file and the modules beside it that it names are sent along; what they depend on, and the
+    data, must be on the cluster's nodes.
+    """
+    from dataclasses import asdict
+
+    from orchestrator.submit import submit as submit_search
+
+    job = submit_search(
+        search_file,
+        address,
+        overrides or [],
+        run_dir=run_dir,
+        wheel=wheel,
+        wait=wait,
+        show=lambda lines: typer.echo(lines, nl=False, err=as_json),
+    )
+    if as_json:
+        _print_json(asdict(job))
+    elif wait:
+        typer.echo(f"job {job.job_id}: {job.status}; the record is in {job.run_dir}")
+    if wait and job.status != "SUCCEEDED":
+        typer.echo(f"cellscout: job {job.job_id} ended as {job.status}: {job.message}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
@@ -221,16 +271,26 @@ def costs(
     Console().print(values(found))
 
 
-@app.command(epilog="Example: cellscout doctor --address auto")
-def doctor(address: Address = None, as_json: AsJson = False) -> None:
+@app.command(epilog="Example: cellscout doctor --address auto --set resources.gpus_per_trial=0.25")
+def doctor(
+    search_file: Annotated[
+        Path | None, typer.Argument(metavar="SEARCH.toml", help="Whose [resources] and storage to plan with.")
+    ] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what this machine or cluster can run, and what is wrong with it."""
     from dataclasses import asdict
 
+    from orchestrator.config import load_config
     from orchestrator.doctor import examine
+
+    config = load_config(search_file, overrides or [])
 
     findings = []
     console = Console()
-    for finding in examine(address, Path("runs")):
+    for finding in examine(address, Path(config.run.storage), config.resources):
         findings.append(finding)
         if not as_json:
             colour = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]

@@ -9,13 +9,15 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.cluster import allot, connected, node_resources
+from orchestrator.autoscaling import Growth, growth
+from orchestrator.cluster import NodeResources, allot, connected, node_resources, trials_that_fit
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 from orchestrator.run_directory import FREE_BYTES_NEEDED
@@ -42,15 +44,15 @@ class Finding:
     remedy: str = ""
 
 
-def examine(address: str | None, storage: Path) -> Iterator[Finding]:
-    """Look at Python, packages, torch, disk, memory and Ray, in this order."""
+def examine(address: str | None, storage: Path, resources: ResourceSettings) -> Iterator[Finding]:
+    """Look at Python, packages, torch, disk, memory and Ray, in this order; `resources` is what a trial is to get."""
     yield Finding("ok", f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPUs")
     yield from _packages()
     yield _torch()
     yield _disk(storage)
     yield _memory()
     yield _open_files()
-    yield from _cluster(address)
+    yield from _cluster(address, resources)
 
 
 def _packages() -> Iterator[Finding]:
@@ -104,20 +106,54 @@ def _open_files() -> Finding:
     return Finding("ok", what)
 
 
-def _cluster(address: str | None) -> Iterator[Finding]:
+def _cluster(address: str | None, resources: ResourceSettings) -> Iterator[Finding]:
     where = "on this machine" if address is None else f"at {address}"
     try:
         with connected(address):
-            nodes = node_resources()
+            nodes, room = node_resources(), growth()
     except ClusterError as error:
         yield Finding("error", str(error), "start one with `ray start --head`, or leave --address out")
         return
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     yield Finding("ok", f"Ray {where}: nodes: {len(nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}")
+    yield from plan_findings(resources, nodes, room)
+
+
+def plan_findings(
+    resources: ResourceSettings, nodes: Sequence[NodeResources], room: Growth | None
+) -> Iterator[Finding]:
+    """How many trials fit on each kind of node, those included by which the cluster can grow, and on all together."""
     try:
-        share = allot(ResourceSettings(), nodes)
+        share = allot(resources, nodes, room)
     except ClusterError as error:
-        yield Finding("error", str(error), "change [resources]")
+        yield Finding("error", str(error), "change [resources] (--set), or add nodes")
         return
+
+    def fit(node: NodeResources) -> str:
+        return f"{_shape(node)}: {trials_that_fit(share.cpus_per_trial, share.gpus_per_trial, node)} trials on each"
+
+    for line, count in Counter(map(fit, nodes)).items():
+        yield Finding("ok", f"here: {count} of {line}")
+    if room is None:
+        yield Finding("ok", "the cluster does not grow by itself")
+    else:
+        limit = "" if room.most_nodes is None else f", to {room.most_nodes} nodes besides the head"
+        yield Finding("ok", f"the cluster grows by itself{limit}")
+        for kind in room.kinds:
+            yield Finding("ok", f"to come: up to {kind.most} of {kind.name!r}, {fit(kind.resources)}")
+        if not room.complete:
+            yield Finding("warning", "its autoscaler does not tell which nodes it can add", "see that a trial fits")
+    later = ""
+    if share.most_slots is None:
+        later = ", more as it grows"
+    elif share.most_slots > share.slots:
+        later = f", up to {share.most_slots} as it grows"
     each = f"{share.cpus_per_trial} CPU and {share.gpus_per_trial:g} GPU each"
-    yield Finding("ok", f"{share.slots} trials at a time, with {each}")
+    yield Finding("ok", f"{share.slots} trials at a time{later}, with {each}")
+
+
+def _shape(node: NodeResources) -> str:
+    """CPUs and GPUs of a node, and what its GPUs are if Ray knows."""
+    models = [name.partition(":")[2] for name in node if name.startswith("accelerator_type:")]
+    model = f" ({', '.join(models)})" if models else ""
+    return f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs{model}"

@@ -12,7 +12,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import Allotment, allot, connected, node_resources
+from orchestrator.autoscaling import growth
+from orchestrator.cluster import Allotment, allot, check_storage, connected, node_resources
 from orchestrator.components import (
     check_metrics,
     find_trainable,
@@ -112,18 +113,19 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground(config: SearchConfig, address: str | None, progress: Progress) -> Iterator[Ground]:
-    """Join or start the cluster and read the data.
+def ground(config: SearchConfig, directory: RunDirectory, address: str | None, progress: Progress) -> Iterator[Ground]:
+    """Join or start the cluster, and read the data.
 
     Raises:
-        InputError: there is no such cluster, or the data cannot be used.
+        InputError: there is no such cluster, its nodes do not see the run directory, or the data cannot be used.
     """
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.
     with stopping_on_interrupt(stopper), connected(address):
         stopper.check()
-        allotment = allot(config.resources, node_resources())
+        allotment = allot(config.resources, node_resources(), growth())
+        check_storage(directory.folder)
         progress.note(f"reading the data set {config.data.name}")
         data, facts = load_on_cluster(config.data, config.run.seed, stopper)
         yield Ground(allotment, data, facts, stopper)

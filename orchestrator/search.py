@@ -71,7 +71,7 @@ def run_search(
     imported = imported_trials(config, parts.space, parts.distributions)
     directory = _new_run_directory(config) if run_dir is None else RunDirectory.at(run_dir)
     directory.check_usable()
-    with ground(config, address, progress) as found:
+    with ground(config, directory, address, progress) as found:
         plan = parts.plan(found.facts, directory)
         info = describe_run(config, found.allotment, found.facts)
         directory.create(info)
@@ -113,7 +113,7 @@ def resume_search(
     parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:
         events = directory.read_events()
-        with ground(config, address, progress) as found:
+        with ground(config, directory, address, progress) as found:
             _check_same(recorded, found.facts, events, parts)
             plan = parts.plan(found.facts, directory)
             if not events:  # it died before it began
@@ -128,7 +128,11 @@ def resume_search(
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
             progress.note(f"going on with {directory}: {len(state.trials)} trials on record, {open_trials} open")
             search = Search(parts, plan, found, directory, info, log, state, progress)
-            search.conduct([RunResumed(slots=found.allotment.slots)], lambda: live_study, resumed=True)
+            search.conduct(
+                [RunResumed(slots=found.allotment.most_slots or found.allotment.slots)],
+                lambda: live_study,
+                resumed=True,
+            )
     return SearchResult(directory, state)
 
 
@@ -172,7 +176,7 @@ def _run_started(
     config: SearchConfig, allotment: Allotment, distributions: Mapping[str, BaseDistribution]
 ) -> RunStarted:
     return RunStarted(
-        slots=allotment.slots,
+        slots=allotment.most_slots or allotment.slots,
         objectives=config.objectives.directions,
         constraints=config.objectives.constraints,
         distributions=write_distributions(distributions),

@@ -63,8 +63,9 @@ def run_tune(
         tune.with_parameters(trainable, plan=plan, data=[data]),
         lambda config: _resources(allotment, config),
     )
-    # One trial a slot is made ready ahead, so that a worker that becomes free has its next one at once.
-    environment = {**TUNE_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(allotment.slots)}
+    # One trial a slot is made ready ahead, so that a worker that becomes free has its next one at once; those that wait
+    # make an autoscaler add nodes.
+    environment = {**TUNE_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(allotment.ahead)}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is in the record
     # Ray Tune's own files are of no use after the run; the record is elsewhere.
     with environment_variables(environment), contextlib.ExitStack() as stack:

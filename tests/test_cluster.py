@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from orchestrator.cluster import allot, connected, count_slots
+from orchestrator.autoscaling import HEAD as HEAD_MARK
+from orchestrator.autoscaling import Growth, NodeKind, growth_of
+from orchestrator.cluster import MOST_AHEAD, allot, connected, count_slots
 from orchestrator.config import ResourceSettings
+from orchestrator.doctor import plan_findings
 from orchestrator.errors import ClusterError
 
 BOX: dict[str, float] = {"CPU": 16, "GPU": 4}
 LAPTOP: dict[str, float] = {"CPU": 8}
-HEAD: dict[str, float] = {}
+HEAD: dict[str, float] = {HEAD_MARK: 1}
+EIGHT: dict[str, float] = {"CPU": 64, "GPU": 8, "accelerator_type:H100": 1}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +33,10 @@ HEAD: dict[str, float] = {}
         (1, 2, [BOX], 2),
         (1, 3, [BOX, BOX], 2),
         (1, 1, [HEAD, LAPTOP, BOX], 4),
+        (1, 1, [EIGHT], 8),
+        (1, 0.25, [EIGHT], 32),
+        (1, 0.1, [EIGHT], 64),  # 80 by the GPUs
+        (1, 3, [EIGHT], 2),
     ],
 )
 def test_slots_are_counted_node_by_node_and_card_by_card(
@@ -63,3 +73,181 @@ def test_an_address_where_no_cluster_listens_is_refused_at_once(address: str, me
 def test_ray_client_addresses_are_refused_with_the_way_to_go() -> None:
     with pytest.raises(ClusterError, match="--address auto or HOST:PORT"), connected("ray://somewhere:10001"):
         pass
+
+
+GPU_WORKERS = Growth((NodeKind("gpu_worker", {"CPU": 4, "GPU": 1}, 8),), most_nodes=8, complete=True)
+
+
+@pytest.mark.parametrize(
+    ("growth", "gpus", "slots", "most", "ahead"),
+    [
+        (None, 0.5, 8, 8, 8),
+        (GPU_WORKERS, 1, 4, 8, 8),  # BOX may be one of the eight, or not: what is there counts if it is more
+        (GPU_WORKERS, 0.25, 16, 32, 16),
+        (GPU_WORKERS, 0, 16, 32, 16),
+        (Growth(), 1, 4, None, MOST_AHEAD),
+        (Growth(GPU_WORKERS.kinds, most_nodes=3, complete=True), 0.25, 16, 16, 16),
+        (Growth((*GPU_WORKERS.kinds, NodeKind("box", BOX, 2)), most_nodes=8, complete=True), 1, 4, 14, 14),
+    ],
+)
+def test_what_an_autoscaler_can_add_is_planned_by_the_same_rule(
+    growth: Growth | None, gpus: float, slots: int, most: int | None, ahead: int
+) -> None:
+    found = allot(ResourceSettings(gpus_per_trial=gpus), [HEAD, BOX], growth)
+    assert (found.slots, found.most_slots, found.ahead) == (slots, most, ahead)
+
+
+def test_a_search_may_start_where_no_trial_fits_yet() -> None:
+    found = allot(ResourceSettings(), [HEAD], GPU_WORKERS)
+    assert (found.slots, found.most_slots, found.gpus_per_trial) == (0, 8, 1)
+
+
+def test_what_fits_on_no_node_to_come_either_is_refused() -> None:
+    with pytest.raises(
+        ClusterError, match="asks for 1 CPUs and 2 GPUs, but the largest of 2 nodes has 4 CPUs and 1 GPUs"
+    ):
+        allot(ResourceSettings(gpus_per_trial=2), [HEAD], GPU_WORKERS)
+
+
+def test_an_autoscaler_that_tells_nothing_is_trusted_with_numbers_only() -> None:
+    assert allot(ResourceSettings(gpus_per_trial=1), [HEAD], Growth()).most_slots is None
+    with pytest.raises(ClusterError, match="resources.gpus_per_trial is 'auto', but the cluster's autoscaler does not"):
+        allot(ResourceSettings(), [HEAD], Growth())
+
+
+LAUNCHED = {
+    "max_workers": 8,
+    "head_node_type": "head",
+    "available_node_types": {
+        "head": {"resources": {"CPU": 4}},
+        "gpu_worker": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 8},
+        "spare": {"resources": {"CPU": 64}, "max_workers": 0},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "present", "growth"),
+    [
+        (LAUNCHED, 1, GPU_WORKERS),
+        (LAUNCHED, 8, GPU_WORKERS),
+        (LAUNCHED, 9, None),  # all are there
+        ({"max_workers": 0, "available_node_types": {}}, 1, None),
+        # Machines of one's own: what they have is known once they are there.
+        (
+            {
+                "max_workers": 2,
+                "head_node_type": "x",
+                "available_node_types": {"x": {"resources": {}, "max_workers": 2}},
+            },
+            1,
+            Growth((), 2, complete=False),
+        ),
+    ],
+)
+def test_growth_is_what_the_launchers_configuration_says(
+    configuration: dict[str, Any], present: int, growth: Growth | None
+) -> None:
+    assert growth_of(configuration, present) == growth
+
+
+def told(gpus: float, nodes: list[dict[str, float]], growth: Growth | None = None) -> list[str]:
+    return [finding.what for finding in plan_findings(ResourceSettings(gpus_per_trial=gpus), nodes, growth)]
+
+
+def test_doctor_shows_each_kind_of_node() -> None:
+    assert told(0.25, [HEAD, EIGHT, EIGHT]) == [
+        "here: 1 of 0 CPUs, 0 GPUs: 0 trials on each",
+        "here: 2 of 64 CPUs, 8 GPUs (H100): 32 trials on each",
+        "the cluster does not grow by itself",
+        "64 trials at a time, with 1 CPU and 0.25 GPU each",
+    ]
+
+
+def test_doctor_shows_how_a_cluster_can_grow() -> None:
+    assert told(0.5, [HEAD], GPU_WORKERS)[1:] == [
+        "the cluster grows by itself, to 8 nodes besides the head",
+        "to come: up to 8 of 'gpu_worker', 4 CPUs, 1 GPUs: 2 trials on each",
+        "0 trials at a time, up to 16 as it grows, with 1 CPU and 0.5 GPU each",
+    ]
+    assert told(1, [HEAD, BOX], Growth())[-3:] == [
+        "the cluster grows by itself",
+        "its autoscaler does not tell which nodes it can add",
+        "4 trials at a time, more as it grows, with 1 CPU and 1 GPU each",
+    ]
+    assert told(9, [HEAD], GPU_WORKERS)[0].startswith("a trial asks for 1 CPUs and 9 GPUs")
+
+
+LISTENING = """
+import sys, psutil, ray
+from orchestrator.cluster import connected
+with connected(None):
+    ray.get(ray.remote(lambda: None).remote())
+    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    found = {c.laddr.ip for process in ours for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    nodes = [node["NodeManagerAddress"] for node in ray.nodes()]
+print(sorted(found), nodes)
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_that_is_started_here_listens_on_loopback_only() -> None:
+    ended = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    found, _, nodes = ended.stdout.partition("] ")
+    addresses = {address.strip("[]', ").removeprefix("::ffff:") for address in found.split(",")}
+    assert addresses == {"127.0.0.1"}
+    assert nodes == "['127.0.0.1']\n"
+
+
+STORAGE = """
+import sys, logging, ray
+from dataclasses import dataclass
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from orchestrator.cluster import check_storage
+from orchestrator.errors import ClusterError
+from trainables.storage import Folder
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+blind = cluster.add_node(num_cpus=1).node_id
+cluster.add_node(num_cpus=0)
+ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+folder = Path(sys.argv[1])
+
+class Elsewhere:
+    # A folder that one node has not mounted.
+    is_local = False
+    def __init__(self, error=None):
+        self.error = error
+    def __str__(self):
+        return "/mnt/runs"
+    def write(self, name, content): pass
+    def remove(self, name): pass
+    def has(self, name):
+        if ray.get_runtime_context().get_node_id() == blind and self.error:
+            raise OSError(self.error)
+        return ray.get_runtime_context().get_node_id() != blind
+
+try:
+    check_storage(Folder.at(folder / "not" / "yet"))
+    assert not list(folder.iterdir())
+    for error in (None, "stale file handle"):
+        try:
+            check_storage(Elsewhere(error))
+        except ClusterError as refusal:
+            print(refusal)
+finally:
+    ray.shutdown()
+    cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_storage_that_a_node_does_not_see_is_refused_with_its_name(tmp_path: Any) -> None:
+    ended = subprocess.run([sys.executable, "-c", STORAGE, str(tmp_path)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    absent, broken = ended.stdout.splitlines()
+    assert absent.startswith("/mnt/runs is not seen by node ")
+    assert "a file that was just written is not there; run.storage (or --run-dir) must be on a file system" in absent
+    assert "stale file handle; run.storage" in broken

@@ -1,0 +1,120 @@
+"""A Ray of the test's own, started as a user starts one: `ray start --head`, on free ports, in a temporary folder.
+
+Only processes that belong to that folder are ended; other Rays of the machine are left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+START_SECONDS = 120
+
+
+def free_port() -> int:
+    """A port below those that the system gives to outgoing connections, so that it is free a moment later, too."""
+    for port in range(20_000 + os.getpid() % 5_000, 30_000):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("", port))
+            return port
+    raise AssertionError("no free port")
+
+
+def ray_command() -> str:
+    """Ray's command as a file, to be run by this Python, so that workers have the packages of this Python."""
+    import ray
+
+    found = shutil.which("ray", path=f"{Path(sys.executable).parent}:{Path(ray.__file__).parents[4] / 'bin'}")
+    assert found is not None
+    return found
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """Sockets' paths must be short; pytest's folders are not."""
+    folder = Path(tempfile.mkdtemp(prefix="cs-", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        end_processes_of(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_processes_of(folder: Path) -> None:
+    """End every process that was started with a path in the folder, and its children."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in word for word in process.info["cmdline"] or []) and process.pid != os.getpid():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found |= {process, *process.children(recursive=True)}
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(found, timeout=60)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes] | None = None, host: str = "127.0.0.1") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, port), timeout=5).close()
+            return
+        assert process is None or process.poll() is None, "it ended"
+        assert time.monotonic() < deadline, "it does not listen"
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a head listens, and with which environment its clients are to run."""
+
+    address: str
+    environment: Mapping[str, str]
+    folder: Path
+
+
+@contextlib.contextmanager
+def ray_head(*options: str, environment: Mapping[str, str] | None = None, port: int | None = None) -> Iterator[Head]:
+    """A head with token authentication; ended with all that it started."""
+    with short_folder() as folder:
+        (folder / "token").write_text("a-token-of-this-test-only-0123456789abcdef")
+        own = {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        own.pop("RAY_ADDRESS", None)
+        port = port or free_port()
+        command = [
+            sys.executable,
+            ray_command(),
+            "start",
+            "--head",
+            "--block",
+            f"--port={port}",
+            f"--temp-dir={folder / 'ray'}",
+        ]
+        command += ["--dashboard-agent-listen-port=0", "--object-store-memory=100000000", *options]
+        with (folder / "head.log").open("wb") as log:
+            head = subprocess.Popen(command, env={**own, **(environment or {})}, stdout=log, stderr=log)
+        try:
+            wait_for(port, head)
+            yield Head(f"127.0.0.1:{port}", own, folder)
+        finally:
+            head.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                head.wait(60)
