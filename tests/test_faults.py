@@ -1,0 +1,209 @@
+"""What becomes of a trial that lost its worker, and of a search that lost its driver."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, RayActorError
+
+from orchestrator.config import load_config
+from orchestrator.errors import SearchError
+from orchestrator.events import TrialEnded, TrialSetBack
+from orchestrator.faults import WORKER_DEATHS, Fault, answer, fault_of
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_state import RunState, Trial
+from orchestrator.search import run_search
+from tests.paced_trainable import FOLDER, SECONDS, PacedTrainable, trained
+from tests.test_record import RUN
+from trainables.faults import CandidateFault
+
+KILLS = 5
+
+
+def trial() -> Trial:
+    state = RunState.replay(RUN[:2])
+    return next(iter(state.trials.values()))
+
+
+def answered(fault: Fault, of: Trial | None = None, gpus: float = 0.0, batch_size: int = 128) -> Any:
+    return answer(of or trial(), fault, gpus_per_trial=gpus, batch_size=batch_size)
+
+
+def test_memory_that_ran_out_is_met_once_with_smaller_batches_or_a_larger_share() -> None:
+    out = Fault("out_of_memory", "CUDA out of memory")
+    assert (answered(out).micro_batches, answered(out).gpus) == (4, None)
+    assert answered(out, batch_size=5).micro_batches == 2
+    assert (answered(out, gpus=0.25).micro_batches, answered(out, gpus=0.25).gpus) == (1, 0.5)
+    again = trial()
+    again.set_back.append(answered(out))
+    assert answered(out, again).status == "failed"
+    assert answered(out, again).error == "CUDA out of memory (resources.gpus_per_trial or training.batch_size)"
+    assert answered(out, batch_size=3).status == "failed"
+
+
+def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_again() -> None:
+    died, candidate = Fault("worker_died", "its worker died: SIGSEGV"), trial()
+    for deaths in range(WORKER_DEATHS):
+        candidate.deaths = deaths
+        last = answered(died, candidate)
+        assert isinstance(last, TrialEnded if deaths == WORKER_DEATHS - 1 else TrialSetBack)
+    assert last.error.startswith("its worker died 3 times without an epoch in between")
+    assert answered(Fault("preempted", "its node is about to go"), candidate).cause == "preempted"
+
+
+@pytest.mark.parametrize(
+    ("error", "silent", "kind"),
+    [
+        (CandidateFault("storage", "no space"), 0.0, "storage"),
+        (RuntimeError("shapes"), 0.0, "error"),
+        (ActorDiedError(), 1.0, "worker_died"),
+        (ActorDiedError(), 60.0, "hang"),
+        (RayActorError(error_msg="The actor died: the node was running low on memory"), 1.0, "out_of_memory"),
+    ],
+)
+def test_what_ray_raises_is_understood(error: Exception, silent: float, kind: str) -> None:
+    assert fault_of(error, silent, hang_limit=30.0).kind == kind
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(SECONDS, "0.01")
+    return tmp_path
+
+
+def searched(folder: Path, *settings: str) -> RunState:
+    small = ["data.limit=200", "space.blocks=2", "training.epochs=3", "sampler.name=random", "scheduler.name=fifo"]
+    config = load_config(None, [*small, *settings])
+    return run_search(config, run_dir=folder / "run", trainable=PacedTrainable).state
+
+
+@pytest.mark.slow
+def test_each_fault_ends_or_sets_back_its_own_trial_alone(folder: Path) -> None:
+    for fault in ("error-0123-2", "memory-4567-2", "memoryalways-89-2", "death-ab-2"):
+        (folder / f"fault-{fault}").touch()
+    state = searched(folder, "budget.trials=24")
+    assert len(state.trials) == 24
+    kinds = {"0123": "error", "4567": "memory", "89": "memoryalways", "ab": "death", "cdef": "none"}
+    for found in state.trials.values():
+        kind = next(kind for digits, kind in kinds.items() if found.fingerprint[-1] in digits)
+        causes = [event.cause for event in found.set_back]
+        match kind:
+            case "error":
+                assert (found.status, found.attempt, causes) == ("failed", 1, [])
+                assert found.error == "RuntimeError: mat1 and mat2 shapes cannot be multiplied"
+            case "memory":
+                assert (found.status, found.attempt, causes) == ("completed", 2, ["out_of_memory"])
+                assert found.micro_batches == 4
+            case "memoryalways":
+                assert (found.status, found.attempt, causes) == ("failed", 2, ["out_of_memory"])
+            case "death":
+                assert (found.status, found.attempt) == ("failed", WORKER_DEATHS)
+                assert str(found.error).startswith("its worker died 3 times without an epoch in between")
+            case "none":
+                assert (found.status, found.attempt, causes) == ("completed", 1, [])
+        assert [row.epoch for row in found.curve] == list(range(1, found.epochs + 1))
+    assert len({found.status for found in state.trials.values()}) == 2
+    # Epochs that were not reported when the worker was lost are trained again, and no others.
+    assert len(trained(folder)) < sum(found.attempt * 3 for found in state.trials.values())
+
+
+@pytest.mark.slow
+def test_a_hang_ends_its_trial_with_the_reason(folder: Path) -> None:
+    (folder / "fault-hang-01234567-2").touch()
+    state = searched(folder, "budget.trials=6", "faults.hang_seconds=2", "faults.hang_factor=2", "sampler.name=tpe")
+    hung = [found for found in state.trials.values() if found.fingerprint[-1] in "01234567"]
+    assert hung
+    for found in hung:
+        assert found.status == "failed"
+        assert found.error == "it hung: no epoch within 2 s (faults.hang_factor, faults.hang_seconds)"
+    assert all(found.status == "completed" for found in state.trials.values() if found not in hung)
+
+
+@pytest.mark.slow
+def test_a_search_in_which_everything_fails_stops_early_and_says_why(folder: Path) -> None:
+    (folder / "fault-error-0123456789abcdef-1").touch()
+    with pytest.raises(SearchError, match="the last 10 trials all failed, without an epoch in between; RuntimeError"):
+        searched(folder, "budget.trials=100")
+    state = RunDirectory.at(folder / "run").read_state()
+    assert state.outcome == "failed"
+    assert state.counts()["failed"] == 10
+
+
+def started(folder: Path, *command: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, FOLDER: str(folder), SECONDS: "0.2", "OMP_NUM_THREADS": "1"}
+    with (folder / "output").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.cli", *command], env=environment, stdout=output, stderr=output
+        )
+
+
+def lines(folder: Path) -> int:
+    log = folder / "run" / "events.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def killed(folder: Path, moments: random.Random, *command: str) -> bool:
+    """Kill the driver at a random moment once it has written something; False if it ended first."""
+    process, known = started(folder, *command), lines(folder)
+    wanted = known + moments.randint(1, 12)
+    while process.poll() is None and lines(folder) < wanted:
+        time.sleep(0.02)
+    time.sleep(moments.uniform(0, 0.3))
+    if process.poll() is not None:
+        assert process.returncode == 0, (folder / "output").read_text()
+        return False
+    process.kill()
+    process.wait()
+    return True
+
+
+def seen(state: RunState) -> dict[str, Any]:
+    """All that a search found, without what a clock says."""
+    return {
+        found.trial_id: (found.params, found.status, [(row.epoch, row.val_accuracy) for row in found.curve])
+        for found in state.trials.values()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(tmp_path: Path) -> None:
+    search_file = tmp_path / "search.toml"
+    search_file.write_text(
+        """
+        data = { name = "digits", limit = 200 }
+        space = { blocks = 2 }
+        training = { epochs = 9 }
+        trainable = { name = "tests.paced_trainable:PacedTrainable" }
+        sampler = { name = "tpe", options = { n_startup_trials = 4 } }
+        scheduler = { name = "asha" }
+        budget = { trials = 20 }
+        resources = { cpus_per_trial = CPUS }
+        """.replace("CPUS", str(os.cpu_count()))  # one worker
+    )
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    for folder in (undisturbed, disturbed):
+        folder.mkdir()
+    assert started(undisturbed, "search", str(search_file), "--run-dir", str(undisturbed / "run")).wait() == 0
+    moments, kills = random.Random(0), 0
+    command = ["search", str(search_file), "--run-dir", str(disturbed / "run")]
+    while kills < KILLS and killed(disturbed, moments, *command):
+        kills += 1
+        command = ["resume", str(disturbed / "run")]
+    assert kills == KILLS
+    assert started(disturbed, *command).wait() == 0, (disturbed / "output").read_text()
+    ours = RunDirectory.at(disturbed / "run").read_state()
+    assert seen(ours) == seen(RunDirectory.at(undisturbed / "run").read_state())
+    assert ours.outcome == "completed"
+    # What was trained twice is what was under way: at most the epochs of one report for each kill.
+    assert set(trained(disturbed)) == set(trained(undisturbed))
+    log = (disturbed / "run" / "events.jsonl").read_text()
+    assert log.count('"run_resumed"') == KILLS
