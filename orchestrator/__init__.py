@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.config import SearchConfig, load_config
-    from orchestrator.search import SearchResult, run_search
+    from orchestrator.search import SearchResult, resume_search, run_search
     from orchestrator.study_replay import load_study
 
-__all__ = ["SearchConfig", "SearchResult", "load_config", "load_study", "run_search"]
+__all__ = ["SearchConfig", "SearchResult", "load_config", "load_study", "resume_search", "run_search"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
         from orchestrator import config
 
         return getattr(config, name)
-    if name in ("SearchResult", "run_search"):
+    if name in ("SearchResult", "resume_search", "run_search"):
         from orchestrator import search
 
         return getattr(search, name)

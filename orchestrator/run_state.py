@@ -153,6 +153,7 @@ class RunState:
     front: list[Trial] = field(default_factory=list)
     """The Pareto front: the completed trials that no other one beats in an objective without losing in another; with
     one objective, the best and its equals."""
+    _front_losses: set[tuple[float, ...]] = field(default_factory=set)
     _last_event_at: datetime | None = None
 
     @classmethod
@@ -228,9 +229,16 @@ class RunState:
             self._add_to_front(trial)
 
     def _add_to_front(self, trial: Trial) -> None:
+        # Compared with values and not with trials, of which very many may be level.
         losses = self.losses(trial)
-        if not any(dominates(self.losses(member), losses) for member in self.front):
-            self.front = [member for member in self.front if not dominates(losses, self.losses(member))] + [trial]
+        if any(dominates(other, losses) for other in self._front_losses):
+            return
+        beaten = {other for other in self._front_losses if dominates(losses, other)}
+        if beaten:
+            self._front_losses -= beaten
+            self.front = [member for member in self.front if self.losses(member) not in beaten]
+        self._front_losses.add(losses)
+        self.front.append(trial)
 
     def losses(self, trial: Trial) -> tuple[float, ...]:
         """A completed trial's value in each objective, the lower the better."""

@@ -127,7 +127,7 @@ def test_the_readmes_search_file_is_the_cifar10_example() -> None:
 
 def test_the_readme_names_only_commands_that_exist() -> None:
     named = set(re.findall(r"cellscout (\w+) ?(?:RUN_DIR|examples|spaces|nasnet_a|$|`)", README, flags=re.MULTILINE))
-    assert named == {"status", "report", "mirror", "search", "submit", "list", "draw", "costs", "doctor"}
+    assert named == {"status", "report", "resume", "mirror", "search", "submit", "list", "draw", "costs", "doctor"}
 
 
 @pytest.mark.slow
@@ -153,6 +153,7 @@ def test_the_public_names_are_these() -> None:
         "SearchResult",
         "load_config",
         "load_study",
+        "resume_search",
         "run_search",
     ]
     assert sorted(search_spaces.__all__) == sorted(
