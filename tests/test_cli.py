@@ -353,4 +353,5 @@ def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> 
         "trials.parquet",
         "epochs.parquet",
         "best",
+        "checkpoints",
     }
