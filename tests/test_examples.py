@@ -136,7 +136,7 @@ def test_the_readmes_search_from_python_runs(tmp_path: Path) -> None:
     code = code.replace('["budget.trials=30"]', '["budget.trials=2", "training.epochs=2", "trainable.name=instant"]')
     score, folder = run("-c", code, cwd=tmp_path).stdout.split()
     assert 0 < float(score) <= 1
-    assert json.loads((Path(folder) / "run.json").read_text())["state"] == "completed"
+    assert json.loads((tmp_path / folder / "run.json").read_text())["state"] == "completed"
     (code,) = [block for block in code_blocks("python") if "load_study(" in block]
     told = run("-c", code.replace("runs/digits-20261121-120000", folder), cwd=tmp_path).stdout
     assert "normal.0.left.operation" in told
