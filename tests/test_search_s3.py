@@ -37,7 +37,14 @@ def test_a_search_on_an_object_store(searched: Any, cellscout: Any) -> None:
     location = result.directory.location
     assert result.directory.folder.name.startswith("tiny-")
     assert RunDirectory.at(location).read_state() == result.state
-    assert result.directory.folder.names() == ["best", "epochs.parquet", "events", "run.json", "trials.parquet"]
+    assert result.directory.folder.names() == [
+        "best",
+        "checkpoints",
+        "epochs.parquet",
+        "events",
+        "run.json",
+        "trials.parquet",
+    ]
     assert result.directory.best.has("metrics.json")
     out = cellscout("report", location)
     assert out.status == 0
