@@ -22,7 +22,7 @@ from trainables.assignment import Assignment
 from trainables.checkpoints import Checkpoint, CheckpointFolder, CheckpointWriter
 from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
-from trainables.faults import CandidateFault, describe, faults_told
+from trainables.faults import CandidateFault, faults_told, storage_faults_told
 from trainables.hang import hang_limit, process_ends_after
 from trainables.network_spec import NetworkSpec
 from trainables.preemption import node_is_draining
@@ -165,10 +165,8 @@ class EpochTrainable(tune.Trainable, ABC):
         """From the newest checkpoint, if there is one."""
         if self.plan.checkpoints is None:
             return
-        try:
+        with storage_faults_told("read"):
             checkpoint = self.plan.checkpoints.newest(self._assignment.trial_id, self._fingerprint)
-        except OSError as error:
-            raise CandidateFault("storage", f"a checkpoint cannot be read: {describe(error)}") from error
         if checkpoint is not None:
             self.load_state(checkpoint.state)
             self._curve = list(checkpoint.curve)
@@ -232,7 +230,7 @@ class EpochTrainable(tune.Trainable, ABC):
         if self._writer is None or self._unreported or diverged:
             return
         assert self.plan.checkpoints is not None, "there is a writer for it"
-        try:
+        with storage_faults_told("written"):
             if done:
                 # The driver may read them as soon as it has the report.
                 self._writer.wait()
@@ -241,15 +239,11 @@ class EpochTrainable(tune.Trainable, ABC):
             state = self.state()
             if state is not None:
                 self._writer.write(self._assignment.trial_id, Checkpoint(self._fingerprint, tuple(self._curve), state))
-        except OSError as error:
-            raise CandidateFault("storage", f"a checkpoint cannot be written: {describe(error)}") from error
 
     def _written(self) -> None:
-        try:
-            if self._writer is not None:
+        if self._writer is not None:
+            with storage_faults_told("written"):
                 self._writer.wait()
-        except OSError as error:
-            raise CandidateFault("storage", f"a checkpoint cannot be written: {describe(error)}") from error
 
     def _not_hanging(self) -> AbstractContextManager[None]:
         known = [self._assignment.expected_seconds, *(result.seconds for result in self._curve)]

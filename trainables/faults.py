@@ -39,6 +39,15 @@ def faults_told() -> Iterator[None]:
         raise CandidateFault(kind, describe(error)) from error
 
 
+@contextmanager
+def storage_faults_told(verb: str) -> Iterator[None]:
+    """An OSError within, as the fault of the storage where a checkpoint cannot be `read` or `written`."""
+    try:
+        yield
+    except OSError as error:
+        raise CandidateFault("storage", f"a checkpoint cannot be {verb}: {describe(error)}") from error
+
+
 def describe(error: BaseException) -> str:
     """Type and first line of an exception."""
     first_line = next(iter(str(error).strip().splitlines()), "")
