@@ -14,11 +14,15 @@ from pathlib import Path
 
 import ray
 from ray import tune
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.cluster import Allotment
+from orchestrator.errors import ConfigError
 from orchestrator.events import Direction
+from orchestrator.kept_requests import KeptRequests
+from orchestrator.tune_trials import TrialSource
 from trainables import EpochTrainable, TrialPlan
 
 TUNE_ENVIRONMENT = {
@@ -32,7 +36,11 @@ TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # A trial's error is in the record.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # An `EpochTrainable` always reports what it declares, and only that can be an objective.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
 }
+
+ENDED_TRIALS_KEPT = 200
 
 
 def run_tune(
@@ -59,32 +67,50 @@ def run_tune(
         scratch: folder for the checkpoints of paused trials; on a cluster all nodes must see it.
     """
     metric, direction = objective
-    worker = tune.with_resources(
-        tune.with_parameters(trainable, plan=plan, data=[data]),
-        {"cpu": allotment.cpus_per_trial, "gpu": allotment.gpus_per_trial},
-    )
+    worker = tune.with_parameters(trainable, plan=plan, data=[data])
+    resources = tune.PlacementGroupFactory([{"CPU": allotment.cpus_per_trial, "GPU": allotment.gpus_per_trial}])
     # One trial a slot is made ready ahead, so that a worker that becomes free has its next one at once.
     environment = {**TUNE_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(allotment.slots)}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is in the record
+    if not scheduler.set_search_properties(metric, "max" if direction == "maximize" else "min"):
+        raise ConfigError(f"the scheduler has a metric of its own; leave it out, {metric} is the first objective")
     # Ray Tune's own files are of no use after the run; the record is elsewhere.
     with environment_variables(environment), tempfile.TemporaryDirectory(prefix="tune-", dir=scratch) as storage:
-        # Not tune.Tuner, which pickles the searcher, the scheduler and the callbacks for a restore that is not used.
-        tune.run(
-            worker,
-            name="search",
-            config=plan.space.param_space(),
-            metric=metric,
-            mode="max" if direction == "maximize" else "min",
-            search_alg=searcher,
+        experiment = tune.Experiment("search", worker, storage_path=storage)
+        # Not tune.Tuner or tune.run, which make their own trials and requests: see `tune_trials` and `kept_requests`.
+        controller = TuneController(
+            search_alg=TrialSource(searcher, experiment, worker, resources, trials),
             scheduler=scheduler,
-            num_samples=-1 if trials is None else trials,
-            reuse_actors=True,
-            stop=stopper,
+            stopper=stopper,
             callbacks=list(callbacks),
-            storage_path=storage,
-            raise_on_failed_trial=False,
-            verbose=0,
+            metric=metric,
+            storage=experiment.storage,
+            reuse_actors=True,
+            resource_manager_factory=KeptRequests,
         )
+        try:
+            while not controller.is_finished():
+                controller.step()
+                _forget_ended(controller)
+        except Exception:
+            controller.cleanup()
+            raise
+        controller.cleanup()
+
+
+def _forget_ended(controller: TuneController) -> None:
+    """Let go of the trials that have ended, some hundred at a time.
+
+    Ray Tune keeps all to the end, some 50 kB each, and its schedulers look through all of them at each step.
+    """
+    trials, live = controller.get_trials(), controller.get_live_trials()
+    if len(trials) < len(live) + ENDED_TRIALS_KEPT:
+        return
+    trials[:] = [trial for trial in trials if not trial.is_finished()]
+    live.intersection_update(trials)
+    # There is no other way to them: where it keeps those that have ended, and those it would write into a snapshot.
+    for ended in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
+        ended.clear()
 
 
 @contextlib.contextmanager

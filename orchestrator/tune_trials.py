@@ -1,0 +1,103 @@
+"""The trials that Ray Tune is given: made from what the searcher suggests, and no dearer than they need be.
+
+Ray Tune's own `SearchGenerator` makes a trial from a description of the whole experiment, which it copies and reads anew
+for each one, and each of its trials asks the cluster five times for the trainable that all have in common: together more
+work than the rest of a trial. Knows Ray Tune's interface; knows neither Optuna nor the record.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, final
+
+from ray import tune
+from ray.tune.experiment import Experiment
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.search import SearchAlgorithm, Searcher
+
+
+@final
+class SearchTrial(TuneTrial):
+    """A trial that knows its trainable, and keeps of its results the last one only.
+
+    What is overridden is what Ray Tune does for its own tables and snapshots, which are not used.
+    """
+
+    def __init__(self, worker: type[tune.Trainable], **settings: Any) -> None:
+        self._worker = worker
+        # A `stub` does not look its trainable up.
+        super().__init__(worker.__name__, stub=True, trial_dirname_creator=lambda trial: trial.trial_id, **settings)
+
+    def get_trainable_cls(self) -> type[tune.Trainable]:
+        return self._worker
+
+    def set_ray_actor(self, ray_actor: Any) -> None:
+        """Without asking the worker who it is, which its first report says."""
+        self.temporary_state.ray_actor = ray_actor
+
+    def update_last_result(self, result: dict[str, Any]) -> None:
+        """Without a statistic of each metric."""
+        self.run_metadata.last_result = result
+        self.run_metadata.last_result_time = time.time()
+
+    def get_json_state(self) -> tuple[str, str]:
+        """Nothing: a run is rebuilt from its event log."""
+        return "{}", "{}"
+
+
+@final
+class TrialSource(SearchAlgorithm):
+    """Hands out the searcher's suggestions as trials.
+
+    Args:
+        searcher: asked for the parameters of each trial.
+        experiment: where Ray Tune keeps its files.
+        worker: what trains.
+        resources: of each trial.
+        trials: how many; None means as many as the searcher has.
+    """
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        experiment: Experiment,
+        worker: type[tune.Trainable],
+        resources: tune.PlacementGroupFactory,
+        trials: int | None,
+    ) -> None:
+        self._searcher = searcher
+        self._experiment = experiment
+        self._worker = worker
+        self._resources = resources
+        self._left = trials
+
+    def next_trial(self) -> SearchTrial | None:
+        """The next trial; None if there is none now."""
+        if self.is_finished():
+            return None
+        trial_id = SearchTrial.generate_id()
+        config = self._searcher.suggest(trial_id)
+        if config == Searcher.FINISHED:
+            self.set_finished()
+            return None
+        if config is None:
+            return None
+        if self._left is not None:
+            self._left -= 1
+        return SearchTrial(
+            self._worker,
+            trial_id=trial_id,
+            config=config,
+            storage=self._experiment.storage,
+            placement_group_factory=self._resources,
+        )
+
+    def is_finished(self) -> bool:
+        """Whether there will be no more trials."""
+        return self._left == 0 or bool(super().is_finished())
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._searcher.on_trial_result(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._searcher.on_trial_complete(trial_id, result=result, error=error)
