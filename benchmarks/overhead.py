@@ -70,10 +70,10 @@ class Measurement:
     results: int
 
 
-def cellscout(trials: int) -> Measurement:
+def cellscout(trials: int, sampler: str) -> Measurement:
     """cellscout as it comes, its durable record included."""
     asha = ["scheduler.name=asha", "scheduler.min_epochs=1", "scheduler.reduction_factor=3"]
-    work = ["trainable.name=instant", f"training.epochs={EPOCHS}", f"budget.trials={trials}", "sampler.name=tpe"]
+    work = ["trainable.name=instant", f"training.epochs={EPOCHS}", f"budget.trials={trials}", f"sampler.name={sampler}"]
     config = load_config(None, [*work, *asha])
     with tempfile.TemporaryDirectory() as folder:
         state = run_search(config, run_dir=Path(folder) / "run").state
@@ -83,7 +83,7 @@ def cellscout(trials: int) -> Measurement:
     return Measurement(seconds, len(state.trials), sum(trial.epochs for trial in state.trials.values()))
 
 
-def stock(trials: int, *, tuned: bool) -> Measurement:
+def stock(trials: int, sampler: str, *, tuned: bool) -> Measurement:
     """Ray Tune with its own Optuna bridge and ASHA: as it comes, or at its best for this work."""
     # With fewer trials pending than there are slots, a worker that ends is not reused.
     environment = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_MAX_PENDING_TRIALS_PG": str(CPUS)}
@@ -94,7 +94,7 @@ def stock(trials: int, *, tuned: bool) -> Measurement:
             tune_config=tune.TuneConfig(
                 metric="val_accuracy",
                 mode="max",
-                search_alg=OptunaSearch(sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True)),
+                search_alg=OptunaSearch(sampler=SAMPLERS[sampler]()),
                 scheduler=ASHAScheduler(max_t=EPOCHS, grace_period=1, reduction_factor=3),
                 num_samples=trials,
                 reuse_actors=tuned,
@@ -114,14 +114,20 @@ def stock(trials: int, *, tuned: bool) -> Measurement:
     return Measurement(seconds, len(grid), results)
 
 
-VARIANTS: dict[str, Callable[[int], Measurement]] = {
+SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+    "random": lambda: optuna.samplers.RandomSampler(seed=0),
+    "tpe": lambda: optuna.samplers.TPESampler(seed=0, constant_liar=True),
+}
+"""By cellscout's name, what stock Ray Tune gets: the same."""
+
+VARIANTS: dict[str, Callable[[int, str], Measurement]] = {
     "cellscout": cellscout,
-    "stock Ray Tune at its best (actors reused, no loggers, no checkpoints, 2 trials pending)": lambda trials: stock(
-        trials, tuned=True
+    "stock Ray Tune at its best (actors reused, no loggers, no checkpoints, 2 trials pending)": lambda trials, sampler: stock(
+        trials, sampler, tuned=True
     ),
     # At more than a second a trial, a tenth of the trials says enough.
-    "stock Ray Tune (OptunaSearch, ASHAScheduler, default loggers, no actor reuse)": lambda trials: stock(
-        trials // 10, tuned=False
+    "stock Ray Tune (OptunaSearch, ASHAScheduler, default loggers, no actor reuse)": lambda trials, sampler: stock(
+        trials // 10, sampler, tuned=False
     ),
 }
 
