@@ -14,7 +14,7 @@ from typing import Any, final
 from ray.air.execution import AcquiredResources, PlacementGroupResourceManager, ResourceManager, ResourceRequest
 
 KEEP_SECONDS = 2.0
-"""A request that nobody takes over for so long is given up, so that it holds nothing that others on the cluster want."""
+"""A request that nobody takes over for so long is given up, so that it holds nothing that others want."""
 
 
 @final

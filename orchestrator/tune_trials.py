@@ -1,8 +1,8 @@
 """The trials that Ray Tune is given: made from what the searcher suggests, and no dearer than they need be.
 
-Ray Tune's own `SearchGenerator` makes a trial from a description of the whole experiment, which it copies and reads anew
-for each one, and each of its trials asks the cluster five times for the trainable that all have in common: together more
-work than the rest of a trial. Knows Ray Tune's interface; knows neither Optuna nor the record.
+Ray Tune's own `SearchGenerator` makes a trial from a description of the whole experiment, which it copies and reads
+anew for each one, and each of its trials asks the cluster five times for the trainable that all have in common:
+together more work than the rest of a trial. Knows Ray Tune's interface; knows neither Optuna nor the record.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class SearchTrial(TuneTrial):
         super().__init__(worker.__name__, stub=True, trial_dirname_creator=lambda trial: trial.trial_id, **settings)
 
     def get_trainable_cls(self) -> type[tune.Trainable]:
+        """Without asking the cluster's key-value store."""
         return self._worker
 
     def set_ray_actor(self, ray_actor: Any) -> None:
@@ -97,7 +98,9 @@ class TrialSource(SearchAlgorithm):
         return self._left == 0 or bool(super().is_finished())
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The searcher hears it."""
         self._searcher.on_trial_result(trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The searcher hears it."""
         self._searcher.on_trial_complete(trial_id, result=result, error=error)
