@@ -111,6 +111,11 @@ def _forget_ended(controller: TuneController) -> None:
     # There is no other way to them: where it keeps those that have ended, and those it would write into a snapshot.
     for ended in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
         ended.clear()
+    # And where it keeps the `stop` that it had in mind for a worker that then was not needed, about 1 kB a trial.
+    workers = controller._actor_manager
+    stops = workers._pending_actors_to_enqueued_actor_tasks
+    for worker in stops.keys() - set(workers.pending_actors):
+        del stops[worker]
 
 
 @contextlib.contextmanager
