@@ -129,9 +129,9 @@ VARIANTS: dict[str, Callable[[int, str], Measurement]] = {
     "stock Ray Tune at its best (actors reused, no loggers, no checkpoints, 2 trials pending)": partial(
         stock, tuned=True
     ),
-    # At more than a second a trial, a twentieth of the trials says enough.
+    # At more than a second a trial, a fortieth of the trials says enough.
     "stock Ray Tune (OptunaSearch, ASHAScheduler, default loggers, no actor reuse)": lambda trials, sampler: stock(
-        trials // 20, sampler, tuned=False
+        trials // 40, sampler, tuned=False
     ),
 }
 
