@@ -13,12 +13,15 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import Allotment
+from orchestrator.errors import ConfigError
 from orchestrator.events import Direction
+from orchestrator.kept_requests import KeptRequests
 from orchestrator.optuna_searcher import OptunaSearcher
-from orchestrator.proposals import Proposals
+from orchestrator.tune_trials import TrialSource
 from trainables import EpochTrainable, TrialPlan
 from trainables.assignment import KEY, Assignment
 from trainables.storage import Folder
@@ -34,7 +37,11 @@ TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # A trial's error is in the record.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # An `EpochTrainable` always reports what it declares, and only that can be an objective.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
 }
+
+ENDED_TRIALS_KEPT = 200
 
 
 def run_tune(
@@ -57,37 +64,43 @@ def run_tune(
         objective: the metric that Ray Tune's own schedulers compare trials by.
         searcher, scheduler, stopper, callbacks: called by Ray Tune.
         scratch: folder for what Ray Tune writes when a trial is paused; all nodes must see it. Deleted at the end.
+
+    Raises:
+        ConfigError: the scheduler was made with a metric of its own.
     """
     metric, direction = objective
-    worker = tune.with_resources(
-        tune.with_parameters(trainable, plan=plan, data=[data]),
-        lambda config: _resources(allotment, config),
-    )
+    if not scheduler.set_search_properties(metric, "max" if direction == "maximize" else "min"):
+        raise ConfigError(f"the scheduler has a metric of its own; leave it out, {metric} is the first objective")
+    worker = tune.with_parameters(trainable, plan=plan, data=[data])
     # One trial a slot is made ready ahead, so that a worker that becomes free has its next one at once; those that wait
     # make an autoscaler add nodes.
     environment = {**TUNE_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(allotment.ahead)}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is in the record
-    # Ray Tune's own files are of no use after the run; the record is elsewhere.
-    with environment_variables(environment), contextlib.ExitStack() as stack:
-        stack.callback(scratch.delete)
-        # Not tune.Tuner, which pickles the searcher, the scheduler and the callbacks for a restore that is not used.
-        tune.run(
-            worker,
-            name="search",
-            config=plan.space.param_space(),
-            metric=metric,
-            mode="max" if direction == "maximize" else "min",
-            search_alg=Proposals(searcher),
-            scheduler=scheduler,
-            num_samples=-1,  # the searcher keeps the budget
-            reuse_actors=True,
-            stop=stopper,
-            callbacks=list(callbacks),
-            storage_path=scratch.path,
-            storage_filesystem=scratch.filesystem,
-            raise_on_failed_trial=False,
-            verbose=0,
-        )
+    with environment_variables(environment):
+        try:
+            experiment = tune.Experiment(
+                "search", worker, storage_path=scratch.path, storage_filesystem=scratch.filesystem
+            )
+            trials = TrialSource(searcher, experiment, worker, lambda config: _resources(allotment, config))
+            # Not tune.Tuner or tune.run, which make their own trials and requests: see `tune_trials`, `kept_requests`.
+            controller = TuneController(
+                search_alg=trials,
+                scheduler=scheduler,
+                stopper=stopper,
+                callbacks=list(callbacks),
+                metric=metric,
+                storage=experiment.storage,
+                reuse_actors=True,
+                resource_manager_factory=KeptRequests,
+            )
+            try:
+                while not controller.is_finished():
+                    controller.step()
+                    _forget_ended(controller)
+            finally:
+                controller.cleanup()
+        finally:
+            scratch.delete()  # of no use after the run; the record is elsewhere
 
 
 def _resources(allotment: Allotment, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
@@ -95,6 +108,26 @@ def _resources(allotment: Allotment, config: Mapping[str, Any]) -> tune.Placemen
     gpus = Assignment.of(config)[0].gpus if KEY in config else None
     bundle = {"CPU": float(allotment.cpus_per_trial), "GPU": allotment.gpus_per_trial if gpus is None else gpus}
     return tune.PlacementGroupFactory([{name: amount for name, amount in bundle.items() if amount}])
+
+
+def _forget_ended(controller: TuneController) -> None:
+    """Let go of the trials that have ended, some hundred at a time.
+
+    Ray Tune keeps all to the end, some 50 kB each, and its schedulers look through all of them at each step.
+    """
+    trials, live = controller.get_trials(), controller.get_live_trials()
+    if len(trials) < len(live) + ENDED_TRIALS_KEPT:
+        return
+    trials[:] = [trial for trial in trials if not trial.is_finished()]
+    live.intersection_update(trials)
+    # There is no other way to them: where it keeps those that have ended, and those it would write into a snapshot.
+    for ended in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
+        ended.clear()
+    # And where it keeps the `stop` that it had in mind for a worker that then was not needed, about 1 kB a trial.
+    workers = controller._actor_manager
+    stops = workers._pending_actors_to_enqueued_actor_tasks
+    for worker in stops.keys() - set(workers.pending_actors):
+        del stops[worker]
 
 
 @contextlib.contextmanager
