@@ -72,5 +72,6 @@ class Driver:
             micro_batches=trial.micro_batches,
             gpus=trial.gpus,
             expected_seconds=self._state.longest_epoch_seconds,
+            costs=trial.costs,
         )
         return assignment.within(trial.params)

@@ -7,11 +7,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, final
 
-from ray import cloudpickle, tune
-from ray.tune.experiment import Trial as TuneTrial
+from ray import tune
 
 from orchestrator.errors import SearchError
 from orchestrator.event_log import EventLog
@@ -19,6 +17,7 @@ from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialP
 from orchestrator.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
+from orchestrator.tune_trials import SearchTrial
 from search_spaces import Architecture
 from trainables import TrialPlan
 from trainables.assignment import Assignment
@@ -58,16 +57,16 @@ class Recorder(tune.Callback):
         """Called by the searcher: Ray Tune knows the trial by this id."""
         self._trial_ids[tune_id] = trial_id
 
-    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """A worker is ready for the trial, for the first time or after a pause."""
         self._start(self._state.trials[self._trial_ids[trial.trial_id]])
 
-    def on_trial_save(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+    def on_trial_save(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """A checkpoint was written, which Ray Tune asks for when the scheduler pauses a trial, and only then."""
         self._log.append(TrialPaused(trial_id=self._trial_ids[trial.trial_id]))
 
     def on_trial_result(
-        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, result: dict[str, Any], **info: Any
     ) -> None:
         """Epochs were trained. If the trial is to end with them, that is written in one piece with them."""
         trial_id = self._trial_ids[trial.trial_id]
@@ -87,7 +86,7 @@ class Recorder(tune.Callback):
         self._log.append(*events)
         self._keep_best(trial_id)
 
-    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """The trial ended without an error: by itself, or stopped by the scheduler."""
         trial_id = self._trial_ids.pop(trial.trial_id)
         with self._telling_failures():
@@ -95,7 +94,7 @@ class Recorder(tune.Callback):
                 self._log.append(TrialEnded(trial_id=trial_id, status="pruned"))
         trial.last_result.pop("curve", None)  # Ray Tune keeps the last result of every trial to the end
 
-    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """The trial ended with an exception in the worker, or the worker died."""
         trial_id = self._trial_ids.pop(trial.trial_id, None)
         if trial_id is None:  # it had ended, and recording that failed, which Ray Tune takes for the trial's failure
@@ -113,12 +112,13 @@ class Recorder(tune.Callback):
         self._heard[recorded.trial_id] = time.monotonic()
         self._log.append(TrialStarted(trial_id=recorded.trial_id, attempt=attempt))
 
-    def _fault(self, trial: TuneTrial, trial_id: str) -> Fault:
+    def _fault(self, trial: SearchTrial, trial_id: str) -> Fault:
         assignment, _ = Assignment.of(trial.config)
         epochs = [row.seconds for row in self._state.trials[trial_id].curve]
         longest = max([*epochs, *filter(None, [assignment.expected_seconds])], default=None)
         silent = time.monotonic() - self._heard.get(trial_id, math.inf)
-        return fault_of(_error(trial), silent, hang_limit(self._plan.faults, longest))
+        assert trial.failure is not None, "it ended with one"
+        return fault_of(trial.failure, silent, hang_limit(self._plan.faults, longest))
 
     def _take_off(self, recorded: Trial, fault: Fault) -> None:
         """The trial has lost its worker."""
@@ -176,12 +176,3 @@ def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _error(trial: TuneTrial) -> BaseException:
-    """The exception that ended a trial, as Ray raised it in this process and Ray Tune put it aside."""
-    # `trial.get_error()` looks where Ray Tune copies these files to later.
-    if trial.pickled_error_file is None:  # an error of Ray Tune's own
-        return RuntimeError(Path(trial.error_file).read_text().strip().splitlines()[-1])
-    error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    return error

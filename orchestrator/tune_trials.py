@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import SearchAlgorithm
@@ -30,11 +31,26 @@ class SearchTrial(TuneTrial):
     def __init__(self, worker: type[tune.Trainable], **settings: Any) -> None:
         self._worker = worker
         # A `stub` does not look its trainable up.
-        super().__init__(worker.__name__, stub=True, trial_dirname_creator=lambda trial: trial.trial_id, **settings)
+        super().__init__(worker.__name__, stub=True, **settings)
+        self.storage.trial_dir_name = self.trial_id
+        self.failure: BaseException | None = None
+        """What ended the trial: an error in its worker, the death of it, or an error of Ray Tune's own."""
 
     def get_trainable_cls(self) -> type[tune.Trainable]:
         """Without asking the cluster's key-value store."""
         return self._worker
+
+    def init_local_path(self) -> None:
+        """No folder of its own on the driver, where nothing would be written to it."""
+
+    def handle_error(self, exc: BaseException | None = None) -> None:
+        """Without files. What Ray Tune raises itself holds a traceback, of which the last line says what it was."""
+        own = not isinstance(exc, RayError)
+        self.failure = RuntimeError((str(exc).strip().splitlines() or ["no reason given"])[-1]) if own else exc
+
+    def should_recover(self) -> bool:
+        """Never by Ray Tune: the searcher hands the trial out again."""
+        return False
 
     def set_ray_actor(self, ray_actor: Any) -> None:
         """Without asking the worker who it is, which its first report says."""

@@ -20,7 +20,7 @@ import torch
 from safetensors.numpy import load
 
 from search_spaces import NASNET, Architecture
-from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan
+from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan, epoch_trainable
 from trainables.assignment import Assignment
 from trainables.checkpoints import CheckpointFolder
 from trainables.datasets import load_data
@@ -67,6 +67,11 @@ def keep_threads() -> Any:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def every_report_is_worth_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_trainable, "WORTH_KEEPING_SECONDS", 0.0)
 
 
 Make = Callable[..., EpochTrainable]
@@ -219,6 +224,18 @@ def test_a_pause_goes_on_where_the_driver_left_it(make: Make, kept: TrialPlan, t
     assert epochs(second.step()) == [2, 3]
 
 
+def test_epochs_that_take_no_time_are_kept_only_at_a_pause(
+    make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(epoch_trainable, "WORTH_KEEPING_SECONDS", 100.0)
+    trainable: Any = make(InstantTrainable, kept)
+    interrupted(trainable, steps=2)
+    assert not (tmp_path / "00000").exists()
+    (tmp_path / "pause").mkdir()
+    trainable.save_checkpoint(str(tmp_path / "pause"))
+    assert (tmp_path / "00000" / "00003.json").exists()
+
+
 def test_epochs_that_the_record_lost_are_reported_again_and_not_trained(make: Make, kept: TrialPlan) -> None:
     interrupted(make(Paced, kept), steps=1)  # has no state to go on from
     assert epochs(make(Paced, kept, epochs=1).step()) == [1]
@@ -308,8 +325,9 @@ def test_a_node_that_is_about_to_go_trains_no_further_epoch(
 
 
 def test_the_facts_are_the_networks(make: Make) -> None:
-    spec = PLAN.network_spec(PLAN.space.decode(candidate(0)))
-    report = make().step()
+    architecture = PLAN.space.decode(candidate(0))
+    spec = PLAN.network_spec(architecture)
+    report = make(costs=PLAN.costs(architecture)).step()
     assert report["parameters"] == sum(parameter.numel() for parameter in CellNetwork(spec).parameters())
     assert report["facts"]["device"] == "cpu"
 

@@ -6,7 +6,7 @@ Travels in the configuration that Ray Tune hands to the worker, under one key. N
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 KEY = "cellscout"
@@ -28,6 +28,8 @@ class Assignment:
     gpus: float | None = None
     """The share that Ray is asked for; None: that of all trials."""
     expected_seconds: float | None = None
+    costs: dict[str, float] = field(default_factory=dict)
+    """What is known of the candidate without training it."""
 
     def within(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration for Ray Tune: the parameters, and this."""

@@ -32,6 +32,9 @@ from trainables.skeleton import Skeleton
 STEP_SECONDS = 1.0
 """Epochs are grouped into one report of about this many seconds, because a report costs the driver milliseconds."""
 
+WORTH_KEEPING_SECONDS = 0.05
+"""Epochs that took less together are sooner trained again than written to a disk and made sure of there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
@@ -87,8 +90,9 @@ class EpochTrainable(tune.Trainable, ABC):
     candidate's costs and latency; `curve`, the results of all epochs since the last report; `facts`, what `begin`
     returned; and `diverged`.
 
-    With each report a checkpoint is written, while the training goes on; after the last epoch the weights are. A trial
-    that was interrupted goes on from its newest checkpoint. Epochs that it holds and the record does not are reported
+    With each report a checkpoint is written, while the training goes on, unless that would take longer than to train
+    its epochs again; after the last epoch the weights are. A trial that was interrupted goes on from its newest
+    checkpoint. Epochs that it holds and the record does not are reported
     first, and not trained again.
     """
 
@@ -149,10 +153,9 @@ class EpochTrainable(tune.Trainable, ABC):
         self.micro_batches = self._assignment.micro_batches
         self._curve: list[EpochResult] = []
         self._unreported: list[EpochResult] = []
+        self._seconds_not_kept = 0.0
         architecture = self.plan.space.decode(params)
         self._fingerprint = architecture.fingerprint
-        # In every report, because a scheduler knows of a trial only what its reports say.
-        self._costs = self.plan.costs(architecture)
         with faults_told(), self._not_hanging():
             self._facts = self.begin(architecture)
             if set(self._facts) - {"latency_seconds"} != {"device"}:
@@ -186,7 +189,7 @@ class EpochTrainable(tune.Trainable, ABC):
             done = last.diverged or last.epoch >= self.plan.training.epochs
             self._keep(done=done, diverged=last.diverged)
         return {
-            **self._costs,
+            **self._assignment.costs,  # because a scheduler knows of a trial only what its reports say
             **({"latency_seconds": self._facts["latency_seconds"]} if self.plan.measure_latency else {}),
             **last.metrics,
             **asdict(last),
@@ -212,6 +215,7 @@ class EpochTrainable(tune.Trainable, ABC):
             self._curve.append(last)
             expected_end = (time.monotonic() - started) * (len(curve) + 1) / len(curve)
             if self._is_to_be_reported(last) or expected_end > STEP_SECONDS:
+                self._seconds_not_kept += time.monotonic() - started
                 return curve
 
     def _next_unreported(self) -> list[EpochResult]:
@@ -230,15 +234,21 @@ class EpochTrainable(tune.Trainable, ABC):
         if self._writer is None or self._unreported or diverged:
             return
         assert self.plan.checkpoints is not None, "there is a writer for it"
-        with storage_faults_told("written"):
-            if done:
+        if done:
+            self._written()  # or what failed of it would not be heard
+            with storage_faults_told("written"):
                 # The driver may read them as soon as it has the report.
-                self._writer.wait()
                 self.plan.checkpoints.write_weights(self._assignment.trial_id, self.weights())
-                return
-            state = self.state()
-            if state is not None:
+        elif self._seconds_not_kept >= WORTH_KEEPING_SECONDS:
+            self._keep_state()
+
+    def _keep_state(self) -> None:
+        """Begin to write what the trial can go on from."""
+        state = self.state()
+        if self._writer is not None and state is not None:
+            with storage_faults_told("written"):
                 self._writer.write(self._assignment.trial_id, Checkpoint(self._fingerprint, tuple(self._curve), state))
+            self._seconds_not_kept = 0.0
 
     def _written(self) -> None:
         if self._writer is not None:
@@ -252,6 +262,8 @@ class EpochTrainable(tune.Trainable, ABC):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Called by Ray Tune when the scheduler pauses the trial: its state lies with the others, here is a mark."""
+        if self._seconds_not_kept:
+            self._keep_state()
         self._written()
         (Path(checkpoint_dir) / "reported.json").write_text(json.dumps(self._curve[-1].epoch))
 
