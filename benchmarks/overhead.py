@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
 import platform
 import statistics
@@ -26,19 +25,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
+from safetensors.numpy import save
 
 from orchestrator.config import load_config
 from orchestrator.search import run_search
 from orchestrator.tune_run import environment_variables
-from search_spaces import NASNET
+from search_spaces import NASNET, Architecture
+from trainables import EpochTrainable
+from trainables.epoch_result import EpochResult
+from trainables.instant_trainable import InstantTrainable, made_up_limit, made_up_result
 
 EPOCHS = 27
 CPUS = 2
+LEVEL = 0.9
 
 
 class StockTrainable(tune.Trainable):
@@ -46,7 +51,7 @@ class StockTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.epoch = 0
-        self.limit = 0.5 + 0.5 * int(NASNET.decode(config).fingerprint, 16) / 16**16
+        self.limit = made_up_limit(NASNET.decode(config))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
@@ -54,12 +59,57 @@ class StockTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         self.epoch += 1
-        score = self.limit - (self.limit - 0.1) * math.exp(-self.epoch / 5)
-        return {"val_accuracy": score, "done": self.epoch == EPOCHS}
+        return {
+            "val_accuracy": made_up_result(self.limit, self.epoch).val_accuracy,
+            "done": self.epoch == EPOCHS,
+        }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """As it comes, Ray Tune saves every trial at its end."""
         (Path(checkpoint_dir) / "epoch").write_text(str(self.epoch))
+
+
+class LevelStockTrainable(StockTrainable):
+    """All score alike, so that ASHA stops none."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup(config)
+        self.limit = LEVEL
+
+
+class LevelTrainable(EpochTrainable):
+    """As `InstantTrainable`, but all score alike, so that ASHA stops none."""
+
+    def prepare(self, data: Any) -> None:
+        pass
+
+    def begin(self, architecture: Architecture) -> dict[str, Any]:
+        self.epoch = 0
+        return {"device": "none"}
+
+    def train_epoch(self) -> EpochResult:
+        self.epoch += 1
+        return made_up_result(LEVEL, self.epoch)
+
+    def weights(self) -> bytes:
+        return save({"limit": np.array([LEVEL])})
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A kind of search: what is trained by cellscout and by stock Ray Tune, and which sampler both get."""
+
+    name: str
+    trainable: type[EpochTrainable]
+    stock_trainable: type[StockTrainable]
+    sampler: str
+
+
+WORKLOADS = (
+    Workload("27 epochs a trial: all score alike, ASHA stops none", LevelTrainable, LevelStockTrainable, "random"),
+    Workload("ASHA stops most trials after an epoch", InstantTrainable, StockTrainable, "random"),
+    Workload("the same with TPE, and Optuna's own cost of a proposal in both", InstantTrainable, StockTrainable, "tpe"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,14 +122,14 @@ class Measurement:
     results: int
 
 
-def cellscout(trials: int, sampler: str) -> Measurement:
+def cellscout(trials: int, workload: Workload) -> Measurement:
     """cellscout as it comes, its durable record included."""
     asha = ["scheduler.name=asha", "scheduler.min_epochs=1", "scheduler.reduction_factor=3"]
-    work = ["trainable.name=instant", f"training.epochs={EPOCHS}", f"budget.trials={trials}", f"sampler.name={sampler}"]
+    work = [f"training.epochs={EPOCHS}", f"budget.trials={trials}", f"sampler.name={workload.sampler}"]
     config = load_config(None, [*work, *asha])
     cpu = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        state = run_search(config, run_dir=Path(folder) / "run").state
+        state = run_search(config, run_dir=Path(folder) / "run", trainable=workload.trainable).state
     cpu = time.process_time() - cpu
     assert state.started_at is not None
     assert state.ended_at is not None
@@ -87,18 +137,18 @@ def cellscout(trials: int, sampler: str) -> Measurement:
     return Measurement(seconds, cpu, len(state.trials), sum(trial.epochs for trial in state.trials.values()))
 
 
-def stock(trials: int, sampler: str, *, tuned: bool) -> Measurement:
+def stock(trials: int, workload: Workload, *, tuned: bool) -> Measurement:
     """Ray Tune with its own Optuna bridge and ASHA: as it comes, or at its best for this work."""
     # With fewer trials pending than there are slots, a worker that ends is not reused.
     environment = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_MAX_PENDING_TRIALS_PG": str(CPUS)}
     with tempfile.TemporaryDirectory() as folder, environment_variables(environment if tuned else {}):
         tuner = tune.Tuner(
-            tune.with_resources(StockTrainable, {"cpu": 1}),
+            tune.with_resources(workload.stock_trainable, {"cpu": 1}),
             param_space=NASNET.param_space(),
             tune_config=tune.TuneConfig(
                 metric="val_accuracy",
                 mode="max",
-                search_alg=OptunaSearch(sampler=SAMPLERS[sampler]()),
+                search_alg=OptunaSearch(sampler=SAMPLERS[workload.sampler]()),
                 scheduler=ASHAScheduler(max_t=EPOCHS, grace_period=1, reduction_factor=3),
                 num_samples=trials,
                 reuse_actors=tuned,
@@ -124,20 +174,15 @@ SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
 }
 """By cellscout's name, what stock Ray Tune gets: the same."""
 
-VARIANTS: dict[str, Callable[[int, str], Measurement]] = {
+VARIANTS: dict[str, Callable[[int, Workload], Measurement]] = {
     "cellscout": cellscout,
     "stock Ray Tune at its best (actors reused, no loggers, no checkpoints, 2 trials pending)": partial(
         stock, tuned=True
     ),
     # At more than a second a trial, a fortieth of the trials says enough.
-    "stock Ray Tune (OptunaSearch, ASHAScheduler, default loggers, no actor reuse)": lambda trials, sampler: stock(
-        trials // 40, sampler, tuned=False
+    "stock Ray Tune (OptunaSearch, ASHAScheduler, default loggers, no actor reuse)": lambda trials, workload: stock(
+        trials // 40, workload, tuned=False
     ),
-}
-
-SECTIONS = {
-    "random": "what all but the sampling costs",
-    "tpe": "with Optuna's own cost of a proposal, some 10 ms, in both",
 }
 
 
@@ -147,13 +192,13 @@ def spread(values: list[float], digits: int) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def instant_table(trials: int, runs: int, sampler: str) -> str:
+def instant_table(trials: int, runs: int, workload: Workload) -> str:
     """Every variant in turn, `runs` times; ratios are taken within a turn."""
     found: dict[str, list[Measurement]] = {name: [] for name in VARIANTS}
     for _ in range(runs):
         for name, measure in VARIANTS.items():
             with contextlib.redirect_stdout(sys.stderr):  # Ray Tune prints a table of its own
-                found[name].append(measure(trials, sampler))
+                found[name].append(measure(trials, workload))
             print(name, found[name][-1], file=sys.stderr)
     ours = found["cellscout"]
     rows = [
@@ -214,8 +259,9 @@ def main() -> None:
         f"{CPUS} slots; median and range of {arguments.runs} searches each,\nin turn, the start of the workers "
         "included. cellscout's figures include its durable record of every epoch."
     )
-    for sampler, why in SECTIONS.items():
-        print(f"\n### The sampler {sampler}: {why}\n\n{instant_table(arguments.trials, arguments.runs, sampler)}")
+    for workload in WORKLOADS:
+        table = instant_table(arguments.trials, arguments.runs, workload)
+        print(f"\n### {workload.name[0].upper()}{workload.name[1:]}\n\n{table}", flush=True)
     if arguments.data_root is not None:
         print(f"\n## Busy workers: Fashion-MNIST\n\n{busy_workers(arguments.data_root)}")
     ray.shutdown()

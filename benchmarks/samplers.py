@@ -92,6 +92,7 @@ class Run:
     """What became of a search.
 
     Args:
+        asked: evaluations that it was to have.
         regrets: after each evaluation, in percentage points.
         seconds: of training up to the end of each evaluation.
         ask_seconds: of each ask, those of known proposals included.
@@ -99,6 +100,7 @@ class Run:
         ended_early: hardly anything new was proposed any more.
     """
 
+    asked: int
     regrets: Floats
     seconds: Floats
     ask_seconds: Floats
@@ -106,23 +108,28 @@ class Run:
     ended_early: bool
 
     def regret_at(self, seconds: Floats) -> Floats:
-        """The regret after so much training time; infinite before the first evaluation."""
+        """The regret after so much training time; infinite before the first evaluation, NaN after the last one that it
+        was to have."""
         done = np.searchsorted(self.seconds, seconds, side="right")
-        return np.concatenate([[np.inf], self.regrets])[done]
+        over = (seconds > self.seconds[-1]) & (not self.ended_early)
+        return np.where(over, np.nan, np.concatenate([[np.inf], self.regrets])[done])
 
     def regret_after(self, evaluations: NDArray[np.int64]) -> Floats:
-        """The regret after so many evaluations; a run that ended early stays where it is."""
-        return self.regrets[np.minimum(evaluations, len(self.regrets)) - 1]
+        """The regret after so many evaluations; a run that ended early stays where it is. NaN after more than it was to
+        have."""
+        regrets = self.regrets[np.minimum(evaluations, len(self.regrets)) - 1]
+        return np.where(evaluations > self.asked, np.nan, regrets)
 
 
 class Interval(NamedTuple):
-    """A mean over runs, and half the width of its 95 % interval (Student's t); NaN for a single run."""
+    """A mean over runs, and half the width of its 95 % interval (Student's t); NaN for a single run, and where runs had
+    ended as they were to."""
 
     mean: Floats
     half: Floats
 
     def __str__(self) -> str:
-        return f"{float(self.mean):.3f} ± {float(self.half):.3f}"
+        return "not run" if np.isnan(self.mean) else f"{float(self.mean):.3f} ± {float(self.half):.3f}"
 
 
 @functools.cache
@@ -169,6 +176,7 @@ def search(task: Task) -> Run:
             seconds.append(cell.seconds)
         study.tell(trial, seen[key])
     return Run(
+        asked=task.evaluations,
         regrets=np.array(regrets),
         seconds=np.cumsum(seconds),
         ask_seconds=np.array(ask_seconds),
@@ -191,6 +199,7 @@ def search_and_keep(task: Task, cache: Path) -> None:
 def kept(task: Task, cache: Path) -> Run:
     with np.load(task.cached_in(cache)) as arrays:
         return Run(
+            asked=task.evaluations,
             regrets=arrays["regrets"],
             seconds=arrays["seconds"],
             ask_seconds=arrays["ask_seconds"],
@@ -235,7 +244,8 @@ def at(runs: Sequence[Run], seconds: Any) -> Interval:
 def common_seconds(runs: Runs) -> tuple[float, float]:
     """From when on every run has a candidate, and up to when every run goes on (but those that ended early)."""
     every = [run for of_sampler in runs.values() for run in of_sampler]
-    whole = [run for run in every if not run.ended_early] or every
+    longest = max(run.asked for run in every)
+    whole = [run for run in every if not run.ended_early and run.asked == longest] or every
     return max(float(run.seconds[0]) for run in every), min(float(run.seconds[-1]) for run in whole)
 
 
@@ -262,10 +272,6 @@ def report(results: Mapping[str, Runs], command: str, evaluations: int) -> Itera
         "Known proposals were evaluated before in the same run; they are answered from the record, and count neither "
         "as evaluations nor as time. Hours are the recorded training times, added up.\n"
     )
-    missing = sorted(set(SAMPLERS) - {name for runs in results.values() for name in runs})
-    if missing:
-        took = "Optuna's `gp` takes five minutes to more than twelve for a run of 500"
-        yield f"Left out: {', '.join(missing)} ({took}).\n"
     yield "![Regret against evaluations and against training time](samplers.svg)\n"
     checkpoints = [checkpoint for checkpoint in CHECKPOINTS if checkpoint <= evaluations] or [evaluations]
     for dataset, runs in results.items():
@@ -296,6 +302,10 @@ def verdict(runs: Runs, evaluations: int) -> Iterator[str]:
     names = ", ".join(better_than_random(runs, evaluations)) or "none"
     yield f"Better than random after {evaluations} evaluations, with no overlap of the intervals: {names}.\n"
     for name, of_sampler in runs.items():
+        asked = of_sampler[0].asked
+        if asked < evaluations:
+            better = "better" if name in better_than_random(runs, asked) else "not better"
+            yield f"{name} was given {asked} evaluations only; after these it is {better} in this sense.\n"
         early = [len(run.regrets) for run in of_sampler if run.ended_early]
         if early:
             yield (
@@ -343,7 +353,7 @@ def rounded(svg: str) -> str:
 
 def draw_lines(axes: Axes, places: NDArray[Any], intervals: Mapping[str, Interval]) -> None:
     """A mean with its band for each sampler."""
-    floor = 0.5 * min(float(line.mean.min()) for line in intervals.values())
+    floor = 0.5 * min(float(np.nanmin(line.mean)) for line in intervals.values())
     for name, line in intervals.items():
         colour, dash = look(name)
         axes.plot(places, line.mean, dash, color=colour, linewidth=1.4, label=name)
@@ -378,6 +388,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--seeds-of", type=pair, action="append", default=[], metavar="NAME=COUNT", help="fewer, for a slow sampler"
     )
+    parser.add_argument(
+        "--evaluations-of", type=pair, action="append", default=[], metavar="NAME=COUNT", help="fewer, likewise"
+    )
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()
 
@@ -394,6 +407,7 @@ def command(arguments: argparse.Namespace) -> str:
     words = [f"python benchmarks/samplers.py {arguments.table.name} --cache {arguments.cache.name}"]
     words += [f"--evaluations {arguments.evaluations} --seeds {arguments.seeds}"]
     words += [f"--seeds-of {name}={count}" for name, count in arguments.seeds_of]
+    words += [f"--evaluations-of {name}={count}" for name, count in arguments.evaluations_of]
     for option, chosen, every in (
         ("samplers", arguments.samplers, SAMPLERS),
         ("datasets", arguments.datasets, DATASETS),
@@ -406,9 +420,10 @@ def main() -> None:
     """Run what is missing, then write the table and the plot of all."""
     arguments = parse()
     seeds = {**dict.fromkeys(arguments.samplers, arguments.seeds), **dict(arguments.seeds_of)}
+    evaluations = {**dict.fromkeys(arguments.samplers, arguments.evaluations), **dict(arguments.evaluations_of)}
     tasks = {
         (dataset, sampler): [
-            Task(table=arguments.table, dataset=dataset, sampler=sampler, seed=seed, evaluations=arguments.evaluations)
+            Task(table=arguments.table, dataset=dataset, sampler=sampler, seed=seed, evaluations=evaluations[sampler])
             for seed in range(seeds[sampler])
         ]
         for sampler in arguments.samplers
