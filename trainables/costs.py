@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -23,6 +24,9 @@ from trainables.layers import (
 )
 from trainables.network_plan import CellPlan, plan_network
 from trainables.network_spec import NetworkSpec
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+"""Pixels above and below, and left and right."""
 
 FLOAT_BYTES = 4
 INDEX_BYTES = 8
@@ -157,14 +161,21 @@ class _Counter:
         return tensor.rectified
 
     def _convolution(self, layer: Convolution, tensor: _Tensor) -> _Tensor:
-        self.keep(_padded(tensor, layer.first_padding(tensor.size)) if layer.pads_first else tensor)
-        size = layer.size_after(tensor.size)
-        self.parameters += layer.parameters
-        self.macs += layer.parameters * size[0] * size[1]
+        padding, size, parameters = _convolved(layer, tensor.size)
+        self.keep(tensor if padding is None else _padded(tensor, padding))
+        self.parameters += parameters
+        self.macs += parameters * size[0] * size[1]
         return _Tensor(layer.out_channels, size)
 
 
-def _padded(tensor: _Tensor, padding: tuple[tuple[int, int], tuple[int, int]]) -> _Tensor:
+@functools.lru_cache(maxsize=4096)
+def _convolved(layer: Convolution, size: Size) -> tuple[Padding | None, Size, int]:
+    """How an image is padded first, if so, its size afterwards, and the layer's parameters. Remembered, because a
+    search counts thousands of networks that consist of the same few layers."""
+    return layer.first_padding(size) if layer.pads_first else None, layer.size_after(size), layer.parameters
+
+
+def _padded(tensor: _Tensor, padding: Padding) -> _Tensor:
     """A padded copy, or the tensor itself where there is nothing to pad."""
     height, width = (side + sum(pixels) for side, pixels in zip(tensor.size, padding, strict=True))
     return tensor if (height, width) == tensor.size else _Tensor(tensor.channels, (height, width))

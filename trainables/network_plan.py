@@ -10,6 +10,7 @@ depthwise 3x3 on 96 channels, 1x1 to 32, batch norm, and the same again on 32 ch
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from trainables.layers import (
 )
 from trainables.network_spec import NetworkSpec
 from trainables.operations import OPERATIONS, batch_norm, factorized_reduction, pointwise
-from trainables.skeleton import Skeleton
+from trainables.skeleton import OperationRules, Skeleton
 
 STAGES = 3
 FEWEST_FILTERS = 2
@@ -181,10 +182,8 @@ def plan_cell(
     for block in cell.blocks:
         rows = []
         for edge in block.edges:
-            if edge.operation not in OPERATIONS:
-                raise ValueError(f"unknown operation {edge.operation!r}; known: {', '.join(OPERATIONS)}")
             edge_stride = stride if edge.state < cell.inputs else 1
-            row = OPERATIONS[edge.operation](widths[edge.state], filters, edge_stride, skeleton.operations)
+            row = _operation(edge.operation, widths[edge.state], filters, edge_stride, skeleton.operations)
             drops = drop_path > 0 and _may_drop(edge.operation, edge_stride, skeleton)
             rows.append((*row, DropPath(drop_path)) if drops else row)
         edges.append(tuple(rows))
@@ -202,6 +201,14 @@ def plan_cell(
         ),
         shape=Shape(filters * len(cell.output), (height, width), current.reduction * stride),
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _operation(name: str, in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
+    """The layers of an operation, remembered: a search counts the costs of thousands of cells, made of the same few."""
+    if name not in OPERATIONS:
+        raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}")
+    return OPERATIONS[name](in_channels, filters, stride, rules)
 
 
 def _may_drop(operation: str, stride: int, skeleton: Skeleton) -> bool:
