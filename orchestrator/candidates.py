@@ -88,10 +88,10 @@ class Candidates:
     def next(self) -> Trial | None:
         """One that lost its worker and is to go on; else one that waited for a trial which then failed, and is to be
         trained itself."""
+        if not self.has_next:
+            return None
         if self._interrupted:
             return self._interrupted.popleft()
-        if not self._released or self.is_full:
-            return None
         self._admitted += 1
         return self._released.popleft()
 

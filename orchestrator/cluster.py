@@ -123,6 +123,11 @@ class Allotment:
     most_slots: int | None
 
     @property
+    def slots_on_record(self) -> int:
+        """As many as the search may come to have, by which it is told how busy they were."""
+        return self.most_slots or self.slots
+
+    @property
     def ahead(self) -> int:
         """How many trials to make ready ahead: one for each slot, and some that make an autoscaler add nodes."""
         most = MOST_AHEAD if self.most_slots is None else min(MOST_AHEAD, self.most_slots)

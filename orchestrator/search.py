@@ -129,7 +129,7 @@ def resume_search(
             progress.note(f"going on with {directory}: {len(state.trials)} trials on record, {open_trials} open")
             search = Search(parts, plan, found, directory, info, log, state, progress)
             search.conduct(
-                [RunResumed(slots=found.allotment.most_slots or found.allotment.slots)],
+                [RunResumed(slots=found.allotment.slots_on_record)],
                 lambda: live_study,
                 resumed=True,
             )
@@ -176,7 +176,7 @@ def _run_started(
     config: SearchConfig, allotment: Allotment, distributions: Mapping[str, BaseDistribution]
 ) -> RunStarted:
     return RunStarted(
-        slots=allotment.most_slots or allotment.slots,
+        slots=allotment.slots_on_record,
         objectives=config.objectives.directions,
         constraints=config.objectives.constraints,
         distributions=write_distributions(distributions),
