@@ -81,10 +81,12 @@ class Task:
     sampler: str
     seed: int
     evaluations: int
+    known_in_a_row: int = KNOWN_IN_A_ROW
 
     def cached_in(self, cache: Path) -> Path:
         """The file of its run."""
-        return cache / self.dataset / self.sampler / f"{self.evaluations}-evaluations-seed-{self.seed}.npz"
+        known = "" if self.known_in_a_row == KNOWN_IN_A_ROW else f"-{self.known_in_a_row}-known"
+        return cache / self.dataset / self.sampler / f"{self.evaluations}-evaluations{known}-seed-{self.seed}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ class Run:
 
     Args:
         asked: evaluations that it was to have.
+        known_in_a_row: known proposals in a row after which it was to end.
         regrets: after each evaluation, in percentage points.
         seconds: of training up to the end of each evaluation.
         ask_seconds: of each ask, those of known proposals included.
@@ -101,6 +104,7 @@ class Run:
     """
 
     asked: int
+    known_in_a_row: int
     regrets: Floats
     seconds: Floats
     ask_seconds: Floats
@@ -160,7 +164,7 @@ def search(task: Task) -> Run:
     generator = np.random.default_rng(task.seed)
     seen: dict[str, float] = {}
     incumbent, regrets, seconds, ask_seconds, known, known_in_a_row = "", [], [], [], 0, 0
-    while len(seen) < task.evaluations and known_in_a_row < KNOWN_IN_A_ROW and known < KNOWN_IN_ALL:
+    while len(seen) < task.evaluations and known_in_a_row < task.known_in_a_row and known < KNOWN_IN_ALL:
         started = time.perf_counter()
         trial = study.ask(dict(space))
         ask_seconds.append(time.perf_counter() - started)
@@ -177,6 +181,7 @@ def search(task: Task) -> Run:
         study.tell(trial, seen[key])
     return Run(
         asked=task.evaluations,
+        known_in_a_row=task.known_in_a_row,
         regrets=np.array(regrets),
         seconds=np.cumsum(seconds),
         ask_seconds=np.array(ask_seconds),
@@ -200,6 +205,7 @@ def kept(task: Task, cache: Path) -> Run:
     with np.load(task.cached_in(cache)) as arrays:
         return Run(
             asked=task.evaluations,
+            known_in_a_row=task.known_in_a_row,
             regrets=arrays["regrets"],
             seconds=arrays["seconds"],
             ask_seconds=arrays["ask_seconds"],
@@ -310,8 +316,8 @@ def verdict(runs: Runs, evaluations: int) -> Iterator[str]:
         if early:
             yield (
                 f"{len(early)} of {len(of_sampler)} runs of {name} ended after {min(early)} to {max(early)} "
-                f"evaluations, with {KNOWN_IN_A_ROW} known proposals in a row or {KNOWN_IN_ALL} in all; they count as "
-                "they ended.\n"
+                f"evaluations, with {of_sampler[0].known_in_a_row} known proposals in a row or {KNOWN_IN_ALL} in all; "
+                "they count as they ended.\n"
             )
 
 
@@ -391,6 +397,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--evaluations-of", type=pair, action="append", default=[], metavar="NAME=COUNT", help="fewer, likewise"
     )
+    parser.add_argument(
+        "--known-of",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="NAME=COUNT",
+        help=f"end its runs after so many known proposals in a row instead of {KNOWN_IN_A_ROW}",
+    )
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()
 
@@ -408,6 +422,7 @@ def command(arguments: argparse.Namespace) -> str:
     words += [f"--evaluations {arguments.evaluations} --seeds {arguments.seeds}"]
     words += [f"--seeds-of {name}={count}" for name, count in arguments.seeds_of]
     words += [f"--evaluations-of {name}={count}" for name, count in arguments.evaluations_of]
+    words += [f"--known-of {name}={count}" for name, count in arguments.known_of]
     for option, chosen, every in (
         ("samplers", arguments.samplers, SAMPLERS),
         ("datasets", arguments.datasets, DATASETS),
@@ -423,7 +438,14 @@ def main() -> None:
     evaluations = {**dict.fromkeys(arguments.samplers, arguments.evaluations), **dict(arguments.evaluations_of)}
     tasks = {
         (dataset, sampler): [
-            Task(table=arguments.table, dataset=dataset, sampler=sampler, seed=seed, evaluations=evaluations[sampler])
+            Task(
+                table=arguments.table,
+                dataset=dataset,
+                sampler=sampler,
+                seed=seed,
+                evaluations=evaluations[sampler],
+                known_in_a_row=dict(arguments.known_of).get(sampler, KNOWN_IN_A_ROW),
+            )
             for seed in range(seeds[sampler])
         ]
         for sampler in arguments.samplers
