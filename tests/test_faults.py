@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
 from orchestrator.events import TrialEnded, TrialSetBack
-from orchestrator.faults import WORKER_DEATHS, Fault, answer, fault_of
+from orchestrator.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
 from tests.paced_trainable import FOLDER, SECONDS, trained
@@ -48,10 +48,20 @@ def test_memory_that_ran_out_is_met_once_with_smaller_batches_or_a_larger_share(
 def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_again() -> None:
     died, candidate = Fault("worker_died", "its worker died: SIGSEGV"), trial()
     for deaths in range(WORKER_DEATHS):
-        candidate.deaths = deaths
+        candidate.setbacks_in_a_row["worker_died"] = deaths
         last = answered(died, candidate)
         assert isinstance(last, TrialEnded if deaths == WORKER_DEATHS - 1 else TrialSetBack)
     assert last.error.startswith("its worker died 3 times without an epoch in between")
+
+
+def test_nodes_that_die_cost_a_trial_nothing_either_and_more_of_them_may() -> None:
+    died, candidate = Fault("node_died", "its node died"), trial()
+    for _ in range(NODE_DEATHS - 1):
+        back = answered(died, candidate)
+        assert back.cause == "node_died"
+        candidate.setbacks_in_a_row[back.cause] += 1
+    assert answered(Fault("worker_died", "SIGSEGV"), candidate).cause == "worker_died"
+    assert answered(died, candidate).error.startswith("its node died 10 times without an epoch in between")
     assert answered(Fault("preempted", "its node is about to go"), candidate).cause == "preempted"
 
 
@@ -62,6 +72,9 @@ def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_agai
         (RuntimeError("shapes"), 0.0, "error"),
         (ActorDiedError(), 1.0, "worker_died"),
         (ActorDiedError(), 60.0, "hang"),
+        (RayActorError(error_msg="The actor died because its node has died. Node Id: 4f"), 60.0, "node_died"),
+        (ActorUnavailableError("RpcError", None), 60.0, "node_died"),
+        (RayActorError(error_msg="its node has died", preempted=True), 1.0, "preempted"),
         (RayActorError(error_msg="The actor died: the node was running low on memory"), 1.0, "out_of_memory"),
     ],
 )
