@@ -23,8 +23,9 @@ from tests.paced_trainable import FOLDER, SECONDS, trained
 TRIALS, EPOCHS = 100, 2
 
 CLUSTER = """
-import sys
+import sys, time, ray
 from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
 
 # With Ray's own settings it takes 15 seconds until a node that was killed is known to be dead.
 soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
@@ -35,11 +36,16 @@ cluster = Cluster(
 
 NODES = """
 nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
-print(cluster.address, flush=True)
-for _ in sys.stdin:
-    cluster.remove_node(nodes.pop(0), allow_graceful=False)
-    nodes.append(cluster.add_node(num_cpus=1))
-    print(nodes[-1].node_id, flush=True)
+print(cluster.address, *(node.node_id for node in nodes), flush=True)
+for command in sys.stdin:
+    if command == "announce\\n":  # as `ray drain-node` does
+        ends = (time.time_ns() // 10**6) + 60_000
+        client = ray._raylet.GcsClient(address=cluster.address)
+        print(*client.drain_node(nodes[0].node_id, DRAIN_NODE_REASON_PREEMPTION, "it goes", ends), flush=True)
+    else:
+        cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        nodes.append(cluster.add_node(num_cpus=1))
+        print(nodes[-1].node_id, flush=True)
 cluster.shutdown()
 """
 
@@ -52,26 +58,35 @@ class Nodes:
         own = {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
         self.environment = {**os.environ, **own, FOLDER: str(folder), SECONDS: "0.5"}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER + NODES],
+            [sys.executable, "-c", CLUSTER + NODES, str(folder)],  # named, so that it is ended with the folder
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.address = self._line()
+        self.address, *self.ids = self._words()
+        """And of the nodes besides the head, the oldest first."""
 
-    def replace(self) -> str:
-        """Kill the oldest node but the head, with all its processes, and add one; its id."""
+    def announce(self) -> None:
+        """Tell Ray that the oldest is about to go."""
+        accepted, *_ = self._do("announce")
+        assert accepted == "True"
+
+    def replace(self) -> None:
+        """Kill all processes of the oldest, and add one."""
+        self.ids = [*self.ids[1:], *self._do("replace")]
+
+    def _do(self, command: str) -> list[str]:
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
-        return self._line()
+        return self._words()
 
-    def _line(self) -> str:
+    def _words(self) -> list[str]:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
-        assert line, "the cluster's process has ended"
-        return line
+        words = self.process.stdout.readline().split()
+        assert words, "the cluster's process has ended"
+        return words
 
 
 @contextmanager
@@ -94,23 +109,29 @@ def started(nodes: Nodes, folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=nodes.environment, stdout=output, stderr=output)
 
 
-def wait_for(ended: int, search: subprocess.Popen[bytes], folder: Path) -> None:
-    """Until so many trials have ended."""
+def wait_for(words: str, count: int, search: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until they are so often in the log."""
     log = folder / "run" / "events.jsonl"
-    while not log.exists() or log.read_bytes().count(b'"trial_ended"') < ended:
+    while not log.exists() or log.read_text().count(words) < count:
         assert search.poll() is None, (folder / "output").read_text()
         time.sleep(0.05)
 
 
 def searched(kills: int) -> tuple[list[Event], list[tuple[str, int]], set[str]]:
-    """The record, the epochs that were trained, and the nodes that were added, each when one was killed."""
-    moments, added = random.Random(0), set()
+    """The record, the epochs that were trained, and the nodes that were added, each when one was killed. The first that
+    is killed was announced to go."""
+    moments, added = random.Random(0), set[str]()
     with four_nodes() as (nodes, folder):
         search = started(nodes, folder)
         for number in range(1, kills + 1):  # every few seconds
-            wait_for(number * TRIALS // (kills + 1), search, folder)
+            wait_for('"trial_ended"', number * TRIALS // (kills + 1), search, folder)
+            if number == 1:
+                wait_for(nodes.ids[0], 1, search, folder)
+                nodes.announce()
+                wait_for('"preempted"', 1, search, folder)
             time.sleep(moments.uniform(0, 0.5))
-            added.add(nodes.replace())
+            nodes.replace()
+            added.add(nodes.ids[-1])
         assert search.wait() == 0, (folder / "output").read_text()
         return list(read_events(RunDirectory.at(folder / "run"))), trained(folder), added
 
@@ -118,7 +139,7 @@ def searched(kills: int) -> tuple[list[Event], list[tuple[str, int]], set[str]]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_no_trial_is_lost_while_nodes_are_killed_and_added() -> None:
-    events, epochs, added = searched(kills=9)
+    events, epochs, added = searched(kills=7)
     ends = {event.trial_id: event.status for event in events if isinstance(event, TrialEnded)}
     assert Counter(ends.values()) == {"completed": TRIALS}
     assert sum(isinstance(event, TrialEnded) for event in events) == TRIALS
@@ -126,7 +147,7 @@ def test_no_trial_is_lost_while_nodes_are_killed_and_added() -> None:
     assert rows == {(trial_id, epoch): 1 for trial_id in ends for epoch in range(1, EPOCHS + 1)}
     # Each epoch is reported by itself, so that what is trained again is the one that was under way.
     set_back = [event for event in events if isinstance(event, TrialSetBack)]
-    assert {event.cause for event in set_back} == {"node_died"}
+    assert {event.cause for event in set_back} >= {"node_died", "preempted"}
     assert len(epochs) - len(set(epochs)) <= len(set_back)
     # The first nodes are gone after three kills; what has joined since has done the rest.
     assert len({event.device for event in events if isinstance(event, TrialBuilt)} & added) >= 3
