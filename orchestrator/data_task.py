@@ -16,6 +16,9 @@ from trainables.settings import DataSettings
 def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -> tuple[ray.ObjectRef, dict[str, Any]]:
     """A reference to the run's `DataSplits`, and what `DataSplits.describe` says of them.
 
+    They lie on the driver's own node. With any other that is lost, Ray would have to read them again, and might find no
+    free CPU for it.
+
     Raises:
         ConfigError: the data cannot be used as the settings ask.
         SearchError: reading them failed for another reason.
@@ -26,7 +29,7 @@ def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -
     while not ray.wait([facts], timeout=0.2)[0]:
         stopper.check()
     try:
-        return splits, ray.get(facts)
+        return ray.put(ray.get(splits)), ray.get(facts)
     except ray.exceptions.RayError as error:  # for example, the worker ran out of memory
         cause = getattr(error, "cause", None)
         if isinstance(cause, DataError):

@@ -22,7 +22,7 @@ TrialId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 ImportedId = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/)?[A-Za-z0-9_-]+~*$")]
 """With the name of the run that the trial is of, and `~` where two runs have one name."""
 
-SetBackCause = Literal["out_of_memory", "worker_died", "preempted"]
+SetBackCause = Literal["out_of_memory", "worker_died", "node_died", "preempted"]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -161,7 +161,8 @@ class TrialSetBack(_Event):
     """The trial lost its worker, for this `reason`, and is put back: it goes on from its last checkpoint.
 
     After the memory ran out (`out_of_memory`), with each batch in so many `micro_batches`, and a share of `gpus` if
-    that is not the one of all trials. `worker_died` covers its node too; `preempted`: the node said so beforehand.
+    that is not the one of all trials. `node_died`: its worker went with the node. `preempted`: the node said so
+    beforehand.
     """
 
     event: Literal["trial_set_back"] = "trial_set_back"

@@ -9,14 +9,17 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 
-from orchestrator.events import TrialEnded, TrialSetBack
+from orchestrator.events import SetBackCause, TrialEnded, TrialSetBack
 from orchestrator.run_state import Trial
 from trainables.faults import CandidateFault, FaultKind, describe
 
 WORKER_DEATHS = 3
 """A trial whose worker dies so often without an epoch in between has failed: it may well be the reason."""
+
+NODE_DEATHS = 10
+"""The same of its node, which spot machines do without being to blame."""
 
 MICRO_BATCHES = 4
 """Into how many parts each batch is split once the memory ran out."""
@@ -27,12 +30,15 @@ FAILURES_IN_A_ROW = 10
 OUT_OF_MEMORY = re.compile("out.of.memory|low on memory", re.IGNORECASE)
 """What Ray says of a worker that it, or the kernel, ended because the node's memory ran out."""
 
+NODE_DIED = "its node has died"
+"""What Ray says of a worker that it lost with the node."""
+
 
 @dataclass(frozen=True)
 class Fault:
     """Why a trial lost its worker, in one line."""
 
-    kind: FaultKind | Literal["worker_died", "hang"]
+    kind: FaultKind | Literal["worker_died", "node_died", "hang"]
     reason: str
 
 
@@ -53,6 +59,9 @@ def fault_of(error: BaseException, silent_seconds: float, hang_limit: float) -> 
         return Fault("preempted", "its node was taken away")
     if OUT_OF_MEMORY.search(str(error)):
         return Fault("out_of_memory", "the node's memory ran out, and its worker was ended")
+    # Who cannot be reached is on a node that cannot: the death of a worker alone is told by its node.
+    if isinstance(error, ActorUnavailableError) or NODE_DIED in str(error):
+        return Fault("node_died", f"its node died: {_why(error)}")
     if silent_seconds >= hang_limit:
         return Fault("hang", f"it hung: no epoch within {hang_limit:.0f} s (faults.hang_factor, faults.hang_seconds)")
     return Fault("worker_died", f"its worker died: {_why(error)}")
@@ -67,24 +76,29 @@ def answer(trial: Trial, fault: Fault, *, gpus_per_trial: float, batch_size: int
         gpus_per_trial: the share of all trials.
         batch_size: of the training.
     """
-    if fault.kind == "preempted" or (fault.kind == "worker_died" and trial.deaths + 1 < WORKER_DEATHS):
-        return TrialSetBack(
-            trial_id=trial.trial_id,
-            cause="preempted" if fault.kind == "preempted" else "worker_died",
-            reason=fault.reason,
-            micro_batches=trial.micro_batches,
-            gpus=trial.gpus,
-        )
     reason = fault.reason
-    if fault.kind == "worker_died":
-        reason = f"its worker died {WORKER_DEATHS} times without an epoch in between; the last time, {fault.reason}"
-    if fault.kind == "out_of_memory":
-        if not any(event.cause == "out_of_memory" for event in trial.set_back):
-            relief = _relief(trial, fault.reason, gpus_per_trial, batch_size)
-            if relief is not None:
-                return relief
-        reason = f"{fault.reason} (resources.gpus_per_trial or training.batch_size)"
+    match fault.kind:
+        case "preempted":
+            return _again(trial, fault.kind, reason)
+        case "worker_died" | "node_died":
+            what, most = ("worker", WORKER_DEATHS) if fault.kind == "worker_died" else ("node", NODE_DEATHS)
+            if trial.setbacks_in_a_row[fault.kind] + 1 < most:
+                return _again(trial, fault.kind, reason)
+            reason = f"its {what} died {most} times without an epoch in between; the last time, {reason}"
+        case "out_of_memory":
+            if not any(event.cause == "out_of_memory" for event in trial.set_back):
+                relief = _relief(trial, reason, gpus_per_trial, batch_size)
+                if relief is not None:
+                    return relief
+            reason = f"{reason} (resources.gpus_per_trial or training.batch_size)"
     return TrialEnded(trial_id=trial.trial_id, status="failed", error=reason)
+
+
+def _again(trial: Trial, cause: SetBackCause, reason: str) -> TrialSetBack:
+    """As it was before."""
+    return TrialSetBack(
+        trial_id=trial.trial_id, cause=cause, reason=reason, micro_batches=trial.micro_batches, gpus=trial.gpus
+    )
 
 
 def _relief(trial: Trial, reason: str, gpus_per_trial: float, batch_size: int) -> TrialSetBack | None:

@@ -20,6 +20,7 @@ from orchestrator.events import (
     RunOutcome,
     RunResumed,
     RunStarted,
+    SetBackCause,
     TrialBuilt,
     TrialEnded,
     TrialImported,
@@ -66,8 +67,8 @@ class Trial:
     gpus: float | None = None
     """Its share, if it is not that of all trials, because the memory ran out."""
     set_back: list[TrialSetBack] = field(default_factory=list)
-    deaths: int = 0
-    """How often its worker has died since its last epoch."""
+    setbacks_in_a_row: Counter[SetBackCause] = field(default_factory=Counter)
+    """How often each cause has set it back since its last epoch."""
     error: str | None = None
     duplicate_of: str | None = None
     """The trial whose result answered this one; `curve` is that one's."""
@@ -187,7 +188,7 @@ class RunState:
             case EpochDone():
                 trial = self.trials[event.trial_id]
                 trial.curve.append(event)
-                trial.deaths = 0
+                trial.setbacks_in_a_row.clear()
                 self.longest_epoch_seconds = max(self.longest_epoch_seconds or 0.0, event.seconds)
             case TrialPaused():
                 trial = self.trials[event.trial_id]
@@ -196,7 +197,7 @@ class RunState:
                 trial = self.trials[event.trial_id]
                 trial.set_back.append(event)
                 trial.on_worker = False
-                trial.deaths += event.cause == "worker_died"
+                trial.setbacks_in_a_row[event.cause] += 1
                 trial.micro_batches, trial.gpus = event.micro_batches, event.gpus
             case TrialEnded():
                 self._end(self.trials[event.trial_id], event)

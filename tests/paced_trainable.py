@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from safetensors.numpy import load, save
 
 from search_spaces import Architecture
@@ -27,13 +28,14 @@ class PacedTrainable(EpochTrainable):
     """Notes `FINGERPRINT EPOCH` on a line of the file `trained` once an epoch is over."""
 
     def prepare(self, data: Any) -> None:
+        ray.get(data)
         self._folder = Path(os.environ[FOLDER])
         self._seconds = float(os.environ[SECONDS])
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
         self._architecture = architecture
         self._epoch = 0
-        return {"device": "cpu"}
+        return {"device": ray.get_runtime_context().get_node_id()}  # nodes on one machine have one name
 
     def train_epoch(self) -> EpochResult:
         self._fail()

@@ -130,6 +130,19 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     assert named == {"status", "report", "resume", "mirror", "search", "submit", "list", "draw", "costs", "doctor"}
 
 
+def test_the_readmes_faults_are_each_shown_by_tests_that_exist() -> None:
+    """Each is named in full, or by its beginning, which no other test's name has, and three dots."""
+    files = (path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    tests = {name for text in files for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
+    rows = README.partition("| fault |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(rows) >= 15
+    for row in rows:
+        named = re.findall(r"`(test_\w+?)(\.\.\.)?`", row.split("|")[-2])
+        assert named, row
+        for name, dots in named:
+            assert sum(test.startswith(name) if dots else test == name for test in tests) == 1, name
+
+
 @pytest.mark.slow
 def test_the_readmes_search_from_python_runs(tmp_path: Path) -> None:
     (code,) = [block for block in code_blocks("python") if "run_search" in block]

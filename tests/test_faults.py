@@ -8,18 +8,26 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError, RayActorError
+from ray import cloudpickle
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
+from orchestrator.errors import SearchError
+from orchestrator.event_log import read_events
 from orchestrator.events import TrialEnded, TrialSetBack
-from orchestrator.faults import WORKER_DEATHS, Fault, answer, fault_of
+from orchestrator.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
+from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
+from tests.driving import TINY, driven, plan_of
 from tests.paced_trainable import FOLDER, SECONDS, trained
 from tests.test_record import RUN
+from trainables.assignment import Assignment
 from trainables.faults import CandidateFault
+from trainables.storage import Folder
 
 KILLS = 5
 
@@ -48,10 +56,20 @@ def test_memory_that_ran_out_is_met_once_with_smaller_batches_or_a_larger_share(
 def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_again() -> None:
     died, candidate = Fault("worker_died", "its worker died: SIGSEGV"), trial()
     for deaths in range(WORKER_DEATHS):
-        candidate.deaths = deaths
+        candidate.setbacks_in_a_row["worker_died"] = deaths
         last = answered(died, candidate)
         assert isinstance(last, TrialEnded if deaths == WORKER_DEATHS - 1 else TrialSetBack)
     assert last.error.startswith("its worker died 3 times without an epoch in between")
+
+
+def test_nodes_that_die_cost_a_trial_nothing_either_and_more_of_them_may() -> None:
+    died, candidate = Fault("node_died", "its node died"), trial()
+    for _ in range(NODE_DEATHS - 1):
+        back = answered(died, candidate)
+        assert back.cause == "node_died"
+        candidate.setbacks_in_a_row[back.cause] += 1
+    assert answered(Fault("worker_died", "SIGSEGV"), candidate).cause == "worker_died"
+    assert answered(died, candidate).error.startswith("its node died 10 times without an epoch in between")
     assert answered(Fault("preempted", "its node is about to go"), candidate).cause == "preempted"
 
 
@@ -62,11 +80,31 @@ def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_agai
         (RuntimeError("shapes"), 0.0, "error"),
         (ActorDiedError(), 1.0, "worker_died"),
         (ActorDiedError(), 60.0, "hang"),
+        (RayActorError(error_msg="The actor died because its node has died. Node Id: 4f"), 60.0, "node_died"),
+        (ActorUnavailableError("RpcError", None), 60.0, "node_died"),
+        (RayActorError(error_msg="its node has died", preempted=True), 1.0, "preempted"),
         (RayActorError(error_msg="The actor died: the node was running low on memory"), 1.0, "out_of_memory"),
     ],
 )
 def test_what_ray_raises_is_understood(error: Exception, silent: float, kind: str) -> None:
     assert fault_of(error, silent, hang_limit=30.0).kind == kind
+
+
+def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
+    failures: list[Exception] = []
+    (tmp_path / "error").write_bytes(cloudpickle.dumps(CandidateFault("storage", "a checkpoint cannot be written")))
+    with driven(tmp_path) as hand:
+        begun = hand.admit()
+        assert begun is not None
+        recorder = Recorder(hand.log, hand.state, plan_of(TINY), RunDirectory.at(tmp_path), failures.append)
+        recorder.assign("of Ray", begun.trial_id)
+        config = Assignment(trial_id=begun.trial_id).within(begun.params)
+        on_ray: Any = SimpleNamespace(trial_id="of Ray", config=config, pickled_error_file=tmp_path / "error")
+        recorder.on_trial_start(0, [], on_ray)
+        with pytest.raises(SearchError, match=r"a checkpoint cannot be written \(run.storage\)") as told:
+            recorder.on_trial_error(0, [], on_ray)
+    assert failures == [told.value]
+    assert RunState.replay(read_events(Folder.at(tmp_path))).trials[begun.trial_id].status == "running"
 
 
 def searched(folder: Path, *settings: str) -> tuple[RunState, int]:
