@@ -8,15 +8,13 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from orchestrator.events import EpochDone, Event
+from orchestrator.events import Event
 from orchestrator.run_directory import INFO, RunDirectory
-from orchestrator.run_state import RunState
 from tests.paced_trainable import FOLDER, SECONDS, trained
 
 EPOCH_SECONDS = 0.2
@@ -117,16 +115,3 @@ class Drivers:
 
     def _told(self) -> str:
         return (self._folder / "output").read_text()[-5000:]
-
-
-def seen(state: RunState) -> dict[str, Any]:
-    """All that a search found, without what a clock says."""
-    return {
-        found.trial_id: (found.params, found.status, [(row.epoch, row.val_accuracy) for row in found.curve])
-        for found in state.trials.values()
-    }
-
-
-def on_record(events: Sequence[Event]) -> list[tuple[str, int]]:
-    """Every epoch that the record has, as `trained` has them."""
-    return [(event.trial_id, event.epoch) for event in events if isinstance(event, EpochDone)]

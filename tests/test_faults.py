@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, RayActorError
 
-from orchestrator.events import EpochDone, Event, TrialEnded, TrialSetBack
+from orchestrator.events import TrialEnded, TrialSetBack
 from orchestrator.faults import WORKER_DEATHS, Fault, answer, fault_of
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
-from orchestrator.schedulers.rungs import Rung
-from tests.killing import EPOCHS_A_REPORT, Drivers, on_record, paced, search_file, seen, started
+from tests.killing import EPOCHS_A_REPORT, Drivers, paced, search_file, started
 from tests.own_ray import ray_head
 from tests.paced_trainable import trained
+from tests.records import check_ends, check_promotions, check_stops, on_record, seen
 from tests.test_record import RUN
 from trainables.faults import CandidateFault
 
@@ -183,38 +182,11 @@ def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_ki
     assert state.outcome == "completed"
     assert sum(found.attempt > 0 for found in state.trials.values()) == 16
     assert {found.status for found in state.trials.values()} <= {"completed", "pruned", "duplicate"}
-    ends = [event.trial_id for event in events if isinstance(event, TrialEnded)]
-    assert sorted(ends) == sorted(state.trials)
+    check_ends(events)
     assert sorted(on_record(events)) == sorted(set(trained(tmp_path)))
-    for found in state.trials.values():
-        assert [row.epoch for row in found.curve] == list(range(1, found.epochs + 1))
     assert max(drivers.trained_again()) <= 2 * EPOCHS_A_REPORT
     match scheduler:
         case "asha":
-            check_stops(events, state)
+            check_stops(events)
         case "asha_promotion":
-            check_promotions(events, state)
-
-
-def check_stops(events: Sequence[Event], state: RunState) -> None:
-    """Whoever went on past a rung was among the best third of those that the record had there, and nobody else."""
-    rungs = {1: Rung(3), 3: Rung(3)}
-    for event in events:
-        if isinstance(event, EpochDone) and event.epoch in rungs:
-            goes_on = rungs[event.epoch].record(event.trial_id, (event.val_accuracy or 0.0,))
-            assert goes_on == (state.trials[event.trial_id].epochs > event.epoch)
-
-
-def check_promotions(events: Sequence[Event], state: RunState) -> None:
-    """Whoever went on past a rung had been among the best third of those that the record had there; in the end, all
-    of the best third went on."""
-    rungs = {1: Rung(3), 3: Rung(3)}
-    promotable: dict[int, set[str]] = {1: set(), 3: set()}
-    for event in events:
-        if isinstance(event, EpochDone) and event.epoch in rungs:
-            rungs[event.epoch].enter(event.trial_id, (event.val_accuracy or 0.0,))
-            promotable[event.epoch] |= set(rungs[event.epoch].promotable())
-        if isinstance(event, EpochDone) and event.epoch - 1 in rungs:
-            assert event.trial_id in promotable[event.epoch - 1]
-    for epoch, rung in rungs.items():
-        assert all(state.trials[trial_id].epochs > epoch for trial_id in rung.promotable())
+            check_promotions(events)

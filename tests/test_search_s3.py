@@ -15,12 +15,13 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.search import run_search
-from tests.killing import EPOCHS_A_REPORT, Drivers, on_record, paced, search_file, seen
+from tests.killing import EPOCHS_A_REPORT, Drivers, paced, search_file
 from tests.object_store import ObjectStore
 from tests.own_ray import ray_head
 from tests.paced_trainable import trained
+from tests.records import on_record, seen
 
-KILLS = 4
+KILLS = 3
 
 
 @pytest.fixture
