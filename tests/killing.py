@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import subprocess
@@ -13,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.errors import RunDirectoryError
 from orchestrator.events import Event
 from orchestrator.run_directory import INFO, RunDirectory
 from tests.paced_trainable import FOLDER, SECONDS, trained
+from tests.records import on_record
 
 EPOCH_SECONDS = 0.2
 EPOCHS_A_REPORT = 4
@@ -77,6 +78,7 @@ class Drivers:
         self._environment = environment
         self._moments = random.Random(seed)
         self._trained_at_kills = [0]
+        self._on_record_at_kills: list[set[tuple[str, int]]] = [set()]
 
     def kill(self, *options: str) -> None:
         """Start a driver and kill it at a random moment: while it starts, or after some epochs."""
@@ -94,18 +96,30 @@ class Drivers:
         driver.kill()
         driver.wait()
         self._trained_at_kills.append(len(trained(self._folder)))
+        self._on_record_at_kills.append(set(on_record(self._record())))
 
     def finish(self, *options: str) -> list[Event]:
         """Let a driver go on to the end; the whole record."""
         assert self._start(*options).wait() == 0, self._told()
         return self._directory.read_events()
 
-    def trained_again(self) -> list[int]:
-        """How many epochs were trained that had been trained before: by the first driver, by the second, ..."""
+    def check_repeats(self, reports: int = 1) -> None:
+        """What was trained again is what was under way: at a kill at most the epochs of so many reports. Of what was on
+        record none, but where a kill came between a report and the end of its checkpoint's writing."""
         epochs = trained(self._folder)
-        again = [number for number, epoch in enumerate(epochs) if epoch in epochs[:number]]
-        marks = [*self._trained_at_kills, len(epochs)]
-        return [sum(first <= number < end for number in again) for first, end in itertools.pairwise(marks)]
+        ends = [*self._trained_at_kills[1:], len(epochs)]
+        of_record = []
+        for begin, end, on_record_before in zip(self._trained_at_kills, ends, self._on_record_at_kills, strict=True):
+            again = [epochs[number] for number in range(begin, end) if epochs[number] in epochs[:number]]
+            assert len(again) <= reports * EPOCHS_A_REPORT
+            of_record += [epoch for epoch in again if epoch in on_record_before]
+        assert len(of_record) <= EPOCHS_A_REPORT
+
+    def _record(self) -> list[Event]:
+        try:
+            return self._directory.read_events()
+        except RunDirectoryError:  # it has not been begun
+            return []
 
     def _start(self, *options: str) -> subprocess.Popen[bytes]:
         command = ["search", str(self._search), "--run-dir", self._directory.location]

@@ -13,7 +13,7 @@ from orchestrator.events import TrialEnded, TrialSetBack
 from orchestrator.faults import WORKER_DEATHS, Fault, answer, fault_of
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
-from tests.killing import EPOCHS_A_REPORT, Drivers, paced, search_file, started
+from tests.killing import Drivers, paced, search_file, started
 from tests.own_ray import ray_head
 from tests.paced_trainable import trained
 from tests.records import check_ends, check_promotions, check_stops, on_record, seen
@@ -139,7 +139,8 @@ def test_a_search_in_which_everything_fails_stops_early_and_says_why(tmp_path: P
 def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(tmp_path: Path) -> None:
     cpus = os.cpu_count()
     one_worker = f"{{ cpus_per_trial = {cpus} }}"
-    search = search_file(tmp_path, budget="{ trials = 30 }", resources=one_worker)
+    halving = '{ name = "asha", reduction_factor = 2 }'
+    search = search_file(tmp_path, budget="{ trials = 30 }", resources=one_worker, scheduler=halving)
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
@@ -155,9 +156,8 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
     assert state.outcome == "completed"
     assert seen(state) == seen(RunState.replay(theirs))
     assert len(on_record(ours)) == len(on_record(theirs)) == len(trained(undisturbed))
-    # What was trained again is what was under way.
     assert set(trained(disturbed)) == set(trained(undisturbed))
-    assert max(drivers.trained_again()) <= EPOCHS_A_REPORT
+    drivers.check_repeats()
 
 
 @pytest.mark.slow
@@ -184,7 +184,7 @@ def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_ki
     assert {found.status for found in state.trials.values()} <= {"completed", "pruned", "duplicate"}
     check_ends(events)
     assert sorted(on_record(events)) == sorted(set(trained(tmp_path)))
-    assert max(drivers.trained_again()) <= 2 * EPOCHS_A_REPORT
+    drivers.check_repeats(reports=2)  # one of each worker
     match scheduler:
         case "asha":
             check_stops(events)

@@ -89,7 +89,7 @@ def limit_of(trial: Trial) -> float:
 
 
 def report(result: dict[str, Any]) -> Row:
-    facts = {"facts": {"device": "none"}, "hostname": "here", "curve": [result], "diverged": False}
+    facts: dict[str, Any] = {"facts": {"device": "none"}, "hostname": "here", "curve": [result], "diverged": False}
     return Row(epoch=result["epoch"], seconds=1.0, metrics={**result, **facts})
 
 

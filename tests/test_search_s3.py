@@ -15,7 +15,7 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.search import run_search
-from tests.killing import EPOCHS_A_REPORT, Drivers, paced, search_file
+from tests.killing import Drivers, paced, search_file
 from tests.object_store import ObjectStore
 from tests.own_ray import ray_head
 from tests.paced_trainable import trained
@@ -97,9 +97,8 @@ def test_a_search_on_an_object_store_goes_on_after_its_driver_was_killed(
     assert state.outcome == "completed"
     assert seen(state) == seen(RunState.replay(theirs))
     assert set(trained(disturbed)) == set(trained(undisturbed))
-    # The log may have lost its last second, but not the checkpoints that were written meanwhile.
-    assert max(drivers.trained_again()) <= 2 * EPOCHS_A_REPORT
-    folder = RunDirectory.at(location).folder
-    assert pq.read_table(BytesIO(folder.read("trials.parquet")))["trial_id"].to_pylist() == list(state.trials)
-    epochs = pq.read_table(BytesIO(folder.read("epochs.parquet")), columns=["trial_id", "epoch"]).to_pylist()
+    drivers.check_repeats(reports=2)  # the record may lack its last second, and in it the end of a trial
+    stored = RunDirectory.at(location).folder
+    assert pq.read_table(BytesIO(stored.read("trials.parquet")))["trial_id"].to_pylist() == list(state.trials)
+    epochs = pq.read_table(BytesIO(stored.read("epochs.parquet")), columns=["trial_id", "epoch"]).to_pylist()
     assert sorted((row["trial_id"], row["epoch"]) for row in epochs) == sorted(on_record(ours))
