@@ -16,7 +16,7 @@ from orchestrator.optuna_searcher import OptunaSearcher
 from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
-from orchestrator.schedulers.protocol import AnswersDuplicates, Replayable
+from orchestrator.schedulers.protocol import AnswersDuplicates, Replayable, TakesUp
 from orchestrator.stopping import SearchStopper
 from trainables import TrialPlan
 from trainables.assignment import Assignment
@@ -66,6 +66,8 @@ class Driver:
         self.recorder.assign(tune_id, trial.trial_id)
         if isinstance(self._scheduler, Replayable):
             self._scheduler.identify(tune_id, trial.trial_id)
+        if isinstance(self._scheduler, TakesUp) and trial.curve:
+            self._scheduler.take_up(tune_id, trial.rows())
         assignment = Assignment(
             trial_id=trial.trial_id,
             epochs=trial.epochs,

@@ -25,7 +25,7 @@ SECONDS = "PACED_SECONDS"
 
 
 class PacedTrainable(EpochTrainable):
-    """Notes `FINGERPRINT EPOCH` on a line of the file `trained` once an epoch is over."""
+    """Notes `TRIAL_ID EPOCH` on a line of the file `trained` once an epoch is over."""
 
     def prepare(self, data: Any) -> None:
         ray.get(data)
@@ -42,7 +42,7 @@ class PacedTrainable(EpochTrainable):
         time.sleep(self._seconds)
         self._epoch += 1
         with (self._folder / "trained").open("a") as file:
-            file.write(f"{self._architecture.fingerprint} {self._epoch}\n")
+            file.write(f"{self._assignment.trial_id} {self._epoch}\n")
         return replace(made_up_result(made_up_limit(self._architecture), self._epoch), seconds=self._seconds)
 
     def weights(self) -> bytes:
@@ -76,6 +76,7 @@ class PacedTrainable(EpochTrainable):
 
 
 def trained(folder: Path) -> list[tuple[str, int]]:
-    """Every epoch that was trained to its end, as `(fingerprint, epoch)`."""
-    lines = (folder / "trained").read_text().splitlines()
-    return [(fingerprint, int(epoch)) for fingerprint, epoch in (line.split() for line in lines)]
+    """Every epoch that was trained to its end, as `(trial_id, epoch)`."""
+    file = folder / "trained"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [(trial_id, int(epoch)) for trial_id, epoch in (line.split() for line in lines)]

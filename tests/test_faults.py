@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray import cloudpickle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
 from orchestrator.errors import SearchError
@@ -23,13 +18,17 @@ from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
 from tests.driving import TINY, driven, plan_of
-from tests.paced_trainable import FOLDER, SECONDS, trained
+from tests.killing import Drivers, paced, search_file, started
+from tests.own_ray import ray_head
+from tests.paced_trainable import trained
+from tests.records import check_ends, check_promotions, check_stops, on_record, seen
 from tests.test_record import RUN
 from trainables.assignment import Assignment
 from trainables.faults import CandidateFault
 from trainables.storage import Folder
 
-KILLS = 5
+KILLS = 20
+KILLS_OF_MANY = 4
 
 
 def trial() -> Trial:
@@ -92,14 +91,15 @@ def test_what_ray_raises_is_understood(error: Exception, silent: float, kind: st
 
 def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
     failures: list[Exception] = []
-    (tmp_path / "error").write_bytes(cloudpickle.dumps(CandidateFault("storage", "a checkpoint cannot be written")))
     with driven(tmp_path) as hand:
         begun = hand.admit()
         assert begun is not None
         recorder = Recorder(hand.log, hand.state, plan_of(TINY), RunDirectory.at(tmp_path), failures.append)
         recorder.assign("of Ray", begun.trial_id)
         config = Assignment(trial_id=begun.trial_id).within(begun.params)
-        on_ray: Any = SimpleNamespace(trial_id="of Ray", config=config, pickled_error_file=tmp_path / "error")
+        on_ray: Any = SimpleNamespace(
+            trial_id="of Ray", config=config, failure=CandidateFault("storage", "a checkpoint cannot be written")
+        )
         recorder.on_trial_start(0, [], on_ray)
         with pytest.raises(SearchError, match=r"a checkpoint cannot be written \(run.storage\)") as told:
             recorder.on_trial_error(0, [], on_ray)
@@ -112,7 +112,8 @@ def searched(folder: Path, *settings: str) -> tuple[RunState, int]:
     small = ["data.limit=200", "space.blocks=2", "training.epochs=3", "sampler.name=random", "scheduler.name=fifo"]
     changes = [*small, "trainable.name=tests.paced_trainable:PacedTrainable", *settings]
     options = [word for change in changes for word in ("--set", change)]
-    status = started(folder, "search", "--run-dir", str(folder / "run"), *options, seconds=0.01).wait()
+    command = ["search", "--run-dir", str(folder / "run"), *options]
+    status = started(folder, *command, environment=paced(folder, 0.06)).wait()
     return RunDirectory.at(folder / "run").read_state(), status
 
 
@@ -171,73 +172,59 @@ def test_a_search_in_which_everything_fails_stops_early_and_says_why(tmp_path: P
     assert state.counts()["failed"] == 10
 
 
-def started(folder: Path, *command: str, seconds: float = 0.2) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, FOLDER: str(folder), SECONDS: str(seconds), "OMP_NUM_THREADS": "1"}
-    with (folder / "output").open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli", *command], env=environment, stdout=output, stderr=output
-        )
-
-
-def lines(folder: Path) -> int:
-    log = folder / "run" / "events.jsonl"
-    return log.read_bytes().count(b"\n") if log.exists() else 0
-
-
-def killed(folder: Path, moments: random.Random, *command: str) -> bool:
-    """Kill the driver at a random moment once it has written something; False if it ended first."""
-    process, known = started(folder, *command), lines(folder)
-    wanted = known + moments.randint(1, 12)
-    while process.poll() is None and lines(folder) < wanted:
-        time.sleep(0.02)
-    time.sleep(moments.uniform(0, 0.3))
-    if process.poll() is not None:
-        assert process.returncode == 0, (folder / "output").read_text()
-        return False
-    process.kill()
-    process.wait()
-    return True
-
-
-def seen(state: RunState) -> dict[str, Any]:
-    """All that a search found, without what a clock says."""
-    return {
-        found.trial_id: (found.params, found.status, [(row.epoch, row.val_accuracy) for row in found.curve])
-        for found in state.trials.values()
-    }
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(tmp_path: Path) -> None:
+    cpus = os.cpu_count()
+    one_worker = f"{{ cpus_per_trial = {cpus} }}"
+    halving = '{ name = "asha", reduction_factor = 2 }'
+    search = search_file(tmp_path, budget="{ trials = 30 }", resources=one_worker, scheduler=halving)
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    for folder in (undisturbed, disturbed):
+        folder.mkdir()
+    theirs = Drivers(undisturbed, search, str(undisturbed / "run"), paced(undisturbed, 0.01)).finish()
+    environment = paced(disturbed)
+    with ray_head(f"--num-cpus={cpus}", "--include-dashboard=false", environment=environment) as head:
+        drivers = Drivers(disturbed, search, str(disturbed / "run"), {**head.environment, **environment})
+        for number in range(KILLS):
+            # Twice with a Ray of the driver's own, which dies with it; joining one that runs takes less time.
+            drivers.kill(*([] if number % 10 == 4 else ["--address", head.address]))
+        ours = drivers.finish("--address", head.address)
+    state = RunState.replay(ours)
+    assert state.outcome == "completed"
+    assert seen(state) == seen(RunState.replay(theirs))
+    assert len(on_record(ours)) == len(on_record(theirs)) == len(trained(undisturbed))
+    assert set(trained(disturbed)) == set(trained(undisturbed))
+    drivers.check_repeats()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(tmp_path: Path) -> None:
-    search_file = tmp_path / "search.toml"
-    search_file.write_text(
-        """
-        data = { name = "digits", limit = 200 }
-        space = { blocks = 2 }
-        training = { epochs = 9 }
-        trainable = { name = "tests.paced_trainable:PacedTrainable" }
-        sampler = { name = "tpe", options = { n_startup_trials = 4 } }
-        scheduler = { name = "asha" }
-        budget = { trials = 20 }
-        resources = { cpus_per_trial = CPUS }
-        """.replace("CPUS", str(os.cpu_count()))  # one worker
+@pytest.mark.parametrize("scheduler", ["asha", "asha_promotion", "hyperband"])
+def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_killed(
+    scheduler: str, tmp_path: Path
+) -> None:
+    search = search_file(
+        tmp_path,
+        budget="{ trials = 16 }",
+        resources="{ cpus_per_trial = 1 }",
+        scheduler=f'{{ name = "{scheduler}" }}',
     )
-    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    for folder in (undisturbed, disturbed):
-        folder.mkdir()
-    assert started(undisturbed, "search", str(search_file), "--run-dir", str(undisturbed / "run")).wait() == 0
-    moments, kills = random.Random(0), 0
-    command = ["search", str(search_file), "--run-dir", str(disturbed / "run")]
-    while kills < KILLS and killed(disturbed, moments, *command):
-        kills += 1
-        command = ["resume", str(disturbed / "run")]
-    assert kills == KILLS
-    assert started(disturbed, *command).wait() == 0, (disturbed / "output").read_text()
-    ours = RunDirectory.at(disturbed / "run").read_state()
-    assert seen(ours) == seen(RunDirectory.at(undisturbed / "run").read_state())
-    assert ours.outcome == "completed"
-    # What was trained twice is what was under way: at most the epochs of one report for each kill.
-    assert set(trained(disturbed)) == set(trained(undisturbed))
-    log = (disturbed / "run" / "events.jsonl").read_text()
-    assert log.count('"run_resumed"') == KILLS
+    environment = paced(tmp_path)
+    with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
+        drivers = Drivers(tmp_path, search, str(tmp_path / "run"), {**head.environment, **environment})
+        for _ in range(KILLS_OF_MANY):
+            drivers.kill("--address", head.address)
+        events = drivers.finish("--address", head.address)
+    state = RunState.replay(events)
+    assert state.outcome == "completed"
+    assert sum(found.attempt > 0 for found in state.trials.values()) == 16
+    assert {found.status for found in state.trials.values()} <= {"completed", "pruned", "duplicate"}
+    check_ends(events)
+    assert sorted(on_record(events)) == sorted(set(trained(tmp_path)))
+    drivers.check_repeats(reports=2)  # one of each worker
+    match scheduler:
+        case "asha":
+            check_stops(events)
+        case "asha_promotion":
+            check_promotions(events)

@@ -1,67 +1,150 @@
-"""What a search that goes on may not change. How it goes on is in `test_faults.py` and `test_nodes.py`."""
+"""A search whose record ends anywhere, and that goes on from there: with all of the driver, on a virtual clock."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, final
 
+import numpy as np
 import pytest
+from ray.tune.search import Searcher
 
-from orchestrator.cluster import Allotment
-from orchestrator.config import load_config
-from orchestrator.errors import ConfigError
-from orchestrator.events import RunStarted
+from orchestrator.driver import Driver
+from orchestrator.event_log import EventLog
+from orchestrator.events import EVENT, Direction, Event, RunResumed, RunStarted
+from orchestrator.live_study import LiveStudy, known_when_asked
 from orchestrator.optuna_searcher import to_distributions
-from orchestrator.preparation import Ground
 from orchestrator.run_directory import RunDirectory
-from orchestrator.search import resume_search
-from orchestrator.stopping import SearchStopper
+from orchestrator.run_state import RunState, Trial
+from orchestrator.samplers import SAMPLERS
+from orchestrator.schedulers import SCHEDULERS
+from orchestrator.simulation import Row, simulate
 from orchestrator.study_replay import write_distributions
-from search_spaces import NASNET, CellSpace
-from tests.driving import TINY
-from tests.test_record import write
-from tests.test_run_directory import info, snapshot
+from search_spaces import NASNET, Architecture
+from tests.driving import plan_of
+from tests.records import check_ends, check_promotions, check_stops, seen
+from trainables.assignment import Assignment
+from trainables.instant_trainable import made_up_limit, made_up_result
 
-FACTS = {"sha256": "a", "image_shape": [8, 8, 1]}
-
-
-def recorded(folder: Path, space: CellSpace) -> Path:
-    """A run that has just begun."""
-    directory = RunDirectory.at(folder / "run")
-    directory.create(info(config=load_config(None).model_dump(mode="json"), data=FACTS))
-    distributions = write_distributions(to_distributions(space.param_space()))
-    started = RunStarted(slots=1, objectives={"val_accuracy": "maximize"}, constraints={}, distributions=distributions)
-    write(directory, [started])
-    return folder / "run"
+SPACE = replace(NASNET, blocks=2)
+DISTRIBUTIONS = to_distributions(SPACE.param_space())
+OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
+STARTED = RunStarted(slots=1, objectives=OBJECTIVES, constraints={}, distributions=write_distributions(DISTRIBUTIONS))
+TRIALS = 14
 
 
-@pytest.mark.parametrize("setting", ["training.epochs=1", "data.limit=200", "run.seed=1", "sampler.name=random"])
-def test_settings_by_which_scores_could_not_be_compared_are_refused_in_a_resume(
-    setting: str, cellscout: Any, tmp_path: Path
+@pytest.fixture(params=["asha", "asha_promotion", "hyperband", "median", "fifo"])
+def scheduler(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@final
+class Pieces:
+    """What was appended to a log, one time after the other: each is written whole or not at all."""
+
+    location = "memory"
+
+    def __init__(self) -> None:
+        self.pieces: list[list[Event]] = []
+
+    def write(self, lines: bytes, *, at_once: bool) -> None:
+        self.pieces.append([EVENT.validate_json(line) for line in lines.splitlines()])
+
+    def close(self) -> None:
+        pass
+
+    def events(self, count: int | None = None) -> list[Event]:
+        """Of all pieces, or of the first so many."""
+        return [event for piece in self.pieces[:count] for event in piece]
+
+
+@final
+class Patient(Searcher):
+    """Waits for a suggestion: on a virtual clock, thinking takes no time."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def suggest(self, trial_id: str) -> Any:
+        while (suggestion := self._searcher.suggest(trial_id)) is None:
+            time.sleep(0.001)
+        return suggestion
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        self._searcher.on_trial_complete(trial_id, result, error)
+
+
+def rest(config: dict[str, Any]) -> list[Row]:
+    """The epochs that are not on record, each as a worker reports it."""
+    assignment, params = Assignment.of(config)
+    limit = made_up_limit(SPACE.decode(params))
+    return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
+
+
+def limit_of(trial: Trial) -> float:
+    return made_up_limit(Architecture.from_json(trial.architecture))
+
+
+def report(result: dict[str, Any]) -> Row:
+    facts: dict[str, Any] = {"facts": {"device": "none"}, "hostname": "here", "curve": [result], "diverged": False}
+    return Row(epoch=result["epoch"], seconds=1.0, metrics={**result, **facts})
+
+
+def gone_on(before: Sequence[Event], scheduler: str, workers: int = 1) -> Pieces:
+    """What a search writes from where its record stands to its end."""
+    known = known_when_asked(before)
+    state = RunState.replay(before[:known])
+    live_study = LiveStudy(SAMPLERS["tpe"](seed=5, n_startup_trials=4), state, DISTRIBUTIONS)
+    for event in before[known:]:
+        state.apply(event)
+        live_study.apply(event)
+    written = Pieces()
+    decides = SCHEDULERS[scheduler](max_epochs=9, objectives=OBJECTIVES)
+    with EventLog(written, [state.apply]) as log, live_study:
+        log.append(RunResumed(slots=workers))
+        driver = Driver(log, state, plan_of(SPACE), RunDirectory.at("unused"), live_study, decides, budget=TRIALS)
+        driver.resume()
+        simulate(Patient(driver.searcher), decides, rest, workers=workers, seconds=1e9, callbacks=[driver.recorder])
+        driver.candidates.give_up()
+    return written
+
+
+def test_with_one_worker_a_search_finds_the_same_wherever_it_was_cut(scheduler: str) -> None:
+    whole = gone_on([STARTED], scheduler)
+    found = seen(RunState.replay([STARTED, *whole.events()]))
+    assert len(found) >= TRIALS
+    for count in range(0, len(whole.pieces), 5):
+        before = [STARTED, *whole.events(count)]
+        after = gone_on(before, scheduler)
+        events = [*before, *after.events()]
+        assert seen(RunState.replay(events)) == found
+        check_ends(events)
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_with_several_workers_a_search_loses_and_repeats_nothing_however_often_it_was_cut(
+    scheduler: str, workers: int
 ) -> None:
-    run = recorded(tmp_path, NASNET)
-    before = snapshot(run)
-    ended = cellscout("resume", str(run), "--set", setting)
-    assert ended.status == 2
-    assert "a search that goes on can change budget, faults, resources; with another [" in ended.err
-    assert snapshot(run) == before
-
-
-@pytest.mark.parametrize(
-    ("facts", "space", "told"),
-    [
-        ({**FACTS, "sha256": "b"}, NASNET, "'digits' has changed: its sha256 is 'b', and was 'a' when the search"),
-        (FACTS, TINY, "the space 'nasnet' is not the one that the search began with: its decisions differ"),
-    ],
-)
-def test_other_images_or_another_space_than_those_of_the_record_are_refused(
-    facts: dict[str, Any], space: CellSpace, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = recorded(tmp_path, space)
-    before = snapshot(run)
-    found: Any = Ground(Allotment(1, 1, 1, 0.0, 1), None, facts, SearchStopper(None))
-    monkeypatch.setattr("orchestrator.search.ground", lambda *_: nullcontext(found))
-    with pytest.raises(ConfigError, match=told):
-        resume_search(run)
-    assert snapshot(run) == before
+    for seed in range(5):
+        cuts = np.random.default_rng(seed)
+        events: list[Event] = [STARTED]
+        for _ in range(3):
+            after = gone_on(events, scheduler, workers)
+            events += after.events(int(cuts.integers(1, 25)))
+        events += gone_on(events, scheduler, workers).events()
+        state = RunState.replay(events)
+        assert sum(found.attempt > 0 for found in state.trials.values()) == TRIALS
+        check_ends(events)
+        match scheduler:
+            case "asha":
+                check_stops(events)
+            case "asha_promotion":
+                check_promotions(events)
+            case "hyperband":  # the curves never cross
+                best = max(
+                    state.trials.values(), key=lambda found: made_up_limit(Architecture.from_json(found.architecture))
+                )
+                assert best.status == "completed"

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
 from orchestrator.config import parse_config
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
-from orchestrator.schedulers.protocol import AnswersDuplicates, HasMilestones, Replayable
+from orchestrator.schedulers.hyperband import HyperbandScheduler
+from orchestrator.schedulers.protocol import AnswersDuplicates, HasMilestones, Replayable, TakesUp
 from orchestrator.search import run_search
-from orchestrator.simulation import SimulatedTrial
+from orchestrator.simulation import Row, SimulatedTrial, Simulation, simulate
 from orchestrator.testing.schedulers import check_scheduler
 
 BOTH = {"val_accuracy": "maximize", "macs": "minimize"}
@@ -107,6 +110,7 @@ def test_the_table_says_what_each_scheduler_is_and_can() -> None:
         assert scheduler.several_objectives == (name in SEVERAL_OBJECTIVES)
         assert isinstance(scheduler, HasMilestones) == (name != "median")
         assert isinstance(scheduler, Replayable) == (name != "hyperband")
+        assert isinstance(scheduler, TakesUp) == (name == "hyperband")
         assert isinstance(scheduler, AnswersDuplicates) == (name in {"asha", "asha_promotion", "fifo"})
         with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
             make(max_epochs=27, colour="blue")
@@ -142,6 +146,50 @@ def test_hyperbands_milestones_are_those_of_its_brackets(
 ) -> None:
     scheduler: Any = SCHEDULERS["hyperband"](max_epochs=max_epochs, reduction_factor=factor)
     assert scheduler.milestones == milestones
+
+
+def test_hyperband_compares_who_comes_back_at_the_same_epoch() -> None:
+    """The fourth trial had 0.2 at epoch 3, and is the best since."""
+    run = hyperband_run([0.1, 0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], {3: 3})
+    assert [trial.curve[-1].epoch for trial in run.trials] == [9, 9, 9, 4, 3, 3, 9, 9]
+
+
+def test_hyperband_goes_on_where_one_of_a_bracket_fails() -> None:
+    """The brackets have 3, 5 and 9 trials; of the last, three reach epoch 3, and one of these fails on its way."""
+    scores = [0.1] * 8 + [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    run = hyperband_run(scores, {}, failing=14)
+    epochs = [trial.curve[-1].epoch for trial in run.trials]
+    assert epochs[8:] == [1, 1, 1, 1, 1, 1, 1, 3, 9]
+
+
+def hyperband_run(scores: list[float], back: dict[int, int], failing: int | None = None) -> Simulation:
+    """One trial a score, which it has up to epoch 3, and 0.9 more after it. `back` says who comes back, and after how
+    many epochs; `failing` fails in epoch 2, which takes so long that the others wait for it."""
+    scheduler = HyperbandScheduler(max_epochs=9, objectives={"val_accuracy": "maximize"})
+
+    def row(number: int, epoch: int) -> dict[str, Any]:
+        return {"epoch": epoch, "val_accuracy": scores[number] + 0.9 * (epoch > 3)}
+
+    class Returning(Searcher):
+        def suggest(self, trial_id: str) -> dict[str, Any] | str:
+            number = int(trial_id)
+            if number == len(scores):
+                return str(Searcher.FINISHED)
+            if number in back:
+                scheduler.take_up(trial_id, [row(number, epoch) for epoch in range(1, back[number] + 1)])
+            return {"number": number}
+
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+            pass
+
+    def evaluate(config: dict[str, Any]) -> list[Row]:
+        number = config["number"]
+        rows = [Row(epoch=epoch, seconds=1.0, metrics=row(number, epoch)) for epoch in range(1, 10)]
+        if number == failing:
+            rows[1] = replace(rows[1], seconds=30.0, error="it fails")
+        return rows[back.get(number, 0) :]
+
+    return simulate(Returning(), scheduler, evaluate, workers=len(scores), seconds=1e9)
 
 
 def test_the_median_rule_counts_an_epoch_once() -> None:

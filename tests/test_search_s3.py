@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.config import parse_config
 from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
+from orchestrator.run_state import RunState
 from orchestrator.search import run_search
+from tests.killing import Drivers, paced, search_file
 from tests.object_store import ObjectStore
+from tests.own_ray import ray_head
+from tests.paced_trainable import trained
+from tests.records import on_record, seen
+
+KILLS = 3
 
 
 @pytest.fixture
@@ -63,3 +73,32 @@ def test_a_search_on_a_store_that_denies_access_is_refused_before_it_starts(
             searched()
     finally:
         object_store.demand_credentials(after=None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_on_an_object_store_goes_on_after_its_driver_was_killed(
+    object_store: ObjectStore, tmp_path: Path
+) -> None:
+    one_worker = f"{{ cpus_per_trial = {os.cpu_count()} }}"
+    search = search_file(tmp_path, budget="{ trials = 12 }", resources=one_worker)
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    for folder in (undisturbed, disturbed):
+        folder.mkdir()
+    theirs = Drivers(undisturbed, search, str(undisturbed / "run"), paced(undisturbed, 0.01)).finish()
+    location = object_store.uri(f"bucket/{tmp_path.name}/run")
+    environment = paced(disturbed)
+    with ray_head(f"--num-cpus={os.cpu_count()}", "--include-dashboard=false", environment=environment) as head:
+        drivers = Drivers(disturbed, search, location, {**head.environment, **environment})
+        for _ in range(KILLS):
+            drivers.kill("--address", head.address)
+        ours = drivers.finish("--address", head.address)
+    state = RunState.replay(ours)
+    assert state.outcome == "completed"
+    assert seen(state) == seen(RunState.replay(theirs))
+    assert set(trained(disturbed)) == set(trained(undisturbed))
+    drivers.check_repeats(reports=2)  # the record may lack its last second, and in it the end of a trial
+    stored = RunDirectory.at(location).folder
+    assert pq.read_table(BytesIO(stored.read("trials.parquet")))["trial_id"].to_pylist() == list(state.trials)
+    epochs = pq.read_table(BytesIO(stored.read("epochs.parquet")), columns=["trial_id", "epoch"]).to_pylist()
+    assert sorted((row["trial_id"], row["epoch"]) for row in epochs) == sorted(on_record(ours))

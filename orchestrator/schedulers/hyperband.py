@@ -6,17 +6,18 @@ unfinished. Where fewer than about log(max_epochs) / log(reduction_factor) + 2 t
 (5 with 27 epochs and a factor of 3, which takes 3 workers), every trial lands there, and nobody is ever stopped. At
 every event it looks through all brackets.
 
-What would hang does not: where a trial fails or ends by itself, Ray Tune 2.60 can leave the rest of its bracket paused
-for ever, because it marks a bracket as being processed when it is first halved, and never unmarks it. Such trials are
-stopped at the end of the search, the worst first.
+What would hang does not: Ray Tune 2.60 marks a bracket as being processed when it is first halved, and never unmarks
+it, so that the rest of it stays paused for ever where a trial fails or ends by itself. Here it is unmarked. Trials that
+wait for nobody, as can be after a resume, are stopped at the end of the search, the worst first.
 
-A resume begins with new brackets, and what past trials reached does not count: a bracket is the set of its unfinished
-trials. Use ASHA with `brackets` where either matters.
+A resume begins with new brackets, and trials that had ended do not count: a bracket is the set of its unfinished
+trials. Those that come back are compared by what they had at each rung. Use ASHA with `brackets` where either matters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 from ray.tune.experiment import Trial
@@ -64,6 +65,7 @@ class HyperbandScheduler(TrialScheduler):
         )
         self._alive: set[str] = set()
         self._waiting: dict[str, tuple[float, Trial]] = {}
+        self._untold: dict[str, list[dict[str, Any]]] = {}  # by Ray Tune's id: results that its scheduler has to hear
         self.milestones = _milestones(max_epochs, reduction_factor)
         if self.milestones and min_epochs > self.milestones[0]:
             raise ValueError(
@@ -75,6 +77,11 @@ class HyperbandScheduler(TrialScheduler):
         """Called by Ray Tune with the metric, which is the objective if none was stated."""
         return self._objective.set_metric(metric, mode)
 
+    def take_up(self, tune_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what the trial had at the rungs: its new bracket compares it by that, not by what it came to since."""
+        rows = [(row["epoch"], self._objective.of(row)) for row in curve if row["epoch"] in self.milestones]
+        self._untold[tune_id] = [_told(epoch, *values) for epoch, values in rows if values is not None]
+
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """The trial joins the bracket that is being filled."""
         self._alive.add(trial.trial_id)
@@ -85,27 +92,35 @@ class HyperbandScheduler(TrialScheduler):
         values = self._objective.of(result)
         if values is None:
             return TrialScheduler.STOP if result["epoch"] in self.milestones else TrialScheduler.CONTINUE
-        (value,) = values
-        decision = self._hyperband.on_trial_result(tune_controller, trial, {"epoch": result["epoch"], VALUE: value})
+        untold = self._untold.setdefault(trial.trial_id, [])
+        untold.append(_told(result["epoch"], *values))
+        decision = TrialScheduler.CONTINUE
+        while untold and decision == TrialScheduler.CONTINUE:
+            told = untold.pop(0)
+            with self._unmarking(trial):
+                decision = self._hyperband.on_trial_result(tune_controller, trial, told)
         self._waiting.pop(trial.trial_id, None)
         if decision == TrialScheduler.PAUSE:
-            self._waiting[trial.trial_id] = (value, trial)
+            self._waiting[trial.trial_id] = (told[VALUE], trial)
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """The bracket goes on without it."""
         self._forget(trial)
-        self._hyperband.on_trial_complete(tune_controller, trial, result)
+        with self._unmarking(trial):
+            self._hyperband.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """As `on_trial_complete`."""
         self._forget(trial)
-        self._hyperband.on_trial_error(tune_controller, trial)
+        with self._unmarking(trial):
+            self._hyperband.on_trial_error(tune_controller, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """As `on_trial_complete`."""
         self._forget(trial)
-        self._hyperband.on_trial_remove(tune_controller, trial)
+        with self._unmarking(trial):
+            self._hyperband.on_trial_remove(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Of the bracket that is least complete. At the end of the search, stop those left over."""
@@ -121,9 +136,23 @@ class HyperbandScheduler(TrialScheduler):
         """As Ray Tune has it."""
         return self._hyperband.debug_string()
 
+    @contextlib.contextmanager
+    def _unmarking(self, trial: Trial) -> Iterator[None]:
+        """Around a call of Ray Tune's scheduler. That may lead to another call: the outermost ends the processing."""
+        bracket, _ = self._hyperband._trial_info[trial]
+        before = bracket.is_being_processed
+        yield
+        bracket.is_being_processed = before
+
     def _forget(self, trial: Trial) -> None:
         self._alive.discard(trial.trial_id)
         self._waiting.pop(trial.trial_id, None)
+        self._untold.pop(trial.trial_id, None)
+
+
+def _told(epoch: int, value: float) -> dict[str, Any]:
+    """A result as Ray Tune's scheduler is told it."""
+    return {"epoch": epoch, VALUE: value}
 
 
 def _milestones(max_epochs: int, reduction_factor: int) -> tuple[int, ...]:

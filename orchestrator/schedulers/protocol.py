@@ -50,6 +50,21 @@ class Replayable(Protocol):
 
 
 @runtime_checkable
+class TakesUp(Protocol):
+    """Cannot be rebuilt, but compares a trial that comes back with what it had."""
+
+    def take_up(self, tune_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
+        """A trial that has reported something comes back, after a resume or because it lost its worker.
+
+        To be called within `Searcher.suggest`, before `on_trial_add`.
+
+        Args:
+            tune_id: Ray Tune's new id of the trial.
+            curve: as for `Replayable.replay`; the trial goes on after it.
+        """
+
+
+@runtime_checkable
 class AnswersDuplicates(Protocol):
     """Can say whether an earlier decision would still be the same."""
 

@@ -1,0 +1,131 @@
+"""A search in processes of its own, whose driver is killed again and again and goes on by `cellscout resume`."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.errors import RunDirectoryError
+from orchestrator.events import Event
+from orchestrator.run_directory import INFO, RunDirectory
+from tests.paced_trainable import FOLDER, SECONDS, trained
+from tests.records import on_record
+
+EPOCH_SECONDS = 0.2
+EPOCHS_A_REPORT = 4
+"""Of so many seconds each; fewer where the machine is slow."""
+
+START_SECONDS = 4.0
+"""About what a driver needs until its worker trains."""
+
+
+def paced(folder: Path, seconds: float = EPOCH_SECONDS) -> dict[str, str]:
+    """The environment of workers that note their epochs in the folder."""
+    return {FOLDER: str(folder), SECONDS: str(seconds), "OMP_NUM_THREADS": "1"}
+
+
+def started(folder: Path, *command: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A command of cellscout, whose output is added to a file in the folder."""
+    with (folder / "output").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.cli", *command],
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+        )
+
+
+def search_file(folder: Path, **sections: str) -> Path:
+    """Of a search that is over images which take no time to read; `sections` add to it, or replace what it has."""
+    np.savez(folder / "data.npz", images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 2)
+    values = {
+        "data": f'{{ name = "npz", root = "{folder / "data.npz"}" }}',
+        "space": "{ blocks = 2 }",
+        "training": "{ epochs = 9 }",
+        "trainable": '{ name = "tests.paced_trainable:PacedTrainable" }',
+        "sampler": '{ name = "tpe", options = { n_startup_trials = 4 } }',
+        **sections,
+    }
+    path = folder / "search.toml"
+    path.write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
+    return path
+
+
+class Drivers:
+    """The drivers of one search, one after the other.
+
+    Args:
+        folder: where its workers note their epochs.
+        search: the search file.
+        run_dir: a path or a URI.
+        environment: of the drivers; workers of a Ray that they start inherit it.
+        seed: of the moments at which they are killed.
+    """
+
+    def __init__(
+        self, folder: Path, search: Path, run_dir: str, environment: Mapping[str, str], *, seed: int = 0
+    ) -> None:
+        self._folder = folder
+        self._search = search
+        self._directory = RunDirectory.at(run_dir)
+        self._environment = environment
+        self._moments = random.Random(seed)
+        self._trained_at_kills = [0]
+        self._on_record_at_kills: list[set[tuple[str, int]]] = [set()]
+
+    def kill(self, *options: str) -> None:
+        """Start a driver and kill it at a random moment: while it starts, or after some epochs."""
+        known = len(trained(self._folder))
+        wanted, most_seconds = known + self._moments.randint(1, 4), float("inf")
+        if self._moments.random() < 0.4:
+            wanted, most_seconds = known + 1, self._moments.uniform(0.0, START_SECONDS)
+        pause = self._moments.uniform(0.0, 1.5 * EPOCH_SECONDS)
+        driver, begun = self._start(*options), time.monotonic()
+        while time.monotonic() - begun < most_seconds and len(trained(self._folder)) < wanted:
+            assert driver.poll() is None, self._told()
+            time.sleep(0.01)
+        time.sleep(pause)
+        assert driver.poll() is None, self._told()
+        driver.kill()
+        driver.wait()
+        self._trained_at_kills.append(len(trained(self._folder)))
+        self._on_record_at_kills.append(set(on_record(self._record())))
+
+    def finish(self, *options: str) -> list[Event]:
+        """Let a driver go on to the end; the whole record."""
+        assert self._start(*options).wait() == 0, self._told()
+        return self._directory.read_events()
+
+    def check_repeats(self, reports: int = 1) -> None:
+        """What was trained again is what was under way: at a kill at most the epochs of so many reports. Of what was on
+        record none, but where a kill came between a report and the end of its checkpoint's writing."""
+        epochs = trained(self._folder)
+        ends = [*self._trained_at_kills[1:], len(epochs)]
+        of_record = []
+        for begin, end, on_record_before in zip(self._trained_at_kills, ends, self._on_record_at_kills, strict=True):
+            again = [epochs[number] for number in range(begin, end) if epochs[number] in epochs[:number]]
+            assert len(again) <= reports * EPOCHS_A_REPORT
+            of_record += [epoch for epoch in again if epoch in on_record_before]
+        assert len(of_record) <= EPOCHS_A_REPORT
+
+    def _record(self) -> list[Event]:
+        try:
+            return self._directory.read_events()
+        except RunDirectoryError:  # it has not been begun
+            return []
+
+    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+        command = ["search", str(self._search), "--run-dir", self._directory.location]
+        if self._directory.folder.has(INFO):
+            command = ["resume", self._directory.location]
+        return started(self._folder, *command, *options, environment=self._environment)
+
+    def _told(self) -> str:
+        return (self._folder / "output").read_text()[-5000:]

@@ -1,0 +1,58 @@
+"""What a record says, and what it must hold whatever happened to the search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.events import EpochDone, Event, TrialEnded
+from orchestrator.run_state import RunState
+from orchestrator.schedulers.rungs import Rung
+
+
+def seen(state: RunState) -> dict[str, Any]:
+    """All that a search found, without what a clock says."""
+    return {
+        found.trial_id: (found.params, found.status, [(row.epoch, row.val_accuracy) for row in found.curve])
+        for found in state.trials.values()
+    }
+
+
+def on_record(events: Sequence[Event]) -> list[tuple[str, int]]:
+    """Every epoch that the record has, as `trained` has them."""
+    return [(event.trial_id, event.epoch) for event in events if isinstance(event, EpochDone)]
+
+
+def check_ends(events: Sequence[Event]) -> None:
+    """Every trial ended, once, and has each of its epochs once."""
+    state = RunState.replay(events)
+    ends = [event.trial_id for event in events if isinstance(event, TrialEnded)]
+    assert sorted(ends) == sorted(state.trials)
+    for found in state.trials.values():
+        assert [row.epoch for row in found.curve] == list(range(1, found.epochs + 1))
+
+
+def check_stops(events: Sequence[Event]) -> None:
+    """Whoever went on past a rung was among the best third of those that the record had there, and nobody else."""
+    state = RunState.replay(events)
+    rungs = {1: Rung(3), 3: Rung(3)}
+    for event in events:
+        if isinstance(event, EpochDone) and event.epoch in rungs:
+            goes_on = rungs[event.epoch].record(event.trial_id, (event.val_accuracy or 0.0,))
+            assert goes_on == (state.trials[event.trial_id].epochs > event.epoch)
+
+
+def check_promotions(events: Sequence[Event]) -> None:
+    """Whoever went on past a rung had been among the best third of those that the record had there; in the end, all
+    of the best third went on."""
+    state = RunState.replay(events)
+    rungs = {1: Rung(3), 3: Rung(3)}
+    promotable: dict[int, set[str]] = {1: set(), 3: set()}
+    for event in events:
+        if isinstance(event, EpochDone) and event.epoch in rungs:
+            rungs[event.epoch].enter(event.trial_id, (event.val_accuracy or 0.0,))
+            promotable[event.epoch] |= set(rungs[event.epoch].promotable())
+        if isinstance(event, EpochDone) and event.epoch - 1 in rungs:
+            assert event.trial_id in promotable[event.epoch - 1]
+    for epoch, rung in rungs.items():
+        assert all(state.trials[trial_id].epochs > epoch for trial_id in rung.promotable())

@@ -1,0 +1,67 @@
+"""What a search that goes on may not change."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cluster import Allotment
+from orchestrator.config import load_config
+from orchestrator.errors import ConfigError
+from orchestrator.events import RunStarted
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.preparation import Ground
+from orchestrator.run_directory import RunDirectory
+from orchestrator.search import resume_search
+from orchestrator.stopping import SearchStopper
+from orchestrator.study_replay import write_distributions
+from search_spaces import NASNET, CellSpace
+from tests.driving import TINY
+from tests.test_record import write
+from tests.test_run_directory import info, snapshot
+
+FACTS = {"sha256": "a", "image_shape": [8, 8, 1]}
+
+
+def recorded(folder: Path, space: CellSpace) -> Path:
+    """A run that has just begun."""
+    directory = RunDirectory.at(folder / "run")
+    directory.create(info(config=load_config(None).model_dump(mode="json"), data=FACTS))
+    distributions = write_distributions(to_distributions(space.param_space()))
+    started = RunStarted(slots=1, objectives={"val_accuracy": "maximize"}, constraints={}, distributions=distributions)
+    write(directory, [started])
+    return folder / "run"
+
+
+@pytest.mark.parametrize("setting", ["training.epochs=1", "data.limit=200", "run.seed=1", "sampler.name=random"])
+def test_settings_by_which_scores_could_not_be_compared_are_refused_in_a_resume(
+    setting: str, cellscout: Any, tmp_path: Path
+) -> None:
+    run = recorded(tmp_path, NASNET)
+    before = snapshot(run)
+    ended = cellscout("resume", str(run), "--set", setting)
+    assert ended.status == 2
+    assert "a search that goes on can change budget, faults, resources; with another [" in ended.err
+    assert snapshot(run) == before
+
+
+@pytest.mark.parametrize(
+    ("facts", "space", "told"),
+    [
+        ({**FACTS, "sha256": "b"}, NASNET, "'digits' has changed: its sha256 is 'b', and was 'a' when the search"),
+        (FACTS, TINY, "the space 'nasnet' is not the one that the search began with: its decisions differ"),
+    ],
+)
+def test_other_images_or_another_space_than_those_of_the_record_are_refused(
+    facts: dict[str, Any], space: CellSpace, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded(tmp_path, space)
+    before = snapshot(run)
+    found: Any = Ground(Allotment(1, 1, 1, 0.0, 1), None, facts, SearchStopper(None))
+    monkeypatch.setattr("orchestrator.search.ground", lambda *_: nullcontext(found))
+    with pytest.raises(ConfigError, match=told):
+        resume_search(run)
+    assert snapshot(run) == before
