@@ -49,4 +49,4 @@ class AshaScheduler(SuccessiveHalving):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial that waits longest."""
-        return self._line.head()
+        return self._line.head(tune_controller)

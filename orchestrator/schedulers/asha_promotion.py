@@ -113,7 +113,7 @@ class AshaPromotionScheduler(SuccessiveHalving):
             if self._promoted is None:
                 for trial in list(self._paused.values()):
                     tune_controller.stop_trial(trial)
-        return self._promoted or self._line.head()
+        return self._promoted or self._line.head(tune_controller)
 
     def _promote(self, at_least: int = 0) -> Trial | None:
         """Take the paused trial that is to go on out of its rung."""

@@ -55,7 +55,7 @@ class FifoScheduler(TrialScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial that waits longest."""
-        return self._line.head()
+        return self._line.head(tune_controller)
 
     def debug_string(self) -> str:
         """Its name."""

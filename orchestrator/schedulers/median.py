@@ -120,7 +120,7 @@ class MedianScheduler(TrialScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial that waits longest."""
-        return self._line.head()
+        return self._line.head(tune_controller)
 
     def debug_string(self) -> str:
         """As Ray Tune has it."""
