@@ -21,7 +21,7 @@ from tests.test_record import RUN
 from trainables.faults import CandidateFault
 
 KILLS = 20
-KILLS_OF_MANY = 4
+KILLS_OF_MANY = 3
 
 
 def trial() -> Trial:
