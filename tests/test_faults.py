@@ -28,7 +28,7 @@ from trainables.faults import CandidateFault
 from trainables.storage import Folder
 
 KILLS = 20
-KILLS_OF_MANY = 4
+KILLS_OF_MANY = 3
 
 
 def trial() -> Trial:
