@@ -28,7 +28,6 @@ class PacedTrainable(EpochTrainable):
     """Notes `TRIAL_ID EPOCH` on a line of the file `trained` once an epoch is over."""
 
     def prepare(self, data: Any) -> None:
-        ray.get(data)
         self._folder = Path(os.environ[FOLDER])
         self._seconds = float(os.environ[SECONDS])
 
