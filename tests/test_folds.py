@@ -27,7 +27,8 @@ def splits() -> DataSplits:
             image[0, 0, 0], image[0, 1, 0] = divmod(number, 256)
             number += 1
         parts.append(ImageArrays(images, part.labels))
-    return DataSplits(*parts, whole.classes, whole.mean, whole.deviation)
+    train, validation, test = parts
+    return replace(whole, train=train, validation=validation, test=test)
 
 
 def places(part: ImageArrays) -> list[int]:
