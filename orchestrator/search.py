@@ -81,7 +81,7 @@ def run_search(
         state = RunState()
         with EventLog.create(directory, [state.apply]) as log:
             run = Run(parts, plan, found, directory, info, log, state, progress)
-            started = _run_started(config, found.allotment, parts.distributions)
+            started = run_started(config, found.allotment, parts.distributions)
             run.conduct(
                 [started, *imported],
                 lambda: _driving(run, LiveStudy(parts.sampler, state, parts.distributions)),
@@ -114,16 +114,18 @@ def resume_search(
     progress = progress or Progress.silent()
     directory = RunDirectory.at(run_dir)
     recorded = directory.read_info()
+    if recorded.evaluation is not None:
+        raise RunDirectoryError(f"{directory} holds an evaluation; go on with the command that began it")
     config = change_config(recorded.config, changes, CHANGEABLE)
     parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:
         events = directory.read_events()
         with ground(config, directory, address, progress) as found:
-            _check_same(recorded, found.facts, events, parts)
+            check_same(recorded, found.facts, events, parts)
             plan = parts.plan(found.facts, directory)
             if not events:  # it died before it began
                 imported = imported_trials(config, parts.space, parts.distributions)
-                events = [_run_started(config, found.allotment, parts.distributions), *imported]
+                events = [run_started(config, found.allotment, parts.distributions), *imported]
                 log.append(*events)
             state, live_study = _replay(events, parts)
             log.listen(state.apply)
@@ -169,7 +171,7 @@ def _replay(events: Sequence[Event], parts: Parts) -> tuple[RunState, LiveStudy]
     return state, live_study
 
 
-def _check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: Parts) -> None:
+def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: Parts) -> None:
     """Refuse to go on with other images or another space than those of the record.
 
     Raises:
@@ -193,9 +195,10 @@ def _check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Ev
         )
 
 
-def _run_started(
+def run_started(
     config: SearchConfig, allotment: Allotment, distributions: Mapping[str, BaseDistribution]
 ) -> RunStarted:
+    """The first event of a run."""
     return RunStarted(
         slots=allotment.slots_on_record,
         objectives=config.objectives.directions,
