@@ -48,9 +48,9 @@ class EvaluationSettings:
         several = len(searched.state.objectives) > 1
         best = searched.best(self.top if several else self.top or TOP)
         if len(best) < 2:
-            what = "on its Pareto front" if several else "completed"
             raise ConfigError(
-                f"{searched.directory} has {len(best)} candidates {what}, and at least 2 can be compared; search on: "
+                f"too few candidates can be compared in {searched.directory}: {len(best)} "
+                f"{'on the Pareto front' if several else 'completed'}, at least 2 are needed; search on with "
                 f"cellscout resume {searched.directory} --set budget.trials=..."
             )
         return EvaluationInfo(

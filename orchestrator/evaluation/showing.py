@@ -135,7 +135,7 @@ def _candidate_json(one: Evaluated) -> dict[str, Any]:
 
 def _candidates(outcome: Outcome) -> Table:
     title = f"{outcome.metric}: {outcome.folds}-fold cross-validation with {_seeds(outcome)}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("rank", "cell", "mean", "deviation", "95 % interval", "in search", "parameters"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
     for one in outcome.candidates:

@@ -41,7 +41,8 @@ def _of_candidates(outcome: Outcome) -> str:
     level = [comparison.other for comparison in outcome.comparisons if is_chance(comparison.p_adjusted)]
     worse = len(outcome.comparisons) - len(level)
     if level:
-        rest = f"; the other {worse} {'is' if worse == 1 else 'are'} worse than {outcome.winner}" if worse else ""
+        others = "1 other is" if worse == 1 else f"{worse} others are"
+        rest = f"; {others} worse than {outcome.winner}" if worse else ""
         return f"No difference found among {_list([outcome.winner, *level])}{rest}."
     extreme = "highest" if outcome.direction == "maximize" else "lowest"
     others = "the other" if worse == 1 else f"each of the other {worse}"
