@@ -15,6 +15,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.evaluation.outcome import Outcome
 from orchestrator.evaluation.run import EvaluationResult, evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
+from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.search import run_search
 from tests.killing import Drivers, Evaluating, paced, search_file, started

@@ -329,15 +329,20 @@ def recorded(folder: Path, events: Sequence[Event], **values: Any) -> RunDirecto
     return directory
 
 
-def test_the_best_are_those_that_completed_each_once(tmp_path: Path) -> None:
+def test_the_best_are_those_of_the_leaderboard_each_once(tmp_path: Path) -> None:
     again = [
         event.model_copy(update={"trial_id": "00009"})
         for event in SEARCH
         if isinstance(event, TrialSuggested | TrialEnded) and event.trial_id == "00001"
     ]
     pruned = again[-1].model_copy(update={"status": "pruned"})
-    search = Searched.read(str(recorded(tmp_path, [*SEARCH[:-1], again[0], epoch("00009", 1, 0.99), pruned])))
-    assert [trial.trial_id for trial in search.best(None)] == ["00000", "00001", "00002"]
+    more = searched([0.3, 0.9], [0.2, 0.8], [0.4, 0.7], [0.95, 0.99], [0.6])[:-2]
+    weak = [*more[-3:], TrialEnded(trial_id="00004", status="pruned")]
+    failed = [event for event in more if getattr(event, "trial_id", "") == "00003"][:-1]
+    failed.append(TrialEnded(trial_id="00003", status="failed"))
+    events = [*SEARCH[:-1], again[0], epoch("00009", 1, 0.99), pruned, *failed, *weak, SEARCH[-1]]
+    search = Searched.read(str(recorded(tmp_path, events)))
+    assert [trial.trial_id for trial in search.best(None)] == ["00000", "00001", "00002", "00004"]
     assert [trial.trial_id for trial in search.best(2)] == ["00000", "00001"]
 
 
@@ -399,7 +404,7 @@ def test_a_search_with_one_candidate_is_refused(cellscout: Any, tmp_path: Path) 
     ended = cellscout("evaluate", str(run))
     assert ended.status == 2
     assert ended.err.startswith("cellscout: too few candidates can be compared in ")
-    assert ": 1 completed, at least 2 are needed; search on with cellscout resume" in ended.err
+    assert ": 1 with a score, at least 2 are needed; search on with cellscout resume" in ended.err
 
 
 def test_what_is_no_run_directory_is_refused(cellscout: Any, tmp_path: Path) -> None:

@@ -61,12 +61,14 @@ class Searched:
         return sum(trial.attempt > 0 for trial in self.state.trials.values())
 
     def best(self, most: int | None) -> list[Trial]:
-        """At most so many completed candidates, best first: of its ranking, or of its Pareto front."""
+        """At most so many candidates, best first: of its leaderboard, on which pruned ones follow those that completed,
+        or with several objectives of its Pareto front."""
         front = {trial.trial_id for trial in self.state.front}
+        several = len(self.state.objectives) > 1
         ranking = [
             trial
             for trial in self.state.ranking()
-            if trial.status == "completed" and (len(self.state.objectives) == 1 or trial.trial_id in front)
+            if (trial.trial_id in front if several else trial.status in ("completed", "pruned"))
         ]
         once = {trial.fingerprint: trial for trial in reversed(ranking)}
         return [trial for trial in ranking if once[trial.fingerprint] is trial][:most]

@@ -50,7 +50,7 @@ class EvaluationSettings:
         if len(best) < 2:
             raise ConfigError(
                 f"too few candidates can be compared in {searched.directory}: {len(best)} "
-                f"{'on the Pareto front' if several else 'completed'}, at least 2 are needed; search on with "
+                f"{'on the Pareto front' if several else 'with a score'}, at least 2 are needed; search on with "
                 f"cellscout resume {searched.directory} --set budget.trials=..."
             )
         return EvaluationInfo(
