@@ -24,7 +24,7 @@ from tests.paced_trainable import EVALUATED, trained
 from tests.records import check_ends
 from tests.test_search import config
 
-KILLS = 6
+KILLS = 5
 
 
 def outcome_of(result: EvaluationResult) -> Outcome:
@@ -60,7 +60,11 @@ def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("baseline", ["--baseline", "--no-baseline"])
+def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
+    baseline: str, tmp_path: Path
+) -> None:
+    """With a random search, in which some of the kills are, or all of them in the trainings."""
     search = search_file(
         tmp_path,
         budget="{ trials = 8 }",
@@ -73,7 +77,7 @@ def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_
     )
     (tmp_path / "trained").unlink()
     environment = paced(tmp_path)
-    evaluating = Evaluating(str(run), ("--top", "2", "--folds", "2", "--seeds", "2"))
+    evaluating = Evaluating(str(run), ("--top", "2", "--folds", "2", "--seeds", "2", baseline))
     with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
         drivers = Drivers(tmp_path, evaluating, {**head.environment, **environment})
         for _ in range(KILLS):
