@@ -118,6 +118,7 @@ def _row(recorded: dict[str, Any]) -> Row:
         "ended_at": 0.0,
     }
     report: dict[str, Any] = {"facts": {"device": "recorded"}, "hostname": "recorded", "curve": [result]}
+    report["diverged"] = False
     return Row(epoch=recorded["epoch"], seconds=recorded["seconds"], metrics={**result, **report})
 
 
