@@ -107,6 +107,16 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
     assert RunState.replay(read_events(Folder.at(tmp_path))).trials[begun.trial_id].status == "running"
 
 
+def test_a_worker_that_cannot_begin_tells_why() -> None:
+    error = RayActorError(
+        error_msg="The actor died because of an error raised in its creation task, ray::Inner.__init__() (pid=7)\n"
+        "RuntimeError: The actor with name Inner failed to import on the worker.\n"
+        "ModuleNotFoundError: No module named 'my_trainable'"
+    )
+    reason = fault_of(error, 1.0, hang_limit=30.0).reason
+    assert reason == "its worker died: it could not begin: ModuleNotFoundError: No module named 'my_trainable'"
+
+
 def searched(folder: Path, *settings: str) -> tuple[RunState, int]:
     """What a search came to, and its exit status. In a process of its own, whose workers see its environment."""
     small = ["data.limit=200", "space.blocks=2", "training.epochs=3", "sampler.name=random", "scheduler.name=fifo"]
