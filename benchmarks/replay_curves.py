@@ -17,7 +17,6 @@ import os
 import platform
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +30,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pyarrow.parquet as pq
-from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from scipy.stats import t as student
 
@@ -40,6 +38,7 @@ from orchestrator.event_log import EventLog
 from orchestrator.events import RunStarted
 from orchestrator.live_study import LiveStudy
 from orchestrator.optuna_searcher import to_distributions
+from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.schedulers.asha import AshaScheduler
@@ -118,25 +117,8 @@ def _row(recorded: dict[str, Any]) -> Row:
         "ended_at": 0.0,
     }
     report: dict[str, Any] = {"facts": {"device": "recorded"}, "hostname": "recorded", "curve": [result]}
+    report["diverged"] = False
     return Row(epoch=recorded["epoch"], seconds=recorded["seconds"], metrics={**result, **report})
-
-
-class Patient(Searcher):
-    """Waits for a suggestion: here, thinking takes no time."""
-
-    def __init__(self, searcher: Searcher) -> None:
-        super().__init__()
-        self._searcher = searcher
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next suggestion, whenever it comes."""
-        while (suggestion := self._searcher.suggest(trial_id)) is None:
-            time.sleep(0.0005)
-        return suggestion
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """Passed on."""
-        self._searcher.on_trial_complete(trial_id, result, error)
 
 
 def sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -180,7 +162,7 @@ def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: A
         )
         with LiveStudy(sampler(kind, seed), state, distributions) as live_study:
             driver = Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler)
-            return run(Patient(driver.searcher), scheduler, callbacks=[driver.recorder])
+            return run(PatientSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
 
 
 def stock(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:

@@ -116,4 +116,6 @@ def _why(error: RayActorError) -> str:
     """The one line of Ray's page of text that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("The actor is dead because", "The actor died because"))]
+    if telling and "creation task" in telling[0]:  # a traceback follows, of which the last line is the error
+        return f"it could not begin: {lines[-1]}"
     return (telling or lines or [type(error).__name__])[-1]

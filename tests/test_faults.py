@@ -107,6 +107,16 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
     assert RunState.replay(read_events(Folder.at(tmp_path))).trials[begun.trial_id].status == "running"
 
 
+def test_a_worker_that_cannot_begin_tells_why() -> None:
+    error = RayActorError(
+        error_msg="The actor died because of an error raised in its creation task, ray::Inner.__init__() (pid=7)\n"
+        "RuntimeError: The actor with name Inner failed to import on the worker.\n"
+        "ModuleNotFoundError: No module named 'my_trainable'"
+    )
+    reason = fault_of(error, 1.0, hang_limit=30.0).reason
+    assert reason == "its worker died: it could not begin: ModuleNotFoundError: No module named 'my_trainable'"
+
+
 def searched(folder: Path, *settings: str) -> tuple[RunState, int]:
     """What a search came to, and its exit status. In a process of its own, whose workers see its environment."""
     small = ["data.limit=200", "space.blocks=2", "training.epochs=3", "sampler.name=random", "scheduler.name=fifo"]
@@ -185,7 +195,10 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
     theirs = Drivers(undisturbed, Searching(search, str(undisturbed / "run")), paced(undisturbed, 0.01)).finish()
     environment = paced(disturbed)
     with ray_head(f"--num-cpus={cpus}", "--include-dashboard=false", environment=environment) as head:
-        drivers = Drivers(disturbed, Searching(search, str(disturbed / "run")), {**head.environment, **environment})
+        # With this seed, the first two drivers are killed while they start, before there is a record.
+        drivers = Drivers(
+            disturbed, Searching(search, str(disturbed / "run")), {**head.environment, **environment}, seed=2
+        )
         for number in range(KILLS):
             # Twice with a Ray of the driver's own, which dies with it; joining one that runs takes less time.
             drivers.kill(*([] if number % 10 == 4 else ["--address", head.address]))
@@ -212,7 +225,9 @@ def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_ki
     )
     environment = paced(tmp_path)
     with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
-        drivers = Drivers(tmp_path, Searching(search, str(tmp_path / "run")), {**head.environment, **environment})
+        drivers = Drivers(
+            tmp_path, Searching(search, str(tmp_path / "run")), {**head.environment, **environment}, seed=1
+        )
         for _ in range(KILLS_OF_MANY):
             drivers.kill("--address", head.address)
         events = drivers.finish("--address", head.address)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, final
 
 import numpy as np
 import pytest
-from ray.tune.search import Searcher
 
 from orchestrator.driver import Driver
 from orchestrator.event_log import EventLog
 from orchestrator.events import EVENT, Direction, Event, RunResumed, RunStarted
 from orchestrator.live_study import LiveStudy, known_when_asked
 from orchestrator.optuna_searcher import to_distributions
+from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
@@ -60,23 +59,6 @@ class Pieces:
         return [event for piece in self.pieces[:count] for event in piece]
 
 
-@final
-class Patient(Searcher):
-    """Waits for a suggestion: on a virtual clock, thinking takes no time."""
-
-    def __init__(self, searcher: Searcher) -> None:
-        super().__init__()
-        self._searcher = searcher
-
-    def suggest(self, trial_id: str) -> Any:
-        while (suggestion := self._searcher.suggest(trial_id)) is None:
-            time.sleep(0.001)
-        return suggestion
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        self._searcher.on_trial_complete(trial_id, result, error)
-
-
 def rest(config: dict[str, Any]) -> list[Row]:
     """The epochs that are not on record, each as a worker reports it."""
     assignment, params = Assignment.of(config)
@@ -107,7 +89,9 @@ def gone_on(before: Sequence[Event], scheduler: str, workers: int = 1) -> Pieces
         log.append(RunResumed(slots=workers))
         driver = Driver(log, state, plan_of(SPACE), RunDirectory.at("unused"), live_study, decides, budget=TRIALS)
         driver.resume()
-        simulate(Patient(driver.searcher), decides, rest, workers=workers, seconds=1e9, callbacks=[driver.recorder])
+        simulate(
+            PatientSearcher(driver.searcher), decides, rest, workers=workers, seconds=1e9, callbacks=[driver.recorder]
+        )
         driver.candidates.give_up()
     return written
 

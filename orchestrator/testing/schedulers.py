@@ -27,6 +27,9 @@ from orchestrator.schedulers.protocol import HasMilestones, Replayable
 from orchestrator.simulation import Evaluate, Row, Simulation, SimulationStalledError, simulate
 
 DECISIONS = (TrialScheduler.CONTINUE, TrialScheduler.PAUSE, TrialScheduler.STOP)
+GROWTH_RUNS = 3
+"""Whatever else the machine does makes calls slower now and then: a scheduler that grows slow does so every time."""
+
 WORKERS = 64
 
 
@@ -114,10 +117,13 @@ def _check_replay(make: Callable[[], TrialScheduler], evaluate: Evaluate) -> Non
 
 
 def _check_growth(make: Callable[[], TrialScheduler], evaluate: Evaluate, trials: int, growth: float) -> None:
-    watched = _Watched(make())
-    _run(watched, evaluate, workers=WORKERS, trials=trials)
-    first, last = watched.seconds_per_call(0.0, 0.25), watched.seconds_per_call(0.75, 1.0)
-    assert last <= growth * first, (
+    for _ in range(GROWTH_RUNS):
+        watched = _Watched(make())
+        _run(watched, evaluate, workers=WORKERS, trials=trials)
+        first, last = watched.seconds_per_call(0.0, 0.25), watched.seconds_per_call(0.75, 1.0)
+        if last <= growth * first:
+            return
+    raise AssertionError(
         f"of {trials} trials a call takes {last * 1e6:.0f} us towards the end, {last / first:.1f} times the "
         f"{first * 1e6:.0f} us at the beginning; {growth} times is allowed"
     )
