@@ -269,6 +269,77 @@ def evaluate(
         raise typer.Exit(1)
 
 
+@app.command(
+    epilog="Example: cellscout retrain runs/digits-20261121-120000 --repeats 6 --filters 32 --baseline resnet18",
+)
+def retrain(
+    run_dir: RunDir,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            "--architecture",
+            help="A published cell (cellscout list cells), an architecture.json or network.json, or a run directory. "
+            "Default: the winner.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="NAME,...", help="two_convolutions, or torchvision's: resnet18, ...")
+    ] = "",
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="A paper's recipe (cellscout list presets). Default: the search's.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="training.KEY=VALUE", help="Change the recipe; may be repeated."),
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(max=64, help="N, normal cells a stage.")] = None,
+    filters: Annotated[int | None, typer.Option(max=4096, help="F, channels of the first stage.")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many trainings of each network.")] = 1,
+    early_stopping: Annotated[
+        int | None,
+        typer.Option(
+            "--early-stopping",
+            metavar="EPOCHS",
+            help="Hold the validation images out, and end a training when so many epochs were no better.",
+        ),
+    ] = None,
+    ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights to test and keep.")] = 0.0,
+    name: Annotated[str | None, typer.Option("--name", help="Of the network's folder in RUN_DIR/retrain.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network in full from scratch, baselines beside it, and test each once.
+
+    On the training and validation images of a search. The same command again goes on where it stopped.
+    """
+    from orchestrator.progress import Progress
+    from orchestrator.retraining.result import notes, table
+    from orchestrator.retraining.run import retrain as retrain_networks
+    from orchestrator.retraining.settings import RetrainSettings
+
+    settings = RetrainSettings(
+        architecture=architecture,
+        baselines=[word.strip() for word in baseline.split(",") if word.strip()],
+        preset=preset,
+        changes=changes or [],
+        repeats=repeats,
+        filters=filters,
+        seeds=seeds,
+        early_stopping=early_stopping,
+        ema=ema,
+        name=name,
+    )
+    result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
+    if as_json:
+        _print_json({"is_whole": result.is_whole, "networks": [one.to_json() for one in result.networks]})
+    else:
+        Console().print(table(result.networks))
+        typer.echo(notes(result.networks))
+    if not result.is_whole:
+        raise typer.Exit(130)
+    if all(one.accuracy is None for one in result.networks):
+        raise typer.Exit(1)
+
+
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a search file or a command may name."""

@@ -1,0 +1,258 @@
+"""The record of one network's retraining: its settings, an append-only log, checkpoints, and what they come to.
+
+    RUN_DIR/retrain/NAME/
+      retrain.json          what was asked for, on what images, with what versions
+      network.json          the network
+      events.jsonl          the truth: one fact a line
+      checkpoints/SEED/     what a training can go on from; at its end its weights
+      weights.safetensors   those of the first seed
+      result.json           derived: costs, scores, times
+
+Knows files. Does not know how a network is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
+from orchestrator.event_file import EVENTS, EventFile, read_file
+from orchestrator.event_log import Writer
+from orchestrator.event_segments import EventSegments, has_segments, read_segments
+from orchestrator.events import now
+from trainables.checkpoints import CheckpointFolder
+from trainables.storage import Folder, reason
+
+SETTINGS = "retrain.json"
+NETWORK = "network.json"
+WEIGHTS = "weights.safetensors"
+RESULT = "result.json"
+
+
+class Asked(BaseModel):
+    """What decides a retraining; one with other values is another retraining."""
+
+    model_config = ConfigDict(frozen=True)
+
+    network: dict[str, Any]
+    training: dict[str, Any]
+    seeds: list[int]
+    early_stopping: int | None
+    ema: float
+    images: str
+    """SHA-256 of the search's training and validation images."""
+
+
+class RetrainInfo(BaseModel):
+    """The contents of `retrain.json`. `data` has the mean and deviation by which pixels are normalised."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: Asked
+    started_at: datetime
+    command: list[str]
+    host: str
+    versions: dict[str, str]
+    commit: str | None
+    data: dict[str, Any]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time: datetime = Field(default_factory=now)
+
+
+class TrainingBegun(_Event):
+    """A process takes up the training of a seed after `epoch`; epochs on record after it are trained again."""
+
+    event: Literal["training_begun"] = "training_begun"
+    seed: int
+    epoch: int
+
+
+class EpochTrained(_Event):
+    """See `EpochResult`; no validation scores where nothing is held out."""
+
+    event: Literal["epoch_trained"] = "epoch_trained"
+    seed: int
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+class TrainingEnded(_Event):
+    """All epochs of a seed are trained and the weights of `kept_epoch` are kept, or its loss was not finite."""
+
+    event: Literal["training_ended"] = "training_ended"
+    seed: int
+    kept_epoch: int | None
+
+
+class NetworkTested(_Event):
+    """The test images were looked at: `number` counts how often that was done with this network in this run.
+
+    `accuracy` and `loss` are by seed; the latency is of one image on `device`.
+    """
+
+    event: Literal["network_tested"] = "network_tested"
+    number: int
+    accuracy: dict[int, float]
+    loss: dict[int, float]
+    device: str
+    latency_seconds: float
+
+
+RetrainEvent = TrainingBegun | EpochTrained | TrainingEnded | NetworkTested
+
+_EVENT: TypeAdapter[RetrainEvent] = TypeAdapter(Annotated[RetrainEvent, Field(discriminator="event")])
+
+
+@dataclass
+class RetrainState:
+    """What the events come to."""
+
+    epochs: dict[int, list[EpochTrained]] = field(default_factory=dict)
+    ended: dict[int, TrainingEnded] = field(default_factory=dict)
+    tested: NetworkTested | None = None
+
+    def apply(self, event: RetrainEvent) -> None:
+        match event:
+            case TrainingBegun():
+                kept = [row for row in self.epochs.get(event.seed, []) if row.epoch <= event.epoch]
+                self.epochs[event.seed] = kept
+            case EpochTrained():
+                self.epochs[event.seed].append(event)
+            case TrainingEnded():
+                self.ended[event.seed] = event
+            case NetworkTested():
+                self.tested = event
+
+
+@dataclass(frozen=True)
+class RetrainFolder:
+    """The files of one network's retraining."""
+
+    folder: Folder
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        return CheckpointFolder(self.folder / "checkpoints")
+
+    def info(self) -> RetrainInfo | None:
+        """What `retrain.json` says; None if no retraining is here.
+
+        Raises:
+            RunDirectoryError: it cannot be read, or something else is here.
+        """
+        try:
+            return RetrainInfo.model_validate_json(self.folder.read(SETTINGS))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder / SETTINGS} cannot be read: {reason(error)}") from error
+        except ValidationError as error:
+            raise RunDirectoryError(f"{self.folder / SETTINGS} is malformed: {error.errors()[0]['msg']}") from error
+
+    def state(self) -> RetrainState:
+        """
+        Raises:
+            RunDirectoryError: the log is corrupt or cannot be read.
+        """
+        state = RetrainState()
+        try:
+            lines = read_segments(self.folder) if has_segments(self.folder) else read_file(self.folder)
+            for location, number, line in lines:
+                try:
+                    state.apply(_EVENT.validate_json(line))
+                except (ValidationError, KeyError) as error:
+                    raise RunDirectoryError(f"{location}, line {number} is no event of a retraining") from error
+        except FileNotFoundError:
+            return state
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder / EVENTS} cannot be read: {reason(error)}") from error
+        return state
+
+    def check_same(self, asked: Asked) -> None:
+        """
+        Raises:
+            ConfigError: the retraining that is here was begun with other settings.
+        """
+        before = self.info()
+        difference = None if before is None else _difference(before.asked.model_dump(), asked.model_dump())
+        if difference is not None:
+            raise ConfigError(f"{self.folder} was begun with other settings: {difference}; choose another --name")
+
+    @contextmanager
+    def opened(self, info: RetrainInfo) -> Iterator[RetrainLog]:
+        """The log, to be written by this process only; the settings are written if none are here.
+
+        Raises:
+            RunDirectoryError: another process writes it, or it cannot be written.
+        """
+        try:
+            if not self.folder.has(SETTINGS):
+                self.folder.write(SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder} cannot be written: {reason(error)}") from error
+        log = RetrainLog.open(self)
+        try:
+            yield log
+        finally:
+            log.close()
+
+
+class RetrainLog:
+    """Appends events, and applies them to `state`, which begins with those on record."""
+
+    def __init__(self, writer: Writer, state: RetrainState) -> None:
+        self._writer = writer
+        self.state = state
+
+    @classmethod
+    def open(cls, folder: RetrainFolder) -> Self:
+        local = folder.folder.is_local
+        writer = EventFile(folder.folder, fresh=False) if local else EventSegments(folder.folder, fresh=False)
+        try:
+            return cls(writer, folder.state())
+        except RunDirectoryError:
+            writer.close()
+            raise
+
+    def append(self, event: RetrainEvent) -> None:
+        """
+        Raises:
+            SearchError: it cannot be written.
+        """
+        try:
+            self._writer.write(event.model_dump_json().encode() + b"\n", at_once=not isinstance(event, EpochTrained))
+        except OSError as error:
+            raise SearchError(f"{self._writer.location} cannot be written: {reason(error)}") from error
+        self.state.apply(event)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str | None:
+    """The first value that differs, with the name of its place."""
+    for name in [*before, *(name for name in wanted if name not in before)]:
+        was, now_ = before.get(name), wanted.get(name)
+        if isinstance(was, dict) and isinstance(now_, dict):
+            found = _difference(was, now_, f"{place}{name}.")
+            if found is not None:
+                return found
+        elif was != now_:
+            return f"{place}{name} was {was!r}, and is {now_!r}"
+    return None
