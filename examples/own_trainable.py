@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import ray
 
 from trainables import EpochTrainable
 from trainables.epoch_result import EpochResult
@@ -22,7 +21,7 @@ class UntrainedTrainable(EpochTrainable):
     metrics = ("margin",)
 
     def prepare(self, data):
-        self.splits = ray.get(data)
+        self.splits = data
 
     def begin(self, architecture):
         import torch  # in here, because the driver imports this module and needs no torch

@@ -1,6 +1,7 @@
 """Who decides: configuration, search, samplers, schedulers, record, reports.
 
-`run_search` and `SearchConfig` are imported when they are first used, so that `cellscout --help` need not wait for Ray.
+`run_search`, `SearchConfig` and the others are imported when they are first used, so that `cellscout --help` need not
+wait for Ray.
 """
 
 from __future__ import annotations
@@ -9,10 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.config import SearchConfig, load_config
+    from orchestrator.evaluation.run import EvaluationResult, evaluate
+    from orchestrator.evaluation.settings import EvaluationSettings
     from orchestrator.search import SearchResult, resume_search, run_search
     from orchestrator.study_replay import load_study
 
-__all__ = ["SearchConfig", "SearchResult", "load_config", "load_study", "resume_search", "run_search"]
+__all__ = [
+    "EvaluationResult",
+    "EvaluationSettings",
+    "SearchConfig",
+    "SearchResult",
+    "evaluate",
+    "load_config",
+    "load_study",
+    "resume_search",
+    "run_search",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +33,14 @@ def __getattr__(name: str) -> Any:
         from orchestrator import config
 
         return getattr(config, name)
+    if name in ("EvaluationResult", "evaluate"):
+        from orchestrator.evaluation import run
+
+        return getattr(run, name)
+    if name == "EvaluationSettings":
+        from orchestrator.evaluation.settings import EvaluationSettings
+
+        return EvaluationSettings
     if name in ("SearchResult", "resume_search", "run_search"):
         from orchestrator import search
 

@@ -217,6 +217,58 @@ def mirror(
     typer.echo(f"{count} trials in {journal}")
 
 
+@app.command(epilog="Example: cellscout evaluate runs/digits-20261121-120000 --top 5 --folds 5 --seeds 3")
+def evaluate(
+    run_dir: RunDir,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", help="How many of the best. Default: 5; with several objectives the whole Pareto front."),
+    ] = None,
+    folds: Annotated[int, typer.Option("--folds", help="Of the cross-validation.")] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="How many; each shuffles the images and begins each training differently.")
+    ] = 3,
+    baseline: Annotated[
+        bool,
+        typer.Option("--baseline/--no-baseline", help="Search at random at equal cost, and evaluate its best too."),
+    ] = True,
+    evaluation_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluation-dir", help="Where the record goes: a folder or a URI. Default: evaluation/ in RUN_DIR."
+        ),
+    ] = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate the best of a search by cross-validation and several seeds, and say who wins.
+
+    Each is trained in full, once for each fold of each seed, on the training and validation images. The same command
+    again goes on where it stopped.
+    """
+    from orchestrator.evaluation.run import evaluate as evaluate_search
+    from orchestrator.evaluation.settings import EvaluationSettings
+    from orchestrator.evaluation.showing import summary, tables, to_json
+    from orchestrator.progress import Progress
+
+    settings = EvaluationSettings(top, folds, seeds, baseline)
+    progress = Progress(Console(stderr=True))
+    result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
+    found = result.outcome
+    if as_json:
+        outcome = None if found is None else to_json(found)
+        _print_json({"evaluation_dir": result.directory.location, "state": result.state, "outcome": outcome})
+    elif found is None:
+        typer.echo(f"evaluation  {result.directory}: {result.state} before anything was trained")
+    else:
+        Console().print(tables(found))
+        typer.echo(summary(found, result.directory.location))
+    if result.state == "interrupted":
+        raise typer.Exit(130)
+    if found is None or found.winner is None:
+        raise typer.Exit(1)
+
+
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a search file or a command may name."""

@@ -1,16 +1,18 @@
-"""A search that runs: study, driver and Ray Tune put together around its record, up to how it ended."""
+"""A search or an evaluation that runs: driver and Ray Tune put together around its record, up to how it ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
-from orchestrator.driver import Driver
+from ray import tune
+
 from orchestrator.errors import CellscoutError, SearchError, last_line
 from orchestrator.event_log import EventLog
 from orchestrator.events import Event, RunEnded, RunOutcome, now
 from orchestrator.housekeeping import Housekeeper
-from orchestrator.live_study import LiveStudy
 from orchestrator.preparation import Ground, Parts
 from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
@@ -19,13 +21,32 @@ from orchestrator.run_state import RunState
 from orchestrator.stopping import stopping_on_interrupt
 from orchestrator.tables import write_tables
 from orchestrator.tune_run import run_tune
+from orchestrator.tune_trials import HandsOut
 from trainables import TrialPlan
 from trainables.checkpoints import CheckpointFolder
 
 
+class Drives(Protocol):
+    """What decides between the record and Ray Tune: for a search `driver.Driver`."""
+
+    @property
+    def searcher(self) -> HandsOut:
+        """Says what is trained next."""
+
+    @property
+    def recorder(self) -> tune.Callback:
+        """Records what becomes of it."""
+
+    def resume(self) -> None:
+        """Take up the trials of a record that goes on."""
+
+    def finish(self) -> RunOutcome:
+        """There is nothing more to train: how the run ended."""
+
+
 @dataclass(frozen=True)
-class Search:
-    """All that a search needs to run. `state` is a listener of `log`."""
+class Run:
+    """All that a search or an evaluation needs to run. `state` is a listener of `log`."""
 
     parts: Parts
     plan: TrialPlan
@@ -36,21 +57,27 @@ class Search:
     state: RunState
     progress: Progress
 
-    def conduct(self, first: Sequence[Event], study: Callable[[], LiveStudy], *, resumed: bool = False) -> None:
+    def conduct(
+        self,
+        first: Sequence[Event],
+        driving: Callable[[], AbstractContextManager[Drives]],
+        *,
+        resumed: bool = False,
+    ) -> None:
         """Run until the budget is spent or something stops it, and record how it ended.
 
         Args:
             first: what to record before anything else.
-            study: makes the study of the state once that is recorded.
+            driving: makes what drives it once that is recorded.
             resumed: the record has trials to go on with.
 
         Raises:
-            SearchError: the search could not go on.
+            SearchError: it could not go on.
         """
         outcome: RunOutcome = "failed"
         try:
             self.log.append(*first)
-            outcome = self._run(study(), resumed)
+            outcome = self._run(driving(), resumed)
         except KeyboardInterrupt:
             outcome = "interrupted"
             raise
@@ -59,20 +86,11 @@ class Search:
         finally:
             self._conclude(outcome)
 
-    def _run(self, live_study: LiveStudy, resumed: bool) -> RunOutcome:
-        config, stopper, allotment = self.parts.config, self.ground.stopper, self.ground.allotment
-        with Housekeeper(self._checkpoints, self.state, config.run.keep_best) as housekeeper, live_study:
-            driver = Driver(
-                self.log,
-                self.state,
-                self.plan,
-                self.directory,
-                live_study,
-                self.parts.scheduler,
-                stopper=stopper,
-                budget=config.budget.trials,
-                gpus_per_trial=allotment.gpus_per_trial,
-            )
+    def _run(self, driving: AbstractContextManager[Drives], resumed: bool) -> RunOutcome:
+        config, stopper = self.parts.config, self.ground.stopper
+        # Of an evaluation the scores are what counts, and no weights are kept.
+        keep = config.run.keep_best if self.state.evaluation is None else 0
+        with Housekeeper(self._checkpoints, self.state, keep) as housekeeper, driving as driver:
             self.log.listen(housekeeper.apply)
             if resumed:
                 driver.resume()
@@ -86,7 +104,7 @@ class Search:
                     self.parts.trainable,
                     self.plan,
                     self.ground.data,
-                    allotment,
+                    self.ground.allotment,
                     objective=next(iter(config.objectives.directions.items())),
                     searcher=driver.searcher,
                     scheduler=self.parts.scheduler,
@@ -98,8 +116,7 @@ class Search:
                 raise stopper.failure
             if stopper.outcome is not None:
                 return stopper.outcome
-            driver.candidates.give_up()
-            return "exhausted" if driver.searcher.exhausted else "completed"
+            return driver.finish()
 
     @property
     def _checkpoints(self) -> CheckpointFolder:
@@ -122,9 +139,9 @@ class Search:
                 raise SearchError(f"{self.directory} cannot be written: {last_line(error)} (run.storage)") from error
 
     def _explain(self, error: Exception) -> CellscoutError:
-        """What stopped the search, in one line."""
+        """What stopped it, in one line."""
         if self.log.failure is not None:
             return self.log.failure  # Ray Tune has wrapped it into its own
         if isinstance(error, CellscoutError):
             return error
-        return SearchError(f"the search stopped: {last_line(error)}; its record is in {self.directory}")
+        return SearchError(f"it stopped: {last_line(error)}; its record is in {self.directory}")

@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.candidates import Candidates
 from orchestrator.event_log import EventLog
+from orchestrator.events import RunOutcome
 from orchestrator.live_study import LiveStudy
 from orchestrator.optuna_searcher import OptunaSearcher
 from orchestrator.recorder import Recorder
@@ -61,6 +62,11 @@ class Driver:
         self.candidates.resume()
         self.recorder.check_best()
 
+    def finish(self) -> RunOutcome:
+        """There is nothing more to train: answer what still waits, and say why the search ended."""
+        self.candidates.give_up()
+        return "exhausted" if self.searcher.exhausted else "completed"
+
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
         """Ray Tune's id of a trial is ours; what its worker is to be told."""
         self.recorder.assign(tune_id, trial.trial_id)
@@ -68,12 +74,17 @@ class Driver:
             self._scheduler.identify(tune_id, trial.trial_id)
         if isinstance(self._scheduler, TakesUp) and trial.curve:
             self._scheduler.take_up(tune_id, trial.rows())
-        assignment = Assignment(
-            trial_id=trial.trial_id,
-            epochs=trial.epochs,
-            micro_batches=trial.micro_batches,
-            gpus=trial.gpus,
-            expected_seconds=self._state.longest_epoch_seconds,
-            costs=trial.costs,
-        )
-        return assignment.within(trial.params)
+        return assignment_of(trial, self._state).within(trial.params)
+
+
+def assignment_of(trial: Trial, state: RunState) -> Assignment:
+    """What a worker is told of a trial of this record."""
+    return Assignment(
+        trial_id=trial.trial_id,
+        epochs=trial.epochs,
+        micro_batches=trial.micro_batches,
+        gpus=trial.gpus,
+        expected_seconds=state.longest_epoch_seconds,
+        costs=trial.costs,
+        resample=trial.resample,
+    )

@@ -150,6 +150,39 @@ class TrialImported(_Event):
     curve: list[EpochDone]
 
 
+class EvaluatedCandidate(BaseModel):
+    """A candidate of an evaluation: one of the best of the search, the best of the random sample, or both in one.
+
+    `trial_id` is its trial in the search, `random_id` the one in the random sample; one of the two is there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trial_id: TrialId | None
+    random_id: TrialId | None = None
+    params: dict[str, Any]
+    architecture: dict[str, Any]
+    fingerprint: str
+    costs: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """Its trial in the search, or `random/` and the one in the random sample."""
+        return self.trial_id if self.trial_id is not None else f"random/{self.random_id}"
+
+
+class EvaluationPlanned(_Event):
+    """The trials of an evaluation: each candidate is trained once for each of the `folds` of each seed.
+
+    They are numbered from 0, by seed, then by fold, then by candidate, so that one that ends early can be compared.
+    """
+
+    event: Literal["evaluation_planned"] = "evaluation_planned"
+    candidates: list[EvaluatedCandidate]
+    folds: int
+    seeds: list[int]
+
+
 class TrialPaused(_Event):
     """The scheduler took the trial off its worker; a checkpoint is kept, from which it may go on (`TrialStarted`)."""
 
@@ -194,6 +227,7 @@ Event = (
     RunStarted
     | RunResumed
     | TrialImported
+    | EvaluationPlanned
     | TrialSuggested
     | TrialStarted
     | TrialBuilt

@@ -73,6 +73,11 @@ class Parts:
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
         return cls(config, space, distributions, sampler, scheduler, trainable, make_skeleton(config.network, space))
 
+    @property
+    def milestones(self) -> tuple[int, ...] | None:
+        """The epochs at which the scheduler decides; None: it may at each."""
+        return getattr(self.scheduler, "milestones", None)
+
     def plan(self, facts: Mapping[str, Any], directory: RunDirectory) -> TrialPlan:
         """What all trials have in common; `facts` are those of the data.
 
@@ -87,7 +92,7 @@ class Parts:
             training=config.training,
             image_shape=tuple(facts["image_shape"]),
             classes=len(facts["classes"]),
-            milestones=getattr(self.scheduler, "milestones", None),
+            milestones=self.milestones,
             seed=config.run.seed,
             threads=config.resources.cpus_per_trial,
             measure_latency=config.trainable.measure_latency,

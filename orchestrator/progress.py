@@ -20,6 +20,7 @@ from rich.text import Text
 from orchestrator.config import SearchConfig
 from orchestrator.events import now
 from orchestrator.run_state import RunState, Trial
+from orchestrator.trainings import leader
 
 PANEL_SECONDS = 0.5
 LINE_SECONDS = 10.0
@@ -67,7 +68,7 @@ class ProgressView:
         table.add_column(style="bold")
         table.add_column()
         table.add_row("trials", self._trials())
-        table.add_row("best", Text(self._best()))
+        table.add_row("best", Text(self._best_and_its_curve()))
         if len(self._state.objectives) > 1:
             table.add_row("front", Text(f"{len(self._state.front)} completed, beaten by none in all objectives"))
         table.add_row("rungs", "  ".join(f"epoch {epoch}: {count}" for epoch, count in self._rung_counts().items()))
@@ -76,23 +77,42 @@ class ProgressView:
         problems = counts["failed"] + counts["diverged"]
         if problems:
             table.add_row("trouble", f"{counts['failed']} failed, {counts['diverged']} diverged", style="red")
-        names = f"{self._config.space.name} · {self._config.sampler.name} · {self._config.scheduler.name}"
+        names = " · ".join(self._names())
         return Panel(table, title=f"cellscout · {self._config.run.name}", subtitle=names, expand=False)
 
-    def _best(self) -> str:
+    def _best(self) -> str | None:
+        """The trial that leads, or in an evaluation the candidate; None before there is one."""
+        leads, best = leader(self._state), self._state.best
+        if leads is not None:
+            candidate, score, trainings = leads
+            return f"{number(score)} (cell {candidate.name}, mean of {trainings} trainings)"
+        return None if best is None else describe(best, self._state)
+
+    def _best_and_its_curve(self) -> str:
         best = self._state.best
-        return "none completed yet" if best is None else f"{describe(best, self._state)}  {sparkline(best)}"
+        return f"{self._best() or 'none completed yet'}{'' if best is None else f'  {sparkline(best)}'}"
+
+    def _names(self) -> list[str]:
+        plan = self._state.evaluation
+        if plan is not None:
+            return [self._config.space.name, f"{plan.folds} folds", f"seeds {', '.join(map(str, plan.seeds))}"]
+        return [self._config.space.name, self._config.sampler.name, self._config.scheduler.name]
+
+    @property
+    def _budget(self) -> int | None:
+        """How many trials are to be trained."""
+        return self._config.budget.trials if self._state.evaluation is None else len(self._state.trials)
 
     def line(self) -> str:
-        counts, best = self._state.counts(), self._state.best
-        score = "no trial completed yet" if best is None else f"best {describe(best, self._state)}"
+        counts, best = self._state.counts(), self._best()
+        score = "no trial completed yet" if best is None else f"best {best}"
         return f"{self._trials()}; {counts['running']}/{self._state.slots} workers busy; {score}; {self._time()}"
 
     def _trials(self) -> str:
         counts = self._state.counts()
         open_trials = sum(counts.pop(status, 0) for status in ("running", "waiting", "paused"))
         ended = sum(counts.values()) - counts["duplicate"] - counts["infeasible"]
-        total = "" if self._config.budget.trials is None else f" of {self._config.budget.trials}"
+        total = "" if self._budget is None else f" of {self._budget}"
         kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         return f"{ended}{total} ended" + (f" ({kinds})" if kinds else "") + f", {open_trials} open"
 
@@ -112,8 +132,8 @@ class ProgressView:
         estimates = []
         # Of those that count: duplicates and infeasible ones cost no budget.
         ended = sum(trial.ended_at is not None and trial.attempt > 0 for trial in self._state.trials.values())
-        if self._config.budget.trials is not None and ended >= max(3, self._config.budget.trials / 5):
-            estimates.append(elapsed / ended * (self._config.budget.trials - ended))
+        if self._budget is not None and ended >= max(3, self._budget / 5):
+            estimates.append(elapsed / ended * (self._budget - ended))
         if self._config.budget.hours is not None:
             estimates.append(max(0.0, self._config.budget.hours * 3600 - elapsed))
         return min(estimates, default=None)

@@ -65,7 +65,9 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
         if bad:
             trials = "1 trial" if len(bad) == 1 else f"{len(bad)} trials"
             lines.append(f"{status:<11} {trials}, the first: {bad[0].trial_id}, {bad[0].error}")
-    if state.best is None:
+    if state.evaluation is not None:
+        lines.append("evaluation  of another run; what it comes to is in evaluation.json")
+    elif state.best is None:
         lines.append("best        no trial has completed its budget")
     else:
         lines.append(f"best        {describe(state.best, state)}, in {directory.best}")

@@ -19,6 +19,21 @@ from orchestrator.events import now
 from orchestrator.log_owner import is_alive
 
 
+class EvaluationInfo(BaseModel):
+    """What an evaluation was asked for; one with other values is another evaluation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    candidates: dict[str, str]
+    """Of the search, best first: fingerprint by trial."""
+    folds: int
+    seeds: int
+    baseline: bool
+    """Whether the best of a random search of equal cost is evaluated too."""
+    trials: int
+    """How many the search had trained."""
+
+
 class RunInfo(BaseModel):
     """The contents of `run.json`."""
 
@@ -38,6 +53,8 @@ class RunInfo(BaseModel):
     commit: str | None
     resources: dict[str, Any]
     data: dict[str, Any]
+    evaluation: EvaluationInfo | None = None
+    """Of an evaluation; None in the record of a search."""
 
     @property
     def standing(self) -> str:

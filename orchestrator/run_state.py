@@ -5,6 +5,7 @@ The same state is built while a search runs and when its log is read afterwards.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from orchestrator.events import (
     Direction,
     EpochDone,
+    EvaluationPlanned,
     Event,
     RunEnded,
     RunOutcome,
@@ -31,6 +33,7 @@ from orchestrator.events import (
     TrialSuggested,
 )
 from orchestrator.objectives import dominates, losses_of, violations
+from trainables.assignment import Resample
 
 UNRANKED = ("duplicate", "diverged", "infeasible")
 
@@ -58,6 +61,8 @@ class Trial:
     ended_at: datetime | None = None
     node: str | None = None
     device: str | None = None
+    resample: Resample | None = None
+    """In an evaluation: which of the trainings of its candidate it is. One candidate has several trials there."""
     attempt: int = 0
     on_worker: bool = False
     paused: bool = False
@@ -141,6 +146,8 @@ class RunState:
     distributions: dict[str, dict[str, Any]] = field(default_factory=dict)
     study_attributes: dict[str, Any] = field(default_factory=dict)
     """What the sampler noted about the whole study."""
+    evaluation: EvaluationPlanned | None = None
+    """What is evaluated, in the record of an evaluation."""
     slots: int = 0
     started_at: datetime | None = None
     away_seconds: float = 0.0
@@ -150,7 +157,8 @@ class RunState:
     outcome: RunOutcome | Literal["died"] | None = None
     """How the run ended; `died` is never written, but concluded where its process is gone."""
     best: Trial | None = None
-    """The completed trial that is best in the first objective, of equals there in the next; the earlier of equals."""
+    """The completed trial that is best in the first objective, of equals there in the next; the earlier of equals. None
+    in an evaluation, where one training says little."""
     front: list[Trial] = field(default_factory=list)
     """The Pareto front: the completed trials that no other one beats in an objective without losing in another; with
     one objective, the best and its equals."""
@@ -174,6 +182,9 @@ class RunState:
                 self._resume(event)
             case TrialImported():
                 self.imported[event.trial_id] = _imported(event, number=len(self.imported))
+            case EvaluationPlanned():
+                self.evaluation = event
+                self.trials.update((trial.trial_id, trial) for trial in _planned(event))
             case TrialSuggested():
                 self.trials[event.trial_id] = _suggested(event)
                 self.study_attributes |= event.study_attributes
@@ -224,7 +235,7 @@ class RunState:
         if event.duplicate_of is not None:
             original = self.find(event.duplicate_of)
             trial.curve, trial.latency_seconds = original.curve, original.latency_seconds
-        if trial.status == "completed":
+        if trial.status == "completed" and trial.resample is None:
             if self.best is None or self.losses(trial) < self.losses(self.best):
                 self.best = trial
             self._add_to_front(trial)
@@ -317,6 +328,23 @@ def _suggested(event: TrialSuggested) -> Trial:
         attributes=event.trial_attributes,
         ask_seconds=event.ask_seconds,
     )
+
+
+def _planned(event: EvaluationPlanned) -> list[Trial]:
+    trainings = itertools.product(event.seeds, range(event.folds), event.candidates)
+    return [
+        Trial(
+            trial_id=f"{number:05d}",
+            number=number,
+            params=candidate.params,
+            architecture=candidate.architecture,
+            fingerprint=candidate.fingerprint,
+            costs=candidate.costs,
+            suggested_at=event.time,
+            resample=Resample(seed=seed, folds=event.folds, fold=fold),
+        )
+        for number, (seed, fold, candidate) in enumerate(trainings)
+    ]
 
 
 def _imported(event: TrialImported, number: int) -> Trial:

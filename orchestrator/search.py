@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import Allotment
-from orchestrator.conduct import Search
+from orchestrator.conduct import Run
 from orchestrator.config import SearchConfig, change_config
+from orchestrator.driver import Driver
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.event_log import EventLog
 from orchestrator.events import Event, RunResumed, RunStarted, now
@@ -78,9 +80,12 @@ def run_search(
         progress.note(f"recording in {directory}")
         state = RunState()
         with EventLog.create(directory, [state.apply]) as log:
-            search = Search(parts, plan, found, directory, info, log, state, progress)
-            started = _run_started(config, found.allotment, parts.distributions)
-            search.conduct([started, *imported], lambda: LiveStudy(parts.sampler, state, parts.distributions))
+            run = Run(parts, plan, found, directory, info, log, state, progress)
+            started = run_started(config, found.allotment, parts.distributions)
+            run.conduct(
+                [started, *imported],
+                lambda: _driving(run, LiveStudy(parts.sampler, state, parts.distributions)),
+            )
     return SearchResult(directory, state)
 
 
@@ -109,16 +114,18 @@ def resume_search(
     progress = progress or Progress.silent()
     directory = RunDirectory.at(run_dir)
     recorded = directory.read_info()
+    if recorded.evaluation is not None:
+        raise RunDirectoryError(f"{directory} holds an evaluation; go on with the command that began it")
     config = change_config(recorded.config, changes, CHANGEABLE)
     parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:
         events = directory.read_events()
         with ground(config, directory, address, progress) as found:
-            _check_same(recorded, found.facts, events, parts)
+            check_same(recorded, found.facts, events, parts)
             plan = parts.plan(found.facts, directory)
             if not events:  # it died before it began
                 imported = imported_trials(config, parts.space, parts.distributions)
-                events = [_run_started(config, found.allotment, parts.distributions), *imported]
+                events = [run_started(config, found.allotment, parts.distributions), *imported]
                 log.append(*events)
             state, live_study = _replay(events, parts)
             log.listen(state.apply)
@@ -127,13 +134,29 @@ def resume_search(
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
             progress.note(f"going on with {directory}: {len(state.trials)} trials on record, {open_trials} open")
-            search = Search(parts, plan, found, directory, info, log, state, progress)
-            search.conduct(
+            run = Run(parts, plan, found, directory, info, log, state, progress)
+            run.conduct(
                 [RunResumed(slots=found.allotment.slots_on_record)],
-                lambda: live_study,
+                lambda: _driving(run, live_study),
                 resumed=True,
             )
     return SearchResult(directory, state)
+
+
+@contextlib.contextmanager
+def _driving(run: Run, live_study: LiveStudy) -> Iterator[Driver]:
+    with live_study:
+        yield Driver(
+            run.log,
+            run.state,
+            run.plan,
+            run.directory,
+            live_study,
+            run.parts.scheduler,
+            stopper=run.ground.stopper,
+            budget=run.parts.config.budget.trials,
+            gpus_per_trial=run.ground.allotment.gpus_per_trial,
+        )
 
 
 def _replay(events: Sequence[Event], parts: Parts) -> tuple[RunState, LiveStudy]:
@@ -148,7 +171,7 @@ def _replay(events: Sequence[Event], parts: Parts) -> tuple[RunState, LiveStudy]
     return state, live_study
 
 
-def _check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: Parts) -> None:
+def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: Parts) -> None:
     """Refuse to go on with other images or another space than those of the record.
 
     Raises:
@@ -172,9 +195,10 @@ def _check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Ev
         )
 
 
-def _run_started(
+def run_started(
     config: SearchConfig, allotment: Allotment, distributions: Mapping[str, BaseDistribution]
 ) -> RunStarted:
+    """The first event of a run."""
     return RunStarted(
         slots=allotment.slots_on_record,
         objectives=config.objectives.directions,

@@ -38,6 +38,11 @@ TRIAL_SCHEMA = pa.schema(
     ]
 )
 
+RESAMPLE_SCHEMA = pa.schema(
+    [pa.field("seed", pa.int64(), nullable=False), pa.field("fold", pa.int32(), nullable=False)]
+)
+"""Further columns of the trials of an evaluation."""
+
 EPOCH_SCHEMA = pa.schema(
     [
         pa.field("trial_id", pa.string(), nullable=False),
@@ -57,10 +62,12 @@ EPOCH_SCHEMA = pa.schema(
 def write_tables(state: RunState, folder: Folder) -> None:
     """Write `trials.parquet` and `epochs.parquet`, each atomically.
 
-    Each further objective has a column of its own in the trials, each metric of the trainable's own in both.
+    Each further objective has a column of its own in the trials, each metric of the trainable's own in both; of an
+    evaluation's trials there are the seed and the fold (0..folds - 1).
     """
     metrics = sorted({name for trial in state.trials.values() for row in trial.curve for name in row.metrics})
     measured = any(trial.latency_seconds is not None for trial in state.trials.values())
+    resampled = any(trial.resample is not None for trial in state.trials.values())
     names = [*(["latency_seconds"] if measured else []), *state.objectives, *metrics]
     further = [name for name in dict.fromkeys(names) if name not in TRIAL_SCHEMA.names]
     trials = [
@@ -84,6 +91,7 @@ def write_tables(state: RunState, folder: Folder) -> None:
             "attempt": trial.attempt,
             "duplicate_of": trial.duplicate_of,
             "error": trial.error,
+            **({} if trial.resample is None else {"seed": trial.resample.seed, "fold": trial.resample.fold}),
         }
         for trial in state.trials.values()
     ]
@@ -93,8 +101,9 @@ def write_tables(state: RunState, folder: Folder) -> None:
         if trial.duplicate_of is None
         for row in trial.curve
     ]
-    _write(pa.Table.from_pylist(trials, _with(TRIAL_SCHEMA, further)), folder, TRIALS)
-    _write(pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, metrics)), folder, EPOCHS)
+    schema = pa.unify_schemas([TRIAL_SCHEMA, RESAMPLE_SCHEMA]) if resampled else TRIAL_SCHEMA
+    write_table(pa.Table.from_pylist(trials, _with(schema, further)), folder, TRIALS)
+    write_table(pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, metrics)), folder, EPOCHS)
 
 
 def _with(schema: pa.Schema, names: list[str]) -> pa.Schema:
@@ -103,7 +112,8 @@ def _with(schema: pa.Schema, names: list[str]) -> pa.Schema:
     return schema
 
 
-def _write(table: pa.Table, folder: Folder, name: str) -> None:
+def write_table(table: pa.Table, folder: Folder, name: str) -> None:
+    """Write it as Parquet, atomically."""
     content = pa.BufferOutputStream()
     pq.write_table(table, content)
     folder.write(name, content.getvalue().to_pybytes())

@@ -20,8 +20,7 @@ from orchestrator.cluster import Allotment
 from orchestrator.errors import ConfigError
 from orchestrator.events import Direction
 from orchestrator.kept_requests import KeptRequests
-from orchestrator.optuna_searcher import OptunaSearcher
-from orchestrator.tune_trials import TrialSource
+from orchestrator.tune_trials import HandsOut, TrialSource
 from trainables import EpochTrainable, TrialPlan
 from trainables.assignment import KEY, Assignment
 from trainables.storage import Folder
@@ -51,7 +50,7 @@ def run_tune(
     allotment: Allotment,
     *,
     objective: tuple[str, Direction],
-    searcher: OptunaSearcher,
+    searcher: HandsOut,
     scheduler: TrialScheduler,
     stopper: tune.Stopper,
     callbacks: Sequence[tune.Callback],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from ray import tune
 from ray.exceptions import RayError
@@ -18,7 +18,18 @@ from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import SearchAlgorithm
 
-from orchestrator.optuna_searcher import OptunaSearcher
+
+class HandsOut(Protocol):
+    """Says what is trained next: a search's `OptunaSearcher`, or the list of an evaluation's trainings."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The configuration of the next trial, which Ray Tune will know by this id; None or a word if there is none."""
+
+    def is_finished(self) -> bool:
+        """Whether there is nothing to hand out. A trial that loses its worker afterwards makes it false again."""
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """The trial has left its worker for good."""
 
 
 @final
@@ -79,7 +90,7 @@ class TrialSource(SearchAlgorithm):
 
     def __init__(
         self,
-        searcher: OptunaSearcher,
+        searcher: HandsOut,
         experiment: Experiment,
         worker: type[tune.Trainable],
         resources: Callable[[Mapping[str, Any]], tune.PlacementGroupFactory],

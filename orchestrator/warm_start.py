@@ -34,6 +34,8 @@ def imported_trials(
     imported: dict[str, TrialImported] = {}
     for path in config.warm_start.runs:
         directory = RunDirectory.at(path)
+        if directory.read_info().evaluation is not None:
+            raise ConfigError(f"warm_start.runs has {directory}, which holds an evaluation and no search")
         _check_recipe(config, directory)
         for trial in _results(directory):
             _check_space(trial, path, distributions)

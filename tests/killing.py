@@ -1,4 +1,4 @@
-"""A search in processes of its own, whose driver is killed again and again and goes on by `cellscout resume`."""
+"""A search, or an evaluation, in processes of its own, whose driver is killed again and again and goes on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.events import Event
 from orchestrator.run_directory import INFO, RunDirectory
-from tests.paced_trainable import FOLDER, SECONDS, trained
+from tests.paced_trainable import EVALUATED, FOLDER, SECONDS, trained
 from tests.records import on_record
 
 EPOCH_SECONDS = 0.2
@@ -58,23 +60,78 @@ def search_file(folder: Path, **sections: str) -> Path:
     return path
 
 
+class Disturbed(Protocol):
+    """What is begun and gone on with."""
+
+    @property
+    def directory(self) -> RunDirectory: ...
+
+    def command(self) -> list[str]:
+        """That begins it, or goes on with it."""
+
+    def on_record(self) -> list[tuple[str, int]]:
+        """Its epochs, as `trained` has them."""
+
+
+@dataclass(frozen=True)
+class Searching:
+    """A search by a search file; `run_dir` is a path or a URI."""
+
+    search: Path
+    run_dir: str
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory.at(self.run_dir)
+
+    def command(self) -> list[str]:
+        if self.directory.folder.has(INFO):
+            return ["resume", self.run_dir]
+        return ["search", str(self.search), "--run-dir", self.run_dir]
+
+    def on_record(self) -> list[tuple[str, int]]:
+        return on_record(events_of(self.directory))
+
+
+@dataclass(frozen=True)
+class Evaluating:
+    """An evaluation of the search in `run_dir`, with the random search that belongs to it."""
+
+    run_dir: str
+    options: tuple[str, ...]
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory.at(self.run_dir) / "evaluation"
+
+    def command(self) -> list[str]:
+        return ["evaluate", self.run_dir, *self.options]
+
+    def on_record(self) -> list[tuple[str, int]]:
+        trainings = [(f"{EVALUATED}{name}", epoch) for name, epoch in on_record(events_of(self.directory))]
+        return on_record(events_of(self.directory / "random")) + trainings
+
+
+def events_of(directory: RunDirectory) -> list[Event]:
+    try:
+        return directory.read_events()
+    except RunDirectoryError:  # it has not been begun
+        return []
+
+
 class Drivers:
-    """The drivers of one search, one after the other.
+    """The drivers of one search or evaluation, one after the other.
 
     Args:
         folder: where its workers note their epochs.
-        search: the search file.
-        run_dir: a path or a URI.
+        disturbed: what they drive.
         environment: of the drivers; workers of a Ray that they start inherit it.
         seed: of the moments at which they are killed.
     """
 
-    def __init__(
-        self, folder: Path, search: Path, run_dir: str, environment: Mapping[str, str], *, seed: int = 0
-    ) -> None:
+    def __init__(self, folder: Path, disturbed: Disturbed, environment: Mapping[str, str], *, seed: int = 0) -> None:
         self._folder = folder
-        self._search = search
-        self._directory = RunDirectory.at(run_dir)
+        self._disturbed = disturbed
         self._environment = environment
         self._moments = random.Random(seed)
         self._trained_at_kills = [0]
@@ -96,12 +153,12 @@ class Drivers:
         driver.kill()
         driver.wait()
         self._trained_at_kills.append(len(trained(self._folder)))
-        self._on_record_at_kills.append(set(on_record(self._record())))
+        self._on_record_at_kills.append(set(self._disturbed.on_record()))
 
     def finish(self, *options: str) -> list[Event]:
         """Let a driver go on to the end; the whole record."""
         assert self._start(*options).wait() == 0, self._told()
-        return self._directory.read_events()
+        return self._disturbed.directory.read_events()
 
     def check_repeats(self, reports: int = 1) -> None:
         """What was trained again is what was under way: at a kill at most the epochs of so many reports. Of what was on
@@ -115,17 +172,8 @@ class Drivers:
             of_record += [epoch for epoch in again if epoch in on_record_before]
         assert len(of_record) <= EPOCHS_A_REPORT
 
-    def _record(self) -> list[Event]:
-        try:
-            return self._directory.read_events()
-        except RunDirectoryError:  # it has not been begun
-            return []
-
     def _start(self, *options: str) -> subprocess.Popen[bytes]:
-        command = ["search", str(self._search), "--run-dir", self._directory.location]
-        if self._directory.folder.has(INFO):
-            command = ["resume", self._directory.location]
-        return started(self._folder, *command, *options, environment=self._environment)
+        return started(self._folder, *self._disturbed.command(), *options, environment=self._environment)
 
     def _told(self) -> str:
         return (self._folder / "output").read_text()[-5000:]

@@ -20,6 +20,9 @@ from trainables.instant_trainable import made_up_limit, made_up_result
 FOLDER = "PACED_FOLDER"
 """Environment variable: where epochs are noted, and where a file named after a fault makes it happen."""
 
+EVALUATED = "evaluation/"
+"""Before the name of a trial of an evaluation, because its random search has trials of the same names."""
+
 SECONDS = "PACED_SECONDS"
 """Environment variable: of an epoch."""
 
@@ -28,7 +31,6 @@ class PacedTrainable(EpochTrainable):
     """Notes `TRIAL_ID EPOCH` on a line of the file `trained` once an epoch is over."""
 
     def prepare(self, data: Any) -> None:
-        ray.get(data)
         self._folder = Path(os.environ[FOLDER])
         self._seconds = float(os.environ[SECONDS])
 
@@ -42,7 +44,8 @@ class PacedTrainable(EpochTrainable):
         time.sleep(self._seconds)
         self._epoch += 1
         with (self._folder / "trained").open("a") as file:
-            file.write(f"{self._assignment.trial_id} {self._epoch}\n")
+            before = "" if self._assignment.resample is None else EVALUATED
+            file.write(f"{before}{self._assignment.trial_id} {self._epoch}\n")
         return replace(made_up_result(made_up_limit(self._architecture), self._epoch), seconds=self._seconds)
 
     def weights(self) -> bytes:

@@ -127,7 +127,19 @@ def test_the_readmes_search_file_is_the_cifar10_example() -> None:
 
 def test_the_readme_names_only_commands_that_exist() -> None:
     named = set(re.findall(r"cellscout (\w+) ?(?:RUN_DIR|examples|spaces|nasnet_a|$|`)", README, flags=re.MULTILINE))
-    assert named == {"status", "report", "resume", "mirror", "search", "submit", "list", "draw", "costs", "doctor"}
+    assert named == {
+        "evaluate",
+        "status",
+        "report",
+        "resume",
+        "mirror",
+        "search",
+        "submit",
+        "list",
+        "draw",
+        "costs",
+        "doctor",
+    }
 
 
 def test_the_readmes_faults_are_each_shown_by_tests_that_exist() -> None:
@@ -154,6 +166,9 @@ def test_the_readmes_search_from_python_runs(tmp_path: Path) -> None:
     told = run("-c", code.replace("runs/digits-20261121-120000", folder), cwd=tmp_path).stdout
     assert "normal.0.left.operation" in told
     assert "COMPLETE" in told
+    (code,) = [block for block in code_blocks("python") if "EvaluationSettings(" in block]
+    code = code.replace("runs/digits-20261121-120000", folder).replace("folds=3, seeds=2", "folds=2, seeds=1")
+    assert "Spread(mean=" in run("-c", code, cwd=tmp_path).stdout
 
 
 def test_the_public_names_are_these() -> None:
@@ -162,8 +177,11 @@ def test_the_public_names_are_these() -> None:
     import trainables
 
     assert sorted(orchestrator.__all__) == [
+        "EvaluationResult",
+        "EvaluationSettings",
         "SearchConfig",
         "SearchResult",
+        "evaluate",
         "load_config",
         "load_study",
         "resume_search",

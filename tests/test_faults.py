@@ -18,7 +18,7 @@ from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
 from tests.driving import TINY, driven, plan_of
-from tests.killing import Drivers, paced, search_file, started
+from tests.killing import Drivers, Searching, paced, search_file, started
 from tests.own_ray import ray_head
 from tests.paced_trainable import trained
 from tests.records import check_ends, check_promotions, check_stops, on_record, seen
@@ -192,11 +192,13 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
-    theirs = Drivers(undisturbed, search, str(undisturbed / "run"), paced(undisturbed, 0.01)).finish()
+    theirs = Drivers(undisturbed, Searching(search, str(undisturbed / "run")), paced(undisturbed, 0.01)).finish()
     environment = paced(disturbed)
     with ray_head(f"--num-cpus={cpus}", "--include-dashboard=false", environment=environment) as head:
         # With this seed, the first two drivers are killed while they start, before there is a record.
-        drivers = Drivers(disturbed, search, str(disturbed / "run"), {**head.environment, **environment}, seed=2)
+        drivers = Drivers(
+            disturbed, Searching(search, str(disturbed / "run")), {**head.environment, **environment}, seed=2
+        )
         for number in range(KILLS):
             # Twice with a Ray of the driver's own, which dies with it; joining one that runs takes less time.
             drivers.kill(*([] if number % 10 == 4 else ["--address", head.address]))
@@ -223,7 +225,9 @@ def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_ki
     )
     environment = paced(tmp_path)
     with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
-        drivers = Drivers(tmp_path, search, str(tmp_path / "run"), {**head.environment, **environment}, seed=1)
+        drivers = Drivers(
+            tmp_path, Searching(search, str(tmp_path / "run")), {**head.environment, **environment}, seed=1
+        )
         for _ in range(KILLS_OF_MANY):
             drivers.kill("--address", head.address)
         events = drivers.finish("--address", head.address)

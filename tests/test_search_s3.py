@@ -15,7 +15,7 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.search import run_search
-from tests.killing import Drivers, paced, search_file
+from tests.killing import Drivers, Searching, paced, search_file
 from tests.object_store import ObjectStore
 from tests.own_ray import ray_head
 from tests.paced_trainable import trained
@@ -85,11 +85,11 @@ def test_a_search_on_an_object_store_goes_on_after_its_driver_was_killed(
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
-    theirs = Drivers(undisturbed, search, str(undisturbed / "run"), paced(undisturbed, 0.01)).finish()
+    theirs = Drivers(undisturbed, Searching(search, str(undisturbed / "run")), paced(undisturbed, 0.01)).finish()
     location = object_store.uri(f"bucket/{tmp_path.name}/run")
     environment = paced(disturbed)
     with ray_head(f"--num-cpus={os.cpu_count()}", "--include-dashboard=false", environment=environment) as head:
-        drivers = Drivers(disturbed, search, location, {**head.environment, **environment})
+        drivers = Drivers(disturbed, Searching(search, location), {**head.environment, **environment})
         for _ in range(KILLS):
             drivers.kill("--address", head.address)
         ours = drivers.finish("--address", head.address)

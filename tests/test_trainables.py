@@ -21,9 +21,9 @@ from safetensors.numpy import load
 
 from search_spaces import NASNET, Architecture
 from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan, epoch_trainable
-from trainables.assignment import Assignment
+from trainables.assignment import Assignment, Resample
 from trainables.checkpoints import CheckpointFolder
-from trainables.datasets import load_data
+from trainables.datasets import DataSplits, load_data
 from trainables.epoch_result import EpochResult
 from trainables.faults import CandidateFault
 from trainables.network import CellNetwork
@@ -95,7 +95,7 @@ class Paced(EpochTrainable):
     seconds = 0.0
     diverges_at = 99
 
-    def prepare(self, data: Any) -> None:
+    def prepare(self, data: DataSplits) -> None:
         pass
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
@@ -185,6 +185,34 @@ def test_every_trainable_reports_what_a_search_needs(kind: type[EpochTrainable],
         assert set(report["facts"]) == {"device"}
         assert 0 <= report["val_accuracy"] <= 1
         assert report["epoch"] == report["curve"][-1]["epoch"]
+
+
+class Prepared(Paced):
+    """Notes what it was given for each candidate."""
+
+    given: tuple[tuple[int, int, int], ...] = ()
+
+    def prepare(self, data: DataSplits) -> None:
+        self.given = (*self.given, (self.plan.seed, len(data.train), len(data.validation)))
+
+
+def test_in_an_evaluation_a_worker_prepares_the_images_and_the_seed_of_each_training(make: Make) -> None:
+    first, second = Resample(seed=7, folds=3, fold=0), Resample(seed=8, folds=3, fold=0)
+    trainable = make(Prepared)
+    assert isinstance(trainable, Prepared)
+    for resample in (first, first, second, None):
+        trainable.reset_config(config(0, resample=resample))
+    assert trainable.given == ((0, 105, 45), (7, 100, 50), (8, 100, 50), (0, 105, 45))
+
+
+def test_the_seed_and_the_fold_of_an_evaluation_decide_what_is_trained(make: Make) -> None:
+    def score(seed: int, fold: int) -> float:
+        trainable = make(CellTrainable, replace(PLAN, training=TrainingSettings(epochs=1, batch_size=32)))
+        trainable.reset_config(config(0, resample=Resample(seed=seed, folds=3, fold=fold)))
+        return float(trainable.step()["val_loss"])
+
+    assert score(7, 0) == score(7, 0)
+    assert len({score(7, 0), score(7, 1), score(8, 0)}) == 3
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from ray import tune
@@ -14,7 +14,6 @@ from ray.util import placement_group_table
 
 from orchestrator import kept_requests
 from orchestrator.kept_requests import KeptRequests
-from orchestrator.optuna_searcher import OptunaSearcher
 from orchestrator.tune_trials import TrialSource
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -39,14 +38,14 @@ class Scripted:
     def is_finished(self) -> bool:
         return not self.suggestions
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         self.completed.append(trial_id)
 
 
 def source(searcher: Scripted, folder: Path) -> TrialSource:
     experiment = tune.Experiment("search", Worker, storage_path=str(folder))
     resources = lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": config["a"] / 4}])  # noqa: E731
-    return TrialSource(cast(OptunaSearcher, searcher), experiment, Worker, resources)
+    return TrialSource(searcher, experiment, Worker, resources)
 
 
 def test_a_trial_has_the_suggested_parameters_the_resources_and_the_trainable(tmp_path: Path) -> None:

@@ -14,6 +14,20 @@ KEY = "cellscout"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resample:
+    """One training of a candidate in an evaluation, which has one for each fold of each seed.
+
+    The training and validation images are shuffled by `seed` and cut into so many `folds`, each with the classes in the
+    proportion of the whole. The one of the number `fold` (0..folds - 1) is scored on, the others are trained on. `seed`
+    decides the training, too.
+    """
+
+    seed: int
+    folds: int
+    fold: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """A trial of the record, to begin or to go on with.
 
@@ -30,6 +44,8 @@ class Assignment:
     expected_seconds: float | None = None
     costs: dict[str, float] = field(default_factory=dict)
     """What is known of the candidate without training it."""
+    resample: Resample | None = None
+    """On which images and with which seed; None: those of the run."""
 
     def within(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration for Ray Tune: the parameters, and this."""
@@ -39,4 +55,7 @@ class Assignment:
     def of(cls, config: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
         """The assignment in a configuration, and the parameters."""
         params = dict(config)
-        return cls(**params.pop(KEY)), params
+        values = {**params.pop(KEY)}
+        if values.get("resample") is not None:
+            values["resample"] = Resample(**values["resample"])
+        return cls(**values), params

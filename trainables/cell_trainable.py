@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 import ray
 
 from search_spaces import Architecture
+from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.epoch_trainable import EpochTrainable, TrialPlan
 from trainables.network_plan import plan_network
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class CellTrainable(EpochTrainable):
     """Builds the candidate's network and trains it on the GPU or the CPUs that Ray allots."""
 
-    _data: DeviceData
+    _data: DeviceData | None = None
     _training: Training | None = None
 
     @classmethod
@@ -42,14 +43,15 @@ class CellTrainable(EpochTrainable):
             )
         plan_network(plan.example())
 
-    def prepare(self, data: Any) -> None:
+    def prepare(self, data: DataSplits) -> None:
         import torch
 
         from trainables.loader import DeviceData
 
         torch.set_num_threads(self.plan.threads)
         device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
-        self._data = DeviceData(ray.get(data), device)
+        self._data = self._training = None  # before the next are there, so that two never share the device
+        self._data = DeviceData(data, device)
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
         import torch
@@ -58,15 +60,15 @@ class CellTrainable(EpochTrainable):
         from trainables.training import Training
 
         self._training = None  # before the next is built, so that two never share the device
-        if self._data.device.type == "cuda":
+        data = self._data
+        assert data is not None, "prepare() comes first"
+        if data.device.type == "cuda":
             torch.cuda.empty_cache()  # what PyTorch keeps, other workers on the same GPU cannot have
         spec = self.plan.network_spec(architecture)
-        self._training = Training(
-            spec, self.plan.training, self._data, self.plan.seed, micro_batches=self.micro_batches
-        )
-        facts: dict[str, Any] = {"device": str(self._data.device)}
+        self._training = Training(spec, self.plan.training, data, self.plan.seed, micro_batches=self.micro_batches)
+        facts: dict[str, Any] = {"device": str(data.device)}
         if self.plan.measure_latency:
-            facts["latency_seconds"] = measure_latency(self._training.network, self._data.device).median_seconds
+            facts["latency_seconds"] = measure_latency(self._training.network, data.device).median_seconds
         return facts
 
     def train_epoch(self) -> EpochResult:

@@ -98,16 +98,16 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
         keep = min(settings.limit, len(train) - len(source.classes))
         _, train = _split(train, keep, seed, source.classes, "limit")
     train, validation = _split(train, settings.validation_fraction, seed, source.classes, "validation_fraction")
-    pixels = train.images.reshape(-1, train.images.shape[-1])
+    mean, deviation = statistics(train)
+    return DataSplits(train, validation, test, source.classes, mean, deviation)
+
+
+def statistics(part: ImageArrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation a channel (0..255); a constant channel has the deviation 1, so that it stays as it is."""
+    pixels = part.images.reshape(-1, part.images.shape[-1])
     deviation = pixels.std(axis=0, dtype=np.float64)
-    return DataSplits(
-        train,
-        validation,
-        test,
-        source.classes,
-        mean=tuple(pixels.mean(axis=0, dtype=np.float64).tolist()),
-        deviation=tuple(np.where(deviation > 0, deviation, 1.0).tolist()),  # a constant channel stays as it is
-    )
+    mean = pixels.mean(axis=0, dtype=np.float64)
+    return tuple(mean.tolist()), tuple(np.where(deviation > 0, deviation, 1.0).tolist())
 
 
 def _split(

@@ -10,19 +10,22 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from ray import tune
 
 from search_spaces import Architecture, CellSpace
-from trainables.assignment import Assignment
+from trainables.assignment import Assignment, Resample
 from trainables.checkpoints import Checkpoint, CheckpointFolder, CheckpointWriter
 from trainables.costs import network_costs
+from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.faults import CandidateFault, faults_told, storage_faults_told
+from trainables.folds import resampled
 from trainables.hang import hang_limit, process_ends_after
 from trainables.network_spec import NetworkSpec
 from trainables.preemption import node_is_draining
@@ -97,6 +100,7 @@ class EpochTrainable(tune.Trainable, ABC):
     """
 
     plan: TrialPlan
+    """Its `seed` is the one to train by: in an evaluation, that of the training at hand."""
 
     metrics: tuple[str, ...] = ()
     """Names of the further metrics of its `EpochResult`s, which may then be objectives of a search."""
@@ -109,8 +113,11 @@ class EpochTrainable(tune.Trainable, ABC):
         """Called once, before the search starts and without torch; ValueError if no candidate could be trained."""
 
     @abstractmethod
-    def prepare(self, data: Any) -> None:
-        """Called once a worker. `data` is a Ray object reference to the run's `DataSplits`."""
+    def prepare(self, data: DataSplits) -> None:
+        """Called once a worker, and in an evaluation with the images of each training that has others than the last.
+
+        Their arrays may be read-only memory that all workers of a node share.
+        """
 
     @abstractmethod
     def begin(self, architecture: Architecture) -> dict[str, Any]:
@@ -139,8 +146,8 @@ class EpochTrainable(tune.Trainable, ABC):
         # `data` comes in a list, because Ray would fetch a bare reference in the driver's place.
         self.plan = plan
         self._writer = None if plan.checkpoints is None else CheckpointWriter(plan.checkpoints)
-        with faults_told():
-            self.prepare(data[0])
+        self._run = data[0], plan.seed
+        self._prepared: tuple[Resample | None] | None = None
         self._begin(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -154,6 +161,7 @@ class EpochTrainable(tune.Trainable, ABC):
         self._curve: list[EpochResult] = []
         self._unreported: list[EpochResult] = []
         self._seconds_not_kept = 0.0
+        self._prepare(self._assignment.resample)
         architecture = self.plan.space.decode(params)
         self._fingerprint = architecture.fingerprint
         with faults_told(), self._not_hanging():
@@ -163,6 +171,20 @@ class EpochTrainable(tune.Trainable, ABC):
                     f"{type(self).__name__}.begin returned {sorted(self._facts)}; it returns the device, and no more"
                 )
             self._go_on()
+
+    def _prepare(self, resample: Resample | None) -> None:
+        """With the images and the seed of the run, or those of one training of an evaluation."""
+        if self._prepared == (resample,):
+            return
+        self._prepared = None
+        images, seed = self._run
+        with faults_told():
+            data: DataSplits = ray.get(images)
+            if resample is not None:
+                data, seed = resampled(data, resample), resample.seed
+            self.plan = replace(self.plan, seed=seed)
+            self.prepare(data)
+        self._prepared = (resample,)
 
     def _go_on(self) -> None:
         """From the newest checkpoint, if there is one."""

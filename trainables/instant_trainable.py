@@ -13,6 +13,7 @@ from typing import Any, final
 import numpy as np
 
 from search_spaces import Architecture
+from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.epoch_trainable import EpochTrainable
 
@@ -24,7 +25,7 @@ class InstantTrainable(EpochTrainable):
     _epoch = 0
     _limit = 0.0
 
-    def prepare(self, data: Any) -> None:
+    def prepare(self, data: DataSplits) -> None:
         pass
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""What drives an evaluation: the list of its trainings, in place of a sampler's proposals, and a search's recorder."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from orchestrator.conduct import Run
+from orchestrator.driver import assignment_of
+from orchestrator.events import Event, RunOutcome, TrialSetBack
+from orchestrator.recorder import Recorder
+from orchestrator.run_state import RunState, Trial
+
+
+@final
+class PlannedTrials:
+    """Hands out the trials on record that have not ended, in their order. A listener of the event log, after `state`.
+
+    Args:
+        state: of the evaluation, planned.
+        assign: called with Ray Tune's id of a trial and the trial of the record; returns the worker's configuration.
+        is_over: whether the evaluation is to end before its trials do.
+    """
+
+    def __init__(
+        self, state: RunState, assign: Callable[[str, Trial], dict[str, Any]], is_over: Callable[[], bool]
+    ) -> None:
+        self._state = state
+        self._assign = assign
+        self._is_over = is_over
+        self._waiting = deque(trial for trial in state.trials.values() if trial.status == "running")
+
+    def apply(self, event: Event) -> None:
+        """Called by the event log: a trial that lost its worker is the next."""
+        if isinstance(event, TrialSetBack):
+            self._waiting.appendleft(self._state.trials[event.trial_id])
+
+    def is_finished(self) -> bool:
+        """Whether there is nothing to hand out. A trial that loses its worker afterwards makes it false again."""
+        return self._is_over() or not self._waiting
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The configuration of the next; None if there is none."""
+        return None if self.is_finished() else self._assign(trial_id, self._waiting.popleft())
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """The record says it."""
+
+
+@final
+class EvaluationDriver:
+    """The trainings that are still to be done, and the recorder. Made once they are on record."""
+
+    def __init__(self, run: Run) -> None:
+        stopper = run.ground.stopper
+        self.recorder = Recorder(
+            run.log,
+            run.state,
+            run.plan,
+            run.directory,
+            stopper.fail,
+            gpus_per_trial=run.ground.allotment.gpus_per_trial,
+        )
+        self._state = run.state
+        self.searcher = PlannedTrials(run.state, self._assign, stopper.stop_all)
+        run.log.listen(self.searcher.apply)
+
+    def resume(self) -> None:
+        """Nothing: what has ended is not in the list."""
+
+    def finish(self) -> RunOutcome:
+        """Every training has ended."""
+        return "completed"
+
+    def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
+        self.recorder.assign(tune_id, trial.trial_id)
+        return assignment_of(trial, self._state).within(trial.params)

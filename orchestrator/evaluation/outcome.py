@@ -1,0 +1,227 @@
+"""What an evaluation comes to: scores, ranking, tests, rank correlations. A pure function of the records; no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+
+from orchestrator.evaluation.comparison import PairedTest, RankCorrelation, Spread, holm, paired_test, rank_correlation
+from orchestrator.evaluation.comparison import spread as spread_of
+from orchestrator.events import Direction, EvaluatedCandidate
+from orchestrator.objectives import dominates, losses_of
+from orchestrator.run_state import RunState, Trial
+from orchestrator.trainings import Training, score_of, scores_of, trainings_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A candidate and what its trainings say.
+
+    `rank` counts from 1; None where not all trainings have a score, for then there is nothing to pair. `search_rank`
+    and `search_score` are those of its trial in the search, None for one that only the random sample has. `objectives`
+    are means over the trainings, None where not all are known. `on_front`: whether no other candidate of the search
+    beats it in these.
+    """
+
+    candidate: EvaluatedCandidate
+    rank: int | None
+    scores: dict[Training, float]
+    trainings: int
+    problems: list[str]
+    spread: Spread | None
+    search_rank: int | None
+    search_score: float | None
+    objectives: dict[str, float] | None
+    on_front: bool
+
+    @property
+    def name(self) -> str:
+        return self.candidate.name
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The winner and another candidate; `p_adjusted` takes into account with how many it is compared."""
+
+    other: str
+    test: PairedTest
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a search took: candidates that were trained, their epochs, and the seconds of work on them."""
+
+    trials: int
+    epochs: int
+    train_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Of an evaluation, ended or not.
+
+    `candidates` are in the order of their ranks. `comparisons` are of the search's candidates, the runner-up first.
+    `sampled` names the best of the random sample, `against_sampled` compares the winner with it (None where it is the
+    winner). `correlations` say how alike the search at its rungs, and at its end, and this evaluation rank the
+    candidates of the search, of which `correlated` are compared.
+    """
+
+    metric: str
+    direction: Direction
+    folds: int
+    seeds: list[int]
+    finished: bool
+    ended: int
+    planned: int
+    candidates: list[Evaluated]
+    winner: str | None
+    comparisons: list[Comparison]
+    sampled: str | None
+    against_sampled: PairedTest | None
+    correlations: dict[int, RankCorrelation]
+    correlated: dict[int, int]
+    several_objectives: bool
+    search_cost: Cost
+    sample_cost: Cost | None
+
+
+def outcome_of(
+    state: RunState, searched: RunState, sample: RunState | None, rungs: Sequence[int] | None, epochs: int
+) -> Outcome:
+    """
+    Args:
+        state: of the evaluation, planned.
+        searched, sample: of the search, and of the random search at equal cost.
+        rungs: epochs at which the search's scheduler decided; None: at each.
+        epochs: of a whole training.
+    """
+    plan = state.evaluation
+    assert plan is not None, "it has been planned"
+    metric, direction = score_of(state.objectives)
+    sign = 1 if direction == "maximize" else -1
+    candidates = _ranked(
+        [_evaluated(candidate, state, searched, metric, plan.folds) for candidate in plan.candidates], sign
+    )
+    comparable = _of_search(candidates)
+    winner = comparable[0] if len(comparable) > 1 else None
+    sampled = next((one for one in candidates if one.candidate.random_id is not None), None)
+    at = sorted({*(range(1, epochs + 1) if rungs is None else rungs), epochs})
+    pairs = {epoch: _pairs(comparable, searched, metric, epoch) for epoch in at}
+    ended = sum(trial.status != "running" for trial in state.trials.values())
+    return Outcome(
+        metric=metric,
+        direction=direction,
+        folds=plan.folds,
+        seeds=plan.seeds,
+        finished=ended == len(state.trials),
+        ended=ended,
+        planned=len(state.trials),
+        candidates=_on_front(candidates, state.objectives),
+        winner=None if winner is None else winner.name,
+        comparisons=[] if winner is None else _comparisons(winner, comparable[1:], plan.folds),
+        sampled=None if sampled is None else sampled.name,
+        against_sampled=_against(winner, sampled, plan.folds),
+        correlations={epoch: rank_correlation(*pair) for epoch, pair in pairs.items()},
+        correlated={epoch: len(first) for epoch, (first, _) in pairs.items()},
+        several_objectives=len(state.objectives) > 1,
+        search_cost=_cost(searched),
+        sample_cost=None if sample is None else _cost(sample),
+    )
+
+
+def _evaluated(
+    candidate: EvaluatedCandidate, state: RunState, searched: RunState, metric: str, folds: int
+) -> Evaluated:
+    trials = trainings_of(state, candidate)
+    scores = dict(sorted(scores_of(state, candidate, metric).items()))
+    ranking = [trial.trial_id for trial in searched.ranking()]
+    known = candidate.trial_id is not None
+    return Evaluated(
+        candidate=candidate,
+        rank=None,
+        scores=scores,
+        trainings=len(trials),
+        problems=[f"{trial.status}: {trial.error}" for trial in trials if trial.status not in ("completed", "running")],
+        spread=spread_of(list(scores.values()), folds) if len(scores) > 1 else None,
+        search_rank=ranking.index(candidate.trial_id) + 1 if known and candidate.trial_id in ranking else None,
+        search_score=searched.trials[candidate.trial_id].metric(metric) if candidate.trial_id is not None else None,
+        objectives=_means(trials, state.objectives) if len(scores) == len(trials) else None,
+        on_front=False,
+    )
+
+
+def _means(trials: Sequence[Trial], objectives: Mapping[str, Direction]) -> dict[str, float] | None:
+    means = {}
+    for name in objectives:
+        values = [value for trial in trials if (value := trial.metric(name)) is not None]
+        if len(values) < len(trials):
+            return None
+        means[name] = mean(values)
+    return means
+
+
+def _ranked(candidates: Sequence[Evaluated], sign: int) -> list[Evaluated]:
+    """Those with all their trainings by their mean, then the others as they were planned."""
+
+    def loss(one: Evaluated) -> float:
+        assert one.spread is not None, "it has all its trainings"
+        return -sign * one.spread.mean
+
+    whole = [one for one in candidates if one.spread is not None and len(one.scores) == one.trainings]
+    others = [one for one in candidates if one not in whole]
+    return [replace(one, rank=rank) for rank, one in enumerate(sorted(whole, key=loss), start=1)] + others
+
+
+def _of_search(candidates: Sequence[Evaluated]) -> list[Evaluated]:
+    """Those of the search that have a rank, best first."""
+    return [one for one in candidates if one.rank is not None and one.candidate.trial_id is not None]
+
+
+def _on_front(candidates: Sequence[Evaluated], objectives: Mapping[str, Direction]) -> list[Evaluated]:
+    comparable = _of_search(candidates)
+    losses = {
+        one.name: found
+        for one in comparable
+        if one.objectives is not None and (found := losses_of(one.objectives.get, objectives)) is not None
+    }
+    front = {name for name, found in losses.items() if not any(dominates(other, found) for other in losses.values())}
+    return [replace(one, on_front=one.name in front) for one in candidates]
+
+
+def _comparisons(winner: Evaluated, others: Sequence[Evaluated], folds: int) -> list[Comparison]:
+    tests = [_test(winner, other, folds) for other in others]
+    adjusted = holm([test.p for test in tests])
+    return [Comparison(other.name, test, p) for other, test, p in zip(others, tests, adjusted, strict=True)]
+
+
+def _against(winner: Evaluated | None, sampled: Evaluated | None, folds: int) -> PairedTest | None:
+    if winner is None or sampled is None or sampled.rank is None or winner.name == sampled.name:
+        return None
+    return _test(winner, sampled, folds)
+
+
+def _test(first: Evaluated, second: Evaluated, folds: int) -> PairedTest:
+    """The trainings of both are in one order, by seed and fold."""
+    assert list(first.scores) == list(second.scores), "all of both have scores"
+    return paired_test(list(first.scores.values()), list(second.scores.values()), folds)
+
+
+def _pairs(
+    candidates: Sequence[Evaluated], searched: RunState, metric: str, epoch: int
+) -> tuple[list[float], list[float]]:
+    """The search's score at this epoch and the mean of the evaluation, of each candidate."""
+    pairs = []
+    for one in candidates:
+        assert one.candidate.trial_id is not None, "it is one of the search"
+        curve = searched.trials[one.candidate.trial_id].curve
+        score = next((row.metric(metric) for row in curve if row.epoch == epoch), None)
+        if score is not None and one.spread is not None:
+            pairs.append((score, one.spread.mean))
+    return [score for score, _ in pairs], [found for _, found in pairs]
+
+
+def _cost(state: RunState) -> Cost:
+    trained = [trial for trial in state.trials.values() if trial.attempt > 0]
+    return Cost(len(trained), sum(trial.epochs for trial in trained), sum(trial.train_seconds for trial in trained))

@@ -1,0 +1,130 @@
+"""The search that is evaluated: its record, read once, and who its best are. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.config import (
+    BudgetSettings,
+    SamplerSettings,
+    SchedulerSettings,
+    SearchConfig,
+    WarmStartSettings,
+    change_config,
+)
+from orchestrator.errors import RunDirectoryError
+from orchestrator.events import EvaluatedCandidate, Event
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_info import RunInfo
+from orchestrator.run_state import RunState, Trial
+
+ENDED = ("completed", "exhausted", "out_of_time")
+"""How a search ends that was not cut short."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search that has ended."""
+
+    directory: RunDirectory
+    info: RunInfo
+    config: SearchConfig
+    events: Sequence[Event]
+    state: RunState
+
+    @classmethod
+    def read(cls, run_dir: Path | str) -> Searched:
+        """
+        Raises:
+            RunDirectoryError: there is no search, it has not ended, or its log is corrupt.
+            ConfigError: its configuration cannot be read any more.
+        """
+        directory = RunDirectory.at(run_dir)
+        info = directory.read_info()
+        if info.evaluation is not None:
+            raise RunDirectoryError(f"{directory} holds an evaluation; name the run directory of its search")
+        standing = directory.standing(info)
+        if standing == "running":
+            raise RunDirectoryError(f"{directory} is still being searched; evaluate it once it has ended")
+        if standing not in ENDED:
+            raise RunDirectoryError(
+                f"{directory} is unfinished ({standing}); end it with: cellscout resume {directory}"
+            )
+        events = directory.read_events()
+        return cls(directory, info, change_config(info.config, [], ()), events, RunState.replay(events))
+
+    @property
+    def trained(self) -> int:
+        """Candidates that were trained, the pruned ones included."""
+        return sum(trial.attempt > 0 for trial in self.state.trials.values())
+
+    def best(self, most: int | None) -> list[Trial]:
+        """At most so many candidates, best first: of its leaderboard, on which pruned ones follow those that completed,
+        or with several objectives of its Pareto front."""
+        front = {trial.trial_id for trial in self.state.front}
+        several = len(self.state.objectives) > 1
+        ranking = [
+            trial
+            for trial in self.state.ranking()
+            if (trial.trial_id in front if several else trial.status in ("completed", "pruned"))
+        ]
+        once = {trial.fingerprint: trial for trial in reversed(ranking)}
+        return [trial for trial in ranking if once[trial.fingerprint] is trial][:most]
+
+    def evaluation_config(self) -> SearchConfig:
+        """That of the search, but that each training has its whole budget and nothing is proposed."""
+        return self._named("evaluation").model_copy(
+            update={
+                "sampler": SamplerSettings(name="random"),
+                "scheduler": SchedulerSettings(name="fifo"),
+                "warm_start": WarmStartSettings(),
+                "budget": BudgetSettings(),
+            }
+        )
+
+    def random_config(self) -> SearchConfig:
+        """That of a search of the same budget and scheduler whose candidates are drawn at random, and other ones than
+        those that the run's seed makes samplers begin with."""
+        return self._named("random").model_copy(
+            update={
+                "sampler": SamplerSettings(name="random", options={"seed": self.config.run.seed + 1}),
+                "warm_start": WarmStartSettings(),
+            }
+        )
+
+    def _named(self, what: str) -> SearchConfig:
+        run = self.config.run
+        return self.config.model_copy(update={"run": run.model_copy(update={"name": f"{run.name[:80]}-{what}"})})
+
+
+def candidates_of(best: Sequence[Trial], sampled: Trial | None) -> list[EvaluatedCandidate]:
+    """What is evaluated: the best of the search, and that of the random sample, which may be one of them.
+
+    Args:
+        best: of the search, best first.
+        sampled: the best of the random sample.
+    """
+    candidates = [_candidate(trial, trial_id=trial.trial_id) for trial in best]
+    if sampled is None:
+        return candidates
+    if sampled.fingerprint not in {trial.fingerprint for trial in best}:
+        return [*candidates, _candidate(sampled, random_id=sampled.trial_id)]
+    return [
+        candidate.model_copy(update={"random_id": sampled.trial_id})
+        if candidate.fingerprint == sampled.fingerprint
+        else candidate
+        for candidate in candidates
+    ]
+
+
+def _candidate(trial: Trial, *, trial_id: str | None = None, random_id: str | None = None) -> EvaluatedCandidate:
+    return EvaluatedCandidate(
+        trial_id=trial_id,
+        random_id=random_id,
+        params=trial.params,
+        architecture=trial.architecture,
+        fingerprint=trial.fingerprint,
+        costs=trial.costs,
+    )

@@ -1,0 +1,176 @@
+"""An evaluation's outcome as tables and lines, for programs, and as a Parquet table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from orchestrator.evaluation.outcome import Evaluated, Outcome
+from orchestrator.evaluation.verdict import verdict
+from orchestrator.progress import clock, number
+
+CANDIDATES = "candidates.parquet"
+
+CANDIDATE_SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("trial_id", pa.string()),
+        pa.field("random_id", pa.string()),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("architecture", pa.string(), nullable=False),
+        pa.field("parameters", pa.int64()),
+        pa.field("macs", pa.int64()),
+        pa.field("rank", pa.int32()),
+        pa.field("trainings", pa.int32(), nullable=False),
+        pa.field("scores", pa.int32(), nullable=False),
+        pa.field("mean", pa.float64()),
+        pa.field("deviation", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("search_rank", pa.int32()),
+        pa.field("search_score", pa.float64()),
+        pa.field("on_front", pa.bool_(), nullable=False),
+    ]
+)
+
+
+def tables(outcome: Outcome) -> RenderableType:
+    """Candidates, comparisons and correlations, in 80 columns."""
+    parts: list[RenderableType] = [_candidates(outcome)]
+    if outcome.winner is not None:
+        parts.append(_comparisons(outcome, outcome.winner))
+        parts.append(_correlations(outcome))
+    return Group(*parts)
+
+
+def summary(outcome: Outcome, folder: str) -> str:
+    """The rest, in a few lines of plain text."""
+    lines = [
+        f"evaluation  {folder}",
+        f"trainings   {outcome.ended} of {outcome.planned} ended: {outcome.folds} folds, {_seeds(outcome)}",
+    ]
+    for name, cost in (("search", outcome.search_cost), ("random", outcome.sample_cost)):
+        if cost is not None:
+            lines.append(
+                f"{name:<11} {cost.trials} trials, {cost.epochs} epochs, {clock(cost.train_seconds)} of training"
+            )
+    return "\n".join([*lines, f"verdict     {verdict(outcome)}"])
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """All of it, for programs and for `evaluation.json`."""
+    return {
+        "verdict": verdict(outcome),
+        "finished": outcome.finished,
+        "metric": outcome.metric,
+        "direction": outcome.direction,
+        "folds": outcome.folds,
+        "seeds": outcome.seeds,
+        "trainings": {"ended": outcome.ended, "planned": outcome.planned},
+        "winner": outcome.winner,
+        "candidates": [_candidate_json(one) for one in outcome.candidates],
+        "comparisons": [
+            {"winner": outcome.winner, "other": one.other, **asdict(one.test), "p_adjusted": one.p_adjusted}
+            for one in outcome.comparisons
+        ],
+        "random": None
+        if outcome.sample_cost is None
+        else {
+            "best": outcome.sampled,
+            "cost": asdict(outcome.sample_cost),
+            "comparison": None if outcome.against_sampled is None else asdict(outcome.against_sampled),
+        },
+        "search": {"cost": asdict(outcome.search_cost)},
+        "rank_correlations": [
+            {"epoch": epoch, "candidates": outcome.correlated[epoch], **asdict(found)}
+            for epoch, found in outcome.correlations.items()
+        ],
+    }
+
+
+def to_table(outcome: Outcome) -> pa.Table:
+    """One row a candidate, best first."""
+    rows = []
+    for one in outcome.candidates:
+        row = _candidate_json(one)
+        low, high = row.pop("interval") or (None, None)
+        architecture, scores = json.dumps(row.pop("architecture")), len(row.pop("scores"))
+        rows.append({**row, "architecture": architecture, "scores": scores, "low": low, "high": high})
+    return pa.Table.from_pylist(rows, CANDIDATE_SCHEMA)
+
+
+def _seeds(outcome: Outcome) -> str:
+    return "1 seed" if len(outcome.seeds) == 1 else f"{len(outcome.seeds)} seeds"
+
+
+def _candidate_json(one: Evaluated) -> dict[str, Any]:
+    costs = one.candidate.costs
+    return {
+        "name": one.name,
+        "trial_id": one.candidate.trial_id,
+        "random_id": one.candidate.random_id,
+        "rank": one.rank,
+        "mean": None if one.spread is None else one.spread.mean,
+        "deviation": None if one.spread is None else one.spread.deviation,
+        "interval": None if one.spread is None else list(one.spread.interval),
+        "search_rank": one.search_rank,
+        "search_score": one.search_score,
+        "trainings": one.trainings,
+        "problems": one.problems,
+        "scores": [{"seed": seed, "fold": fold, "score": score} for (seed, fold), score in one.scores.items()],
+        "objectives": one.objectives,
+        "on_front": one.on_front,
+        "parameters": int(costs["parameters"]) if costs else None,
+        "macs": int(costs["macs"]) if costs else None,
+        "fingerprint": one.candidate.fingerprint,
+        "architecture": one.candidate.architecture,
+    }
+
+
+def _candidates(outcome: Outcome) -> Table:
+    title = f"{outcome.metric}: {outcome.folds}-fold cross-validation with {_seeds(outcome)}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("rank", "cell", "mean", "deviation", "95 % interval", "in search", "parameters"):
+        table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
+    for one in outcome.candidates:
+        spread, place = one.spread, "-" if one.search_rank is None else f"{one.search_rank}. {number(one.search_score)}"
+        table.add_row(
+            "-" if one.rank is None else str(one.rank),
+            one.name,
+            "-" if spread is None else number(spread.mean),
+            "-" if spread is None else f"{spread.deviation:.4f}",
+            "-" if spread is None else f"{spread.interval[0]:.3f} - {spread.interval[1]:.3f}",
+            place,
+            f"{int(one.candidate.costs['parameters']):,}" if one.candidate.costs else "-",
+        )
+    return table
+
+
+def _comparisons(outcome: Outcome, winner: str) -> Table:
+    table = Table(title=f"{winner} compared (corrected resampled t-test, paired)", box=box.SIMPLE_HEAD)
+    for name in ("with", "difference", "95 % interval", "p", "p adjusted"):
+        table.add_column(name, justify="left" if name == "with" else "right", no_wrap=True)
+    tests = [(one.other, one.test, number(one.p_adjusted)) for one in outcome.comparisons]
+    if outcome.sampled is not None and outcome.against_sampled is not None:
+        named = any(one.other == outcome.sampled for one in outcome.comparisons)
+        tests += [] if named else [(outcome.sampled, outcome.against_sampled, "-")]
+    for name, test, adjusted in tests:
+        low, high = test.interval
+        table.add_row(name, f"{test.difference:+.4f}", f"{low:+.4f} - {high:+.4f}", number(test.p), adjusted)
+    return table
+
+
+def _correlations(outcome: Outcome) -> Table:
+    table = Table(title="How alike the search's scores rank the candidates", box=box.SIMPLE_HEAD)
+    for name in ("after epoch", "candidates", "Spearman", "Kendall"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for epoch, found in outcome.correlations.items():
+        values = ["-" if value is None else f"{value:+.2f}" for value in (found.spearman, found.kendall)]
+        table.add_row(str(epoch), str(outcome.correlated[epoch]), *values)
+    return table

@@ -1,0 +1,78 @@
+"""The verdict of an evaluation in words: a winner, or that no difference was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.evaluation.comparison import CONFIDENCE, PairedTest
+from orchestrator.evaluation.outcome import Outcome
+from orchestrator.progress import number
+
+SAMPLE = "the best of a random search of equal cost"
+
+
+def verdict(outcome: Outcome) -> str:
+    """A few sentences. Ties are called ties."""
+    if not outcome.finished:
+        return f"Not finished: {outcome.ended} of {outcome.planned} trainings have ended."
+    sentences = [_of_candidates(outcome)]
+    if outcome.several_objectives:
+        front = [one.name for one in outcome.candidates if one.on_front]
+        sentences.append(f"By the means of all objectives, beaten by none: {_list(front)}.")
+    if outcome.winner is not None:
+        sentences += _of_sample(outcome, outcome.winner)
+    sentences += [
+        f"{one.name} is left out: of its {one.trainings} trainings {len(one.problems)} did not end well, the first "
+        f"{one.problems[0]}."
+        for one in outcome.candidates
+        if one.problems
+    ]
+    return " ".join(sentences)
+
+
+def is_chance(p: float) -> bool:
+    """Whether a difference is no more than what chance alone may well make."""
+    return p >= 1 - CONFIDENCE - 1e-12
+
+
+def _of_candidates(outcome: Outcome) -> str:
+    if outcome.winner is None:
+        return "Nothing can be compared: fewer than two candidates of the search have a score for each training."
+    level = [comparison.other for comparison in outcome.comparisons if is_chance(comparison.p_adjusted)]
+    worse = len(outcome.comparisons) - len(level)
+    if level:
+        others = "1 other is" if worse == 1 else f"{worse} others are"
+        rest = f"; {others} worse than {outcome.winner}" if worse else ""
+        return f"No difference found among {_list([outcome.winner, *level])}{rest}."
+    extreme = "highest" if outcome.direction == "maximize" else "lowest"
+    others = "the other" if worse == 1 else f"each of the other {worse}"
+    return (
+        f"The winner is {outcome.winner}: its mean {outcome.metric} is the {extreme}, and its difference from {others} "
+        "is more than chance."
+    )
+
+
+def _of_sample(outcome: Outcome, winner: str) -> list[str]:
+    if outcome.sample_cost is None:
+        return []
+    if outcome.sampled is None:
+        return ["A random search of equal cost found no candidate that completed its training."]
+    if outcome.sampled == winner:
+        return [f"{winner} is {SAMPLE}, too."]
+    test = outcome.against_sampled
+    if test is None:
+        return []
+    if is_chance(test.p):
+        return [f"No difference found between {winner} and {SAMPLE}, {outcome.sampled}."]
+    better = (test.difference > 0) == (outcome.direction == "maximize")
+    return [f"{winner} is {'better' if better else 'worse'} than {SAMPLE}, {outcome.sampled}, by {_size(test)}."]
+
+
+def _size(test: PairedTest) -> str:
+    low, high = sorted(abs(bound) for bound in test.interval)
+    return f"{number(abs(test.difference))} (between {number(low)} and {number(high)} with a confidence of 95 %)"
+
+
+def _list(names: Sequence[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last

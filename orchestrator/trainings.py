@@ -1,0 +1,48 @@
+"""The trainings of an evaluation, put together by candidate. Pure functions of a run's state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import mean
+
+from orchestrator.events import Direction, EvaluatedCandidate
+from orchestrator.objectives import COSTS
+from orchestrator.run_state import RunState, Trial
+
+Training = tuple[int, int]
+"""Seed and fold: what is the same for all candidates, so that scores can be paired by it."""
+
+
+def score_of(objectives: Mapping[str, Direction]) -> tuple[str, Direction]:
+    """What candidates are compared by: the first objective that training decides; validation accuracy if none does."""
+    decided = [(name, to) for name, to in objectives.items() if name not in (*COSTS, "latency_seconds")]
+    return decided[0] if decided else ("val_accuracy", "maximize")
+
+
+def trainings_of(state: RunState, candidate: EvaluatedCandidate) -> list[Trial]:
+    """All of the candidate, ended or not."""
+    return [trial for trial in state.trials.values() if trial.fingerprint == candidate.fingerprint]
+
+
+def scores_of(state: RunState, candidate: EvaluatedCandidate, metric: str) -> dict[Training, float]:
+    """The metric at the end of each training that had all its epochs."""
+    scores = {}
+    for trial in trainings_of(state, candidate):
+        value = trial.metric(metric)
+        if trial.status == "completed" and trial.resample is not None and value is not None:
+            scores[trial.resample.seed, trial.resample.fold] = value
+    return scores
+
+
+def leader(state: RunState) -> tuple[EvaluatedCandidate, float, int] | None:
+    """The candidate with the best mean so far, that mean, and of how many trainings; None before one has ended."""
+    if state.evaluation is None:
+        return None
+    metric, direction = score_of(state.objectives)
+    means = []
+    for candidate in state.evaluation.candidates:
+        scores = scores_of(state, candidate, metric).values()
+        if scores:
+            means.append((candidate, mean(scores), len(scores)))
+    sign = 1 if direction == "maximize" else -1
+    return max(means, key=lambda found: sign * found[1], default=None)

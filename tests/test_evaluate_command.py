@@ -1,0 +1,204 @@
+"""Whole evaluations, from a search to the verdict, undisturbed and killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.errors import ConfigError
+from orchestrator.evaluation.outcome import Outcome
+from orchestrator.evaluation.run import EvaluationResult, evaluate
+from orchestrator.evaluation.settings import EvaluationSettings
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_state import RunState
+from orchestrator.search import run_search
+from tests.killing import Drivers, Evaluating, paced, search_file, started
+from tests.own_ray import ray_head
+from tests.paced_trainable import EVALUATED, trained
+from tests.records import check_ends
+from tests.test_record import write
+from tests.test_search import config
+
+KILLS = 5
+
+
+def outcome_of(result: EvaluationResult) -> Outcome:
+    assert result.outcome is not None
+    return result.outcome
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_an_evaluation_trains_each_candidate_in_full_for_each_fold_of_each_seed(tmp_path: Path) -> None:
+    run_search(config(data={"limit": 100}), run_dir=tmp_path / "run")
+    settings = EvaluationSettings(top=3, folds=3, seeds=2)
+    result = evaluate(tmp_path / "run", settings)
+    state = result.directory.read_state()
+    assert (result.state, state.outcome) == ("completed", "completed")
+    assert len(state.trials) == len(outcome_of(result).candidates) * 6
+    assert {(trial.status, trial.epochs) for trial in state.trials.values()} == {("completed", 9)}
+    check_ends(result.directory.read_events())
+    sample = (result.directory / "random").read_info()
+    assert sample.config["sampler"]["name"] == "random"
+    assert sample.config["budget"] == RunDirectory.at(tmp_path / "run").read_info().config["budget"]
+    before = result.directory.read_events()
+    assert evaluate(tmp_path / "run", settings).outcome == result.outcome
+    assert result.directory.read_events() == before
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    run_search(config(data={"limit": 100}, budget={"trials": 3}, scheduler={"name": "fifo"}), run_dir=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"20 folds are more than the class '\d' has .*, (9|10) \(--folds\)"):
+        evaluate(tmp_path / "run", EvaluationSettings(top=2, folds=20))
+    assert not (tmp_path / "run" / "evaluation").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("baseline", ["--baseline", "--no-baseline"])
+def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
+    baseline: str, tmp_path: Path
+) -> None:
+    """With a random search, in which some of the kills are, or all of them in the trainings."""
+    search = search_file(
+        tmp_path,
+        budget="{ trials = 8 }",
+        scheduler='{ name = "asha", reduction_factor = 2 }',
+        sampler='{ name = "tpe" }',
+    )
+    run = tmp_path / "run"
+    assert (
+        started(tmp_path, "search", str(search), "--run-dir", str(run), environment=paced(tmp_path, 0.01)).wait() == 0
+    )
+    (tmp_path / "trained").unlink()
+    environment = paced(tmp_path)
+    evaluating = Evaluating(str(run), ("--top", "2", "--folds", "2", "--seeds", "2", baseline))
+    with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
+        drivers = Drivers(tmp_path, evaluating, {**head.environment, **environment})
+        for _ in range(KILLS):
+            drivers.kill("--address", head.address)
+        events = drivers.finish("--address", head.address)
+    state = RunState.replay(events)
+    assert state.outcome == "completed"
+    assert len(state.trials) in (8, 12)  # the best of the random search may be one of the two
+    assert {(trial.status, trial.epochs) for trial in state.trials.values()} == {("completed", 9)}
+    check_ends(events)
+    assert sorted(evaluating.on_record()) == sorted(set(trained(tmp_path)))
+    assert {name for name, _ in trained(tmp_path) if name.startswith(EVALUATED)} == {
+        f"{EVALUATED}{trial_id}" for trial_id in state.trials
+    }
+    drivers.check_repeats(reports=2)  # one of each worker
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_best_cells_for_the_digits_are_evaluated(tmp_path: Path) -> None:
+    """As a user does it: a search, its evaluation, and the evaluation once more."""
+    small = ["data.limit=400", "budget.trials=6", "training.epochs=4", "network.filters=4", "space.blocks=2"]
+    options = [word for setting in small for word in ("--set", setting)]
+
+    def cellscout(*command: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "orchestrator.cli", *command], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert "Traceback" not in ended.stderr
+        return ended.stdout
+
+    cellscout("search", "--run-dir", "run", *options)
+    command = ["evaluate", "run", "--top", "2", "--folds", "2", "--seeds", "2"]
+    shown = cellscout(*command)
+    assert "val_accuracy: 2-fold cross-validation with 2 seeds" in shown
+    assert "verdict     " in shown
+    found = json.loads(cellscout(*command, "--json"))["outcome"]
+    assert found == json.loads((tmp_path / "run" / "evaluation" / "evaluation.json").read_text())
+    rows = pq.read_table(tmp_path / "run" / "evaluation" / "trials.parquet").to_pylist()
+    for one in found["candidates"]:
+        theirs = [row for row in rows if row["fingerprint"] == one["fingerprint"]]
+        assert sorted((row["seed"], row["fold"], row["val_accuracy"]) for row in theirs) == [
+            (score["seed"], score["fold"], score["score"]) for score in one["scores"]
+        ]
+        assert one["mean"] == pytest.approx(np.mean([row["val_accuracy"] for row in theirs]))
+        assert len({score["score"] for score in one["scores"]}) > 1
+    assert {row["epochs"] for row in rows} == {4}
+    assert {path.name for path in (tmp_path / "run" / "evaluation").iterdir()} == {
+        *("run.json", "events.jsonl", "trials.parquet", "epochs.parquet", "candidates.parquet", "evaluation.json"),
+        *("checkpoints", "random"),
+    }
+    assert cellscout("status", "run/evaluation").count("evaluation.json") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_it_goes_on_wherever_its_record_ends(tmp_path: Path) -> None:
+    """From before its first event to before its last, with the random search on record or not."""
+    run_search(config(data={"limit": 100}), run_dir=tmp_path / "run")
+    settings = EvaluationSettings(top=2, folds=2, seeds=1)
+    result = evaluate(tmp_path / "run", settings)
+    info = result.directory.read_info().model_copy(update={"state": "running", "pid": 2**22 + 1})
+    events = result.directory.read_events()
+    for count in (0, 1, len(events) - 1):
+        result.directory.write_info(info)
+        path = tmp_path / "run" / "evaluation" / "events.jsonl"
+        path.unlink()
+        if count:
+            write(result.directory, events[:count])
+        if count == 1:
+            shutil.rmtree(tmp_path / "run" / "evaluation" / "random")
+        again = evaluate(tmp_path / "run", settings)
+        assert again.state == "completed"
+        assert outcome_of(again).candidates == outcome_of(result).candidates
+        check_ends(result.directory.read_events())
+        assert result.directory.read_events()[:count] == events[:count]
+
+
+@pytest.mark.slow
+def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_candidate_out(tmp_path: Path) -> None:
+    search = search_file(
+        tmp_path, budget="{ trials = 5 }", scheduler='{ name = "fifo" }', sampler='{ name = "random" }'
+    )
+    run, environment = str(tmp_path / "run"), paced(tmp_path, 0.05)
+    assert started(tmp_path, "search", str(search), "--run-dir", run, environment=environment).wait() == 0
+    first, *_ = RunDirectory.at(run).read_state().ranking()
+    others = "".join(digit for digit in "0123456789abcdef" if digit != first.fingerprint[-1])
+    (tmp_path / f"fault-error-{first.fingerprint[-1]}-5").touch()
+    (tmp_path / f"fault-deathonce-{others}-3").touch()
+    command = ["evaluate", run, "--no-baseline", "--folds", "2", "--seeds", "1"]
+    assert started(tmp_path, *command, environment=environment).wait() == 0
+    state = (RunDirectory.at(run) / "evaluation").read_state()
+    assert sum(len(trial.set_back) for trial in state.trials.values()) >= 1
+    for trial in state.trials.values():
+        failed = trial.fingerprint[-1] == first.fingerprint[-1]
+        assert trial.status == ("failed" if failed else "completed")
+        assert failed or trial.epochs == 9
+    assert f"{first.trial_id} is left out: of its 2 trainings 2 did not end well" in (tmp_path / "output").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("baseline", ["--baseline", "--no-baseline"])
+def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(baseline: str, tmp_path: Path) -> None:
+    """In the random search or in the trainings."""
+    search = search_file(tmp_path, budget="{ trials = 4 }", sampler='{ name = "random" }')
+    run, environment = str(tmp_path / "run"), paced(tmp_path, 0.1)
+    assert started(tmp_path, "search", str(search), "--run-dir", run, environment=environment).wait() == 0
+    known = len(trained(tmp_path))
+    command = ["evaluate", run, baseline, "--top", "2", "--folds", "2", "--seeds", "1"]
+    running = started(tmp_path, *command, environment=environment)
+    while len(trained(tmp_path)) < known + 3:
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    assert running.wait() == 130
+    assert "Traceback" not in (tmp_path / "output").read_text()
+    assert (RunDirectory.at(run) / "evaluation").read_info().state == "interrupted"
+    assert started(tmp_path, *command, environment=environment).wait() == 0
+    assert (RunDirectory.at(run) / "evaluation").read_info().state == "completed"

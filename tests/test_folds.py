@@ -1,0 +1,93 @@
+"""The images of each training of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from trainables.assignment import Assignment, Resample
+from trainables.datasets import DataError, DataSplits, ImageArrays, load_data
+from trainables.folds import check_folds, resampled
+from trainables.settings import DataSettings
+
+FOLDS = 5
+
+
+@pytest.fixture(scope="module")
+def splits() -> DataSplits:
+    """Each image tells its place in its first two pixels; the classes are of different sizes."""
+    whole = load_data(DataSettings(limit=203, validation_fraction=0.2), seed=0)
+    number = 0
+    parts = []
+    for part in (whole.train, whole.validation, whole.test):
+        images = part.images.copy()
+        for image in images:
+            image[0, 0, 0], image[0, 1, 0] = divmod(number, 256)
+            number += 1
+        parts.append(ImageArrays(images, part.labels))
+    train, validation, test = parts
+    return replace(whole, train=train, validation=validation, test=test)
+
+
+def places(part: ImageArrays) -> list[int]:
+    return [int(image[0, 0, 0]) * 256 + int(image[0, 1, 0]) for image in part.images]
+
+
+def cut(splits: DataSplits, seed: int = 1) -> list[DataSplits]:
+    return [resampled(splits, Resample(seed=seed, folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
+
+
+def test_the_folds_cover_each_training_and_validation_image_once_and_no_test_image(splits: DataSplits) -> None:
+    folds = cut(splits)
+    images = len(splits.train) + len(splits.validation)
+    assert sorted(place for fold in folds for place in places(fold.validation)) == list(range(images))
+    for fold in folds:
+        assert sorted(places(fold.train) + places(fold.validation)) == list(range(images))
+        assert len(fold.test) == 0
+
+
+def test_each_fold_has_the_classes_in_the_proportion_of_the_whole(splits: DataSplits) -> None:
+    whole = np.bincount(np.concatenate([splits.train.labels, splits.validation.labels]), minlength=10)
+    for fold in cut(splits):
+        counts = np.bincount(fold.validation.labels, minlength=10)
+        assert (np.abs(counts - whole / FOLDS) < 1).all()
+
+
+def test_labels_stay_with_their_images(splits: DataSplits) -> None:
+    labels = np.concatenate([splits.train.labels, splits.validation.labels])
+    for fold in cut(splits):
+        for part in (fold.train, fold.validation):
+            assert (labels[places(part)] == part.labels).all()
+
+
+def test_the_seed_alone_decides_the_folds(splits: DataSplits) -> None:
+    first, again, other = (cut(splits, seed) for seed in (1, 1, 2))
+    assert [places(fold.validation) for fold in first] == [places(fold.validation) for fold in again]
+    assert [places(fold.validation) for fold in first] != [places(fold.validation) for fold in other]
+
+
+def test_pixels_are_normalised_by_those_that_are_trained_on(splits: DataSplits) -> None:
+    fold = cut(splits)[2]
+    assert fold.mean == pytest.approx([fold.train.images.mean()])
+    assert fold.deviation == pytest.approx([fold.train.images.std()])
+    assert fold.mean != splits.mean
+
+
+def test_more_folds_than_the_rarest_class_has_images_are_refused(splits: DataSplits) -> None:
+    def of_class_1(part: ImageArrays, count: int) -> ImageArrays:
+        return ImageArrays(part.images, (np.arange(len(part)) < count).astype(np.int64))
+
+    train, validation = of_class_1(splits.train, 3), of_class_1(splits.validation, 1)
+    few = replace(splits, train=train, validation=validation, classes=("a", "b"))
+    check_folds(few, 4)
+    with pytest.raises(DataError, match="5 folds are more than the class 'b' has training and validation images, 4"):
+        check_folds(few, 5)
+
+
+def test_an_assignment_carries_it_to_the_worker() -> None:
+    resample = Resample(seed=3, folds=5, fold=4)
+    sent = Assignment(trial_id="00007", resample=resample).within({"a": 1})
+    assert Assignment.of(sent) == (Assignment(trial_id="00007", resample=resample), {"a": 1})
+    assert Assignment.of(sent)[0].resample == resample  # what was sent stays as it was
