@@ -6,15 +6,16 @@ What takes long to import (Ray) is imported by the command that needs it, so tha
 from __future__ import annotations
 
 import enum
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator import cli_networks
+from orchestrator.cli_arguments import Address, ArchitectureName, AsJson, Overrides, RunDir, Top, print_json
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
@@ -32,27 +33,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-# Not `Path`, which would make s3:/ of s3://.
-RunDir = Annotated[
-    str, typer.Argument(metavar="RUN_DIR", help="Where a search left its record: a folder, or a URI such as s3://...")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-ArchitectureName = Annotated[
-    str,
-    typer.Argument(
-        metavar="ARCHITECTURE",
-        help="A published cell (cellscout list cells), an architecture.json or network.json, or a run directory.",
-    ),
-]
-Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
-]
-Address = Annotated[
-    str | None,
-    typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one is started here."),
-]
-
 
 class Kind(enum.StrEnum):
     """What `cellscout list` can list."""
@@ -65,6 +45,9 @@ class Kind(enum.StrEnum):
     schedulers = "schedulers"
     datasets = "datasets"
     trainables = "trainables"
+
+
+app.add_typer(cli_networks.networks)
 
 
 @app.callback()
@@ -162,7 +145,7 @@ def submit(
         show=lambda lines: typer.echo(lines, nl=False, err=as_json),
     )
     if as_json:
-        _print_json(asdict(job))
+        print_json(asdict(job))
     elif wait:
         typer.echo(f"job {job.job_id}: {job.status}; the record is in {job.run_dir}")
     if wait and job.status != "SUCCEEDED":
@@ -179,7 +162,7 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     if as_json:
-        _print_json(report_json(directory, info, state, top=1))
+        print_json(report_json(directory, info, state, top=1))
     else:
         typer.echo(summary(directory, info, state))
 
@@ -217,129 +200,6 @@ def mirror(
     typer.echo(f"{count} trials in {journal}")
 
 
-@app.command(epilog="Example: cellscout evaluate runs/digits-20261121-120000 --top 5 --folds 5 --seeds 3")
-def evaluate(
-    run_dir: RunDir,
-    top: Annotated[
-        int | None,
-        typer.Option("--top", help="How many of the best. Default: 5; with several objectives the whole Pareto front."),
-    ] = None,
-    folds: Annotated[int, typer.Option("--folds", help="Of the cross-validation.")] = 5,
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="How many; each shuffles the images and begins each training differently.")
-    ] = 3,
-    baseline: Annotated[
-        bool,
-        typer.Option("--baseline/--no-baseline", help="Search at random at equal cost, and evaluate its best too."),
-    ] = True,
-    evaluation_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--evaluation-dir", help="Where the record goes: a folder or a URI. Default: evaluation/ in RUN_DIR."
-        ),
-    ] = None,
-    address: Address = None,
-    as_json: AsJson = False,
-) -> None:
-    """Evaluate the best of a search by cross-validation and several seeds, and say who wins.
-
-    Each is trained in full, once for each fold of each seed, on the training and validation images. The same command
-    again goes on where it stopped.
-    """
-    from orchestrator.evaluation.run import evaluate as evaluate_search
-    from orchestrator.evaluation.settings import EvaluationSettings
-    from orchestrator.evaluation.showing import summary, tables, to_json
-    from orchestrator.progress import Progress
-
-    settings = EvaluationSettings(top, folds, seeds, baseline)
-    progress = Progress(Console(stderr=True))
-    result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
-    found = result.outcome
-    if as_json:
-        outcome = None if found is None else to_json(found)
-        _print_json({"evaluation_dir": result.directory.location, "state": result.state, "outcome": outcome})
-    elif found is None:
-        typer.echo(f"evaluation  {result.directory}: {result.state} before anything was trained")
-    else:
-        Console().print(tables(found))
-        typer.echo(summary(found, result.directory.location))
-    if result.state == "interrupted":
-        raise typer.Exit(130)
-    if found is None or found.winner is None:
-        raise typer.Exit(1)
-
-
-@app.command(
-    epilog="Example: cellscout retrain runs/digits-20261121-120000 --repeats 6 --filters 32 --baseline resnet18",
-)
-def retrain(
-    run_dir: RunDir,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            "--architecture",
-            help="A published cell (cellscout list cells), an architecture.json or network.json, or a run directory. "
-            "Default: the winner.",
-        ),
-    ] = None,
-    baseline: Annotated[
-        str, typer.Option("--baseline", metavar="NAME,...", help="two_convolutions, or torchvision's: resnet18, ...")
-    ] = "",
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="A paper's recipe (cellscout list presets). Default: the search's.")
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="training.KEY=VALUE", help="Change the recipe; may be repeated."),
-    ] = None,
-    repeats: Annotated[int | None, typer.Option(max=64, help="N, normal cells a stage.")] = None,
-    filters: Annotated[int | None, typer.Option(max=4096, help="F, channels of the first stage.")] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="How many trainings of each network.")] = 1,
-    early_stopping: Annotated[
-        int | None,
-        typer.Option(
-            "--early-stopping",
-            metavar="EPOCHS",
-            help="Hold the validation images out, and end a training when so many epochs were no better.",
-        ),
-    ] = None,
-    ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights to test and keep.")] = 0.0,
-    name: Annotated[str | None, typer.Option("--name", help="Of the network's folder in RUN_DIR/retrain.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a network in full from scratch, baselines beside it, and test each once.
-
-    On the training and validation images of a search. The same command again goes on where it stopped.
-    """
-    from orchestrator.progress import Progress
-    from orchestrator.retraining.result import notes, table
-    from orchestrator.retraining.run import retrain as retrain_networks
-    from orchestrator.retraining.settings import RetrainSettings
-
-    settings = RetrainSettings(
-        architecture=architecture,
-        baselines=[word.strip() for word in baseline.split(",") if word.strip()],
-        preset=preset,
-        changes=changes or [],
-        repeats=repeats,
-        filters=filters,
-        seeds=seeds,
-        early_stopping=early_stopping,
-        ema=ema,
-        name=name,
-    )
-    result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
-    if as_json:
-        _print_json({"is_whole": result.is_whole, "networks": [one.to_json() for one in result.networks]})
-    else:
-        Console().print(table(result.networks))
-        typer.echo(notes(result.networks))
-    if not result.is_whole:
-        raise typer.Exit(130)
-    if all(one.accuracy is None for one in result.networks):
-        raise typer.Exit(1)
-
-
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a search file or a command may name."""
@@ -348,7 +208,7 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_j
 
     rows = catalogue(kind.value)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     console = Console()
     console.print(listing(rows, console.width))
@@ -389,7 +249,7 @@ def costs(
     )
     found = costs_report(spec, batch_size, latency)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     Console().print(values(found))
 
@@ -420,7 +280,7 @@ def doctor(
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             console.print(f"[{colour}]{finding.level:<8}[/]{escape(finding.what + remedy)}", soft_wrap=True)
     if as_json:
-        _print_json([asdict(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -438,15 +298,11 @@ def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: 
     from orchestrator.report import leaderboard, report_json, summary
 
     if as_json:
-        _print_json(report_json(directory, info, state, top))
+        print_json(report_json(directory, info, state, top))
         return
     if state.ranking():
         Console().print(leaderboard(state, top))
     typer.echo(summary(directory, info, state))
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
 
 
 def main() -> None:

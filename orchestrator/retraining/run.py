@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
 from orchestrator.progress import Progress
-from orchestrator.retraining.record import NETWORK, RESULT, Asked, RetrainFolder, RetrainInfo
+from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import EndedSearch, RetrainSettings
 from orchestrator.retraining.training import Interrupted, NetworkTraining
@@ -25,8 +25,6 @@ from trainables.datasets import DataError, DataSplits, load_data
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings
 from trainables.storage import reason
-
-FOLDER = "retrain"
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class _Work:
 
     def _others(self, name: str) -> list[RetrainFolder]:
         """Those of the other retrainings in the run directory."""
-        names = (self.search.directory.folder / FOLDER).names()
+        names = (self.search.directory.folder / RETRAINED).names()
         return [_folder(self.search, other) for other in names if other != name]
 
 
@@ -198,7 +196,7 @@ def _images(search: EndedSearch) -> DataSplits:
 
 
 def _folder(search: EndedSearch, name: str) -> RetrainFolder:
-    return RetrainFolder(search.directory.folder / FOLDER / name)
+    return RetrainFolder(search.directory.folder / RETRAINED / name)
 
 
 def _json(value: object) -> bytes:
