@@ -99,6 +99,11 @@ def retrain(
         ),
     ] = None,
     ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights to test and keep.")] = 0.0,
+    workers: Annotated[
+        int, typer.Option("--workers", help="Processes that train a network together, each on a GPU if there are any.")
+    ] = 1,
+    address: Address = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Let PyTorch compile the network first.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="Of the network's folder in RUN_DIR/retrain.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,6 +126,9 @@ def retrain(
         seeds=seeds,
         early_stopping=early_stopping,
         ema=ema,
+        workers=workers,
+        address=address,
+        compiled=compiled,
         name=name,
     )
     result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))

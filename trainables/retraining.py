@@ -25,6 +25,7 @@ from trainables.folds import merged
 from trainables.latency import measure_latency
 from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
+from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
 from trainables.training import EVALUATION_BATCH, Training, part_of
 
@@ -39,13 +40,14 @@ class RetrainingPlan:
         patience: None: train on training and validation images together. A number, at least 1: hold the validation
             images out, end when the accuracy on them has not risen for so many epochs, and keep the weights of the
             epoch in which it was highest.
-        average_decay: as for `Training`.
+        average_decay, compiled: as for `Training`.
     """
 
     spec: NetworkSpec | BaselineSpec
     training: TrainingSettings
     patience: int | None = None
     average_decay: float = 0.0
+    compiled: bool = False
 
     def images(self, splits: DataSplits) -> DataSplits:
         """What is trained on, what is held out, and the test images, which only `scored_on_test` looks at."""
@@ -54,20 +56,29 @@ class RetrainingPlan:
 
 @final
 class Retraining:
-    """One training of a plan by a seed, on the GPU if there is one. `splits` are those of `RetrainingPlan.images`."""
+    """One training of a plan by a seed, on `device`. `splits` are those of `RetrainingPlan.images`."""
 
-    def __init__(self, plan: RetrainingPlan, splits: DataSplits, seed: int) -> None:
+    def __init__(
+        self, plan: RetrainingPlan, splits: DataSplits, seed: int, place: torch.device, peers: Peers = ALONE
+    ) -> None:
         self._plan = plan
         nothing = replace(splits, test=splits.test.take(splits.test.labels[:0]))
         self._training = Training(
             plan.spec,
             plan.training,
-            DeviceData(nothing, device()),
+            DeviceData(nothing, place),
             seed,
             average_decay=plan.average_decay,
+            peers=peers,
+            compiled=plan.compiled,
         )
         self._best: dict[str, Tensor] = {}
         self.curve: list[EpochResult] = []
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether there are validation scores; they are NaN where nothing is held out."""
+        return self._plan.patience is not None
 
     @property
     def is_over(self) -> bool:
@@ -94,6 +105,11 @@ class Retraining:
         self._training.load_state(tensors)
         self._best = part_of(tensors, "best.")
         self.curve = list(curve)
+
+    @property
+    def kept_epoch(self) -> int:
+        """Of which the weights are."""
+        return best_epoch(self.curve) if self.is_held_out else len(self.curve)
 
     def weights(self) -> bytes:
         """Those to keep: of the best epoch where there is a held-out part, and averaged where that is asked for."""

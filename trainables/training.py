@@ -14,13 +14,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import Network, build_network
 from trainables.epoch_result import EpochResult
 from trainables.loader import Augmentation, DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
+from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
 from trainables.weight_average import WeightAverage
 
@@ -39,6 +40,11 @@ class Training:
             the step of the whole batch, but for the batch norms, which see the parts.
         average_decay: 0, or the decay (below 1) of an average of the weights, which is scored in their place; see
             `weight_average`.
+        peers: the processes that train it together.
+        compiled: whether `torch.compile` makes the network's steps. What is dropped is then drawn otherwise.
+
+    Raises:
+        ValueError: the batches cannot be divided among the peers.
     """
 
     def __init__(
@@ -50,7 +56,11 @@ class Training:
         *,
         micro_batches: int = 1,
         average_decay: float = 0.0,
+        peers: Peers = ALONE,
+        compiled: bool = False,
     ) -> None:
+        peers.check_batch(min(settings.batch_size, len(data.train)))
+        self.peers = peers
         self.settings = settings
         self.micro_batches = micro_batches
         self.data = data
@@ -60,6 +70,8 @@ class Training:
             torch.manual_seed(seed)
             network = build_network(spec)
         self.network: Network = network.to(data.device).to(memory_format=torch.channels_last)
+        all_logits = peers.joined(_AllLogits(self.network))
+        self._all_logits = torch.compile(all_logits) if compiled else all_logits
         self.average = WeightAverage(self.network, average_decay) if average_decay else None
         weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.network.parameters() if parameter.ndim <= 1]
@@ -81,7 +93,7 @@ class Training:
         """Train on every image once, then score on the validation images (NaN if there are none)."""
         # Torchvision's models draw from the global generator.
         with torch.random.fork_rng([self.data.device] if self.data.device.type == "cuda" else []):
-            torch.manual_seed(_epoch_seed(self.seed, self.epoch))
+            torch.manual_seed(_epoch_seed(self.seed, self.epoch) + self.peers.rank)
             return self._train_epoch()
 
     def _train_epoch(self) -> EpochResult:
@@ -89,14 +101,15 @@ class Training:
         settings, network = self.settings, self.network
         generator = torch.Generator(self.data.device).manual_seed(_epoch_seed(self.seed, self.epoch))
         network.train()
-        network.regularisation.generator = generator
+        network.regularisation.generator = self._dropping(generator)
         steps = max(1, len(self.data.train) // settings.batch_size)
         loss_sum = torch.zeros((), device=self.data.device)
         hits = torch.zeros((), device=self.data.device)
         images_seen = 0
         rate = settings.learning_rate
         batches = self.data.train.shuffled(settings.batch_size, self.augmentation, generator)
-        for step, (images, labels) in enumerate(batches):
+        for step, (all_images, all_labels) in enumerate(batches):
+            images, labels = self.peers.part(all_images), self.peers.part(all_labels)
             progress = (self.epoch + step / steps) / settings.epochs
             network.regularisation.progress = progress
             rate = learning_rate(settings, progress)
@@ -105,7 +118,7 @@ class Training:
             self.optimizer.zero_grad(set_to_none=True)
             for part, answers in zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True):
                 with self._autocast():
-                    logits, auxiliary = network.all_logits(part)
+                    logits, auxiliary = self._all_logits(part)
                     loss = F.cross_entropy(logits, answers, label_smoothing=settings.label_smoothing)
                     objective = loss
                     if auxiliary is not None:
@@ -120,8 +133,8 @@ class Training:
             self.optimizer.step()
             if self.average is not None:
                 self.average.update(network)
-            images_seen += len(labels)
-        train_loss, train_hits = loss_sum.item(), hits.item()  # waits for the device
+            images_seen += len(all_labels)
+        train_loss, train_hits = self.peers.total(torch.stack([loss_sum, hits])).tolist()  # waits for the device
         train_seconds = time.perf_counter() - started
         val_loss, val_accuracy = self.validate()
         self.epoch += 1
@@ -138,8 +151,10 @@ class Training:
         )
 
     def validate(self) -> tuple[float, float]:
-        """Mean cross-entropy (without label smoothing) and accuracy over the validation images."""
-        return self.score(self.data.validation)
+        """Mean cross-entropy (without label smoothing) and accuracy over the validation images; of the first peer."""
+        scores = self.score(self.data.validation) if self.peers.is_first else (math.nan, math.nan)
+        val_loss, val_accuracy = self.peers.as_first(scores, self.data.device)
+        return val_loss, val_accuracy
 
     def score(self, part: DeviceImages) -> tuple[float, float]:
         """The same over any images; NaN if there are none."""
@@ -181,11 +196,29 @@ class Training:
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
         self.epoch = int(state["epoch"])
 
+    def _dropping(self, generator: torch.Generator) -> torch.Generator:
+        """What draws the dropped values: peers draw the images' order alike, and what is dropped each for itself."""
+        if self.peers.count == 1:
+            return generator
+        seed = _epoch_seed(self.seed, self.epoch) + 1 + self.peers.rank
+        return torch.Generator(self.data.device).manual_seed(seed)
+
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         """bfloat16 on a GPU. Not on a CPU, where the backward of large depthwise kernels is slow in it."""
         if self.data.device.type == "cuda":
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
+
+
+class _AllLogits(nn.Module):
+    """What a step calls, as a module of its own: wrappers know `forward` only."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.network.all_logits(images)
 
 
 def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -72,11 +72,13 @@ class _Event(BaseModel):
 
 
 class TrainingBegun(_Event):
-    """A process takes up the training of a seed after `epoch`; epochs on record after it are trained again."""
+    """So many processes take up the training of a seed after `epoch`; epochs on record after it are trained again."""
 
     event: Literal["training_begun"] = "training_begun"
     seed: int
     epoch: int
+    workers: int
+    compiled: bool
 
 
 class EpochTrained(_Event):

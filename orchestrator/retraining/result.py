@@ -79,7 +79,7 @@ def result_of(
 def table(results: Sequence[NetworkResult]) -> Table:
     """A row a network, in 80 columns."""
     shown = Table(title="Trained in full", box=box.SIMPLE_HEAD)
-    for name in ("network", "parameters", "macs", "latency", "test accuracy", "epochs", "time"):
+    for name in ("network", "parameters", "macs", "latency", "test accuracy", "time"):
         shown.add_column(name, justify="left" if name == "network" else "right")
     for one in results:
         shown.add_row(
@@ -88,7 +88,6 @@ def table(results: Sequence[NetworkResult]) -> Table:
             f"{one.macs / 1e6:,.1f} M",
             "-" if one.latency_seconds is None else f"{one.latency_seconds * 1e3:.2f} ms",
             _accuracy(one),
-            f"{one.epochs:g}",
             clock(one.train_seconds),
         )
     return shown
@@ -102,7 +101,9 @@ def notes(results: Sequence[NetworkResult]) -> str:
 def _facts(one: NetworkResult) -> list[str]:
     if one.test_number is None or one.tested_at is None:
         return ["not tested, for no training has weights" if one.epochs else "not trained"]
-    facts = [f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
+    facts = [f"{one.epochs:g} epoch{'s' * (one.epochs != 1)}", f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
+    if len(one.accuracies) > 1:
+        facts.insert(0, f"mean and standard deviation of {len(one.accuracies)} seeds")
     if one.test_number > 1:
         facts.append(f"the {ordinal(one.test_number)} test of this network, so its accuracy is no fresh evidence")
     diverged = len(one.seeds) - len(one.accuracies)
@@ -114,5 +115,5 @@ def _facts(one: NetworkResult) -> list[str]:
 def _accuracy(one: NetworkResult) -> str:
     if one.accuracy is None:
         return "-"
-    spread = "" if one.deviation is None else f" ± {one.deviation:.4f} ({len(one.accuracies)} seeds)"
+    spread = "" if one.deviation is None else f" ± {one.deviation:.4f}"
     return f"{one.accuracy:.4f}{spread}"

@@ -6,7 +6,8 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from orchestrator.progress import Progress
 from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import EndedSearch, RetrainSettings
-from orchestrator.retraining.training import Interrupted, NetworkTraining
+from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.run_info import commit, versions
 from orchestrator.search import check_same_data
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
@@ -25,6 +26,9 @@ from trainables.datasets import DataError, DataSplits, load_data
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings
 from trainables.storage import reason
+
+SCRATCH = "ray-train"
+"""What Ray Train writes while it runs; nothing is ever read from it again."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ def retrain(
 ) -> RetrainResult:
     """Train the winner of a search (or another network) in full from scratch, and baselines under the same recipe.
 
-    On the search's training and validation images, in this process, on its GPU if it has one. Then the test images are
-    looked at, once. What is on record of the same retraining is gone on with, and what has ended is only told again.
+    On the search's training and validation images, in this process, on its GPU if it has one, or by several processes
+    on a Ray cluster. Then the test images are looked at, once. What is on record of the same retraining is gone on
+    with, and what has ended is only told again.
 
     Args:
         run_dir: of the search, a path or a URI.
@@ -64,14 +69,15 @@ def retrain(
     with stopping_on_interrupt(stopper):
         progress.note(f"reading the data set {search.config.data.name}")
         splits = _images(search)
-        work = _Work(search, settings, recipe, splits, stopper, progress)
-        is_whole = True
-        for name, spec in networks.items():
-            try:
-                work.network(name, spec, asked[name], costs[name])
-            except Interrupted:
-                is_whole = False
-                break
+        with _place(search, settings) as place:
+            work = _Work(search, settings, recipe, splits, place, stopper, progress)
+            is_whole = True
+            for name, spec in networks.items():
+                try:
+                    work.network(name, spec, asked[name], costs[name])
+                except Interrupted:
+                    is_whole = False
+                    break
     results = []
     for name in networks:
         folder = _folder(search, name)
@@ -87,20 +93,27 @@ class _Work:
     settings: RetrainSettings
     recipe: TrainingSettings
     splits: DataSplits
+    place: Place
     stopper: SearchStopper
     progress: Progress
 
     def network(self, name: str, spec: NetworkSpec | BaselineSpec, asked: Asked, costs: tuple[int, int]) -> None:
         """Train and test one network, and write what it comes to."""
-        from trainables.retraining import RetrainingPlan  # takes seconds: it imports torch
+        from trainables.peers import Peers  # takes seconds: it imports torch
+        from trainables.retraining import RetrainingPlan
 
         plan = RetrainingPlan(
             spec=spec,
             training=self.recipe,
             patience=self.settings.early_stopping,
             average_decay=self.settings.ema,
+            compiled=self.settings.compiled,
         )
         images = plan.images(self.splits)
+        try:
+            Peers(0, self.settings.workers).check_batch(min(self.recipe.batch_size, len(images.train)))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         folder = _folder(self.search, name)
         with folder.opened(_info(asked, images)) as log:
             self.progress.note(f"recording in {folder.folder}")
@@ -114,6 +127,7 @@ class _Work:
                     hashlib.sha256(asked.model_dump_json().encode()).hexdigest()[:16],
                     folder,
                     log,
+                    self.place,
                     self.progress,
                     lambda: self.stopper.interrupted,
                 )
@@ -127,6 +141,24 @@ class _Work:
         """Those of the other retrainings in the run directory."""
         names = (self.search.directory.folder / RETRAINED).names()
         return [_folder(self.search, other) for other in names if other != name]
+
+
+@contextmanager
+def _place(search: EndedSearch, settings: RetrainSettings) -> Iterator[Place]:
+    """Where the networks are trained, for as long as the context lasts.
+
+    Raises:
+        ClusterError: there is no such cluster, or it is too small.
+    """
+    if not settings.on_ray:
+        yield ThisProcess()
+        return
+    from orchestrator.cluster import connected  # takes seconds: it imports Ray
+    from orchestrator.retraining.ray_workers import RayWorkers
+
+    with connected(settings.address):
+        scratch = search.directory.folder / RETRAINED / SCRATCH
+        yield RayWorkers.planned(settings.workers, search.config.resources.cpus_per_trial, scratch)
 
 
 def _tests_of(asked: Asked, others: Iterable[RetrainFolder]) -> int:

@@ -33,6 +33,9 @@ class RetrainSettings:
         seeds: how many trainings, at least 1; the first is by the search's seed.
         early_stopping: None, or after how many epochs without a better one a training ends, at least 1; the search's
             validation images are then held out.
+        workers: processes that train a network together, at least 1; with 1 it is this one unless there is an address.
+        address: of a running Ray cluster, for the workers; None: they are started here.
+        compiled: whether PyTorch compiles the network.
         ema: 0, or the decay of the weights' average, below 1.
         name: of the network's folder; None: what the architecture is called.
 
@@ -49,6 +52,9 @@ class RetrainSettings:
     seeds: int = 1
     early_stopping: int | None = None
     ema: float = 0.0
+    workers: int = 1
+    address: str | None = None
+    compiled: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -56,10 +62,17 @@ class RetrainSettings:
             raise ConfigError(f"--seeds is {self.seeds}; it must be at least 1")
         if self.early_stopping is not None and self.early_stopping < 1:
             raise ConfigError(f"--early-stopping is {self.early_stopping}; it must be at least 1 epoch")
+        if self.workers < 1:
+            raise ConfigError(f"--workers is {self.workers}; it must be at least 1")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"--ema is {self.ema}; it must be at least 0 and below 1")
         if self.name is not None and not re.fullmatch(r"\w[\w.-]*", self.name):
             raise ConfigError(f"--name is {self.name!r}; it may hold letters, digits, '_', '-' and '.'")
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether other processes than this one train."""
+        return self.workers > 1 or self.address is not None
 
     def recipe(self, config: SearchConfig) -> TrainingSettings:
         """How the networks are trained.
@@ -70,7 +83,7 @@ class RetrainSettings:
         for change in self.changes:
             if not change.startswith("training."):
                 raise ConfigError(f"--set {change!r}: a retraining can change [training]; all else is as in the search")
-        values = config.model_dump(mode="json")
+        values = {**config.model_dump(mode="json"), "scheduler": {"name": "fifo"}}  # whose rungs bound the epochs
         if self.preset is not None:
             values["training"] = {"preset": self.preset}
         return change_config(values, self.changes, {"training"}).training

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import RunDirectoryError, SearchError, last_line
 from orchestrator.events import now
@@ -20,21 +20,44 @@ from orchestrator.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
-from trainables.checkpoints import Checkpoint, CheckpointWriter
 from trainables.datasets import DataSplits
-from trainables.early_stopping import best_epoch
 from trainables.epoch_result import EpochResult
 from trainables.storage import reason
 
 if TYPE_CHECKING:
-    from trainables.retraining import Retraining, RetrainingPlan
-
-KEEP_SECONDS = 5.0
-"""A training that was killed goes on from where it stood at most about so long before, or an epoch."""
+    from trainables.retraining import RetrainingPlan
+    from trainables.retraining_job import Listener, RetrainingJob
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error
     """The user asked to stop; all that is needed to go on is on record."""
+
+
+class Place(Protocol):
+    """Where a training runs, in how many processes."""
+
+    @property
+    def count(self) -> int: ...
+
+    def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
+        """To its end, or until the listener says to stop.
+
+        Raises:
+            OSError: the storage does.
+            RuntimeError: it cannot be trained.
+        """
+
+
+class ThisProcess:
+    """Trains where the command runs, on its GPU if it has one."""
+
+    count = 1
+
+    def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
+        from trainables.retraining import device
+        from trainables.retraining_job import carry_out
+
+        carry_out(job, images, listener, device())
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,7 @@ class NetworkTraining:
         seeds: of its trainings.
         fingerprint: of what decides the retraining; a checkpoint of another one is not gone on from.
         folder, log: its record.
+        place: where it is trained.
         is_stopped: whether the user asked to stop.
     """
 
@@ -57,6 +81,7 @@ class NetworkTraining:
     fingerprint: str
     folder: RetrainFolder
     log: RetrainLog
+    place: Place
     progress: Progress
     is_stopped: Callable[[], bool]
 
@@ -79,53 +104,17 @@ class NetworkTraining:
             raise SearchError(f"{self.name} cannot be trained: {last_line(error)} (training.batch_size)") from error
 
     def _train(self, seed: int) -> None:
-        from trainables.retraining import Retraining
+        from trainables.retraining_job import RetrainingJob
 
-        training = Retraining(self.plan, self.images, seed)
-        self._go_on(training, seed)
-        writer = CheckpointWriter(self.folder.checkpoints)
-        kept_at = said_at = time.monotonic()
-        try:
-            while not training.is_over:
-                result = training.train_epoch()
-                # Without a held-out part there are no validation scores, which are NaN then.
-                if result.diverged if self.plan.patience is not None else not math.isfinite(result.train_loss):
-                    self.log.append(TrainingEnded(seed=seed, kept_epoch=None))
-                    self.progress.line(f"{self.name}, seed {seed}: the loss of epoch {result.epoch} is not finite")
-                    return
-                self.log.append(_row(seed, result))
-                if self.is_stopped() or time.monotonic() - kept_at >= KEEP_SECONDS:
-                    writer.write(str(seed), Checkpoint(self.fingerprint, tuple(training.curve), training.state()))
-                    kept_at = time.monotonic()
-                if self.is_stopped() and not training.is_over:
-                    raise Interrupted
-                if time.monotonic() - said_at >= LINE_SECONDS or training.is_over:
-                    self.progress.line(self._standing(seed, training))
-                    said_at = time.monotonic()
-        finally:
-            writer.wait()
-        self._keep(seed, training)
-
-    def _go_on(self, training: Retraining, seed: int) -> None:
-        """From the newest checkpoint, if there is one; epochs that it has and the log lost are added to the log."""
-        checkpoint = self.folder.checkpoints.newest(str(seed), self.fingerprint)
-        if checkpoint is not None:
-            training.load_state(checkpoint.state, checkpoint.curve)
-            self.progress.note(f"{self.name}, seed {seed}: going on after epoch {checkpoint.epoch}")
-        self.log.append(TrainingBegun(seed=seed, epoch=len(training.curve)))
-        known = len(self.log.state.epochs[seed])
-        for result in training.curve[known:]:
-            self.log.append(_row(seed, result))
-
-    def _keep(self, seed: int, training: Retraining) -> None:
-        """The weights of a training that is over, then the fact that it is; then nothing to go on from is needed."""
-        weights = training.weights()
-        self.folder.checkpoints.write_weights(str(seed), weights)
-        if seed == self.seeds[0]:
-            self.folder.folder.write(WEIGHTS, weights, durable=True)
-        kept = len(training.curve) if self.plan.patience is None else best_epoch(training.curve)
-        self.log.append(TrainingEnded(seed=seed, kept_epoch=kept))
-        self.folder.checkpoints.drop_states(str(seed))
+        recorded = _Recorded(self.name, seed, self.plan, self.place.count, self.log, self.progress, self.is_stopped)
+        job = RetrainingJob(self.plan, seed, self.fingerprint, self.folder.checkpoints)
+        self.place.train(job, self.images, recorded)
+        if not recorded.has_ended:
+            raise Interrupted
+        if recorded.kept_epoch is not None and seed == self.seeds[0]:
+            self.folder.folder.write(WEIGHTS, self.folder.checkpoints.weights(job.key), durable=True)
+        self.log.append(TrainingEnded(seed=seed, kept_epoch=recorded.kept_epoch))
+        self.folder.checkpoints.drop_states(job.key)
 
     def _test(self, number: int) -> None:
         """All seeds' weights on the test images, in one go; nothing if every training diverged."""
@@ -157,14 +146,66 @@ class NetworkTraining:
             )
         )
 
-    def _standing(self, seed: int, training: Retraining) -> str:
-        last = training.curve[-1]
-        accuracy = last.train_accuracy if self.plan.patience is None else last.val_accuracy
-        of = "training" if self.plan.patience is None else "validation"
-        left = last.seconds * (self.plan.training.epochs - last.epoch)
+
+class _Recorded:
+    """Writes into the log how the training of a seed goes, and shows it."""
+
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        plan: RetrainingPlan,
+        workers: int,
+        log: RetrainLog,
+        progress: Progress,
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        self._title = f"{name}, seed {seed}"
+        self._seed = seed
+        self._plan = plan
+        self._workers = workers
+        self._log = log
+        self._progress = progress
+        self._is_stopped = is_stopped
+        self._said_at = time.monotonic()
+        self.has_ended = False
+        self.kept_epoch: int | None = None
+
+    def begun(self, curve: Sequence[EpochResult]) -> None:
+        """Epochs that the checkpoint has and the log lost are added to the log."""
+        if curve:
+            self._progress.note(f"{self._title}: going on after epoch {len(curve)}")
+        self._log.append(
+            TrainingBegun(seed=self._seed, epoch=len(curve), workers=self._workers, compiled=self._plan.compiled)
+        )
+        known = len(self._log.state.epochs[self._seed])
+        for result in curve[known:]:
+            self._log.append(_row(self._seed, result))
+
+    def trained(self, result: EpochResult) -> bool:
+        self._log.append(_row(self._seed, result))
+        if time.monotonic() - self._said_at >= LINE_SECONDS:
+            self._progress.line(self._standing(result))
+            self._said_at = time.monotonic()
+        return self._is_stopped()
+
+    def ended(self, kept_epoch: int | None) -> None:
+        self.has_ended, self.kept_epoch = True, kept_epoch
+        curve = self._log.state.epochs[self._seed]
+        if kept_epoch is None:
+            self._progress.line(f"{self._title}: the loss of epoch {len(curve) + 1} is not finite")
+        else:
+            self._progress.line(
+                f"{self._title}: trained, {len(curve)} epochs; the weights of epoch {kept_epoch} are kept"
+            )
+
+    def _standing(self, last: EpochResult) -> str:
+        held_out = self._plan.patience is not None
+        accuracy = last.val_accuracy if held_out else last.train_accuracy
+        left = last.seconds * (self._plan.training.epochs - last.epoch)
         return (
-            f"{self.name}, seed {seed}: epoch {last.epoch} of {self.plan.training.epochs}; accuracy {accuracy:.4f} on "
-            f"{of} images; {'ended' if training.is_over else f'at most {clock(left)} left'}"
+            f"{self._title}: epoch {last.epoch} of {self._plan.training.epochs}; accuracy {accuracy:.4f} on "
+            f"{'validation' if held_out else 'training'} images; at most {clock(left)} left"
         )
 
 
