@@ -183,6 +183,18 @@ def test_weights_of_another_network_are_refused(splits: DataSplits) -> None:
         scored_on_test(SMALL, b"nothing", splits)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_compiled_network_learns_the_same(splits: DataSplits) -> None:
+    plain = plan(learning_rate=0.01)
+    runs = [Retraining(replace(plain, compiled=compiled), plain.images(splits), 0, CPU) for compiled in (False, True)]
+    for _ in range(2):
+        alone, compiled = (run.train_epoch() for run in runs)
+        assert compiled.train_loss == pytest.approx(alone.train_loss, rel=1e-3)
+    weights = [load(run.weights()) for run in runs]
+    assert weights[0].keys() == weights[1].keys()  # a wrapper's names are no network's
+
+
 def test_costs_leave_the_auxiliary_head_out() -> None:
     with_head = replace(CELLS, image_size=(32, 32), auxiliary_head=True)
     assert costs_of(with_head) == costs_of(replace(with_head, auxiliary_head=False))

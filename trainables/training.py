@@ -61,6 +61,7 @@ class Training:
     ) -> None:
         peers.check_batch(min(settings.batch_size, len(data.train)))
         self.peers = peers
+        self.compiled = compiled
         self.settings = settings
         self.micro_batches = micro_batches
         self.data = data
@@ -196,8 +197,10 @@ class Training:
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
         self.epoch = int(state["epoch"])
 
-    def _dropping(self, generator: torch.Generator) -> torch.Generator:
+    def _dropping(self, generator: torch.Generator) -> torch.Generator | None:
         """What draws the dropped values: peers draw the images' order alike, and what is dropped each for itself."""
+        if self.compiled:  # a graph can hold no generator but torch's own
+            return None
         if self.peers.count == 1:
             return generator
         seed = _epoch_seed(self.seed, self.epoch) + 1 + self.peers.rank

@@ -69,6 +69,7 @@ def retrain(
     with stopping_on_interrupt(stopper):
         progress.note(f"reading the data set {search.config.data.name}")
         splits = _images(search)
+        _check_batches(settings, recipe, splits)
         with _place(search, settings) as place:
             work = _Work(search, settings, recipe, splits, place, stopper, progress)
             is_whole = True
@@ -99,8 +100,7 @@ class _Work:
 
     def network(self, name: str, spec: NetworkSpec | BaselineSpec, asked: Asked, costs: tuple[int, int]) -> None:
         """Train and test one network, and write what it comes to."""
-        from trainables.peers import Peers  # takes seconds: it imports torch
-        from trainables.retraining import RetrainingPlan
+        from trainables.retraining import RetrainingPlan  # takes seconds: it imports torch
 
         plan = RetrainingPlan(
             spec=spec,
@@ -110,10 +110,6 @@ class _Work:
             compiled=self.settings.compiled,
         )
         images = plan.images(self.splits)
-        try:
-            Peers(0, self.settings.workers).check_batch(min(self.recipe.batch_size, len(images.train)))
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
         folder = _folder(self.search, name)
         with folder.opened(_info(asked, images)) as log:
             self.progress.note(f"recording in {folder.folder}")
@@ -141,6 +137,17 @@ class _Work:
         """Those of the other retrainings in the run directory."""
         names = (self.search.directory.folder / RETRAINED).names()
         return [_folder(self.search, other) for other in names if other != name]
+
+
+def _check_batches(settings: RetrainSettings, recipe: TrainingSettings, splits: DataSplits) -> None:
+    """Refuse batches that the workers cannot divide."""
+    from trainables.peers import Peers  # takes seconds: it imports torch
+
+    images = len(splits.train) + (len(splits.validation) if settings.early_stopping is None else 0)
+    try:
+        Peers(0, settings.workers).check_batch(min(recipe.batch_size, images))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 @contextmanager
