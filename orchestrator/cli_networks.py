@@ -100,9 +100,19 @@ def retrain(
     ] = None,
     ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights to test and keep.")] = 0.0,
     name: Annotated[str | None, typer.Option("--name", help="Of the network's folder in RUN_DIR/retrain.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            metavar="[BASELINE=]WEIGHTS",
+            help="Start from the weights of another training: a safetensors file, or a network's folder, such as "
+            "RUN_DIR/best or RUN_DIR/retrain/NAME. Classes may differ. May be repeated.",
+        ),
+    ] = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="With --weights: train the classifier alone.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network in full from scratch, baselines beside it, and test each once.
+    """Train a network in full, from scratch or from given weights, baselines beside it, and test each once.
 
     On the training and validation images of a search. The same command again goes on where it stopped.
     """
@@ -122,6 +132,8 @@ def retrain(
         early_stopping=early_stopping,
         ema=ema,
         name=name,
+        weights=weights or [],
+        freeze=freeze,
     )
     result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
     if as_json:

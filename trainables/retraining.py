@@ -27,6 +27,7 @@ from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings
 from trainables.training import EVALUATION_BATCH, Training, part_of
+from trainables.transfer import Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,14 @@ class RetrainingPlan:
         patience: None: train on training and validation images together. A number, at least 1: hold the validation
             images out, end when the accuracy on them has not risen for so many epochs, and keep the weights of the
             epoch in which it was highest.
-        average_decay: as for `Training`.
+        average_decay, start: as for `Training`.
     """
 
     spec: NetworkSpec | BaselineSpec
     training: TrainingSettings
     patience: int | None = None
     average_decay: float = 0.0
+    start: Start | None = None
 
     def images(self, splits: DataSplits) -> DataSplits:
         """What is trained on, what is held out, and the test images, which only `scored_on_test` looks at."""
@@ -65,6 +67,7 @@ class Retraining:
             DeviceData(nothing, device()),
             seed,
             average_decay=plan.average_decay,
+            start=plan.start,
         )
         self._best: dict[str, Tensor] = {}
         self.curve: list[EpochResult] = []

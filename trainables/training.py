@@ -22,6 +22,7 @@ from trainables.epoch_result import EpochResult
 from trainables.loader import Augmentation, DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings
+from trainables.transfer import Start
 from trainables.weight_average import WeightAverage
 
 EVALUATION_BATCH = 512
@@ -39,6 +40,7 @@ class Training:
             the step of the whole batch, but for the batch norms, which see the parts.
         average_decay: 0, or the decay (below 1) of an average of the weights, which is scored in their place; see
             `weight_average`.
+        start: None for random weights.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Training:
         *,
         micro_batches: int = 1,
         average_decay: float = 0.0,
+        start: Start | None = None,
     ) -> None:
         self.settings = settings
         self.micro_batches = micro_batches
@@ -59,6 +62,9 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(spec)
+        if start is not None:
+            start.prepare(network)
+        self.is_frozen = start is not None and start.freeze
         self.network: Network = network.to(data.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(self.network, average_decay) if average_decay else None
         weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
@@ -88,7 +94,7 @@ class Training:
         started = time.perf_counter()
         settings, network = self.settings, self.network
         generator = torch.Generator(self.data.device).manual_seed(_epoch_seed(self.seed, self.epoch))
-        network.train()
+        network.train(not self.is_frozen)
         network.regularisation.generator = generator
         steps = max(1, len(self.data.train) // settings.batch_size)
         loss_sum = torch.zeros((), device=self.data.device)

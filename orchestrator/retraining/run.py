@@ -16,6 +16,7 @@ from orchestrator.progress import Progress
 from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import EndedSearch, RetrainSettings
+from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining
 from orchestrator.run_info import commit, versions
 from orchestrator.search import check_same_data
@@ -38,7 +39,8 @@ class RetrainResult:
 def retrain(
     run_dir: Path | str, settings: RetrainSettings | None = None, *, progress: Progress | None = None
 ) -> RetrainResult:
-    """Train the winner of a search (or another network) in full from scratch, and baselines under the same recipe.
+    """Train the winner of a search (or another network) in full, from scratch or from given weights, and baselines
+    under the same recipe.
 
     On the search's training and validation images, in this process, on its GPU if it has one. Then the test images are
     looked at, once. What is on record of the same retraining is gone on with, and what has ended is only told again.
@@ -56,10 +58,12 @@ def retrain(
     search = EndedSearch.read(run_dir)
     recipe = settings.recipe(search.config)
     networks = search.networks(settings, recipe)
-    asked = {name: _asked(search, settings, recipe, spec) for name, spec in networks.items()}
+    weights = read_weights(settings, networks)
+    asked = {name: _asked(search, settings, recipe, spec, weights.get(name)) for name, spec in networks.items()}
     for name in networks:
         _folder(search, name).check_same(asked[name])
     costs = {name: _costs(spec) for name, spec in networks.items()}
+    check_weights(weights, networks)
     stopper = SearchStopper(None)
     with stopping_on_interrupt(stopper):
         progress.note(f"reading the data set {search.config.data.name}")
@@ -68,14 +72,14 @@ def retrain(
         is_whole = True
         for name, spec in networks.items():
             try:
-                work.network(name, spec, asked[name], costs[name])
+                work.network(name, spec, asked[name], costs[name], weights.get(name))
             except Interrupted:
                 is_whole = False
                 break
     results = []
     for name in networks:
         folder = _folder(search, name)
-        results.append(result_of(name, folder.folder.location, costs[name], asked[name].seeds, folder.state()))
+        results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
     return RetrainResult(results, is_whole)
 
 
@@ -90,7 +94,14 @@ class _Work:
     stopper: SearchStopper
     progress: Progress
 
-    def network(self, name: str, spec: NetworkSpec | BaselineSpec, asked: Asked, costs: tuple[int, int]) -> None:
+    def network(
+        self,
+        name: str,
+        spec: NetworkSpec | BaselineSpec,
+        asked: Asked,
+        costs: tuple[int, int],
+        weights: Weights | None,
+    ) -> None:
         """Train and test one network, and write what it comes to."""
         from trainables.retraining import RetrainingPlan  # takes seconds: it imports torch
 
@@ -99,6 +110,7 @@ class _Work:
             training=self.recipe,
             patience=self.settings.early_stopping,
             average_decay=self.settings.ema,
+            start=None if weights is None else weights.start(freeze=self.settings.freeze),
         )
         images = plan.images(self.splits)
         folder = _folder(self.search, name)
@@ -118,7 +130,7 @@ class _Work:
                     lambda: self.stopper.interrupted,
                 )
                 training.run(_tests_of(asked, self._others(name)))
-                result = result_of(name, folder.folder.location, costs, asked.seeds, log.state)
+                result = result_of(name, folder.folder.location, costs, asked, log.state)
                 folder.folder.write(RESULT, _json(result.to_json()))
             except OSError as error:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error
@@ -149,7 +161,11 @@ def _is_same_network(one: Asked, other: Asked) -> bool:
 
 
 def _asked(
-    search: EndedSearch, settings: RetrainSettings, recipe: TrainingSettings, spec: NetworkSpec | BaselineSpec
+    search: EndedSearch,
+    settings: RetrainSettings,
+    recipe: TrainingSettings,
+    spec: NetworkSpec | BaselineSpec,
+    weights: Weights | None,
 ) -> Asked:
     values = {
         "network": spec.to_json(),
@@ -158,6 +174,8 @@ def _asked(
         "early_stopping": settings.early_stopping,
         "ema": settings.ema,
         "images": search.info.data["sha256"],
+        "weights": None if weights is None else weights.sha256,
+        "freeze": settings.freeze,
     }
     return Asked.model_validate(json.loads(json.dumps(values)))  # as it will be read again
 
