@@ -70,7 +70,7 @@ def test_channels_strides_and_sizes_are_as_said(skeleton: str, size: tuple[int, 
 def test_a_map_is_the_last_before_the_resolution_falls(skeleton: str) -> None:
     """Of what the stem and the cells of the classifying network give."""
     network, backbone = classifier_and_backbone(spec_of(skeleton))
-    chain: list[Tensor] = []
+    chain: list[Any] = []
     for part in [*network.stem, *network.cells]:  # a row of the stem gives a tensor, and a cell a state
         part.register_forward_hook(lambda _, __, output: chain.append(getattr(output, "value", output)))
     network(images((33, 47)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -275,7 +276,7 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
         words = [word for setting in options for word in ("--set", setting)]
         status, _, err = cellscout(tmp_path, "search", "--run-dir", name, *words)
         assert status == 0, err
-    long = ["--set", "training.epochs=20"]
+    long = ["--set", "training.epochs=10"]
     assert cellscout(tmp_path, "retrain", "first", *long)[0] == 0
 
     trained = "first/retrain/best"
@@ -289,20 +290,16 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
     after = load_file(tmp_path / "second" / "retrain" / "frozen" / "weights.safetensors")
     assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"head"}
 
-    status, out, err = cellscout(tmp_path, *same, "--name", "tuned", *few)
-    assert status == 0, err
-    (tuned,) = json.loads(out)["networks"]
-    assert (tuned["freeze"], tuned["weights"]) == (False, frozen["weights"])
-    status, _, err = cellscout(tmp_path, *same, "--name", "tuned", "--freeze", *few)
+    status, _, err = cellscout(tmp_path, *same, "--name", "frozen", *few)
     assert (status, err.count("\n")) == (2, 1)
-    assert "freeze was False, and is True; choose another --name" in err
+    assert "freeze was True, and is False; choose another --name" in err
     status, _, err = cellscout(tmp_path, "retrain", "second", "--architecture", "pnasnet_5", "--weights", trained)
     assert (status, err.count("\n")) == (2, 1)
     assert "weights of another architecture: " in err
     assert not (tmp_path / "second" / "retrain" / "pnasnet_5").exists()
 
-    undisturbed = cellscout(tmp_path, *same, "--name", "whole", *long)
-    assert "started from weights " in undisturbed[1]
+    told = cellscout(tmp_path, *same, "--name", "whole", *long)[1]
+    assert re.sub(r"\s", "", f"started from weights {frozen['weights'][:12]}") in re.sub(r"\s", "", told)
     killed = command(tmp_path, *same, "--name", "killed", *long)
     place = tmp_path / "second" / "retrain"
     while killed.poll() is None and not list(place.glob("killed/checkpoints/*/*.json")):
