@@ -105,9 +105,19 @@ def retrain(
     address: Address = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Let PyTorch compile the network first.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="Of the network's folder in RUN_DIR/retrain.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            metavar="[BASELINE=]WEIGHTS",
+            help="Start from the weights of another training: a safetensors file, or a network's folder, such as "
+            "RUN_DIR/best or RUN_DIR/retrain/NAME. Classes may differ. May be repeated.",
+        ),
+    ] = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="With --weights: train the classifier alone.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network in full from scratch, baselines beside it, and test each once.
+    """Train a network in full, from scratch or from given weights, baselines beside it, and test each once.
 
     On the training and validation images of a search. The same command again goes on where it stopped.
     """
@@ -130,6 +140,8 @@ def retrain(
         address=address,
         compiled=compiled,
         name=name,
+        weights=weights or [],
+        freeze=freeze,
     )
     result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
     if as_json:

@@ -6,7 +6,8 @@ Knows how they are fitted to images and classes. Their weights are random; how t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -62,6 +63,12 @@ class BaselineNetwork(nn.Module):
     def all_logits(self, images: Tensor) -> tuple[Tensor, None]:
         """Logits, and None in place of those of an auxiliary head."""
         return self(images), None
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """From a plain mapping too: torchvision's MNASNet asks for a version, which a safetensors file does not hold."""
+        weights = OrderedDict(state_dict)
+        weights._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]
+        return super().load_state_dict(weights, strict, assign)
 
     @property
     def parameters_count(self) -> int:

@@ -28,6 +28,7 @@ from trainables.network_spec import NetworkSpec
 from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
 from trainables.training import EVALUATION_BATCH, Training, part_of
+from trainables.transfer import Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class RetrainingPlan:
         patience: None: train on training and validation images together. A number, at least 1: hold the validation
             images out, end when the accuracy on them has not risen for so many epochs, and keep the weights of the
             epoch in which it was highest.
-        average_decay, compiled: as for `Training`.
+        average_decay, start, compiled: as for `Training`.
     """
 
     spec: NetworkSpec | BaselineSpec
@@ -48,6 +49,7 @@ class RetrainingPlan:
     patience: int | None = None
     average_decay: float = 0.0
     compiled: bool = False
+    start: Start | None = None
 
     def images(self, splits: DataSplits) -> DataSplits:
         """What is trained on, what is held out, and the test images, which only `scored_on_test` looks at."""
@@ -71,6 +73,7 @@ class Retraining:
             average_decay=plan.average_decay,
             peers=peers,
             compiled=plan.compiled,
+            start=plan.start,
         )
         self._best: dict[str, Tensor] = {}
         self.curve: list[EpochResult] = []

@@ -23,6 +23,7 @@ from trainables.loader import Augmentation, DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
 from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
+from trainables.transfer import Start
 from trainables.weight_average import WeightAverage
 
 EVALUATION_BATCH = 512
@@ -40,6 +41,7 @@ class Training:
             the step of the whole batch, but for the batch norms, which see the parts.
         average_decay: 0, or the decay (below 1) of an average of the weights, which is scored in their place; see
             `weight_average`.
+        start: None for random weights.
         peers: the processes that train it together.
         compiled: whether `torch.compile` makes the network's steps. What is dropped is then drawn otherwise.
 
@@ -58,6 +60,7 @@ class Training:
         average_decay: float = 0.0,
         peers: Peers = ALONE,
         compiled: bool = False,
+        start: Start | None = None,
     ) -> None:
         peers.check_batch(min(settings.batch_size, len(data.train)))
         self.peers = peers
@@ -70,6 +73,9 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(spec)
+        if start is not None:
+            start.prepare(network)
+        self.is_frozen = start is not None and start.freeze
         self.network: Network = network.to(data.device).to(memory_format=torch.channels_last)
         all_logits = peers.joined(_AllLogits(self.network))
         self._all_logits = torch.compile(all_logits) if compiled else all_logits
@@ -101,7 +107,7 @@ class Training:
         started = time.perf_counter()
         settings, network = self.settings, self.network
         generator = torch.Generator(self.data.device).manual_seed(_epoch_seed(self.seed, self.epoch))
-        network.train()
+        network.train(not self.is_frozen)
         network.regularisation.generator = self._dropping(generator)
         steps = max(1, len(self.data.train) // settings.batch_size)
         loss_sum = torch.zeros((), device=self.data.device)

@@ -49,6 +49,9 @@ class Asked(BaseModel):
     ema: float
     images: str
     """SHA-256 of the search's training and validation images."""
+    weights: str | None = None
+    """SHA-256 of the file of weights that it starts from."""
+    freeze: bool = False
 
 
 class RetrainInfo(BaseModel):

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.progress import clock
-from orchestrator.retraining.record import RetrainState
+from orchestrator.retraining.record import Asked, RetrainState
 from orchestrator.retraining.training import ordinal
 
 
@@ -23,7 +23,8 @@ class NetworkResult:
     `parameters` and `macs` (multiply-adds for one image) are those of the network in use. `seeds` are those asked for,
     and `accuracies` of the test images, 0..1, by those whose training has weights. `epochs` are all that were trained,
     `train_seconds` what they took, on average a seed. The latency is of one image on `device`. `test_number` counts the
-    tests of this network in this run; None before it was tested.
+    tests of this network in this run; None before it was tested. `weights` is the SHA-256 of those that the trainings
+    started from; None: random ones. `freeze`: only the classifier was trained.
     """
 
     name: str
@@ -38,6 +39,8 @@ class NetworkResult:
     latency_seconds: float | None
     test_number: int | None
     tested_at: datetime | None
+    weights: str | None
+    freeze: bool
 
     @property
     def accuracy(self) -> float | None:
@@ -54,10 +57,9 @@ class NetworkResult:
         return {**asdict(self), "accuracy": self.accuracy, "deviation": self.deviation, "tested_at": tested_at}
 
 
-def result_of(
-    name: str, location: str, costs: tuple[int, int], seeds: Sequence[int], state: RetrainState
-) -> NetworkResult:
+def result_of(name: str, location: str, costs: tuple[int, int], asked: Asked, state: RetrainState) -> NetworkResult:
     """`costs` are parameters and multiply-adds."""
+    seeds = asked.seeds
     rows = [row for seed in seeds for row in state.epochs.get(seed, [])]
     tested = state.tested
     return NetworkResult(
@@ -65,7 +67,7 @@ def result_of(
         location=location,
         parameters=costs[0],
         macs=costs[1],
-        seeds=list(seeds),
+        seeds=seeds,
         accuracies={} if tested is None else tested.accuracy,
         epochs=len(rows) / len(seeds),
         train_seconds=sum(row.seconds for row in rows) / len(seeds),
@@ -73,6 +75,8 @@ def result_of(
         latency_seconds=None if tested is None else tested.latency_seconds,
         test_number=None if tested is None else tested.number,
         tested_at=None if tested is None else tested.time,
+        weights=asked.weights,
+        freeze=asked.freeze,
     )
 
 
@@ -106,6 +110,9 @@ def _facts(one: NetworkResult) -> list[str]:
         facts.insert(0, f"mean and standard deviation of {len(one.accuracies)} seeds")
     if one.test_number > 1:
         facts.append(f"the {ordinal(one.test_number)} test of this network, so its accuracy is no fresh evidence")
+    if one.weights is not None:
+        begun = "only its classifier trained, on features of the" if one.freeze else "started from"
+        facts.append(f"{begun} weights {one.weights[:12]}")
     diverged = len(one.seeds) - len(one.accuracies)
     if diverged:
         facts.append(f"{diverged} of {len(one.seeds)} trainings diverged and are left out")

@@ -17,6 +17,7 @@ from orchestrator.progress import Progress
 from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import EndedSearch, RetrainSettings
+from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.run_info import commit, versions
 from orchestrator.search import check_same_data
@@ -42,7 +43,8 @@ class RetrainResult:
 def retrain(
     run_dir: Path | str, settings: RetrainSettings | None = None, *, progress: Progress | None = None
 ) -> RetrainResult:
-    """Train the winner of a search (or another network) in full from scratch, and baselines under the same recipe.
+    """Train the winner of a search (or another network) in full, from scratch or from given weights, and baselines
+    under the same recipe.
 
     On the search's training and validation images, in this process, on its GPU if it has one, or by several processes
     on a Ray cluster. Then the test images are looked at, once. What is on record of the same retraining is gone on
@@ -61,10 +63,12 @@ def retrain(
     search = EndedSearch.read(run_dir)
     recipe = settings.recipe(search.config)
     networks = search.networks(settings, recipe)
-    asked = {name: _asked(search, settings, recipe, spec) for name, spec in networks.items()}
+    weights = read_weights(settings, networks)
+    asked = {name: _asked(search, settings, recipe, spec, weights.get(name)) for name, spec in networks.items()}
     for name in networks:
         _folder(search, name).check_same(asked[name])
     costs = {name: _costs(spec) for name, spec in networks.items()}
+    check_weights(weights, networks)
     stopper = SearchStopper(None)
     with stopping_on_interrupt(stopper):
         progress.note(f"reading the data set {search.config.data.name}")
@@ -75,14 +79,14 @@ def retrain(
             is_whole = True
             for name, spec in networks.items():
                 try:
-                    work.network(name, spec, asked[name], costs[name])
+                    work.network(name, spec, asked[name], costs[name], weights.get(name))
                 except Interrupted:
                     is_whole = False
                     break
     results = []
     for name in networks:
         folder = _folder(search, name)
-        results.append(result_of(name, folder.folder.location, costs[name], asked[name].seeds, folder.state()))
+        results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
     return RetrainResult(results, is_whole)
 
 
@@ -98,7 +102,14 @@ class _Work:
     stopper: SearchStopper
     progress: Progress
 
-    def network(self, name: str, spec: NetworkSpec | BaselineSpec, asked: Asked, costs: tuple[int, int]) -> None:
+    def network(
+        self,
+        name: str,
+        spec: NetworkSpec | BaselineSpec,
+        asked: Asked,
+        costs: tuple[int, int],
+        weights: Weights | None,
+    ) -> None:
         """Train and test one network, and write what it comes to."""
         from trainables.retraining import RetrainingPlan  # takes seconds: it imports torch
 
@@ -108,6 +119,7 @@ class _Work:
             patience=self.settings.early_stopping,
             average_decay=self.settings.ema,
             compiled=self.settings.compiled,
+            start=None if weights is None else weights.start(freeze=self.settings.freeze),
         )
         images = plan.images(self.splits)
         folder = _folder(self.search, name)
@@ -128,7 +140,7 @@ class _Work:
                     lambda: self.stopper.interrupted,
                 )
                 training.run(_tests_of(asked, self._others(name)))
-                result = result_of(name, folder.folder.location, costs, asked.seeds, log.state)
+                result = result_of(name, folder.folder.location, costs, asked, log.state)
                 folder.folder.write(RESULT, _json(result.to_json()))
             except OSError as error:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error
@@ -188,7 +200,11 @@ def _is_same_network(one: Asked, other: Asked) -> bool:
 
 
 def _asked(
-    search: EndedSearch, settings: RetrainSettings, recipe: TrainingSettings, spec: NetworkSpec | BaselineSpec
+    search: EndedSearch,
+    settings: RetrainSettings,
+    recipe: TrainingSettings,
+    spec: NetworkSpec | BaselineSpec,
+    weights: Weights | None,
 ) -> Asked:
     values = {
         "network": spec.to_json(),
@@ -197,6 +213,8 @@ def _asked(
         "early_stopping": settings.early_stopping,
         "ema": settings.ema,
         "images": search.info.data["sha256"],
+        "weights": None if weights is None else weights.sha256,
+        "freeze": settings.freeze,
     }
     return Asked.model_validate(json.loads(json.dumps(values)))  # as it will be read again
 

@@ -38,6 +38,9 @@ class RetrainSettings:
         compiled: whether PyTorch compiles the network.
         ema: 0, or the decay of the weights' average, below 1.
         name: of the network's folder; None: what the architecture is called.
+        weights: to start from, each a safetensors file or a folder that holds `weights.safetensors`, a path or a URI;
+            for a baseline behind its name, `NAME=WEIGHTS`. Networks without are trained from scratch.
+        freeze: train the classifiers alone, on the features that the weights give.
 
     Raises:
         ConfigError: a value is out of its bounds.
@@ -56,6 +59,8 @@ class RetrainSettings:
     address: str | None = None
     compiled: bool = False
     name: str | None = None
+    weights: Sequence[str] = ()
+    freeze: bool = False
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -68,6 +73,8 @@ class RetrainSettings:
             raise ConfigError(f"--ema is {self.ema}; it must be at least 0 and below 1")
         if self.name is not None and not re.fullmatch(r"\w[\w.-]*", self.name):
             raise ConfigError(f"--name is {self.name!r}; it may hold letters, digits, '_', '-' and '.'")
+        if self.freeze and not self.weights:
+            raise ConfigError("--freeze needs --weights: random features are not worth keeping")
 
     @property
     def on_ray(self) -> bool:
@@ -137,7 +144,7 @@ class EndedSearch:
             image_size=(height, width),
             drop_path_probability=recipe.drop_path_probability,
             dropout=recipe.dropout,
-            auxiliary_head=recipe.auxiliary_weight > 0,
+            auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
         )
         networks: dict[str, NetworkSpec | BaselineSpec] = {settings.name or _name_of(settings.architecture): network}
         for name in settings.baselines:
