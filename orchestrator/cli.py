@@ -19,6 +19,7 @@ from orchestrator.cli_arguments import Address, ArchitectureName, AsJson, Overri
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
+    from orchestrator.importance import Importances
     from orchestrator.run_directory import RunDirectory
     from orchestrator.run_info import RunInfo
     from orchestrator.run_state import RunState
@@ -169,14 +170,17 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
 def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
-    """Print the leaderboard, and rebuild the Parquet tables from the events."""
+    """Print the leaderboard and which decisions mattered, and rebuild the Parquet tables from the events."""
+    from orchestrator.importance import importances
     from orchestrator.run_directory import RunDirectory
     from orchestrator.tables import write_tables
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     write_tables(state, directory.folder)
-    _print_report(directory, info, state, top, as_json)
+    # Of an evaluation's trials nothing was decided.
+    mattered = importances(state, info.config["training"]["epochs"]) if state.evaluation is None else None
+    _print_report(directory, info, state, top, as_json, mattered)
 
 
 @app.command(epilog="Example: cellscout mirror runs/digits-20261121-120000 && optuna-dashboard runs/.../study.journal")
@@ -294,15 +298,27 @@ def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int, as_json: bool) -> None:
+def _print_report(
+    directory: RunDirectory,
+    info: RunInfo,
+    state: RunState,
+    top: int,
+    as_json: bool,
+    mattered: Importances | None = None,
+) -> None:
+    from orchestrator.importance_report import importance_json, importance_tables
     from orchestrator.report import leaderboard, report_json, summary
 
     if as_json:
-        print_json(report_json(directory, info, state, top))
+        importance = {} if mattered is None else {"importance": importance_json(mattered)}
+        print_json({**report_json(directory, info, state, top), **importance})
         return
+    console = Console()
     if state.ranking():
-        Console().print(leaderboard(state, top))
+        console.print(leaderboard(state, top))
     typer.echo(summary(directory, info, state))
+    for part in [] if mattered is None else importance_tables(mattered):
+        console.print(part)
 
 
 def main() -> None:

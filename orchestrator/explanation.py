@@ -36,8 +36,8 @@ MOST_PICTURES = 100
 SHOWN_CLASSES = 3
 LONGEST_NAME = 26
 """Letters that fit above a picture."""
-COLOURS = "RdBu_r"
-DARKEST = 0.7
+COLOURS = "bwr"
+DARKEST = 0.8
 """A map is shaded by the picture below it: black pixels leave so much of its colour."""
 TILE = 2.3
 """Side of a picture in inches."""
@@ -123,7 +123,7 @@ def explain(network: str, images: Sequence[Path], output: Path, class_name: str 
 def figure(explained: Explained) -> Figure:
     """The drawing as a matplotlib figure."""
     rows = len(explained.pictures)
-    drawing = Figure(figsize=(3.4 * TILE, 1.42 * TILE * rows + 1.1), facecolor="white", layout="constrained")
+    drawing = Figure(figsize=(3.4 * TILE, 1.4 * TILE * rows + 0.9), facecolor="white", layout="constrained")
     axes = drawing.subplots(rows, 3, squeeze=False)
     for (left, middle, right), picture in zip(axes, explained.pictures, strict=True):
         _draw_row(explained, picture, left, middle, right)
@@ -133,7 +133,7 @@ def figure(explained: Explained) -> Figure:
     bar.ax.tick_params(labelsize=8)
     bar.set_label(
         "Each map is divided by its largest absolute value, so colours do not compare between maps.\n"
-        "Integrated gradients: on the way from the mean training pixel to the picture. Grad-CAM: nothing against.",
+        "Grad-CAM leaves out what speaks against. Integrated gradients begin at the mean training pixel.",
         fontsize=7.5,
     )
     return drawing
@@ -145,7 +145,7 @@ def _draw_row(explained: Explained, picture: Picture, left: Axes, middle: Axes, 
     if picture.pixels.shape[2] not in (1, 3):
         shown = picture.pixels.mean(axis=2)
     left.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    guesses = [f"{_clipped(name)} {probability:.1%}" for name, probability in explained.most_probable(picture)]
+    guesses = [f"{_clipped(name)}: {probability:.1%}" for name, probability in explained.most_probable(picture)]
     _caption(left, _clipped(picture.path.name), "\n".join(guesses))
     target = _clipped(explained.classes[why.target])
     height, width = why.layer_size
