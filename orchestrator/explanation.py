@@ -39,8 +39,14 @@ LONGEST_NAME = 26
 COLOURS = "bwr"
 DARKEST = 0.8
 """A map is shaded by the picture below it: black pixels leave so much of its colour."""
+
+# Lengths in inches.
 TILE = 2.3
-"""Side of a picture in inches."""
+"""Width of a picture."""
+ABOVE = 0.32
+BELOW = 0.58
+GAP = 0.12
+LEGEND = 0.92
 
 
 @dataclass(frozen=True)
@@ -122,16 +128,24 @@ def explain(network: str, images: Sequence[Path], output: Path, class_name: str 
 
 def figure(explained: Explained) -> Figure:
     """The drawing as a matplotlib figure."""
-    rows = len(explained.pictures)
-    drawing = Figure(figsize=(3.4 * TILE, 1.4 * TILE * rows + 0.9), facecolor="white", layout="constrained")
-    axes = drawing.subplots(rows, 3, squeeze=False)
-    for (left, middle, right), picture in zip(axes, explained.pictures, strict=True):
+    height, width = explained.pictures[0].pixels.shape[:2]
+    tile = TILE * min(max(height / width, 0.5), 2)
+    row = ABOVE + tile + BELOW
+    size = (3 * TILE + 4 * GAP, len(explained.pictures) * row + LEGEND)
+    drawing = Figure(figsize=size, facecolor="white")
+
+    def axes_at(left: float, top: float, wide: float, high: float) -> Axes:
+        return drawing.add_axes((left / size[0], 1 - (top + high) / size[1], wide / size[0], high / size[1]))
+
+    for number, picture in enumerate(explained.pictures):
+        tops = number * row + ABOVE
+        left, middle, right = (axes_at(GAP + column * (TILE + GAP), tops, TILE, tile) for column in range(3))
         _draw_row(explained, picture, left, middle, right)
-    scale = ScalarMappable(Normalize(-1, 1), COLOURS)
-    bar = drawing.colorbar(scale, ax=axes, location="bottom", fraction=0.12 / rows, aspect=45, shrink=0.75)
-    bar.set_ticks([-1, 0, 1], labels=["speaks against the class", "0", "speaks for the class"])
-    bar.ax.tick_params(labelsize=8)
-    bar.set_label(
+    bar = axes_at(GAP + TILE / 2, size[1] - LEGEND + GAP, size[0] - 2 * GAP - TILE, GAP)
+    scale = drawing.colorbar(ScalarMappable(Normalize(-1, 1), COLOURS), cax=bar, orientation="horizontal")
+    scale.set_ticks([-1, 0, 1], labels=["speaks against the class", "0", "speaks for the class"])
+    bar.tick_params(labelsize=8)
+    bar.set_xlabel(
         "Each map is divided by its largest absolute value, so colours do not compare between maps.\n"
         "Grad-CAM leaves out what speaks against. Integrated gradients begin at the mean training pixel.",
         fontsize=7.5,
@@ -153,11 +167,9 @@ def _draw_row(explained: Explained, picture: Picture, left: Axes, middle: Axes, 
     middle.imshow(_overlay(why.grad_cam, picture.pixels), interpolation="nearest")
     _caption(middle, f"Grad-CAM: {target}", found)
     right.imshow(_overlay(why.gradients, picture.pixels), interpolation="nearest")
-    _caption(
-        right,
-        f"Integrated gradients: {target}",
-        f"sum {why.gain + why.delta:+.2f}; the logit gains {why.gain:+.2f}\n(delta {why.delta:+.1g}, {why.steps} steps)",
-    )
+    gained = f"sum {why.gain + why.delta:+.2f}; the logit gains {why.gain:+.2f}"
+    missed = f"(delta {why.delta:+.1g}, {why.steps} steps)"
+    _caption(right, f"Integrated gradients: {target}", f"{gained}\n{missed}")
     for axes in (left, middle, right):
         axes.set_xticks([])
         axes.set_yticks([])

@@ -21,7 +21,7 @@ Does not know how it is shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,12 +53,15 @@ class Effect:
 
     Args:
         name: of the decision, or what the group has in common.
-        share: of the variance between candidates; by chance it is 0 on average, and may be below it.
+        share: of the variance between candidates; by chance it is 0 on average, and may be below it. That of a group is
+            the sum of its decisions' shares; these are estimates, so the sum may be above 1.
+        by_chance: the share that chance exceeds in one search of twenty.
         p: of a share so large by chance, for any of those that are told together.
     """
 
     name: str
     share: float
+    by_chance: float
     p: float
 
     @property
@@ -120,17 +123,21 @@ class Importances:
 
 def importances(state: RunState, epochs: int) -> Importances:
     """What mattered in a search whose candidates are trained for so many epochs. The same record gives the same."""
-    names = list(state.distributions)
     epoch, rows = _comparable(state)
-    if len(rows) < FEWEST_TRIALS or not names:
+    if len(rows) < FEWEST_TRIALS or not state.distributions:
         return Importances(len(rows), epoch, epochs, ())
     trials = [trial for trial, _ in rows]
-    choices = {name: _codes([trial.params[name] for trial in trials]) for name in names}
+    choices = {name: _codes([trial.params[name] for trial in trials]) for name in state.distributions}
+    uses = _uses(state, trials)
     found = []
-    for objective in state.objectives:
+    for objective, direction in state.objectives.items():
         scores = np.array([_value(trial, row, objective) for trial, row in rows], np.float64)
-        groups, decisions = _effects(choices, scores)
-        found.append(Importance(objective, groups, decisions, tuple(_operations(state, trials, scores, objective))))
+        shares = _shares([*choices.values(), *(_codes(used.tolist()) for used in uses.values())], scores)
+        groups, decisions = _effects(list(choices), shares[: len(choices)])
+        operations = _operations(uses, shares[len(choices) :], scores)
+        sign = -1 if direction == "maximize" else 1
+        operations.sort(key=lambda use: math.inf if use.mean is None else sign * use.mean)
+        found.append(Importance(objective, groups, decisions, tuple(operations)))
     return Importances(len(rows), epoch, epochs, tuple(found))
 
 
@@ -155,15 +162,12 @@ def _value(trial: Trial, row: EpochDone, objective: str) -> float:
     return math.nan if value is None else value
 
 
-def _effects(
-    choices: Mapping[str, NDArray[np.int64]], scores: Matrix
-) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
+def _effects(names: Sequence[str], shares: Matrix) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
     """Of the groups, and of the decisions, the largest first."""
-    shares = _shares(list(choices.values()), scores)
-    groups = _groups(list(choices))
-    members = np.array([[name in group for name in choices] for group in groups.values()], np.float64)
+    groups = _groups(names)
+    members = np.array([[name in group for name in names] for group in groups.values()], np.float64)
     by_group = _told(list(groups), members @ shares)
-    return by_group, tuple(sorted(_told(list(choices), shares), key=lambda one: -one.share))
+    return by_group, tuple(sorted(_told(names, shares), key=lambda one: -one.share))
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
@@ -177,20 +181,19 @@ def _groups(names: Sequence[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _operations(state: RunState, trials: Sequence[Trial], scores: Matrix, objective: str) -> Iterator[OperationUse]:
-    """The best mean first, those that nobody uses last."""
+def _uses(state: RunState, trials: Sequence[Trial]) -> dict[str, NDArray[np.bool_]]:
+    """Of every operation, which of the trials use it."""
     slots = [name for name in state.distributions if KINDS.get(name.rpartition(".")[2]) == "operations"]
     used = [{trial.params[name] for name in slots} for trial in trials]
-    known = dict.fromkeys(choice for name in slots for choice in _choices(state, name))
-    uses = {name: np.array([name in one for one in used]) for name in known}
-    differing = [name for name in uses if 0 < uses[name].sum() < len(trials)]
-    p = {}
-    if differing:
-        shares = _shares([uses[name].astype(np.int64) for name in differing], scores)
-        p = {effect.name: effect.p for effect in _told(differing, shares)}
-    sign = -1 if state.objectives[objective] == "maximize" else 1
-    found = [_use(name, scores[uses[name]], scores[~uses[name]], p.get(name)) for name in uses]
-    yield from sorted(found, key=lambda one: math.inf if one.mean is None else sign * one.mean)
+    known = dict.fromkeys(choice for name in slots for choice in state.distributions[name]["attributes"]["choices"])
+    return {name: np.array([name in one for one in used]) for name in known}
+
+
+def _operations(uses: Mapping[str, NDArray[np.bool_]], shares: Matrix, scores: Matrix) -> list[OperationUse]:
+    differing = [not used.all() and bool(used.any()) for used in uses.values()]
+    names = [name for name, differs in zip(uses, differing, strict=True) if differs]
+    p = {effect.name: effect.p for effect in _told(names, shares[differing])}
+    return [_use(name, scores[used], scores[~used], p.get(name)) for name, used in uses.items()]
 
 
 def _use(name: str, scores: Matrix, others: Matrix, p: float | None) -> OperationUse:
@@ -200,10 +203,6 @@ def _use(name: str, scores: Matrix, others: Matrix, p: float | None) -> Operatio
         margin = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * scores.std(ddof=1) / math.sqrt(count))
     mean = float(scores.mean()) if count else None
     return OperationUse(name, count, mean, margin, float(others.mean()) if len(others) else None, p)
-
-
-def _choices(state: RunState, name: str) -> list[str]:
-    return list(state.distributions[name]["attributes"]["choices"])
 
 
 def _codes(values: Sequence[int | str]) -> NDArray[np.int64]:
@@ -246,9 +245,13 @@ def _shares(choices: Sequence[NDArray[np.int64]], scores: Matrix) -> Matrix:
 
 def _told(names: Sequence[str], shares: Matrix) -> tuple[Effect, ...]:
     """The effects of what is told together; `shares` as `_shares` gives them."""
+    if not names:
+        return ()
     spread = shares.std(axis=1, keepdims=True)
     standing = (shares - shares.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
     largest = standing.max(axis=0)
     # The true scores are one of the orders that chance gives. A tie in all but rounding is a tie.
     p = (largest[None, :] >= standing[:, :1] - 1e-9).mean(axis=1)
-    return tuple(Effect(name, float(share), float(one)) for name, share, one in zip(names, shares[:, 0], p, strict=True))
+    by_chance = np.quantile(shares, 1 - SIGNIFICANT, axis=1)
+    values = zip(names, shares[:, 0].tolist(), by_chance.tolist(), p.tolist(), strict=True)
+    return tuple(Effect(name, share, chance, one) for name, share, chance, one in values)

@@ -10,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.importance import FEWEST_TRIALS, SIGNIFICANT, Effect, Importance, Importances, OperationUse
-from orchestrator.progress import number
+from orchestrator.importance import FEWEST_TRIALS, Effect, Importance, Importances, OperationUse
 
 SHOWN_DECISIONS = 8
 
@@ -29,11 +28,12 @@ def importance_tables(found: Importances) -> Iterator[Table | Text]:
         return
     for one in found.objectives:
         yield _decisions(one, found)
-        yield _operations(one, found)
+        yield _operations(one)
     yield Text(
         "share: of the differences in rank among candidates suggested at about the same time, less what chance gives; "
-        "each decision alone, without what decisions do only together. "
-        f"noise: so much is found by chance in more than {SIGNIFICANT:.0%} of searches in which nothing matters."
+        "each decision alone, without what decisions do only together; of several, the sum, an estimate that may "
+        "exceed 100%. by chance: what chance exceeds in one search of 20. "
+        "noise: so much is found, all rows considered, in more than one of 20 searches in which nothing matters."
     )
 
 
@@ -49,33 +49,35 @@ def importance_json(found: Importances) -> dict[str, Any]:
 
 
 def _when(found: Importances) -> str:
-    return "after the whole training" if found.epoch >= found.epochs else f"after {found.epoch} of {found.epochs} epochs"
+    return (
+        "after the whole training" if found.epoch >= found.epochs else f"after {found.epoch} of {found.epochs} epochs"
+    )
 
 
 def _decisions(one: Importance, found: Importances) -> Table:
     """The groups, and what of the decisions is more than noise."""
     table = Table(title=f"What mattered for {one.objective}: {found.trials} trials {_when(found)}", box=box.SIMPLE_HEAD)
-    table.add_column("decisions")
-    table.add_column("share", justify="right", no_wrap=True)
-    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("decisions", min_width=44)
+    for name in ("share", "by chance", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
     for effect in one.groups:
-        table.add_row(f"all {effect.name}" if not effect.name.endswith("cell") else f"the {effect.name}", *_cells(effect))
+        table.add_row(f"all of: {effect.name}", *_cells(effect))
     table.add_section()
     telling = [effect for effect in one.decisions if not effect.is_noise]
     for effect in telling[:SHOWN_DECISIONS]:
         table.add_row(escape(effect.name), *_cells(effect))
     if not telling:
-        table.add_row("no single decision: not more than noise", "", "")
+        table.add_row("no single decision: not more than noise")
     elif len(telling) > SHOWN_DECISIONS:
-        table.add_row(f"and {len(telling) - SHOWN_DECISIONS} more (--json has all)", "", "")
+        table.add_row(f"and {len(telling) - SHOWN_DECISIONS} more (--json has all)")
     return table
 
 
-def _cells(effect: Effect) -> tuple[str, str]:
-    return ("noise" if effect.is_noise else f"{effect.share:.0%}", _p(effect.p))
+def _cells(effect: Effect) -> tuple[str, str, str]:
+    return ("noise" if effect.is_noise else f"{effect.share:.0%}", f"{effect.by_chance:.0%}", _p(effect.p))
 
 
-def _operations(one: Importance, found: Importances) -> Table:
+def _operations(one: Importance) -> Table:
     table = Table(title=f"Operations, by the mean {one.objective} of the trials that use them", box=box.SIMPLE_HEAD)
     for name in ("operation", "trials", "mean", "95 %", "others", "p", ""):
         table.add_column(name, justify="left" if name in ("operation", "") else "right", no_wrap=name != "operation")
@@ -101,7 +103,7 @@ def _verdict(use: OperationUse) -> str:
 def _score(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if abs(value) < 10 else number(value)
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 
 def _p(value: float) -> str:
@@ -129,4 +131,4 @@ def _objective_json(one: Importance) -> dict[str, Any]:
 
 
 def _effect_json(effect: Effect) -> dict[str, Any]:
-    return {"share": effect.share, "p": effect.p, "is_noise": effect.is_noise}
+    return {"share": effect.share, "by_chance": effect.by_chance, "p": effect.p, "is_noise": effect.is_noise}

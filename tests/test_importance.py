@@ -201,9 +201,7 @@ def test_every_objective_has_its_own() -> None:
 def test_operations_have_the_mean_of_those_that_use_them() -> None:
     state = searched(300, identity_is_bad)
     (one,) = found(state).objectives
-    scores = [
-        trial.val_accuracy or 0 for trial in state.trials.values() if "identity" in trial.params.values()
-    ]
+    scores = [trial.val_accuracy or 0 for trial in state.trials.values() if "identity" in trial.params.values()]
     use = {use.name: use for use in one.operations}["identity"]
     assert use.trials == len(scores)
     assert use.mean == pytest.approx(np.mean(scores))
