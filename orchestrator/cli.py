@@ -19,7 +19,6 @@ from orchestrator.cli_arguments import Address, ArchitectureName, AsJson, Overri
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
-    from orchestrator.importance import Importances
     from orchestrator.run_directory import RunDirectory
     from orchestrator.run_info import RunInfo
     from orchestrator.run_state import RunState
@@ -172,15 +171,20 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
 def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     """Print the leaderboard and which decisions mattered, and rebuild the Parquet tables from the events."""
     from orchestrator.importance import importances
+    from orchestrator.importance_report import importance_json, importance_tables
+    from orchestrator.report import report_json
     from orchestrator.run_directory import RunDirectory
     from orchestrator.tables import write_tables
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     write_tables(state, directory.folder)
-    # Of an evaluation's trials nothing was decided.
-    mattered = importances(state, info.config["training"]["epochs"]) if state.evaluation is None else None
-    _print_report(directory, info, state, top, as_json, mattered)
+    mattered = importances(state, info.config["training"]["epochs"])
+    if as_json:
+        print_json({**report_json(directory, info, state, top), "importance": importance_json(mattered)})
+        return
+    _print_report(directory, info, state, top, as_json)
+    Console().print(importance_tables(mattered))
 
 
 @app.command(epilog="Example: cellscout mirror runs/digits-20261121-120000 && optuna-dashboard runs/.../study.journal")
@@ -298,27 +302,15 @@ def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _print_report(
-    directory: RunDirectory,
-    info: RunInfo,
-    state: RunState,
-    top: int,
-    as_json: bool,
-    mattered: Importances | None = None,
-) -> None:
-    from orchestrator.importance_report import importance_json, importance_tables
+def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int, as_json: bool) -> None:
     from orchestrator.report import leaderboard, report_json, summary
 
     if as_json:
-        importance = {} if mattered is None else {"importance": importance_json(mattered)}
-        print_json({**report_json(directory, info, state, top), **importance})
+        print_json(report_json(directory, info, state, top))
         return
-    console = Console()
     if state.ranking():
-        console.print(leaderboard(state, top))
+        Console().print(leaderboard(state, top))
     typer.echo(summary(directory, info, state))
-    for part in [] if mattered is None else importance_tables(mattered):
-        console.print(part)
 
 
 def main() -> None:

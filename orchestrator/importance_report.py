@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from orchestrator.importance import FEWEST_TRIALS, Effect, Importance, Importances, OperationUse
 
 SHOWN_DECISIONS = 8
 
 
-def importance_tables(found: Importances) -> Iterator[Table | Text]:
-    """What to print, one after the other."""
+def importance_tables(found: Importances | None) -> Group:
+    """What to print; nothing for an evaluation."""
+    if found is None:
+        return Group()
     if not found.trials:
-        yield Text("mattered    no trial has a score yet")
-        return
+        return Group("mattered    no trial has a score yet")
     if not found.objectives:
-        yield Text(
-            f"mattered    {found.trials} trials {_when(found)} are too few to tell which decisions mattered; "
-            f"{FEWEST_TRIALS} are needed"
-        )
-        return
-    for one in found.objectives:
-        yield _decisions(one, found)
-        yield _operations(one)
-    yield Text(
+        few = f"{found.trials} trials {_when(found)} are too few to tell which decisions mattered"
+        return Group(f"mattered    {few}; {FEWEST_TRIALS} are needed")
+    tables = [table for one in found.objectives for table in (_decisions(one, found), _operations(one))]
+    return Group(
+        *tables,
         "share: of the differences in rank among candidates suggested at about the same time, less what chance gives; "
         "each decision alone, without what decisions do only together; of several, the sum, an estimate that may "
         "exceed 100%. by chance: what chance exceeds in one search of 20. "
-        "noise: so much is found, all rows considered, in more than one of 20 searches in which nothing matters."
+        "noise: so much is found, all rows considered, in more than one of 20 searches in which nothing matters.",
     )
 
 
-def importance_json(found: Importances) -> dict[str, Any]:
+def importance_json(found: Importances | None) -> dict[str, Any] | None:
     """The same for programs, in full; `objectives` is null where there are too few trials."""
+    if found is None:
+        return None
     return {
         "trials": found.trials,
         "epoch": found.epoch,
@@ -56,7 +54,8 @@ def _when(found: Importances) -> str:
 
 def _decisions(one: Importance, found: Importances) -> Table:
     """The groups, and what of the decisions is more than noise."""
-    table = Table(title=f"What mattered for {one.objective}: {found.trials} trials {_when(found)}", box=box.SIMPLE_HEAD)
+    title = f"What mattered for {escape(one.objective)}: {found.trials} trials {_when(found)}"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("decisions", min_width=44)
     for name in ("share", "by chance", "p"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -78,7 +77,9 @@ def _cells(effect: Effect) -> tuple[str, str, str]:
 
 
 def _operations(one: Importance) -> Table:
-    table = Table(title=f"Operations, by the mean {one.objective} of the trials that use them", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"Operations, by the mean {escape(one.objective)} of the trials that use them", box=box.SIMPLE_HEAD
+    )
     for name in ("operation", "trials", "mean", "95 %", "others", "p", ""):
         table.add_column(name, justify="left" if name in ("operation", "") else "right", no_wrap=name != "operation")
     for use in one.operations:

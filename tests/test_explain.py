@@ -94,8 +94,8 @@ def test_grad_cam_is_where_the_features_are(row: int, column: int) -> None:
     picture[0, 0, row - 1 : row + 2, column - 1 : column + 2] = 1
     (why,) = explain(TWO, save(cornered()), picture, target=2)
     assert (why.layer, why.layer_size) == ("model.5", (3, 3))
-    highest = np.unravel_index(why.grad_cam.argmax(), why.grad_cam.shape)
-    assert (highest[0] < 10, highest[1] < 10) == (row < 10, column < 10)
+    high, across = divmod(int(why.grad_cam.argmax()), 20)
+    assert (high < 10, across < 10) == (row < 10, column < 10)
     assert why.grad_cam[-row, -column] < why.grad_cam.max() / 10
 
 

@@ -14,6 +14,7 @@ import optuna
 import pytest
 from rich.console import Console
 
+from orchestrator.events import EvaluationPlanned
 from orchestrator.importance import FEWEST_TRIALS, Importances, importances
 from orchestrator.importance_report import importance_json, importance_tables
 from orchestrator.optuna_searcher import to_distributions
@@ -67,7 +68,7 @@ def searched(
 
 
 def at_random(generator: np.random.Generator) -> dict[str, Any]:
-    return {name: one.choices[generator.integers(len(one.choices))] for name, one in DISTRIBUTIONS.items()}
+    return NASNET.encode(NASNET.sample(generator))
 
 
 def add(state: RunState, number: int, params: Mapping[str, Any], scores: list[float], **more: Any) -> Trial:
@@ -90,15 +91,17 @@ def add(state: RunState, number: int, params: Mapping[str, Any], scores: list[fl
 
 
 def found(state: RunState) -> Importances:
-    return importances(state, epochs=9)
+    result = importances(state, epochs=9)
+    assert result is not None
+    return result
 
 
 def told(state: RunState) -> str:
     """As the command prints it, in 80 columns."""
-    console = Console(width=80, file=io.StringIO())
-    for part in importance_tables(found(state)):
-        console.print(part)
-    text = console.file.getvalue()
+    written = io.StringIO()
+    console = Console(width=80, file=written)
+    console.print(importance_tables(found(state)))
+    text = written.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 80
     return text
 
@@ -148,7 +151,7 @@ def test_decisions_that_came_along_with_the_good_one_are_not_taken_for_it() -> N
 def test_too_few_trials_give_no_numbers() -> None:
     state = searched(FEWEST_TRIALS - 1, one_matters)
     assert found(state) == Importances(FEWEST_TRIALS - 1, 9, 9, ())
-    assert importance_json(found(state))["objectives"] is None
+    assert (importance_json(found(state)) or {})["objectives"] is None
     text = told(state)
     assert "too few" in text
     assert f"{FEWEST_TRIALS - 1} trials" in text
@@ -236,6 +239,13 @@ def test_it_is_the_same_each_time_and_quick() -> None:
     assert time.perf_counter() - started < 20  # 0.5 s where nothing else runs
     assert found(state) == first
     assert json.loads(json.dumps(importance_json(first)))["objectives"][0]["decisions"][0]["decision"] == THE_ONE
+
+
+def test_an_evaluation_has_none() -> None:
+    state = searched(FEWEST_TRIALS, noise)
+    state.evaluation = EvaluationPlanned(candidates=[], folds=2, seeds=[0])
+    assert importances(state, epochs=9) is None
+    assert importance_json(None) is None
 
 
 def test_the_command_tells_it(tmp_path: Path, cellscout: Any) -> None:
