@@ -169,14 +169,22 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
 def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
-    """Print the leaderboard, and rebuild the Parquet tables from the events."""
+    """Print the leaderboard and which decisions mattered, and rebuild the Parquet tables from the events."""
+    from orchestrator.importance import importances
+    from orchestrator.importance_report import importance_json, importance_tables
+    from orchestrator.report import report_json
     from orchestrator.run_directory import RunDirectory
     from orchestrator.tables import write_tables
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     write_tables(state, directory.folder)
+    mattered = importances(state, info.config["training"]["epochs"])
+    if as_json:
+        print_json({**report_json(directory, info, state, top), "importance": importance_json(mattered)})
+        return
     _print_report(directory, info, state, top, as_json)
+    Console().print(importance_tables(mattered))
 
 
 @app.command(epilog="Example: cellscout mirror runs/digits-20261121-120000 && optuna-dashboard runs/.../study.journal")

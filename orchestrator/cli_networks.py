@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -153,3 +154,36 @@ def retrain(
         raise typer.Exit(130)
     if all(one.accuracy is None for one in result.networks):
         raise typer.Exit(1)
+
+
+@networks.command(
+    epilog="Example: cellscout explain runs/digits-20261121-120000 seven.png nine.png -o why.png",
+)
+def explain(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK", help="A run directory (its retrained winner, or else its best), or .../retrain/NAME."
+        ),
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to explain.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The drawing: .svg, .png or .pdf.")],
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="The class to explain. Default: the most probable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw why a network says what it says of pictures: Grad-CAM and integrated gradients.
+
+    Needs the extra: pip install "cellscout[explain]".
+    """
+    from orchestrator.explanation import explain as explain_pictures
+
+    explained = explain_pictures(network, images, output, class_name)
+    if as_json:
+        print_json({"output": str(output), **explained.to_json()})
+        return
+    for picture in explained.pictures:
+        guesses = ", ".join(f"{name} {value:.1%}" for name, value in explained.most_probable(picture))
+        typer.echo(f"{picture.path}: {guesses}")
+    typer.echo(f"explained in {output}")
