@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, SearchError, last_line
 from orchestrator.trained_network import TrainedNetwork
-from trainables.exporting.formats import ExportFormat, MissingPackageError, format_of
+from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, format_of
 from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
 from trainables.preprocessing import PictureError
 from trainables.storage import Folder, reason
@@ -192,6 +192,9 @@ def _exported(model: str, folder: str, name: str, how: ExportFormat) -> ModelFil
 
 
 def _trained(model: str) -> ModelFile:
+    if Path(model).is_file():
+        suffixes = ", ".join(one.suffix for one in FORMATS.values())
+        raise InputError(f"{model} is neither an exported file ({suffixes}) nor the folder of a trained network")
     found = TrainedNetwork.find(model)
     from trainables.exporting.program import network_in_use, runner_of  # takes seconds: it imports torch
 

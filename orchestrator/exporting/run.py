@@ -120,16 +120,12 @@ class _Work:
             raise InputError(f"{self.found.folder}: {error}") from error
 
     def _content(self, network: Network) -> bytes:
-        facts = ModelFacts(name=self._name, preprocessing=self.found.preprocessing, int8=self.settings.int8)
+        facts = ModelFacts(name=self.found.name, preprocessing=self.found.preprocessing, int8=self.settings.int8)
         try:
             return self.writer.write(network, facts, self._calibration() if self.settings.int8 else None)
         except Exception as error:  # three exporters and three quantisers raise whatever they like
             as_what = f"{self.settings.format}{' with --int8' if self.settings.int8 else ''}"
-            raise InputError(f"{self._name} cannot be exported as {as_what}: {last_line(error)}") from error
-
-    @property
-    def _name(self) -> str:
-        return self.found.name
+            raise InputError(f"{self.found.name} cannot be exported as {as_what}: {_first_line(error)}") from error
 
     def _calibration(self) -> NDArray[np.float32]:
         train = self.splits.train
@@ -156,7 +152,7 @@ class _Work:
                 seed=self.found.search.info.seed,
             )
         except RuntimeError as error:  # most likely, the memory is too small
-            raise InputError(f"{self._name} cannot be pruned and fine-tuned: {last_line(error)}") from error
+            raise InputError(f"{self.found.name} cannot be pruned and fine-tuned: {last_line(error)}") from error
         done = PruningDone(kind=asked.kind, fraction=asked.fraction, zeros=result.zeros, fine_tune=epochs)
         return result.weights, done
 
@@ -169,6 +165,12 @@ class _Work:
 
     def _images(self, part: ImageArrays) -> NDArray[np.float32]:
         return self.found.preprocessing.normalised(part.images)
+
+
+def _first_line(error: Exception) -> str:
+    """The exporters begin with the reason, and end with advice for their makers."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _scores(measured: Measured) -> Scores:

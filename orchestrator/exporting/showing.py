@@ -19,9 +19,9 @@ def table(result: ExportResult) -> Table:
     """PyTorch's row, and the file's."""
     file = result.file
     counts = list(file.scores.latency_seconds)
-    shown = Table(title="Exported", box=box.SIMPLE_HEAD)
+    shown = Table(title="Exported", box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("")
-    for name in ("size", "difference", "accuracy", *(f"{count} image{'s' if count > 1 else ''}" for count in counts)):
+    for name in ("size", "differs", "accuracy", *(f"{count} image{'s' if count > 1 else ''}" for count in counts)):
         shown.add_column(name, justify="right")
     label = "PyTorch" if file.pruning is None else "PyTorch, pruned"
     shown.add_row(label, _size(file.pytorch_size), "-", *_scores(file.pytorch, counts))
@@ -35,7 +35,7 @@ def notes(result: ExportResult) -> Text:
     text = Text()
     seen = ", on which the network was trained, so that this says little" if file.saw_validation else ""
     text.append(f"accuracy    on {file.images} validation images{seen}\n")
-    text.append("difference  largest of the logits from PyTorch's; latency: median, CPU of this machine\n")
+    text.append("differs     at most so much in a logit from PyTorch; latency: median, CPU of this machine\n")
     done = file.pruning
     if done is not None:
         text.append(

@@ -69,9 +69,9 @@ class _Runner:
 
 
 def _pad(values: Tensor, pads: list[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """`F.pad` with zeros or another constant; what is cut off is sliced, which ExecuTorch's padding cannot do."""
-    if mode != "constant" or min(pads) >= 0:
-        return torch.ops.aten.pad.default(values, pads, mode, value)
+    """`F.pad` by a constant; what is cut off is sliced, which ExecuTorch's padding cannot do."""
+    if mode != "constant":
+        raise ValueError(f"padding of the kind {mode!r}")
     for place in range(0, len(pads), 2):
         dimension = values.ndim - 1 - place // 2
         before, after = (max(-pad, 0) for pad in pads[place : place + 2])

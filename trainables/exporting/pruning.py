@@ -68,6 +68,7 @@ def pruned(
     )
     training = Training(spec, settings, DeviceData(images, device()), seed)
     training.network.load_state_dict(load(weights))
+    training.network.to(memory_format=torch.contiguous_format)  # which PyTorch's pruning needs
     layers = _layers(training.network, kind)
     for layer in layers:
         if kind == "weights":

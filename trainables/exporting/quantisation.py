@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +21,9 @@ def quantised(program: ExportedProgram, quantiser: Quantizer, calibration: NDArr
         quantiser: what is quantised, and how.
         calibration: normalised images [n, channels, height, width].
     """
-    prepared = prepare_pt2e(program.module(), quantiser)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # one for each layer that stays in float32
+        prepared = prepare_pt2e(program.module(), quantiser)
     with torch.no_grad():
         for batch in torch.tensor(calibration).split(CALIBRATION_BATCH):
             prepared(batch)
