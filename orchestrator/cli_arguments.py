@@ -11,6 +11,13 @@ import typer
 RunDir = Annotated[
     str, typer.Argument(metavar="RUN_DIR", help="Where a search left its record: a folder, or a URI such as s3://...")
 ]
+NetworkName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A run directory (its retrained winner, or else its best), RUN_DIR/best, or RUN_DIR/retrain/NAME.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ArchitectureName = Annotated[
     str,

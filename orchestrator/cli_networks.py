@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli_arguments import Address, AsJson, RunDir, print_json
+from orchestrator.cli_arguments import Address, AsJson, NetworkName, RunDir, print_json
 
 networks = typer.Typer()
 
@@ -153,6 +153,88 @@ def retrain(
     if not result.is_whole:
         raise typer.Exit(130)
     if all(one.accuracy is None for one in result.networks):
+        raise typer.Exit(1)
+
+
+@networks.command(epilog="Example: cellscout export runs/digits-20261121-120000 --format onnx --int8")
+def export(
+    network: NetworkName,
+    format: Annotated[str, typer.Option("--format", help="onnx, torch-export or executorch.")] = "onnx",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise to 8 bits, after 256 training images (static, a channel).")
+    ] = False,
+    prune: Annotated[
+        str | None,
+        typer.Option(
+            "--prune",
+            metavar="KIND:FRACTION",
+            help="Set weights:0.5 or channels:0.3 of each layer to zero, by magnitude, first.",
+        ),
+    ] = None,
+    fine_tune: Annotated[
+        int | None, typer.Option("--fine-tune", metavar="EPOCHS", help="Training after the pruning. Default: 5.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained network as a file for use elsewhere, and hold it against PyTorch.
+
+    Into export/ in the network's folder. The file says what its images must be like and what its classes are called.
+    """
+    from orchestrator.exporting.run import export as export_network
+    from orchestrator.exporting.settings import ExportSettings
+    from orchestrator.exporting.showing import notes, table, to_json
+    from orchestrator.progress import Progress
+
+    settings = ExportSettings(format=format, int8=int8, prune=prune, fine_tune=fine_tune)
+    result = export_network(network, settings, progress=Progress(Console(stderr=True)))
+    if as_json:
+        print_json(to_json(result))
+        return
+    console = Console()
+    console.print(table(result))
+    console.print(notes(result), soft_wrap=True)
+
+
+@networks.command(
+    epilog="Example: cellscout predict runs/digits-20261121-120000/best/export/model.onnx scans --output digits.csv"
+)
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="An exported file (.onnx, .pt2, .pte), or as for export. A .pt2 runs code: only from whom you trust.",
+        ),
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, and folders of pictures.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="A row a picture and a column a class: .csv or .parquet."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many classes of each picture to print.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a network sees in pictures: classes with their probabilities.
+
+    A picture in a folder that cannot be read is named, the others are answered, and the exit status is 1.
+    """
+    from orchestrator.prediction import check_output, write_predictions
+    from orchestrator.prediction import predict as predict_images
+
+    if output is not None:
+        check_output(output)
+    found = predict_images(model, images)
+    if output is not None:
+        write_predictions(found, output)
+    for line in found.unreadable:
+        typer.echo(f"cellscout: {line}", err=True)
+    if as_json:
+        print_json(found.to_json())
+    elif output is not None:
+        typer.echo(f"{len(found.pictures)} pictures in {output}")
+    else:
+        typer.echo("\n".join(found.lines(top)))
+    if found.unreadable:
         raise typer.Exit(1)
 
 

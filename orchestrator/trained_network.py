@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import InputError, RunDirectoryError
+from orchestrator.errors import RunDirectoryError
 from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, WEIGHTS, RetrainFolder
 from orchestrator.retraining.settings import BEST as RETRAINED_BEST
 from orchestrator.retraining.settings import EndedSearch
@@ -114,8 +114,7 @@ def _split(name: str) -> tuple[str, list[str]]:
     location, question, options = name.partition("?") if "://" in name else (str(Path(name)), "", "")
     parts = location.rstrip("/").split("/")
     inside = next((count for count, head in ((1, BEST), (2, RETRAINED)) if parts[-count:][:1] == [head]), 0)
-    if not inside or len(parts) <= inside:
+    if not inside:
         return name, []
-    if "" in parts[-inside:]:
-        raise InputError(f"{name!r} names no network")
-    return f"{'/'.join(parts[:-inside])}{question}{options}", parts[-inside:]
+    run_dir = "/".join(parts[:-inside]) or ("/" if location.startswith("/") else ".")
+    return f"{run_dir}{question}{options}", parts[-inside:]

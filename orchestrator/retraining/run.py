@@ -72,7 +72,7 @@ def retrain(
     stopper = SearchStopper(None)
     with stopping_on_interrupt(stopper):
         progress.note(f"reading the data set {search.config.data.name}")
-        splits = _images(search)
+        splits = images_of(search)
         _check_batches(settings, recipe, splits)
         with _place(search, settings) as place:
             work = _Work(search, settings, recipe, splits, place, stopper, progress)
@@ -240,8 +240,12 @@ def _costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
         raise InputError(str(error)) from error
 
 
-def _images(search: EndedSearch) -> DataSplits:
-    """Those of the search."""
+def images_of(search: EndedSearch) -> DataSplits:
+    """The search's.
+
+    Raises:
+        ConfigError: they cannot be read, or are others than the search had.
+    """
     settings = search.config.data
     settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser())})
     try:
