@@ -43,6 +43,8 @@ def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] 
         model = onnx.load(path)
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = COUNT
+        for node in model.graph.node:  # where in whose files its line of Python stood
+            del node.metadata_props[:]
         onnx.helper.set_model_props(model, {METADATA: facts.dumps()})
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString())

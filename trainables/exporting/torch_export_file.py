@@ -34,6 +34,9 @@ def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] 
 
         quantiser = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
         program = captured(quantised(program, quantiser, calibration), facts.preprocessing)
+    for node in program.graph.nodes:  # where in whose files its line of Python stood
+        node.meta.pop("stack_trace", None)
+        node.meta.pop("from_node", None)
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={f"{METADATA}.json": facts.dumps()})
     return file.getvalue()
