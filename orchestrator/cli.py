@@ -179,7 +179,7 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     write_tables(state, directory.folder)
-    mattered = importances(state, info.config["training"]["epochs"])
+    mattered = importances(state)
     if as_json:
         print_json({**report_json(directory, info, state, top), "importance": importance_json(mattered)})
         return

@@ -266,6 +266,6 @@ def explain(
         print_json({"output": str(output), **explained.to_json()})
         return
     for picture in explained.pictures:
-        guesses = ", ".join(f"{name} {value:.1%}" for name, value in explained.most_probable(picture))
+        guesses = ", ".join(f"{name} ({value:.1%})" for name, value in explained.most_probable(picture))
         typer.echo(f"{picture.path}: {guesses}")
     typer.echo(f"explained in {output}")

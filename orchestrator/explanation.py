@@ -31,8 +31,8 @@ from trainables.settings import did_you_mean
 if TYPE_CHECKING:
     from trainables.explanation import Explanation
 
-MOST_PICTURES = 100
-"""Of one figure, whose file would else be higher than PNG's drawing library allows."""
+MOST_PICTURES = 50
+"""Of one figure, because matplotlib draws at most 65,535 pixels a side."""
 SHOWN_CLASSES = 3
 LONGEST_NAME = 26
 """Letters that fit above a picture."""
@@ -97,7 +97,7 @@ def explain(network: str, images: Sequence[Path], output: Path, class_name: str 
 
     Args:
         network: what `TrainedNetwork.find` takes.
-        images: 1 to 100 files of pictures.
+        images: 1 to 50 files of pictures.
         output: the file to draw into: .svg, .png or .pdf.
         class_name: the class to explain; None: of each picture the most probable one.
 

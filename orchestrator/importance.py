@@ -13,8 +13,8 @@ told together (Westfall and Young 1993), so that one search in twenty finds some
 
 Optuna's evaluators see completed trials only and say nothing of noise, and were weaker or slower on made-up searches of
 the NASNet space where one decision of 50 makes 30 % of the variance: with 120 trials the default, PED-ANOVA, ranks it
-first in 32 % of them and this in all; with 60, fANOVA and the mean decrease of impurity do in 53 % and this in 73 %. With
-1,000 trials fANOVA takes minutes, this 0.3 s.
+first in 32 % of them and this in all; with 60, fANOVA and the mean decrease of impurity do in 53 % and this in 73 %.
+With 1,000 trials fANOVA takes minutes, this 0.3 s.
 
 Does not know how it is shown.
 """
@@ -113,21 +113,22 @@ class Importances:
     Args:
         trials: how many were compared.
         epoch: after which.
-        epochs: of the whole training.
+        epochs: of the whole training; None if no trial had it.
     """
 
     trials: int
     epoch: int
-    epochs: int
+    epochs: int | None
     objectives: tuple[Importance, ...]
 
 
-def importances(state: RunState, epochs: int) -> Importances | None:
-    """What mattered in a search whose candidates are trained for so many epochs; the same record gives the same. None
-    for an evaluation, whose candidates nobody sampled."""
+def importances(state: RunState) -> Importances | None:
+    """What mattered in a search; the same record gives the same. None for an evaluation, whose candidates nobody
+    sampled."""
     if state.evaluation is not None:
         return None
     epoch, rows = _comparable(state)
+    epochs = max((trial.epochs for trial in state.trials.values() if trial.status == "completed"), default=None)
     if len(rows) < FEWEST_TRIALS or not state.distributions:
         return Importances(len(rows), epoch, epochs, ())
     trials = [trial for trial, _ in rows]

@@ -47,9 +47,10 @@ def importance_json(found: Importances | None) -> dict[str, Any] | None:
 
 
 def _when(found: Importances) -> str:
-    return (
-        "after the whole training" if found.epoch >= found.epochs else f"after {found.epoch} of {found.epochs} epochs"
-    )
+    if found.epochs is not None and found.epoch >= found.epochs:
+        return "after the whole training"
+    whole = "" if found.epochs is None else f" of {found.epochs}"
+    return f"after epoch {found.epoch}{whole}"
 
 
 def _decisions(one: Importance, found: Importances) -> Table:

@@ -91,7 +91,7 @@ def add(state: RunState, number: int, params: Mapping[str, Any], scores: list[fl
 
 
 def found(state: RunState) -> Importances:
-    result = importances(state, epochs=9)
+    result = importances(state)
     assert result is not None
     return result
 
@@ -159,7 +159,7 @@ def test_too_few_trials_give_no_numbers() -> None:
 
 def test_a_search_without_a_score_gives_no_numbers() -> None:
     state = searched(0, noise)
-    assert found(state) == Importances(0, 0, 9, ())
+    assert found(state) == Importances(0, 0, None, ())
     assert "no trial has a score" in told(state)
 
 
@@ -176,7 +176,7 @@ def test_pruned_trials_count_at_the_latest_epoch_that_enough_had() -> None:
     assert (result.epoch, result.trials) == (3, 115)
     assert result.objectives[0].decisions[0].name == THE_ONE
     assert not result.objectives[0].decisions[0].is_noise
-    assert "after 3 of 9 epochs" in told(state)
+    assert "after epoch 3 of 9" in told(state)
 
 
 def test_duplicates_and_scores_that_are_not_finite_are_left_out() -> None:
@@ -244,7 +244,7 @@ def test_it_is_the_same_each_time_and_quick() -> None:
 def test_an_evaluation_has_none() -> None:
     state = searched(FEWEST_TRIALS, noise)
     state.evaluation = EvaluationPlanned(candidates=[], folds=2, seeds=[0])
-    assert importances(state, epochs=9) is None
+    assert importances(state) is None
     assert importance_json(None) is None
 
 
@@ -252,7 +252,7 @@ def test_the_command_tells_it(tmp_path: Path, cellscout: Any) -> None:
     (tmp_path / "run").mkdir()
     with driven(tmp_path / "run") as hand:
         busy(hand, 30)
-    RunDirectory.at(tmp_path / "run").write_info(info(state="completed", config={"training": {"epochs": 9}}))
+    RunDirectory.at(tmp_path / "run").write_info(info(state="completed"))
     assert "too few" in cellscout("report", "run").out
     told_json = json.loads(cellscout("report", "run", "--json").out)["importance"]
     assert told_json["objectives"] is None
