@@ -307,21 +307,21 @@ def test_a_missing_extra_is_named_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("file", "message"),
     [
-        (lambda run: (run / "best" / "weights.safetensors").write_bytes(b"x"), "the weights are those of another"),
-        (lambda run: (run / "best" / "export").mkdir() or put(run, "{"), "exports.json is malformed"),
+        ("weights.safetensors", "the weights are those of another network"),
+        ("export/exports.json", "exports.json is malformed"),
     ],
 )
-def test_a_network_that_is_spoilt_is_refused(spoil: Any, message: str, tmp_path: Path, cellscout: Any) -> None:
-    spoil(make_run(tmp_path / "run"))
+def test_a_network_or_a_record_that_is_spoilt_is_refused(
+    file: str, message: str, tmp_path: Path, cellscout: Any
+) -> None:
+    best = make_run(tmp_path / "run") / "best"
+    (best / file).parent.mkdir(exist_ok=True)
+    (best / file).write_bytes(b"{")
     shown = cellscout("export", "run")
     assert (shown.status, shown.err.splitlines()[-1].count(message)) == (2, 1)
-    assert not (tmp_path / "run" / "best" / "export" / "model.onnx").exists()
-
-
-def put(run: Path, text: str) -> None:
-    (run / "best" / "export" / "exports.json").write_text(text)
+    assert not (best / "export" / "model.onnx").exists()
 
 
 def test_images_that_have_changed_since_are_refused(tmp_path: Path, cellscout: Any) -> None:

@@ -66,7 +66,9 @@ def test_a_picture_is_read_as_the_data_set_reads_it(tmp_path: Path) -> None:
 
     ((theirs, _),) = DeviceImages(splits.train, splits.mean, splits.deviation, torch.device("cpu")).in_order(100)
     seen = ours.normalised(splits.train.images)
-    assert (seen.dtype, seen.shape, seen.flags["C_CONTIGUOUS"]) == (np.float32, tuple(theirs.shape), True)
+    assert seen.dtype == np.float32
+    assert seen.shape == tuple(theirs.shape)
+    assert seen.flags["C_CONTIGUOUS"]
     np.testing.assert_allclose(seen, theirs.numpy(), rtol=1e-6, atol=1e-6)
 
 
