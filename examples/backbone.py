@@ -22,7 +22,7 @@ SMALL = NetworkSpec(
 
 
 def network_of(folder: Path | None) -> CellNetwork:
-    """The network that a folder such as RUN_DIR/best holds, with its weights; without one NASNet-A, small and random."""
+    """What a folder such as RUN_DIR/best holds, with its weights; without one a small NASNet-A with random weights."""
     if folder is None:
         return CellNetwork(SMALL, features_only=True)
     spec = NetworkSpec.from_json(json.loads((folder / "network.json").read_text()))

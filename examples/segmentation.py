@@ -1,7 +1,7 @@
 """What shape is each pixel of? torchvision's FCN head on our network: python examples/segmentation.py -o shapes.png
 
-`--network runs/flowers/best` starts from a trained network for images of three channels. torchvision's DeepLabHead takes
-the same place as its FCNHead.
+`--network runs/flowers/best` starts from a trained network for images of three channels. torchvision's DeepLabHead fits
+in place of its FCNHead.
 """
 
 import argparse

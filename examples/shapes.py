@@ -13,7 +13,7 @@ KINDS = ("background", "circle", "square", "triangle")
 
 @dataclass(frozen=True)
 class Picture:
-    """An image [3, height, width] in 0..1; a kind for every pixel; a box (x0, y0, x1, y1) and a kind for every shape."""
+    """An image [3, height, width] in 0..1, the kind of every pixel, box (x0, y0, x1, y1) and kind of every shape."""
 
     image: Tensor
     mask: Tensor

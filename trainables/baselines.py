@@ -65,7 +65,7 @@ class BaselineNetwork(nn.Module):
         return self(images), None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """From a plain mapping too: torchvision's MNASNet asks for a version, which a safetensors file does not hold."""
+        """From a plain mapping too: torchvision's MNASNet asks for a version, which safetensors files lack."""
         weights = OrderedDict(state_dict)
         weights._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]
         return super().load_state_dict(weights, strict, assign)
