@@ -26,7 +26,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a search that has ended."""
     folder = tmp_path_factory.mktemp("searched")
     options = [word for setting in SMALL for word in ("--set", setting)]
-    assert cellscout(folder, "search", "--run-dir", "run", *options)[0] == 0
+    process = command(folder, "search", "--run-dir", "run", *options)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
     return folder / "run"
 
 
@@ -48,11 +50,10 @@ def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def cellscout(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    process = command(folder, *arguments)
-    out, err = process.communicate()
-    assert "Traceback" not in err
-    return process.returncode, out, err
+def told(ended: Any) -> tuple[int, str, str]:
+    """What a command that ran in this process said."""
+    assert "Traceback" not in ended.err
+    return ended.status, ended.out, ended.err
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:
@@ -66,31 +67,33 @@ def curve(folder: Path) -> dict[tuple[int, int], tuple[float, float]]:
     return {(row["seed"], row["epoch"]): (row["train_loss"], row["train_accuracy"]) for row in rows}
 
 
-def test_digits_are_retrained_tested_once_and_told_again(place: Path) -> None:
+def test_digits_are_retrained_tested_once_and_told_again(place: Path, cellscout: Any) -> None:
     short = ["retrain", "run", "--set", "training.epochs=3", "--seeds", "2", "--baseline", "two_convolutions"]
-    status, out, err = cellscout(place, *short, "--json")
+    status, out, err = told(cellscout(*short, "--json"))
     assert status == 0, err
     found = json.loads(out)["networks"]
     assert [one["name"] for one in found] == ["best", "two_convolutions"]
     assert [one["test_number"] for one in found] == [1, 1]
     best = place / "run" / "retrain" / "best"
     before = (best / "events.jsonl").read_bytes()
-    status, out, _ = cellscout(place, *short)
+    status, out, _ = told(cellscout(*short))
     assert (status, out.count("tested on")) == (0, 2)
     assert all(len(line) <= 80 for line in out.splitlines() if "tested on" not in line)
     assert (best / "events.jsonl").read_bytes() == before
 
-    status, _, err = cellscout(place, "retrain", "run", "--set", "training.epochs=4", "--seeds", "2")
+    status, _, err = told(cellscout("retrain", "run", "--set", "training.epochs=4", "--seeds", "2"))
     assert (status, err.count("\n")) == (2, 1)
     assert "training.epochs was 3, and is 4; choose another --name" in err
 
     second = ["retrain", "run", "--set", "training.epochs=1", "--name", "again"]
-    assert "the second test of this network" in cellscout(place, *second)[1]
+    assert "the second test of this network" in told(cellscout(*second))[1]
 
 
-def test_a_published_cell_is_trained_at_another_size_with_early_stopping_and_an_average(place: Path) -> None:
+def test_a_published_cell_is_trained_at_another_size_with_early_stopping_and_an_average(
+    place: Path, cellscout: Any
+) -> None:
     words = ["--architecture", "nasnet_a", "--repeats", "1", "--filters", "2", "--set", "training.epochs=3"]
-    status, out, err = cellscout(place, "retrain", "run", *words, "--early-stopping", "1", "--ema", "0.9", "--json")
+    status, out, err = told(cellscout("retrain", "run", *words, "--early-stopping", "1", "--ema", "0.9", "--json"))
     assert status == 0, err
     (found,) = json.loads(out)["networks"]
     assert found["name"] == "nasnet_a"
@@ -101,9 +104,9 @@ def test_a_published_cell_is_trained_at_another_size_with_early_stopping_and_an_
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "Ctrl-C"])
 def test_a_retraining_that_ends_early_and_is_started_again_comes_to_the_same(
-    place: Path, signal_number: signal.Signals
+    place: Path, cellscout: Any, signal_number: signal.Signals
 ) -> None:
-    assert cellscout(place, "retrain", "run", *LONG)[0] == 0
+    assert told(cellscout("retrain", "run", *LONG))[0] == 0
     folder = place / "run" / "retrain"
     folder.rename(place / "undisturbed")
     process, begun = command(place, "retrain", "run", *LONG), time.monotonic()
@@ -118,7 +121,7 @@ def test_a_retraining_that_ends_early_and_is_started_again_comes_to_the_same(
         assert process.returncode == 130
         assert "not tested" in out
     assert len(curve(folder / "best")) < 60
-    status, _, err = cellscout(place, "retrain", "run", *LONG)
+    status, _, err = told(cellscout("retrain", "run", *LONG))
     assert status == 0
     # Ctrl-C leaves a checkpoint of the last epoch; a kill one of at most some seconds before, perhaps none.
     assert signal_number == signal.SIGKILL or "going on after epoch" in err
@@ -129,14 +132,14 @@ def test_a_retraining_that_ends_early_and_is_started_again_comes_to_the_same(
         assert all((weights[key] == others[key]).all() for key in others)
 
 
-def test_two_workers_come_to_what_one_does(place: Path) -> None:
+def test_two_workers_come_to_what_one_does(place: Path, cellscout: Any) -> None:
     """The two convolutions have no batch norms, which would see a worker's part of a batch only."""
     words = ["--architecture", "nasnet_a", "--repeats", "1", "--filters", "2", "--baseline", "two_convolutions"]
     same = ["--set", "training.epochs=3", "--set", "training.crop_padding=1", *words]
-    assert cellscout(place, "retrain", "run", *same)[0] == 0
+    assert told(cellscout("retrain", "run", *same))[0] == 0
     folder = place / "run" / "retrain"
     folder.rename(place / "alone")
-    status, _, err = cellscout(place, "retrain", "run", *same, "--workers", "2")
+    status, _, err = told(cellscout("retrain", "run", *same, "--workers", "2"))
     assert status == 0, err
     found, alone = (curve(root / "two_convolutions") for root in (folder, place / "alone"))
     assert found == {key: pytest.approx(value, rel=1e-4) for key, value in alone.items()}
@@ -147,13 +150,14 @@ def test_two_workers_come_to_what_one_does(place: Path) -> None:
         assert files == others
     assert not (folder / "ray-train").exists()
 
-    status, _, err = cellscout(place, "retrain", "run", "--name", "x", "--workers", "99")
+    words = ["--name", "x", "--workers", "99", "--set", "training.batch_size=99"]
+    status, _, err = told(cellscout("retrain", "run", *words))
     assert (status, err.splitlines()[-1].startswith("cellscout: --workers is 99; the cluster has room for")) == (
         2,
         True,
     )
     words = ["--name", "y", "--workers", "2", "--set", "training.batch_size=33"]
-    status, _, err = cellscout(place, "retrain", "run", *words)
+    status, _, err = told(cellscout("retrain", "run", *words))
     assert (status, "a batch has 33 images, which 2 processes cannot divide evenly" in err) == (2, True)
 
 
@@ -178,28 +182,30 @@ def test_two_workers_come_to_what_one_does(place: Path) -> None:
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else "",
 )
-def test_input_that_cannot_be_gets_one_line_and_leaves_nothing(searched: Path, words: list[str], message: str) -> None:
-    status, out, err = cellscout(searched.parent, "retrain", *words)
+def test_input_that_cannot_be_gets_one_line_and_leaves_nothing(
+    place: Path, cellscout: Any, words: list[str], message: str
+) -> None:
+    status, out, err = told(cellscout("retrain", *words))
     assert (status, out) == (2, "")
     assert message in err.splitlines()[-1]
-    assert not (searched / "retrain").exists()
+    assert not (place / "run" / "retrain").exists()
 
 
-def test_an_unfinished_run_is_refused(place: Path) -> None:
+def test_an_unfinished_run_is_refused(place: Path, cellscout: Any) -> None:
     info = json.loads((place / "run" / "run.json").read_text())
     (place / "run" / "run.json").write_text(json.dumps({**info, "state": "interrupted"}))
-    status, _, err = cellscout(place, "retrain", "run")
+    status, _, err = told(cellscout("retrain", "run"))
     assert (status, err) == (2, "cellscout: run is unfinished (interrupted); end it with: cellscout resume run\n")
 
 
-def test_a_log_that_is_spoilt_is_refused_and_a_torn_line_is_not(place: Path) -> None:
+def test_a_log_that_is_spoilt_is_refused_and_a_torn_line_is_not(place: Path, cellscout: Any) -> None:
     short = ["retrain", "run", "--set", "training.epochs=2"]
-    assert cellscout(place, *short)[0] == 0
+    assert told(cellscout(*short))[0] == 0
     log = place / "run" / "retrain" / "best" / "events.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])  # the power failed while the test was being recorded
-    status, out, _ = cellscout(place, *short, "--json")
+    status, out, _ = told(cellscout(*short, "--json"))
     assert (status, json.loads(out)["networks"][0]["test_number"]) == (0, 1)
     log.write_bytes(b'{"event": "nothing"}\n' + b"".join(lines))
-    status, _, err = cellscout(place, *short)
+    status, _, err = told(cellscout(*short))
     assert (status, "line 1 is no event of a retraining" in err) == (2, True)
