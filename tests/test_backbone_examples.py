@@ -19,7 +19,7 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from tests.test_examples import ROOT, run
+from tests.test_examples import ROOT, code_blocks, run
 from trainables.network import CellNetwork
 
 EXAMPLES = str(ROOT / "examples")
@@ -28,6 +28,7 @@ EXAMPLES = str(ROOT / "examples")
 @pytest.fixture(autouse=True)
 def _examples_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # beside other tests, more threads would wait for one another
     yield
     for name in ("backbone", "detection", "segmentation", "shapes"):
         sys.modules.pop(name, None)
@@ -99,6 +100,13 @@ def test_torchvisions_other_heads_stand_on_the_same_network() -> None:
     head = DeepLabHead(network.feature_channels[-1], len(shapes.KINDS)).eval()
     logits = head(network.eval()(torch.stack([picture.image for picture in drawn]))[-1])
     assert logits.shape == (2, len(shapes.KINDS), 8, 8)
+
+
+def test_the_readmes_backbone_gives_the_maps_that_it_says(tmp_path: Path) -> None:
+    (code,) = [block for block in code_blocks("python") if "features_only" in block]
+    out = run("-c", f"{code}\nprint([tuple(one.shape) for one in maps])", cwd=tmp_path).stdout.splitlines()
+    assert out[0] == code.partition("# ")[2].partition("\n")[0]
+    assert out[1] == "[(1, 96, 64, 48), (1, 192, 32, 24), (1, 384, 16, 12)]"
 
 
 def test_the_examples_start_from_a_trained_network(tmp_path: Path) -> None:

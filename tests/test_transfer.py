@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -276,8 +277,7 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
         words = [word for setting in options for word in ("--set", setting)]
         status, _, err = cellscout(tmp_path, "search", "--run-dir", name, *words)
         assert status == 0, err
-    long = ["--set", "training.epochs=10"]
-    assert cellscout(tmp_path, "retrain", "first", *long)[0] == 0
+    assert cellscout(tmp_path, "retrain", "first", "--set", "training.epochs=5")[0] == 0
 
     trained = "first/retrain/best"
     same = ["retrain", "second", "--architecture", f"{trained}/network.json", "--weights", trained]
@@ -298,13 +298,14 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
     assert "weights of another architecture: " in err
     assert not (tmp_path / "second" / "retrain" / "pnasnet_5").exists()
 
+    long = ["--set", "training.epochs=60"]
     told = cellscout(tmp_path, *same, "--name", "whole", *long)[1]
     assert re.sub(r"\s", "", f"started from weights {frozen['weights'][:12]}") in re.sub(r"\s", "", told)
-    killed = command(tmp_path, *same, "--name", "killed", *long)
+    killed, begun = command(tmp_path, *same, "--name", "killed", *long), time.monotonic()
     place = tmp_path / "second" / "retrain"
-    while killed.poll() is None and not list(place.glob("killed/checkpoints/*/*.json")):
-        pass
-    assert killed.poll() is None
+    while not list(place.glob("killed/checkpoints/*/*.json")) and time.monotonic() - begun < 120:
+        assert killed.poll() is None
+        time.sleep(0.05)
     killed.kill()
     killed.communicate()
     assert cellscout(tmp_path, *same, "--name", "killed", *long)[0] == 0
