@@ -52,9 +52,9 @@ def _picture(generator: np.random.Generator) -> Picture:
 
 def _outline(kind: int, side: int) -> np.ndarray:
     """Which pixels of its box a shape fills."""
-    row, column = (np.mgrid[:side, :side] + 0.5) / side - 0.5  # from the middle, -0.5 to 0.5
+    row, column = np.mgrid[:side, :side]
     if KINDS[kind] == "circle":
-        return row**2 + column**2 <= 0.25
+        return (2 * row - side + 1) ** 2 + (2 * column - side + 1) ** 2 <= side**2
     if KINDS[kind] == "triangle":
-        return np.abs(column) <= (row + 0.5) / 2
+        return np.abs(2 * column - side + 1) <= row + 1
     return np.ones((side, side), bool)

@@ -132,6 +132,7 @@ def test_the_readme_names_only_commands_that_exist() -> None:
         "status",
         "report",
         "resume",
+        "retrain",
         "mirror",
         "search",
         "submit",

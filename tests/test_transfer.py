@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from orchestrator.errors import ConfigError, InputError
 from orchestrator.retraining.settings import RetrainSettings
 from orchestrator.retraining.start import read_weights
 from search_spaces import NASNET_A, PUBLISHED
-from tests.test_retrain_command import SMALL, cellscout, command
+from tests.test_retrain_command import SMALL, command
 from tests.test_retraining import facts
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import baseline_names, build_network
@@ -266,6 +267,13 @@ def test_freezing_random_features_is_refused() -> None:
         RetrainSettings(freeze=True)
 
 
+def cellscout(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = command(folder, *arguments)
+    out, err = process.communicate()
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
@@ -277,8 +285,7 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
         words = [word for setting in options for word in ("--set", setting)]
         status, _, err = cellscout(tmp_path, "search", "--run-dir", name, *words)
         assert status == 0, err
-    long = ["--set", "training.epochs=10"]
-    assert cellscout(tmp_path, "retrain", "first", *long)[0] == 0
+    assert cellscout(tmp_path, "retrain", "first", "--set", "training.epochs=5")[0] == 0
 
     trained = "first/retrain/best"
     same = ["retrain", "second", "--architecture", f"{trained}/network.json", "--weights", trained]
@@ -299,13 +306,14 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
     assert "weights of another architecture: " in err
     assert not (tmp_path / "second" / "retrain" / "pnasnet_5").exists()
 
+    long = ["--set", "training.epochs=400"]
     told = cellscout(tmp_path, *same, "--name", "whole", *long)[1]
     assert re.sub(r"\s", "", f"started from weights {frozen['weights'][:12]}") in re.sub(r"\s", "", told)
-    killed = command(tmp_path, *same, "--name", "killed", *long)
+    killed, begun = command(tmp_path, *same, "--name", "killed", *long), time.monotonic()
     place = tmp_path / "second" / "retrain"
-    while killed.poll() is None and not list(place.glob("killed/checkpoints/*/*.json")):
-        pass
-    assert killed.poll() is None
+    while not list(place.glob("killed/checkpoints/*/*.json")) and time.monotonic() - begun < 120:
+        assert killed.poll() is None
+        time.sleep(0.05)
     killed.kill()
     killed.communicate()
     assert cellscout(tmp_path, *same, "--name", "killed", *long)[0] == 0
