@@ -298,7 +298,7 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
     assert "weights of another architecture: " in err
     assert not (tmp_path / "second" / "retrain" / "pnasnet_5").exists()
 
-    long = ["--set", "training.epochs=60"]
+    long = ["--set", "training.epochs=400"]
     told = cellscout(tmp_path, *same, "--name", "whole", *long)[1]
     assert re.sub(r"\s", "", f"started from weights {frozen['weights'][:12]}") in re.sub(r"\s", "", told)
     killed, begun = command(tmp_path, *same, "--name", "killed", *long), time.monotonic()
