@@ -52,7 +52,7 @@ class Start:
         """
         give_weights(network, self._tensors())
         if self.freeze:
-            place = _classifier_place(network)
+            place = classifier_place(network)
             assert place is not None, "a backbone has no classifier"
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(name.startswith(place))
@@ -83,7 +83,7 @@ def give_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
 def _fitting(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the network takes over, by the names of its own tensors."""
     own = network.state_dict()
-    place = _classifier_place(network)
+    place = classifier_place(network)
     classifier = [] if place is None else [name for name in own if name.startswith(place)]
     features = {name: value for name, value in own.items() if name not in classifier and not _is_auxiliary(name)}
     for name, value in features.items():
@@ -108,7 +108,7 @@ def _fitting(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Tenso
     return taken | {name: weights[name] for name in auxiliary if weights[name].shape == own[name].shape}
 
 
-def _classifier_place(network: Network) -> str | None:
+def classifier_place(network: Network) -> str | None:
     """How the names of the classifier's tensors begin, which torchvision calls differently in each model; None for a
     backbone."""
     if isinstance(network, CellNetwork) and network.features_only:
