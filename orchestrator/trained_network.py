@@ -54,7 +54,8 @@ class TrainedNetwork:
         folder = search.directory.folder
         if not inside:
             retrained = folder / RETRAINED / RETRAINED_BEST
-            return cls._retrained(search, retrained) if retrained.has(RESULT) else cls._best(search)
+            is_there = retrained.has(RESULT) and retrained.has(WEIGHTS)
+            return cls._retrained(search, retrained) if is_there else cls._best(search)
         return cls._best(search) if inside == [BEST] else cls._retrained(search, folder / RETRAINED / inside[1])
 
     @classmethod
@@ -113,8 +114,10 @@ def _split(name: str) -> tuple[str, list[str]]:
     """The run directory, and what of it is meant: nothing, `best`, or `retrain` and a name."""
     location, question, options = name.partition("?") if "://" in name else (str(Path(name)), "", "")
     parts = location.rstrip("/").split("/")
-    inside = next((count for count, head in ((1, BEST), (2, RETRAINED)) if parts[-count:][:1] == [head]), 0)
-    if not inside:
-        return name, []
-    run_dir = "/".join(parts[:-inside]) or ("/" if location.startswith("/") else ".")
-    return f"{run_dir}{question}{options}", parts[-inside:]
+    found = []
+    for count, head in ((2, RETRAINED), (1, BEST)):
+        if parts[-count:][:1] == [head]:
+            run_dir = "/".join(parts[:-count]) or ("/" if location.startswith("/") else ".")
+            found.append((f"{run_dir}{question}{options}", parts[-count:]))
+    # Of retrain/best one can be meant: the network `best` of a run, or the best of a run called `retrain`.
+    return next((place for place in found if _is_run(place[0])), found[0] if found else (name, []))

@@ -81,7 +81,14 @@ class Preprocessing:
                 loaded = picture.convert({1: "L", 3: "RGB"}.get(self.channels, mode))
         except FileNotFoundError as error:
             raise PictureError(f"{path}: there is no such file") from error
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (
+            UnidentifiedImageError,
+            OSError,
+            SyntaxError,
+            ValueError,
+            RuntimeError,
+            Image.DecompressionBombError,
+        ) as error:
             raise PictureError(f"{path} cannot be read as a picture") from error
         if len(loaded.getbands()) != self.channels or (self.channels == 1 and mode not in _GREY):
             raise PictureError(

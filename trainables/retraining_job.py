@@ -71,6 +71,12 @@ def carry_out(
     checkpoint = job.checkpoints.newest(job.key, job.fingerprint)
     if checkpoint is not None:
         training.load_state(checkpoint.state, checkpoint.curve)
+    epoch = len(training.curve)
+    first = int(peers.as_first([float(epoch)], place)[0])
+    if peers.total(torch.tensor(float(epoch != first), device=place)) > 0:
+        raise OSError(
+            "the workers do not see the same checkpoints; the run directory must be on storage that all share"
+        )
     if peers.is_first:
         listener.begun(training.curve)
     writer = CheckpointWriter(job.checkpoints)
@@ -92,5 +98,5 @@ def carry_out(
     finally:
         writer.wait()
     if peers.is_first:
-        job.checkpoints.write_weights(job.key, training.weights())
+        job.checkpoints.write_weights(job.key, training.weights(), durable=True)
         listener.ended(training.kept_epoch)

@@ -59,11 +59,11 @@ def export(name: str, settings: ExportSettings, *, progress: Progress | None = N
         raise InputError(str(error)) from error
     found = TrainedNetwork.find(name)
     folder = found.folder / EXPORTED
-    record = Exports.read(folder)
+    Exports.read(folder)  # a record that is spoilt is told at once
     progress.note(f"reading the data set {found.search.config.data.name}")
     work = _Work(found, settings, writer, images_of(found.search), progress)
     content, file = work.run()
-    record.with_file(file).write(folder, file.file, content)
+    Exports.read(folder).with_file(file).write(folder, file.file, content)
     return ExportResult(folder, file)
 
 

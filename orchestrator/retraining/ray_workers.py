@@ -7,9 +7,8 @@ directory, which all of them must be able to read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +39,17 @@ class RayWorkers:
         cpus: for each.
         on_gpus: whether each has a GPU.
         scratch: for what Ray Train writes; it is removed.
+        is_stopped: whether the user asked to stop.
     """
 
     count: int
     cpus: int
     on_gpus: bool
     scratch: Folder
+    is_stopped: Callable[[], bool]
 
     @classmethod
-    def planned(cls, count: int, cpus: int, scratch: Folder) -> RayWorkers:
+    def planned(cls, count: int, cpus: int, scratch: Folder, is_stopped: Callable[[], bool]) -> RayWorkers:
         """With a GPU each if the cluster has any.
 
         Raises:
@@ -63,28 +64,31 @@ class RayWorkers:
             raise ClusterError(
                 f"--workers is {count}; the cluster has room for {room} ({what}; {needs}, resources.cpus_per_trial)"
             )
-        return cls(count, cpus, gpus > 0, scratch)
+        return cls(count, cpus, gpus > 0, scratch, is_stopped)
 
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
         """See `Place`."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         line = ray.remote(_Line).options(num_cpus=0, scheduling_strategy=here).remote()
-        with _in_background(self._fit, {"job": job, "images": ray.put(images), "line": line}) as fitting:
-            try:
-                self._listen(line, fitting, listener)
-            except BaseException:
-                line.stop.remote()
-                raise
+        # In a thread, because Ray Train takes over Ctrl-C in the main one.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="ray-train")
+        fitting = thread.submit(self._fit, {"job": job, "images": ray.put(images), "line": line})
+        thread.shutdown(wait=False)
+        try:
+            self._listen(line, fitting, listener)
+        except BaseException:
+            line.stop.remote()  # it is not waited for: the workers end with the connection to Ray
+            raise
         fitting.result()
 
-    @staticmethod
-    def _listen(line: ActorHandle, fitting: Future[None], listener: Listener) -> None:
+    def _listen(self, line: ActorHandle, fitting: Future[None], listener: Listener) -> None:
         while True:
             is_over = fitting.done()  # asked first, so that nothing said before its end is missed
+            if self.is_stopped():  # heard after the epoch that is under way
+                line.stop.remote()
             said = ray.get(line.heard.remote(0.0 if is_over else WAIT_SECONDS))
             for name, value in said:
-                if getattr(listener, name)(value):
-                    line.stop.remote()
+                getattr(listener, name)(value)
             if is_over and not said:
                 return
 
@@ -163,10 +167,3 @@ class _Teller:
 
     def ended(self, kept_epoch: int | None) -> None:
         ray.get(self._line.say.remote("ended", kept_epoch))
-
-
-@contextmanager
-def _in_background(fit: Any, config: dict[str, Any]) -> Iterator[Future[None]]:
-    """Run it in a thread, because Ray Train takes over Ctrl-C in the main one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ray-train") as thread:
-        yield thread.submit(fit, config)

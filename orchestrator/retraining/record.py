@@ -5,7 +5,7 @@
       network.json          the network
       events.jsonl          the truth: one fact a line
       checkpoints/SEED/     what a training can go on from; at its end its weights
-      weights.safetensors   those of the first seed
+      weights.safetensors   those of the first seed whose training did not diverge
       result.json           derived: costs, scores, times
 
 Knows files. Does not know how a network is trained.
@@ -14,7 +14,7 @@ Knows files. Does not know how a network is trained.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -22,9 +22,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
-from orchestrator.event_file import EVENTS, EventFile, read_file
-from orchestrator.event_log import Writer
-from orchestrator.event_segments import EventSegments, has_segments, read_segments
+from orchestrator.event_file import EVENTS
+from orchestrator.event_log import Writer, read_lines, reopened
 from orchestrator.events import now
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
@@ -110,13 +109,13 @@ class TrainingEnded(_Event):
 class NetworkTested(_Event):
     """The test images were looked at: `number` counts how often that was done with this network in this run.
 
-    `accuracy` and `loss` are by seed; the latency is of one image on `device`.
+    `accuracy` and `loss` are by seed, a loss that is no finite number None; the latency is of one image on `device`.
     """
 
     event: Literal["network_tested"] = "network_tested"
     number: int
     accuracy: dict[int, float]
-    loss: dict[int, float]
+    loss: dict[int, float | None]
     device: str
     latency_seconds: float
 
@@ -179,8 +178,7 @@ class RetrainFolder:
         """
         state = RetrainState()
         try:
-            lines = read_segments(self.folder) if has_segments(self.folder) else read_file(self.folder)
-            for location, number, line in lines:
+            for location, number, line in read_lines(self.folder):
                 try:
                     state.apply(_EVENT.validate_json(line))
                 except (ValidationError, KeyError) as error:
@@ -207,17 +205,24 @@ class RetrainFolder:
 
         Raises:
             RunDirectoryError: another process writes it, or it cannot be written.
+            ConfigError: the retraining that is here was begun with other settings.
+            SearchError: what was appended could not be kept.
         """
+        log = RetrainLog.open(self)
+        try:
+            self._keep(info)
+            yield log
+        finally:
+            log.close()
+
+    def _keep(self, info: RetrainInfo) -> None:
+        """Write the settings if none are here; another process may have begun with others since `check_same`."""
+        self.check_same(info.asked)
         try:
             if not self.folder.has(SETTINGS):
                 self.folder.write(SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
         except OSError as error:
             raise RunDirectoryError(f"{self.folder} cannot be written: {reason(error)}") from error
-        log = RetrainLog.open(self)
-        try:
-            yield log
-        finally:
-            log.close()
 
 
 class RetrainLog:
@@ -225,12 +230,12 @@ class RetrainLog:
 
     def __init__(self, writer: Writer, state: RetrainState) -> None:
         self._writer = writer
+        self._failure: SearchError | None = None
         self.state = state
 
     @classmethod
     def open(cls, folder: RetrainFolder) -> Self:
-        local = folder.folder.is_local
-        writer = EventFile(folder.folder, fresh=False) if local else EventSegments(folder.folder, fresh=False)
+        writer = reopened(folder.folder)
         try:
             return cls(writer, folder.state())
         except RunDirectoryError:
@@ -242,14 +247,28 @@ class RetrainLog:
         Raises:
             SearchError: it cannot be written.
         """
-        try:
+        with self._telling_why():
             self._writer.write(event.model_dump_json().encode() + b"\n", at_once=not isinstance(event, EpochTrained))
-        except OSError as error:
-            raise SearchError(f"{self._writer.location} cannot be written: {reason(error)}") from error
         self.state.apply(event)
 
     def close(self) -> None:
-        self._writer.close()
+        """
+        Raises:
+            SearchError: what was appended could not be written, and no `append` has said so.
+        """
+        with suppress(OSError, SearchError) if self._failure is not None else self._telling_why():
+            self._writer.close()
+
+    @contextmanager
+    def _telling_why(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failure = SearchError(f"{self._writer.location} cannot be written: {reason(error)}")
+            raise self._failure from error
+        except SearchError as error:
+            self._failure = error
+            raise
 
 
 def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str | None:

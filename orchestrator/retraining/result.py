@@ -24,7 +24,7 @@ class NetworkResult:
     and `accuracies` of the test images, 0..1, by those whose training has weights. `epochs` are all that were trained,
     `train_seconds` what they took, on average a seed. The latency is of one image on `device`. `test_number` counts the
     tests of this network in this run; None before it was tested. `weights` is the SHA-256 of those that the trainings
-    started from; None: random ones. `freeze`: only the classifier was trained.
+    started from; None: random ones. `freeze`: only the classifier was trained. `is_over`: all trainings have ended.
     """
 
     name: str
@@ -39,6 +39,7 @@ class NetworkResult:
     latency_seconds: float | None
     test_number: int | None
     tested_at: datetime | None
+    is_over: bool
     weights: str | None
     freeze: bool
 
@@ -75,6 +76,7 @@ def result_of(name: str, location: str, costs: tuple[int, int], asked: Asked, st
         latency_seconds=None if tested is None else tested.latency_seconds,
         test_number=None if tested is None else tested.number,
         tested_at=None if tested is None else tested.time,
+        is_over=all(seed in state.ended for seed in asked.seeds),
         weights=asked.weights,
         freeze=asked.freeze,
     )
@@ -104,7 +106,9 @@ def notes(results: Sequence[NetworkResult]) -> str:
 
 def _facts(one: NetworkResult) -> list[str]:
     if one.test_number is None or one.tested_at is None:
-        return ["not tested, for no training has weights" if one.epochs else "not trained"]
+        if one.is_over:
+            return ["not tested, for all trainings diverged"]
+        return [f"{one.epochs:g} epochs so far; the same command goes on"]
     facts = [f"{one.epochs:g} epoch{'s' * (one.epochs != 1)}", f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
     if len(one.accuracies) > 1:
         facts.insert(0, f"mean and standard deviation of {len(one.accuracies)} seeds")

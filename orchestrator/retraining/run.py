@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import sys
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings
 from trainables.storage import reason
 
-SCRATCH = "ray-train"
-"""What Ray Train writes while it runs; nothing is ever read from it again."""
+SCRATCH = ".ray-train-"
+"""How the name of what Ray Train writes begins, unlike that of any network; nothing is ever read from it again."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def retrain(
         progress.note(f"reading the data set {search.config.data.name}")
         splits = images_of(search)
         _check_batches(settings, recipe, splits)
-        with _place(search, settings) as place:
+        with _place(search, settings, stopper) as place:
             work = _Work(search, settings, recipe, splits, place, stopper, progress)
             is_whole = True
             for name, spec in networks.items():
@@ -163,21 +164,26 @@ def _check_batches(settings: RetrainSettings, recipe: TrainingSettings, splits: 
 
 
 @contextmanager
-def _place(search: EndedSearch, settings: RetrainSettings) -> Iterator[Place]:
+def _place(search: EndedSearch, settings: RetrainSettings, stopper: SearchStopper) -> Iterator[Place]:
     """Where the networks are trained, for as long as the context lasts.
 
     Raises:
-        ClusterError: there is no such cluster, or it is too small.
+        ClusterError: there is no such cluster, it is too small, or a node of it does not see the run directory.
     """
     if not settings.on_ray:
         yield ThisProcess()
         return
-    from orchestrator.cluster import connected  # takes seconds: it imports Ray
+    from orchestrator.cluster import check_storage, connected  # takes seconds: it imports Ray
     from orchestrator.retraining.ray_workers import RayWorkers
 
     with connected(settings.address):
-        scratch = search.directory.folder / RETRAINED / SCRATCH
-        yield RayWorkers.planned(settings.workers, search.config.resources.cpus_per_trial, scratch)
+        check_storage(search.directory.folder)
+        scratch = search.directory.folder / RETRAINED / f"{SCRATCH}{uuid.uuid4().hex[:8]}"
+        # Again, because Ray's start has put handlers of its own in place.
+        with stopping_on_interrupt(stopper):
+            yield RayWorkers.planned(
+                settings.workers, search.config.resources.cpus_per_trial, scratch, lambda: stopper.interrupted
+            )
 
 
 def _tests_of(asked: Asked, others: Iterable[RetrainFolder]) -> int:

@@ -11,6 +11,7 @@ from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError
 from orchestrator.evaluation.searched import ENDED
 from orchestrator.named_architecture import find_network, title_of, with_changes
+from orchestrator.retraining.record import NETWORK
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
 from trainables.baseline_spec import BaselineSpec
@@ -37,7 +38,8 @@ class RetrainSettings:
         address: of a running Ray cluster, for the workers; None: they are started here.
         compiled: whether PyTorch compiles the network.
         ema: 0, or the decay of the weights' average, below 1.
-        name: of the network's folder; None: what the architecture is called.
+        name: of the network's folder, and what those of the baselines' names begin with; None: what the architecture
+            is called.
         weights: to start from, each a safetensors file or a folder that holds `weights.safetensors`, a path or a URI;
             for a baseline behind its name, `NAME=WEIGHTS`. Networks without are trained from scratch.
         freeze: train the classifiers alone, on the features that the weights give.
@@ -133,7 +135,8 @@ class EndedSearch:
             recipe.check_images(height, width)
         except ValueError as error:
             raise ConfigError(f"{error} (--preset or --set)") from error
-        found = find_network(self.directory.location if settings.architecture is None else settings.architecture)
+        # The file, because the run directory may be called as a published cell is.
+        found = find_network(settings.architecture or (self.directory.best / NETWORK).location)
         network = with_changes(
             replace(found, auxiliary_head=False),
             None,
@@ -147,11 +150,12 @@ class EndedSearch:
             auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
         )
         networks: dict[str, NetworkSpec | BaselineSpec] = {settings.name or _name_of(settings.architecture): network}
-        for name in settings.baselines:
+        for baseline in settings.baselines:
+            name = baseline if settings.name is None else f"{settings.name}-{baseline}"
             if name in networks:
                 raise InputError(f"two networks are called {name!r}; choose another --name, or leave one baseline out")
             networks[name] = BaselineSpec(
-                baseline=name, classes=classes, image_channels=channels, image_size=(height, width)
+                baseline=baseline, classes=classes, image_channels=channels, image_size=(height, width)
             )
         _check_known(settings.baselines)
         return networks

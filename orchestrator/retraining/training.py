@@ -95,13 +95,19 @@ class NetworkTraining:
         try:
             for seed in self.seeds:
                 if seed not in self.log.state.ended:
+                    self._check_stopped()
                     self._train(seed)
             if self.log.state.tested is None:
+                self._check_stopped()
                 self._test(tests_before + 1)
         except OSError as error:
             raise SearchError(f"{self.folder.folder} cannot be written: {reason(error)}") from error
         except RuntimeError as error:  # most likely, the memory is too small
             raise SearchError(f"{self.name} cannot be trained: {last_line(error)} (training.batch_size)") from error
+
+    def _check_stopped(self) -> None:
+        if self.is_stopped():
+            raise Interrupted
 
     def _train(self, seed: int) -> None:
         from trainables.retraining_job import RetrainingJob
@@ -111,10 +117,14 @@ class NetworkTraining:
         self.place.train(job, self.images, recorded)
         if not recorded.has_ended:
             raise Interrupted
-        if recorded.kept_epoch is not None and seed == self.seeds[0]:
+        if recorded.kept_epoch is not None and not self._has_weights():
             self.folder.folder.write(WEIGHTS, self.folder.checkpoints.weights(job.key), durable=True)
         self.log.append(TrainingEnded(seed=seed, kept_epoch=recorded.kept_epoch))
         self.folder.checkpoints.drop_states(job.key)
+
+    def _has_weights(self) -> bool:
+        """Whether a training has ended well before."""
+        return any(ended.kept_epoch is not None for ended in self.log.state.ended.values())
 
     def _test(self, number: int) -> None:
         """All seeds' weights on the test images, in one go; nothing if every training diverged."""
@@ -140,7 +150,7 @@ class NetworkTraining:
                 time=now(),
                 number=number,
                 accuracy={seed: one.accuracy for seed, one in found.items()},
-                loss={seed: one.loss for seed, one in found.items()},
+                loss={seed: one.loss if math.isfinite(one.loss) else None for seed, one in found.items()},
                 device=first.device,
                 latency_seconds=first.latency_seconds,
             )
