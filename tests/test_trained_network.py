@@ -34,11 +34,12 @@ def test_best_and_a_retrained_network_are_named_by_their_folders(tmp_path: Path)
     put_retrained(run, "stopped", early_stopping=3)
     for name in (f"{run}/best", f"{run}/best/"):
         assert TrainedNetwork.find(name).folder.local_path == run / "best"
+    assert TrainedNetwork.find(f"{run}/retrain/best").folder.local_path == run / "retrain" / "best"
     stopped = TrainedNetwork.find(f"{run}/retrain/stopped")
     assert (stopped.name, stopped.saw_validation) == ("stopped", False)
 
 
-@pytest.mark.parametrize("name", ["best", "retrain/mine", "best/best"])
+@pytest.mark.parametrize("name", ["best", "retrain", "retrain/mine", "best/best"])
 def test_a_run_directory_may_be_called_as_a_networks_folder_is(name: str, tmp_path: Path) -> None:
     run = make_run(tmp_path / name)
     assert TrainedNetwork.find(str(run)).folder.local_path == run / "best"

@@ -208,12 +208,21 @@ class RetrainFolder:
             ConfigError: the retraining that is here was begun with other settings.
             SearchError: what was appended could not be kept.
         """
+        self._make()
         log = RetrainLog.open(self)
         try:
             self._keep(info)
             yield log
         finally:
             log.close()
+
+    def _make(self) -> None:
+        path = self.folder.local_path
+        try:
+            if path is not None:
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder} cannot be made: {reason(error)}") from error
 
     def _keep(self, info: RetrainInfo) -> None:
         """Write the settings if none are here; another process may have begun with others since `check_same`."""
