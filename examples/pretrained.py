@@ -1,12 +1,18 @@
 """Load timm's NASNet-A or PNASNet-5 into cellscout's network: python examples/pretrained.py nasnetalarge [--download]
 
 Needs timm (`pip install timm`). Without --download the weights are random; with it timm fetches those of ImageNet.
+With `--save nasnetalarge` they are left in that folder, for a training on the images of a search to start from:
+
+    cellscout retrain RUN_DIR --architecture nasnetalarge/network.json --weights nasnetalarge --freeze
 """
 
 import argparse
+import json
+from pathlib import Path
 
 import timm
 import torch
+from safetensors.torch import save_file
 
 from search_spaces import PUBLISHED
 from trainables.network import CellNetwork
@@ -35,15 +41,20 @@ NETWORKS = {
 
 
 def main() -> None:
-    """Convert the weights and show the most likely classes of a random image."""
+    """Convert the weights, perhaps save them, and show the most likely classes of a random image."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", choices=sorted(NETWORKS))
     parser.add_argument("--download", action="store_true", help="let timm fetch pretrained weights")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="leave network.json and weights.safetensors here")
     arguments = parser.parse_args()
     spec = NETWORKS[arguments.network]
     theirs = timm.create_model(arguments.network, pretrained=arguments.download)
     network = CellNetwork(spec).eval()
     network.load_state_dict(convert_weights(theirs.state_dict(), spec))
+    if arguments.save is not None:
+        arguments.save.mkdir(parents=True, exist_ok=True)
+        (arguments.save / "network.json").write_text(json.dumps(spec.to_json(), indent=2))
+        save_file(network.state_dict(), arguments.save / "weights.safetensors")
     with torch.no_grad():
         probabilities = network(torch.rand(1, 3, *spec.image_size)).softmax(dim=1)[0]
     for probability, number in zip(*probabilities.topk(3), strict=True):

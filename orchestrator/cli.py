@@ -6,15 +6,16 @@ What takes long to import (Ray) is imported by the command that needs it, so tha
 from __future__ import annotations
 
 import enum
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator import cli_networks
+from orchestrator.cli_arguments import Address, ArchitectureName, AsJson, Overrides, RunDir, Top, print_json
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
@@ -32,27 +33,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-# Not `Path`, which would make s3:/ of s3://.
-RunDir = Annotated[
-    str, typer.Argument(metavar="RUN_DIR", help="Where a search left its record: a folder, or a URI such as s3://...")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-ArchitectureName = Annotated[
-    str,
-    typer.Argument(
-        metavar="ARCHITECTURE",
-        help="A published cell (cellscout list cells), an architecture.json or network.json, or a run directory.",
-    ),
-]
-Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
-]
-Address = Annotated[
-    str | None,
-    typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one is started here."),
-]
-
 
 class Kind(enum.StrEnum):
     """What `cellscout list` can list."""
@@ -65,6 +45,9 @@ class Kind(enum.StrEnum):
     schedulers = "schedulers"
     datasets = "datasets"
     trainables = "trainables"
+
+
+app.add_typer(cli_networks.networks)
 
 
 @app.callback()
@@ -162,7 +145,7 @@ def submit(
         show=lambda lines: typer.echo(lines, nl=False, err=as_json),
     )
     if as_json:
-        _print_json(asdict(job))
+        print_json(asdict(job))
     elif wait:
         typer.echo(f"job {job.job_id}: {job.status}; the record is in {job.run_dir}")
     if wait and job.status != "SUCCEEDED":
@@ -179,21 +162,29 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     if as_json:
-        _print_json(report_json(directory, info, state, top=1))
+        print_json(report_json(directory, info, state, top=1))
     else:
         typer.echo(summary(directory, info, state))
 
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
 def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
-    """Print the leaderboard, and rebuild the Parquet tables from the events."""
+    """Print the leaderboard and which decisions mattered, and rebuild the Parquet tables from the events."""
+    from orchestrator.importance import importances
+    from orchestrator.importance_report import importance_json, importance_tables
+    from orchestrator.report import report_json
     from orchestrator.run_directory import RunDirectory
     from orchestrator.tables import write_tables
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     write_tables(state, directory.folder)
+    mattered = importances(state)
+    if as_json:
+        print_json({**report_json(directory, info, state, top), "importance": importance_json(mattered)})
+        return
     _print_report(directory, info, state, top, as_json)
+    Console().print(importance_tables(mattered))
 
 
 @app.command(epilog="Example: cellscout mirror runs/digits-20261121-120000 && optuna-dashboard runs/.../study.journal")
@@ -217,58 +208,6 @@ def mirror(
     typer.echo(f"{count} trials in {journal}")
 
 
-@app.command(epilog="Example: cellscout evaluate runs/digits-20261121-120000 --top 5 --folds 5 --seeds 3")
-def evaluate(
-    run_dir: RunDir,
-    top: Annotated[
-        int | None,
-        typer.Option("--top", help="How many of the best. Default: 5; with several objectives the whole Pareto front."),
-    ] = None,
-    folds: Annotated[int, typer.Option("--folds", help="Of the cross-validation.")] = 5,
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="How many; each shuffles the images and begins each training differently.")
-    ] = 3,
-    baseline: Annotated[
-        bool,
-        typer.Option("--baseline/--no-baseline", help="Search at random at equal cost, and evaluate its best too."),
-    ] = True,
-    evaluation_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--evaluation-dir", help="Where the record goes: a folder or a URI. Default: evaluation/ in RUN_DIR."
-        ),
-    ] = None,
-    address: Address = None,
-    as_json: AsJson = False,
-) -> None:
-    """Evaluate the best of a search by cross-validation and several seeds, and say who wins.
-
-    Each is trained in full, once for each fold of each seed, on the training and validation images. The same command
-    again goes on where it stopped.
-    """
-    from orchestrator.evaluation.run import evaluate as evaluate_search
-    from orchestrator.evaluation.settings import EvaluationSettings
-    from orchestrator.evaluation.showing import summary, tables, to_json
-    from orchestrator.progress import Progress
-
-    settings = EvaluationSettings(top, folds, seeds, baseline)
-    progress = Progress(Console(stderr=True))
-    result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
-    found = result.outcome
-    if as_json:
-        outcome = None if found is None else to_json(found)
-        _print_json({"evaluation_dir": result.directory.location, "state": result.state, "outcome": outcome})
-    elif found is None:
-        typer.echo(f"evaluation  {result.directory}: {result.state} before anything was trained")
-    else:
-        Console().print(tables(found))
-        typer.echo(summary(found, result.directory.location))
-    if result.state == "interrupted":
-        raise typer.Exit(130)
-    if found is None or found.winner is None:
-        raise typer.Exit(1)
-
-
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a search file or a command may name."""
@@ -277,7 +216,7 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_j
 
     rows = catalogue(kind.value)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     console = Console()
     console.print(listing(rows, console.width))
@@ -318,7 +257,7 @@ def costs(
     )
     found = costs_report(spec, batch_size, latency)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     Console().print(values(found))
 
@@ -349,7 +288,7 @@ def doctor(
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             console.print(f"[{colour}]{finding.level:<8}[/]{escape(finding.what + remedy)}", soft_wrap=True)
     if as_json:
-        _print_json([asdict(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -367,15 +306,11 @@ def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: 
     from orchestrator.report import leaderboard, report_json, summary
 
     if as_json:
-        _print_json(report_json(directory, info, state, top))
+        print_json(report_json(directory, info, state, top))
         return
     if state.ranking():
         Console().print(leaderboard(state, top))
     typer.echo(summary(directory, info, state))
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ that it leads to right behind its own column, and goes straight from there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,13 +101,30 @@ def draw(architecture: Architecture, path: Path, title: str) -> None:
     Raises:
         InputError: the file's suffix is none of those, or it cannot be written.
     """
+    check_format(path)
+    write_picture(path, lambda: figure(architecture, title))
+
+
+def check_format(path: Path) -> None:
+    """
+    Raises:
+        InputError: the suffix is that of no picture that can be written.
+    """
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path} ends in {path.suffix!r}; a picture can be {', '.join(FORMATS)}")
-    # Text stays text, to be searched and edited; the same cell gives the same file.
+
+
+def write_picture(path: Path, draw_figure: Callable[[], Figure]) -> None:
+    """Draw and save a figure; the same one always gives the same file.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    # Text stays text, to be searched and edited.
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "cellscout", "font.family": "sans-serif"}
     try:
         with mpl.rc_context(settings):
-            figure(architecture, title).savefig(path, dpi=200, metadata=_undated(path))
+            draw_figure().savefig(path, dpi=200, metadata=_undated(path))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -75,12 +75,7 @@ class EventLog:
         Raises:
             RunDirectoryError: another process writes it, or it cannot be written.
         """
-        folder = _folder(place)
-        try:
-            (_to_file if folder.is_local else _to_segments)(folder)
-        except OSError as error:
-            raise RunDirectoryError(f"{folder} cannot be written: {reason(error)} (run.storage)") from error
-        return cls(EventFile(folder, fresh=False) if folder.is_local else EventSegments(folder, fresh=False), listeners)
+        return cls(reopened(_folder(place)), listeners)
 
     def append(self, *events: Event) -> None:
         """Write the events, in one piece, and tell the listeners.
@@ -145,7 +140,7 @@ def read_events(place: Place, *, skip: int = 0) -> Iterator[Event]:
     """
     folder = _folder(place)
     try:
-        for location, number, line in itertools.islice(_lines(folder), skip, None):
+        for location, number, line in itertools.islice(read_lines(folder), skip, None):
             try:
                 yield EVENT.validate_json(line)
             except ValidationError as error:
@@ -161,12 +156,28 @@ def is_being_written(place: Place) -> bool | None:
     return is_held(folder) if folder.is_local else None
 
 
+def reopened(folder: Folder) -> Writer:
+    """What appends to the lines of a folder; they are first brought into the form that the folder's storage needs.
+
+    Raises:
+        RunDirectoryError: another process writes them, or they cannot be written.
+    """
+    try:
+        (_to_file if folder.is_local else _to_segments)(folder)
+    except OSError as error:
+        raise RunDirectoryError(f"{folder} cannot be written: {reason(error)} (run.storage)") from error
+    return EventFile(folder, fresh=False) if folder.is_local else EventSegments(folder, fresh=False)
+
+
 def _folder(place: Place) -> Folder:
     return place if isinstance(place, Folder) else place.folder
 
 
-def _lines(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
-    """Of the form that is there; of both, where a change from one to the other was interrupted, segments are whole."""
+def read_lines(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
+    """Place, number and text of each, of the form that is there.
+
+    Of both, where a change from one to the other was interrupted, segments are whole.
+    """
     return read_segments(folder) if has_segments(folder) else read_file(folder)
 
 

@@ -41,6 +41,10 @@ class Progress:
         """What is being done before the first trial."""
         self._console.print(Text(f"{message} ..."), style="dim")
 
+    def line(self, message: str) -> None:
+        """How something stands that has no panel."""
+        self._console.print(Text(message), soft_wrap=True)
+
     @contextlib.contextmanager
     def showing(
         self, config: SearchConfig, state: RunState, milestones: tuple[int, ...] | None

@@ -85,7 +85,6 @@ class RunInfo(BaseModel):
 
 def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any]) -> RunInfo:
     """What is known when a run starts; `data` is what `DataSplits.describe` says."""
-    packages = ("cellscout", "torch", "torchvision", "ray", "optuna", "numpy", "pyarrow")
     return RunInfo(
         config=config.model_dump(mode="json"),
         seed=config.run.seed,
@@ -94,15 +93,21 @@ def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any
         command=sys.argv,
         host=platform.node(),
         pid=os.getpid(),
-        versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
-        commit=_commit(),
+        versions=versions(),
+        commit=commit(),
         resources=asdict(allotment),
         data=data,
     )
 
 
-def _commit() -> str | None:
-    """Commit of the folder in which the search was started, if it is a git checkout."""
+def versions() -> dict[str, str]:
+    """Of Python and of what a result may depend on."""
+    packages = ("cellscout", "torch", "torchvision", "ray", "optuna", "numpy", "pyarrow")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def commit() -> str | None:
+    """Of the folder in which the command was started, if it is a git checkout."""
     try:
         return subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10

@@ -177,12 +177,7 @@ def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Eve
     Raises:
         ConfigError, RunDirectoryError: says what differs.
     """
-    for name, value in json.loads(json.dumps(facts)).items():
-        if recorded.data.get(name) != value:
-            raise ConfigError(
-                f"the data set {parts.config.data.name!r} has changed: its {name} is {value!r}, and was "
-                f"{recorded.data.get(name)!r} when the search began (data.root)"
-            )
+    check_same_data(recorded, facts, parts.config.data.name)
     if not events:
         return
     first = events[0]
@@ -193,6 +188,20 @@ def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Eve
             f"the space {parts.config.space.name!r} is not the one that the search began with: its decisions differ "
             "(space.name)"
         )
+
+
+def check_same_data(recorded: RunInfo, facts: Mapping[str, Any], data_name: str) -> None:
+    """Refuse to go on with other images than those of the record; `facts` are what `DataSplits.describe` says.
+
+    Raises:
+        ConfigError: says what differs.
+    """
+    for name, value in json.loads(json.dumps(facts)).items():
+        if recorded.data.get(name) != value:
+            raise ConfigError(
+                f"the data set {data_name!r} has changed: its {name} is {value!r}, and was "
+                f"{recorded.data.get(name)!r} when the search began (data.root)"
+            )
 
 
 def run_started(

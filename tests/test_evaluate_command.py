@@ -64,11 +64,8 @@ def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("baseline", ["--baseline", "--no-baseline"])
-def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
-    baseline: str, tmp_path: Path
-) -> None:
-    """With a random search, in which some of the kills are, or all of them in the trainings."""
+def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+    """Some of the kills are in the random search, the others in the trainings."""
     search = search_file(
         tmp_path,
         budget="{ trials = 8 }",
@@ -81,7 +78,7 @@ def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_
     )
     (tmp_path / "trained").unlink()
     environment = paced(tmp_path)
-    evaluating = Evaluating(str(run), ("--top", "2", "--folds", "2", "--seeds", "2", baseline))
+    evaluating = Evaluating(str(run), ("--top", "2", "--folds", "2", "--seeds", "2"))
     with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
         drivers = Drivers(tmp_path, evaluating, {**head.environment, **environment})
         for _ in range(KILLS):

@@ -129,9 +129,13 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     named = set(re.findall(r"cellscout (\w+) ?(?:RUN_DIR|examples|spaces|nasnet_a|$|`)", README, flags=re.MULTILINE))
     assert named == {
         "evaluate",
+        "explain",
+        "export",
+        "predict",
         "status",
         "report",
         "resume",
+        "retrain",
         "mirror",
         "search",
         "submit",

@@ -36,11 +36,7 @@ class CellTrainable(EpochTrainable):
                 f"space {plan.space.name!r} has the operation {unknown[0]!r}; known: {', '.join(OPERATIONS)}"
             )
         height, width, _ = plan.image_shape
-        if plan.training.cutout > min(height, width):
-            raise ValueError(
-                f"training.cutout is {plan.training.cutout}; with images of {height}x{width} pixels it can be at most "
-                f"{min(height, width)}"
-            )
+        plan.training.check_images(height, width)
         plan_network(plan.example())
 
     def prepare(self, data: DataSplits) -> None:

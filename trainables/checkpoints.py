@@ -70,8 +70,8 @@ class CheckpointFolder:
         found = self._whole(self._of(trial_id))
         return next((checkpoint for checkpoint in found if checkpoint.fingerprint == fingerprint), None)
 
-    def write_weights(self, trial_id: str, weights: bytes) -> None:
-        self._of(trial_id).write(WEIGHTS, weights)
+    def write_weights(self, trial_id: str, weights: bytes, *, durable: bool = False) -> None:
+        self._of(trial_id).write(WEIGHTS, weights, durable=durable)
 
     def weights(self, trial_id: str) -> bytes:
         """Those of a trial that had its whole budget; FileNotFoundError if they are not kept."""

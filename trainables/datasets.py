@@ -202,7 +202,7 @@ def _image_folder(settings: DataSettings) -> DataSource:
         images = np.empty((len(data), size, size, 3), np.uint8)
         for index, (path, _) in enumerate(data.samples):
             try:
-                images[index] = _resize(data.loader(path), size)
+                images[index] = resize_image(data.loader(path), (size, size))
             except OSError as error:
                 raise DataError(f"{path} cannot be read as an image; mend or remove it (data.root)") from error
         return (images, np.asarray(data.targets)), list(data.classes)
@@ -251,7 +251,11 @@ def _from_function(settings: DataSettings) -> DataSource:
         if len({np.shape(image) for image, _ in pairs}) > 1 and settings.image_size is None:
             raise DataError(f"data.name = {settings.name!r} gives images of several sizes; set data.image_size")
         images = [
-            np.asarray(image if settings.image_size is None else _resize(image, settings.image_size))
+            np.asarray(
+                image
+                if settings.image_size is None
+                else resize_image(image, (settings.image_size, settings.image_size))
+            )
             for image, _ in pairs
         ]
         return np.stack(images), np.asarray([int(label) for _, label in pairs])
@@ -295,7 +299,7 @@ def _source(
         if images.ndim == 3:
             images = images[..., None]
         if settings.image_size is not None and images.shape[1:3] != (settings.image_size, settings.image_size):
-            images = np.stack([_resize(image, settings.image_size) for image in images])
+            images = np.stack([resize_image(image, (settings.image_size, settings.image_size)) for image in images])
         strange = np.setdiff1d(labels, values)
         if len(strange):
             raise DataError(f"data set {settings.name!r} has the label {strange[0]!r}, which is none of its classes")
@@ -304,8 +308,8 @@ def _source(
     return DataSource(arrays(train), None if test is None else arrays(test), tuple(map(str, names)))
 
 
-def _resize(image: Any, size: int) -> NDArray[np.uint8]:
-    """A picture, or its array or tensor [height, width(, channels)], as an array [size, size, channels]."""
+def resize_image(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture, or its array or tensor [height, width(, channels)], as an array [*size, channels]; bilinear."""
     from PIL import Image
 
     if isinstance(image, Image.Image):
@@ -313,7 +317,7 @@ def _resize(image: Any, size: int) -> NDArray[np.uint8]:
     else:  # channel by channel, because pictures have 1, 3 or 4 of them, and arrays any number
         array = np.atleast_3d(np.asarray(image))
         channels = [Image.fromarray(array[..., channel]) for channel in range(array.shape[-1])]
-    resized = [np.asarray(channel.resize((size, size), Image.Resampling.BILINEAR)) for channel in channels]
+    resized = [np.asarray(channel.resize((size[1], size[0]), Image.Resampling.BILINEAR)) for channel in channels]
     return np.stack(resized, axis=-1).astype(np.uint8)
 
 

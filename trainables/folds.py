@@ -32,6 +32,14 @@ def resampled(splits: DataSplits, resample: Resample) -> DataSplits:
     raise ValueError(f"there is no fold {resample.fold} of {resample.folds}")
 
 
+def merged(splits: DataSplits) -> DataSplits:
+    """Training and validation images as one, and pixels normalised by them; no validation images, the same test."""
+    train = _all(splits)
+    mean, deviation = statistics(train)
+    nothing = splits.validation.take(np.empty(0, np.int64))
+    return DataSplits(train, nothing, splits.test, splits.classes, mean, deviation)
+
+
 def check_folds(splits: DataSplits, folds: int) -> None:
     """Refuse more folds than the rarest class has images, for some would be without it.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from trainables.baselines import Network
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
@@ -24,7 +25,7 @@ class Latency:
     upper_quartile_seconds: float
 
 
-def measure_latency(network: CellNetwork, device: torch.device, batch_size: int = 1) -> Latency:
+def measure_latency(network: Network, device: torch.device, batch_size: int = 1) -> Latency:
     """The latency of inference on random images, in float32, on `device`, where the network must be."""
     spec = network.spec
     images = torch.rand(batch_size, spec.image_channels, *spec.image_size, device=device)

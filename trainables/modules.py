@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -24,10 +23,13 @@ class State:
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
+        self._rectified: Tensor | None = None
 
-    @cached_property
-    def rectified(self) -> Tensor:
-        return F.relu(self.value)
+    @property
+    def rectified(self) -> Tensor:  # no cached_property, whose lock would break the graph that `torch.compile` makes
+        if self._rectified is None:
+            self._rectified = F.relu(self.value)
+        return self._rectified
 
 
 class RowModule(nn.Sequential):
@@ -80,8 +82,9 @@ class Regularisation:
     def drop(self, values: Tensor, shape: tuple[int, ...], probability: float) -> Tensor:
         """Zero values with `probability`, one draw for each entry of `shape`, and scale the rest to keep the mean."""
         keep = 1 - probability
-        mask = torch.empty(shape, dtype=values.dtype, device=values.device).bernoulli_(keep, generator=self.generator)
-        return values * (mask / keep)
+        # Not `bernoulli_`, for whose probability, new in every step, `torch.compile` would compile everything anew.
+        mask = torch.rand(shape, device=values.device, generator=self.generator) < keep
+        return values * (mask.to(values.dtype) / keep)
 
 
 class DropPath(nn.Module):
@@ -93,9 +96,9 @@ class DropPath(nn.Module):
         self.regularisation = regularisation
 
     def forward(self, values: Tensor) -> Tensor:
-        probability = self.probability * self.regularisation.progress
-        if not self.training or probability == 0:
+        if not self.training:
             return values
+        probability = self.probability * self.regularisation.progress
         return self.regularisation.drop(values, (len(values), 1, 1, 1), probability)
 
 

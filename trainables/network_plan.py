@@ -76,6 +76,19 @@ class CellPlan:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """All states of one resolution; what it gives is the last of them.
+
+    Args:
+        last: its place in the chain of the stem's and the cells' outputs, from 0.
+        shape: of that output.
+    """
+
+    last: int
+    shape: Shape
+
+
+@dataclass(frozen=True)
 class NetworkPlan:
     """All layers of a network.
 
@@ -84,6 +97,7 @@ class NetworkPlan:
         cells: one after the other.
         head: from the last cell to the logits.
         auxiliary: from cell number `auxiliary_after` to further logits, in training; empty where there is none.
+        stages: from the finest resolution to the coarsest; the last one ends with the last cell.
     """
 
     stem: tuple[Row, ...]
@@ -91,6 +105,12 @@ class NetworkPlan:
     head: Row
     auxiliary: Row
     auxiliary_after: int
+    stages: tuple[Stage, ...]
+
+    @property
+    def before_pooling(self) -> Row:
+        """The head's layers up to its global average: what the last cell's output goes through to be a feature map."""
+        return self.head[: self.head.index(GlobalAverage())]
 
 
 def plan_network(spec: NetworkSpec) -> NetworkPlan:
@@ -132,6 +152,16 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
         head=_head(spec, cells[-1].shape.channels),
         auxiliary=_auxiliary(spec, cells[auxiliary_after].shape) if spec.auxiliary_head else (),
         auxiliary_after=auxiliary_after,
+        stages=_stages(chain),
+    )
+
+
+def _stages(chain: list[Shape]) -> tuple[Stage, ...]:
+    following = [shape.reduction for shape in chain[1:]]
+    return tuple(
+        Stage(place, shape)
+        for place, (shape, next_reduction) in enumerate(zip(chain, [*following, None], strict=True))
+        if shape.reduction != next_reduction
     )
 
 

@@ -109,6 +109,14 @@ class TrainingSettings(Settings):
     cutout: int = Field(default=0, ge=0, le=512)
     """Side in pixels of a random square that is blanked (DeVries and Taylor 2017)."""
 
+    def check_images(self, height: int, width: int) -> None:
+        """ValueError if images of so many pixels cannot be trained on with these settings."""
+        if self.cutout > min(height, width):
+            raise ValueError(
+                f"training.cutout is {self.cutout}; with images of {height}x{width} pixels it can be at most "
+                f"{min(height, width)}"
+            )
+
     @model_validator(mode="before")
     @classmethod
     def _with_preset(cls, values: Any) -> Any:

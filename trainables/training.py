@@ -14,13 +14,17 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from trainables.baseline_spec import BaselineSpec
+from trainables.baselines import Network, build_network
 from trainables.epoch_result import EpochResult
-from trainables.loader import Augmentation, DeviceData
-from trainables.network import CellNetwork
+from trainables.loader import Augmentation, DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
+from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
+from trainables.transfer import Start
+from trainables.weight_average import WeightAverage
 
 EVALUATION_BATCH = 512
 
@@ -35,11 +39,32 @@ class Training:
         seed: decides the initial weights, the order of the images, their augmentation and what is dropped.
         micro_batches: into how many parts each batch is split, whose gradients are added up: the memory of a part, and
             the step of the whole batch, but for the batch norms, which see the parts.
+        average_decay: 0, or the decay (below 1) of an average of the weights, which is scored in their place; see
+            `weight_average`.
+        start: None for random weights.
+        peers: the processes that train it together.
+        compiled: whether `torch.compile` makes the network's steps. What is dropped is then drawn otherwise.
+
+    Raises:
+        ValueError: the batches cannot be divided among the peers.
     """
 
     def __init__(
-        self, spec: NetworkSpec, settings: TrainingSettings, data: DeviceData, seed: int, *, micro_batches: int = 1
+        self,
+        spec: NetworkSpec | BaselineSpec,
+        settings: TrainingSettings,
+        data: DeviceData,
+        seed: int,
+        *,
+        micro_batches: int = 1,
+        average_decay: float = 0.0,
+        peers: Peers = ALONE,
+        compiled: bool = False,
+        start: Start | None = None,
     ) -> None:
+        peers.check_batch(min(settings.batch_size, len(data.train)))
+        self.peers = peers
+        self.compiled = compiled
         self.settings = settings
         self.micro_batches = micro_batches
         self.data = data
@@ -47,8 +72,14 @@ class Training:
         self.epoch = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = CellNetwork(spec)
-        self.network = network.to(data.device).to(memory_format=torch.channels_last)
+            network = build_network(spec)
+        if start is not None:
+            start.prepare(network)
+        self.is_frozen = start is not None and start.freeze
+        self.network: Network = network.to(data.device).to(memory_format=torch.channels_last)
+        all_logits = peers.joined(_AllLogits(self.network))
+        self._all_logits = torch.compile(all_logits) if compiled else all_logits
+        self.average = WeightAverage(self.network, average_decay) if average_decay else None
         weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.network.parameters() if parameter.ndim <= 1]
         self.optimizer = torch.optim.SGD(
@@ -60,20 +91,32 @@ class Training:
         )
         self.augmentation = Augmentation(crop_padding=settings.crop_padding, flip=settings.flip, cutout=settings.cutout)
 
+    @property
+    def scored(self) -> Network:
+        """The network that is scored and kept: the average, if there is one."""
+        return self.network if self.average is None else self.average.network
+
     def train_epoch(self) -> EpochResult:
-        """Train on every image once, then score on the validation images."""
+        """Train on every image once, then score on the validation images (NaN if there are none)."""
+        # Torchvision's models draw from the global generator.
+        with torch.random.fork_rng([self.data.device] if self.data.device.type == "cuda" else []):
+            torch.manual_seed(_epoch_seed(self.seed, self.epoch) + self.peers.rank)
+            return self._train_epoch()
+
+    def _train_epoch(self) -> EpochResult:
         started = time.perf_counter()
         settings, network = self.settings, self.network
         generator = torch.Generator(self.data.device).manual_seed(_epoch_seed(self.seed, self.epoch))
-        network.train()
-        network.regularisation.generator = generator
+        network.train(not self.is_frozen)
+        network.regularisation.generator = self._dropping(generator)
         steps = max(1, len(self.data.train) // settings.batch_size)
         loss_sum = torch.zeros((), device=self.data.device)
         hits = torch.zeros((), device=self.data.device)
         images_seen = 0
         rate = settings.learning_rate
         batches = self.data.train.shuffled(settings.batch_size, self.augmentation, generator)
-        for step, (images, labels) in enumerate(batches):
+        for step, (all_images, all_labels) in enumerate(batches):
+            images, labels = self.peers.part(all_images), self.peers.part(all_labels)
             progress = (self.epoch + step / steps) / settings.epochs
             network.regularisation.progress = progress
             rate = learning_rate(settings, progress)
@@ -82,7 +125,7 @@ class Training:
             self.optimizer.zero_grad(set_to_none=True)
             for part, answers in zip(images.chunk(self.micro_batches), labels.chunk(self.micro_batches), strict=True):
                 with self._autocast():
-                    logits, auxiliary = network.all_logits(part)
+                    logits, auxiliary = self._all_logits(part)
                     loss = F.cross_entropy(logits, answers, label_smoothing=settings.label_smoothing)
                     objective = loss
                     if auxiliary is not None:
@@ -95,8 +138,10 @@ class Training:
             if settings.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip, foreach=True)
             self.optimizer.step()
-            images_seen += len(labels)
-        train_loss, train_hits = loss_sum.item(), hits.item()  # waits for the device
+            if self.average is not None:
+                self.average.update(network)
+            images_seen += len(all_labels)
+        train_loss, train_hits = self.peers.total(torch.stack([loss_sum, hits])).tolist()  # waits for the device
         train_seconds = time.perf_counter() - started
         val_loss, val_accuracy = self.validate()
         self.epoch += 1
@@ -113,31 +158,42 @@ class Training:
         )
 
     def validate(self) -> tuple[float, float]:
-        """Mean cross-entropy (without label smoothing) and accuracy over the validation images."""
-        self.network.eval()
+        """Mean cross-entropy (without label smoothing) and accuracy over the validation images; of the first peer."""
+        scores = self.score(self.data.validation) if self.peers.is_first else (math.nan, math.nan)
+        val_loss, val_accuracy = self.peers.as_first(scores, self.data.device)
+        return val_loss, val_accuracy
+
+    def score(self, part: DeviceImages) -> tuple[float, float]:
+        """The same over any images; NaN if there are none."""
+        if not len(part):
+            return math.nan, math.nan
+        network = self.scored.eval()
         loss_sum = torch.zeros((), device=self.data.device)
         hits = torch.zeros((), device=self.data.device)
         with torch.inference_mode(), self._autocast():
-            for images, labels in self.data.validation.in_order(EVALUATION_BATCH):
-                logits = self.network(images)
+            for images, labels in part.in_order(EVALUATION_BATCH):
+                logits = network(images)
                 loss_sum += F.cross_entropy(logits, labels, reduction="sum")
                 hits += (logits.argmax(dim=1) == labels).sum()
-        count = len(self.data.validation)
-        return loss_sum.item() / count, hits.item() / count
+        return loss_sum.item() / len(part), hits.item() / len(part)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, momentum and epoch, as tensors by name: all that `load_state` needs to go on bit for bit."""
+        """Weights, their average, momentum and epoch, as tensors by name: all that `load_state` needs to go on bit for
+        bit."""
         state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
             if momentum is not None:
                 state[f"momentum.{name}"] = momentum
+        if self.average is not None:
+            state |= {f"average.{name}": value for name, value in self.average.state().items()}
         return {**state, "epoch": torch.tensor(self.epoch)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Continue from where `state` was taken. The seed and the settings must be the same."""
-        weights = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
-        self.network.load_state_dict(weights)
+        self.network.load_state_dict(part_of(state, "network."))
+        if self.average is not None:
+            self.average.load_state(part_of(state, "average."))
         for name, parameter in self.network.named_parameters():
             momentum = state.get(f"momentum.{name}")
             if momentum is None:
@@ -147,11 +203,36 @@ class Training:
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
         self.epoch = int(state["epoch"])
 
+    def _dropping(self, generator: torch.Generator) -> torch.Generator | None:
+        """What draws the dropped values: peers draw the images' order alike, and what is dropped each for itself."""
+        if self.compiled:  # a graph can hold no generator but torch's own
+            return None
+        if self.peers.count == 1:
+            return generator
+        seed = _epoch_seed(self.seed, self.epoch) + 1 + self.peers.rank
+        return torch.Generator(self.data.device).manual_seed(seed)
+
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         """bfloat16 on a GPU. Not on a CPU, where the backward of large depthwise kernels is slow in it."""
         if self.data.device.type == "cuda":
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
+
+
+class _AllLogits(nn.Module):
+    """What a step calls, as a module of its own: wrappers know `forward` only."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.network.all_logits(images)
+
+
+def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, under the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def learning_rate(settings: TrainingSettings, progress: float) -> float:

@@ -1,0 +1,119 @@
+"""A found cell beside ResNet-18 and the textbooks' network on Fashion-MNIST, in one time; prints Markdown.
+
+    cellscout search examples/fashion_mnist.toml --set data.root=data --run-dir runs/fashion
+    python benchmarks/fashion_mnist.py runs/fashion data > benchmarks/fashion_mnist.md
+
+Each network is trained from scratch on all 60,000 training images by the search's recipe for as many epochs as fit into
+the time: an epoch of each is timed first, and the learning rate falls over the epochs that there are.
+The cell was found on 5,000 of these images. Nothing is chosen by the test images, which are looked at once a training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from statistics import mean, stdev
+
+import torch
+
+from orchestrator.named_architecture import find_network
+from orchestrator.run_directory import RunDirectory
+from trainables.baseline_spec import BaselineSpec
+from trainables.datasets import DataSplits, load_data
+from trainables.network_spec import NetworkSpec
+from trainables.retraining import Retraining, RetrainingPlan, costs_of, scored_on_test
+from trainables.settings import DataSettings, TrainingSettings
+
+BASELINES = ("resnet18", "two_convolutions")
+PLACE = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trainings of one network: test accuracies and seconds by seed."""
+
+    spec: NetworkSpec | BaselineSpec
+    epochs: int
+    accuracies: list[float]
+    seconds: list[float]
+    latency_seconds: float
+
+
+def trained(
+    spec: NetworkSpec | BaselineSpec, recipe: TrainingSettings, splits: DataSplits, minutes: float, seeds: int
+) -> Trained:
+    """Train a network by every seed for about so many minutes, and test it."""
+    plan = RetrainingPlan(spec=spec, training=recipe)
+    images = plan.images(splits)
+    epochs = max(1, round(minutes * 60 / Retraining(plan, images, 0, PLACE).train_epoch().seconds))
+    plan = replace(plan, training=recipe.model_copy(update={"epochs": epochs}))
+    accuracies, seconds, latencies = [], [], []
+    for seed in range(seeds):
+        training, began = Retraining(plan, images, seed, PLACE), time.perf_counter()
+        while not training.is_over:
+            training.train_epoch()
+        seconds.append(time.perf_counter() - began)
+        score = scored_on_test(spec, training.weights(), images)
+        accuracies.append(score.accuracy)
+        latencies.append(score.latency_seconds)
+        print(spec.to_json().get("baseline", "found cell"), seed, epochs, score, round(seconds[-1]), file=sys.stderr)
+    return Trained(spec, epochs, accuracies, seconds, min(latencies))
+
+
+def row(name: str, one: Trained) -> str:
+    """Of the table."""
+    parameters, macs = costs_of(one.spec)
+    spread = f" ± {stdev(one.accuracies):.4f}" if len(one.accuracies) > 1 else ""
+    return (
+        f"| {name} | {parameters:,} | {macs / 1e6:.1f} M | {one.latency_seconds * 1e3:.2f} ms | {one.epochs} | "
+        f"{mean(one.seconds):.0f} s | {mean(one.accuracies):.4f}{spread} |"
+    )
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir", help="of the search")
+    parser.add_argument("data", help="folder with Fashion-MNIST in torchvision's layout")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each training")
+    parser.add_argument("--seeds", type=int, default=2, help="trainings of each network")
+    parser.add_argument("--filters", type=int, nargs="+", default=[8, 16], help="of the found cell's networks")
+    arguments = parser.parse_args()
+    info = RunDirectory.at(arguments.run_dir).read_info()
+    recipe = TrainingSettings.model_validate(info.config["training"])
+    splits = load_data(DataSettings(name="fashion_mnist", root=arguments.data), seed=0)
+    found = find_network(arguments.run_dir)
+    specs: dict[str, NetworkSpec | BaselineSpec] = {
+        f"found cell, N = {found.repeats}, F = {filters}": replace(found, filters=filters)
+        for filters in arguments.filters
+    }
+    for name in BASELINES:
+        specs[name] = BaselineSpec(baseline=name, classes=10, image_channels=1, image_size=(28, 28))
+    results = {name: trained(spec, recipe, splits, arguments.minutes, arguments.seeds) for name, spec in specs.items()}
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision"))
+    print("# A found cell and two baselines on Fashion-MNIST\n")
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} CPUs, ", end="")
+    print(f"{torch.get_num_threads()} threads, Python {platform.python_version()}, {packages}. Written by\n")
+    print("```\n" + " ".join(["python benchmarks/fashion_mnist.py", *sys.argv[1:]]) + "\n```\n")
+    shown = ", ".join(f"{name} {value}" for name, value in recipe.model_dump(exclude={"preset", "epochs"}).items())
+    print(
+        f"About {arguments.minutes:g} minutes for each training on the 60,000 training images, "
+        f"{arguments.seeds} seeds, one recipe ({shown}). The cell is the best of {info.config['budget']['trials']} "
+        "candidates that were searched on 5,000 of the training images. Accuracy on the 10,000 test images, mean and "
+        "standard deviation over the seeds; latency of one image.\n"
+    )
+    print("| network | parameters | multiply-adds | latency | epochs | training | test accuracy |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    ranking = sorted(results, key=lambda name: mean(results[name].accuracies), reverse=True)
+    for name in ranking:
+        print(row(name, results[name]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The backbone of detection.py and segmentation.py: a cell network that gives feature maps."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from search_spaces import NASNET_A
+from trainables.network import CellNetwork
+from trainables.network_spec import NetworkSpec
+from trainables.skeleton import NASNET_CIFAR
+from trainables.transfer import give_weights
+
+SMALL = NetworkSpec(
+    architecture=NASNET_A,
+    skeleton=replace(NASNET_CIFAR, stem="strided", stem_channels=16),  # maps of strides 2, 4 and 8
+    repeats=1,
+    filters=8,
+    classes=2,  # of a classifier, which is left out
+)
+
+
+def network_of(folder: Path | None) -> CellNetwork:
+    """What a folder such as RUN_DIR/best holds, with its weights; without one a small NASNet-A with random weights."""
+    if folder is None:
+        return CellNetwork(SMALL, features_only=True)
+    spec = NetworkSpec.from_json(json.loads((folder / "network.json").read_text()))
+    network = CellNetwork(spec, features_only=True)
+    give_weights(network, load_file(folder / "weights.safetensors"))
+    return network

@@ -1,0 +1,136 @@
+"""Where are which shapes? torchvision's Faster R-CNN on our network: python examples/detection.py -o shapes.png
+
+`--network runs/flowers/best` starts from a trained network for images of three channels. The same pyramid serves
+torchvision's RetinaNet, which takes longer to learn this.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from backbone import network_of
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from shapes import KINDS, SIDE, Picture, pictures
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, box_iou
+
+from trainables.network import CellNetwork
+
+BATCH = 8
+LEVELS = 2
+"""Feature maps that are searched for shapes: the last ones, of strides 4 and 8 unless another network is given."""
+
+
+class Pyramid(nn.Module):
+    """Images to maps by name, the finest first, all with `out_channels`, as torchvision's detectors take them."""
+
+    out_channels = 64
+
+    def __init__(self, network: CellNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.pyramid = FeaturePyramidNetwork(network.feature_channels[-LEVELS:], self.out_channels)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        maps = self.network(images)[-LEVELS:]
+        levels: dict[str, Tensor] = self.pyramid({str(place): one for place, one in enumerate(maps)})
+        return levels
+
+
+def detector(network: CellNetwork) -> FasterRCNN:
+    """Smaller than torchvision's own, as the pictures are. Kinds are counted from 1, as it does."""
+    pyramid = Pyramid(network)
+    return FasterRCNN(
+        pyramid,
+        rpn_anchor_generator=AnchorGenerator(sizes=((16,), (24,)), aspect_ratios=((1.0,),) * LEVELS),
+        rpn_pre_nms_top_n_train=200,
+        rpn_post_nms_top_n_train=100,
+        rpn_batch_size_per_image=64,
+        box_roi_pool=MultiScaleRoIAlign([str(level) for level in range(LEVELS)], output_size=7, sampling_ratio=2),
+        box_head=TwoMLPHead(pyramid.out_channels * 7 * 7, 128),
+        box_predictor=FastRCNNPredictor(128, len(KINDS)),
+        box_batch_size_per_image=32,
+        min_size=SIDE,
+        max_size=SIDE,
+        image_mean=[0.5] * 3,
+        image_std=[0.25] * 3,
+    )
+
+
+def train(model: nn.Module, data: list[Picture], steps: int, seed: int) -> None:
+    """Adam, with a learning rate that rises and falls once."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
+    model.train()
+    for _ in range(steps):
+        chosen = [data[int(index)] for index in torch.randint(len(data), (BATCH,), generator=generator)]
+        targets = [{"boxes": picture.boxes, "labels": picture.kinds} for picture in chosen]
+        loss = sum(model([picture.image for picture in chosen], targets).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+@torch.no_grad()
+def found_in(model: nn.Module, data: list[Picture]) -> list[dict[str, Tensor]]:
+    """For each picture `boxes`, `labels` and `scores`, the surest first."""
+    model.eval()
+    return [found for picture in data for found in model([picture.image])]
+
+
+def average_precision(found: list[dict[str, Tensor]], data: list[Picture]) -> float:
+    """The area under precision over recall; right is a box of the same kind whose IoU with a true one that no surer box
+    has claimed is at least 0.5."""
+    right: list[tuple[float, bool]] = []
+    for one, picture in zip(found, data, strict=True):
+        overlaps = box_iou(one["boxes"], picture.boxes) * (one["labels"][:, None] == picture.kinds)
+        for score, overlap in zip(one["scores"], overlaps, strict=True):
+            best = int(overlap.argmax())
+            right.append((float(score), bool(overlap[best] >= 0.5)))
+            if overlap[best] >= 0.5:
+                overlaps[:, best] = 0
+    hits = torch.tensor([hit for _, hit in sorted(right, reverse=True)], dtype=torch.float64)
+    precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1)
+    return float((precision * hits).sum() / sum(len(picture.boxes) for picture in data))
+
+
+def draw(found: list[dict[str, Tensor]], data: list[Picture], to: Path) -> None:
+    """Pictures with the boxes that are surer than a half."""
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    for axes, one, picture in zip(figure.subplots(2, 4).flat, found, data, strict=False):
+        axes.imshow(picture.image.permute(1, 2, 0))
+        axes.set_axis_off()
+        for (x0, y0, x1, y1), kind, score in zip(one["boxes"], one["labels"], one["scores"], strict=True):
+            if score > 0.5:
+                axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="black", linewidth=2))
+                axes.text(x0, y0, f"{KINDS[kind]} {score:.2f}", backgroundcolor="white", fontsize=8)
+    figure.savefig(to)
+
+
+def main() -> None:
+    """Train, and tell the average precision before and after, on pictures that are not trained on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", type=Path, help="folder with network.json and weights.safetensors to start from")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, help="picture of what is found")
+    arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
+    model = detector(network_of(arguments.network))
+    test = pictures(100, arguments.seed + 1)
+    print(f"average precision before  {average_precision(found_in(model, test), test):.3f}")
+    train(model, pictures(1000, arguments.seed), arguments.steps, arguments.seed)
+    found = found_in(model, test)
+    print(f"average precision after   {average_precision(found, test):.3f}")
+    if arguments.output is not None:
+        draw(found, test, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Why a network says what it says of pictures: what is explained, and how the maps are drawn.
+
+A picture is a row: as the network sees it, with its most probable classes; its Grad-CAM; its integrated gradients. The
+maps are red where a place speaks for the class and blue where it speaks against it, each by its own largest value.
+
+Does not know how maps are computed (`trainables/explanation.py`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from orchestrator.drawing import check_format, write_picture
+from orchestrator.errors import ConfigError, InputError, RunDirectoryError, last_line
+from orchestrator.trained_network import TrainedNetwork
+from trainables.preprocessing import PictureError
+from trainables.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from trainables.explanation import Explanation
+
+MOST_PICTURES = 50
+"""Of one figure, because matplotlib draws at most 65,535 pixels a side."""
+SHOWN_CLASSES = 3
+LONGEST_NAME = 26
+"""Letters that fit above a picture."""
+COLOURS = "bwr"
+DARKEST = 0.8
+"""A map is shaded by the picture below it: black pixels leave so much of its colour."""
+
+# Lengths in inches.
+TILE = 2.3
+"""Width of a picture."""
+ABOVE = 0.32
+BELOW = 0.58
+GAP = 0.12
+LEGEND = 0.92
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as the network sees it, uint8 [height, width, channels], and why it is what it is said to be."""
+
+    path: Path
+    pixels: NDArray[np.uint8]
+    explanation: Explanation
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was drawn: the network's location, its classes in the order of the logits, the pictures."""
+
+    network: str
+    classes: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+    def most_probable(self, picture: Picture) -> list[tuple[str, float]]:
+        """The first classes with their probabilities."""
+        probabilities = picture.explanation.probabilities
+        order = np.argsort(-probabilities, kind="stable")[:SHOWN_CLASSES]
+        return [(self.classes[index], float(probabilities[index])) for index in order]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"network": self.network, "pictures": [self._picture_json(picture) for picture in self.pictures]}
+
+    def _picture_json(self, picture: Picture) -> dict[str, Any]:
+        why = picture.explanation
+        return {
+            "path": str(picture.path),
+            "classes": [{"class": name, "probability": value} for name, value in self.most_probable(picture)],
+            "explained": {"class": self.classes[why.target], "probability": float(why.probabilities[why.target])},
+            "grad_cam": {"layer": why.layer, "height": why.layer_size[0], "width": why.layer_size[1]},
+            "integrated_gradients": {
+                "baseline": "mean training pixel",
+                "gain": why.gain,
+                "sum": why.gain + why.delta,
+                "delta": why.delta,
+                "steps": why.steps,
+            },
+        }
+
+
+def explain(network: str, images: Sequence[Path], output: Path, class_name: str | None = None) -> Explained:
+    """Explain what a network says of pictures, and draw it.
+
+    Args:
+        network: what `TrainedNetwork.find` takes.
+        images: 1 to 50 files of pictures.
+        output: the file to draw into: .svg, .png or .pdf.
+        class_name: the class to explain; None: of each picture the most probable one.
+
+    Raises:
+        InputError: something given cannot be used; nothing was written.
+    """
+    if importlib.util.find_spec("captum") is None:
+        raise InputError('cellscout explain needs captum: pip install "cellscout[explain]"')
+    _check_output(output)
+    if not 1 <= len(images) <= MOST_PICTURES:
+        raise InputError(f"{len(images)} pictures are given; a figure can show 1 to {MOST_PICTURES}")
+    found = TrainedNetwork.find(network)
+    classes = found.preprocessing.classes
+    if class_name is not None and class_name not in classes:
+        near = did_you_mean(class_name, classes) or f"; it knows {', '.join(classes[:20])}"
+        raise ConfigError(f"--class {class_name!r} is no class of {found.folder}{near}")
+    try:
+        pixels = [found.preprocessing.read(path) for path in images]
+    except PictureError as error:
+        raise InputError(str(error)) from error
+    target = None if class_name is None else classes.index(class_name)
+    explanations = _explanations(found, found.preprocessing.normalised(np.stack(pixels)), target)
+    pictures = tuple(Picture(*values) for values in zip(images, pixels, explanations, strict=True))
+    explained = Explained(str(found.folder), classes, pictures)
+    write_picture(output, lambda: figure(explained))
+    return explained
+
+
+def figure(explained: Explained) -> Figure:
+    """The drawing as a matplotlib figure."""
+    height, width = explained.pictures[0].pixels.shape[:2]
+    tile = TILE * min(max(height / width, 0.5), 2)
+    row = ABOVE + tile + BELOW
+    size = (3 * TILE + 4 * GAP, len(explained.pictures) * row + LEGEND)
+    drawing = Figure(figsize=size, facecolor="white")
+
+    def axes_at(left: float, top: float, wide: float, high: float) -> Axes:
+        return drawing.add_axes((left / size[0], 1 - (top + high) / size[1], wide / size[0], high / size[1]))
+
+    for number, picture in enumerate(explained.pictures):
+        tops = number * row + ABOVE
+        left, middle, right = (axes_at(GAP + column * (TILE + GAP), tops, TILE, tile) for column in range(3))
+        _draw_row(explained, picture, left, middle, right)
+    bar = axes_at(GAP + TILE / 2, size[1] - LEGEND + GAP, size[0] - 2 * GAP - TILE, GAP)
+    scale = drawing.colorbar(ScalarMappable(Normalize(-1, 1), COLOURS), cax=bar, orientation="horizontal")
+    scale.set_ticks([-1, 0, 1], labels=["speaks against the class", "0", "speaks for the class"])
+    bar.tick_params(labelsize=8)
+    bar.set_xlabel(
+        "Each map is divided by its largest absolute value, so colours do not compare between maps.\n"
+        "Grad-CAM leaves out what speaks against. Integrated gradients begin at the mean training pixel.",
+        fontsize=7.5,
+    )
+    return drawing
+
+
+def _draw_row(explained: Explained, picture: Picture, left: Axes, middle: Axes, right: Axes) -> None:
+    why = picture.explanation
+    shown = picture.pixels[..., 0] if picture.pixels.shape[2] == 1 else picture.pixels
+    if picture.pixels.shape[2] not in (1, 3):
+        shown = picture.pixels.mean(axis=2)
+    left.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    guesses = [f"{_clipped(name)}: {probability:.1%}" for name, probability in explained.most_probable(picture)]
+    _caption(left, _clipped(picture.path.name), "\n".join(guesses))
+    target = _clipped(explained.classes[why.target])
+    height, width = why.layer_size
+    found = f"{height}x{width} feature map" if why.grad_cam.max() > 0 else "nothing in it speaks for the class"
+    middle.imshow(_overlay(why.grad_cam, picture.pixels), interpolation="nearest")
+    _caption(middle, f"Grad-CAM: {target}", found)
+    right.imshow(_overlay(why.gradients, picture.pixels), interpolation="nearest")
+    gained = f"sum {why.gain + why.delta:+.2f}; the logit gains {why.gain:+.2f}"
+    missed = f"(delta {why.delta:+.1g}, {why.steps} steps)"
+    _caption(right, f"Integrated gradients: {target}", f"{gained}\n{missed}")
+    for axes in (left, middle, right):
+        axes.set_xticks([])
+        axes.set_yticks([])
+
+
+def _caption(axes: Axes, above: str, below: str) -> None:
+    axes.set_title(above, fontsize=8.5, parse_math=False)
+    axes.set_xlabel(below, fontsize=8, parse_math=False)
+
+
+def _overlay(values: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """A map [height, width] in colours, shaded by the picture's brightness: [height, width, 3], 0..1."""
+    largest = float(np.abs(values).max())
+    scaled = values / largest if largest > 0 else np.zeros_like(values)
+    colours = mpl.colormaps[COLOURS]((scaled + 1) / 2)[..., :3]
+    brightness = pixels.mean(axis=2, keepdims=True) / 255
+    return np.asarray(colours * (DARKEST + (1 - DARKEST) * brightness))
+
+
+def _explanations(found: TrainedNetwork, images: NDArray[np.float32], target: int | None) -> list[Explanation]:
+    from trainables.explanation import explain as explain_images
+
+    try:
+        return explain_images(found.spec, found.weights, images, target)
+    except ValueError as error:
+        raise RunDirectoryError(f"{found.folder}: {error}") from error
+    except RuntimeError as error:  # such as too little memory
+        raise InputError(f"{found.folder} cannot be explained: {last_line(error)}") from error
+
+
+def _check_output(output: Path) -> None:
+    check_format(output)
+    if not output.parent.is_dir():
+        raise InputError(f"{output} cannot be written: there is no folder {output.parent} (--output)")
+    if output.is_dir():
+        raise InputError(f"{output} cannot be written: it is a folder (--output)")
+
+
+def _clipped(name: str) -> str:
+    """The name, with its middle left out if it is long."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"

@@ -1,0 +1,188 @@
+"""The story of one export: the network, pruned or not, its file, the file held against PyTorch, the record."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import InputError, last_line
+from orchestrator.events import now
+from orchestrator.exporting.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores
+from orchestrator.exporting.settings import ExportSettings
+from orchestrator.progress import Progress
+from orchestrator.retraining.record import RetrainFolder
+from orchestrator.retraining.run import images_of
+from orchestrator.trained_network import TrainedNetwork
+from trainables.datasets import DataSplits, ImageArrays
+from trainables.exporting.formats import FormatModule, MissingPackageError
+from trainables.exporting.measurement import Measured, logits_of, measure
+from trainables.exporting.model_file import ModelFacts
+from trainables.settings import TrainingSettings
+from trainables.storage import Folder
+
+if TYPE_CHECKING:
+    from trainables.baselines import Network
+
+CALIBRATION_IMAGES = 256
+"""Training images from which the ranges of 8-bit activations are taken."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The folder of the file, and its entry in the record."""
+
+    folder: Folder
+    file: ExportedFile
+
+
+def export(name: str, settings: ExportSettings, *, progress: Progress | None = None) -> ExportResult:
+    """Write a trained network as a file, check that it computes what PyTorch computes, and measure it.
+
+    Args:
+        name: as `TrainedNetwork.find` takes it.
+        settings: see `ExportSettings`.
+        progress: where it is shown.
+
+    Raises:
+        InputError: it cannot be done so; nothing was written.
+        SearchError: the file cannot be written.
+    """
+    progress = progress or Progress.silent()
+    try:
+        writer = settings.how.writer(int8=settings.int8)
+    except MissingPackageError as error:
+        raise InputError(str(error)) from error
+    found = TrainedNetwork.find(name)
+    folder = found.folder / EXPORTED
+    Exports.read(folder)  # a record that is spoilt is told at once
+    progress.note(f"reading the data set {found.search.config.data.name}")
+    work = _Work(found, settings, writer, images_of(found.search), progress)
+    content, file = work.run()
+    Exports.read(folder).with_file(file).write(folder, file.file, content)
+    return ExportResult(folder, file)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One export."""
+
+    found: TrainedNetwork
+    settings: ExportSettings
+    writer: FormatModule
+    splits: DataSplits
+    progress: Progress
+
+    def run(self) -> tuple[bytes, ExportedFile]:
+        """The file's content, and its entry in the record."""
+        from trainables.exporting.program import runner_of  # takes seconds: it imports torch
+
+        network = self._network(self.found.weights)
+        images, labels = self._images(self.splits.validation), self.splits.validation.labels
+        before = float((logits_of(runner_of(network), images).argmax(axis=1) == labels).mean())
+        pruning = None
+        if self.settings.pruning is not None:
+            weights, pruning = self._prune()
+            network = self._network(weights)
+        self.progress.note(f"writing {self.settings.file}")
+        content = self._content(network)
+        self.progress.note("comparing it with PyTorch, and measuring both")
+        reference = measure(runner_of(network), images, labels)
+        measured = measure(self.writer.read(content).run, images, labels)
+        return content, ExportedFile(
+            file=self.settings.file,
+            format=self.settings.format,
+            int8=self.settings.int8,
+            pruning=pruning,
+            size=len(content),
+            pytorch_size=len(self.found.weights),
+            images=len(labels),
+            saw_validation=self.found.saw_validation,
+            largest_difference=float(np.abs(measured.logits - reference.logits).max()),
+            scores=_scores(measured),
+            pytorch=_scores(reference),
+            accuracy_before=before,
+            exported_at=now(),
+            host=platform.node(),
+            versions=_versions(),
+        )
+
+    def _network(self, weights: bytes) -> Network:
+        from trainables.exporting.program import network_in_use
+
+        try:
+            return network_in_use(self.found.spec, weights)
+        except ValueError as error:
+            raise InputError(f"{self.found.folder}: {error}") from error
+
+    def _content(self, network: Network) -> bytes:
+        facts = ModelFacts(name=self.found.name, preprocessing=self.found.preprocessing, int8=self.settings.int8)
+        try:
+            return self.writer.write(network, facts, self._calibration() if self.settings.int8 else None)
+        except Exception as error:  # three exporters and three quantisers raise whatever they like
+            as_what = f"{self.settings.format}{' with --int8' if self.settings.int8 else ''}"
+            raise InputError(f"{self.found.name} cannot be exported as {as_what}: {_first_line(error)}") from error
+
+    def _calibration(self) -> NDArray[np.float32]:
+        train = self.splits.train
+        generator = np.random.default_rng(self.found.search.info.seed)
+        chosen = generator.permutation(len(train))[:CALIBRATION_IMAGES]
+        return self._images(train.take(chosen))
+
+    def _prune(self) -> tuple[bytes, PruningDone]:
+        from trainables.exporting.pruning import pruned
+
+        asked, epochs = self.settings.pruning, self.settings.epochs
+        assert asked is not None
+        self.progress.note(f"pruning {asked.fraction:.0%} of the {asked.kind}, and training what is left")
+        preprocessing = self.found.preprocessing
+        try:
+            result = pruned(
+                self.found.spec,
+                self.found.weights,
+                kind=asked.kind,
+                fraction=asked.fraction,
+                epochs=epochs,
+                recipe=self._recipe(),
+                images=replace(self.splits, mean=preprocessing.mean, deviation=preprocessing.deviation),
+                seed=self.found.search.info.seed,
+            )
+        except RuntimeError as error:  # most likely, the memory is too small
+            raise InputError(f"{self.found.name} cannot be pruned and fine-tuned: {last_line(error)}") from error
+        done = PruningDone(kind=asked.kind, fraction=asked.fraction, zeros=result.zeros, fine_tune=epochs)
+        return result.weights, done
+
+    def _recipe(self) -> TrainingSettings:
+        """By which the network was trained: its retraining's, or the search's."""
+        retrained = RetrainFolder(self.found.folder).info()
+        if retrained is None:
+            return self.found.search.config.training
+        return TrainingSettings.model_validate(retrained.asked.training)
+
+    def _images(self, part: ImageArrays) -> NDArray[np.float32]:
+        return self.found.preprocessing.normalised(part.images)
+
+
+def _first_line(error: Exception) -> str:
+    """The exporters begin with the reason, and end with advice for their makers."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _scores(measured: Measured) -> Scores:
+    return Scores(accuracy=measured.accuracy, latency_seconds=measured.latency_seconds)
+
+
+def _versions() -> dict[str, str]:
+    """Of what wrote and ran the file, as far as it is installed."""
+    found = {}
+    for package in ("cellscout", "torch", "onnx", "onnxscript", "onnxruntime", "torchao", "executorch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,67 @@
+"""What an export comes to, as a table in 80 columns, in words, and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.exporting.record import Scores
+from orchestrator.exporting.run import ExportResult
+
+WORTH_SAYING = 0.01
+"""Accuracy that is lost beyond this is said."""
+
+
+def table(result: ExportResult) -> Table:
+    """PyTorch's row, and the file's."""
+    file = result.file
+    counts = list(file.scores.latency_seconds)
+    shown = Table(title="Exported", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("")
+    for name in ("size", "differs", "accuracy", *(f"{count} image{'s' if count > 1 else ''}" for count in counts)):
+        shown.add_column(name, justify="right")
+    label = "PyTorch" if file.pruning is None else "PyTorch, pruned"
+    shown.add_row(label, _size(file.pytorch_size), "-", *_scores(file.pytorch, counts))
+    shown.add_row(file.file, _size(file.size), f"{file.largest_difference:.1e}", *_scores(file.scores, counts))
+    return shown
+
+
+def notes(result: ExportResult) -> Text:
+    """What the table does not say."""
+    file = result.file
+    text = Text()
+    seen = ", on which the network was trained, so that this says little" if file.saw_validation else ""
+    text.append(f"accuracy    on {file.images} validation images{seen}\n")
+    text.append("differs     at most so much in a logit from PyTorch; latency: median, CPU of this machine\n")
+    done = file.pruning
+    if done is not None:
+        text.append(
+            f"pruned      {done.fraction:.0%} of the {done.kind}, then {done.fine_tune} epochs; {done.zeros:.1%} of "
+            "the weights are zero\n"
+        )
+    if file.accuracy_lost > WORTH_SAYING:
+        text.append(
+            f"lost        {file.accuracy_lost:.4f} of accuracy: {file.accuracy_before:.4f} as trained, "
+            f"{file.scores.accuracy:.4f} in {file.file}\n",
+            style="bold",
+        )
+    return text.append(f"written     {result.folder / file.file}")
+
+
+def to_json(result: ExportResult) -> dict[str, Any]:
+    return {
+        "location": str(result.folder / result.file.file),
+        **result.file.model_dump(mode="json"),
+        "accuracy_lost": result.file.accuracy_lost,
+    }
+
+
+def _scores(scores: Scores, counts: list[int]) -> list[str]:
+    return [f"{scores.accuracy:.4f}", *(f"{scores.latency_seconds[count] * 1e3:.2f} ms" for count in counts)]
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.2f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

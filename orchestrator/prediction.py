@@ -1,0 +1,212 @@
+"""What a network says of pictures: an exported file or a trained network, pictures and folders of them, in batches."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from orchestrator.errors import InputError, SearchError, last_line
+from orchestrator.trained_network import TrainedNetwork
+from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, format_of
+from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
+from trainables.preprocessing import PictureError
+from trainables.storage import Folder, reason
+
+BATCH = 64
+OUTPUTS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one picture: the probability of each class, 0..1, in the order of `Preprocessing.classes`."""
+
+    path: Path
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """`unreadable` says of pictures in folders, a line each, why they have no prediction."""
+
+    network: str
+    classes: tuple[str, ...]
+    pictures: list[Prediction]
+    unreadable: list[str]
+
+    def ranked(self, picture: Prediction, top: int) -> list[tuple[str, float]]:
+        """The `top` classes by probability, highest first."""
+        order = np.argsort(-picture.probabilities, kind="stable")[:top]
+        return [(self.classes[index], float(picture.probabilities[index])) for index in order]
+
+    def lines(self, top: int) -> list[str]:
+        """A line a picture."""
+        return [
+            f"{picture.path}  {'  '.join(f'{name} {share:.3f}' for name, share in self.ranked(picture, top))}"
+            for picture in self.pictures
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "pictures": [
+                {
+                    "path": str(picture.path),
+                    "prediction": self.ranked(picture, 1)[0][0],
+                    "probability": self.ranked(picture, 1)[0][1],
+                    "probabilities": dict(zip(self.classes, picture.probabilities.tolist(), strict=True)),
+                }
+                for picture in self.pictures
+            ],
+            "unreadable": self.unreadable,
+        }
+
+    def columns(self) -> dict[str, list[Any]]:
+        """A row a picture: path, prediction, probability, and `p_CLASS` for each class."""
+        best = [self.ranked(picture, 1)[0] for picture in self.pictures]
+        return {
+            "path": [str(picture.path) for picture in self.pictures],
+            "prediction": [name for name, _ in best],
+            "probability": [share for _, share in best],
+            **{
+                f"p_{name}": [float(picture.probabilities[index]) for picture in self.pictures]
+                for index, name in enumerate(self.classes)
+            },
+        }
+
+
+def predict(model: str, images: Sequence[Path]) -> Predictions:
+    """
+    Args:
+        model: an exported file (.onnx, .pt2, .pte; a path or a URI), or what `TrainedNetwork.find` takes. A .pt2 is
+            unpickled, which runs whatever its author put into it.
+        images: pictures, and folders, of which all pictures are taken, those in folders inside too, sorted by path.
+
+    Raises:
+        InputError: the model is none; a picture that is named cannot be read; a folder has no picture, or none that can
+            be read.
+    """
+    named = [(path, from_folder) for image in images for path, from_folder in _pictures(image)]
+    opened = _open(model)
+    preprocessing = opened.facts.preprocessing
+    pictures: list[Prediction] = []
+    unreadable: list[str] = []
+    for start in range(0, len(named), BATCH):
+        paths, pixels = [], []
+        for path, from_folder in named[start : start + BATCH]:
+            try:
+                pixels.append(preprocessing.read(path))
+                paths.append(path)
+            except PictureError as error:
+                if not from_folder:
+                    raise InputError(str(error)) from error
+                unreadable.append(str(error))
+        if paths:
+            probabilities = _softmax(opened.run(preprocessing.normalised(np.stack(pixels))))
+            pictures += [Prediction(path, row) for path, row in zip(paths, probabilities, strict=True)]
+    if not pictures:
+        raise InputError(f"none of {len(named)} pictures can be read; the first: {unreadable[0]}")
+    return Predictions(opened.facts.name, preprocessing.classes, pictures, unreadable)
+
+
+def check_output(output: Path) -> None:
+    """
+    Raises:
+        InputError: predictions cannot be written into a file that ends so.
+    """
+    if output.suffix not in OUTPUTS:
+        raise InputError(f"--output is {str(output)!r}; it must end in {' or '.join(OUTPUTS)}")
+
+
+def write_predictions(predictions: Predictions, output: Path) -> None:
+    """Write `Predictions.columns` as CSV or Parquet, whole or not at all.
+
+    Raises:
+        SearchError: the file cannot be written.
+    """
+    columns = predictions.columns()
+    if output.suffix == ".csv":
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        content = text.getvalue().encode()
+    else:
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table(columns), sink)
+        content = sink.getvalue().to_pybytes()
+    try:
+        Folder.at(output.absolute().parent).write(output.name, content)
+    except OSError as error:
+        raise SearchError(f"{output} cannot be written: {reason(error)} (--output)") from error
+
+
+def _pictures(image: Path) -> Iterator[tuple[Path, bool]]:
+    """Pictures, and whether they were found in a folder rather than named."""
+    if not image.is_dir():
+        yield image, False
+        return
+    from PIL import Image
+
+    suffixes = Image.registered_extensions()
+    found = sorted(path for path in image.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if not found:
+        raise InputError(f"{image} holds no picture (no file whose name ends as one of Pillow's formats)")
+    for path in found:
+        yield path, True
+
+
+def _open(model: str) -> ModelFile:
+    location, question, options = model.partition("?") if "://" in model else (model, "", "")
+    parent, slash, name = location.rpartition("/")
+    how = format_of(Path(name).suffix)
+    if how is None:
+        return _trained(model)
+    folder = f"{parent}{slash if not parent else ''}{question}{options}" if slash else "."
+    return _exported(model, folder, name, how)
+
+
+def _exported(model: str, folder: str, name: str, how: ExportFormat) -> ModelFile:
+    try:
+        content = Folder.at(folder).read(name)
+    except FileNotFoundError as error:
+        raise InputError(f"{model}: there is no such file") from error
+    except ValueError as error:
+        raise InputError(f"{model}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{model} cannot be read: {reason(error)}") from error
+    try:
+        return how.reader().read(content)
+    except MissingPackageError as error:
+        raise InputError(str(error)) from error
+    except ModelFileError as error:
+        raise InputError(f"{model} is no file of cellscout export: {error}") from error
+
+
+def _trained(model: str) -> ModelFile:
+    if Path(model).is_file():
+        suffixes = ", ".join(one.suffix for one in FORMATS.values())
+        raise InputError(f"{model} is neither an exported file ({suffixes}) nor the folder of a trained network")
+    found = TrainedNetwork.find(model)
+    from trainables.exporting.program import network_in_use, runner_of  # takes seconds: it imports torch
+
+    try:
+        network = network_in_use(found.spec, found.weights)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{found.folder}: {last_line(error)}") from error
+    facts = ModelFacts(name=found.name, preprocessing=found.preprocessing, int8=False)
+    return ModelFile(facts, runner_of(network))
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares

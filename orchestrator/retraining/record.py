@@ -1,0 +1,293 @@
+"""The record of one network's retraining: its settings, an append-only log, checkpoints, and what they come to.
+
+    RUN_DIR/retrain/NAME/
+      retrain.json          what was asked for, on what images, with what versions
+      network.json          the network
+      events.jsonl          the truth: one fact a line
+      checkpoints/SEED/     what a training can go on from; at its end its weights
+      weights.safetensors   those of the first seed whose training did not diverge
+      result.json           derived: costs, scores, times
+
+Knows files. Does not know how a network is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
+from orchestrator.event_file import EVENTS
+from orchestrator.event_log import Writer, read_lines, reopened
+from orchestrator.events import now
+from trainables.checkpoints import CheckpointFolder
+from trainables.storage import Folder, reason
+
+RETRAINED = "retrain"
+"""Of a run directory: the folder that holds a folder a retrained network."""
+SETTINGS = "retrain.json"
+NETWORK = "network.json"
+WEIGHTS = "weights.safetensors"
+RESULT = "result.json"
+
+
+class Asked(BaseModel):
+    """What decides a retraining; one with other values is another retraining."""
+
+    model_config = ConfigDict(frozen=True)
+
+    network: dict[str, Any]
+    training: dict[str, Any]
+    seeds: list[int]
+    early_stopping: int | None
+    ema: float
+    images: str
+    """SHA-256 of the search's training and validation images."""
+    weights: str | None = None
+    """SHA-256 of the file of weights that it starts from."""
+    freeze: bool = False
+
+
+class RetrainInfo(BaseModel):
+    """The contents of `retrain.json`. `data` has the mean and deviation by which pixels are normalised."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: Asked
+    started_at: datetime
+    command: list[str]
+    host: str
+    versions: dict[str, str]
+    commit: str | None
+    data: dict[str, Any]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time: datetime = Field(default_factory=now)
+
+
+class TrainingBegun(_Event):
+    """So many processes take up the training of a seed after `epoch`; epochs on record after it are trained again."""
+
+    event: Literal["training_begun"] = "training_begun"
+    seed: int
+    epoch: int
+    workers: int
+    compiled: bool
+
+
+class EpochTrained(_Event):
+    """See `EpochResult`; no validation scores where nothing is held out."""
+
+    event: Literal["epoch_trained"] = "epoch_trained"
+    seed: int
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+class TrainingEnded(_Event):
+    """All epochs of a seed are trained and the weights of `kept_epoch` are kept, or its loss was not finite."""
+
+    event: Literal["training_ended"] = "training_ended"
+    seed: int
+    kept_epoch: int | None
+
+
+class NetworkTested(_Event):
+    """The test images were looked at: `number` counts how often that was done with this network in this run.
+
+    `accuracy` and `loss` are by seed, a loss that is no finite number None; the latency is of one image on `device`.
+    """
+
+    event: Literal["network_tested"] = "network_tested"
+    number: int
+    accuracy: dict[int, float]
+    loss: dict[int, float | None]
+    device: str
+    latency_seconds: float
+
+
+RetrainEvent = TrainingBegun | EpochTrained | TrainingEnded | NetworkTested
+
+_EVENT: TypeAdapter[RetrainEvent] = TypeAdapter(Annotated[RetrainEvent, Field(discriminator="event")])
+
+
+@dataclass
+class RetrainState:
+    """What the events come to."""
+
+    epochs: dict[int, list[EpochTrained]] = field(default_factory=dict)
+    ended: dict[int, TrainingEnded] = field(default_factory=dict)
+    tested: NetworkTested | None = None
+
+    def apply(self, event: RetrainEvent) -> None:
+        match event:
+            case TrainingBegun():
+                kept = [row for row in self.epochs.get(event.seed, []) if row.epoch <= event.epoch]
+                self.epochs[event.seed] = kept
+            case EpochTrained():
+                self.epochs[event.seed].append(event)
+            case TrainingEnded():
+                self.ended[event.seed] = event
+            case NetworkTested():
+                self.tested = event
+
+
+@dataclass(frozen=True)
+class RetrainFolder:
+    """The files of one network's retraining."""
+
+    folder: Folder
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        return CheckpointFolder(self.folder / "checkpoints")
+
+    def info(self) -> RetrainInfo | None:
+        """What `retrain.json` says; None if no retraining is here.
+
+        Raises:
+            RunDirectoryError: it cannot be read, or something else is here.
+        """
+        try:
+            return RetrainInfo.model_validate_json(self.folder.read(SETTINGS))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder / SETTINGS} cannot be read: {reason(error)}") from error
+        except ValidationError as error:
+            raise RunDirectoryError(f"{self.folder / SETTINGS} is malformed: {error.errors()[0]['msg']}") from error
+
+    def state(self) -> RetrainState:
+        """
+        Raises:
+            RunDirectoryError: the log is corrupt or cannot be read.
+        """
+        state = RetrainState()
+        try:
+            for location, number, line in read_lines(self.folder):
+                try:
+                    state.apply(_EVENT.validate_json(line))
+                except (ValidationError, KeyError) as error:
+                    raise RunDirectoryError(f"{location}, line {number} is no event of a retraining") from error
+        except FileNotFoundError:
+            return state
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder / EVENTS} cannot be read: {reason(error)}") from error
+        return state
+
+    def check_same(self, asked: Asked) -> None:
+        """
+        Raises:
+            ConfigError: the retraining that is here was begun with other settings.
+        """
+        before = self.info()
+        difference = None if before is None else _difference(before.asked.model_dump(), asked.model_dump())
+        if difference is not None:
+            raise ConfigError(f"{self.folder} was begun with other settings: {difference}; choose another --name")
+
+    @contextmanager
+    def opened(self, info: RetrainInfo) -> Iterator[RetrainLog]:
+        """The log, to be written by this process only; the settings are written if none are here.
+
+        Raises:
+            RunDirectoryError: another process writes it, or it cannot be written.
+            ConfigError: the retraining that is here was begun with other settings.
+            SearchError: what was appended could not be kept.
+        """
+        self._make()
+        log = RetrainLog.open(self)
+        try:
+            self._keep(info)
+            yield log
+        finally:
+            log.close()
+
+    def _make(self) -> None:
+        path = self.folder.local_path
+        try:
+            if path is not None:
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder} cannot be made: {reason(error)}") from error
+
+    def _keep(self, info: RetrainInfo) -> None:
+        """Write the settings if none are here; another process may have begun with others since `check_same`."""
+        self.check_same(info.asked)
+        try:
+            if not self.folder.has(SETTINGS):
+                self.folder.write(SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.folder} cannot be written: {reason(error)}") from error
+
+
+class RetrainLog:
+    """Appends events, and applies them to `state`, which begins with those on record."""
+
+    def __init__(self, writer: Writer, state: RetrainState) -> None:
+        self._writer = writer
+        self._failure: SearchError | None = None
+        self.state = state
+
+    @classmethod
+    def open(cls, folder: RetrainFolder) -> Self:
+        writer = reopened(folder.folder)
+        try:
+            return cls(writer, folder.state())
+        except RunDirectoryError:
+            writer.close()
+            raise
+
+    def append(self, event: RetrainEvent) -> None:
+        """
+        Raises:
+            SearchError: it cannot be written.
+        """
+        with self._telling_why():
+            self._writer.write(event.model_dump_json().encode() + b"\n", at_once=not isinstance(event, EpochTrained))
+        self.state.apply(event)
+
+    def close(self) -> None:
+        """
+        Raises:
+            SearchError: what was appended could not be written, and no `append` has said so.
+        """
+        with suppress(OSError, SearchError) if self._failure is not None else self._telling_why():
+            self._writer.close()
+
+    @contextmanager
+    def _telling_why(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failure = SearchError(f"{self._writer.location} cannot be written: {reason(error)}")
+            raise self._failure from error
+        except SearchError as error:
+            self._failure = error
+            raise
+
+
+def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str | None:
+    """The first value that differs, with the name of its place."""
+    for name in [*before, *(name for name in wanted if name not in before)]:
+        was, now_ = before.get(name), wanted.get(name)
+        if isinstance(was, dict) and isinstance(now_, dict):
+            found = _difference(was, now_, f"{place}{name}.")
+            if found is not None:
+                return found
+        elif was != now_:
+            return f"{place}{name} was {was!r}, and is {now_!r}"
+    return None

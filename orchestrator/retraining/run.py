@@ -1,0 +1,270 @@
+"""The story of a retraining: the networks, the images, one training after the other, the test, the table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import ConfigError, InputError, SearchError
+from orchestrator.events import now
+from orchestrator.progress import Progress
+from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
+from orchestrator.retraining.result import NetworkResult, result_of
+from orchestrator.retraining.settings import EndedSearch, RetrainSettings
+from orchestrator.retraining.start import Weights, check_weights, read_weights
+from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
+from orchestrator.run_info import commit, versions
+from orchestrator.search import check_same_data
+from orchestrator.stopping import SearchStopper, stopping_on_interrupt
+from trainables.baseline_spec import BaselineSpec
+from trainables.datasets import DataError, DataSplits, load_data
+from trainables.network_spec import NetworkSpec
+from trainables.settings import TrainingSettings
+from trainables.storage import reason
+
+SCRATCH = ".ray-train-"
+"""How the name of what Ray Train writes begins, unlike that of any network; nothing is ever read from it again."""
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """Of all networks that were asked for; `is_whole` if none was interrupted."""
+
+    networks: list[NetworkResult]
+    is_whole: bool
+
+
+def retrain(
+    run_dir: Path | str, settings: RetrainSettings | None = None, *, progress: Progress | None = None
+) -> RetrainResult:
+    """Train the winner of a search (or another network) in full, from scratch or from given weights, and baselines
+    under the same recipe.
+
+    On the search's training and validation images, in this process, on its GPU if it has one, or by several processes
+    on a Ray cluster. Then the test images are looked at, once. What is on record of the same retraining is gone on
+    with, and what has ended is only told again.
+
+    Args:
+        run_dir: of the search, a path or a URI.
+        settings: see `RetrainSettings`.
+        progress: where it is shown.
+
+    Raises:
+        InputError: it cannot be done so, or another retraining is there; nothing was touched.
+        SearchError: it could not go on; the record is whole up to there.
+    """
+    settings, progress = settings or RetrainSettings(), progress or Progress.silent()
+    search = EndedSearch.read(run_dir)
+    recipe = settings.recipe(search.config)
+    networks = search.networks(settings, recipe)
+    weights = read_weights(settings, networks)
+    asked = {name: _asked(search, settings, recipe, spec, weights.get(name)) for name, spec in networks.items()}
+    for name in networks:
+        _folder(search, name).check_same(asked[name])
+    costs = {name: _costs(spec) for name, spec in networks.items()}
+    check_weights(weights, networks)
+    stopper = SearchStopper(None)
+    with stopping_on_interrupt(stopper):
+        progress.note(f"reading the data set {search.config.data.name}")
+        splits = images_of(search)
+        _check_batches(settings, recipe, splits)
+        with _place(search, settings, stopper) as place:
+            work = _Work(search, settings, recipe, splits, place, stopper, progress)
+            is_whole = True
+            for name, spec in networks.items():
+                try:
+                    work.network(name, spec, asked[name], costs[name], weights.get(name))
+                except Interrupted:
+                    is_whole = False
+                    break
+    results = []
+    for name in networks:
+        folder = _folder(search, name)
+        results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
+    return RetrainResult(results, is_whole)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the networks have in common."""
+
+    search: EndedSearch
+    settings: RetrainSettings
+    recipe: TrainingSettings
+    splits: DataSplits
+    place: Place
+    stopper: SearchStopper
+    progress: Progress
+
+    def network(
+        self,
+        name: str,
+        spec: NetworkSpec | BaselineSpec,
+        asked: Asked,
+        costs: tuple[int, int],
+        weights: Weights | None,
+    ) -> None:
+        """Train and test one network, and write what it comes to."""
+        from trainables.retraining import RetrainingPlan  # takes seconds: it imports torch
+
+        plan = RetrainingPlan(
+            spec=spec,
+            training=self.recipe,
+            patience=self.settings.early_stopping,
+            average_decay=self.settings.ema,
+            compiled=self.settings.compiled,
+            start=None if weights is None else weights.start(freeze=self.settings.freeze),
+        )
+        images = plan.images(self.splits)
+        folder = _folder(self.search, name)
+        with folder.opened(_info(asked, images)) as log:
+            self.progress.note(f"recording in {folder.folder}")
+            try:
+                folder.folder.write(NETWORK, _json(spec.to_json()))
+                training = NetworkTraining(
+                    name,
+                    plan,
+                    images,
+                    asked.seeds,
+                    hashlib.sha256(asked.model_dump_json().encode()).hexdigest()[:16],
+                    folder,
+                    log,
+                    self.place,
+                    self.progress,
+                    lambda: self.stopper.interrupted,
+                )
+                training.run(_tests_of(asked, self._others(name)))
+                result = result_of(name, folder.folder.location, costs, asked, log.state)
+                folder.folder.write(RESULT, _json(result.to_json()))
+            except OSError as error:
+                raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error
+
+    def _others(self, name: str) -> list[RetrainFolder]:
+        """Those of the other retrainings in the run directory."""
+        names = (self.search.directory.folder / RETRAINED).names()
+        return [_folder(self.search, other) for other in names if other != name]
+
+
+def _check_batches(settings: RetrainSettings, recipe: TrainingSettings, splits: DataSplits) -> None:
+    """Refuse batches that the workers cannot divide."""
+    from trainables.peers import Peers  # takes seconds: it imports torch
+
+    images = len(splits.train) + (len(splits.validation) if settings.early_stopping is None else 0)
+    try:
+        Peers(0, settings.workers).check_batch(min(recipe.batch_size, images))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def _place(search: EndedSearch, settings: RetrainSettings, stopper: SearchStopper) -> Iterator[Place]:
+    """Where the networks are trained, for as long as the context lasts.
+
+    Raises:
+        ClusterError: there is no such cluster, it is too small, or a node of it does not see the run directory.
+    """
+    if not settings.on_ray:
+        yield ThisProcess()
+        return
+    from orchestrator.cluster import check_storage, connected  # takes seconds: it imports Ray
+    from orchestrator.retraining.ray_workers import RayWorkers
+
+    with connected(settings.address):
+        check_storage(search.directory.folder)
+        scratch = search.directory.folder / RETRAINED / f"{SCRATCH}{uuid.uuid4().hex[:8]}"
+        # Again, because Ray's start has put handlers of its own in place.
+        with stopping_on_interrupt(stopper):
+            yield RayWorkers.planned(
+                settings.workers, search.config.resources.cpus_per_trial, scratch, lambda: stopper.interrupted
+            )
+
+
+def _tests_of(asked: Asked, others: Iterable[RetrainFolder]) -> int:
+    """How often the same network was tested in other retrainings of the run."""
+    count = 0
+    for other in others:
+        info = other.info()
+        if info is not None and _is_same_network(info.asked, asked) and other.state().tested is not None:
+            count += 1
+    return count
+
+
+def _is_same_network(one: Asked, other: Asked) -> bool:
+    """Whatever it is trained with: what acts in training only does not make another network of it."""
+    training_only = ("drop_path_probability", "dropout", "auxiliary_head")
+    first, second = (
+        {name: value for name, value in asked.network.items() if name not in training_only} for asked in (one, other)
+    )
+    return first == second
+
+
+def _asked(
+    search: EndedSearch,
+    settings: RetrainSettings,
+    recipe: TrainingSettings,
+    spec: NetworkSpec | BaselineSpec,
+    weights: Weights | None,
+) -> Asked:
+    values = {
+        "network": spec.to_json(),
+        "training": recipe.model_dump(mode="json", exclude={"preset"}),  # its values are what counts
+        "seeds": [search.info.seed + number for number in range(settings.seeds)],
+        "early_stopping": settings.early_stopping,
+        "ema": settings.ema,
+        "images": search.info.data["sha256"],
+        "weights": None if weights is None else weights.sha256,
+        "freeze": settings.freeze,
+    }
+    return Asked.model_validate(json.loads(json.dumps(values)))  # as it will be read again
+
+
+def _info(asked: Asked, images: DataSplits) -> RetrainInfo:
+    return RetrainInfo(
+        asked=asked,
+        started_at=now(),
+        command=sys.argv,
+        host=platform.node(),
+        versions=versions(),
+        commit=commit(),
+        data=images.describe(),
+    )
+
+
+def _costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
+    from trainables.retraining import costs_of  # takes seconds: it imports torch
+
+    try:
+        return costs_of(spec)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def images_of(search: EndedSearch) -> DataSplits:
+    """The search's.
+
+    Raises:
+        ConfigError: they cannot be read, or are others than the search had.
+    """
+    settings = search.config.data
+    settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser())})
+    try:
+        splits = load_data(settings, search.info.seed)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    check_same_data(search.info, splits.describe(), search.config.data.name)
+    return splits
+
+
+def _folder(search: EndedSearch, name: str) -> RetrainFolder:
+    return RetrainFolder(search.directory.folder / RETRAINED / name)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"

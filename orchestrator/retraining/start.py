@@ -1,0 +1,92 @@
+"""The weights that a retraining starts from: found where the user says, and checked against their network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ConfigError, InputError
+from orchestrator.retraining.record import WEIGHTS
+from orchestrator.retraining.settings import RetrainSettings
+from trainables.baseline_spec import BaselineSpec
+from trainables.network_spec import NetworkSpec
+from trainables.storage import Folder, reason
+
+if TYPE_CHECKING:
+    from trainables.transfer import Start
+
+
+@dataclass(frozen=True)
+class Weights:
+    """
+    Args:
+        location: as the user wrote it.
+        content: of the file.
+    """
+
+    location: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    def start(self, *, freeze: bool) -> Start:
+        from trainables.transfer import Start  # takes seconds: it imports torch
+
+        return Start(self.content, freeze)
+
+
+def read_weights(settings: RetrainSettings, names: Iterable[str]) -> dict[str, Weights]:
+    """Those that `settings.weights` names, by the name of their network.
+
+    Args:
+        names: of the networks, the first the one that is no baseline.
+
+    Raises:
+        InputError: they cannot be read, or it is not clear whose they are.
+    """
+    first, *_ = names = list(names)
+    found: dict[str, Weights] = {}
+    for word in settings.weights:
+        name, _, location = word.partition("=")
+        if name not in names:
+            name, location = first, word
+        if name in found:
+            raise ConfigError(f"--weights is given twice for {name}; for a baseline, write BASELINE=WEIGHTS")
+        found[name] = Weights(location, _read(location))
+    without = next((name for name in names if name not in found), None)
+    if settings.freeze and without is not None:
+        raise ConfigError(f"--freeze: {without} has no weights whose features could be kept (--weights)")
+    return found
+
+
+def check_weights(weights: Mapping[str, Weights], networks: Mapping[str, NetworkSpec | BaselineSpec]) -> None:
+    """
+    Raises:
+        InputError: some are none, or those of another architecture.
+    """
+    for name, one in weights.items():
+        try:
+            one.start(freeze=False).check(networks[name])
+        except ValueError as error:
+            raise InputError(f"--weights {one.location}: {error} ({name})") from error
+
+
+def _read(location: str) -> bytes:
+    try:
+        place = Folder.at(location)
+        if place.has(WEIGHTS):
+            return place.read(WEIGHTS)
+        parent, _, file = place.path.rpartition("/")
+        return Folder(place.filesystem, parent, location).read(file)
+    except ValueError as error:
+        raise InputError(f"--weights: {error}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"--weights {location}: there is no such file or folder") from error
+    except OSError as error:
+        raise InputError(
+            f"--weights {location} holds no {WEIGHTS} and is no file that can be read: {reason(error)}"
+        ) from error

@@ -1,0 +1,231 @@
+"""One network of a retraining, seed by seed: trained, kept, gone on with, tested once. Its log says what is done."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.errors import RunDirectoryError, SearchError, last_line
+from orchestrator.events import now
+from orchestrator.progress import LINE_SECONDS, Progress, clock
+from orchestrator.retraining.record import (
+    WEIGHTS,
+    EpochTrained,
+    NetworkTested,
+    RetrainFolder,
+    RetrainLog,
+    TrainingBegun,
+    TrainingEnded,
+)
+from trainables.datasets import DataSplits
+from trainables.epoch_result import EpochResult
+from trainables.storage import reason
+
+if TYPE_CHECKING:
+    from trainables.retraining import RetrainingPlan
+    from trainables.retraining_job import Listener, RetrainingJob
+
+
+class Interrupted(Exception):  # noqa: N818  it is no error
+    """The user asked to stop; all that is needed to go on is on record."""
+
+
+class Place(Protocol):
+    """Where a training runs, in how many processes."""
+
+    @property
+    def count(self) -> int: ...
+
+    def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
+        """To its end, or until the listener says to stop.
+
+        Raises:
+            OSError: the storage does.
+            RuntimeError: it cannot be trained.
+        """
+
+
+class ThisProcess:
+    """Trains where the command runs, on its GPU if it has one."""
+
+    count = 1
+
+    def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
+        from trainables.retraining import device
+        from trainables.retraining_job import carry_out
+
+        carry_out(job, images, listener, device())
+
+
+@dataclass(frozen=True)
+class NetworkTraining:
+    """
+    Args:
+        name: of the network.
+        plan: how it is trained.
+        images: those of `plan.images`.
+        seeds: of its trainings.
+        fingerprint: of what decides the retraining; a checkpoint of another one is not gone on from.
+        folder, log: its record.
+        place: where it is trained.
+        is_stopped: whether the user asked to stop.
+    """
+
+    name: str
+    plan: RetrainingPlan
+    images: DataSplits
+    seeds: list[int]
+    fingerprint: str
+    folder: RetrainFolder
+    log: RetrainLog
+    place: Place
+    progress: Progress
+    is_stopped: Callable[[], bool]
+
+    def run(self, tests_before: int) -> None:
+        """Train what is not trained yet, then test if that was not done; `tests_before` were done of this network.
+
+        Raises:
+            Interrupted: the user asked to stop.
+            SearchError: it cannot go on; the record is whole up to there.
+        """
+        try:
+            for seed in self.seeds:
+                if seed not in self.log.state.ended:
+                    self._check_stopped()
+                    self._train(seed)
+            if self.log.state.tested is None:
+                self._check_stopped()
+                self._test(tests_before + 1)
+        except OSError as error:
+            raise SearchError(f"{self.folder.folder} cannot be written: {reason(error)}") from error
+        except RuntimeError as error:  # most likely, the memory is too small
+            raise SearchError(f"{self.name} cannot be trained: {last_line(error)} (training.batch_size)") from error
+
+    def _check_stopped(self) -> None:
+        if self.is_stopped():
+            raise Interrupted
+
+    def _train(self, seed: int) -> None:
+        from trainables.retraining_job import RetrainingJob
+
+        recorded = _Recorded(self.name, seed, self.plan, self.place.count, self.log, self.progress, self.is_stopped)
+        job = RetrainingJob(self.plan, seed, self.fingerprint, self.folder.checkpoints)
+        self.place.train(job, self.images, recorded)
+        if not recorded.has_ended:
+            raise Interrupted
+        if recorded.kept_epoch is not None and not self._has_weights():
+            self.folder.folder.write(WEIGHTS, self.folder.checkpoints.weights(job.key), durable=True)
+        self.log.append(TrainingEnded(seed=seed, kept_epoch=recorded.kept_epoch))
+        self.folder.checkpoints.drop_states(job.key)
+
+    def _has_weights(self) -> bool:
+        """Whether a training has ended well before."""
+        return any(ended.kept_epoch is not None for ended in self.log.state.ended.values())
+
+    def _test(self, number: int) -> None:
+        """All seeds' weights on the test images, in one go; nothing if every training diverged."""
+        from trainables.retraining import scored_on_test
+
+        seeds = [seed for seed in self.seeds if self.log.state.ended[seed].kept_epoch is not None]
+        if not seeds:
+            return
+        again = "" if number == 1 else f", for the {ordinal(number)} time"
+        self.progress.note(f"{self.name}: testing{again}")
+        found = {}
+        for seed in seeds:
+            try:
+                found[seed] = scored_on_test(self.plan.spec, self.folder.checkpoints.weights(str(seed)), self.images)
+            except (FileNotFoundError, ValueError) as error:
+                what = "are not there" if isinstance(error, FileNotFoundError) else "are those of another network"
+                raise RunDirectoryError(
+                    f"the weights in {self.folder.checkpoints.folder / str(seed)} {what}"
+                ) from error
+        first = found[seeds[0]]
+        self.log.append(
+            NetworkTested(
+                time=now(),
+                number=number,
+                accuracy={seed: one.accuracy for seed, one in found.items()},
+                loss={seed: one.loss if math.isfinite(one.loss) else None for seed, one in found.items()},
+                device=first.device,
+                latency_seconds=first.latency_seconds,
+            )
+        )
+
+
+class _Recorded:
+    """Writes into the log how the training of a seed goes, and shows it."""
+
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        plan: RetrainingPlan,
+        workers: int,
+        log: RetrainLog,
+        progress: Progress,
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        self._title = f"{name}, seed {seed}"
+        self._seed = seed
+        self._plan = plan
+        self._workers = workers
+        self._log = log
+        self._progress = progress
+        self._is_stopped = is_stopped
+        self._said_at = time.monotonic()
+        self.has_ended = False
+        self.kept_epoch: int | None = None
+
+    def begun(self, curve: Sequence[EpochResult]) -> None:
+        """Epochs that the checkpoint has and the log lost are added to the log."""
+        if curve:
+            self._progress.note(f"{self._title}: going on after epoch {len(curve)}")
+        self._log.append(
+            TrainingBegun(seed=self._seed, epoch=len(curve), workers=self._workers, compiled=self._plan.compiled)
+        )
+        known = len(self._log.state.epochs[self._seed])
+        for result in curve[known:]:
+            self._log.append(_row(self._seed, result))
+
+    def trained(self, result: EpochResult) -> bool:
+        self._log.append(_row(self._seed, result))
+        if time.monotonic() - self._said_at >= LINE_SECONDS:
+            self._progress.line(self._standing(result))
+            self._said_at = time.monotonic()
+        return self._is_stopped()
+
+    def ended(self, kept_epoch: int | None) -> None:
+        self.has_ended, self.kept_epoch = True, kept_epoch
+        curve = self._log.state.epochs[self._seed]
+        if kept_epoch is None:
+            self._progress.line(f"{self._title}: the loss of epoch {len(curve) + 1} is not finite")
+        else:
+            self._progress.line(
+                f"{self._title}: trained, {len(curve)} epochs; the weights of epoch {kept_epoch} are kept"
+            )
+
+    def _standing(self, last: EpochResult) -> str:
+        held_out = self._plan.patience is not None
+        accuracy = last.val_accuracy if held_out else last.train_accuracy
+        left = last.seconds * (self._plan.training.epochs - last.epoch)
+        return (
+            f"{self._title}: epoch {last.epoch} of {self._plan.training.epochs}; accuracy {accuracy:.4f} on "
+            f"{'validation' if held_out else 'training'} images; at most {clock(left)} left"
+        )
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, ... in words as far as they are short."""
+    words = ("first", "second", "third", "fourth", "fifth")
+    return words[number - 1] if number <= len(words) else f"{number}th"
+
+
+def _row(seed: int, result: EpochResult) -> EpochTrained:
+    values = {name: value for name, value in asdict(result).items() if name not in ("ended_at", "metrics")}
+    held_out = {} if math.isfinite(result.val_loss) else {"val_loss": None, "val_accuracy": None}
+    return EpochTrained(seed=seed, **{**values, **held_out})

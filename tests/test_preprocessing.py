@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainables.datasets import load_data
+from trainables.loader import DeviceImages
+from trainables.preprocessing import PictureError, Preprocessing
+from trainables.settings import DataSettings
+
+
+def preprocessing(channels: int = 3, size: tuple[int, int] = (6, 9)) -> Preprocessing:
+    return Preprocessing(
+        image_size=size,
+        channels=channels,
+        mean=tuple(10.0 + channel for channel in range(channels)),
+        deviation=tuple(2.0 + channel for channel in range(channels)),
+        classes=("cat", "dog"),
+    )
+
+
+def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (31, 17)) -> Path:
+    """Of random pixels; `size` is width and height."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+def test_it_travels_as_json() -> None:
+    value = preprocessing()
+    assert Preprocessing.from_json(json.loads(json.dumps(value.to_json()))) == value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image_size": None}, {"image_size": [1, 2, 3]}, {"mean": 3}, {"classes": None}, {"colour": "red"}],
+    ids=str,
+)
+def test_other_values_are_none(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  some are Python's own
+        Preprocessing.from_json({**preprocessing().to_json(), **change})
+
+
+def test_of_a_description_that_lacks_something() -> None:
+    with pytest.raises(ValueError, match="not a preprocessing: 'mean'"):
+        Preprocessing.from_json({"image_size": [1, 1]})
+
+
+def test_a_picture_is_read_as_the_data_set_reads_it(tmp_path: Path) -> None:
+    """From a folder of images to what the network sees, to the last bit."""
+    for index in range(10):
+        for name in ("cat", "dog"):
+            picture(tmp_path / name / f"{index}.png", size=(20 + index, 33))
+    settings = DataSettings(name="image_folder", root=str(tmp_path), image_size=8)
+    splits = load_data(settings, seed=0)
+    ours = Preprocessing.of(json.loads(json.dumps(splits.describe())))
+    known = {image.tobytes() for part in (splits.train, splits.validation, splits.test) for image in part.images}
+    assert {ours.read(path).tobytes() for path in tmp_path.rglob("*.png")} == known
+
+    import torch
+
+    ((theirs, _),) = DeviceImages(splits.train, splits.mean, splits.deviation, torch.device("cpu")).in_order(100)
+    seen = ours.normalised(splits.train.images)
+    assert seen.dtype == np.float32
+    assert seen.shape == tuple(theirs.shape)
+    assert seen.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(seen, theirs.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_height_comes_before_width(tmp_path: Path) -> None:
+    assert preprocessing(size=(6, 9)).read(picture(tmp_path / "a.png")).shape == (6, 9, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
+def test_a_network_of_three_channels_takes_any_picture(mode: str, tmp_path: Path) -> None:
+    path = picture(tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"), mode)
+    assert preprocessing(3).read(path).shape == (6, 9, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_a_network_of_one_channel_takes_grey_pictures(mode: str, tmp_path: Path) -> None:
+    assert preprocessing(1).read(picture(tmp_path / "a.png", mode)).shape == (6, 9, 1)
+
+
+@pytest.mark.parametrize(("channels", "mode", "theirs"), [(1, "RGB", 3), (1, "RGBA", 4), (4, "RGB", 3), (2, "L", 1)])
+def test_other_channels_are_refused(channels: int, mode: str, theirs: int, tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png", mode)
+    with pytest.raises(
+        PictureError, match=rf"a.png has {theirs} channels \(mode {mode}\); the network takes {channels}"
+    ):
+        preprocessing(channels).read(path)
+
+
+def test_grey_pictures_of_16_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(PictureError, match="mode I;16"):
+        preprocessing(1).read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20, 60, 200])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp"])
+def test_a_picture_that_is_cut_off_or_none_is_refused(kept: int, suffix: str, tmp_path: Path) -> None:
+    path = picture(tmp_path / f"a.{suffix}", size=(64, 64))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(PictureError, match=f"a.{suffix} cannot be read as a picture"):
+        preprocessing().read(path)
+
+
+def test_a_picture_that_is_not_there_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="no.png: there is no such file"):
+        preprocessing().read(tmp_path / "no.png")
+    with pytest.raises(PictureError, match="cannot be read as a picture"):
+        preprocessing().read(tmp_path)

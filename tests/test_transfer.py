@@ -1,0 +1,327 @@
+"""Trainings that start from the weights of others: what is taken over, what is trained, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, load_file, save, save_file
+from torch import Tensor
+from torchvision import models
+
+from orchestrator.errors import ConfigError, InputError
+from orchestrator.retraining.settings import RetrainSettings
+from orchestrator.retraining.start import read_weights
+from search_spaces import NASNET_A, PUBLISHED
+from tests.test_retrain_command import SMALL, command
+from tests.test_retraining import facts
+from trainables.baseline_spec import BaselineSpec
+from trainables.baselines import baseline_names, build_network
+from trainables.datasets import DataSplits, load_data
+from trainables.network_spec import NetworkSpec
+from trainables.retraining import Retraining, RetrainingPlan
+from trainables.settings import DataSettings, TrainingSettings
+from trainables.skeleton import SKELETONS
+from trainables.transfer import Start, classifier_place, give_weights
+
+CPU = torch.device("cpu")
+CELLS = NetworkSpec(
+    architecture=NASNET_A,
+    repeats=1,
+    filters=2,
+    classes=10,
+    image_channels=1,
+    image_size=(8, 8),
+    drop_path_probability=0.2,
+)
+SMALL_BASELINE = BaselineSpec(baseline="two_convolutions", classes=10, image_channels=1, image_size=(8, 8))
+
+
+@pytest.fixture(scope="module")
+def splits() -> DataSplits:
+    return load_data(DataSettings(limit=200, validation_fraction=0.3), seed=0)
+
+
+def weights_of(spec: Any) -> dict[str, Tensor]:
+    """Random, other than those that a seed of these tests gives, the statistics of batch norms too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1234)
+        state = {name: value.clone() for name, value in build_network(spec).state_dict().items()}
+        for name, value in state.items():
+            if name.endswith(("running_mean", "running_var")):
+                value.uniform_(0.5, 1.5)
+    return state
+
+
+def started(spec: Any, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state dict before and after the weights were given."""
+    torch.manual_seed(0)
+    network = build_network(spec)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    give_weights(network, weights)
+    return before, dict(network.state_dict())
+
+
+def changed(spec: Any, weights: dict[str, Tensor]) -> set[str]:
+    """Names of what is the weights' afterwards; all else is as it was."""
+    before, after = started(spec, weights)
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    taken = {name for name in before if name in weights and after[name].shape == weights[name].shape}
+    taken = {name for name in taken if torch.equal(after[name], weights[name])}
+    assert kept | taken == set(before)
+    return taken - kept
+
+
+def learned(state: dict[str, Tensor]) -> set[str]:
+    """Names, without those whose values are the same in every new network."""
+    return {name for name, value in state.items() if value.ndim > 1 or "running" in name}
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS)
+def test_all_is_taken_over_but_a_classifier_for_other_classes(skeleton: str) -> None:
+    spec = replace(CELLS, skeleton=SKELETONS[skeleton], filters=8, image_size=(32, 32))
+    weights = weights_of(spec)
+    assert changed(spec, weights) >= learned(weights)
+    for_others = changed(replace(spec, classes=3), weights)
+    classifier = {name for name, value in weights.items() if name.startswith("head.") and value.ndim == 2}
+    assert learned(weights) - for_others == classifier
+    assert len(classifier) == 1
+
+
+def test_the_classifier_is_found_behind_a_dropout_layer_too() -> None:
+    weights = weights_of(CELLS)
+    _, after = started(replace(CELLS, dropout=0.5), weights)
+    assert torch.equal(after["head.2.weight"], weights["head.1.weight"])
+    assert torch.equal(after["head.2.bias"], weights["head.1.bias"])
+    weights = weights_of(replace(CELLS, dropout=0.5))
+    _, after = started(CELLS, weights)
+    assert torch.equal(after["head.1.weight"], weights["head.2.weight"])
+
+
+def test_an_auxiliary_head_is_taken_over_where_it_fits_and_never_needed() -> None:
+    spec = replace(CELLS, image_size=(32, 32), auxiliary_head=True)
+    weights = weights_of(spec)
+    auxiliary = {name for name in learned(weights) if name.startswith("auxiliary.")}
+    assert auxiliary <= changed(spec, weights)
+    assert len(auxiliary - changed(replace(spec, classes=3), weights)) == 1
+    assert len(auxiliary - changed(replace(spec, image_size=(48, 48)), weights)) == 1
+    assert not auxiliary & changed(spec, weights_of(replace(spec, auxiliary_head=False)))
+    assert changed(replace(spec, auxiliary_head=False), weights) >= learned(weights) - auxiliary
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "densenet121", "mnasnet0_5", "regnet_x_400mf"]
+)
+def test_a_baselines_classifier_is_found_whatever_it_is_called(name: str) -> None:
+    spec = BaselineSpec(baseline=name, classes=10, image_channels=3, image_size=(32, 32))
+    weights = weights_of(spec)
+    before, after = started(replace(spec, classes=7), weights)
+    other = {key for key in weights if weights[key].shape != after[key].shape}
+    assert {weights[key].shape[0] for key in other} == {10}
+    assert all(torch.equal(after[key], before[key]) for key in other)
+    assert all(torch.equal(after[key], weights[key]) for key in after if key not in other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", baseline_names())
+def test_the_classifier_of_every_baseline_is_found(name: str) -> None:
+    network = build_network(BaselineSpec(baseline=name, classes=17, image_channels=3, image_size=(32, 32)))
+    place = classifier_place(network)
+    assert place is not None
+    found = [value for key, value in network.state_dict().items() if key.startswith(place)]
+    assert 1 <= len(found) <= 2
+    assert {len(value) for value in found} == {17}
+
+
+def test_torchvisions_own_weights_fit_with_a_prefix() -> None:
+    theirs = models.resnet18(weights=None).state_dict()
+    spec = BaselineSpec(baseline="resnet18", classes=10, image_channels=3, image_size=(32, 32))
+    weights = {f"model.{name}": value for name, value in theirs.items()}
+    _, after = started(spec, weights)
+    assert all(torch.equal(after[name], weights[name]) for name in after if not name.startswith("model.fc."))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"filters": 4}, r"stem.0.0.weight has shape \(12, 1, 3, 3\) there, and \(6, 1, 3, 3\) here"),
+        ({"repeats": 2}, "cells.1.* has shape|they lack cells.1"),
+        ({"image_channels": 3}, r"stem.0.0.weight has shape \(6, 3, 3, 3\) there"),
+        ({"architecture": PUBLISHED["darts_v2"].architecture}, "another architecture: "),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        give_weights(build_network(CELLS), weights_of(replace(CELLS, **change)))
+
+
+def test_more_and_fewer_tensors_are_refused_and_bytes_that_are_none() -> None:
+    weights = weights_of(CELLS)
+    network = build_network(CELLS)
+    with pytest.raises(ValueError, match="another architecture: cells.99.weight is none of this one's"):
+        give_weights(network, {**weights, "cells.99.weight": torch.zeros(1)})
+    fewer = {name: value for name, value in weights.items() if name != "stem.0.1.running_var"}
+    with pytest.raises(ValueError, match="another architecture: they lack stem.0.1.running_var"):
+        give_weights(network, fewer)
+    with pytest.raises(ValueError, match="not in the safetensors format"):
+        Start(b"nothing").prepare(network)
+
+
+def plan(spec: Any, start: Start, decay: float = 0.0, patience: int | None = None, **training: Any) -> RetrainingPlan:
+    settings = TrainingSettings(**{"epochs": 4, "batch_size": 32, "learning_rate": 0.01, **training})
+    return RetrainingPlan(spec=spec, training=settings, patience=patience, average_decay=decay, start=start)
+
+
+@pytest.mark.parametrize("spec", [CELLS, SMALL_BASELINE], ids=["cells", "baseline"])
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_frozen_features_stay_bit_for_bit_and_the_classifier_learns(
+    spec: Any, decay: float, splits: DataSplits
+) -> None:
+    weights = weights_of(replace(spec, classes=4))
+    wanted = plan(spec, Start(save(weights), freeze=True), decay, epochs=8, learning_rate=0.05)
+    run = Retraining(wanted, wanted.images(splits), 0, CPU)
+    while not run.is_over:
+        run.train_epoch()
+    assert run.curve[-1].train_loss < run.curve[0].train_loss
+    found = load(run.weights())
+    changed = {name for name in found if name not in weights or not torch.equal(found[name], weights[name])}
+    assert {len(found[name]) for name in changed} == {10}
+    assert {name.rpartition(".")[0] for name in changed} == {"head.1" if spec is CELLS else "model.9"}
+
+
+def test_fine_tuning_begins_at_the_weights_and_changes_all_of_them(splits: DataSplits) -> None:
+    weights = weights_of(CELLS)
+    first = plan(CELLS, Start(save(weights)))
+    run = Retraining(first, first.images(splits), 0, CPU)
+    assert all(torch.equal(value, weights[name]) for name, value in load(run.weights()).items())
+    while not run.is_over:
+        run.train_epoch()
+    again = plan(CELLS, Start(run.weights()), patience=9)
+    second = Retraining(again, again.images(splits), 1, CPU)
+    assert second.weights() == run.weights()
+    assert second.train_epoch().train_loss < run.curve[0].train_loss
+    before, after = load(run.weights()), load(second.weights())
+    assert not any(torch.equal(before[name], after[name]) for name in before if before[name].ndim > 1)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+@pytest.mark.parametrize(("patience", "decay"), [(None, 0.0), (2, 0.9)])
+def test_a_training_from_weights_goes_on_bit_for_bit(
+    freeze: bool, patience: int | None, decay: float, splits: DataSplits
+) -> None:
+    wanted = plan(CELLS, Start(save(weights_of(replace(CELLS, classes=4))), freeze), decay, patience, crop_padding=1)
+    images = wanted.images(splits)
+    whole, before = Retraining(wanted, images, 3, CPU), Retraining(wanted, images, 3, CPU)
+    for _ in range(3):
+        whole.train_epoch()
+    before.train_epoch()
+    after = Retraining(wanted, images, 3, CPU)
+    after.load_state(before.state(), before.curve)
+    for _ in range(2):
+        after.train_epoch()
+    assert [facts(result) for result in after.curve] == [facts(result) for result in whole.curve]
+    assert after.weights() == whole.weights()
+
+
+def test_the_user_names_weights_by_a_file_or_a_folder_and_baselines_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "trained=well").mkdir()
+    (tmp_path / "trained=well" / "weights.safetensors").write_bytes(b"cells")
+    (tmp_path / "other.safetensors").write_bytes(b"baseline")
+    words = [str(tmp_path / "trained=well"), f"resnet18={tmp_path / 'other.safetensors'}"]
+    for given in (words, words[::-1]):
+        found = read_weights(RetrainSettings(weights=given, freeze=True), ["best", "resnet18"])
+        assert {name: one.content for name, one in found.items()} == {"best": b"cells", "resnet18": b"baseline"}
+    assert read_weights(RetrainSettings(), ["best"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (["absent.safetensors"], "--weights absent.safetensors: there is no such file or folder"),
+        (["empty"], "--weights empty holds no weights.safetensors and is no file"),
+        (["w.safetensors", "w.safetensors"], "--weights is given twice for best"),
+        (["w.safetensors"], "--freeze: resnet18 has no weights"),
+        (["resnet18=w.safetensors"], "--freeze: best has no weights"),
+        (["s3://key:secret@bucket/w.safetensors"], "a s3:// URI with a secret in it"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_refused_in_a_line(
+    weights: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("w.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=message) as refused:
+        read_weights(RetrainSettings(weights=weights, freeze=True), ["best", "resnet18"])
+    assert "\n" not in str(refused.value)
+
+
+def test_freezing_random_features_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--freeze needs --weights"):
+        RetrainSettings(freeze=True)
+
+
+def cellscout(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = command(folder, *arguments)
+    out, err = process.communicate()
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
+    """From the digits 0 to 4 to the digits 5 to 7: fine-tuned, frozen, killed and started again, and refused."""
+    images, labels = (load_data(DataSettings(), seed=0).train.images, load_data(DataSettings(), seed=0).train.labels)
+    for name, chosen in (("first", labels < 5), ("second", labels >= 5)):
+        np.savez(tmp_path / f"{name}.npz", images=images[chosen], labels=labels[chosen] - labels[chosen].min())
+        options = [f"data.root={name}.npz", "data.name=npz", *SMALL]
+        words = [word for setting in options for word in ("--set", setting)]
+        status, _, err = cellscout(tmp_path, "search", "--run-dir", name, *words)
+        assert status == 0, err
+    assert cellscout(tmp_path, "retrain", "first", "--set", "training.epochs=5")[0] == 0
+
+    trained = "first/retrain/best"
+    same = ["retrain", "second", "--architecture", f"{trained}/network.json", "--weights", trained]
+    few = ["--set", "training.epochs=2", "--json"]
+    status, out, err = cellscout(tmp_path, *same, "--freeze", "--name", "frozen", *few)
+    assert status == 0, err
+    (frozen,) = json.loads(out)["networks"]
+    assert (frozen["freeze"], len(frozen["weights"])) == (True, 64)
+    before = load_file(tmp_path / trained / "weights.safetensors")
+    after = load_file(tmp_path / "second" / "retrain" / "frozen" / "weights.safetensors")
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"head"}
+
+    status, _, err = cellscout(tmp_path, *same, "--name", "frozen", *few)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "freeze was True, and is False; choose another --name" in err
+    status, _, err = cellscout(tmp_path, "retrain", "second", "--architecture", "pnasnet_5", "--weights", trained)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "weights of another architecture: " in err
+    assert not (tmp_path / "second" / "retrain" / "pnasnet_5").exists()
+
+    long = ["--set", "training.epochs=400"]
+    told = cellscout(tmp_path, *same, "--name", "whole", *long)[1]
+    assert re.sub(r"\s", "", f"started from weights {frozen['weights'][:12]}") in re.sub(r"\s", "", told)
+    killed, begun = command(tmp_path, *same, "--name", "killed", *long), time.monotonic()
+    place = tmp_path / "second" / "retrain"
+    while not list(place.glob("killed/checkpoints/*/*.json")) and time.monotonic() - begun < 120:
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    assert cellscout(tmp_path, *same, "--name", "killed", *long)[0] == 0
+    assert (place / "killed" / "weights.safetensors").read_bytes() == (
+        place / "whole" / "weights.safetensors"
+    ).read_bytes()
+    save_file({"x": torch.zeros(1)}, tmp_path / trained / "weights.safetensors")
+    status, _, err = cellscout(tmp_path, *same, "--name", "killed", *long)
+    assert status == 2
+    assert "weights was " in err

@@ -1,0 +1,108 @@
+"""ONNX: written by PyTorch's exporter from the captured graph, quantised and run by ONNX Runtime.
+
+Knows torch only where it writes, so that an exported file is opened without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
+
+if TYPE_CHECKING:
+    from trainables.baselines import Network
+
+CALIBRATION_BATCH = 64
+IMAGES, LOGITS, COUNT = "images", "logits", "n"
+"""Names in the file: of the input, the output, and the number of images."""
+
+
+def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
+    """See `FormatModule`. Checked by `onnx.checker`. 8 bits: static, in QDQ form, weights a channel."""
+    import onnx
+    import torch
+
+    from trainables.exporting.program import captured
+
+    program = captured(network, facts.preprocessing)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=[IMAGES], output_names=[LOGITS], external_data=False, verbose=False
+        )
+        assert exported is not None  # it is, unless a file is named
+        exported.save(path)
+        if calibration is not None:
+            path = _quantised(path, calibration)
+        model = onnx.load(path)
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = COUNT
+        for node in model.graph.node:  # where in whose files its line of Python stood
+            del node.metadata_props[:]
+        onnx.helper.set_model_props(model, {METADATA: facts.dumps()})
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString())
+
+
+def read(content: bytes) -> ModelFile:
+    """See `FormatModule`. On the CPU, with as many threads as `OMP_NUM_THREADS` says, which PyTorch obeys too."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # 0: one a core
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no base of their own
+        raise ModelFileError("ONNX Runtime cannot read it") from error
+    metadata = session.get_modelmeta().custom_metadata_map
+    if METADATA not in metadata:
+        raise ModelFileError(f"it has no metadata {METADATA!r}")
+    facts = ModelFacts.loads(metadata[METADATA])
+
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run([LOGITS], {IMAGES: images})[0])
+
+    return ModelFile(facts, run)
+
+
+def _quantised(path: Path, calibration: NDArray[np.float32]) -> Path:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Batches(CalibrationDataReader):
+        """Its reader of calibration images."""
+
+        def __init__(self) -> None:
+            starts = range(0, len(calibration), CALIBRATION_BATCH)
+            self._parts: Iterator[dict[str, Any]] = (
+                {IMAGES: calibration[start : start + CALIBRATION_BATCH]} for start in starts
+            )
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._parts, None)
+
+    prepared, quantised = path.with_name("prepared.onnx"), path.with_name("quantised.onnx")
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    # Those that no convolution takes in; there is no such kernel in 8 bits.
+    norms = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "BatchNormalization"]
+    quantize_static(
+        prepared,
+        quantised,
+        Batches(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,  # on x86, signed ones take several times as long
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=norms,
+    )
+    return quantised
