@@ -181,14 +181,13 @@ def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("baseline", ["--baseline", "--no-baseline"])
-def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(baseline: str, tmp_path: Path) -> None:
-    """In the random search or in the trainings."""
+def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    """In the random search; what a stop among the trainings loses, the kills show."""
     search = search_file(tmp_path, budget="{ trials = 4 }", sampler='{ name = "random" }')
     run, environment = str(tmp_path / "run"), paced(tmp_path, 0.1)
     assert started(tmp_path, "search", str(search), "--run-dir", run, environment=environment).wait() == 0
     known = len(trained(tmp_path))
-    command = ["evaluate", run, baseline, "--top", "2", "--folds", "2", "--seeds", "1"]
+    command = ["evaluate", run, "--top", "2", "--folds", "2", "--seeds", "1"]
     running = started(tmp_path, *command, environment=environment)
     while len(trained(tmp_path)) < known + 3:
         assert running.poll() is None
