@@ -22,7 +22,6 @@ from orchestrator.retraining.record import (
 )
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
-from trainables.storage import reason
 
 if TYPE_CHECKING:
     from trainables.retraining import RetrainingPlan
@@ -91,6 +90,7 @@ class NetworkTraining:
         Raises:
             Interrupted: the user asked to stop.
             SearchError: it cannot go on; the record is whole up to there.
+            OSError: the storage does.
         """
         try:
             for seed in self.seeds:
@@ -100,8 +100,6 @@ class NetworkTraining:
             if self.log.state.tested is None:
                 self._check_stopped()
                 self._test(tests_before + 1)
-        except OSError as error:
-            raise SearchError(f"{self.folder.folder} cannot be written: {reason(error)}") from error
         except RuntimeError as error:  # most likely, the memory is too small
             raise SearchError(f"{self.name} cannot be trained: {last_line(error)} (training.batch_size)") from error
 
