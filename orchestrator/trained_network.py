@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import RunDirectoryError
 from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, WEIGHTS, RetrainFolder
 from orchestrator.retraining.settings import BEST as RETRAINED_BEST
-from orchestrator.retraining.settings import EndedSearch
 from orchestrator.run_directory import BEST, INFO, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec

@@ -391,7 +391,7 @@ def test_numbers_that_cannot_be_are_refused_in_one_line(
     [
         ("interrupted", "run is unfinished (interrupted); end it with: cellscout resume"),
         ("failed", "run is unfinished (failed); end it with: cellscout resume"),
-        ("running", "run is still being searched; evaluate it once it has ended"),
+        ("running", "run is still being searched; wait until it has ended"),
     ],
 )
 def test_a_search_that_has_not_ended_is_refused(state: str, told: str, cellscout: Any, tmp_path: Path) -> None:

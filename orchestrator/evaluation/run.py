@@ -11,10 +11,11 @@ from pathlib import Path
 import ray
 
 from orchestrator.conduct import Run
+from orchestrator.ended_search import ENDED
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
-from orchestrator.evaluation.searched import ENDED, Searched, candidates_of
+from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
 from orchestrator.event_log import EventLog

@@ -12,16 +12,12 @@ from orchestrator.config import (
     SchedulerSettings,
     SearchConfig,
     WarmStartSettings,
-    change_config,
 )
-from orchestrator.errors import RunDirectoryError
+from orchestrator.ended_search import EndedSearch
 from orchestrator.events import EvaluatedCandidate, Event
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
-
-ENDED = ("completed", "exhausted", "out_of_time")
-"""How a search ends that was not cut short."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +37,9 @@ class Searched:
             RunDirectoryError: there is no search, it has not ended, or its log is corrupt.
             ConfigError: its configuration cannot be read any more.
         """
-        directory = RunDirectory.at(run_dir)
-        info = directory.read_info()
-        if info.evaluation is not None:
-            raise RunDirectoryError(f"{directory} holds an evaluation; name the run directory of its search")
-        standing = directory.standing(info)
-        if standing == "running":
-            raise RunDirectoryError(f"{directory} is still being searched; evaluate it once it has ended")
-        if standing not in ENDED:
-            raise RunDirectoryError(
-                f"{directory} is unfinished ({standing}); end it with: cellscout resume {directory}"
-            )
-        events = directory.read_events()
-        return cls(directory, info, change_config(info.config, [], ()), events, RunState.replay(events))
+        search = EndedSearch.read(run_dir)
+        events = search.directory.read_events()
+        return cls(search.directory, search.info, search.config, events, RunState.replay(events))
 
     @property
     def trained(self) -> int:

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
 from orchestrator.progress import Progress
 from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
-from orchestrator.retraining.settings import EndedSearch, RetrainSettings
+from orchestrator.retraining.settings import RetrainSettings, networks_of
 from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.run_info import commit, versions
@@ -63,7 +64,7 @@ def retrain(
     settings, progress = settings or RetrainSettings(), progress or Progress.silent()
     search = EndedSearch.read(run_dir)
     recipe = settings.recipe(search.config)
-    networks = search.networks(settings, recipe)
+    networks = networks_of(search, settings, recipe)
     weights = read_weights(settings, networks)
     asked = {name: _asked(search, settings, recipe, spec, weights.get(name)) for name, spec in networks.items()}
     for name in networks:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from orchestrator.config import SearchConfig, change_config
-from orchestrator.errors import ConfigError, InputError, RunDirectoryError
-from orchestrator.evaluation.searched import ENDED
+from orchestrator.ended_search import EndedSearch
+from orchestrator.errors import ConfigError, InputError
 from orchestrator.named_architecture import find_network, title_of, with_changes
 from orchestrator.retraining.record import NETWORK
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean
@@ -98,67 +95,44 @@ class RetrainSettings:
         return change_config(values, self.changes, {"training"}).training
 
 
-@dataclass(frozen=True)
-class EndedSearch:
-    """A search that has ended: where its images come from, and the network that it found."""
+def networks_of(
+    search: EndedSearch, settings: RetrainSettings, recipe: TrainingSettings
+) -> dict[str, NetworkSpec | BaselineSpec]:
+    """The networks to train, by the names of their folders; none of them is built.
 
-    directory: RunDirectory
-    info: RunInfo
-    config: SearchConfig
-
-    @classmethod
-    def read(cls, run_dir: Path | str) -> EndedSearch:
-        """
-        Raises:
-            RunDirectoryError: there is no search, or it has not ended.
-            ConfigError: its configuration cannot be read any more.
-        """
-        directory = RunDirectory.at(run_dir)
-        info = directory.read_info()
-        if info.evaluation is not None:
-            raise RunDirectoryError(f"{directory} holds an evaluation; name the run directory of its search")
-        standing = directory.standing(info)
-        if standing not in ENDED:
-            remedy = "wait for it" if standing == "running" else f"end it with: cellscout resume {directory}"
-            raise RunDirectoryError(f"{directory} is unfinished ({standing}); {remedy}")
-        return cls(directory, info, change_config(info.config, [], ()))
-
-    def networks(self, settings: RetrainSettings, recipe: TrainingSettings) -> dict[str, NetworkSpec | BaselineSpec]:
-        """The networks to train, by the names of their folders; none of them is built.
-
-        Raises:
-            InputError: one cannot be.
-        """
-        height, width, channels = self.info.data["image_shape"]
-        classes = len(self.info.data["classes"])
-        try:
-            recipe.check_images(height, width)
-        except ValueError as error:
-            raise ConfigError(f"{error} (--preset or --set)") from error
-        # The file, because the run directory may be called as a published cell is.
-        found = find_network(settings.architecture or (self.directory.best / NETWORK).location)
-        network = with_changes(
-            replace(found, auxiliary_head=False),
-            None,
-            repeats=settings.repeats,
-            filters=settings.filters,
-            classes=classes,
-            image_channels=channels,
-            image_size=(height, width),
-            drop_path_probability=recipe.drop_path_probability,
-            dropout=recipe.dropout,
-            auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
+    Raises:
+        InputError: one cannot be.
+    """
+    height, width, channels = search.info.data["image_shape"]
+    classes = len(search.info.data["classes"])
+    try:
+        recipe.check_images(height, width)
+    except ValueError as error:
+        raise ConfigError(f"{error} (--preset or --set)") from error
+    # The file, because the run directory may be called as a published cell is.
+    found = find_network(settings.architecture or (search.directory.best / NETWORK).location)
+    network = with_changes(
+        replace(found, auxiliary_head=False),
+        None,
+        repeats=settings.repeats,
+        filters=settings.filters,
+        classes=classes,
+        image_channels=channels,
+        image_size=(height, width),
+        drop_path_probability=recipe.drop_path_probability,
+        dropout=recipe.dropout,
+        auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
+    )
+    networks: dict[str, NetworkSpec | BaselineSpec] = {settings.name or _name_of(settings.architecture): network}
+    for baseline in settings.baselines:
+        name = baseline if settings.name is None else f"{settings.name}-{baseline}"
+        if name in networks:
+            raise InputError(f"two networks are called {name!r}; choose another --name, or leave one baseline out")
+        networks[name] = BaselineSpec(
+            baseline=baseline, classes=classes, image_channels=channels, image_size=(height, width)
         )
-        networks: dict[str, NetworkSpec | BaselineSpec] = {settings.name or _name_of(settings.architecture): network}
-        for baseline in settings.baselines:
-            name = baseline if settings.name is None else f"{settings.name}-{baseline}"
-            if name in networks:
-                raise InputError(f"two networks are called {name!r}; choose another --name, or leave one baseline out")
-            networks[name] = BaselineSpec(
-                baseline=baseline, classes=classes, image_channels=channels, image_size=(height, width)
-            )
-        _check_known(settings.baselines)
-        return networks
+    _check_known(settings.baselines)
+    return networks
 
 
 def _name_of(architecture: str | None) -> str:

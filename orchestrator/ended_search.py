@@ -1,0 +1,43 @@
+"""A search that has ended: its settings and what it was run on, for whatever follows it. Does not read its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.config import SearchConfig, change_config
+from orchestrator.errors import RunDirectoryError
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_info import RunInfo
+
+ENDED = ("completed", "exhausted", "out_of_time")
+"""How a search ends that was not cut short."""
+
+
+@dataclass(frozen=True)
+class EndedSearch:
+    """Where it is, what `run.json` says, and its settings."""
+
+    directory: RunDirectory
+    info: RunInfo
+    config: SearchConfig
+
+    @classmethod
+    def read(cls, run_dir: Path | str) -> EndedSearch:
+        """
+        Raises:
+            RunDirectoryError: there is no search, or it has not ended.
+            ConfigError: its configuration cannot be read any more.
+        """
+        directory = RunDirectory.at(run_dir)
+        info = directory.read_info()
+        if info.evaluation is not None:
+            raise RunDirectoryError(f"{directory} holds an evaluation; name the run directory of its search")
+        standing = directory.standing(info)
+        if standing == "running":
+            raise RunDirectoryError(f"{directory} is still being searched; wait until it has ended")
+        if standing not in ENDED:
+            raise RunDirectoryError(
+                f"{directory} is unfinished ({standing}); end it with: cellscout resume {directory}"
+            )
+        return cls(directory, info, change_config(info.config, [], ()))
