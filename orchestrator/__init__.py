@@ -6,47 +6,50 @@ wait for Ray.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.config import SearchConfig, load_config
     from orchestrator.evaluation.run import EvaluationResult, evaluate
     from orchestrator.evaluation.settings import EvaluationSettings
+    from orchestrator.retraining.run import RetrainResult, retrain
+    from orchestrator.retraining.settings import RetrainSettings
     from orchestrator.search import SearchResult, resume_search, run_search
     from orchestrator.study_replay import load_study
 
 __all__ = [
     "EvaluationResult",
     "EvaluationSettings",
+    "RetrainResult",
+    "RetrainSettings",
     "SearchConfig",
     "SearchResult",
     "evaluate",
     "load_config",
     "load_study",
     "resume_search",
+    "retrain",
     "run_search",
 ]
 
+_HOMES = {
+    "EvaluationResult": "evaluation.run",
+    "EvaluationSettings": "evaluation.settings",
+    "RetrainResult": "retraining.run",
+    "RetrainSettings": "retraining.settings",
+    "SearchConfig": "config",
+    "SearchResult": "search",
+    "evaluate": "evaluation.run",
+    "load_config": "config",
+    "load_study": "study_replay",
+    "resume_search": "search",
+    "retrain": "retraining.run",
+    "run_search": "search",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("SearchConfig", "load_config"):
-        from orchestrator import config
-
-        return getattr(config, name)
-    if name in ("EvaluationResult", "evaluate"):
-        from orchestrator.evaluation import run
-
-        return getattr(run, name)
-    if name == "EvaluationSettings":
-        from orchestrator.evaluation.settings import EvaluationSettings
-
-        return EvaluationSettings
-    if name in ("SearchResult", "resume_search", "run_search"):
-        from orchestrator import search
-
-        return getattr(search, name)
-    if name == "load_study":
-        from orchestrator.study_replay import load_study
-
-        return load_study
-    raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+    return getattr(import_module(f"orchestrator.{_HOMES[name]}"), name)

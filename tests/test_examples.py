@@ -183,12 +183,15 @@ def test_the_public_names_are_these() -> None:
     assert sorted(orchestrator.__all__) == [
         "EvaluationResult",
         "EvaluationSettings",
+        "RetrainResult",
+        "RetrainSettings",
         "SearchConfig",
         "SearchResult",
         "evaluate",
         "load_config",
         "load_study",
         "resume_search",
+        "retrain",
         "run_search",
     ]
     assert sorted(search_spaces.__all__) == sorted(
