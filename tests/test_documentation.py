@@ -378,13 +378,14 @@ def test_the_samplers_options_are_those_that_they_take() -> None:
             for given in ("seed", "space"):
                 taken.pop(given, None)
             shown = dict(
-                option.split(" = ") if " = " in option else (option, "None")
+                option.split(" = ") if " = " in option else [option, "None"]
                 for option in options.replace("`", "").split(", ")
             )
-            assert shown == {
-                key: str(one.default).join('""' if isinstance(one.default, str) else ("", ""))
-                for key, one in taken.items()
-            }
+            assert shown == {key: as_toml(one.default) for key, one in taken.items()}
+
+
+def as_toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def test_every_space_sampler_and_scheduler_is_shown() -> None:
