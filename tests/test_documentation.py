@@ -132,6 +132,20 @@ def run_block(block: Block) -> None:
     rules[block.language](block)
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "message"),
+    [
+        ("yaml", "a: 1\n", "no rule for a block in 'yaml'"),
+        ("", "cellscout list spaces\n", "no rule for a block in ''"),
+        ("sh", "curl example.org\n", "no rule for the program 'curl'"),
+        ("text", "whatever\n", "no rule for a text that begins with 'whatever'"),
+    ],
+)
+def test_a_block_that_no_rule_handles_fails(language: str, text: str, message: str) -> None:
+    with pytest.raises(pytest.fail.Exception, match=message):
+        run_block(Block(README, 1, language, text))
+
+
 def read_toml(block: Block) -> None:
     parse_config(tomllib.loads(block.text), str(block))
 
