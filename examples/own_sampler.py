@@ -20,17 +20,22 @@ class GreedySampler(BaseSampler):
         # From seed and trial number alone, so that a resumed search goes on as this one would have.
         return np.random.default_rng([self.seed, trial.number, purpose])
 
-    def infer_relative_search_space(self, study, trial):
+    def _best(self, study):
+        # Not `study.best_trial`, which of equal ones is the first to end, and after a resume the first to be proposed.
         complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        return next((trial for trial in complete if trial.value == study.best_value), None)
+
+    def infer_relative_search_space(self, study, trial):
+        best = self._best(study)
         explores = self._generator(trial, 0).random() < self.exploration
-        return {} if explores or not complete else study.best_trial.distributions
+        return {} if explores or best is None else best.distributions
 
     def sample_relative(self, study, trial, search_space):
         if not search_space:
             return {}  # each parameter is then drawn by sample_independent
         generator = self._generator(trial, 1)
         name = generator.choice(sorted(search_space))
-        return {**study.best_trial.params, name: generator.choice(search_space[name].choices).item()}
+        return {**self._best(study).params, name: generator.choice(search_space[name].choices).item()}
 
     def sample_independent(self, study, trial, param_name, param_distribution):
         generator = self._generator(trial, sum(param_name.encode()))

@@ -80,7 +80,7 @@ class SchedulerSettings(Settings):
     name: str = "asha"
     """A built-in scheduler (`cellscout list schedulers`), or `module:NAME` of a Ray Tune `TrialScheduler`."""
     min_epochs: int = Field(default=1, ge=1)
-    """ASHA: the first rung; a candidate is trained at least this long."""
+    """ASHA: the first rung; a candidate is trained at least this long. At most `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=100)
     """ASHA: one in so many goes on at each rung, and the next rung is so many times higher."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -145,8 +145,10 @@ class ResourceSettings(Settings):
     """`[resources]`: what one trial gets of the cluster."""
 
     cpus_per_trial: int = Field(default=1, ge=1)
+    """CPU cores; a trial computes with so many threads."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
-    """GPUs, or a part of one (0.25: four trials share a GPU). `auto`: one where the cluster has GPUs, else none."""
+    """GPUs, or a part of one (0.25: four trials share a GPU); above 1 a whole number. `auto`: one where the
+    cluster has GPUs, else none."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:

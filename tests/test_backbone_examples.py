@@ -19,7 +19,8 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from tests.test_examples import ROOT, code_blocks, run
+from tests.documentation import blocks_of
+from tests.test_examples import ROOT, run
 from trainables.network import CellNetwork
 
 EXAMPLES = str(ROOT / "examples")
@@ -102,8 +103,8 @@ def test_torchvisions_other_heads_stand_on_the_same_network() -> None:
     assert logits.shape == (2, len(shapes.KINDS), 8, 8)
 
 
-def test_the_readmes_backbone_gives_the_maps_that_it_says(tmp_path: Path) -> None:
-    (code,) = [block for block in code_blocks("python") if "features_only" in block]
+def test_the_documented_backbone_gives_the_maps_that_it_says(tmp_path: Path) -> None:
+    (code,) = [block.text for block in blocks_of(ROOT / "docs" / "spaces.md") if "features_only" in block.text]
     out = run("-c", f"{code}\nprint([tuple(one.shape) for one in maps])", cwd=tmp_path).stdout.splitlines()
     assert out[0] == code.partition("# ")[2].partition("\n")[0]
     assert out[1] == "[(1, 96, 64, 48), (1, 192, 32, 24), (1, 384, 16, 12)]"

@@ -80,19 +80,23 @@ class TrainingSettings(Settings):
     epochs: int = Field(default=27, ge=1)
     """The whole budget of one candidate."""
     batch_size: int = Field(default=128, ge=2)
+    """Images of one step."""
     learning_rate: Positive = 0.1
     """At the start of the schedule."""
     learning_rate_end: NotNegative = 0.0
-    """At the end of a cosine."""
+    """At the end of a cosine; at most `learning_rate`."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Cosine: annealed over `epochs` (Loshchilov and Hutter 2017), in one go or with `restart_epochs`."""
     restart_epochs: int = Field(default=0, ge=0)
     """Length of the first cosine; then the learning rate starts anew, each time for twice as long. 0: one cosine."""
     momentum: Probability = 0.9
+    """Of SGD."""
     nesterov: bool = True
+    """Nesterov's kind of momentum."""
     weight_decay: NotNegative = 5e-4
     """L2, on convolution and linear weights; not on biases and batch norms."""
     label_smoothing: Probability = 0.0
+    """How much of a label is spread over all classes (Szegedy et al. 2016)."""
     gradient_clip: NotNegative = 5.0
     """Largest norm of the whole gradient; 0: no limit."""
     drop_path_probability: Probability = 0.0
@@ -146,6 +150,7 @@ class FaultSettings(Settings):
     """`[faults]`: when a trial is given up."""
 
     hang_factor: Annotated[float, Field(ge=2, allow_inf_nan=False)] = 10.0
-    """An epoch hangs if it takes so many times as long as the longest one that the search has seen,"""
+    """An epoch hangs if it takes so many times as long as the longest one that the search has seen, and `hang_seconds`.
+    Its worker is then ended, and the trial has failed."""
     hang_seconds: Positive = 600.0
-    """and at least so long. Its worker is then ended, and the trial has failed."""
+    """An epoch that takes less than this does not hang."""
