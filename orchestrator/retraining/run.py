@@ -15,11 +15,12 @@ from pathlib import Path
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
 from orchestrator.progress import Progress
-from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
+from orchestrator.retraining.record import NETWORK, Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import EndedSearch, RetrainSettings
 from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
+from orchestrator.run_directory import RETRAIN_RESULT, RETRAINED
 from orchestrator.run_info import commit, versions
 from orchestrator.search import check_same_data
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
@@ -142,7 +143,7 @@ class _Work:
                 )
                 training.run(_tests_of(asked, self._others(name)))
                 result = result_of(name, folder.folder.location, costs, asked, log.state)
-                folder.folder.write(RESULT, _json(result.to_json()))
+                folder.folder.write(RETRAIN_RESULT, _json(result.to_json()))
             except OSError as error:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error
 
