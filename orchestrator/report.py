@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orchestrator.precision import precision_of
 from orchestrator.progress import clock, describe, number
-from orchestrator.run_directory import RunDirectory
+from orchestrator.run_directory import PAGE, RunDirectory
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
 
@@ -75,6 +75,8 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
             lines += [f"            {line}" for line in _precision(info, state, state.best)]
     if len(state.objectives) > 1:
         lines += _front(state)
+    if directory.folder.has(PAGE):
+        lines.append(f"page        {directory.folder / PAGE}")
     return "\n".join(lines)
 
 

@@ -28,6 +28,8 @@ INFO = "run.json"
 BEST = "best"
 METRICS = "metrics.json"
 
+PAGE = "report.html"
+
 EVALUATION = "evaluation"
 """The folder of an evaluation that was given no other, a run directory itself."""
 EVALUATION_RESULT = "evaluation.json"

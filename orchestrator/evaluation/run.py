@@ -19,6 +19,7 @@ from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
 from orchestrator.event_log import EventLog
 from orchestrator.events import EvaluationPlanned, Event, RunResumed
+from orchestrator.page.keeping import refresh
 from orchestrator.preparation import Ground, Instances, Parts, ground
 from orchestrator.progress import Progress
 from orchestrator.run_directory import EVALUATION, EVALUATION_RESULT, INFO, RANDOM, RunDirectory
@@ -87,6 +88,8 @@ def evaluate(
     sample = (directory / RANDOM).read_state() if wanted.baseline else None
     outcome = outcome_of(state, searched.state, sample, rungs, parts.config.training.epochs)
     _write(outcome, directory)
+    if evaluation_dir is None:
+        refresh(searched.directory, progress)
     return EvaluationResult(directory, standing, outcome)
 
 

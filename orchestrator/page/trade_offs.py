@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import optuna
 import plotly.graph_objects as go
-from optuna.storages import InMemoryStorage
-from optuna.trial import create_trial
+from optuna.visualization import plot_pareto_front
 
 from orchestrator.page.plot import GREY, RED, STATUSES, Plot, dressed, figure, text, thinned
 from orchestrator.progress import number
 from orchestrator.run_state import RunState, Trial
+from orchestrator.study_replay import study_of_values
 from orchestrator.trainings import score_of
 
 MOST_POINTS = 2_000
@@ -44,12 +43,8 @@ def pareto_front(state: RunState) -> Plot | None:
 
 
 def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
-    # Not the run's whole study: the values are all that the plot takes, and thousands of parameters cost seconds.
-    study = optuna.create_study(storage=InMemoryStorage(), directions=list(state.objectives.values()))
-    for trial in trials:
-        values = [value for name in state.objectives if (value := trial.metric(name)) is not None]
-        study.add_trial(create_trial(values=values))
-    found = optuna.visualization.plot_pareto_front(study, target_names=[text(name) for name in state.objectives])
+    study = study_of_values(state, trials)
+    found = plot_pareto_front(study, target_names=[text(name) for name in state.objectives])
     by_place = {_place(trial, state): trial for trial in trials}
     # It draws those that are beaten first, then the front.
     for trace, name, colour in zip(found.data, ("beaten in all objectives", "the front"), (GREY, RED), strict=True):

@@ -12,10 +12,8 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.page.content import content_of
 from orchestrator.page.plot import Plot
 from orchestrator.page.record import Record
-from orchestrator.run_directory import RunDirectory
+from orchestrator.run_directory import PAGE, RunDirectory
 from trainables.storage import reason
-
-PAGE = "report.html"
 
 
 def write_page(directory: RunDirectory) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
+from orchestrator.page.keeping import refresh
 from orchestrator.progress import Progress
 from orchestrator.retraining.record import NETWORK, Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
@@ -89,6 +90,7 @@ def retrain(
     for name in networks:
         folder = _folder(search, name)
         results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
+    refresh(search.directory, progress)
     return RetrainResult(results, is_whole)
 
 
