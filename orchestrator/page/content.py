@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from orchestrator.components import make_scheduler
 from orchestrator.config import parse_config
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.importance import importances
 from orchestrator.page import cells
 from orchestrator.page.curves import Course, best_so_far, course_of, learning_curves
@@ -214,7 +214,10 @@ def _small(trial: Trial) -> str:
 
 
 def _architecture(trial: Trial) -> Architecture:
-    return Architecture.from_json(trial.architecture)
+    try:
+        return Architecture.from_json(trial.architecture)
+    except ValueError as error:
+        raise RunDirectoryError(f"the record of trial {trial.trial_id} holds no architecture: {error}") from error
 
 
 def _number(value: float | None) -> Value:
