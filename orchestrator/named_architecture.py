@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, last_line
 from orchestrator.plugins import resolve_value
-from orchestrator.run_directory import RunDirectory
+from orchestrator.run_directory import BEST, NETWORK, RunDirectory
 from search_spaces import PUBLISHED, Architecture
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
@@ -17,7 +17,7 @@ from trainables.settings import did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 from trainables.storage import Folder, reason
 
-BEST_NETWORK = "best/network.json"
+BEST_NETWORK = f"{BEST}/{NETWORK}"
 
 
 def find_network(name: str) -> NetworkSpec:

@@ -26,6 +26,7 @@ from trainables.storage import Folder, reason
 
 INFO = "run.json"
 BEST = "best"
+NETWORK = "network.json"
 METRICS = "metrics.json"
 
 PAGE = "report.html"
@@ -215,7 +216,7 @@ class RunDirectory:
         }
         files = {
             "architecture.json": _json(trial.architecture),
-            "network.json": _json(network),
+            NETWORK: _json(network),
             "weights.safetensors": weights,
             METRICS: _json(metrics),
         }

@@ -8,7 +8,6 @@ import re
 import shlex
 import time
 import tomllib
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.events import RunEnded, RunResumed, TrialEnded, TrialStarted
 from orchestrator.named_architecture import find_network, title_of
 from orchestrator.page import cells
-from orchestrator.page.content import MOST_ROWS, Content, content_of, problems_of, rungs_of
+from orchestrator.page.content import Content, content_of, problems_of, rungs_of
 from orchestrator.page.curves import BEST_CURVES, OTHER_CURVES, course_of, learning_curves
 from orchestrator.page.keeping import PageKeeper, refresh
 from orchestrator.page.occupancy import Occupancy, Stay, joined, lanes
@@ -102,9 +101,22 @@ def page_of(directory: RunDirectory) -> Page:
     return Page(Path(write_page(directory)).read_text(encoding="utf-8"))
 
 
-def plots_of(content: Content) -> Iterator[Plot]:
-    for plots in content.plots.values():
-        yield from plots
+def figure_of(plot: Plot) -> Any:
+    assert plot.figure is not None, plot.nothing
+    return plot.figure
+
+
+def traces(plot: Plot) -> Any:
+    return figure_of(plot).data
+
+
+def keep_best(directory: RunDirectory) -> str:
+    """Put a network into `best/`, as a search does; its trial."""
+    best = directory.read_state().best
+    assert best is not None
+    spec = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=2, image_channels=1, image_size=(8, 8))
+    directory.write_best(best, spec.to_json(), b"")
+    return best.trial_id
 
 
 def evaluation(winner: str | None, others: dict[str, float], **values: Any) -> str:
@@ -180,6 +192,7 @@ def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run
 @pytest.mark.parametrize("is_winner_of_the_search", [True, False])
 def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search: bool) -> None:
     directory = made_up(tmp_path / "run", 40)
+    keep_best(directory)
     first, second = [one.trial_id for one in directory.read_state().ranking()[:2]]
     winner, other = (first, second) if is_winner_of_the_search else (second, first)
     directory.folder.write("evaluation/evaluation.json", evaluation(winner, {other: 0.02}).encode())
@@ -212,7 +225,7 @@ def test_the_random_search_of_equal_cost_stands_beside_the_best_so_far(tmp_path:
     made_up(tmp_path / "run" / "evaluation" / "random", 20)
     plots = content_of(Record.read(directory)).plots["best"]
     for plot in plots:
-        assert [trace.name for trace in plot.figure.data] == ["this search", "random search of equal cost"]
+        assert [trace.name for trace in traces(plot)] == ["this search", "random search of equal cost"]
 
 
 def test_the_best_so_far_only_rises_and_ends_where_the_search_did(run: RunDirectory) -> None:
@@ -299,43 +312,48 @@ def test_failures_that_differ_in_numbers_only_are_one(run: RunDirectory, content
     assert content.set_back == {"worker died": 1}
 
 
-def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(run: RunDirectory, content: Content) -> None:
-    state = run.read_state()
-    ranking = state.ranking()
-    assert [row.trial_id for row in content.leaderboard.rows] == [one.trial_id for one in ranking][:MOST_ROWS]
-    assert all(len(row.values) == len(content.leaderboard.columns) for row in content.leaderboard.rows)
-    best = state.best
-    assert best is not None
-    spec = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=2, image_channels=1, image_size=(8, 8))
-    run.write_best(best, spec.to_json(), b"")
-    for row in content.leaderboard.rows[:5]:
-        words = shlex.split(row.command)
-        assert words[:3] == ["cellscout", "retrain", run.location]
-        options = dict(zip(words[3::2], words[4::2], strict=True))
-        name = options.get("--architecture", run.location)
-        found = find_network(name)
-        if "--architecture" in options:
-            assert found.architecture.to_json() == state.trials[row.trial_id].architecture
-        else:
-            assert row.trial_id == best.trial_id
-        assert (found.repeats, found.filters) == (1, 4)
+def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "a run", 30)
+    state, best = directory.read_state(), keep_best(directory)
+    content = content_of(Record.read(directory))
+    rows = content.leaderboard.rows
+    assert [row.trial_id for row in rows] == [one.trial_id for one in state.ranking()]
+    assert all(len(row.values) == len(content.leaderboard.columns) for row in rows)
+    assert content.summary.retrain == rows[0].command
+    for row in rows:
+        assert row.command is not None
+        program, command, run_dir, *words = shlex.split(row.command)
+        assert (program, command, run_dir) == ("cellscout", "retrain", directory.location)
+        options = dict(zip(words[::2], words[1::2], strict=True))
+        assert ("--architecture" not in options) == (row.trial_id == best)
+        architecture = options.get("--architecture")
         settings = RetrainSettings(
-            architecture=options.get("--architecture"),
-            repeats=int(options["--repeats"]),
-            filters=int(options["--filters"]),
+            architecture=architecture, repeats=int(options["--repeats"]), filters=int(options["--filters"])
         )
-        search = EndedSearch.read(words[2])
+        search = EndedSearch.read(run_dir)
         (network,) = search.networks(settings, settings.recipe(search.config)).values()
         assert isinstance(network, NetworkSpec)
-        assert (network.repeats, network.filters) == (6, 32)
+        assert (network.repeats, network.filters, network.image_size) == (6, 32, (8, 8))
+        if architecture is not None:
+            assert network.architecture.to_json() == state.trials[row.trial_id].architecture
+
+
+def test_while_a_search_runs_nothing_can_be_retrained(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 12, state="running", host="elsewhere")
+    keep_best(directory)
+    content = content_of(Record.read(directory))
+    assert content.refreshing
+    assert content.summary.winner is not None
+    assert (content.summary.retrain, content.summary.evaluate, content.summary.resume) == (None, None, None)
+    assert {row.command for row in content.leaderboard.rows} == {None}
+    buttons = page_of(directory).all("button")
+    assert [one for one in buttons if "data-copy" in one]
+    assert not [one for one in buttons if "cellscout retrain" in (one.get("data-copy") or "")]
 
 
 def test_a_trial_is_named_by_its_run_and_its_number(tmp_path: Path, cellscout: Any) -> None:
     directory = made_up(tmp_path / "a run", 12)
-    best = directory.read_state().best
-    assert best is not None
-    spec = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=2)
-    directory.write_best(best, spec.to_json(), b"")
+    keep_best(directory)
     other = directory.read_state().trials["00003"]
     assert find_network(f"{directory.location}#00003").architecture.to_json() == other.architecture
     assert title_of(f"{directory.location}#00003") == "a run#00003"
@@ -358,10 +376,10 @@ def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Conten
     state = record.state
     (plot,) = content.plots["curves"]
     trained = [one for one in state.trials.values() if one.curve and one.duplicate_of is None]
-    drawn = {trial_id for trace in plot.figure.data for trial_id in trace.text if trial_id is not None}
+    drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
     assert drawn == {one.trial_id for one in trained}
-    assert len(plot.figure.layout.shapes) == 3
-    names = [trace.name for trace in plot.figure.data]
+    assert len(figure_of(plot).layout.shapes) == 3
+    names = [trace.name for trace in traces(plot)]
     assert names[0].startswith("pruned")  # beneath the others
     assert names[-1] == f"the winner, {content.summary.winner}"
 
@@ -373,7 +391,7 @@ def test_what_is_left_out_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyP
     plot = learning_curves(state, (), None)
     count = sum(bool(one.curve) and one.duplicate_of is None for one in state.trials.values())
     assert plot.caption.startswith(f"12 of {count} curves: the best 5 and 7 others, evenly drawn")
-    drawn = {trial_id for trace in plot.figure.data for trial_id in trace.text if trial_id is not None}
+    drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
     assert len(drawn) == 12
     assert {one.trial_id for one in state.ranking()[:5]} <= drawn
     monkeypatch.setattr("orchestrator.page.content.MOST_ROWS", 10)
@@ -398,9 +416,9 @@ def test_slots_hold_one_trial_at_a_time(run: RunDirectory, content: Content) -> 
         mine = [stay for stay, at_lane in zip(record.stays, where, strict=True) if at_lane == lane]
         assert all(before.end <= after.begin for before, after in itertools.pairwise(mine))
     assert {stay.ending for stay in record.stays} == {"ended", "paused", "set_back"}
-    assert sum(stay.trial_id == "00001" for stay in record.stays) == 3
+    assert [stay.trial_id for stay in record.stays].count("00001") == 3
     (plot,) = content.plots["timeline"]
-    assert sum(len(trace.x) for trace in plot.figure.data) == len(record.stays)
+    assert sum(len(trace.x) for trace in traces(plot)) == len(record.stays)
 
 
 def test_what_ran_when_the_driver_died_ended_then() -> None:
@@ -429,7 +447,7 @@ def test_very_many_bars_are_joined_and_it_is_said(run: RunDirectory, monkeypatch
     bars = joined(record.stays, lanes(record.stays), 1e9)
     assert sorted(count for _, _, count in bars) == sorted(lanes(record.stays).count(lane) for lane in range(3))
     assert re.match(rf"\d+ bars for {len(record.stays)} trainings: ", plot.caption)
-    assert sum(len(trace.x) for trace in plot.figure.data) < len(record.stays)
+    assert sum(len(trace.x) for trace in traces(plot)) < len(record.stays)
     assert MOST_BARS == 2_000
 
 
@@ -438,7 +456,7 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     state = directory.read_state()
     content = content_of(Record.read(directory))
     (plot,) = content.plots["front"]
-    beaten, front = plot.figure.data
+    beaten, front = traces(plot)
     assert set(front.customdata) == {one.trial_id for one in state.front}
     assert len(beaten.x) + len(front.x) == sum(one.status == "completed" for one in state.trials.values())
     for trial_id, accuracy, macs in zip(front.customdata, front.x, front.y, strict=True):
@@ -461,9 +479,9 @@ def test_three_objectives_are_drawn_and_four_are_told(tmp_path: Path) -> None:
 
 def test_what_mattered_needs_enough_trials(tmp_path: Path, content: Content) -> None:
     decisions, operations = content.plots["mattered"]
-    assert len(decisions.figure.data[0].x) >= 4
+    assert len(traces(decisions)[0].x) >= 4
     assert "no more than noise" in decisions.caption
-    assert set(operations.figure.data[0].y) == set(NASNET.operations)
+    assert set(traces(operations)[0].y) == set(NASNET.operations)
     few = content_of(Record.read(made_up(tmp_path / "few", 12))).plots["mattered"]
     assert [plot.figure for plot in few] == [None]
     assert "are too few to tell which decisions mattered; 60 are needed" in few[0].nothing

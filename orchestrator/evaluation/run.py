@@ -14,7 +14,7 @@ from orchestrator.conduct import Run
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
-from orchestrator.evaluation.searched import ENDED, Searched, candidates_of
+from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
 from orchestrator.event_log import EventLog
@@ -23,7 +23,7 @@ from orchestrator.page.keeping import refresh
 from orchestrator.preparation import Ground, Instances, Parts, ground
 from orchestrator.progress import Progress
 from orchestrator.run_directory import EVALUATION, EVALUATION_RESULT, INFO, RANDOM, RunDirectory
-from orchestrator.run_info import EvaluationInfo, RunInfo, describe_run
+from orchestrator.run_info import ENDED, EvaluationInfo, RunInfo, describe_run
 from orchestrator.run_state import RunState
 from orchestrator.search import check_same, resume_search, run_search, run_started
 from orchestrator.tables import write_table

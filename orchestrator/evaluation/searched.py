@@ -17,11 +17,8 @@ from orchestrator.config import (
 from orchestrator.errors import RunDirectoryError
 from orchestrator.events import EvaluatedCandidate, Event
 from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
+from orchestrator.run_info import ENDED, RunInfo
 from orchestrator.run_state import RunState, Trial
-
-ENDED = ("completed", "exhausted", "out_of_time")
-"""How a search ends that was not cut short."""
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,12 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A trial of the leaderboard. `svg` is of its cells, small; `command` retrains it."""
+    """A trial of the leaderboard. `svg` is of its cells, small; `command` retrains it, None while that cannot be."""
 
     trial_id: str
     values: Sequence[Value]
     svg: str
-    command: str
+    command: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

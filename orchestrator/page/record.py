@@ -17,12 +17,13 @@ from orchestrator.run_directory import (
     EVALUATION,
     EVALUATION_RESULT,
     INFO,
+    NETWORK,
     RANDOM,
     RETRAIN_RESULT,
     RETRAINED,
     RunDirectory,
 )
-from orchestrator.run_info import RunInfo
+from orchestrator.run_info import ENDED, RunInfo
 from orchestrator.run_state import RunState
 from trainables.storage import Folder, reason
 
@@ -120,6 +121,7 @@ class Record:
         evaluation: what it came to; None if there is none.
         sample: the random search of equal cost beside the evaluation, if there is one.
         retrained: the networks that were retrained, by the names of their folders.
+        retrainable: whether the search has ended with a network, so that `cellscout retrain` takes it.
         read_at: when all this was so (UTC).
     """
 
@@ -131,6 +133,7 @@ class Record:
     evaluation: Evaluation | None
     sample: RunState | None
     retrained: dict[str, Retrained]
+    retrainable: bool
     read_at: datetime
 
     @classmethod
@@ -156,6 +159,7 @@ class Record:
             evaluation=_read(evaluation.folder, EVALUATION_RESULT, Evaluation),
             sample=sample.read_state() if sample.folder.has(INFO) else None,
             retrained=_retrained(directory.folder / RETRAINED),
+            retrainable=standing in ENDED and directory.best.has(NETWORK),
             read_at=read_at,
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from orchestrator.page.record import Difference, Evaluation, Record
 from orchestrator.precision import precision_of
 from orchestrator.progress import clock, number, scores
+from orchestrator.run_info import ENDED
 from orchestrator.run_state import RunState, Trial
 
 FULL_REPEATS, FULL_FILTERS = 6, 32
@@ -50,7 +51,7 @@ class Summary:
 def summary_of(record: Record) -> Summary:
     state, evaluation = record.state, record.evaluation
     winner = winner_of(record)
-    ended = record.standing in ("completed", "exhausted", "out_of_time")
+    ended = record.standing in ENDED
     tested = evaluation is not None and evaluation.finished and evaluation.winner is not None
     run = shlex.quote(record.location)
     return Summary(
@@ -60,7 +61,7 @@ def summary_of(record: Record) -> Summary:
         winner=None if winner is None else winner.trial_id,
         facts=_facts(record),
         evaluate=f"cellscout evaluate {run}" if ended and not tested and state.best is not None else None,
-        retrain=None if winner is None or not ended else retrain_command(record, winner),
+        retrain=None if winner is None else retrain_command(record, winner),
         resume=None if ended or record.standing == "running" else f"cellscout resume {run}",
     )
 
@@ -73,8 +74,10 @@ def winner_of(record: Record) -> Trial | None:
     return state.best
 
 
-def retrain_command(record: Record, trial: Trial) -> str:
-    """What trains the trial's architecture at full size, from any folder in which the data are found."""
+def retrain_command(record: Record, trial: Trial) -> str | None:
+    """What trains the trial's architecture at full size, wherever the data are found; None if nothing can yet."""
+    if not record.retrainable:
+        return None
     network = record.info.config.get("network", {})
     repeats = max(FULL_REPEATS, network.get("repeats", 0))
     filters = max(FULL_FILTERS, network.get("filters", 0))

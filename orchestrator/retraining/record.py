@@ -29,7 +29,6 @@ from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
 SETTINGS = "retrain.json"
-NETWORK = "network.json"
 WEIGHTS = "weights.safetensors"
 
 

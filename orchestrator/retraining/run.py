@@ -16,12 +16,12 @@ from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
 from orchestrator.page.keeping import refresh
 from orchestrator.progress import Progress
-from orchestrator.retraining.record import NETWORK, Asked, RetrainFolder, RetrainInfo
+from orchestrator.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import EndedSearch, RetrainSettings
 from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
-from orchestrator.run_directory import RETRAIN_RESULT, RETRAINED
+from orchestrator.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
 from orchestrator.run_info import commit, versions
 from orchestrator.search import check_same_data
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError
-from orchestrator.evaluation.searched import ENDED
 from orchestrator.named_architecture import find_network, title_of, with_changes
-from orchestrator.retraining.record import NETWORK
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
+from orchestrator.run_directory import NETWORK, RunDirectory
+from orchestrator.run_info import ENDED, RunInfo
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean
