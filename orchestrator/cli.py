@@ -169,9 +169,13 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
 def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
-    """Print the leaderboard and which decisions mattered, and rebuild the Parquet tables from the events."""
+    """Write report.html, print the leaderboard and which decisions mattered, and rebuild the Parquet tables.
+
+    All from the events, while the search runs or after it.
+    """
     from orchestrator.importance import importances
     from orchestrator.importance_report import importance_json, importance_tables
+    from orchestrator.page.writing import write_page
     from orchestrator.report import report_json
     from orchestrator.run_directory import RunDirectory
     from orchestrator.tables import write_tables
@@ -179,9 +183,11 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     write_tables(state, directory.folder)
+    page = write_page(directory) if info.evaluation is None else None  # its search's page tells of an evaluation
     mattered = importances(state)
     if as_json:
-        print_json({**report_json(directory, info, state, top), "importance": importance_json(mattered)})
+        found = report_json(directory, info, state, top)
+        print_json({**found, "importance": importance_json(mattered), "page": page})
         return
     _print_report(directory, info, state, top, as_json)
     Console().print(importance_tables(mattered))

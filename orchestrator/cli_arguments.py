@@ -23,7 +23,8 @@ ArchitectureName = Annotated[
     str,
     typer.Argument(
         metavar="ARCHITECTURE",
-        help="A published cell (cellscout list cells), an architecture.json or network.json, or a run directory.",
+        help="A published cell (cellscout list cells), an architecture.json or network.json, a run directory, or "
+        "RUN_DIR#TRIAL, a trial of its leaderboard.",
     ),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]

@@ -74,8 +74,8 @@ def retrain(
         str | None,
         typer.Option(
             "--architecture",
-            help="A published cell (cellscout list cells), an architecture.json or network.json, or a run directory. "
-            "Default: the winner.",
+            help="A published cell (cellscout list cells), an architecture.json or network.json, a run directory, or "
+            "RUN_DIR#TRIAL, a trial of its leaderboard. Default: the winner.",
         ),
     ] = None,
     baseline: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from orchestrator.errors import CellscoutError, SearchError, last_line
 from orchestrator.event_log import EventLog
 from orchestrator.events import Event, RunEnded, RunOutcome, now
 from orchestrator.housekeeping import Housekeeper
+from orchestrator.page.keeping import PageKeeper, refresh
 from orchestrator.preparation import Ground, Parts
 from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
@@ -90,7 +91,9 @@ class Run:
         config, stopper = self.parts.config, self.ground.stopper
         # Of an evaluation the scores are what counts, and no weights are kept.
         keep = config.run.keep_best if self.state.evaluation is None else 0
-        with Housekeeper(self._checkpoints, self.state, keep) as housekeeper, driving as driver:
+        # Its search's page tells of an evaluation.
+        page = PageKeeper(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
+        with Housekeeper(self._checkpoints, self.state, keep) as housekeeper, page, driving as driver:
             self.log.listen(housekeeper.apply)
             if resumed:
                 driver.resume()
@@ -134,6 +137,8 @@ class Run:
                 self.log.append(RunEnded(outcome=outcome))
             self.directory.write_info(self.info.model_copy(update={"state": outcome, "ended_at": now()}))
             write_tables(self.state, self.directory.folder)
+            if self.state.evaluation is None:
+                refresh(self.directory, self.progress)
         except (OSError, SearchError) as error:
             if outcome != "failed":
                 raise SearchError(f"{self.directory} cannot be written: {last_line(error)} (run.storage)") from error

@@ -8,10 +8,7 @@ from pathlib import Path
 from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
-
-ENDED = ("completed", "exhausted", "out_of_time")
-"""How a search ends that was not cut short."""
+from orchestrator.run_info import ENDED, RunInfo
 
 
 @dataclass(frozen=True)

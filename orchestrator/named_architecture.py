@@ -1,4 +1,4 @@
-"""What a command calls an architecture: a published cell by its name, a file, or the best of a run."""
+"""What a command calls an architecture: a published cell by its name, a file, the best of a run, or a trial of one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, last_line
 from orchestrator.plugins import resolve_value
+from orchestrator.run_directory import BEST, NETWORK, RunDirectory
 from search_spaces import PUBLISHED, Architecture
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
@@ -16,7 +17,7 @@ from trainables.settings import did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 from trainables.storage import Folder, reason
 
-BEST_NETWORK = "best/network.json"
+BEST_NETWORK = f"{BEST}/{NETWORK}"
 
 
 def find_network(name: str) -> NetworkSpec:
@@ -24,13 +25,18 @@ def find_network(name: str) -> NetworkSpec:
 
     Args:
         name: of a published cell; or the path or URI of an `architecture.json` or `network.json`; or of a run
-            directory, whose best network it then is. A cell without a network of its own gets the proxy that a search
-            trains: N = 2, F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper. An
+            directory, whose best network it then is; or `RUN_DIR#TRIAL`, the same network with the cells of that trial
+            (a file or folder that is called so goes before). A cell without a network of its own gets the proxy that a
+            search trains: N = 2, F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper. An
             `architecture.json` does not tell its skeleton; it gets `nasnet_cifar`.
 
     Raises:
-        InputError: there is no such cell or file, or it holds no architecture.
+        InputError: there is no such cell, file or trial, or it holds no architecture.
     """
+    of_a_trial = _trial(name)
+    if of_a_trial is not None:
+        run_dir, trial_id = of_a_trial
+        return replace(find_network(run_dir), architecture=_architecture(run_dir, trial_id))
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return _proxy(published.architecture, published.skeleton)
@@ -62,6 +68,9 @@ def find_network(name: str) -> NetworkSpec:
 
 def title_of(name: str) -> str:
     """What to write above a picture of the architecture that `name` stands for."""
+    of_a_trial = _trial(name)
+    if of_a_trial is not None:
+        return f"{title_of(of_a_trial[0])}#{of_a_trial[1]}"
     path = Path(name.partition("?")[0]) if "://" in name else Path(name).resolve()
     return path.name if path.suffix != ".json" and name not in PUBLISHED else path.stem
 
@@ -81,6 +90,19 @@ def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> Netw
     except ValueError as error:
         raise InputError(str(error)) from error
     return changed
+
+
+def _trial(name: str) -> tuple[str, str] | None:
+    """Run directory and trial, where the name is that of a trial."""
+    run_dir, mark, trial_id = name.rpartition("#")
+    return (run_dir, trial_id) if mark and ("://" in name or not Path(name).exists()) else None
+
+
+def _architecture(run_dir: str, trial_id: str) -> Architecture:
+    trials = RunDirectory.at(run_dir).read_state().trials
+    if trial_id not in trials:
+        raise InputError(f"{run_dir} has no trial {trial_id!r}; `cellscout report {run_dir}` names the best of them")
+    return Architecture.from_json(trials[trial_id].architecture)
 
 
 def _place(name: str) -> tuple[Folder, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from orchestrator.precision import precision_of
 from orchestrator.progress import clock, describe, number
-from orchestrator.run_directory import RunDirectory
+from orchestrator.run_directory import PAGE, RunDirectory
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
 
@@ -75,6 +75,8 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
             lines += [f"            {line}" for line in _precision(info, state, state.best)]
     if len(state.objectives) > 1:
         lines += _front(state)
+    if directory.folder.has(PAGE):
+        lines.append(f"page        {directory.folder / PAGE}")
     return "\n".join(lines)
 
 
@@ -131,14 +133,8 @@ def _trial_json(trial: Trial, state: RunState) -> dict[str, Any]:
 
 def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
     """How far the best score can be trusted: its standard error, and how many others are within it."""
-    images, score = info.data["validation"], best.val_accuracy
-    assert score is not None
-    # Wilson's centre, because the plain estimate would call a score of 1 certain.
-    centre = (score * images + 0.5) / (images + 1)
-    error = math.sqrt(centre * (1 - centre) / (images + 1))
-    close = sum(
-        trial.status == "completed" and trial is not best and (trial.val_accuracy or 0) >= score - error
-        for trial in state.trials.values()
-    )
-    others = "no other completed trial is" if close == 0 else f"{close} other completed trials are"
-    return [f"one standard error on {images:,} validation images is {error:.4f};", f"{others} within it of the best"]
+    images = info.data["validation"]
+    found = precision_of(state, best, images)
+    others = "no other completed trial is" if found.close == 0 else f"{found.close} other completed trials are"
+    error = f"one standard error on {images:,} validation images is {found.error:.4f}"
+    return [f"{error};", f"{others} within it of the best"]

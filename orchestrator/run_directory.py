@@ -7,7 +7,7 @@ import gc
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,19 @@ from trainables.storage import Folder, reason
 
 INFO = "run.json"
 BEST = "best"
+NETWORK = "network.json"
 METRICS = "metrics.json"
+
+PAGE = "report.html"
+
+EVALUATION = "evaluation"
+"""The folder of an evaluation that was given no other, a run directory itself."""
+EVALUATION_RESULT = "evaluation.json"
+RANDOM = "random"
+"""In it, the run directory of the random search of equal cost."""
+RETRAINED = "retrain"
+"""The folder that holds a folder a retrained network."""
+RETRAIN_RESULT = "result.json"
 
 FREE_BYTES_NEEDED = 64 * 2**20
 """A search does not start with less free disk space than this."""
@@ -165,15 +177,21 @@ class RunDirectory:
         with _no_search_for_garbage():
             return list(read_events(self))
 
-    def read_state(self) -> RunState:
+    def read_state(self, *listeners: Callable[[Event], None]) -> RunState:
         """The run's state, from its events.
+
+        Args:
+            listeners: each is called with every event, too.
 
         Raises:
             RunDirectoryError: there is no run, or its log is corrupt.
         """
         info = self.read_info()
         with _no_search_for_garbage():
-            state = RunState.replay(read_events(self))
+            state = RunState()
+            for event in read_events(self):
+                for listener in (state.apply, *listeners):
+                    listener(event)
         if self.standing(info) == "died":
             state.outcome = "died"
         return state
@@ -198,7 +216,7 @@ class RunDirectory:
         }
         files = {
             "architecture.json": _json(trial.architecture),
-            "network.json": _json(network),
+            NETWORK: _json(network),
             "weights.safetensors": weights,
             METRICS: _json(metrics),
         }

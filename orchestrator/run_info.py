@@ -18,6 +18,9 @@ from orchestrator.config import SearchConfig
 from orchestrator.events import now
 from orchestrator.log_owner import is_alive
 
+ENDED = ("completed", "exhausted", "out_of_time")
+"""How a run ends that was not cut short."""
+
 
 class EvaluationInfo(BaseModel):
     """What an evaluation was asked for; one with other values is another evaluation."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import RunDirectoryError
-from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, WEIGHTS, RetrainFolder
+from orchestrator.retraining.record import WEIGHTS, RetrainFolder
 from orchestrator.retraining.settings import BEST as RETRAINED_BEST
-from orchestrator.run_directory import BEST, INFO, RunDirectory
+from orchestrator.run_directory import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.preprocessing import Preprocessing
@@ -54,7 +54,7 @@ class TrainedNetwork:
         folder = search.directory.folder
         if not inside:
             retrained = folder / RETRAINED / RETRAINED_BEST
-            is_there = retrained.has(RESULT) and retrained.has(WEIGHTS)
+            is_there = retrained.has(RETRAIN_RESULT) and retrained.has(WEIGHTS)
             return cls._retrained(search, retrained) if is_there else cls._best(search)
         return cls._best(search) if inside == [BEST] else cls._retrained(search, folder / RETRAINED / inside[1])
 
@@ -67,7 +67,7 @@ class TrainedNetwork:
         info = RetrainFolder(folder).info()
         if info is None:
             raise RunDirectoryError(f"{folder} holds no retrained network; see cellscout retrain --help")
-        if not folder.has(RESULT):
+        if not folder.has(RETRAIN_RESULT):
             raise RunDirectoryError(f"the retraining in {folder} is unfinished; start its command again")
         saw_validation = info.asked.early_stopping is None
         return cls._read(search, folder, Preprocessing.of(info.data), saw_validation=saw_validation)

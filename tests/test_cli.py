@@ -354,4 +354,5 @@ def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> 
         "epochs.parquet",
         "best",
         "checkpoints",
+        "report.html",
     }

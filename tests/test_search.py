@@ -144,6 +144,7 @@ def test_the_record_is_complete(scripted: SearchResult) -> None:
         EPOCHS,
         "best",
         "checkpoints",
+        "report.html",
     }
     info = scripted.directory.read_info()
     assert info.state == "completed"

@@ -76,6 +76,7 @@ def test_what_is_left_is_the_record_alone(two_objectives: SearchResult) -> None:
         "epochs.parquet",
         "best",
         "checkpoints",
+        "report.html",
     }
     assert RunState.replay(read_events(two_objectives.directory)) == two_objectives.state
     best = two_objectives.state.best

@@ -11,7 +11,6 @@ from pathlib import Path
 import ray
 
 from orchestrator.conduct import Run
-from orchestrator.ended_search import ENDED
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
@@ -20,10 +19,11 @@ from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
 from orchestrator.event_log import EventLog
 from orchestrator.events import EvaluationPlanned, Event, RunResumed
+from orchestrator.page.keeping import refresh
 from orchestrator.preparation import Ground, Instances, Parts, ground
 from orchestrator.progress import Progress
-from orchestrator.run_directory import INFO, RunDirectory
-from orchestrator.run_info import EvaluationInfo, RunInfo, describe_run
+from orchestrator.run_directory import EVALUATION, EVALUATION_RESULT, INFO, RANDOM, RunDirectory
+from orchestrator.run_info import ENDED, EvaluationInfo, RunInfo, describe_run
 from orchestrator.run_state import RunState
 from orchestrator.search import check_same, resume_search, run_search, run_started
 from orchestrator.tables import write_table
@@ -32,10 +32,6 @@ from trainables import EpochTrainable
 from trainables.datasets import DataError
 from trainables.folds import check_folds
 from trainables.storage import reason
-
-FOLDER = "evaluation"
-RANDOM = "random"
-RESULT = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ def evaluate(
     settings = settings or EvaluationSettings()
     searched = Searched.read(run_dir)
     wanted = settings.wanted(searched)
-    directory = searched.directory / FOLDER if evaluation_dir is None else RunDirectory.at(evaluation_dir)
+    directory = searched.directory / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
     before = recorded(directory, wanted)
     parts = Parts.of(searched.evaluation_config(), Instances(space, trainable=trainable))
     rungs = Parts.of(searched.random_config(), Instances(space, trainable=trainable)).milestones
@@ -92,6 +88,8 @@ def evaluate(
     sample = (directory / RANDOM).read_state() if wanted.baseline else None
     outcome = outcome_of(state, searched.state, sample, rungs, parts.config.training.epochs)
     _write(outcome, directory)
+    if evaluation_dir is None:
+        refresh(searched.directory, progress)
     return EvaluationResult(directory, standing, outcome)
 
 
@@ -182,7 +180,7 @@ def _write(outcome: Outcome, directory: RunDirectory) -> None:
         SearchError: they cannot be written.
     """
     try:
-        directory.folder.write(RESULT, json.dumps(to_json(outcome), indent=2).encode() + b"\n")
+        directory.folder.write(EVALUATION_RESULT, json.dumps(to_json(outcome), indent=2).encode() + b"\n")
         write_table(to_table(outcome), directory.folder, CANDIDATES)
     except OSError as error:
         raise SearchError(f"{directory} cannot be written: {reason(error)} (--evaluation-dir)") from error

@@ -28,12 +28,8 @@ from orchestrator.events import now
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
-RETRAINED = "retrain"
-"""Of a run directory: the folder that holds a folder a retrained network."""
 SETTINGS = "retrain.json"
-NETWORK = "network.json"
 WEIGHTS = "weights.safetensors"
-RESULT = "result.json"
 
 
 class Asked(BaseModel):

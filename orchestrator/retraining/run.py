@@ -15,12 +15,14 @@ from pathlib import Path
 from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
+from orchestrator.page.keeping import refresh
 from orchestrator.progress import Progress
-from orchestrator.retraining.record import NETWORK, RESULT, RETRAINED, Asked, RetrainFolder, RetrainInfo
+from orchestrator.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import RetrainSettings, networks_of
 from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
+from orchestrator.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
 from orchestrator.run_info import commit, versions
 from orchestrator.search import check_same_data
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
@@ -89,6 +91,7 @@ def retrain(
     for name in networks:
         folder = _folder(search, name)
         results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
+    refresh(search.directory, progress)
     return RetrainResult(results, is_whole)
 
 
@@ -143,7 +146,7 @@ class _Work:
                 )
                 training.run(_tests_of(asked, self._others(name)))
                 result = result_of(name, folder.folder.location, costs, asked, log.state)
-                folder.folder.write(RESULT, _json(result.to_json()))
+                folder.folder.write(RETRAIN_RESULT, _json(result.to_json()))
             except OSError as error:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error
 

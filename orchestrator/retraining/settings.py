@@ -10,7 +10,7 @@ from orchestrator.config import SearchConfig, change_config
 from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.named_architecture import find_network, title_of, with_changes
-from orchestrator.retraining.record import NETWORK
+from orchestrator.run_directory import NETWORK
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean

@@ -1,0 +1,142 @@
+"""Where everything of a cell's picture goes: inputs at the left, blocks in order, operations on the edges, the output.
+
+A state has a row of its own, so no line runs behind a box: an edge leaves its source, bends into the row of the block
+that it leads to right behind its own column, and goes straight from there. Knows lengths and colours. Does not know
+what paints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from search_spaces import Cell
+
+# Lengths in points, 1/72 inch.
+ROW = 25.0
+ROW_GAP = 10.0
+BOX_HEIGHT = 18.0
+GUTTER = 46.0
+INPUT_WIDTH = 78.0
+OPERATION_WIDTH = 104.0
+JOINT = 20.0
+STATE_WIDTH = 54.0
+OUTPUT_WIDTH = 22.0
+
+LONGEST_NAME = 18
+"""Letters that fit into a box."""
+
+FAMILIES = {
+    "sep_conv": "#b9dfb3",
+    "dil": "#d9c4e8",
+    "conv": "#f8cfa0",
+    "residual": "#f8cfa0",
+    "avg_pool": "#bcd6f2",
+    "max_pool": "#8fbbe8",
+    "identity": "#e3e3e3",
+    "none": "#ffffff",
+}
+"""Colours of operations, by how their names begin."""
+
+LINES = ("#4c566a", "#b3541e", "#2a7f62", "#7b4ea3", "#1f6fb2", "#a83250", "#7a6a00", "#00798c", "#5b5b5b", "#8a4f7d")
+"""Colours of lines, by the state that they come from."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A labelled rectangle; `x` and `y` are its left edge and its middle, in points, with `y` growing downwards."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    text: str
+    colour: str
+    vertical: bool = False
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+
+@dataclass(frozen=True)
+class Line:
+    """From a point, bending until `bend`, then straight to another point."""
+
+    start: tuple[float, float]
+    bend: float
+    end: tuple[float, float]
+    colour: str
+
+
+@dataclass(frozen=True)
+class CellPicture:
+    """Everything on the picture of one cell, from its own left upper corner."""
+
+    boxes: tuple[Box, ...]
+    lines: tuple[Line, ...]
+    width: float
+    height: float
+
+
+def lay_out(cell: Cell) -> CellPicture:
+    """Where everything of a cell goes."""
+    columns = _columns(cell)
+    column_width = OPERATION_WIDTH + JOINT + STATE_WIDTH
+    rows = list(_rows(cell))
+    height = rows[-1][-1] + ROW / 2
+    # Of every state its middle on the right, where lines leave it.
+    exits: list[tuple[float, float]] = []
+    boxes: list[Box] = []
+    lines: list[Line] = []
+    for state in range(cell.inputs):
+        (y,) = rows[state]
+        boxes.append(Box(0, y, INPUT_WIDTH, BOX_HEIGHT, f"{state}: cell k-{cell.inputs - state}", "#ffffff"))
+        exits.append((INPUT_WIDTH, y))
+    for index, block in enumerate(cell.blocks):
+        state = cell.inputs + index
+        x = INPUT_WIDTH + GUTTER + columns[index] * (column_width + GUTTER)
+        middle = sum(rows[state]) / len(rows[state])
+        for edge, y in zip(block.edges, rows[state], strict=True):
+            source = exits[edge.state]
+            boxes.append(Box(x, y, OPERATION_WIDTH, BOX_HEIGHT, _clipped(edge.operation), colour_of(edge.operation)))
+            lines.append(Line(source, source[0] + GUTTER, (x, y), LINES[edge.state % len(LINES)]))
+            joint = x + OPERATION_WIDTH
+            lines.append(Line((joint, y), joint + JOINT, (joint + JOINT, middle), LINES[state % len(LINES)]))
+        x += OPERATION_WIDTH + JOINT
+        boxes.append(Box(x, middle, STATE_WIDTH, BOX_HEIGHT, f"{state}: {block.combination}", "#ffffff"))
+        exits.append((x + STATE_WIDTH, middle))
+    x = INPUT_WIDTH + GUTTER + (max(columns) + 1) * (column_width + GUTTER)
+    ends = [exits[state][1] for state in cell.output]
+    lines += [
+        Line(exits[state], exits[state][0], (x, exits[state][1]), LINES[state % len(LINES)]) for state in cell.output
+    ]
+    reach = max(max(ends) - min(ends) + BOX_HEIGHT, 3 * ROW)
+    middle = min(max((max(ends) + min(ends)) / 2, reach / 2), max(height - reach / 2, reach / 2))
+    boxes.append(Box(x, middle, OUTPUT_WIDTH, reach, "output", "#ffffff", vertical=True))
+    return CellPicture(tuple(boxes), tuple(lines), x + OUTPUT_WIDTH, max(height, reach))
+
+
+def _columns(cell: Cell) -> list[int]:
+    """For every block, over how many others its longest way from an input leads."""
+    columns: list[int] = []
+    for block in cell.blocks:
+        before = [columns[edge.state - cell.inputs] + 1 for edge in block.edges if edge.state >= cell.inputs]
+        columns.append(max(before, default=0))
+    return columns
+
+
+def _rows(cell: Cell) -> Iterator[list[float]]:
+    """For every state, the middles of its rows: one for an input, one an edge for a block."""
+    y = ROW / 2
+    for count in [1] * cell.inputs + [len(block.edges) for block in cell.blocks]:
+        yield [y + ROW * place for place in range(count)]
+        y += ROW * count + ROW_GAP
+
+
+def _clipped(operation: str) -> str:
+    return operation if len(operation) <= LONGEST_NAME else operation[: LONGEST_NAME - 1] + "…"
+
+
+def colour_of(operation: str) -> str:
+    return next((colour for family, colour in FAMILIES.items() if operation.startswith(family)), "#f4e7a1")

@@ -1,0 +1,26 @@
+"""`python -m orchestrator.page RUN_DIR`: write the page, as a search has it done beside itself while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from orchestrator.errors import CellscoutError
+from orchestrator.page.writing import write_page
+from orchestrator.run_directory import RunDirectory
+
+
+def main(location: str) -> str | None:
+    """Why it could not be written, in one line; None if it was."""
+    with contextlib.suppress(OSError):
+        os.nice(19)  # it takes only what the search leaves
+    try:
+        write_page(RunDirectory.at(location))
+    except CellscoutError as error:
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,92 @@
+"""Cells as inline SVG: large with their names, or small and cheap, so that a thousand of them fit on a page.
+
+All text is escaped. Knows shapes and colours; what goes where is `cell_layout`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from orchestrator.cell_layout import BOX_HEIGHT, FAMILIES, Box, CellPicture, Line, lay_out
+from search_spaces import Architecture, Cell
+
+OUTLINE = "#3b3b3b"
+NAMES = {
+    "sep_conv": "separable convolution",
+    "dil": "dilated convolution",
+    "conv": "convolution",
+    "avg_pool": "average pooling",
+    "max_pool": "max pooling",
+    "identity": "identity",
+    "none": "none (zeros)",
+}
+"""What the colours of `cell_layout.FAMILIES` mean, for a legend."""
+
+
+def large(cell: Cell, title: str) -> str:
+    """With the names of operations and states; `title` is for those who cannot see it."""
+    picture = lay_out(cell)
+    lines = "".join(
+        f'<path d="{_curve(line)}" fill="none" stroke="{line.colour}" stroke-width="1.1"/>' for line in picture.lines
+    )
+    return f"{_open(picture, 'cell', title)}{lines}{''.join(map(_labelled, picture.boxes))}</svg>"
+
+
+def small(architecture: Architecture, title: str) -> str:
+    """The cells without names, each some twelve shapes; one where both roles have the same."""
+    return "".join(_small(cell, f"{title}, {role} cell") for role, cell in roles(architecture))
+
+
+def roles(architecture: Architecture) -> list[tuple[str, Cell]]:
+    """The cells by what they are for; one where it is both."""
+    if architecture.normal == architecture.reduction:
+        return [("normal and reduction", architecture.normal)]
+    return [("normal", architecture.normal), ("reduction", architecture.reduction)]
+
+
+def families(architectures: Iterable[Architecture]) -> dict[str, str]:
+    """Of the operations in use, the colours by what they mean; `other` for one that is none of those known."""
+    used = {
+        next((family for family in FAMILIES if edge.operation.startswith(family)), "other")
+        for architecture in architectures
+        for cell in (architecture.normal, architecture.reduction)
+        for block in cell.blocks
+        for edge in block.edges
+    }
+    meaning = {NAMES.get(family, "convolution"): FAMILIES[family] for family in FAMILIES if family in used}
+    return meaning | ({"other": "#f4e7a1"} if "other" in used else {})
+
+
+def _small(cell: Cell, title: str) -> str:
+    picture = lay_out(cell)
+    by_colour: dict[str, list[str]] = {}
+    for box in picture.boxes:
+        by_colour.setdefault(box.colour, []).append(
+            f"M{box.x:.0f} {box.y - box.height / 2:.0f}h{box.width:.0f}v{box.height:.0f}h-{box.width:.0f}z"
+        )
+    boxes = "".join(f'<path d="{"".join(shapes)}" fill="{colour}"/>' for colour, shapes in by_colour.items())
+    lines = "".join(map(_curve, picture.lines))
+    return f'{_open(picture, "cell small", title)}<path d="{lines}" class="lines"/><g class="boxes">{boxes}</g></svg>'
+
+
+def _open(picture: CellPicture, kind: str, title: str) -> str:
+    box = f"-2 -2 {picture.width + 4:.0f} {picture.height + 4:.0f}"
+    return f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{escape(title)}">'
+
+
+def _curve(line: Line) -> str:
+    (x0, y0), (x1, y1) = line.start, line.end
+    half = (x0 + line.bend) / 2
+    return f"M{x0:.0f} {y0:.0f}C{half:.0f} {y0:.0f} {half:.0f} {y1:.0f} {line.bend:.0f} {y1:.0f}H{x1:.0f}"
+
+
+def _labelled(box: Box) -> str:
+    x, y = box.x + box.width / 2, box.y
+    turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if box.vertical else ""
+    radius = min(4.0, BOX_HEIGHT / 2)
+    return (
+        f'<rect x="{box.x:.1f}" y="{y - box.height / 2:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" '
+        f'rx="{radius:g}" fill="{box.colour}" stroke="{OUTLINE}" stroke-width="0.8"/>'
+        f'<text x="{x:.1f}" y="{y:.1f}"{turned}>{escape(box.text)}</text>'
+    )

@@ -1,0 +1,94 @@
+"""Which decisions and operations mattered, drawn from what `importance` found."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from orchestrator.importance import FEWEST_TRIALS, Effect, Importance, Importances
+from orchestrator.page.plot import BLUE, INK, PALE, Plot, figure, text
+
+MOST_DECISIONS = 12
+
+
+def mattered(found: Importances | None) -> list[Plot]:
+    """Two plots for each objective; one that says why, where there is nothing to say."""
+    if found is None or not found.objectives:
+        trials = 0 if found is None else found.trials
+        nothing = (
+            f"{trials} trials with scores are too few to tell which decisions mattered; {FEWEST_TRIALS} are needed."
+        )
+        return [Plot(name="decisions", title="Which decisions mattered", caption="", figure=None, nothing=nothing)]
+    return [plot for place, one in enumerate(found.objectives) for plot in _plots(one, found, place)]
+
+
+def _plots(one: Importance, found: Importances, place: int) -> list[Plot]:
+    objective = one.objective
+    compared = f"{found.trials:,} trials after epoch {found.epoch}, each compared with those suggested at its time"
+    telling = [effect for effect in one.decisions if not effect.is_noise][:MOST_DECISIONS]
+    effects = [*one.groups, *telling]
+    nothing = "" if telling else " No single decision is more than noise."
+    return [
+        Plot(
+            name=f"decisions-{place}",
+            title=f"Which decisions mattered for {objective}",
+            caption=f"The share of the differences in rank that each explains: {compared}. The tick is what chance "
+            f"exceeds in one search of 20; pale bars are no more than noise.{nothing}",
+            figure=_effects(effects, len(one.groups)),
+        ),
+        Plot(
+            name=f"operations-{place}",
+            title=f"How candidates with each operation scored in {objective}",
+            caption=f"Mean {objective} of the trials that use it, with its 95 % interval ({compared}). Hollow: the "
+            "difference from the others is no more than noise.",
+            figure=_operations(one),
+            nothing="No operation was used.",
+        ),
+    ]
+
+
+def _effects(effects: list[Effect], groups: int) -> go.Figure:
+    names = [f"all {text(one.name)}" if place < groups else text(one.name) for place, one in enumerate(effects)]
+    bars = go.Bar(
+        orientation="h",
+        y=names,
+        x=[max(0.0, one.share) for one in effects],
+        marker={"color": [PALE if one.is_noise else BLUE for one in effects]},
+        text=[f"share {one.share:.0%}, by chance {one.by_chance:.0%}, p = {one.p:.3f}" for one in effects],
+        textposition="none",
+        hovertemplate="%{y}: %{text}<extra></extra>",
+        showlegend=False,
+    )
+    chance = go.Scatter(
+        y=names,
+        x=[max(0.0, one.by_chance) for one in effects],
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": INK}},
+        hoverinfo="skip",
+        name="by chance in one search of 20",
+        showlegend=False,
+    )
+    height = 90 + 26 * len(effects)
+    axis = {"autorange": "reversed", "showgrid": False}
+    return figure([bars, chance], x="share of the differences", y="", height=height, yaxis=axis, xaxis_tickformat=".0%")
+
+
+def _operations(one: Importance) -> go.Figure | None:
+    used = [use for use in one.operations if use.mean is not None]
+    if not used:
+        return None
+    dots = go.Scatter(
+        y=[text(use.name) for use in used],
+        x=[use.mean for use in used],
+        error_x={"type": "data", "array": [use.margin or 0.0 for use in used], "color": "#7a99b8", "thickness": 2},
+        mode="markers",
+        marker={
+            "size": 10,
+            "color": ["#ffffff" if use.is_noise else BLUE for use in used],
+            "line": {"color": BLUE, "width": 2},
+        },
+        text=[f"{use.trials} trials" + ("" if use.p is None else f", p = {use.p:.3f}") for use in used],
+        hovertemplate="%{y}: %{x:.4f} (%{text})<extra></extra>",
+        showlegend=False,
+    )
+    axis = {"autorange": "reversed"}
+    return figure([dots], x=f"mean {text(one.objective)}", y="", height=90 + 26 * len(used), yaxis=axis)

@@ -1,0 +1,188 @@
+"""All that a page is made from, read once: a run's record, and what was made of it since. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.errors import RunDirectoryError
+from orchestrator.events import now
+from orchestrator.page.occupancy import Occupancy, Stay
+from orchestrator.run_directory import (
+    EVALUATION,
+    EVALUATION_RESULT,
+    INFO,
+    NETWORK,
+    RANDOM,
+    RETRAIN_RESULT,
+    RETRAINED,
+    RunDirectory,
+)
+from orchestrator.run_info import ENDED, RunInfo
+from orchestrator.run_state import RunState
+from trainables.storage import Folder, reason
+
+
+class _Written(BaseModel):
+    """What a page needs of a file."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Difference(_Written):
+    """The winner of an evaluation and another candidate: see `evaluation.comparison.PairedTest`."""
+
+    other: str = ""
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    p_adjusted: float | None = None
+
+
+class EvaluatedScores(_Written):
+    """A candidate of an evaluation; `name` is its trial in the search, or `random/` and one of the random search."""
+
+    name: str
+    trial_id: str | None
+    rank: int | None
+    mean: float | None
+    deviation: float | None
+    interval: tuple[float, float] | None
+    search_score: float | None
+    trainings: int
+    problems: list[str]
+
+
+class RandomSearch(_Written):
+    """The random search of equal cost: the name of its best, and how the winner compares with it."""
+
+    best: str | None
+    comparison: Difference | None
+
+
+class Trainings(_Written):
+    """How many trainings of an evaluation have ended, of how many."""
+
+    ended: int
+    planned: int
+
+
+class Evaluation(_Written):
+    """The contents of `evaluation.json`: see `evaluation.outcome.Outcome`."""
+
+    verdict: str
+    finished: bool
+    metric: str
+    folds: int
+    seeds: list[int]
+    trainings: Trainings
+    winner: str | None
+    candidates: list[EvaluatedScores]
+    comparisons: list[Difference]
+    random: RandomSearch | None
+
+
+class Retrained(_Written):
+    """The contents of a retraining's `result.json`: see `retraining.result.NetworkResult`."""
+
+    name: str
+    parameters: int
+    macs: int
+    seeds: list[int]
+    accuracy: float | None
+    deviation: float | None
+    epochs: float
+    train_seconds: float
+    device: str | None
+    latency_seconds: float | None
+    test_number: int | None
+    tested_at: datetime | None
+    weights: str | None = None
+    freeze: bool = False
+
+
+Kind = TypeVar("Kind", bound=_Written)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """
+    Args:
+        location: of the run directory, so that a command finds it from any folder: a whole path, or the URI.
+        info: of `run.json`.
+        standing: `running`, `died`, or how the run ended.
+        state: what the events add up to.
+        stays: of the trials on workers.
+        evaluation: what it came to; None if there is none.
+        sample: the random search of equal cost beside the evaluation, if there is one.
+        retrained: the networks that were retrained, by the names of their folders.
+        retrainable: whether the search has ended with a network, so that `cellscout retrain` takes it.
+        read_at: when all this was so (UTC).
+    """
+
+    location: str
+    info: RunInfo
+    standing: str
+    state: RunState
+    stays: Sequence[Stay]
+    evaluation: Evaluation | None
+    sample: RunState | None
+    retrained: dict[str, Retrained]
+    retrainable: bool
+    read_at: datetime
+
+    @classmethod
+    def read(cls, directory: RunDirectory) -> Record:
+        """
+        Raises:
+            RunDirectoryError: there is no search, its log is corrupt, or a file beside it is malformed.
+        """
+        info = directory.read_info()
+        if info.evaluation is not None:
+            raise RunDirectoryError(f"{directory} holds an evaluation; its search's page tells what it came to")
+        occupancy = Occupancy()
+        state = directory.read_state(occupancy.apply)
+        standing, read_at = directory.standing(info), now()
+        evaluation = directory / EVALUATION
+        sample = evaluation / RANDOM
+        return cls(
+            location=_findable(directory.folder),
+            info=info,
+            standing=standing,
+            state=state,
+            stays=occupancy.stays(read_at if standing == "running" else None),
+            evaluation=_read(evaluation.folder, EVALUATION_RESULT, Evaluation),
+            sample=sample.read_state() if sample.folder.has(INFO) else None,
+            retrained=_retrained(directory.folder / RETRAINED),
+            retrainable=standing in ENDED and directory.best.has(NETWORK),
+            read_at=read_at,
+        )
+
+
+def _findable(folder: Folder) -> str:
+    return folder.location if "://" in folder.location else str(Path(folder.path))
+
+
+def _retrained(folder: Folder) -> dict[str, Retrained]:
+    found = {name: _read(folder / name, RETRAIN_RESULT, Retrained) for name in folder.names()}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _read(folder: Folder, name: str, kind: type[Kind]) -> Kind | None:
+    """None if there is no such file."""
+    try:
+        if not folder.has(name):
+            return None
+        return kind.model_validate_json(folder.read(name))
+    except OSError as error:
+        raise RunDirectoryError(f"{folder / name} cannot be read: {reason(error)}") from error
+    except ValidationError as error:
+        raise RunDirectoryError(f"{folder / name} is malformed: {error.errors()[0]['msg']}") from error
+
+
+__all__ = ["Evaluation", "Record", "Retrained"]

@@ -1,0 +1,78 @@
+"use strict";
+
+// Plots: each figure is JSON beside the place where it is drawn.
+const plots = [...document.querySelectorAll("script[data-for]")].map((source) => {
+  const place = document.getElementById(source.dataset.for);
+  const figure = JSON.parse(source.textContent);
+  Plotly.newPlot(place, figure.data, figure.layout, {
+    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  });
+  return place;
+});
+
+// A printed page has its own width, which plotly does not see.
+window.addEventListener("beforeprint", () => plots.forEach((place) => Plotly.relayout(place, { width: 680 })));
+window.addEventListener("afterprint", () => plots.forEach((place) => Plotly.relayout(place, { width: null, autosize: true })));
+
+// Where a dot stands for a trial, its cells are shown.
+const card = document.createElement("div");
+card.className = "card";
+document.body.append(card);
+const drawings = new Map([...document.querySelectorAll("[data-cells]")].map((one) => [one.dataset.cells, one]));
+plots.forEach((place) => {
+  place.on("plotly_hover", ({ points, event }) => {
+    const drawing = drawings.get(points[0].customdata);
+    if (!drawing || !event) return;
+    card.replaceChildren(...[...drawing.children].map((one) => one.cloneNode(true)));
+    card.style.display = "block";
+    card.style.left = `${Math.max(8, Math.min(event.clientX + 18, innerWidth - card.offsetWidth - 8))}px`;
+    const below = event.clientY + 28;
+    card.style.top = `${below + card.offsetHeight > innerHeight ? event.clientY - card.offsetHeight - 28 : below}px`;
+  });
+  place.on("plotly_unhover", () => { card.style.display = "none"; });
+});
+
+// Tables that are sorted by their headings, which are buttons and so work by keyboard.
+document.querySelectorAll("table.sortable").forEach((table) => {
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => heading.querySelector("button")?.addEventListener("click", () => {
+    const descending = heading.getAttribute("aria-sort") === "ascending";
+    headings.forEach((other) => other.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    const key = (row) => row.cells[column].dataset.sort;
+    const rows = [...table.tBodies[0].rows];
+    const numeric = rows.every((row) => key(row) === "" || !Number.isNaN(Number(key(row))));
+    const compare = numeric ? (a, b) => Number(a) - Number(b) : (a, b) => a.localeCompare(b);
+    rows.sort((a, b) => {
+      if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === "");  // what is unknown is last
+      return (descending ? -1 : 1) * compare(key(a), key(b));
+    });
+    table.tBodies[0].append(...rows);
+  }));
+});
+document.querySelectorAll("button.all").forEach((button) => button.addEventListener("click", () => {
+  button.closest("section").querySelector("table").classList.remove("short");
+  button.remove();
+}));
+
+// Copying. A page opened from disk may have no clipboard of its own.
+async function copy(words) {
+  try {
+    await navigator.clipboard.writeText(words);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = words;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy");
+  if (!button || button.dataset.label) return;
+  await copy(button.dataset.copy);
+  button.dataset.label = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = button.dataset.label; delete button.dataset.label; }, 1500);
+});

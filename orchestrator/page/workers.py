@@ -1,0 +1,83 @@
+"""The timeline of the workers: what each slot did when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from orchestrator.page.occupancy import Stay, joined, lanes
+from orchestrator.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
+from orchestrator.run_state import RunState
+
+MOST_BARS = 2_000
+SEVERAL = "several trainings"
+ENDINGS = {
+    "paused": ("taken off by the scheduler", SKY),
+    "set_back": ("lost its worker", ORANGE),
+    "cut_off": ("the run ended first", PALE),
+}
+
+
+def timeline(state: RunState, stays: Sequence[Stay]) -> Plot:
+    """A bar for each time that a trial was on a worker."""
+    in_lanes = lanes(stays)
+    bars = [(stay, lane, 1) for stay, lane in zip(stays, in_lanes, strict=True)]
+    caption = "A row a slot, a bar a trial; the gaps are the time in which a slot did nothing. Times are UTC."
+    if len(stays) > MOST_BARS:
+        span = (max(stay.end for stay in stays) - stays[0].begin).total_seconds()
+        gap = span / MOST_BARS
+        bars = joined(stays, in_lanes, gap)
+        caption = (
+            f"{len(bars):,} bars for {len(stays):,} trainings: those that follow each other within {gap:.1f} s are "
+            f"drawn as one. {caption}"
+        )
+    groups: dict[str, list[tuple[Stay, int, int]]] = {}
+    for bar in bars:
+        groups.setdefault(_kind(bar[0], bar[2], state), []).append(bar)
+    colours = {name: colour for name, (colour, _) in STATUSES.items()} | dict(ENDINGS.values()) | {SEVERAL: "#7a99b8"}
+    traces = [_bars(name, colours[name], groups[name]) for name in colours if name in groups]
+    rows = max(in_lanes, default=0) + 1
+    found = None
+    if traces:
+        found = figure(
+            traces,
+            x="time (UTC)",
+            y="",
+            height=110 + max(70, min(1_000, 26 * rows)),
+            barmode="overlay",
+            bargap=0.25,
+            xaxis_type="date",
+            yaxis={"autorange": "reversed", "dtick": 1 if rows <= 40 else None, "title": "slot", "showgrid": False},
+        )
+    return Plot(
+        name="timeline",
+        title="What each worker slot did when",
+        caption=caption,
+        figure=found,
+        nothing="No trial has been on a worker yet.",
+    )
+
+
+def _kind(stay: Stay, count: int, state: RunState) -> str:
+    if count > 1:
+        return SEVERAL
+    if stay.ending in ENDINGS:
+        return ENDINGS[stay.ending][0]
+    return state.status_of(state.trials[stay.trial_id])
+
+
+def _bars(name: str, colour: str, bars: Sequence[tuple[Stay, int, int]]) -> go.Bar:
+    seconds = [(stay.end - stay.begin).total_seconds() for stay, _, _ in bars]
+    labels = [f"trial {stay.trial_id}" if count == 1 else f"{count} trainings" for stay, _, count in bars]
+    return go.Bar(
+        orientation="h",
+        base=[stay.begin.isoformat() for stay, _, _ in bars],
+        x=[1_000 * one for one in seconds],
+        y=[lane + 1 for _, lane, _ in bars],
+        text=[f"{label}, {one:,.1f} s" for label, one in zip(labels, seconds, strict=True)],
+        textposition="none",
+        name=name,
+        marker={"color": colour, "line": {"color": "#ffffff", "width": 0.5}},
+        hovertemplate="%{text}<extra>" + name + "</extra>",
+    )

@@ -1,0 +1,69 @@
+"""The page as one HTML file: values put into templates, everything from outside escaped, nothing left to fetch."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from orchestrator.errors import RunDirectoryError
+from orchestrator.page.content import content_of
+from orchestrator.page.plot import Plot
+from orchestrator.page.record import Record
+from orchestrator.run_directory import PAGE, RunDirectory
+from trainables.storage import reason
+
+
+def write_page(directory: RunDirectory) -> str:
+    """Write the page of a search, running or ended, into its run directory; where it is, to be shown.
+
+    Raises:
+        RunDirectoryError: there is no search, its record is corrupt, or the page cannot be written.
+    """
+    page = render("page.html.jinja", page=content_of(Record.read(directory)))
+    try:
+        directory.folder.write(PAGE, page.encode())
+    except OSError as error:
+        raise RunDirectoryError(f"{directory.folder / PAGE} cannot be written: {reason(error)}") from error
+    return (directory.folder / PAGE).location
+
+
+def render(template: str, **values: object) -> str:
+    """A template of this package with its values."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("orchestrator.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"inlined": _inlined, "plotly_js": _plotly_js, "figure_json": figure_json, "Markup": Markup}
+    return environment
+
+
+def figure_json(plot: Plot) -> Markup:
+    """The figure for a `<script>` of JSON, out of which nothing in it can break."""
+    assert plot.figure is not None, "the template asks where there is one"
+    text = plot.figure.to_json()
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
+
+
+def _inlined(name: str) -> Markup:
+    """A style sheet or a script of this package."""
+    return Markup((resources.files("orchestrator.page") / "templates" / name).read_text(encoding="utf-8"))
+
+
+@cache
+def _plotly_js() -> Markup:
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())

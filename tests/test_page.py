@@ -1,0 +1,596 @@
+"""The page of a search, from made-up records: what it says, what it draws, and that nothing from outside breaks out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shlex
+import time
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from orchestrator.config import load_config, parse_config
+from orchestrator.ended_search import EndedSearch
+from orchestrator.errors import InputError, RunDirectoryError
+from orchestrator.events import RunEnded, RunResumed, TrialEnded, TrialStarted
+from orchestrator.named_architecture import find_network, title_of
+from orchestrator.page import cells
+from orchestrator.page.content import Content, content_of, problems_of, rungs_of
+from orchestrator.page.curves import BEST_CURVES, OTHER_CURVES, course_of, learning_curves
+from orchestrator.page.keeping import PageKeeper, refresh
+from orchestrator.page.occupancy import Occupancy, Stay, joined, lanes
+from orchestrator.page.plot import Plot, thinned
+from orchestrator.page.record import Record
+from orchestrator.page.search_file import search_file
+from orchestrator.page.workers import MOST_BARS, timeline
+from orchestrator.page.writing import figure_json, write_page
+from orchestrator.progress import Progress
+from orchestrator.retraining.settings import RetrainSettings, networks_of
+from orchestrator.run_directory import RunDirectory
+from search_spaces import NASNET, NASNET_A, PUBLISHED
+from tests.made_up import made_up
+from tests.test_record import RUN, STARTED, at, trial, write
+from tests.test_run_directory import info
+from trainables.network_spec import NetworkSpec
+from trainables.storage import Folder
+
+SCRIPT = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Of 120 trials; nobody may write into it."""
+    return made_up(tmp_path_factory.mktemp("run") / "run", 120)
+
+
+@pytest.fixture(scope="module")
+def content(run: RunDirectory) -> Content:
+    return content_of(Record.read(run))
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> RunDirectory:
+    """A search that has only just begun."""
+    directory = RunDirectory.at(tmp_path / "empty")
+    directory.create(info(host="elsewhere"))
+    write(directory, [STARTED])
+    return directory
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements by their names, texts, and the figures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.figures: dict[str, Any] = {}
+        self._open: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        tag, attributes = self._open[-1] if self._open else ("", {})
+        name = attributes.get("data-for")
+        if name is not None:
+            self.figures[name] = json.loads(data)
+        elif tag not in ("script", "style"):
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page_of(directory: RunDirectory) -> Page:
+    return Page(Path(write_page(directory)).read_text(encoding="utf-8"))
+
+
+def figure_of(plot: Plot) -> Any:
+    assert plot.figure is not None, plot.nothing
+    return plot.figure
+
+
+def traces(plot: Plot) -> Any:
+    return figure_of(plot).data
+
+
+def keep_best(directory: RunDirectory) -> str:
+    """Put a network into `best/`, as a search does; its trial."""
+    best = directory.read_state().best
+    assert best is not None
+    spec = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=2, image_channels=1, image_size=(8, 8))
+    directory.write_best(best, spec.to_json(), b"")
+    return best.trial_id
+
+
+def evaluation(winner: str | None, others: dict[str, float], **values: Any) -> str:
+    """An evaluation.json; `others` are the adjusted p of those that the winner is compared with."""
+    names = [*([winner] if winner else []), *others]
+    test = {"difference": 0.0125, "interval": [0.002, 0.023], "t": 2.0, "degrees": 5, "p": 0.01}
+    found = {
+        "verdict": f"The winner is {winner}: its mean val_accuracy is the highest.",
+        "finished": True,
+        "metric": "val_accuracy",
+        "folds": 3,
+        "seeds": [1, 2],
+        "trainings": {"ended": 6, "planned": 6},
+        "winner": winner,
+        "candidates": [
+            {
+                "name": name,
+                "trial_id": name,
+                "rank": rank,
+                "mean": 0.9,
+                "deviation": 0.01,
+                "interval": [0.88, 0.92],
+                "search_score": 0.91,
+                "trainings": 6,
+                "problems": [],
+            }
+            for rank, name in enumerate(names, start=1)
+        ],
+        "comparisons": [{**test, "winner": winner, "other": name, "p_adjusted": p} for name, p in others.items()],
+        "random": {"best": "random/00007", "comparison": {**test, "p": 0.4}},
+        **values,
+    }
+    return json.dumps(found)
+
+
+def test_the_page_is_one_file_that_fetches_nothing(run: RunDirectory) -> None:
+    page = page_of(run)
+    for tag, name in (("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src")):
+        assert all(attributes.get(name) in (None, "data:,") for attributes in page.all(tag))
+    sections = {one["id"] for one in page.all("section")}
+    assert sections == {
+        *("summary", "winner", "leaderboard", "curves-section", "best", "workers", "mattered", "costs"),
+        *("problems", "reproduce"),
+    }
+    targets = {(one["href"] or "")[1:] for one in page.all("a")}
+    assert targets == sections
+    assert set(page.figures) == {
+        *("curves", "best-by-time", "best-by-trials", "timeline", "decisions-0", "operations-0"),
+        *("costs-parameters", "costs-macs"),
+    }
+    assert len({one["id"] for _, one in page.elements if "id" in one}) == sum("id" in one for _, one in page.elements)
+
+
+def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run: RunDirectory) -> None:
+    state, summary = run.read_state(), content.summary
+    assert state.best is not None
+    assert summary.winner == state.best.trial_id
+    text = " ".join(summary.verdict)
+    score = state.best.val_accuracy or 0
+    assert f"Trial {state.best.trial_id} leads after its whole training of 9 epochs: {score:.4f}" in text
+    error = float(re.findall(r"on 400 validation images is ([\d.]+)", text)[0])
+    assert error == pytest.approx((score * (1 - score) / 400) ** 0.5, rel=0.05)
+    close = sum(one.status == "completed" and (one.val_accuracy or 0) >= score - error for one in state.trials.values())
+    assert f"; {close - 1} other trials are within it" in text or close <= 2
+    assert "no proof" in text
+    assert not summary.tested
+    assert summary.evaluate == f"cellscout evaluate {run.location}"
+    trained = [one for one in state.trials.values() if one.attempt > 0]
+    assert summary.facts["trainings"].startswith(f"{len(trained)}, ")
+    assert summary.facts["epochs"] == str(sum(one.epochs for one in trained))
+
+
+@pytest.mark.parametrize("is_winner_of_the_search", [True, False])
+def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search: bool) -> None:
+    directory = made_up(tmp_path / "run", 40)
+    keep_best(directory)
+    first, second = [one.trial_id for one in directory.read_state().ranking()[:2]]
+    winner, other = (first, second) if is_winner_of_the_search else (second, first)
+    directory.folder.write("evaluation/evaluation.json", evaluation(winner, {other: 0.02}).encode())
+    content = content_of(Record.read(directory))
+    summary = content.summary
+    assert (summary.tested, summary.winner, summary.evaluate) == (True, winner, None)
+    text = " ".join(summary.verdict)
+    assert f"The winner is {winner}" in text
+    assert f"ahead of the runner-up, {other}, by +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
+    assert "best of the random search of equal cost, random/00007, it differs by +0.0125" in text
+    assert "6 trainings (3 folds, 2 seeds)" in text
+    assert summary.retrain is not None
+    assert ("--architecture" in summary.retrain) == (not is_winner_of_the_search)
+
+
+def test_an_evaluation_that_is_unfinished_or_spoilt_is_told(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 12)
+    unfinished = evaluation(None, {}, finished=False, trainings={"ended": 2, "planned": 6})
+    directory.folder.write("evaluation/evaluation.json", unfinished.encode())
+    summary = content_of(Record.read(directory)).summary
+    assert not summary.tested
+    assert "An evaluation is unfinished: 2 of 6 trainings have ended." in summary.verdict
+    directory.folder.write("evaluation/evaluation.json", b"{}")
+    with pytest.raises(RunDirectoryError, match=r"evaluation.json is malformed"):
+        Record.read(directory)
+
+
+def test_the_random_search_of_equal_cost_stands_beside_the_best_so_far(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 30)
+    made_up(tmp_path / "run" / "evaluation" / "random", 20)
+    plots = content_of(Record.read(directory)).plots["best"]
+    for plot in plots:
+        assert [trace.name for trace in traces(plot)] == ["this search", "random search of equal cost"]
+
+
+def test_the_best_so_far_only_rises_and_ends_where_the_search_did(run: RunDirectory) -> None:
+    state = run.read_state()
+    course = course_of(state)
+    values = [one.value for one in course.improvements]
+    assert values == sorted(values)
+    assert state.best is not None
+    assert course.improvements[-1].trial_id == state.best.trial_id
+    assert course.trained == sum(one.attempt > 0 for one in state.trials.values())
+    assert course.seconds >= course.improvements[-1].seconds
+
+
+def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
+    """Neither in HTML, nor in the JSON within scripts, nor in what plotly takes for HTML."""
+    facts = {"validation": 9, "image_shape": [8, 8, 1], "classes": [SCRIPT, "</title><b>"], "train": 1, "test": 1}
+    directory = RunDirectory.at(tmp_path / "<b>run")
+    config = {"run": {"name": SCRIPT}, "data": {"name": SCRIPT}, SCRIPT: {SCRIPT: SCRIPT}}
+    versions = {SCRIPT: "</script>"}
+    values = {"config": config, "data": facts, "versions": versions, "command": ["cellscout", SCRIPT], "host": SCRIPT}
+    directory.create(info(**values, state="completed"))
+    started = STARTED.model_copy(update={"objectives": {SCRIPT: "maximize", "macs": "minimize"}})
+    block = [0, SCRIPT, 1, "conv<b>", "add"]
+    cell = {**NASNET_A.to_json()["normal"], "blocks": [block], "output": [2]}
+    events = [started, *trial("00000", [0.5, 0.6], "completed"), *trial("00001", [0.5], "failed")]
+    metrics = {SCRIPT: 0.5}
+    changed = []
+    for event in events:
+        update: dict[str, Any] = {}
+        if event.event == "trial_suggested":
+            update = {"architecture": {"normal": cell, "reduction": cell}}
+        if event.event == "epoch_done":
+            update = {"metrics": metrics}
+        if event.event == "trial_ended" and event.status == "failed":
+            update = {"error": f"</td>{SCRIPT}"}
+        changed.append(event.model_copy(update=update))
+    write(directory, changed)
+    text = Path(write_page(directory)).read_text(encoding="utf-8")
+    assert "alert('x')<" not in text.replace(r"\u003c", "")
+    assert SCRIPT not in text
+    page = Page(text)
+    assert [one for one in page.all("script") if not one] == [{}, {}]  # plotly and ours
+    assert not page.all("b")
+    assert page.text.count("alert('x')") >= 5
+    for figure in page.figures.values():
+        shown = json.dumps(figure)
+        assert "<script" not in shown
+        assert "<b>" not in shown
+
+
+@pytest.mark.parametrize("standing", ["running", "interrupted", "died"])
+def test_a_run_with_nothing_to_show_says_so_everywhere(tmp_path: Path, standing: str) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    values = {"state": "running", "host": "elsewhere"} if standing == "running" else {"state": standing}
+    directory.create(info(**values))
+    write(directory, [STARTED] if standing != "died" else [])
+    page = page_of(directory)
+    assert page.figures == {}
+    assert "No trial has completed its training, so there is nothing to call the best yet." in page.text
+    assert "No trial has finished an epoch yet." in page.text
+    assert "No trial has a score yet." in page.text
+    assert "No trial has failed, diverged or broken a constraint." in page.text
+    assert ("still running" in page.text) == (standing == "running")
+    assert ("cellscout resume" in page.text) == (standing != "running")
+
+
+def test_a_search_in_which_everything_failed_tells_why(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(state="failed"))
+    write(directory, [STARTED, *trial("00000", [], "failed"), *trial("00001", [], "failed")])
+    content = content_of(Record.read(directory))
+    assert [(one.kind, one.count, one.message) for one in content.problems] == [("failed", 2, "bang")]
+    assert content.leaderboard.rows == []
+    assert content.summary.retrain is None
+
+
+def test_failures_that_differ_in_numbers_only_are_one(run: RunDirectory, content: Content) -> None:
+    state = run.read_state()
+    problems = problems_of(state)
+    counts = state.counts()
+    kinds = ("failed", "diverged", "infeasible")
+    assert [(one.kind, one.count) for one in problems] == [(kind, counts[kind]) for kind in kinds]
+    assert problems[0].message.startswith("out of memory: tried to get ")
+    assert content.set_back == {"worker died": 1}
+
+
+def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "a run", 30)
+    state, best = directory.read_state(), keep_best(directory)
+    content = content_of(Record.read(directory))
+    rows = content.leaderboard.rows
+    assert [row.trial_id for row in rows] == [one.trial_id for one in state.ranking()]
+    assert all(len(row.values) == len(content.leaderboard.columns) for row in rows)
+    assert content.summary.retrain == rows[0].command
+    for row in rows:
+        assert row.command is not None
+        program, command, run_dir, *words = shlex.split(row.command)
+        assert (program, command, run_dir) == ("cellscout", "retrain", directory.location)
+        options = dict(zip(words[::2], words[1::2], strict=True))
+        assert ("--architecture" not in options) == (row.trial_id == best)
+        architecture = options.get("--architecture")
+        settings = RetrainSettings(
+            architecture=architecture, repeats=int(options["--repeats"]), filters=int(options["--filters"])
+        )
+        search = EndedSearch.read(run_dir)
+        (network,) = networks_of(search, settings, settings.recipe(search.config)).values()
+        assert isinstance(network, NetworkSpec)
+        assert (network.repeats, network.filters, network.image_size) == (6, 32, (8, 8))
+        if architecture is not None:
+            assert network.architecture.to_json() == state.trials[row.trial_id].architecture
+
+
+def test_while_a_search_runs_nothing_can_be_retrained(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 12, state="running", host="elsewhere")
+    keep_best(directory)
+    content = content_of(Record.read(directory))
+    assert content.refreshing
+    assert content.summary.winner is not None
+    assert (content.summary.retrain, content.summary.evaluate, content.summary.resume) == (None, None, None)
+    assert {row.command for row in content.leaderboard.rows} == {None}
+    buttons = page_of(directory).all("button")
+    assert [one for one in buttons if "data-copy" in one]
+    assert not [one for one in buttons if "cellscout retrain" in (one.get("data-copy") or "")]
+
+
+def test_a_trial_is_named_by_its_run_and_its_number(tmp_path: Path, cellscout: Any) -> None:
+    directory = made_up(tmp_path / "a run", 12)
+    keep_best(directory)
+    other = directory.read_state().trials["00003"]
+    assert find_network(f"{directory.location}#00003").architecture.to_json() == other.architecture
+    assert title_of(f"{directory.location}#00003") == "a run#00003"
+    assert title_of("s3://bucket/run?region=x#00003") == "run#00003"
+    with pytest.raises(InputError, match="has no trial '99999'"):
+        find_network(f"{directory.location}#99999")
+    with pytest.raises(InputError, match="no published cell, no file and no run directory|holds no best network"):
+        find_network(f"{tmp_path}/nowhere#00003")
+    (tmp_path / "a run#00003").mkdir()  # what is called so goes before
+    with pytest.raises(InputError, match="holds no best network"):
+        find_network(f"{directory.location}#00003")
+    ended = cellscout("draw", f"{directory.location}#00004", "-o", "cell.svg")
+    assert ended.status == 0
+    assert "a run#00004" in (tmp_path / "cell.svg").read_text()
+
+
+def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Content) -> None:
+    record = Record.read(run)
+    assert rungs_of(record) == (2, 4, 8)
+    state = record.state
+    (plot,) = content.plots["curves"]
+    trained = [one for one in state.trials.values() if one.curve and one.duplicate_of is None]
+    drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
+    assert drawn == {one.trial_id for one in trained}
+    assert len(figure_of(plot).layout.shapes) == 3
+    names = [trace.name for trace in traces(plot)]
+    assert names[0].startswith("pruned")  # beneath the others
+    assert names[-1] == f"the winner, {content.summary.winner}"
+
+
+def test_what_is_left_out_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = run.read_state()
+    monkeypatch.setattr("orchestrator.page.curves.BEST_CURVES", 5)
+    monkeypatch.setattr("orchestrator.page.curves.OTHER_CURVES", 7)
+    plot = learning_curves(state, (), None)
+    count = sum(bool(one.curve) and one.duplicate_of is None for one in state.trials.values())
+    assert plot.caption.startswith(f"12 of {count} curves: the best 5 and 7 others, evenly drawn")
+    drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
+    assert len(drawn) == 12
+    assert {one.trial_id for one in state.ranking()[:5]} <= drawn
+    monkeypatch.setattr("orchestrator.page.content.MOST_ROWS", 10)
+    text = page_of(run).text
+    assert f"The best 10 of {len(state.ranking())} trials with a score." in text
+    assert (BEST_CURVES, OTHER_CURVES) == (50, 100)
+
+
+def test_thinning_is_even_and_keeps_both_ends() -> None:
+    assert thinned(range(10), 20) == list(range(10))
+    found = thinned(range(1000), 11)
+    assert found == sorted(set(found))
+    assert (len(found), found[0], found[-1]) == (11, 0, 999)
+    assert all(90 <= after - before <= 110 for before, after in itertools.pairwise(found))
+
+
+def test_slots_hold_one_trial_at_a_time(run: RunDirectory, content: Content) -> None:
+    record = Record.read(run)
+    where = lanes(record.stays)
+    assert max(where) == 2  # three slots
+    for lane in range(3):
+        mine = [stay for stay, at_lane in zip(record.stays, where, strict=True) if at_lane == lane]
+        assert all(before.end <= after.begin for before, after in itertools.pairwise(mine))
+    assert {stay.ending for stay in record.stays} == {"ended", "paused", "set_back"}
+    assert [stay.trial_id for stay in record.stays].count("00001") == 3
+    (plot,) = content.plots["timeline"]
+    assert sum(len(trace.x) for trace in traces(plot)) == len(record.stays)
+
+
+def test_what_ran_when_the_driver_died_ended_then() -> None:
+    occupancy = Occupancy()
+    for event in (
+        TrialStarted(time=at(0), trial_id="a", attempt=1),
+        TrialStarted(time=at(1), trial_id="b", attempt=1),
+        TrialEnded(time=at(4), trial_id="b", status="completed"),
+        RunResumed(time=at(100), slots=2),
+        TrialStarted(time=at(101), trial_id="a", attempt=2),
+    ):
+        occupancy.apply(event)
+    assert occupancy.stays(at(110)) == [
+        Stay("a", at(0), at(4), "cut_off"),
+        Stay("b", at(1), at(4), "ended"),
+        Stay("a", at(101), at(110), "open"),
+    ]
+    occupancy.apply(RunEnded(time=at(120), outcome="interrupted"))
+    assert occupancy.stays()[-1] == Stay("a", at(101), at(120), "cut_off")
+
+
+def test_very_many_bars_are_joined_and_it_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Record.read(run)
+    monkeypatch.setattr("orchestrator.page.workers.MOST_BARS", 50)
+    plot = timeline(record.state, record.stays)
+    bars = joined(record.stays, lanes(record.stays), 1e9)
+    assert sorted(count for _, _, count in bars) == sorted(lanes(record.stays).count(lane) for lane in range(3))
+    assert re.match(rf"\d+ bars for {len(record.stays)} trainings: ", plot.caption)
+    assert sum(len(trace.x) for trace in traces(plot)) < len(record.stays)
+    assert MOST_BARS == 2_000
+
+
+def test_several_objectives_have_a_front(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 40, objectives={"val_accuracy": "maximize", "macs": "minimize"})
+    state = directory.read_state()
+    content = content_of(Record.read(directory))
+    (plot,) = content.plots["front"]
+    beaten, front = traces(plot)
+    assert set(front.customdata) == {one.trial_id for one in state.front}
+    assert len(beaten.x) + len(front.x) == sum(one.status == "completed" for one in state.trials.values())
+    for trial_id, accuracy, macs in zip(front.customdata, front.x, front.y, strict=True):
+        assert (accuracy, macs) == (state.trials[trial_id].val_accuracy, state.trials[trial_id].macs)
+    column = list(content.leaderboard.columns).index("on the front")
+    assert {row.trial_id for row in content.leaderboard.rows if row.values[column].shown} == set(front.customdata)
+    page = page_of(directory)
+    assert set(front.customdata) <= {one.get("data-cells") for _, one in page.elements}
+
+
+def test_three_objectives_are_drawn_and_four_are_told(tmp_path: Path) -> None:
+    many = ("val_accuracy", "macs", "parameters", "activation_bytes")
+    for count in (3, 4):
+        objectives: dict[str, Any] = dict.fromkeys(many[:count], "minimize") | {"val_accuracy": "maximize"}
+        directory = made_up(tmp_path / str(count), 20, objectives=objectives)
+        (plot,) = content_of(Record.read(directory)).plots["front"]
+        assert (plot.figure is None) == (count == 4)
+        assert (plot.nothing.startswith("There are 4 objectives")) == (count == 4)
+
+
+def test_what_mattered_needs_enough_trials(tmp_path: Path, content: Content) -> None:
+    decisions, operations = content.plots["mattered"]
+    assert len(traces(decisions)[0].x) >= 4
+    assert "no more than noise" in decisions.caption
+    assert set(traces(operations)[0].y) == set(NASNET.operations)
+    few = content_of(Record.read(made_up(tmp_path / "few", 12))).plots["mattered"]
+    assert [plot.figure for plot in few] == [None]
+    assert "are too few to tell which decisions mattered; 60 are needed" in few[0].nothing
+
+
+def test_retrained_networks_are_told_with_their_tests(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 12)
+    result = {
+        "name": "best",
+        "location": "x",
+        "parameters": 1234,
+        "macs": 5_000_000,
+        "seeds": [0, 1],
+        "accuracies": {"0": 0.9, "1": 0.91},
+        "accuracy": 0.905,
+        "deviation": 0.0071,
+        "epochs": 20.0,
+        "train_seconds": 61.0,
+        "device": "cpu",
+        "latency_seconds": 0.002,
+        "test_number": 2,
+        "tested_at": "2026-01-02T00:00:00+00:00",
+        "is_over": True,
+        "weights": None,
+        "freeze": False,
+    }
+    directory.folder.write("retrain/best/result.json", json.dumps(result).encode())
+    (tmp_path / "run" / "retrain" / "unfinished").mkdir()
+    text = page_of(directory).text
+    assert "0.9050 ± 0.0071" in text
+    assert "tested 2026-01-02 on cpu; test 2 of this network, so no fresh evidence" in text
+
+
+def test_the_search_file_is_read_back_as_the_same_configuration(content: Content) -> None:
+    overrides = [
+        *("run.name=a-b", "budget.hours=1.5", 'sampler.options={ initial = 7, note = "a \\"b\\" \\\\ ü" }'),
+        *("objectives.minimize=['macs']", "objectives.constraints={ parameters = 3.5e6 }", "sampler.name=tpe"),
+        *("warm_start.runs=['s3://bucket/run']", "training.cutout=4"),
+    ]
+    config = load_config(None, overrides)
+    text = search_file(config.model_dump(mode="json"))
+    assert parse_config(tomllib.loads(text), "the page's") == config
+    assert parse_config(tomllib.loads(content.search_file), "the page's").training.epochs == 9
+
+
+def test_cells_are_drawn_whole_large_and_small() -> None:
+    assert [role for role, _ in cells.roles(NASNET_A)] == ["normal", "reduction"]
+    assert [role for role, _ in cells.roles(PUBLISHED["pnasnet_5"].architecture)] == ["normal and reduction"]
+    large = cells.large(NASNET_A.normal, "normal")
+    for operation in {edge.operation for block in NASNET_A.normal.blocks for edge in block.edges}:
+        assert f">{operation}</text>" in large
+    small = cells.small(NASNET_A, "trial 1")
+    assert small.count("<svg") == 2
+    assert "<text" not in small
+    assert len(small) < 6_000  # a thousand of them are to fit on a page
+    assert set(cells.families([NASNET_A])) == {"separable convolution", "average pooling", "max pooling", "identity"}
+
+
+def test_figures_are_json_that_cannot_end_its_script() -> None:
+    import plotly.graph_objects as go
+
+    figure = go.Figure(go.Scatter(x=[1], y=[2], name="</script><!--\u2028&"))
+    text = str(figure_json(Plot(name="a", title="", caption="", figure=figure)))
+    assert not set(text) & set("<>&\u2028")
+    assert json.loads(text)["data"][0]["name"] == "</script><!--\u2028&"
+
+
+def test_report_writes_the_page_and_says_where(tmp_path: Path, cellscout: Any) -> None:
+    directory = made_up(tmp_path / "run", 12)
+    ended = cellscout("report", "run")
+    assert ended.status == 0
+    assert "page        run/report.html" in ended.out
+    assert json.loads(cellscout("report", "run", "--json").out)["page"] == "run/report.html"
+    assert directory.folder.has("report.html")
+
+
+def test_the_page_goes_to_an_object_store_too(object_store: Any) -> None:
+    location = object_store.uri("bucket/made-up")
+    directory = RunDirectory.at(location)
+    directory.create(info(state="completed"))
+    write(directory, RUN)
+    write_page(directory)
+    assert b"cellscout evaluate" in directory.folder.read("report.html")
+
+
+def test_a_page_is_made_now_and_then_while_a_search_runs(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 5)
+    with PageKeeper(directory, Progress.silent(), every_seconds=0.01):
+        deadline = time.monotonic() + 60
+        while not directory.folder.has("report.html"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert b"</html>" in directory.folder.read("report.html")
+
+
+def test_a_page_that_cannot_be_made_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = made_up(tmp_path / "run", 5)
+    (tmp_path / "run" / "report.html").mkdir()
+    refresh(directory, Progress(Console(stderr=True, force_terminal=False)))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("the page could not be made: ")
+    assert "report.html cannot be written: Is a directory" in said
+
+
+def test_an_evaluation_has_no_page_of_its_own(tmp_path: Path) -> None:
+    directory = RunDirectory(Folder.at(tmp_path / "run"))
+    plan = {"candidates": {}, "folds": 2, "seeds": 1, "baseline": False, "trials": 3}
+    directory.create(info(state="completed", evaluation=plan))
+    with pytest.raises(RunDirectoryError, match="holds an evaluation; its search's page tells what it came to"):
+        write_page(directory)
