@@ -6,6 +6,7 @@ What is there already is asked of MLflow itself, so that a run goes on with what
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any, final
 
@@ -97,6 +98,7 @@ def mlflow(tracking_uri: str, experiment: str, key: str) -> Iterator[Mlflow]:
     from mlflow.tracking import MlflowClient
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new database is told of at length
     callback = MLflowLoggerCallback(tracking_uri, experiment_name=experiment, tags={RUN: key})
     callback.setup()
     tracker = Mlflow(callback, MlflowClient(tracking_uri=tracking_uri), key)
