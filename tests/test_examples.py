@@ -114,7 +114,8 @@ def code_blocks(language: str) -> list[str]:
 
 
 def test_the_readmes_search_file_is_the_cifar10_example() -> None:
-    shown, *others = code_blocks("toml")
+    tools, shown, *others = code_blocks("toml")
+    assert parse_config(tomllib.loads(tools), "README").logging.wandb == "offline"
     example = tomllib.loads((ROOT / "examples" / "cifar10.toml").read_text())
     assert parse_config(tomllib.loads(shown), "README") == parse_config(example, "example")
     assert len(others) == 2

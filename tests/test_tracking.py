@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from orchestrator.config import parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.event_log import read_events
 from orchestrator.events import TrialEnded, TrialPaused, TrialSetBack, TrialStarted
+from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
+from orchestrator.search import resume_search, run_search
 from orchestrator.tracking import check_tracking, tracked
 from orchestrator.tracking.feed import Feed
 from orchestrator.tracking.tracked_trial import TrackedTrial
@@ -321,3 +327,87 @@ def test_an_object_store_takes_no_files_that_grow() -> None:
         check_tracking(
             settings, RunDirectory.at("s3://bucket/run?endpoint_override=127.0.0.1%3A9&scheme=http&region=x")
         )
+
+
+def in_wandb(folder: Path) -> Told:
+    """What `wandb sync` would send of the offline runs in a folder."""
+    return {name: told for name, told, _ in map(wandb_run, folder.glob("offline-run-*"))}
+
+
+def wandb_run(folder: Path) -> tuple[str, tuple[str, list[tuple[int, float]]], dict[str, Any]]:
+    """Its name, its status with its validation accuracies, and its configuration."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (file,) = folder.glob("run-*.wandb")
+    name, config, scores = "", dict[str, Any](), []
+    for content in wandb_records(file.read_bytes()):
+        record = Record.FromString(content)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            name = record.run.display_name
+        changed = {"run": record.run.config.update, "config": record.config.update}.get(kind, [])
+        config |= {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in changed}
+        if kind == "history":
+            values = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
+            if "val_accuracy" in values:
+                scores.append((record.history.step.num, float(values["val_accuracy"])))
+    return name, (config["status"], scores), config
+
+
+def wandb_records(content: bytes) -> Iterator[bytes]:
+    """Of the format of LevelDB's logs, behind a header of 7 bytes: blocks of 32 KiB, a record in one or more parts."""
+    place, whole = 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, place + 4)
+        whole += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # all of it, or its last part
+            yield whole
+            whole = b""
+
+
+@pytest.mark.slow
+def test_a_search_that_goes_on_is_told_to_all_three(
+    tmp_path: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.tracking.feed.FINISH_SECONDS", 200)
+    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    config = parse_config(
+        {
+            "run": {"name": "digits"},
+            "training": {"epochs": 3},
+            "trainable": {"name": "instant"},
+            "sampler": {"name": "random"},
+            "budget": {"trials": 3},
+            "logging": {"tensorboard": True, "mlflow": database, "wandb": "offline"},
+        },
+        "x",
+    )
+    lines = io.StringIO()
+    progress = Progress(Console(file=lines))
+    run_search(config, run_dir=tmp_path / "run", progress=progress)
+    result = resume_search(tmp_path / "run", ["budget.trials=4"], progress=progress)
+    expected: Told = {
+        trial.trial_id: (trial.status, [(row.epoch, row.val_accuracy or 0.0) for row in trial.curve])
+        for trial in result.state.trials.values()
+    }
+    assert len(expected) == 4
+    assert {status for status, _ in expected.values()} == {"completed", "pruned"}
+    files = tmp_path / "run"
+    assert rounded(in_tensorboard(files / "tensorboard")) == rounded(expected)
+    assert rounded(in_mlflow(database)) == rounded(expected)
+    assert rounded(in_wandb(files / "wandb")) == rounded(expected)
+    configurations = {name: config for name, _, config in map(wandb_run, (files / "wandb").glob("offline-run-*"))}
+    for trial in result.state.trials.values():
+        assert (trial.params | trial.costs).items() <= configurations[trial.trial_id].items()
+    assert "the search does without" not in lines.getvalue()
+
+
+def rounded(told: Any) -> Told:
+    return {
+        name: (status, [(step, round(score, 5)) for step, score in curve]) for name, (status, curve) in told.items()
+    }
