@@ -18,7 +18,7 @@ from rich.console import Console
 from orchestrator.config import parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.event_log import read_events
-from orchestrator.events import TrialEnded, TrialPaused, TrialSetBack, TrialStarted
+from orchestrator.events import TrialBuilt, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
 from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
@@ -78,6 +78,7 @@ def first_process(hand: Hand) -> None:
     start(hand, "00002", 1, 2)
     hand.log.append(epoch("00002", 3, 0.7), TrialEnded(trial_id="00002", status="completed"))
     hand.log.append(TrialEnded(trial_id="00003", status="pruned"))
+    hand.log.append(TrialSetBack(trial_id="00004", cause="node_died", reason="before it could begin again"))
     start(hand, "00004", 2, 2)
     hand.log.append(epoch("00004", 3, 0.7), TrialEnded(trial_id="00004", status="completed"))
     hand.train(hand.state.trials["00005"], [0.1, math.nan], "diverged")
@@ -92,6 +93,7 @@ def start(hand: Hand, trial_id: str, attempt: int, number: int) -> None:
 
 def second_process(hand: Hand) -> None:
     start(hand, "00007", 2, 3)
+    hand.log.append(TrialBuilt(trial_id="00007", latency_seconds=0.25, node="here", device="cpu"))
     hand.log.append(TrialEnded(trial_id="00007", status="completed"))
 
 
@@ -154,6 +156,7 @@ def test_tensorboards_files_hold_each_epoch_once_whatever_became_of_the_trial(tm
     two_processes(tmp_path, tensorboard=True)
     files = tmp_path / "tensorboard"
     assert in_tensorboard(files) == EXPECTED
+    assert hyperparameters(files / "00007")["latency_seconds"] == 0.25
     assert [step for step, _ in scalars(files / "00005", "val_loss")] == [1]  # the second one was not finite
 
 
@@ -209,6 +212,7 @@ def test_mlflows_runs_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path
     whole = client.get_metric_history(found["00007"].info.run_id, "train_loss")
     assert sorted(point.step for point in whole) == [1, 2, 3]
     assert {"normal.0.left.operation", "macs"} <= found["00007"].data.params.keys()
+    assert found["00007"].data.params["latency_seconds"] == "0.25"
 
 
 def test_two_searches_of_one_name_share_an_experiment_and_no_run(tmp_path: Path, file_store: str) -> None:

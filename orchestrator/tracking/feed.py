@@ -104,7 +104,7 @@ class Feed:
             with self._tracker() as tracker:
                 while (job := self._next()) is not None:
                     job(tracker)
-                for trial in self._on_workers.values():
+                for trial in () if self._given_up else self._on_workers.values():
                     tracker.end(trial)
         except Exception as error:  # noqa: BLE001 (whatever it is, the search goes on)
             if not self._given_up:
@@ -133,7 +133,8 @@ class Feed:
         tracker.begin(begun)
 
     def _rest(self, tracker: Tracker, name: str) -> None:
-        tracker.end(self._on_workers.pop(name))
+        if name in self._on_workers:  # it is not, if its worker was lost before it could begin
+            tracker.end(self._on_workers.pop(name))
 
     def _end(self, tracker: Tracker, trial: TrackedTrial) -> None:
         if trial.name in tracker.complete:

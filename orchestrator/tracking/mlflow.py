@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, final
 
 from orchestrator.events import EpochDone
-from orchestrator.tracking.tracked_trial import FAILED, TrackedTrial, result_of
+from orchestrator.tracking.tracked_trial import FAILED, LATENCY, TrackedTrial, result_of
 
 RUN = "cellscout.run"
 """Tag: of which search the run is."""
@@ -57,6 +57,8 @@ class Mlflow:
     def end(self, trial: TrackedTrial) -> None:
         if trial.status is None:  # its run stays open
             return
+        if LATENCY in trial.config:
+            self._client.log_param(self._run_ids[trial.name], LATENCY, trial.config[LATENCY])
         self._callback.log_trial_end(trial, failed=trial.status in FAILED)
         self._client.set_tag(self._run_ids[trial.name], STATUS, trial.status)
         self._open.remove(trial.name)

@@ -11,6 +11,8 @@ from ray.tune.result import TRAINING_ITERATION
 from orchestrator.events import EpochDone, TrialStatus
 
 FAILED = ("failed", "diverged")
+LATENCY = "latency_seconds"
+"""Of a trial's `config` what is known only once a worker has measured it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class TrackedTrial:
     stint: int
     """How often it was begun by this process: after a pause the callbacks get it as another one."""
     config: dict[str, Any] = field(compare=False)
-    """The architecture's decisions by name, and what the candidate costs."""
+    """The architecture's decisions by name, what the candidate costs, and its `LATENCY` if that was measured."""
     curve: tuple[EpochDone, ...] = field(compare=False)
     """The epochs that it had when it was begun, or when it ended."""
     folder: Path | None = field(compare=False)

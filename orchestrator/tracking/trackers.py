@@ -18,7 +18,7 @@ from orchestrator.run_state import RunState, Trial
 from orchestrator.tracking.feed import Feed
 from orchestrator.tracking.mlflow import mlflow
 from orchestrator.tracking.tensorboard import tensorboard
-from orchestrator.tracking.tracked_trial import TrackedTrial, Tracker
+from orchestrator.tracking.tracked_trial import LATENCY, TrackedTrial, Tracker
 from orchestrator.tracking.wandb import wandb
 from orchestrator.tune_run import environment_variables
 
@@ -86,11 +86,12 @@ def tracked(
 
 
 def _describe(trial: Trial, key: str, folder: Path | None) -> TrackedTrial:
+    latency = {} if trial.latency_seconds is None else {LATENCY: trial.latency_seconds}
     return TrackedTrial(
         trial_id=f"{key}-{trial.trial_id}",
         name=trial.trial_id,
         stint=0,
-        config={**trial.params, **trial.costs},
+        config={**trial.params, **trial.costs, **latency},
         curve=tuple(trial.curve),
         folder=folder,
         status=None if trial.status == "running" else trial.status,

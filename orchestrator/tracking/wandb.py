@@ -55,15 +55,17 @@ class WeightsAndBiases:
         run = self._callback._trial_logging_futures[trial]  # nothing else tells when, and whether, it has been written
         if trial.status is not None:
             last = trial.curve[-1].epoch if trial.curve else 0
-            self._callback.log_trial_result(last, trial, {TRAINING_ITERATION: last, "config": {"status": trial.status}})
+            outcome = {**trial.config, "status": trial.status}
+            self._callback.log_trial_result(last, trial, {TRAINING_ITERATION: last, "config": outcome})
             self._ended[run] = trial.name
         self._callback.log_trial_end(trial, failed=trial.status in FAILED)
         self._settle(FINISHING_AT_ONCE)
 
     def leave(self) -> None:
         """Wait for what is still being written."""
-        self._settle(0)
-        self._callback.on_experiment_end([])
+        if ray.is_initialized():  # or asking Ray would start it again, when the search has not waited to the end
+            self._settle(0)
+            self._callback.on_experiment_end([])
 
     def _settle(self, most: int) -> None:
         """Note the runs that have been written, and wait until no more than so many are not.
