@@ -90,7 +90,7 @@ def resume(
     run_dir: RunDir,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change [budget], [resources] or [faults]."),
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change [budget], [resources], [faults] or [logging]."),
     ] = None,
     address: Address = None,
     top: Top = 10,

@@ -21,6 +21,7 @@ from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState
 from orchestrator.stopping import stopping_on_interrupt
 from orchestrator.tables import write_tables
+from orchestrator.tracking import tracked
 from orchestrator.tune_run import run_tune
 from orchestrator.tune_trials import HandsOut
 from trainables import TrialPlan
@@ -76,16 +77,20 @@ class Run:
             SearchError: it could not go on.
         """
         outcome: RunOutcome = "failed"
-        try:
-            self.log.append(*first)
-            outcome = self._run(driving(), resumed)
-        except KeyboardInterrupt:
-            outcome = "interrupted"
-            raise
-        except Exception as error:
-            raise self._explain(error) from error
-        finally:
-            self._conclude(outcome)
+        # Around all the rest: what a slow tool has not been told yet is waited for when the record is whole.
+        with tracked(self.parts.config, self.directory, self.info, self.state, self.progress.line) as trackers:
+            for tracker in trackers:
+                self.log.listen(tracker.apply)
+            try:
+                self.log.append(*first)
+                outcome = self._run(driving(), resumed)
+            except KeyboardInterrupt:
+                outcome = "interrupted"
+                raise
+            except Exception as error:
+                raise self._explain(error) from error
+            finally:
+                self._conclude(outcome)
 
     def _run(self, driving: AbstractContextManager[Drives], resumed: bool) -> RunOutcome:
         config, stopper = self.parts.config, self.ground.stopper

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -173,6 +174,29 @@ class BudgetSettings(Settings):
         return self
 
 
+class LoggingSettings(Settings):
+    """`[logging]`: other tools that are told of the search too, while it runs; all off. They cannot hold it up."""
+
+    tensorboard: bool = False
+    """TensorBoard's event files, in `tensorboard/` of the run directory, which must be local."""
+    mlflow: str | None = None
+    """MLflow's tracking URI, without secrets: `sqlite:///mlflow.db`, or `http://HOST:5000` of a server. The experiment
+    is called like the run."""
+    wandb: Literal["online", "offline"] | None = None
+    """Weights & Biases; `offline` writes only the files that `wandb sync` takes, into `wandb/` of the run directory,
+    which must be local. The project is called like the run."""
+
+    @field_validator("mlflow")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).password is not None:
+            raise ValueError(
+                "mlflow holds a password, which would be recorded; leave it out and set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD"
+            )
+        return value
+
+
 class SearchConfig(Settings):
     """Everything that a search needs. The same as a search file; each attribute is one of its sections."""
 
@@ -189,6 +213,7 @@ class SearchConfig(Settings):
     resources: ResourceSettings = ResourceSettings()
     faults: FaultSettings = FaultSettings()
     budget: BudgetSettings = BudgetSettings()
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="before")
     @classmethod

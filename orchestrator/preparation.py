@@ -30,6 +30,7 @@ from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
 from orchestrator.sampler_fit import check_fits
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
+from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
 from trainables.skeleton import Skeleton
@@ -122,8 +123,10 @@ def ground(config: SearchConfig, directory: RunDirectory, address: str | None, p
     """Join or start the cluster, and read the data.
 
     Raises:
-        InputError: there is no such cluster, its nodes do not see the run directory, or the data cannot be used.
+        InputError: there is no such cluster, its nodes do not see the run directory, the data cannot be used, or what
+            `[logging]` asks for cannot be.
     """
+    check_tracking(config.logging, directory)
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.

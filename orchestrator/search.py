@@ -31,7 +31,7 @@ from orchestrator.warm_start import imported_trials
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 
-CHANGEABLE = ("budget", "resources", "faults")
+CHANGEABLE = ("budget", "resources", "faults", "logging")
 """Sections that may be changed when a search goes on: they do not say what a score means."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -47,6 +49,22 @@ def test_every_ended_trial_is_in_the_journal_as_the_study_has_it(tmp_path: Path)
     assert any(trial.constraints["macs"] > 0 for trial in read(journal))
     with pytest.raises(RunDirectoryError, match="study.journal exists already"):
         mirror(tmp_path, None, follow=False)
+
+
+def test_optuna_dashboard_opens_the_journal(tmp_path: Path) -> None:
+    from optuna_dashboard import wsgi
+
+    with driven(tmp_path) as hand:
+        busy(hand, 6)
+    RunDirectory.at(tmp_path).write_info(info(**NAMED, state="completed"))
+    journal, count = mirror(tmp_path, None, follow=False)
+    application = wsgi(JournalStorage(JournalFileBackend(str(journal))))
+    request: dict[str, Any] = {"PATH_INFO": "/api/studies/0", "QUERY_STRING": "after=0"}
+    setup_testing_defaults(request)
+    study = json.loads(b"".join(application(request, lambda status, headers, error=None: None)))
+    assert study["name"] == "digits"
+    assert len(study["trials"]) == count == 6
+    assert {trial["state"] for trial in study["trials"]} == {"Complete", "Pruned", "Fail"}
 
 
 def test_one_trial_is_one_append(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.config import (
     BudgetSettings,
+    LoggingSettings,
     SamplerSettings,
     SchedulerSettings,
     SearchConfig,
@@ -81,8 +82,10 @@ class Searched:
         )
 
     def _named(self, what: str) -> SearchConfig:
-        run = self.config.run
-        return self.config.model_copy(update={"run": run.model_copy(update={"name": f"{run.name[:80]}-{what}"})})
+        """Of another run beside the search. No other tool is told of it, where its trials would be taken for more of
+        the search's."""
+        run = self.config.run.model_copy(update={"name": f"{self.config.run.name[:80]}-{what}"})
+        return self.config.model_copy(update={"run": run, "logging": LoggingSettings()})
 
 
 def candidates_of(best: Sequence[Trial], sampled: Trial | None) -> list[EvaluatedCandidate]:

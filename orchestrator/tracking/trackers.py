@@ -1,0 +1,108 @@
+"""`[logging]` -> who is told of a search. Knows the tools' names and what each needs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from orchestrator.config import LoggingSettings, SearchConfig
+from orchestrator.errors import ConfigError
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_info import RunInfo
+from orchestrator.run_state import RunState, Trial
+from orchestrator.tracking.feed import Feed
+from orchestrator.tracking.mlflow import mlflow
+from orchestrator.tracking.tensorboard import tensorboard
+from orchestrator.tracking.tracked_trial import LATENCY, TrackedTrial, Tracker
+from orchestrator.tracking.wandb import wandb
+from orchestrator.tune_run import environment_variables
+
+PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""What each setting needs; its extra has the name of the setting."""
+LOCAL = ("tensorboard", "wandb")
+"""These write files of their own as they go."""
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
+OpensTracker = Callable[[], AbstractContextManager[Tracker]]
+
+
+def check_tracking(settings: LoggingSettings, directory: RunDirectory) -> None:
+    """
+    Raises:
+        ConfigError: a package is missing, or the run directory is no place for a tool's files.
+    """
+    for name, package in PACKAGES.items():
+        if not getattr(settings, name):
+            continue
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:  # a folder of that name, as W&B makes them, is no package
+            raise ConfigError(f'logging.{name} needs {package}: pip install "cellscout[{name}]"')
+        if name in LOCAL and not directory.folder.is_local:
+            raise ConfigError(
+                f"logging.{name} writes files bit by bit, which {directory} cannot take; leave it off, or choose a "
+                "local folder (run.storage or --run-dir)"
+            )
+
+
+@contextlib.contextmanager
+def tracked(
+    config: SearchConfig, directory: RunDirectory, info: RunInfo, state: RunState, say: Callable[[str], None]
+) -> Iterator[list[Feed]]:
+    """Listeners of the event log, one for each tool that is switched on.
+
+    Args:
+        config, directory, info, state: of the search.
+        say: tells the user a line.
+    """
+    settings, name = config.logging, config.run.name
+    key = f"{name}-{info.started_at:%Y%m%d-%H%M%S-%f}"
+    feeds: list[Feed] = []
+
+    def feed(tool: str, setting: str, tracker: OpensTracker, folder_of: Callable[[str], Path | None]) -> None:
+        def describe(trial: Trial) -> TrackedTrial:
+            return _describe(trial, key, folder_of(trial.trial_id))
+
+        feeds.append(Feed(tool, f"logging.{setting}", tracker, state, describe, say))
+
+    path = Path(directory.folder.path)  # local, where it is used
+    if settings.tensorboard:
+        events = path / "tensorboard"
+        feed("TensorBoard", "tensorboard", partial(tensorboard, events), lambda trial_id: events / trial_id)
+    if settings.mlflow is not None:
+        feed("MLflow", "mlflow", partial(mlflow, settings.mlflow, name, key), lambda _: None)
+    if settings.wandb is not None:
+        files = path / "wandb"
+        feed("Weights & Biases", "wandb", partial(wandb, settings.wandb, name, key, files), lambda _: files)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(environment_variables(_environment(settings)))
+        for one in feeds:
+            stack.enter_context(one)
+        yield feeds
+
+
+def _describe(trial: Trial, key: str, folder: Path | None) -> TrackedTrial:
+    latency = {} if trial.latency_seconds is None else {LATENCY: trial.latency_seconds}
+    return TrackedTrial(
+        trial_id=f"{key}-{trial.trial_id}",
+        name=trial.trial_id,
+        stint=0,
+        config={**trial.params, **trial.costs, **latency},
+        curve=tuple(trial.curve),
+        folder=folder,
+        status=None if trial.status == "running" else trial.status,
+    )
+
+
+def _environment(settings: LoggingSettings) -> dict[str, str]:
+    """What the tools are told only so."""
+    return {
+        # Four minutes of trying, which are its default, are more than the end of a search should wait for.
+        **({RETRIES: os.environ.get(RETRIES, "3")} if settings.mlflow is not None else {}),
+        # Or Ray Tune's callback asks for a key, which nobody needs offline.
+        **({"WANDB_MODE": "offline"} if settings.wandb == "offline" else {}),
+    }

@@ -1,0 +1,417 @@
+"""TensorBoard, MLflow and Weights & Biases: what their own readers find after a search."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from orchestrator.config import parse_config
+from orchestrator.errors import ConfigError
+from orchestrator.event_log import read_events
+from orchestrator.events import TrialBuilt, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
+from orchestrator.progress import Progress
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_info import RunInfo
+from orchestrator.search import resume_search, run_search
+from orchestrator.tracking import check_tracking, tracked
+from orchestrator.tracking.feed import Feed
+from orchestrator.tracking.tracked_trial import TrackedTrial
+from tests.driving import Hand, driven
+from tests.test_record import epoch
+from tests.test_run_directory import info
+from trainables.storage import Folder
+
+SCORES = [0.1, 0.5, 0.7]
+CURVE = [(1, 0.1), (2, 0.5), (3, 0.7)]
+
+Told = dict[str, tuple[str, list[tuple[int, float]]]]
+"""Status and validation accuracies by epoch, by trial."""
+
+EXPECTED: Told = {
+    "00000": ("completed", CURVE),
+    "00001": ("pruned", CURVE[:1]),
+    "00002": ("completed", CURVE),  # after a pause
+    "00003": ("pruned", CURVE[:1]),  # while it was paused
+    "00004": ("completed", CURVE),  # after the death of its worker
+    "00005": ("diverged", [(1, 0.1), (2, 0.0)]),
+    "00007": ("completed", CURVE),  # in two processes
+    "00008": ("pruned", CURVE[:2]),  # when nothing was told any more
+}
+"""Of those that `first_process` and `second_process` train; 00006 is a duplicate."""
+
+
+@contextmanager
+def told(folder: Path, hand: Hand, run: RunInfo, **logging: Any) -> Iterator[None]:
+    """Tools hear what the hand does; they must not fail."""
+    config = parse_config({"run": {"name": "digits"}, "logging": logging}, "x")
+    said: list[str] = []
+    with tracked(config, RunDirectory.at(folder), run, hand.state, said.append) as feeds:
+        for feed in feeds:
+            hand.log.listen(feed.apply)
+        yield
+    assert said in ([], [f"writing the rest to {feeds[0]._name}"])
+
+
+def first_process(hand: Hand) -> None:
+    for number in range(6):
+        trial = hand.admit()
+        assert trial is not None
+        assert trial.trial_id == f"{number:05d}"
+    assert hand.admit(hand.state.trials["00000"].params) is None  # not known as a duplicate before that has ended
+    start(hand, "00002", 1, 1)
+    start(hand, "00003", 1, 1)
+    start(hand, "00004", 1, 1)
+    hand.log.append(TrialPaused(trial_id="00002"), TrialPaused(trial_id="00003"))
+    hand.log.append(TrialSetBack(trial_id="00004", cause="worker_died", reason="its node rebooted"))
+    hand.train(hand.state.trials["00000"], SCORES)
+    hand.train(hand.state.trials["00001"], SCORES[:1], "pruned")
+    start(hand, "00002", 1, 2)
+    hand.log.append(epoch("00002", 3, 0.7), TrialEnded(trial_id="00002", status="completed"))
+    hand.log.append(TrialEnded(trial_id="00003", status="pruned"))
+    hand.log.append(TrialSetBack(trial_id="00004", cause="node_died", reason="before it could begin again"))
+    start(hand, "00004", 2, 2)
+    hand.log.append(epoch("00004", 3, 0.7), TrialEnded(trial_id="00004", status="completed"))
+    hand.train(hand.state.trials["00005"], [0.1, math.nan], "diverged")
+    for _ in range(2):
+        assert hand.admit() is not None
+    start(hand, "00007", 1, 1)
+
+
+def start(hand: Hand, trial_id: str, attempt: int, number: int) -> None:
+    hand.log.append(TrialStarted(trial_id=trial_id, attempt=attempt), epoch(trial_id, number, SCORES[number - 1]))
+
+
+def second_process(hand: Hand) -> None:
+    start(hand, "00007", 2, 3)
+    hand.log.append(TrialBuilt(trial_id="00007", latency_seconds=0.25, node="here", device="cpu"))
+    hand.log.append(TrialEnded(trial_id="00007", status="completed"))
+
+
+def two_processes(folder: Path, between: Any = None, **logging: Any) -> None:
+    """A search whose driver died before the tools had heard all, and that went on."""
+    run = info()
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+    with driven(folder / "first") as hand:
+        with told(folder, hand, run, **logging):
+            first_process(hand)
+        hand.log.append(epoch("00007", 2, 0.5))
+        hand.train(hand.state.trials["00008"], SCORES[:2], "pruned")
+    if between is not None:
+        between()
+    events = list(read_events(Folder.at(folder / "first")))
+    with driven(folder / "second", before=events) as hand, told(folder, hand, run, **logging):
+        second_process(hand)
+
+
+def in_tensorboard(folder: Path) -> Told:
+    """Status and validation accuracies of each trial, as TensorBoard reads them."""
+    return {
+        path.name: (str(hyperparameters(path)["status"]), scalars(path)) for path in folder.iterdir() if path.is_dir()
+    }
+
+
+def scalars(folder: Path, name: str = "val_accuracy") -> list[tuple[int, float]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload().Scalars(f"ray/tune/{name}")
+    return [(event.step, round(event.value, 6)) for event in events]
+
+
+def hyperparameters(folder: Path) -> dict[str, str | float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    metadata = EventAccumulator(str(folder)).Reload().summary_metadata["_hparams_/session_start_info"]
+    values = HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info.hparams
+    return {name: value.string_value or value.number_value for name, value in values.items()}
+
+
+def in_mlflow(uri: str, experiment: str = "digits") -> Told:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    assert len({run.info.run_name for run in runs}) == len(runs)
+    return {
+        run.info.run_name: (
+            run.data.tags["status"],
+            sorted((point.step, point.value) for point in client.get_metric_history(run.info.run_id, "val_accuracy")),
+        )
+        for run in runs
+    }
+
+
+def test_tensorboards_files_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path: Path) -> None:
+    two_processes(tmp_path, tensorboard=True)
+    files = tmp_path / "tensorboard"
+    assert in_tensorboard(files) == EXPECTED
+    assert hyperparameters(files / "00007")["latency_seconds"] == 0.25
+    assert [step for step, _ in scalars(files / "00005", "val_loss")] == [1]  # the second one was not finite
+
+
+def test_tensorboard_has_the_decisions_and_the_costs(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand, told(tmp_path, hand, info(), tensorboard=True):
+        trial = hand.admit()
+        assert trial is not None
+        hand.train(trial, SCORES)
+    found = hyperparameters(tmp_path / "tensorboard" / "00000")
+    assert found == {**trial.params, **trial.costs, "status": "completed"}
+    assert {"normal.0.left.operation", "macs"} <= found.keys()
+
+
+def test_a_trial_that_is_complete_is_not_written_again(tmp_path: Path) -> None:
+    two_processes(tmp_path, tensorboard=True)
+    (file,) = (tmp_path / "tensorboard" / "00000").iterdir()
+    before = file.stat().st_mtime_ns
+    (tmp_path / "third").mkdir()
+    events = list(read_events(Folder.at(tmp_path / "second")))
+    with driven(tmp_path / "third", before=events) as hand, told(tmp_path, hand, info(), tensorboard=True):
+        pass
+    assert file.stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def file_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    return f"file:{tmp_path / 'mlruns'}"
+
+
+def test_mlflows_runs_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path: Path, file_store: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=file_store)
+
+    def runs() -> dict[str, Any]:
+        return {run.info.run_name: run for run in client.search_runs([experiment()])}
+
+    def experiment() -> str:
+        return str(client.get_experiment_by_name("digits").experiment_id)
+
+    def half_an_epoch() -> None:
+        """As a process leaves it that is killed while it writes one."""
+        assert runs()["00007"].info.status == "KILLED"  # nothing runs between the two
+        client.log_metric(runs()["00007"].info.run_id, "val_accuracy", 0.5, step=2)
+
+    two_processes(tmp_path, half_an_epoch, mlflow=file_store)
+    assert in_mlflow(file_store) == EXPECTED
+    found = runs()
+    assert {name: run.info.status for name, run in found.items()} == {
+        name: "FAILED" if status == "diverged" else "FINISHED" for name, (status, _) in EXPECTED.items()
+    }
+    whole = client.get_metric_history(found["00007"].info.run_id, "train_loss")
+    assert sorted(point.step for point in whole) == [1, 2, 3]
+    assert {"normal.0.left.operation", "macs"} <= found["00007"].data.params.keys()
+    assert found["00007"].data.params["latency_seconds"] == "0.25"
+
+
+def test_two_searches_of_one_name_share_an_experiment_and_no_run(tmp_path: Path, file_store: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        with driven(tmp_path / name) as hand, told(tmp_path / name, hand, info(), mlflow=file_store):
+            trial = hand.admit()
+            assert trial is not None
+            hand.train(trial, SCORES)
+    client = MlflowClient(tracking_uri=file_store)
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert [run.info.run_name for run in runs] == ["00000", "00000"]
+    assert all(len(client.get_metric_history(run.info.run_id, "val_accuracy")) == 3 for run in runs)
+
+
+class Broken:
+    """A tool that fails or hangs at its first epoch."""
+
+    def __init__(self, hang: threading.Event | None = None) -> None:
+        self.complete: set[str] = set()
+        self._hang = hang
+
+    def begin(self, trial: Any) -> None:
+        pass
+
+    def epoch(self, trial: Any, row: Any) -> None:
+        if self._hang is None:
+            raise OSError("no route to host\n\nno more memory\nthe server is gone")
+        self._hang.wait()
+
+    def end(self, trial: Any) -> None:
+        raise AssertionError("it is told no more")
+
+
+def feed_to(tracker: Broken, hand: Hand, said: list[str]) -> Feed:
+    return Feed("Tool", "logging.tool", lambda: nullcontext(tracker), hand.state, _as_it_is, said.append)
+
+
+def _as_it_is(trial: Any) -> TrackedTrial:
+    return TrackedTrial(trial.trial_id, trial.trial_id, 0, {}, (), None)
+
+
+def test_a_tool_that_fails_is_told_in_one_line_and_no_more(tmp_path: Path) -> None:
+    said: list[str] = []
+    with driven(tmp_path) as hand:
+        with feed_to(Broken(), hand, said) as feed:
+            hand.log.listen(feed.apply)
+            for _ in range(3):
+                trial = hand.admit()
+                assert trial is not None
+                hand.train(trial, SCORES)
+        assert len(hand.state.trials) == 3
+    assert said == ["Tool: the server is gone; the search does without, and a resume catches up (logging.tool)"]
+
+
+def test_a_tool_that_hangs_holds_nothing_up_but_the_end_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.tracking.feed.PATIENT_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.tracking.feed.FINISH_SECONDS", 0.3)
+    said: list[str] = []
+    hang = threading.Event()
+    with driven(tmp_path) as hand, feed_to(Broken(hang), hand, said) as feed:
+        hand.log.listen(feed.apply)
+        for _ in range(3):
+            trial = hand.admit()
+            assert trial is not None
+            hand.train(trial, SCORES)
+        assert said == []
+    hang.set()
+    feed._thread.join(timeout=20)
+    assert said == [
+        "writing the rest to Tool",
+        "Tool: it was not done after 0 s; the search does without, and a resume catches up (logging.tool)",
+    ]
+
+
+def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    config = parse_config({"logging": {"mlflow": "http://127.0.0.1:9"}}, "x")
+    said: list[str] = []
+    with driven(tmp_path) as hand:
+        with tracked(config, RunDirectory.at(tmp_path), info(), hand.state, said.append) as (feed,):
+            hand.log.listen(feed.apply)
+            trial = hand.admit()
+            assert trial is not None
+            hand.train(trial, SCORES)
+        assert hand.state.best is trial
+    (line,) = said
+    assert line.startswith("MLflow: ")
+    assert "Connection refused" in line
+    assert "\n" not in line
+
+
+def test_what_cannot_be_is_told_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(folder: str | Path, **logging: Any) -> None:
+        check_tracking(parse_config({"logging": logging}, "x").logging, RunDirectory.at(folder))
+
+    check(tmp_path, tensorboard=True, mlflow="http://127.0.0.1:5000", wandb="offline")
+    monkeypatch.setattr("orchestrator.tracking.trackers.PACKAGES", {"mlflow": "no_such_package", "wandb": "a_folder"})
+    (tmp_path / "a_folder").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r'logging.mlflow needs no_such_package: pip install "cellscout\[mlflow\]"'):
+        check(tmp_path, mlflow="http://127.0.0.1:5000")
+    with pytest.raises(ConfigError, match="logging.wandb needs a_folder"):
+        check(tmp_path, wandb="online")
+    with pytest.raises(ConfigError, match=r"logging.mlflow: mlflow holds a password, which would be recorded"):
+        parse_config({"logging": {"mlflow": "http://me:secret@host"}}, "x")
+
+
+def test_an_object_store_takes_no_files_that_grow() -> None:
+    settings = parse_config({"logging": {"tensorboard": True}}, "x").logging
+    with pytest.raises(ConfigError, match="logging.tensorboard writes files bit by bit, which s3://"):
+        check_tracking(
+            settings, RunDirectory.at("s3://bucket/run?endpoint_override=127.0.0.1%3A9&scheme=http&region=x")
+        )
+
+
+def in_wandb(folder: Path) -> Told:
+    """What `wandb sync` would send of the offline runs in a folder."""
+    return {name: told for name, told, _ in map(wandb_run, folder.glob("offline-run-*"))}
+
+
+def wandb_run(folder: Path) -> tuple[str, tuple[str, list[tuple[int, float]]], dict[str, Any]]:
+    """Its name, its status with its validation accuracies, and its configuration."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (file,) = folder.glob("run-*.wandb")
+    name, config, scores = "", dict[str, Any](), []
+    for content in wandb_records(file.read_bytes()):
+        record = Record.FromString(content)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            name = record.run.display_name
+        changed = {"run": record.run.config.update, "config": record.config.update}.get(kind, [])
+        config |= {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in changed}
+        if kind == "history":
+            values = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
+            if "val_accuracy" in values:
+                scores.append((record.history.step.num, float(values["val_accuracy"])))
+    return name, (config["status"], scores), config
+
+
+def wandb_records(content: bytes) -> Iterator[bytes]:
+    """Of the format of LevelDB's logs, behind a header of 7 bytes: blocks of 32 KiB, a record in one or more parts."""
+    place, whole = 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, place + 4)
+        whole += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # all of it, or its last part
+            yield whole
+            whole = b""
+
+
+@pytest.mark.slow
+def test_a_search_that_goes_on_is_told_to_all_three(
+    tmp_path: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.tracking.feed.FINISH_SECONDS", 200)
+    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    config = parse_config(
+        {
+            "run": {"name": "digits"},
+            "training": {"epochs": 3},
+            "trainable": {"name": "instant"},
+            "sampler": {"name": "random"},
+            "budget": {"trials": 3},
+            "logging": {"tensorboard": True, "mlflow": database, "wandb": "offline"},
+        },
+        "x",
+    )
+    lines = io.StringIO()
+    progress = Progress(Console(file=lines))
+    run_search(config, run_dir=tmp_path / "run", progress=progress)
+    result = resume_search(tmp_path / "run", ["budget.trials=4"], progress=progress)
+    expected: Told = {
+        trial.trial_id: (trial.status, [(row.epoch, row.val_accuracy or 0.0) for row in trial.curve])
+        for trial in result.state.trials.values()
+    }
+    assert len(expected) == 4
+    assert {status for status, _ in expected.values()} == {"completed", "pruned"}
+    files = tmp_path / "run"
+    assert rounded(in_tensorboard(files / "tensorboard")) == rounded(expected)
+    assert rounded(in_mlflow(database)) == rounded(expected)
+    assert rounded(in_wandb(files / "wandb")) == rounded(expected)
+    configurations = {name: config for name, _, config in map(wandb_run, (files / "wandb").glob("offline-run-*"))}
+    for trial in result.state.trials.values():
+        assert (trial.params | trial.costs).items() <= configurations[trial.trial_id].items()
+    assert "the search does without" not in lines.getvalue()
+
+
+def rounded(told: Any) -> Told:
+    return {
+        name: (status, [(step, round(score, 5)) for step, score in curve]) for name, (status, curve) in told.items()
+    }
