@@ -1,0 +1,347 @@
+"""The pages in a real Chromium: what a reader sees, clicks, copies and prints. Run by `make test-browser`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from orchestrator import watch
+from orchestrator.cluster import Allotment
+from orchestrator.comparing.outcome import compare
+from orchestrator.comparing.page import write_page as write_comparison
+from orchestrator.config import load_config
+from orchestrator.events import (
+    Direction,
+    Event,
+    RunEnded,
+    RunStarted,
+    TrialBuilt,
+    TrialEnded,
+    TrialStarted,
+    TrialSuggested,
+)
+from orchestrator.page.writing import write_page
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_info import RunInfo, describe_run
+from search_spaces import NASNET
+from tests.driving import driven
+from tests.searched import searched
+from tests.test_live_study import busy, new
+from tests.test_record import at, epoch, write
+from trainables.datasets import load_data
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\"'&amp;"
+SMALL = ["space.blocks=1", "network.filters=4", "training.epochs=9", "data.limit=200"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium is not None, "there is no chromium on the path (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Seen:
+    """An open page, what went wrong on it, and what it asked for."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, browser: Browser, url: str, width: int = 1280) -> Seen:
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        seen = cls(context.new_page())
+        seen.page.on("console", seen._hear)
+        seen.page.on("pageerror", seen._hear_of)
+        seen.page.on("request", seen._ask)
+        seen.page.goto(url)
+        return seen
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def _hear_of(self, error: Error) -> None:
+        self.errors.append(str(error))
+
+    def _ask(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def check(self) -> None:
+        """Nothing went wrong, and nothing but the page itself was asked for."""
+        assert self.errors == []
+        assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert self.page.evaluate("window.hacked") is None
+
+    def traces(self) -> dict[str, list[dict[str, Any]]]:
+        """Of each plot by its name: the traces that it drew, each with how many points it has."""
+        script = """() => Object.fromEntries([...document.querySelectorAll('.js-plotly-plot')].map((plot) => [plot.id,
+            plot.data.map((trace) => ({name: trace.name, points: (trace.x ?? trace.values ?? []).length}))]))"""
+        return dict(self.page.evaluate(script))
+
+    def column(self, number: int) -> list[str]:
+        script = """(number) => [...document.querySelectorAll('#leaderboard tbody tr')]
+            .map((row) => row.cells[number].dataset.sort)"""
+        return list(self.page.evaluate(script, number))
+
+    @property
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+def digits(**values: Any) -> RunInfo:
+    """A search on handwritten digits that has ended."""
+    config = load_config(None, SMALL)
+    found = describe_run(config, Allotment(1, 2, 1, 0.0, 2), load_data(config.data, config.run.seed).describe())
+    return found.model_copy(update={"state": "completed", "ended_at": found.started_at, **values})
+
+
+def searched_for_real(place: Path, info: RunInfo, objectives: dict[str, Direction], error: str) -> RunDirectory:
+    """A record of trials with every kind of end, as the driver itself writes it; without training."""
+    directory = RunDirectory.at(place)
+    directory.create(info)
+    with driven(place, objectives=objectives, constraints={"macs": 150_000}) as hand:
+        busy(hand, 40)
+        first = next(trial for trial in hand.state.trials.values() if trial.status == "completed")
+        assert hand.admit(first.params) is None  # answered from the record
+        failing = new(hand)
+        hand.log.append(
+            TrialStarted(trial_id=failing.trial_id, attempt=1),
+            TrialBuilt(trial_id=failing.trial_id, node=error, device=error),
+            epoch(failing.trial_id, 1, 0.2),
+            TrialEnded(trial_id=failing.trial_id, status="failed", error=error),
+            RunEnded(outcome="completed"),
+        )
+        statuses = {trial.status for trial in hand.state.trials.values()}
+        assert statuses >= {"completed", "pruned", "failed", "diverged", "duplicate"}
+    write_page(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    place = tmp_path_factory.mktemp("searched") / "a run"
+    return searched_for_real(place, digits(), {"val_accuracy": "maximize"}, "out of memory on cuda:0")
+
+
+@pytest.fixture(scope="module")
+def seen(browser: Browser, record: RunDirectory) -> Seen:
+    return Seen.at(browser, (Path(record.location) / "report.html").as_uri())
+
+
+@pytest.fixture(scope="module")
+def hostile(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Whoever can write a record can write this."""
+    place = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=window.hacked=1>"
+    known = digits(host=HOSTILE, commit=HOSTILE, command=[HOSTILE], versions={HOSTILE: HOSTILE})
+    config = {**known.config, "run": {**known.config["run"], "name": HOSTILE}}
+    data = {**known.data, "classes": [HOSTILE, *known.data["classes"][1:]]}
+    told = known.model_copy(update={"config": config, "data": data})
+    directory = searched_for_real(place, told, {"val_accuracy": "maximize", "macs": "minimize"}, HOSTILE)
+    return Seen.at(browser, (Path(directory.location) / "report.html").as_uri())
+
+
+def test_it_opens_without_an_error_and_without_the_network(seen: Seen) -> None:
+    seen.check()
+    assert "digits" in seen.page.title()
+
+
+def test_every_plot_has_its_traces(seen: Seen, hostile: Seen) -> None:
+    for one in (seen, hostile):
+        found = one.traces()
+        assert len(found) == one.page.locator("script[data-for]").count() >= 6
+        for name, traces in found.items():
+            assert traces, name
+            assert all(trace["points"] for trace in traces), name
+    assert not any("front" in name for name in seen.traces())
+    assert any("front" in name for name in hostile.traces())
+
+
+def test_a_click_on_a_heading_sorts_both_ways_and_so_does_the_keyboard(seen: Seen) -> None:
+    headings = seen.page.locator("#leaderboard thead th")
+    names = [name.strip() for name in headings.all_inner_texts()]
+    number = names.index("parameters")
+    heading = headings.nth(number)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    smallest_first = [float(value) for value in seen.column(number)]
+    assert smallest_first == sorted(smallest_first)
+    assert len(set(smallest_first)) > 1
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert [float(value) for value in seen.column(number)] == sorted(smallest_first, reverse=True)
+    headings.nth(0).locator("button").click()
+    assert [float(value) for value in seen.column(0)] == list(range(1, len(smallest_first) + 1))
+
+
+def test_the_copied_command_trains_that_architecture(seen: Seen, record: RunDirectory, cellscout: Any) -> None:
+    row = seen.page.locator("#leaderboard tbody tr").nth(1)
+    trial_id = row.get_attribute("data-trial")
+    row.locator("button.copy").click()
+    seen.page.wait_for_function("document.querySelector('button.copy[data-label]') !== null")
+    program, *arguments = shlex.split(seen.page.evaluate("navigator.clipboard.readText()"))
+    assert (program, arguments[0]) == ("cellscout", "retrain")
+    ended = cellscout(*arguments, "--set", "training.epochs=1", "--json")
+    assert ended.status == 0, ended.err
+    [network] = json.loads(ended.out)["networks"]
+    assert trial_id is not None
+    found = record.read_state().trials[trial_id]
+    told = json.loads((record / "retrain" / network["name"]).folder.read("network.json"))
+    assert told["architecture"] == found.architecture
+
+
+def test_hostile_text_stays_text(hostile: Seen) -> None:
+    hostile.check()
+    body = hostile.page.locator("body").inner_text()
+    assert HOSTILE in body
+    assert HOSTILE in hostile.page.locator("h1").inner_text()
+    assert HOSTILE in hostile.page.locator("#problems").inner_text()
+    for plot in hostile.page.locator(".js-plotly-plot").all():
+        plot.hover()  # what plotly shows then, it makes of texts
+    hostile.page.locator("button.copy").first.click()
+    hostile.check()
+
+
+@pytest.mark.parametrize("width", [400, 800, 1600])
+def test_no_width_needs_scrolling_sideways(width: int, seen: Seen, hostile: Seen) -> None:
+    for one in (seen, hostile):
+        one.page.set_viewport_size({"width": width, "height": 900})
+        one.page.wait_for_timeout(500)  # plotly draws anew once the window has come to rest
+        assert one.overflow <= 0
+        one.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_it_prints(seen: Seen) -> None:
+    pdf = seen.page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert 2 <= pdf.count(b"/Type /Page\n") <= 40
+    seen.page.emulate_media(media="print")
+    assert all(not button.is_visible() for button in seen.page.locator("button.copy").all())
+    seen.page.emulate_media(media="screen")
+    seen.check()
+
+
+def ten_thousand(place: Path, trials: int) -> RunDirectory:
+    """A search of so many different cells, of which ASHA lets one in three go on."""
+    generator = np.random.default_rng(0)
+    events: list[Event] = [
+        RunStarted(time=at(0), slots=8, objectives={"val_accuracy": "maximize"}, constraints={}, distributions={})
+    ]
+    for number in range(trials):
+        trial_id, start = f"{number:05d}", at(number / 8)
+        cell = NASNET.sample(generator)
+        epochs = 27 if generator.random() < 1 / 27 else int(generator.choice([1, 3, 9], p=[0.7, 0.2, 0.1]))
+        costs = {"parameters": int(generator.integers(10**4, 10**6)), "macs": int(generator.integers(10**5, 10**8))}
+        events.append(
+            TrialSuggested(
+                time=start,
+                trial_id=trial_id,
+                number=number,
+                params={},
+                architecture=cell.to_json(),
+                fingerprint=f"{number:016x}",
+                costs={**costs, "activation_bytes": 1},
+                ask_seconds=0.01,
+            )
+        )
+        events.append(TrialStarted(time=start, trial_id=trial_id, attempt=1))
+        events.extend(epoch(trial_id, one, 0.9 * generator.random()) for one in range(1, epochs + 1))
+        status = "completed" if epochs == 27 else "pruned"
+        events.append(TrialEnded(time=at(number / 8 + 1), trial_id=trial_id, status=status))
+    directory = RunDirectory.at(place)
+    directory.create(digits())
+    write(directory, [*events, RunEnded(time=at(trials / 8 + 2), outcome="completed")])
+    return directory
+
+
+def test_ten_thousand_trials_open_within_seconds_and_say_what_is_not_drawn(browser: Browser, tmp_path: Path) -> None:
+    directory = ten_thousand(tmp_path / "run", 10_000)
+    write_page(directory)
+    file = tmp_path / "run" / "report.html"
+    assert file.stat().st_size < 15e6
+    started = time.monotonic()
+    seen = Seen.at(browser, file.as_uri())
+    seen.page.wait_for_function(
+        "document.querySelectorAll('.js-plotly-plot').length === document.querySelectorAll('script[data-for]').length"
+    )
+    assert time.monotonic() - started < 20  # some two on an idle machine
+    text = seen.page.locator("body").inner_text()
+    assert "of 10,000 curves" in text
+    assert "of 10,000 trials" in text
+    seen.check()
+    assert all(trace["points"] for traces in seen.traces().values() for trace in traces)
+
+
+def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "REST", 0)
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(digits(state="running", host="elsewhere"))
+    said: list[str] = []
+    with driven(tmp_path / "run") as hand:
+        busy(hand, 8)
+        with watch.watching(directory.location, 0, said.append) as server:
+            seen = Seen.at(browser, server.url)
+            seen.page.evaluate("window.scrollTo({top: 700, behavior: 'instant'}); window.before = true")
+            rows = seen.page.locator("#leaderboard tbody tr").count()
+            hand.train(new(hand), [0.1 * number for number in range(1, 10)])
+            seen.page.wait_for_function("window.before === undefined && document.readyState === 'complete'")
+            seen.page.wait_for_function("Math.abs(window.scrollY - 700) < 60")
+            assert seen.page.locator("#leaderboard tbody tr").count() == rows + 1
+            assert len(seen.traces()) >= 6
+            hand.log.append(RunEnded(outcome="completed"))
+            directory.write_info(directory.read_info().model_copy(update={"state": "completed"}))
+            seen.page.wait_for_function("!document.querySelector('.standing.live')")
+        assert said == ["the run has ended (completed)"]
+        assert {url.removeprefix(server.url) for url in seen.requests if not url.startswith("data:")} == {"", "version"}
+        assert [error for error in seen.errors if "Failed to load resource" not in error] == []
+
+
+def test_a_comparison_in_the_browser(browser: Browser, tmp_path: Path) -> None:
+    several: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
+    options = {"sampler": {"name": "tpe", "options": {"x": HOSTILE}}}
+    runs = [
+        searched(tmp_path / f"{place}-{seed}", [0.5, 0.6 + seed / 50], seed=seed, config=config, objectives=several)
+        for place, config in (("a", {}), ("b", options))
+        for seed in range(3)
+    ]
+    write_comparison(compare(runs), tmp_path / "compare.html")
+    seen = Seen.at(browser, (tmp_path / "compare.html").as_uri())
+    found = seen.traces()
+    assert set(found) == {"bests", "best-by-trials", "best-by-time", "front-macs"}
+    assert all(trace["points"] for traces in found.values() for trace in traces)
+    assert HOSTILE in seen.page.locator("#differences").inner_text()
+    heading = seen.page.locator("#runs thead th").nth(4)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    for width in (400, 1600):
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        seen.page.wait_for_timeout(500)
+        assert seen.overflow <= 0
+    assert seen.page.pdf().startswith(b"%PDF")
+    seen.check()
