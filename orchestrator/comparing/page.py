@@ -82,7 +82,7 @@ def content_of(outcome: Outcome) -> Content:
         explained=(
             f"Runs that differ in their seed only are one group. Best: the mean over them of the {_extreme(outcome)} "
             f"{outcome.metric} of a trial with its whole training, with half of its 95 % interval (Student's t). "
-            "Trials, time and workers (the part of the slots' time that was training) are means, too."
+            "Trials, time and busy (the part of the slots' time that was training) are means, too."
         ),
         groups=_table(COLUMNS, map(row_of, outcome.groups)),
         tests=_tests(outcome) if outcome.pairs else None,
@@ -94,7 +94,7 @@ def content_of(outcome: Outcome) -> Content:
         else None,
         plots={"bests": [bests], "best": best, "fronts": fronts},
         runs=Table(
-            ["run", "group", "seed", "state", "best", "trial", "trials", "epochs", "time", "workers"],
+            ["run", "group", "seed", "state", "best", "trial", "trials", "epochs", "time", "busy"],
             [row for group in outcome.groups for row in _runs(group)],
         ),
     )

@@ -57,7 +57,10 @@ def best_of(group: Group) -> str:
 
 def reach_of(mean: Mean) -> str:
     """Half of the interval, as ` ± 0.0123`; nothing where there is none."""
-    return "" if mean.interval is None else f" ± {number((mean.interval[1] - mean.interval[0]) / 2)}"
+    if mean.interval is None:
+        return ""
+    reach = (mean.interval[1] - mean.interval[0]) / 2
+    return f" ± {reach:.4f}" if 0.0001 <= reach < 10 else f" ± {number(reach)}"
 
 
 def row_of(group: Group) -> list[str]:
@@ -72,7 +75,7 @@ def row_of(group: Group) -> list[str]:
     ]
 
 
-COLUMNS = ("group", "runs", "best", "trials", "time", "workers")
+COLUMNS = ("group", "runs", "best", "trials", "time", "busy")
 """What `row_of` gives."""
 
 
