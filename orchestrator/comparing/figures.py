@@ -23,15 +23,19 @@ SYMBOLS = ("circle", "square", "diamond")
 NOTHING = "No trial has completed its training yet."
 MEANS = (
     "Thick: the mean over the seeds of a group, from where all of its runs have a score to where the first one ends, "
-    "with its 95 % interval (Student's t). Thin: the runs. A group with one seed has one line and no interval."
+    "with its 95 % interval (Student's t). Thin: the runs. A group with one seed has one line and no interval; an "
+    "interval may reach beyond the plot."
 )
 
 
 def plots(outcome: Outcome) -> list[Plot]:
+    """The bests, the best so far against trials and against time, and the fronts where there are several objectives."""
     groups = [group for group in outcome.groups if group.bests]
     longest = max((search.seconds for group in groups for search in group.searches), default=0.0)
     unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
-    best = f"best {text(outcome.metric)} so far"
+    by_trials = _curves(groups, lambda group: group.by_trials, lambda search: search.history.by_trials, 1.0)
+    by_seconds = _curves(groups, lambda group: group.by_seconds, lambda search: search.history.by_seconds, unit)
+    looks = {"y": f"best {text(outcome.metric)} so far", "yaxis_range": _range(groups)}
     return [
         Plot(
             name="bests",
@@ -44,30 +48,27 @@ def plots(outcome: Outcome) -> list[Plot]:
             name="best-by-trials",
             title="The best so far, against trials",
             caption=f"{MEANS} Trials are counted as they end, the pruned ones included.",
-            figure=figure(
-                _curves(groups, lambda group: group.by_trials, lambda search: search.history.by_trials, 1.0),
-                x="trials trained",
-                y=best,
-            )
-            if groups
-            else None,
+            figure=figure(by_trials, x="trials trained", **looks) if groups else None,
             nothing=NOTHING,
         ),
         Plot(
             name="best-by-time",
             title="The best so far, against time",
             caption=f"{MEANS} Times in which a search did not run are left out. Compare on like machines.",
-            figure=figure(
-                _curves(groups, lambda group: group.by_seconds, lambda search: search.history.by_seconds, unit),
-                x=f"{unit_name} of searching",
-                y=best,
-            )
-            if groups
-            else None,
+            figure=figure(by_seconds, x=f"{unit_name} of searching", **looks) if groups else None,
             nothing=NOTHING,
         ),
         *(_front(groups, outcome, other) for other in list(outcome.objectives)[1:]),
     ]
+
+
+def _range(groups: Sequence[Group]) -> tuple[float, float] | None:
+    """From the lowest to the highest score of a run: an interval of two seeds can be many times as wide."""
+    scores = [score for group in groups for search in group.searches for score in search.history.by_trials.scores]
+    if not scores:
+        return None
+    margin = 0.06 * (max(scores) - min(scores)) or 0.01
+    return min(scores) - margin, max(scores) + margin
 
 
 def _bests(groups: Sequence[Group], outcome: Outcome) -> go.Figure:
@@ -102,7 +103,7 @@ def _bests(groups: Sequence[Group], outcome: Outcome) -> go.Figure:
                 )
             )
     names = {"tickvals": list(range(len(groups))), "ticktext": [text(group.label) for group in groups]}
-    x_axis = {**names, "range": [-0.6, len(groups) - 0.2], "showgrid": False}
+    x_axis = {**names, "range": [-0.6, len(groups) - 0.2], "showgrid": False, "zeroline": False}
     return figure(traces, x="", y=f"best {text(outcome.metric)}", xaxis=x_axis)
 
 

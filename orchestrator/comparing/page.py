@@ -10,7 +10,7 @@ from orchestrator.comparing.figures import plots
 from orchestrator.comparing.groups import Group, shown
 from orchestrator.comparing.outcome import Outcome
 from orchestrator.comparing.showing import COLUMNS, row_of
-from orchestrator.comparing.verdict import verdict
+from orchestrator.comparing.verdict import sentences
 from orchestrator.errors import InputError
 from orchestrator.events import now
 from orchestrator.page.content import Value
@@ -36,7 +36,7 @@ class Content:
     read_at: str
     sections: dict[str, str]
     tested: bool
-    verdict: str
+    verdict: Sequence[str]
     notes: Sequence[str]
     explained: str
     groups: Table
@@ -77,7 +77,7 @@ def content_of(outcome: Outcome) -> Content:
         read_at=f"{now():%Y-%m-%d %H:%M:%S} UTC",
         sections={name: heading for name, heading in sections.items() if heading},
         tested=bool(outcome.pairs),
-        verdict=verdict(outcome),
+        verdict=sentences(outcome),
         notes=outcome.notes,
         explained=(
             f"Runs that differ in their seed only are one group. Best: the mean over them of the {_extreme(outcome)} "

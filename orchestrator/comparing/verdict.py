@@ -13,25 +13,31 @@ from orchestrator.progress import number
 
 def verdict(outcome: Outcome) -> str:
     """A few sentences. Ties are called ties."""
+    return " ".join(sentences(outcome))
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """The same one by one; the first is the verdict itself."""
     scored = [group for group in outcome.groups if group.best is not None]
     if not scored:
-        return "Nothing can be compared: no trial has completed in any run."
+        return ["Nothing can be compared: no trial has completed in any run."]
     if len(outcome.groups) == 1:
-        return f"The runs differ in their seeds only: {_best(outcome, scored[0])}."
+        return [f"The runs differ in their seeds only: {_best(outcome, scored[0])}."]
     tested = [group for group in scored if len(group.bests) >= SEEDS_NEEDED]
     if len(tested) < 2:
         counts = _list([f"{group.label} has {len(group.bests)}" for group in scored])
-        return (
-            f"Too few seeds to say: a test needs two groups with at least {SEEDS_NEEDED} seeds each, and {counts}. "
-            f"{scored[0].label} leads, which may be luck: {_best(outcome, scored[0])}."
-        )
-    sentences = [_of_tested(outcome, tested)]
-    sentences += [
-        f"{group.label} is not tested: it has {_seeds(len(group.bests))}, and {SEEDS_NEEDED} are needed."
-        for group in outcome.groups
-        if group not in tested
+        return [
+            f"Too few seeds to say: a test needs two groups with at least {SEEDS_NEEDED} seeds each, and {counts}.",
+            f"{scored[0].label} leads, which may be luck: {_best(outcome, scored[0])}.",
+        ]
+    untested = [group for group in outcome.groups if group not in tested]
+    return [
+        _of_tested(outcome, tested),
+        *(
+            f"{group.label} is not tested: it has {_seeds(len(group.bests))}, and {SEEDS_NEEDED} are needed."
+            for group in untested
+        ),
     ]
-    return " ".join(sentences)
 
 
 def _of_tested(outcome: Outcome, tested: Sequence[Group]) -> str:
