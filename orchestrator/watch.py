@@ -33,7 +33,7 @@ HOSTS = ("127.0.0.1", "localhost")
 """Names by which a browser on this machine may ask. A page of a stranger whose name was made to lead here is none
 (DNS rebinding); a port that was forwarded by ssh may have another number."""
 
-LEAST_SECONDS = 2.0
+LEAST_SECONDS = 5.0
 """Between two looks at the log."""
 REST = 10
 """Times as long as the page took to make, it rests: so it costs at most a tenth of a core."""

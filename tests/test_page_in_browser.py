@@ -11,33 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from orchestrator import watch
-from orchestrator.cluster import Allotment
 from orchestrator.comparing.outcome import compare
 from orchestrator.comparing.page import write_page as write_comparison
 from orchestrator.config import load_config
-from orchestrator.events import (
-    Direction,
-    Event,
-    RunEnded,
-    RunStarted,
-    TrialBuilt,
-    TrialEnded,
-    TrialStarted,
-    TrialSuggested,
-)
+from orchestrator.event_log import EventLog
+from orchestrator.events import Direction, RunEnded, TrialBuilt, TrialEnded, TrialSuggested
 from orchestrator.page.writing import write_page
 from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo, describe_run
-from search_spaces import NASNET
-from tests.driving import driven
+from search_spaces import Architecture
+from tests.made_up import made_up
 from tests.searched import searched
-from tests.test_live_study import busy, new
-from tests.test_record import at, epoch, write
+from tests.test_record import trial
 from trainables.datasets import load_data
+from trainables.network_spec import NetworkSpec
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request
@@ -45,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\"'&amp;"
-SMALL = ["space.blocks=1", "network.filters=4", "training.epochs=9", "data.limit=200"]
+SMALL = ("network.filters=4", "data.limit=200")
 
 
 @pytest.fixture(scope="module")
@@ -112,61 +101,75 @@ class Seen:
         return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
 
-def digits(**values: Any) -> RunInfo:
-    """A search on handwritten digits that has ended."""
+def digits() -> dict[str, Any]:
+    """The images that a search on handwritten digits says it had."""
     config = load_config(None, SMALL)
-    found = describe_run(config, Allotment(1, 2, 1, 0.0, 2), load_data(config.data, config.run.seed).describe())
-    return found.model_copy(update={"state": "completed", "ended_at": found.started_at, **values})
+    return load_data(config.data, config.run.seed).describe()
 
 
-def searched_for_real(place: Path, info: RunInfo, objectives: dict[str, Direction], error: str) -> RunDirectory:
-    """A record of trials with every kind of end, as the driver itself writes it; without training."""
-    directory = RunDirectory.at(place)
-    directory.create(info)
-    with driven(place, objectives=objectives, constraints={"macs": 150_000}) as hand:
-        busy(hand, 40)
-        first = next(trial for trial in hand.state.trials.values() if trial.status == "completed")
-        assert hand.admit(first.params) is None  # answered from the record
-        failing = new(hand)
-        hand.log.append(
-            TrialStarted(trial_id=failing.trial_id, attempt=1),
-            TrialBuilt(trial_id=failing.trial_id, node=error, device=error),
-            epoch(failing.trial_id, 1, 0.2),
-            TrialEnded(trial_id=failing.trial_id, status="failed", error=error),
-            RunEnded(outcome="completed"),
-        )
-        statuses = {trial.status for trial in hand.state.trials.values()}
-        assert statuses >= {"completed", "pruned", "failed", "diverged", "duplicate"}
+def with_best(directory: RunDirectory) -> RunDirectory:
+    """With the network that a search leaves in `best/`, untrained, and with its page."""
+    best = directory.read_state().best
+    assert best is not None
+    network = NetworkSpec(
+        architecture=Architecture.from_json(best.architecture),
+        repeats=1,
+        filters=4,
+        classes=10,
+        image_channels=1,
+        image_size=(8, 8),
+    )
+    directory.write_best(best, network.to_json(), b"")
     write_page(directory)
     return directory
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A search with completed, pruned, failed, diverged, duplicate and infeasible trials."""
     place = tmp_path_factory.mktemp("searched") / "a run"
-    return searched_for_real(place, digits(), {"val_accuracy": "maximize"}, "out of memory on cuda:0")
+    return with_best(made_up(place, 120, overrides=SMALL, data=digits()))
 
 
 @pytest.fixture(scope="module")
 def seen(browser: Browser, record: RunDirectory) -> Seen:
-    return Seen.at(browser, (Path(record.location) / "report.html").as_uri())
+    return Seen.at(browser, page_of(record))
 
 
 @pytest.fixture(scope="module")
 def hostile(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Whoever can write a record can write this."""
     place = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=window.hacked=1>"
-    known = digits(host=HOSTILE, commit=HOSTILE, command=[HOSTILE], versions={HOSTILE: HOSTILE})
-    config = {**known.config, "run": {**known.config["run"], "name": HOSTILE}}
-    data = {**known.data, "classes": [HOSTILE, *known.data["classes"][1:]]}
-    told = known.model_copy(update={"config": config, "data": data})
-    directory = searched_for_real(place, told, {"val_accuracy": "maximize", "macs": "minimize"}, HOSTILE)
-    return Seen.at(browser, (Path(directory.location) / "report.html").as_uri())
+    several: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
+    facts = {**digits(), "classes": [HOSTILE, "1"]}
+    known = {"host": HOSTILE, "commit": HOSTILE, "command": [HOSTILE], "versions": {HOSTILE: HOSTILE}}
+    directory = made_up(place, 60, objectives=several, data=facts, **known)
+    with EventLog.reopen(directory) as log:
+        _, started, built, row, ended = trial("90000", [0.2], "failed")
+        assert isinstance(built, TrialBuilt)
+        assert isinstance(ended, TrialEnded)
+        suggested = next(event for event in directory.read_events() if isinstance(event, TrialSuggested))
+        log.append(
+            suggested.model_copy(update={"trial_id": "90000", "number": 90_000}),
+            started,
+            built.model_copy(update={"node": HOSTILE, "device": HOSTILE}),
+            row,
+            ended.model_copy(update={"error": HOSTILE}),
+        )
+    info = directory.read_info()
+    config = {**info.config, "run": {**info.config["run"], "name": HOSTILE}, "sampler": {"name": HOSTILE}}
+    directory.write_info(info.model_copy(update={"config": config}))
+    write_page(directory)
+    return Seen.at(browser, page_of(directory))
+
+
+def page_of(directory: RunDirectory) -> str:
+    return (Path(directory.location) / "report.html").as_uri()
 
 
 def test_it_opens_without_an_error_and_without_the_network(seen: Seen) -> None:
     seen.check()
-    assert "digits" in seen.page.title()
+    assert seen.page.title() == "made-up · cellscout"
 
 
 def test_every_plot_has_its_traces(seen: Seen, hostile: Seen) -> None:
@@ -204,7 +207,8 @@ def test_the_copied_command_trains_that_architecture(seen: Seen, record: RunDire
     seen.page.wait_for_function("document.querySelector('button.copy[data-label]') !== null")
     program, *arguments = shlex.split(seen.page.evaluate("navigator.clipboard.readText()"))
     assert (program, arguments[0]) == ("cellscout", "retrain")
-    ended = cellscout(*arguments, "--set", "training.epochs=1", "--json")
+    small = ["--repeats", "1", "--filters", "4", "--set", "training.epochs=1"]
+    ended = cellscout(*arguments, *small, "--json")
     assert ended.status == 0, ended.err
     [network] = json.loads(ended.out)["networks"]
     assert trial_id is not None
@@ -246,42 +250,8 @@ def test_it_prints(seen: Seen) -> None:
     seen.check()
 
 
-def ten_thousand(place: Path, trials: int) -> RunDirectory:
-    """A search of so many different cells, of which ASHA lets one in three go on."""
-    generator = np.random.default_rng(0)
-    events: list[Event] = [
-        RunStarted(time=at(0), slots=8, objectives={"val_accuracy": "maximize"}, constraints={}, distributions={})
-    ]
-    for number in range(trials):
-        trial_id, start = f"{number:05d}", at(number / 8)
-        cell = NASNET.sample(generator)
-        epochs = 27 if generator.random() < 1 / 27 else int(generator.choice([1, 3, 9], p=[0.7, 0.2, 0.1]))
-        costs = {"parameters": int(generator.integers(10**4, 10**6)), "macs": int(generator.integers(10**5, 10**8))}
-        events.append(
-            TrialSuggested(
-                time=start,
-                trial_id=trial_id,
-                number=number,
-                params={},
-                architecture=cell.to_json(),
-                fingerprint=f"{number:016x}",
-                costs={**costs, "activation_bytes": 1},
-                ask_seconds=0.01,
-            )
-        )
-        events.append(TrialStarted(time=start, trial_id=trial_id, attempt=1))
-        events.extend(epoch(trial_id, one, 0.9 * generator.random()) for one in range(1, epochs + 1))
-        status = "completed" if epochs == 27 else "pruned"
-        events.append(TrialEnded(time=at(number / 8 + 1), trial_id=trial_id, status=status))
-    directory = RunDirectory.at(place)
-    directory.create(digits())
-    write(directory, [*events, RunEnded(time=at(trials / 8 + 2), outcome="completed")])
-    return directory
-
-
 def test_ten_thousand_trials_open_within_seconds_and_say_what_is_not_drawn(browser: Browser, tmp_path: Path) -> None:
-    directory = ten_thousand(tmp_path / "run", 10_000)
-    write_page(directory)
+    write_page(made_up(tmp_path / "run", 10_000, epochs=27))
     file = tmp_path / "run" / "report.html"
     assert file.stat().st_size < 15e6
     started = time.monotonic()
@@ -300,28 +270,32 @@ def test_ten_thousand_trials_open_within_seconds_and_say_what_is_not_drawn(brows
 def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from playwright.sync_api import expect
+
     monkeypatch.setattr(watch, "LEAST_SECONDS", 0.1)
     monkeypatch.setattr(watch, "REST", 0)
-    directory = RunDirectory.at(tmp_path / "run")
-    directory.create(digits(state="running", host="elsewhere"))
+    directory = made_up(tmp_path / "run", 20, state="running", host="elsewhere")
     said: list[str] = []
-    with driven(tmp_path / "run") as hand:
-        busy(hand, 8)
-        with watch.watching(directory.location, 0, said.append) as server:
-            seen = Seen.at(browser, server.url)
-            seen.page.evaluate("window.scrollTo({top: 700, behavior: 'instant'}); window.before = true")
-            rows = seen.page.locator("#leaderboard tbody tr").count()
-            hand.train(new(hand), [0.1 * number for number in range(1, 10)])
-            seen.page.wait_for_function("window.before === undefined && document.readyState === 'complete'")
-            seen.page.wait_for_function("Math.abs(window.scrollY - 700) < 60")
-            assert seen.page.locator("#leaderboard tbody tr").count() == rows + 1
-            assert len(seen.traces()) >= 6
-            hand.log.append(RunEnded(outcome="completed"))
-            directory.write_info(directory.read_info().model_copy(update={"state": "completed"}))
-            seen.page.wait_for_function("!document.querySelector('.standing.live')")
-        assert said == ["the run has ended (completed)"]
-        assert {url.removeprefix(server.url) for url in seen.requests if not url.startswith("data:")} == {"", "version"}
-        assert [error for error in seen.errors if "Failed to load resource" not in error] == []
+    with EventLog.reopen(directory) as log, watch.watching(directory.location, 0, said.append) as server:
+        seen = Seen.at(browser, server.url)
+        parameters = seen.page.locator("#leaderboard th", has_text="parameters")
+        parameters.locator("button").click(click_count=2, delay=10)
+        seen.page.evaluate("window.scrollTo({top: 700, behavior: 'instant'})")
+        rows = seen.page.locator("#leaderboard tbody tr")
+        before = rows.count()
+        with seen.page.expect_event("load"):
+            log.append(*trial("90000", [0.99], "completed"))
+        expect(rows).to_have_count(before + 1)
+        expect(seen.page.locator(".js-plotly-plot")).to_have_count(len(seen.page.locator("script[data-for]").all()))
+        assert abs(seen.page.evaluate("window.scrollY") - 700) < 60
+        expect(parameters).to_have_attribute("aria-sort", "descending")
+        log.append(RunEnded(outcome="completed"))
+        directory.write_info(directory.read_info().model_copy(update={"state": "completed"}))
+        expect(seen.page.locator(".standing.live")).to_have_count(0, timeout=20_000)
+        asked = {url.removeprefix(server.url) for url in seen.requests if not url.startswith("data:")}
+    assert said == ["the run has ended (completed)"]
+    assert asked == {"", "version"}
+    assert seen.errors == []
 
 
 def test_a_comparison_in_the_browser(browser: Browser, tmp_path: Path) -> None:
