@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,7 +141,7 @@ def hostile(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     place = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=window.hacked=1>"
     several: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
     facts = {**digits(), "classes": [HOSTILE, "1"]}
-    known = {"host": HOSTILE, "commit": HOSTILE, "command": [HOSTILE], "versions": {HOSTILE: HOSTILE}}
+    known: dict[str, Any] = {"host": HOSTILE, "commit": HOSTILE, "command": [HOSTILE], "versions": {HOSTILE: HOSTILE}}
     directory = made_up(place, 60, objectives=several, data=facts, **known)
     with EventLog.reopen(directory) as log:
         _, started, built, row, ended = trial("90000", [0.2], "failed")
@@ -250,19 +249,17 @@ def test_it_prints(seen: Seen) -> None:
     seen.check()
 
 
-def test_ten_thousand_trials_open_within_seconds_and_say_what_is_not_drawn(browser: Browser, tmp_path: Path) -> None:
+def test_ten_thousand_trials_open_and_say_what_is_not_drawn(browser: Browser, tmp_path: Path) -> None:
     write_page(made_up(tmp_path / "run", 10_000, epochs=27))
     file = tmp_path / "run" / "report.html"
     assert file.stat().st_size < 15e6
-    started = time.monotonic()
-    seen = Seen.at(browser, file.as_uri())
+    seen = Seen.at(browser, file.as_uri())  # playwright gives it half a minute; it took two to six seconds
     seen.page.wait_for_function(
         "document.querySelectorAll('.js-plotly-plot').length === document.querySelectorAll('script[data-for]').length"
     )
-    assert time.monotonic() - started < 20  # some two on an idle machine
     text = seen.page.locator("body").inner_text()
-    assert "of 10,000 curves" in text
-    assert "of 10,000 trials" in text
+    for said in ("The best 500 of 8,230 trials with a score", "150 of 8,916 curves", "2,000 of 8,230 trials"):
+        assert said in text
     seen.check()
     assert all(trace["points"] for traces in seen.traces().values() for trace in traces)
 

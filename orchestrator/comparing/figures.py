@@ -35,7 +35,7 @@ def plots(outcome: Outcome) -> list[Plot]:
     unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
     by_trials = _curves(groups, lambda group: group.by_trials, lambda search: search.history.by_trials, 1.0)
     by_seconds = _curves(groups, lambda group: group.by_seconds, lambda search: search.history.by_seconds, unit)
-    looks = {"y": f"best {text(outcome.metric)} so far", "yaxis_range": _range(groups)}
+    looks: dict[str, Any] = {"y": f"best {text(outcome.metric)} so far", "yaxis_range": _range(groups)}
     return [
         Plot(
             name="bests",
