@@ -50,7 +50,13 @@ README = PAGES[0]
 DOCS = ROOT / "docs"
 
 RUN = "runs/digits"
-STANDS_FOR = {"RUN_DIR": RUN, "OTHER_RUN": RUN, "runs/digits-20261121-120000": RUN}
+STANDS_FOR = {
+    "RUN_DIR": RUN,
+    "OTHER_RUN": RUN,
+    "runs/digits-20261121-120000": RUN,
+    "runs/predictor-*": "runs/predictor-0",  # a shell would find it
+    "runs/random-*": "runs/random-0",
+}
 
 SMALL_SEARCH = ["data.limit=200", "budget.trials=2", "training.epochs=2", "network.filters=4", "space.blocks=2"]
 SMALLER: dict[str, list[str]] = {
@@ -69,6 +75,7 @@ SMALLER_VALUES = {
 NOT_HERE = {
     "s3://": "a bucket",
     "--address": "a cluster",
+    "watch": "somebody who ends it; tests/test_watch.py does",
     "own_": "a minute each; tests/test_examples.py runs them",
     "nasnetalarge": "a download of pretrained weights",
 }

@@ -94,6 +94,11 @@ class Folder:
         selector = pafs.FileSelector(self.path, allow_not_found=True)
         return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
 
+    def stamp(self, name: str) -> tuple[int, int] | None:
+        """How many bytes a file has and when it was written last (nanoseconds); None if there is none."""
+        info = self.filesystem.get_file_info(self._path(name))
+        return (info.size, info.mtime_ns) if info.type == pafs.FileType.File else None
+
     def has(self, name: str) -> bool:
         return bool(self.filesystem.get_file_info(self._path(name)).type == pafs.FileType.File)
 

@@ -1,0 +1,60 @@
+"""The commands that make pages to look at. No logic, as in `cli`, which takes them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli_arguments import AsJson, RunDir, print_json
+
+pages = typer.Typer()
+
+
+@pages.command(epilog="Example: cellscout compare runs/tpe-0 runs/tpe-1 runs/random-0 runs/random-1 -o samplers.html")
+def compare(
+    run_dirs: Annotated[
+        list[str], typer.Argument(metavar="RUN_DIR...", help="Where searches left their records: folders or URIs.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page; one that is there is replaced.")
+    ] = Path("compare.html"),
+    as_json: AsJson = False,
+) -> None:
+    """Compare searches: samplers, spaces or settings, with means and intervals over seeds.
+
+    Runs that differ in their seed only are one group. Runs on other data, with another validation split or other
+    objectives cannot be compared.
+    """
+    from orchestrator.comparing.outcome import compare as compare_runs
+    from orchestrator.comparing.page import write_page
+    from orchestrator.comparing.showing import summary, tables, to_json
+
+    outcome = compare_runs(run_dirs)
+    write_page(outcome, output)
+    if as_json:
+        print_json({**to_json(outcome), "page": str(output)})
+        return
+    Console().print(tables(outcome))
+    typer.echo(summary(outcome))
+    typer.echo(f"page        {output}")
+
+
+@pages.command(epilog="Example: cellscout watch runs/digits-20261121-120000")
+def watch(
+    run_dir: RunDir,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Of 127.0.0.1; 0: any free one. Default: 8400.")
+    ] = None,
+) -> None:
+    """Show the page of a run in the browser, and make it anew while the run goes on; Ctrl-C ends it.
+
+    It is served to this machine only, and the run is only read, so this can run beside the search, or on any machine
+    that sees its record.
+    """
+    from orchestrator.watch import PORT
+    from orchestrator.watch import watch as watch_run
+
+    watch_run(run_dir, PORT if port is None else port, typer.echo)

@@ -1,0 +1,213 @@
+"""A comparison drawn: the bests, how they came about over trials and over time, and the fronts. Knows no HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from orchestrator.comparing.groups import Group
+from orchestrator.comparing.history import BestSoFar, MeanCurve
+from orchestrator.comparing.outcome import Outcome
+from orchestrator.comparing.searched import Search
+from orchestrator.page.curves import UNITS
+from orchestrator.page.plot import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Plot, figure, text
+from orchestrator.progress import number
+
+COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
+DASHES = ("solid", "dash", "dot")
+SYMBOLS = ("circle", "square", "diamond")
+"""Change once the colours are used up, and so tell 18 groups apart."""
+
+NOTHING = "No trial has completed its training yet."
+MEANS = (
+    "Thick: the mean over the seeds of a group, from where all of its runs have a score to where the first one ends, "
+    "with its 95 % interval (Student's t). Thin: the runs. A group with one seed has one line and no interval; an "
+    "interval may reach beyond the plot."
+)
+
+
+def plots(outcome: Outcome) -> list[Plot]:
+    """The bests, the best so far against trials and against time, and the fronts where there are several objectives."""
+    groups = [group for group in outcome.groups if group.bests]
+    longest = max((search.seconds for group in groups for search in group.searches), default=0.0)
+    unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
+    by_trials = _curves(groups, lambda group: group.by_trials, lambda search: search.history.by_trials, 1.0)
+    by_seconds = _curves(groups, lambda group: group.by_seconds, lambda search: search.history.by_seconds, unit)
+    looks: dict[str, Any] = {"y": f"best {text(outcome.metric)} so far", "yaxis_range": _range(groups)}
+    return [
+        Plot(
+            name="bests",
+            title=f"The best {outcome.metric} of each run",
+            caption="One mark a seed; beside them the mean and its 95 % interval, where there are several seeds.",
+            figure=_bests(groups, outcome) if groups else None,
+            nothing=NOTHING,
+        ),
+        Plot(
+            name="best-by-trials",
+            title="The best so far, against trials",
+            caption=f"{MEANS} Trials are counted as they end, the pruned ones included.",
+            figure=figure(by_trials, x="trials trained", **looks) if groups else None,
+            nothing=NOTHING,
+        ),
+        Plot(
+            name="best-by-time",
+            title="The best so far, against time",
+            caption=f"{MEANS} Times in which a search did not run are left out. Compare on like machines.",
+            figure=figure(by_seconds, x=f"{unit_name} of searching", **looks) if groups else None,
+            nothing=NOTHING,
+        ),
+        *(_front(groups, outcome, other) for other in list(outcome.objectives)[1:]),
+    ]
+
+
+def _range(groups: Sequence[Group]) -> tuple[float, float] | None:
+    """From the lowest to the highest score of a run: an interval of two seeds can be many times as wide."""
+    scores = [score for group in groups for search in group.searches for score in search.history.by_trials.scores]
+    if not scores:
+        return None
+    margin = 0.06 * (max(scores) - min(scores)) or 0.01
+    return min(scores) - margin, max(scores) + margin
+
+
+def _bests(groups: Sequence[Group], outcome: Outcome) -> go.Figure:
+    traces = []
+    for place, group in enumerate(groups):
+        runs = [search for search in group.searches if search.best is not None]
+        traces.append(
+            go.Scatter(
+                x=[place] * len(runs),
+                y=[search.best for search in runs],
+                text=[f"{text(search.location)}, seed {search.seed}" for search in runs],
+                mode="markers",
+                name=text(group.label),
+                marker={"color": _colour(place), "symbol": _symbol(place), "size": 9, "opacity": 0.8},
+                hovertemplate="%{y:.4f} %{text}<extra></extra>",
+                showlegend=False,
+            )
+        )
+        mean = group.best
+        if mean is not None and mean.interval is not None:
+            traces.append(
+                go.Scatter(
+                    x=[place + 0.2],
+                    y=[mean.mean],
+                    error_y={"type": "constant", "value": mean.interval[1] - mean.mean, "width": 8, "thickness": 2},
+                    mode="markers",
+                    name=f"mean of {text(group.label)}",
+                    marker={"color": _colour(place), "symbol": "line-ew-open", "size": 18, "line": {"width": 3}},
+                    hovertemplate=f"mean %{{y:.4f}}, 95 % interval {number(mean.interval[0])} to "
+                    f"{number(mean.interval[1])}<extra></extra>",
+                    showlegend=False,
+                )
+            )
+    names = {"tickvals": list(range(len(groups))), "ticktext": [text(group.label) for group in groups]}
+    x_axis = {**names, "range": [-0.6, len(groups) - 0.2], "showgrid": False, "zeroline": False}
+    return figure(traces, x="", y=f"best {text(outcome.metric)}", xaxis=x_axis)
+
+
+def _curves(
+    groups: Sequence[Group],
+    mean: Callable[[Group], MeanCurve],
+    single: Callable[[Search], BestSoFar],
+    unit: float,
+) -> list[go.Scatter]:
+    traces: list[go.Scatter] = []
+    for place, group in enumerate(groups):
+        runs = [search for search in group.searches if single(search).places]
+        alone = len(runs) == 1
+        looks = {"legendgroup": str(place), "mode": "lines"}
+        line: dict[str, Any] = {"color": _colour(place), "dash": _dash(place), "shape": "hv"}
+        for search in runs:
+            curve = single(search)
+            traces.append(
+                go.Scatter(
+                    x=[x / unit for x in (*curve.places, curve.end)],
+                    y=[*curve.scores, curve.scores[-1]],
+                    name=text(group.label),
+                    line={**line, "width": 2.5 if alone else 1},
+                    opacity=1 if alone else 0.35,
+                    hovertemplate=f"%{{y:.4f}} {text(search.location)}, seed {search.seed}<extra></extra>",
+                    showlegend=alone,
+                    **looks,
+                )
+            )
+        if not alone:
+            traces += _mean(mean(group), text(group.label), unit, line, looks)
+    return traces
+
+
+def _mean(curve: MeanCurve, name: str, unit: float, line: dict[str, Any], looks: dict[str, str]) -> list[go.Scatter]:
+    """The interval as a band, and the mean on it."""
+    x = [place / unit for place in curve.places]
+    reached = [mean.interval or (mean.mean, mean.mean) for mean in curve.means]
+    edge = {**line, "width": 0}
+    shade = _shade(str(line["color"]))
+    quiet = {"hoverinfo": "skip", "showlegend": False, "name": f"interval of {name}"}
+    return [
+        go.Scatter(x=x, y=[low for low, _ in reached], line=edge, **quiet, **looks),
+        go.Scatter(x=x, y=[high for _, high in reached], line=edge, fill="tonexty", fillcolor=shade, **quiet, **looks),
+        go.Scatter(
+            x=x,
+            y=[mean.mean for mean in curve.means],
+            name=name,
+            line={**line, "width": 3},
+            hovertemplate=f"mean %{{y:.4f}} {name}<extra></extra>",
+            **looks,
+        ),
+    ]
+
+
+def _front(groups: Sequence[Group], outcome: Outcome, other: str) -> Plot:
+    """The fronts of all runs in the first objective and another one."""
+    traces = []
+    for place, group in enumerate(groups):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        labels: list[str | None] = []
+        for search in group.searches:
+            front = sorted(search.state.front, key=lambda trial: trial.metric(other) or 0)
+            x += [*(trial.metric(other) for trial in front), None]
+            y += [*(trial.metric(outcome.metric) for trial in front), None]
+            labels += [*(f"{text(search.location)}, trial {trial.trial_id}" for trial in front), None]
+        traces.append(
+            go.Scatter(
+                x=x,
+                y=y,
+                text=labels,
+                mode="lines+markers",
+                name=text(group.label),
+                line={"color": _colour(place), "dash": _dash(place), "width": 1},
+                marker={"color": _colour(place), "symbol": _symbol(place), "size": 8},
+                connectgaps=False,
+                hovertemplate=f"{text(other)} %{{x}}<br>{text(outcome.metric)} %{{y}}<br>%{{text}}<extra></extra>",
+            )
+        )
+    of_more = (
+        "" if len(outcome.objectives) == 2 else " Of more objectives, two are drawn: a point may look beaten here."
+    )
+    return Plot(
+        name=f"front-{other.replace('_', '-')}",
+        title=f"The Pareto fronts: {outcome.metric} against {other}",
+        caption=f"Each mark is a completed trial that no other of its run beats in all objectives.{of_more}",
+        figure=figure(traces, x=text(other), y=text(outcome.metric), height=460) if traces else None,
+        nothing=NOTHING,
+    )
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def _dash(place: int) -> str:
+    return DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def _symbol(place: int) -> str:
+    return SYMBOLS[place // len(COLOURS) % len(SYMBOLS)]
+
+
+def _shade(colour: str) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.15)"

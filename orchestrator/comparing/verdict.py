@@ -1,0 +1,83 @@
+"""The verdict of a comparison in words, only as strong as the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.comparing.groups import Group
+from orchestrator.comparing.outcome import Outcome, Pair
+from orchestrator.comparing.statistics import SEEDS_NEEDED
+from orchestrator.evaluation.verdict import is_chance
+from orchestrator.progress import number
+
+
+def verdict(outcome: Outcome) -> str:
+    """A few sentences. Ties are called ties."""
+    return " ".join(sentences(outcome))
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """The same one by one; the first is the verdict itself."""
+    scored = [group for group in outcome.groups if group.best is not None]
+    if not scored:
+        return ["Nothing can be compared: no trial has completed in any run."]
+    if len(outcome.groups) == 1:
+        return [f"The runs differ in their seeds only: {_best(outcome, scored[0])}."]
+    tested = [group for group in scored if len(group.bests) >= SEEDS_NEEDED]
+    if len(tested) < 2:
+        counts = _list([f"{group.label} has {len(group.bests)}" for group in scored])
+        return [
+            f"Too few seeds to say: a test needs two groups with at least {SEEDS_NEEDED} seeds each, and {counts}.",
+            f"{scored[0].label} leads, which may be luck: {_best(outcome, scored[0])}.",
+        ]
+    untested = [group for group in outcome.groups if group not in tested]
+    return [
+        _of_tested(outcome, tested),
+        *(
+            f"{group.label} is not tested: it has {_seeds(len(group.bests))}, and {SEEDS_NEEDED} are needed."
+            for group in untested
+        ),
+    ]
+
+
+def _of_tested(outcome: Outcome, tested: Sequence[Group]) -> str:
+    leader = tested[0].label
+    pairs = [pair for pair in outcome.pairs if pair.first == leader]
+    level = [pair.second for pair in pairs if pair.p_adjusted is None or is_chance(pair.p_adjusted)]
+    worse = [pair.second for pair in pairs if pair.second not in level]
+    how = _how(pairs, adjusted=len(outcome.pairs) > 1)
+    if not level:
+        others = "each of the others" if len(worse) > 1 else worse[0]
+        return (
+            f"{leader} is ahead: {_best(outcome, tested[0])}, and its difference from {others} is more than chance "
+            f"({how})."
+        )
+    rest = f"; {_list(worse)} {'is' if len(worse) == 1 else 'are'} worse than {leader}" if worse else ""
+    return f"No difference found among {_list([leader, *level])}{rest} ({how})."
+
+
+def _how(pairs: Sequence[Pair], *, adjusted: bool) -> str:
+    found = sorted(pair.p_adjusted for pair in pairs if pair.p_adjusted is not None)
+    if not found:
+        return "the bests within each group are all the same, which tells nothing of chance"
+    p = f"p = {number(found[0])}" if len(found) == 1 else f"p from {number(found[0])} to {number(found[-1])}"
+    return f"Welch's t-test between the bests of the seeds, {p}{', adjusted by Holm' if adjusted else ''}"
+
+
+def _best(outcome: Outcome, group: Group) -> str:
+    best = group.best
+    assert best is not None, "only groups with a score are described"
+    extreme = "highest" if outcome.direction == "maximize" else "lowest"
+    whose, place = ("its mean best", f"the {extreme}, ") if len(outcome.groups) > 1 else ("the mean best", "")
+    low, high = best.interval or (None, None)
+    spread = "" if low is None else f" (95 % interval {number(low)} to {number(high)})"
+    return f"{whose} {outcome.metric} over {_seeds(best.count)} is {place}{number(best.mean)}{spread}"
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def _list(names: Sequence[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last

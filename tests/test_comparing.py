@@ -1,0 +1,224 @@
+"""Several searches beside each other: groups, means over seeds, tests, and words no stronger than the numbers."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from orchestrator.comparing.history import BestSoFar, mean_curve, replay
+from orchestrator.comparing.outcome import Outcome, compare
+from orchestrator.comparing.statistics import mean_of, welch
+from orchestrator.comparing.verdict import verdict
+from orchestrator.errors import InputError, RunDirectoryError
+from orchestrator.events import RunResumed
+from orchestrator.run_directory import RunDirectory
+from tests.searched import DATA, searched
+from tests.test_record import RUN, at, trial
+
+
+def compared(folder: Path, scores: dict[str, list[float]], **values: Any) -> Outcome:
+    """Groups of samplers, each with a run of these bests for each seed."""
+    return compare(
+        [
+            searched(folder / f"{sampler}-{seed}", [best - 0.1, best], seed=seed, sampler=sampler, **values)
+            for sampler, bests in scores.items()
+            for seed, best in enumerate(bests)
+        ]
+    )
+
+
+def test_the_mean_of_seeds_has_the_interval_of_students_t() -> None:
+    values = [0.90, 0.92, 0.97, 0.91]
+    found = mean_of(values)
+    low, high = stats.t.interval(0.95, 3, loc=found.mean, scale=stats.sem(values))
+    assert found.mean == pytest.approx(0.925)
+    assert found.interval == pytest.approx((low, high))
+    assert mean_of([0.9]).interval is None
+
+
+def test_welchs_test_is_that_of_scipy() -> None:
+    first, second = [0.90, 0.92, 0.97, 0.91], [0.80, 0.88, 0.84]
+    plain = stats.ttest_ind(first, second, equal_var=False)
+    found = welch(first, second)
+    assert (found.t, found.p, found.degrees) == pytest.approx((plain.statistic, plain.pvalue, plain.df))
+    assert found.interval == pytest.approx(tuple(plain.confidence_interval(0.95)))
+
+
+@pytest.mark.parametrize(("second", "p"), [([0.5] * 3, 1.0), ([0.6] * 3, None)])
+def test_values_without_any_spread_prove_nothing(second: list[float], p: float | None) -> None:
+    assert welch([0.5] * 3, second).p == p
+
+
+def test_the_best_so_far_counts_trainings_and_the_time_in_which_the_search_ran() -> None:
+    resumed = [
+        RunResumed(time=at(1000), slots=2),
+        *trial("00009", [0.99], "completed", begin=1000),
+    ]
+    _, history = replay([*RUN, *resumed])
+    assert (history.by_trials.places, history.by_trials.scores) == ((1, 2, 6), (0.7, 0.8, 0.99))
+    assert history.by_trials.end == 6
+    assert history.by_seconds.end == 25  # 15 seconds before it stopped, 10 after it went on
+
+
+def test_the_mean_curve_is_exact_at_each_step_and_ends_with_the_first_run() -> None:
+    first = BestSoFar((1, 3), (0.5, 0.7), 10)
+    second = BestSoFar((2, 4), (0.4, 0.9), 6)
+    curve = mean_curve([first, second, BestSoFar((), (), 9)])
+    assert curve.places == (2, 3, 4, 6)
+    assert [mean.mean for mean in curve.means] == pytest.approx([0.45, 0.55, 0.8, 0.8])
+    assert {mean.count for mean in curve.means} == {2}
+    assert mean_curve([first, BestSoFar((11,), (0.5,), 12)]).places == ()
+
+
+def test_runs_that_differ_in_their_seed_only_are_one_group(tmp_path: Path) -> None:
+    found = compared(tmp_path, {"random": [0.80, 0.82, 0.81], "tpe": [0.90, 0.91, 0.92]})
+    assert [(group.label, [run.seed for run in group.searches]) for group in found.groups] == [
+        ("tpe", [0, 1, 2]),
+        ("random", [0, 1, 2]),
+    ]
+    assert [(one.setting, one.values) for one in found.differences] == [("sampler.name", ("tpe", "random"))]
+    best = found.groups[0].best
+    assert best is not None
+    assert best.mean == pytest.approx(0.91)
+    assert found.pairs[0].test.p == pytest.approx(
+        stats.ttest_ind([0.90, 0.91, 0.92], [0.80, 0.82, 0.81], equal_var=False).pvalue
+    )
+    assert verdict(found).startswith(
+        "tpe is ahead: its mean best val_accuracy over 3 seeds is the highest, 0.9100 (95 % interval"
+    )
+    assert "random is more than chance (Welch's t-test" in verdict(found)
+
+
+def test_a_difference_within_chance_is_called_none(tmp_path: Path) -> None:
+    found = compared(tmp_path, {"random": [0.80, 0.90, 0.85], "tpe": [0.82, 0.91, 0.86], "gp": [0.3, 0.31, 0.32]})
+    assert "No difference found among tpe and random; gp is worse than tpe" in verdict(found)
+    assert len(found.pairs) == 3
+    assert all((pair.p_adjusted or 0) >= (pair.test.p or 0) for pair in found.pairs)
+
+
+def test_chance_alone_is_seldom_called_a_difference() -> None:
+    """Of groups from one distribution, one in twenty; were the test a fault, this would be far off."""
+    draw = random.Random(0)
+    found = [welch(*([draw.gauss(0.9, 0.02) for _ in range(4)] for _ in range(2))).p for _ in range(1000)]
+    assert 0.02 < sum(p is not None and p < 0.05 for p in found) / len(found) < 0.07
+
+
+def test_two_seeds_are_too_few_to_say(tmp_path: Path) -> None:
+    found = compared(tmp_path, {"random": [0.8], "tpe": [0.90, 0.91]})
+    assert found.pairs == ()
+    assert "Too few seeds to say: a test needs two groups with at least 3 seeds each, and tpe has 2" in verdict(found)
+    assert "random has one seed, so there is no interval" in " ".join(found.notes)
+
+
+def test_a_group_with_few_seeds_is_named_beside_those_that_are_tested(tmp_path: Path) -> None:
+    found = compared(tmp_path, {"random": [0.8], "tpe": [0.90, 0.91, 0.92], "gp": [0.7, 0.71, 0.72]})
+    assert len(found.pairs) == 1
+    assert "random is not tested: it has 1 seed, and 3 are needed." in verdict(found)
+
+
+def test_settings_that_make_a_comparison_unfair_are_told(tmp_path: Path) -> None:
+    longer = searched(tmp_path / "longer", config={"training": {"epochs": 9}, "budget": {"trials": 500}})
+    other = searched(tmp_path / "other", config={"space": {"name": "darts"}})
+    found = compare([searched(tmp_path / "first"), longer, other])
+    notes = " ".join(found.notes)
+    for words in ("The spaces differ", "were not trained alike", "The budgets differ"):
+        assert words in notes
+    assert {one.setting for one in found.differences} == {"space.name", "training.epochs", "budget.trials"}
+
+
+def test_what_a_run_is_called_and_where_its_data_lie_make_no_group(tmp_path: Path) -> None:
+    moved = {"run": {"name": "b", "seed": 1, "storage": "elsewhere"}, "data": {"root": "elsewhere"}}
+    runs = [searched(tmp_path / "a"), searched(tmp_path / "b", seed=1, config={**moved, "budget": {"hours": 3}})]
+    found = compare(runs)
+    assert len(found.groups) == 1
+    assert verdict(found).startswith("The runs differ in their seeds only: the mean best val_accuracy over 2 seeds is")
+
+
+def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:
+    running = searched(tmp_path / "b", [], seed=1, state="interrupted")
+    notes = " ".join(compare([searched(tmp_path / "a"), running]).notes)
+    assert f"{running} is not a whole search: interrupted, with 0 trainings ended." in notes
+    assert f"{running} has no completed trial, and is left out of its group's mean." in notes
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"config": {"data": {"name": "mnist"}}}, "data.name is 'digits' in the first and 'mnist' in the second"),
+        (
+            {"config": {"data": {"validation_fraction": 0.3}}},
+            "data.validation_fraction is 0.1 in the first and 0.3 in the second",
+        ),
+        (
+            {"objectives": {"val_loss": "minimize"}},
+            "the objective is maximize val_accuracy in the first and",
+        ),
+        (
+            {"data": {**DATA, "sha256": "of seed 0", "train": 399}},
+            "the data differ, train is 400 in the first",
+        ),
+        ({"data": {**DATA, "sha256": "other"}}, "with the same seed 0 their images or their validation split differ"),
+        ({}, "are the same search with the same seed 0"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(values: Any, words: str, tmp_path: Path) -> None:
+    runs = [searched(tmp_path / "a"), searched(tmp_path / "b", **values)]
+    with pytest.raises(InputError) as refused:
+        compare(runs)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert all(run in str(refused.value) for run in runs)
+
+
+def test_one_run_and_one_twice_are_refused(tmp_path: Path) -> None:
+    run = searched(tmp_path / "a")
+    with pytest.raises(InputError, match="at least 2 are needed"):
+        compare([run])
+    with pytest.raises(InputError, match="is named twice"):
+        compare([run, f"{run}/"])
+
+
+def test_a_run_that_did_not_begin_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    RunDirectory.at(tmp_path / "b").write_info(RunDirectory.at(searched(tmp_path / "a")).read_info())
+    (tmp_path / "b" / "events.jsonl").touch()
+    with pytest.raises(RunDirectoryError, match="did not begin"):
+        compare([str(tmp_path / "a"), str(tmp_path / "b")])
+
+
+def test_a_difference_in_workers_splits_a_group_and_is_told(tmp_path: Path) -> None:
+    slots = [searched(tmp_path / str(count), seed=count, slots=count) for count in (1, 8)]
+    found = compare(slots)
+    assert [(one.setting, one.values) for one in found.differences] == [("resources.slots", (1, 8))]
+    assert "The workers differ" in " ".join(found.notes)
+
+
+def test_labels_tell_groups_apart(tmp_path: Path) -> None:
+    short = [
+        searched(tmp_path / str(initial), config={"sampler": {"name": "predictor", "options": {"initial": initial}}})
+        for initial in (10, 40)
+    ]
+    assert [group.label for group in compare(short).groups] == ["initial 10", "initial 40"]
+    long = [
+        searched(
+            tmp_path / f"long{number}", config={"sampler": {"name": "tpe", "options": {"x": "y" * 50 + str(number)}}}
+        )
+        for number in (1, 2)
+    ]
+    assert [group.label for group in compare(long).groups] == ["group A", "group B"]
+
+
+def test_json_has_all_of_it(tmp_path: Path, cellscout: Any) -> None:
+    first, second = searched(tmp_path / "a"), searched(tmp_path / "b", sampler="gp")
+    ended = cellscout("compare", first, second, "--json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    assert found["verdict"].startswith("Too few seeds")
+    assert found["differences"] == {"sampler.name": ["tpe", "gp"]}
+    assert [group["runs"][0]["run_dir"] for group in found["groups"]] == [first, second]
+    assert found["groups"][0]["best"] == {"count": 1, "mean": 0.7, "deviation": None, "interval": None}

@@ -1,0 +1,320 @@
+"""The pages in a real Chromium: what a reader sees, clicks, copies and prints. Run by `make test-browser`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator import watch
+from orchestrator.comparing.outcome import compare
+from orchestrator.comparing.page import write_page as write_comparison
+from orchestrator.config import load_config
+from orchestrator.event_log import EventLog
+from orchestrator.events import Direction, RunEnded, TrialBuilt, TrialEnded, TrialSuggested
+from orchestrator.page.writing import write_page
+from orchestrator.run_directory import RunDirectory
+from search_spaces import Architecture
+from tests.made_up import made_up
+from tests.searched import searched
+from tests.test_record import trial
+from trainables.datasets import load_data
+from trainables.network_spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\"'&amp;"
+SMALL = ("network.filters=4", "data.limit=200")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium is not None, "there is no chromium on the path (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Seen:
+    """An open page, what went wrong on it, and what it asked for."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, browser: Browser, url: str, width: int = 1280) -> Seen:
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        seen = cls(context.new_page())
+        seen.page.on("console", seen._hear)
+        seen.page.on("pageerror", seen._hear_of)
+        seen.page.on("request", seen._ask)
+        seen.page.goto(url)
+        return seen
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def _hear_of(self, error: Error) -> None:
+        self.errors.append(str(error))
+
+    def _ask(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def check(self) -> None:
+        """Nothing went wrong, and nothing but the page itself was asked for."""
+        assert self.errors == []
+        assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert self.page.evaluate("window.hacked") is None
+
+    def traces(self) -> dict[str, list[dict[str, Any]]]:
+        """Of each plot by its name: the traces that it drew, each with how many points it has."""
+        script = """() => Object.fromEntries([...document.querySelectorAll('.js-plotly-plot')].map((plot) => [plot.id,
+            plot.data.map((trace) => ({name: trace.name, points: (trace.x ?? trace.values ?? []).length}))]))"""
+        return dict(self.page.evaluate(script))
+
+    def column(self, number: int) -> list[str]:
+        script = """(number) => [...document.querySelectorAll('#leaderboard tbody tr')]
+            .map((row) => row.cells[number].dataset.sort)"""
+        return list(self.page.evaluate(script, number))
+
+    @property
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+def digits() -> dict[str, Any]:
+    """The images that a search on handwritten digits says it had."""
+    config = load_config(None, SMALL)
+    return load_data(config.data, config.run.seed).describe()
+
+
+def with_best(directory: RunDirectory) -> RunDirectory:
+    """With the network that a search leaves in `best/`, untrained, and with its page."""
+    best = directory.read_state().best
+    assert best is not None
+    network = NetworkSpec(
+        architecture=Architecture.from_json(best.architecture),
+        repeats=1,
+        filters=4,
+        classes=10,
+        image_channels=1,
+        image_size=(8, 8),
+    )
+    directory.write_best(best, network.to_json(), b"")
+    write_page(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A search with completed, pruned, failed, diverged, duplicate and infeasible trials."""
+    place = tmp_path_factory.mktemp("searched") / "a run"
+    return with_best(made_up(place, 120, overrides=SMALL, data=digits()))
+
+
+@pytest.fixture(scope="module")
+def seen(browser: Browser, record: RunDirectory) -> Seen:
+    return Seen.at(browser, page_of(record))
+
+
+@pytest.fixture(scope="module")
+def hostile(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Whoever can write a record can write this."""
+    place = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=window.hacked=1>"
+    several: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
+    facts = {**digits(), "classes": [HOSTILE, "1"]}
+    known: dict[str, Any] = {"host": HOSTILE, "commit": HOSTILE, "command": [HOSTILE], "versions": {HOSTILE: HOSTILE}}
+    directory = made_up(place, 60, objectives=several, data=facts, **known)
+    with EventLog.reopen(directory) as log:
+        _, started, built, row, ended = trial("90000", [0.2], "failed")
+        assert isinstance(built, TrialBuilt)
+        assert isinstance(ended, TrialEnded)
+        suggested = next(event for event in directory.read_events() if isinstance(event, TrialSuggested))
+        log.append(
+            suggested.model_copy(update={"trial_id": "90000", "number": 90_000}),
+            started,
+            built.model_copy(update={"node": HOSTILE, "device": HOSTILE}),
+            row,
+            ended.model_copy(update={"error": HOSTILE}),
+        )
+    info = directory.read_info()
+    config = {**info.config, "run": {**info.config["run"], "name": HOSTILE}, "sampler": {"name": HOSTILE}}
+    directory.write_info(info.model_copy(update={"config": config}))
+    write_page(directory)
+    return Seen.at(browser, page_of(directory))
+
+
+def page_of(directory: RunDirectory) -> str:
+    return (Path(directory.location) / "report.html").as_uri()
+
+
+def test_it_opens_without_an_error_and_without_the_network(seen: Seen) -> None:
+    seen.check()
+    assert seen.page.title() == "made-up · cellscout"
+
+
+def test_every_plot_has_its_traces(seen: Seen, hostile: Seen) -> None:
+    for one in (seen, hostile):
+        found = one.traces()
+        assert len(found) == one.page.locator("script[data-for]").count() >= 6
+        for name, traces in found.items():
+            assert traces, name
+            assert all(trace["points"] for trace in traces), name
+    assert not any("front" in name for name in seen.traces())
+    assert any("front" in name for name in hostile.traces())
+
+
+def test_a_click_on_a_heading_sorts_both_ways_and_so_does_the_keyboard(seen: Seen) -> None:
+    headings = seen.page.locator("#leaderboard thead th")
+    names = [name.strip() for name in headings.all_inner_texts()]
+    number = names.index("parameters")
+    heading = headings.nth(number)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    smallest_first = [float(value) for value in seen.column(number)]
+    assert smallest_first == sorted(smallest_first)
+    assert len(set(smallest_first)) > 1
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert [float(value) for value in seen.column(number)] == sorted(smallest_first, reverse=True)
+    headings.nth(0).locator("button").click()
+    assert [float(value) for value in seen.column(0)] == list(range(1, len(smallest_first) + 1))
+
+
+def test_the_copied_command_trains_that_architecture(seen: Seen, record: RunDirectory, cellscout: Any) -> None:
+    row = seen.page.locator("#leaderboard tbody tr").nth(1)
+    trial_id = row.get_attribute("data-trial")
+    row.locator("button.copy").click()
+    seen.page.wait_for_function("document.querySelector('button.copy[data-label]') !== null")
+    program, *arguments = shlex.split(seen.page.evaluate("navigator.clipboard.readText()"))
+    assert (program, arguments[0]) == ("cellscout", "retrain")
+    small = ["--repeats", "1", "--filters", "4", "--set", "training.epochs=1"]
+    ended = cellscout(*arguments, *small, "--json")
+    assert ended.status == 0, ended.err
+    [network] = json.loads(ended.out)["networks"]
+    assert trial_id is not None
+    found = record.read_state().trials[trial_id]
+    told = json.loads((record / "retrain" / network["name"]).folder.read("network.json"))
+    assert told["architecture"] == found.architecture
+
+
+def test_hostile_text_stays_text(hostile: Seen) -> None:
+    hostile.check()
+    body = hostile.page.locator("body").inner_text()
+    assert HOSTILE in body
+    assert HOSTILE in hostile.page.locator("h1").inner_text()
+    assert HOSTILE in hostile.page.locator("#problems").inner_text()
+    hostile.page.evaluate(
+        """() => document.querySelectorAll('.js-plotly-plot').forEach((plot) => plot.data.forEach((_, trace) =>
+            Plotly.Fx.hover(plot, [{curveNumber: trace, pointNumber: 0}])))"""  # what it shows then, it makes of texts
+    )
+    hostile.page.locator("button.copy").first.click()
+    hostile.check()
+
+
+@pytest.mark.parametrize("width", [400, 800, 1600])
+def test_no_width_needs_scrolling_sideways(width: int, seen: Seen, hostile: Seen) -> None:
+    for one in (seen, hostile):
+        one.page.set_viewport_size({"width": width, "height": 900})
+        one.page.wait_for_timeout(500)  # plotly draws anew once the window has come to rest
+        assert one.overflow <= 0
+        one.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_it_prints(seen: Seen) -> None:
+    pdf = seen.page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert 2 <= pdf.count(b"/Type /Page\n") <= 40
+    seen.page.emulate_media(media="print")
+    assert all(not button.is_visible() for button in seen.page.locator("button.copy").all())
+    seen.page.emulate_media(media="screen")
+    seen.check()
+
+
+def test_ten_thousand_trials_open_and_say_what_is_not_drawn(browser: Browser, tmp_path: Path) -> None:
+    write_page(made_up(tmp_path / "run", 10_000, epochs=27))
+    file = tmp_path / "run" / "report.html"
+    assert file.stat().st_size < 15e6
+    seen = Seen.at(browser, file.as_uri())  # playwright gives it half a minute; it took two to six seconds
+    seen.page.wait_for_function(
+        "document.querySelectorAll('.js-plotly-plot').length === document.querySelectorAll('script[data-for]').length"
+    )
+    text = seen.page.locator("body").inner_text()
+    for said in ("The best 500 of 8,230 trials with a score", "150 of 8,916 curves", "2,000 of 8,230 trials"):
+        assert said in text
+    seen.check()
+    assert all(trace["points"] for traces in seen.traces().values() for trace in traces)
+
+
+def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playwright.sync_api import expect
+
+    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "REST", 0)
+    directory = made_up(tmp_path / "run", 20, state="running", host="elsewhere")
+    said: list[str] = []
+    with EventLog.reopen(directory) as log, watch.watching(directory.location, 0, said.append) as server:
+        seen = Seen.at(browser, server.url)
+        parameters = seen.page.locator("#leaderboard th", has_text="parameters")
+        parameters.locator("button").click(click_count=2, delay=10)
+        seen.page.evaluate("window.scrollTo({top: 700, behavior: 'instant'})")
+        rows = seen.page.locator("#leaderboard tbody tr")
+        before = rows.count()
+        with seen.page.expect_event("load"):
+            log.append(*trial("90000", [0.99], "completed"))
+        expect(rows).to_have_count(before + 1)
+        expect(seen.page.locator(".js-plotly-plot")).to_have_count(len(seen.page.locator("script[data-for]").all()))
+        assert abs(seen.page.evaluate("window.scrollY") - 700) < 60
+        expect(parameters).to_have_attribute("aria-sort", "descending")
+        log.append(RunEnded(outcome="completed"))
+        directory.write_info(directory.read_info().model_copy(update={"state": "completed"}))
+        expect(seen.page.locator(".standing.live")).to_have_count(0, timeout=20_000)
+        asked = {url.removeprefix(server.url) for url in seen.requests if not url.startswith("data:")}
+    assert said == ["the run has ended (completed)"]
+    assert asked == {"", "version"}
+    assert seen.errors == []
+
+
+def test_a_comparison_in_the_browser(browser: Browser, tmp_path: Path) -> None:
+    several: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
+    options = {"sampler": {"name": "tpe", "options": {"x": HOSTILE}}}
+    runs = [
+        searched(tmp_path / f"{place}-{seed}", [0.5, 0.6 + seed / 50], seed=seed, config=config, objectives=several)
+        for place, config in (("a", {}), ("b", options))
+        for seed in range(3)
+    ]
+    write_comparison(compare(runs), tmp_path / "compare.html")
+    seen = Seen.at(browser, (tmp_path / "compare.html").as_uri())
+    found = seen.traces()
+    assert set(found) == {"bests", "best-by-trials", "best-by-time", "front-macs"}
+    assert all(trace["points"] for traces in found.values() for trace in traces)
+    assert HOSTILE in seen.page.locator("#differences").inner_text()
+    heading = seen.page.locator("#runs thead th").nth(4)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    for width in (400, 1600):
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        seen.page.wait_for_timeout(500)
+        assert seen.overflow <= 0
+    assert seen.page.pdf().startswith(b"%PDF")
+    seen.check()

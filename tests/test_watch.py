@@ -1,0 +1,206 @@
+"""`cellscout watch`: who is answered with what, when the page is made anew, and how it ends."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import watch
+from orchestrator.event_log import EventLog
+from orchestrator.events import RunEnded
+from orchestrator.run_directory import RunDirectory
+from orchestrator.watch import PageServer, Watched, watching
+from tests.test_record import RUN, trial, write
+from tests.test_run_directory import info, snapshot
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    """A search that runs, on another machine."""
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(host="elsewhere"))
+    write(directory, RUN)
+    return directory
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def server(directory: RunDirectory, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[PageServer]:
+    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "REST", 0)
+    with watching(directory.location, 0, said.append) as server:
+        yield server
+
+
+def ask(server: PageServer, path: str = "/", host: str | None = None, method: str = "GET") -> tuple[int, str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.request(method, path, headers={} if host is None else {"Host": host})
+    answer = connection.getresponse()
+    found = answer.status, answer.read().decode(), answer.headers
+    connection.close()
+    return found
+
+
+def version(server: PageServer) -> tuple[int, str]:
+    found = json.loads(ask(server, "/version")[1])
+    return found["version"], found["standing"]
+
+
+def until(true: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_page_is_served_and_knows_its_version(server: PageServer) -> None:
+    status, page, headers = ask(server)
+    assert status == 200
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "00001" in page
+    assert page.index("const VERSION = 1;") < page.index("</body>")
+    assert version(server) == (1, "running")
+    status, nothing, headers = ask(server, method="HEAD")
+    assert (status, nothing, int(headers["Content-Length"]) > 1000) == (200, "", True)
+
+
+@pytest.mark.parametrize(
+    "path", ["/run.json", "/../run.json", "/%2e%2e/run.json", "//etc/passwd", "/events.jsonl", "/?", "/version/", "*"]
+)
+def test_nothing_else_of_the_disk_is_served(path: str, server: PageServer) -> None:
+    status, body, _ = ask(server, path)
+    assert (status, body) == (404, "the page is at /\n")
+
+
+def test_nothing_can_be_sent(server: PageServer) -> None:
+    assert ask(server, method="POST")[0] == ask(server, method="DELETE")[0] == 501
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8400", "127.0.0.1.evil.example", "0.0.0.0", "", "a@b:c"]
+)
+def test_a_name_that_was_made_to_lead_here_is_refused(host: str, server: PageServer) -> None:
+    for path in ("/", "/version"):
+        status, body, _ = ask(server, path, host)
+        assert (status, body) == (421, "ask for 127.0.0.1 or localhost\n")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:1234"])
+def test_this_machine_may_ask_by_a_port_that_is_forwarded(host: str, server: PageServer) -> None:
+    assert ask(server, host=host)[0] == 200
+
+
+def test_it_listens_on_loopback_only_and_lets_no_other_site_in(server: PageServer) -> None:
+    assert server.socket.getsockname()[0] == "127.0.0.1"
+    headers = ask(server)[2]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["Access-Control-Allow-Origin"] is None
+
+
+def test_the_page_grows_with_the_log_and_the_end_is_told(
+    server: PageServer, directory: RunDirectory, said: list[str]
+) -> None:
+    with EventLog.reopen(directory) as log:
+        log.append(*trial("00006", [0.99], "completed", begin=20))
+        until(lambda: version(server)[0] > 1)
+        until(lambda: "00006" in ask(server)[1])
+        log.append(RunEnded(outcome="completed"))
+    directory.write_info(info(host="elsewhere", state="completed"))
+    until(lambda: version(server)[1] == "completed")
+    assert said == ["the run has ended (completed)"]
+
+
+def test_a_record_that_stays_as_it_is_costs_no_page(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(directory, print)
+    monkeypatch.setattr(watch, "make_page", None)
+    assert watched.refresh() >= watch.LEAST_SECONDS
+    assert watched.newest.number == 1
+
+
+def test_an_evaluation_makes_a_new_page(directory: RunDirectory) -> None:
+    watched = Watched(directory, print)
+    (directory / "retrain" / "best").folder.write("events.jsonl", b"of no interest here")
+    watched.refresh()
+    assert watched.newest.number == 1
+    watched._make = lambda number: watch.Version(number, "running", b"")  # type: ignore[method-assign]
+    (directory / "evaluation").folder.write("evaluation.json", b"{}")
+    watched.refresh()
+    assert watched.newest.number == 2
+
+
+def test_a_page_that_takes_long_is_made_seldom(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(directory, print)
+
+    def slow(*given: Any) -> bytes:
+        time.sleep(0.4)
+        return b""
+
+    monkeypatch.setattr(watch, "make_page", slow)
+    with EventLog.reopen(directory) as log:
+        log.append(*trial("00006", [0.99], "completed"))
+    assert watched.refresh() >= 4
+
+
+def test_a_page_that_cannot_be_made_leaves_the_one_before(directory: RunDirectory) -> None:
+    said: list[str] = []
+    watched = Watched(directory, said.append)
+    path = Path(directory.location) / "events.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"no event\n" * 2)
+    watched.refresh()
+    watched.refresh()
+    assert watched.newest.number == 1
+    assert len(said) == 1
+    assert said[0].startswith("the page is as it was: ")
+    assert "is no event" in said[0]
+    path.write_bytes(whole + b"\n".join(event.model_dump_json().encode() for event in trial("00006", [1], "failed")))
+    watched.refresh()
+    assert (watched.newest.number, len(said)) == (2, 1)
+
+
+def test_a_port_in_use_is_told_in_one_line(directory: RunDirectory, cellscout: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = cellscout("watch", directory.location, "--port", str(port))
+    assert ended.status == 2
+    assert ended.err.splitlines() == [
+        f"cellscout: port {port} of 127.0.0.1 cannot be used: Address already in use; "
+        "choose another, or 0 for any (--port)"
+    ]
+
+
+def test_what_is_no_run_is_told(tmp_path: Path, cellscout: Any) -> None:
+    ended = cellscout("watch", str(tmp_path))
+    assert (ended.status, "holds no run" in ended.err) == (2, True)
+
+
+def test_ctrl_c_ends_it_in_order_and_nothing_was_written(directory: RunDirectory) -> None:
+    before = snapshot(Path(directory.location))
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    watch.watch(directory.location, 0, say)
+    url = said[0].split()[0]
+    assert said == [f"{url} shows {directory}, which still runs; Ctrl-C ends it"]
+    with pytest.raises(OSError):  # noqa: PT011
+        socket.create_connection(("127.0.0.1", int(url.rstrip("/").rpartition(":")[2])), timeout=5)
+    assert snapshot(Path(directory.location)) == before
