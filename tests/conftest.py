@@ -21,6 +21,7 @@ from orchestrator.cli import main
 from orchestrator.config import SearchConfig
 from orchestrator.search import run_search
 from tests.object_store import ENVIRONMENT, object_store
+from tests.own_ray import Head, ray_head
 from trainables.exporting import measurement
 
 __all__ = ["object_store"]
@@ -72,6 +73,13 @@ def local_ray() -> Iterator[None]:
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def lasting_ray() -> Iterator[Head]:
+    """Ray on two CPUs in processes of its own, which outlives drivers that are killed."""
+    with ray_head("--num-cpus=2", "--include-dashboard=false") as head:
+        yield head
 
 
 @pytest.fixture(scope="session")
