@@ -1,4 +1,7 @@
-"""What several test files share: a small Ray, and generators of random values."""
+"""What several test files share: the order in which they are run, a small Ray, a search of digits, generators.
+
+`make test` runs the tests in two processes, a file in one of them. Each process has what it shares once.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,33 @@ import ray
 import torch
 
 from orchestrator.cli import main
+from orchestrator.config import SearchConfig
+from orchestrator.search import run_search
 from tests.object_store import ENVIRONMENT, object_store
+from tests.own_ray import Head, ray_head
+from trainables.exporting import measurement
 
 __all__ = ["object_store"]
+
+LONGEST = [
+    "test_faults.py",
+    "test_evaluate_command.py",
+    "test_export.py",
+    "test_cli.py",
+    "test_examples.py",
+    "test_backbone_examples.py",
+    "test_any_architecture.py",
+    "test_nodes.py",
+    "test_search.py",
+    "test_retrain_command.py",
+    "test_sampler_contract.py",
+]
+"""The files that take longest, begun first, so that no process is left with one while the other has nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,12 +61,40 @@ def _no_real_credentials() -> None:
     os.environ.update(ENVIRONMENT)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_measurements() -> None:
+    """Of latency: what is tested is that it is measured and told, not its median."""
+    measurement.LONGEST_SECONDS = 0.2
+
+
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """Ray on two CPUs of this machine, for all tests that need it, stopped at the end."""
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def lasting_ray() -> Iterator[Head]:
+    """Ray on two CPUs in processes of its own, which outlives drivers that are killed."""
+    with ray_head("--num-cpus=2", "--include-dashboard=false") as head:
+        yield head
+
+
+@pytest.fixture(scope="session")
+def searched_digits(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a small search that has ended, with a trained network in it; to be copied, not changed."""
+    config = {
+        "data": {"limit": 200},
+        "budget": {"trials": 2},
+        "training": {"epochs": 2},
+        "network": {"filters": 4},
+        "space": {"blocks": 2},
+    }
+    folder = tmp_path_factory.mktemp("searched") / "run"
+    run_search(SearchConfig.model_validate(config), run_dir=folder)
+    return folder
 
 
 @pytest.fixture

@@ -17,8 +17,13 @@ import numpy as np
 from orchestrator.errors import RunDirectoryError
 from orchestrator.events import Event
 from orchestrator.run_directory import INFO, RunDirectory
-from tests.paced_trainable import EVALUATED, FOLDER, SECONDS, trained
+from tests.paced_trainable import EVALUATED, PACE, trained
 from tests.records import on_record
+
+ROOT = Path(__file__).parents[1]
+
+TWO_CPUS = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
+"""Of a Ray that a command starts, as the other Rays of these tests have."""
 
 EPOCH_SECONDS = 0.2
 EPOCHS_A_REPORT = 4
@@ -28,9 +33,9 @@ START_SECONDS = 4.0
 """About what a driver needs until its worker trains."""
 
 
-def paced(folder: Path, seconds: float = EPOCH_SECONDS) -> dict[str, str]:
-    """The environment of workers that note their epochs in the folder."""
-    return {FOLDER: str(folder), SECONDS: str(seconds), "OMP_NUM_THREADS": "1"}
+def pace(folder: Path, seconds: float = EPOCH_SECONDS) -> None:
+    """From now on epochs of searches in the folder take so long."""
+    (folder / PACE).write_text(str(seconds))
 
 
 def started(folder: Path, *command: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -38,7 +43,8 @@ def started(folder: Path, *command: str, environment: Mapping[str, str]) -> subp
     with (folder / "output").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator.cli", *command],
-            env={**os.environ, **environment},
+            cwd=ROOT,  # from which workers have `tests`
+            env={**os.environ, "OMP_NUM_THREADS": "1", **TWO_CPUS, **environment},
             stdout=output,
             stderr=output,
         )
@@ -125,7 +131,7 @@ class Drivers:
     Args:
         folder: where its workers note their epochs.
         disturbed: what they drive.
-        environment: of the drivers; workers of a Ray that they start inherit it.
+        environment: of the drivers.
         seed: of the moments at which they are killed.
     """
 

@@ -23,8 +23,9 @@ START_SECONDS = 120
 
 
 def free_port() -> int:
-    """A port below those that the system gives to outgoing connections, so that it is free a moment later, too."""
-    for port in range(20_000 + os.getpid() % 5_000, 30_000):
+    """A port below those that the system gives to outgoing connections, so that it is free a moment later, too; in
+    another place for each process that runs tests, far enough from the others' for some ports in a row."""
+    for port in range(20_000 + 31 * os.getpid() % 9_000, 30_000):
         with socket.socket() as tried, contextlib.suppress(OSError):
             tried.bind(("", port))
             return port
@@ -108,6 +109,8 @@ def ray_head(*options: str, environment: Mapping[str, str] | None = None, port: 
             f"--port={port}",
             f"--temp-dir={folder / 'ray'}",
         ]
+        # Of what has a port of its own by default, which another head here may have already.
+        command += [f"--ray-client-server-port={port + 3}", "--min-worker-port=0", "--max-worker-port=0"]
         command += ["--dashboard-agent-listen-port=0", "--object-store-memory=100000000", *options]
         with (folder / "head.log").open("wb") as log:
             head = subprocess.Popen(command, env={**own, **(environment or {})}, stdout=log, stderr=log)

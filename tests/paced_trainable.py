@@ -17,22 +17,23 @@ from trainables import EpochTrainable
 from trainables.epoch_result import EpochResult
 from trainables.instant_trainable import made_up_limit, made_up_result
 
+PACE = "pace"
+"""A file that says how many seconds an epoch takes. In its folder epochs are noted, and a file named after a fault
+makes it happen. It is the nearest one above the run directory, so that one Ray can serve many tests."""
+
 FOLDER = "PACED_FOLDER"
-"""Environment variable: where epochs are noted, and where a file named after a fault makes it happen."""
+"""Environment variable: that folder, where the run directory is not on the disk."""
 
 EVALUATED = "evaluation/"
 """Before the name of a trial of an evaluation, because its random search has trials of the same names."""
-
-SECONDS = "PACED_SECONDS"
-"""Environment variable: of an epoch."""
 
 
 class PacedTrainable(EpochTrainable):
     """Notes `TRIAL_ID EPOCH` on a line of the file `trained` once an epoch is over."""
 
     def prepare(self, data: Any) -> None:
-        self._folder = Path(os.environ[FOLDER])
-        self._seconds = float(os.environ[SECONDS])
+        self._folder = self._notes()
+        self._seconds = float((self._folder / PACE).read_text())
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
         self._architecture = architecture
@@ -56,6 +57,12 @@ class PacedTrainable(EpochTrainable):
 
     def load_state(self, state: bytes) -> None:
         self._epoch = int(load(state)["epoch"][0])
+
+    def _notes(self) -> Path:
+        if FOLDER in os.environ:
+            return Path(os.environ[FOLDER])
+        assert self.plan.checkpoints is not None, "a run directory has a place for them"
+        return next(above for above in Path(self.plan.checkpoints.folder.path).parents if (above / PACE).exists())
 
     def _fail(self) -> None:
         """As a file in the folder says, `fault-FAULT-LAST_DIGIT_OF_FINGERPRINT-EPOCH`, each once a trial's attempt."""

@@ -19,8 +19,10 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
+from orchestrator.config import load_config
 from tests.documentation import blocks_of
 from tests.test_examples import ROOT, run
+from tests.trained import digits_spec, make_run
 from trainables.network import CellNetwork
 
 EXAMPLES = str(ROOT / "examples")
@@ -142,7 +144,9 @@ def test_the_detection_finds_the_shapes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_weights_of_timm_are_converted_and_their_features_classify_images_of_other_classes(tmp_path: Path) -> None:
+def test_weights_of_timm_are_converted_and_their_features_classify_images_of_other_classes(
+    cellscout: Any, tmp_path: Path
+) -> None:
     """As `examples/pretrained.py` says, with random weights in place of those of ImageNet."""
     generator = np.random.default_rng(0)
     for name in ("daisy", "rose"):
@@ -150,15 +154,13 @@ def test_weights_of_timm_are_converted_and_their_features_classify_images_of_oth
         for index in range(20):
             pixels = generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "flowers" / name / f"{index:03}.png")
-    search_file = f"{EXAMPLES}/image_folder.toml"
-    settings = ["data.root=flowers", "budget.trials=1", "training.epochs=1", "network.filters=2"]
-    overrides = [word for setting in settings for word in ("--set", setting)]
-    run("-m", "orchestrator.cli", "search", search_file, "--run-dir", "run", *overrides, cwd=tmp_path)
+    config = load_config(Path(EXAMPLES) / "image_folder.toml", ["data.root=flowers"])
+    make_run(tmp_path / "run", replace(digits_spec(), classes=2, image_channels=3, image_size=(32, 32)), config=config)
     run(f"{EXAMPLES}/pretrained.py", "pnasnet5large", "--save", "pnasnet5large", cwd=tmp_path)
     words = ["retrain", "run", "--architecture", "pnasnet5large/network.json", "--weights", "pnasnet5large", "--freeze"]
-    shortened = ["--name", "frozen", "--set", "training.epochs=1", "--json"]
-    found: Any = json.loads(run("-m", "orchestrator.cli", *words, *shortened, cwd=tmp_path).stdout)
-    assert found["networks"][0]["freeze"] is True
+    ended = cellscout(*words, "--name", "frozen", "--set", "training.epochs=1", "--json")
+    assert ended.status == 0, ended.err
+    assert json.loads(ended.out)["networks"][0]["freeze"] is True
     before = load_file(tmp_path / "pnasnet5large" / "weights.safetensors")
     after = load_file(tmp_path / "run" / "retrain" / "frozen" / "weights.safetensors")
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"head.1.weight", "head.1.bias"}

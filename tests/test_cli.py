@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -251,7 +252,7 @@ def test_a_bad_run_directory_gets_one_line_and_status_2_and_touches_nothing(
 
 
 @pytest.mark.slow
-def test_a_search_from_a_file_with_a_module_beside_it(tmp_path: Path) -> None:
+def test_a_search_from_a_file_with_a_module_beside_it(cellscout: Any, tmp_path: Path) -> None:
     """A process of its own, as a user starts it, with a data set in a module of the user's."""
     (tmp_path / "my_data.py").write_text(
         "from torch import arange, full, uint8\n"
@@ -274,9 +275,9 @@ def test_a_search_from_a_file_with_a_module_beside_it(tmp_path: Path) -> None:
     assert found["best"]["val_accuracy"] >= 0.5
     assert "Traceback" not in ended.stderr
     assert (tmp_path / "out" / "best" / "weights.safetensors").exists()
-    again = subprocess.run([*COMMAND, "search", "--run-dir", "out"], capture_output=True, text=True, cwd=tmp_path)
-    assert again.returncode == 2
-    assert "already holds a run" in again.stderr
+    again = cellscout("search", "--run-dir", "out")
+    assert again.status == 2
+    assert "already holds a run" in again.err
 
 
 def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
@@ -310,23 +311,11 @@ def test_nothing_that_the_driver_imports_imports_torch() -> None:
 
 
 @pytest.mark.slow
-def test_the_driver_of_a_whole_search_imports_no_torch(tmp_path: Path) -> None:
-    code = (
-        "import sys; from orchestrator import run_search, load_config\n"
-        "from pathlib import Path\n"
-        "result = run_search(load_config(None, ['budget.trials=2', 'training.epochs=2']), run_dir=Path('out'))\n"
-        "assert result.state.best is not None\n"
-        "print('torch' in sys.modules, 'torchvision' in sys.modules)"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert ended.stdout.strip().splitlines()[-1] == "False False", ended.stderr
-
-
-@pytest.mark.slow
-def test_doctor_looks_at_everything_and_is_well(tmp_path: Path) -> None:
-    ended = subprocess.run([*COMMAND, "doctor", "--json"], capture_output=True, text=True, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stdout
-    findings = json.loads(ended.stdout)
+@pytest.mark.usefixtures("local_ray")
+def test_doctor_looks_at_everything_and_is_well(cellscout: Any) -> None:
+    ended = cellscout("doctor", "--json")
+    assert ended.status == 0, ended.out
+    findings = json.loads(ended.out)
     told = " ".join(finding["what"] for finding in findings)
     for word in ("Python", "ray", "torch", "torchvision", "disk", "memory", "Ray on this machine", "trials at a time"):
         assert word in told
@@ -334,9 +323,13 @@ def test_doctor_looks_at_everything_and_is_well(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> None:
-    """What `cellscout search` promises: at least 24 trials over at least 3 rungs, and 0.97."""
-    ended = subprocess.run([*COMMAND, "search"], capture_output=True, text=True, cwd=tmp_path)
+    """What `cellscout search` promises: at least 24 trials over at least 3 rungs, and 0.97; with no torch in its
+    driver."""
+    command = [sys.executable, "-X", "importtime", *COMMAND[1:], "search"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", ended.stderr, flags=re.MULTILINE))
+    assert imported & {"ray", "torch", "torchvision"} == {"ray"}
     assert "The best 10 of" in ended.stdout
     (run,) = (tmp_path / "runs").iterdir()
     state = RunDirectory.at(run).read_state()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,8 +20,8 @@ from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.search import run_search
-from tests.killing import Drivers, Evaluating, paced, search_file, started
-from tests.own_ray import ray_head
+from tests.killing import Drivers, Evaluating, pace, search_file, started
+from tests.own_ray import Head
 from tests.paced_trainable import EVALUATED, trained
 from tests.records import check_ends
 from tests.test_record import write
@@ -62,28 +61,31 @@ def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_
     assert not (tmp_path / "run" / "evaluation").exists()
 
 
+def paced_search(cellscout: Any, folder: Path, **sections: str) -> str:
+    """The run directory of a search that has ended; its file is in the folder."""
+    pace(folder, 0.01)
+    search, run = search_file(folder, **sections), str(folder / "run")
+    ended = cellscout("search", str(search), "--run-dir", run)
+    assert ended.status == 0, ended.err
+    (folder / "trained").unlink()
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
+    cellscout: Any, tmp_path: Path, lasting_ray: Head
+) -> None:
     """Some of the kills are in the random search, the others in the trainings."""
-    search = search_file(
-        tmp_path,
-        budget="{ trials = 8 }",
-        scheduler='{ name = "asha", reduction_factor = 2 }',
-        sampler='{ name = "tpe" }',
-    )
-    run = tmp_path / "run"
-    assert (
-        started(tmp_path, "search", str(search), "--run-dir", str(run), environment=paced(tmp_path, 0.01)).wait() == 0
-    )
-    (tmp_path / "trained").unlink()
-    environment = paced(tmp_path)
-    evaluating = Evaluating(str(run), ("--top", "2", "--folds", "2", "--seeds", "2"))
-    with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
-        drivers = Drivers(tmp_path, evaluating, {**head.environment, **environment})
-        for _ in range(KILLS):
-            drivers.kill("--address", head.address)
-        events = drivers.finish("--address", head.address)
+    halving = '{ name = "asha", reduction_factor = 2 }'
+    run = paced_search(cellscout, tmp_path, budget="{ trials = 8 }", scheduler=halving, sampler='{ name = "tpe" }')
+    pace(tmp_path)
+    evaluating = Evaluating(run, ("--top", "2", "--folds", "2", "--seeds", "2"))
+    drivers = Drivers(tmp_path, evaluating, lasting_ray.environment)
+    for _ in range(KILLS):
+        drivers.kill("--address", lasting_ray.address)
+    events = drivers.finish("--address", lasting_ray.address)
     state = RunState.replay(events)
     assert state.outcome == "completed"
     assert len(state.trials) in (8, 12)  # the best of the random search may be one of the two
@@ -98,25 +100,24 @@ def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_best_cells_for_the_digits_are_evaluated(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_the_best_cells_for_the_digits_are_evaluated(cellscout: Any, tmp_path: Path) -> None:
     """As a user does it: a search, its evaluation, and the evaluation once more."""
     small = ["data.limit=400", "budget.trials=6", "training.epochs=4", "network.filters=4", "space.blocks=2"]
     options = [word for setting in small for word in ("--set", setting)]
 
-    def cellscout(*command: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "orchestrator.cli", *command], capture_output=True, text=True, cwd=tmp_path
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert "Traceback" not in ended.stderr
-        return ended.stdout
+    def told(*command: str) -> str:
+        ended = cellscout(*command)
+        assert ended.status == 0, ended.err
+        assert "Traceback" not in ended.err
+        return str(ended.out)
 
-    cellscout("search", "--run-dir", "run", *options)
+    told("search", "--run-dir", "run", *options)
     command = ["evaluate", "run", "--top", "2", "--folds", "2", "--seeds", "2"]
-    shown = cellscout(*command)
+    shown = told(*command)
     assert "val_accuracy: 2-fold cross-validation with 2 seeds" in shown
     assert "verdict     " in shown
-    found = json.loads(cellscout(*command, "--json"))["outcome"]
+    found = json.loads(told(*command, "--json"))["outcome"]
     assert found == json.loads((tmp_path / "run" / "evaluation" / "evaluation.json").read_text())
     rows = pq.read_table(tmp_path / "run" / "evaluation" / "trials.parquet").to_pylist()
     for one in found["candidates"]:
@@ -131,7 +132,7 @@ def test_the_best_cells_for_the_digits_are_evaluated(tmp_path: Path) -> None:
         *("run.json", "events.jsonl", "trials.parquet", "epochs.parquet", "candidates.parquet", "evaluation.json"),
         *("checkpoints", "random"),
     }
-    assert cellscout("status", "run/evaluation").count("evaluation.json") == 1
+    assert told("status", "run/evaluation").count("evaluation.json") == 1
 
 
 @pytest.mark.slow
@@ -159,42 +160,45 @@ def test_it_goes_on_wherever_its_record_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_candidate_out(tmp_path: Path) -> None:
-    search = search_file(
-        tmp_path, budget="{ trials = 5 }", scheduler='{ name = "fifo" }', sampler='{ name = "random" }'
-    )
-    run, environment = str(tmp_path / "run"), paced(tmp_path, 0.05)
-    assert started(tmp_path, "search", str(search), "--run-dir", run, environment=environment).wait() == 0
+@pytest.mark.usefixtures("local_ray")
+def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_candidate_out(
+    cellscout: Any, tmp_path: Path
+) -> None:
+    sections = {"scheduler": '{ name = "fifo" }', "sampler": '{ name = "random" }'}
+    run = paced_search(cellscout, tmp_path, budget="{ trials = 5 }", **sections)
+    pace(tmp_path, 0.05)
     first, *_ = RunDirectory.at(run).read_state().ranking()
     others = "".join(digit for digit in "0123456789abcdef" if digit != first.fingerprint[-1])
     (tmp_path / f"fault-error-{first.fingerprint[-1]}-5").touch()
     (tmp_path / f"fault-deathonce-{others}-3").touch()
-    command = ["evaluate", run, "--no-baseline", "--folds", "2", "--seeds", "1"]
-    assert started(tmp_path, *command, environment=environment).wait() == 0
+    ended = cellscout("evaluate", run, "--no-baseline", "--folds", "2", "--seeds", "1")
+    assert ended.status == 0, ended.err
     state = (RunDirectory.at(run) / "evaluation").read_state()
     assert sum(len(trial.set_back) for trial in state.trials.values()) >= 1
     for trial in state.trials.values():
         failed = trial.fingerprint[-1] == first.fingerprint[-1]
         assert trial.status == ("failed" if failed else "completed")
         assert failed or trial.epochs == 9
-    assert f"{first.trial_id} is left out: of its 2 trainings 2 did not end well" in (tmp_path / "output").read_text()
+    assert f"{first.trial_id} is left out: of its 2 trainings 2 did not end well" in ended.out
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(
+    cellscout: Any, tmp_path: Path, lasting_ray: Head
+) -> None:
     """In the random search; what a stop among the trainings loses, the kills show."""
-    search = search_file(tmp_path, budget="{ trials = 4 }", sampler='{ name = "random" }')
-    run, environment = str(tmp_path / "run"), paced(tmp_path, 0.1)
-    assert started(tmp_path, "search", str(search), "--run-dir", run, environment=environment).wait() == 0
-    known = len(trained(tmp_path))
+    run = paced_search(cellscout, tmp_path, budget="{ trials = 4 }", sampler='{ name = "random" }')
+    pace(tmp_path, 0.1)
     command = ["evaluate", run, "--top", "2", "--folds", "2", "--seeds", "1"]
-    running = started(tmp_path, *command, environment=environment)
-    while len(trained(tmp_path)) < known + 3:
+    running = started(tmp_path, *command, "--address", lasting_ray.address, environment=lasting_ray.environment)
+    while len(trained(tmp_path)) < 3:
         assert running.poll() is None
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     assert running.wait() == 130
     assert "Traceback" not in (tmp_path / "output").read_text()
     assert (RunDirectory.at(run) / "evaluation").read_info().state == "interrupted"
-    assert started(tmp_path, *command, environment=environment).wait() == 0
+    ended = cellscout(*command)
+    assert ended.status == 0, ended.err
     assert (RunDirectory.at(run) / "evaluation").read_info().state == "completed"

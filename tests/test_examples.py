@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,13 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return ended
 
 
+def searched(cellscout: Any, *arguments: str) -> str:
+    """What a search said that ran in this process, with its Ray."""
+    ended = cellscout("search", *arguments)
+    assert ended.status == 0, ended.err
+    return str(ended.out)
+
+
 @pytest.mark.slow
 def test_train_nasnet_learns_the_digits(tmp_path: Path) -> None:
     out = run(str(ROOT / "examples" / "train_nasnet.py"), "--epochs", "2", cwd=tmp_path).stdout
@@ -33,21 +41,22 @@ def test_train_nasnet_learns_the_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_fashion_mnist_example_reads_torchvisions_files(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_the_fashion_mnist_example_reads_torchvisions_files(cellscout: Any, tmp_path: Path) -> None:
     write_fashion_mnist(tmp_path / "data")
-    shortened = ["--set", "budget.trials=1", "--set", "training.epochs=1", "--set", "network.filters=2"]
-    run("-m", "orchestrator.cli", "search", str(ROOT / "examples" / "fashion_mnist.toml"), *shortened, cwd=tmp_path)
+    shortened = settings("budget.trials=1", "training.epochs=1", "network.filters=2")
+    searched(cellscout, str(ROOT / "examples" / "fashion_mnist.toml"), *shortened)
     (folder,) = (tmp_path / "runs").iterdir()
     assert RunDirectory.at(folder).read_info().data["image_shape"] == [28, 28, 1]
 
 
 @pytest.mark.slow
-def test_a_space_of_ones_own_is_searched(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_a_space_of_ones_own_is_searched(cellscout: Any, tmp_path: Path) -> None:
     """In the folder where its module lies, as the example says."""
-    for name in ("own_space.py", "own_space.toml"):
-        (tmp_path / name).write_text((ROOT / "examples" / name).read_text())
-    shortened = ["--set", "budget.trials=2", "--set", "training.epochs=1", "--set", "network.filters=2"]
-    run("-m", "orchestrator.cli", "search", "own_space.toml", "--run-dir", "run", *shortened, cwd=tmp_path)
+    search_file = copied("space", tmp_path)
+    shortened = settings("budget.trials=2", "training.epochs=1", "network.filters=2", "data.limit=400")
+    searched(cellscout, search_file, "--run-dir", "run", *shortened)
     network = NetworkSpec.from_json(json.loads((tmp_path / "run" / "best" / "network.json").read_text()))
     assert network.skeleton == PNASNET_CIFAR
     assert len(network.architecture.normal.blocks) == 3
@@ -55,27 +64,38 @@ def test_a_space_of_ones_own_is_searched(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("part", "shortened"),
-    [
-        ("sampler", ["budget.trials=4", "training.epochs=2", "network.filters=2"]),
-        ("scheduler", ["budget.trials=4", "training.epochs=6", "network.filters=2"]),
-        ("trainable", ["budget.trials=6"]),
-    ],
-)
-def test_parts_of_ones_own_are_run_from_a_search_file(part: str, shortened: list[str], tmp_path: Path) -> None:
-    for name in (f"own_{part}.py", f"own_{part}.toml"):
-        (tmp_path / name).write_text((ROOT / "examples" / name).read_text())
-    overrides = [word for setting in shortened for word in ("--set", setting)]
-    command = ["search", f"own_{part}.toml", "--run-dir", "run", "--json", *overrides]
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(("part", "epochs"), [("sampler", 2), ("scheduler", 6)])
+def test_parts_of_ones_own_are_run_from_a_search_file(part: str, epochs: int, cellscout: Any, tmp_path: Path) -> None:
+    search_file = copied(part, tmp_path)
+    shortened = settings("budget.trials=4", f"training.epochs={epochs}", "network.filters=2", "data.limit=400")
+    found = json.loads(searched(cellscout, search_file, "--run-dir", "run", "--json", *shortened))
+    assert found["state"] == "completed"
+    assert found["best"]["val_accuracy"] > 0.05
+    if part == "scheduler":
+        assert found["trials"].get("pruned", 0) + found["trials"]["completed"] == 4
+
+
+@pytest.mark.slow
+def test_a_trainable_of_ones_own_is_run_from_a_search_file(tmp_path: Path) -> None:
+    """In a process of its own, from which the Ray that it starts knows the folder with the module."""
+    command = ["search", copied("trainable", tmp_path), "--run-dir", "run", "--json", *settings("budget.trials=6")]
     found = json.loads(run("-m", "orchestrator.cli", *command, cwd=tmp_path).stdout)
     assert found["state"] == "completed"
     assert found["best"]["val_accuracy"] > 0.05
-    if part == "trainable":
-        assert found["objectives"] == {"val_accuracy": "maximize", "margin": "maximize"}
-        assert all("margin" in trial["metrics"] for trial in found["front"])
-    if part == "scheduler":
-        assert found["trials"].get("pruned", 0) + found["trials"]["completed"] == 4
+    assert found["objectives"] == {"val_accuracy": "maximize", "margin": "maximize"}
+    assert all("margin" in trial["metrics"] for trial in found["front"])
+
+
+def copied(part: str, folder: Path) -> str:
+    """The search file of an example, which is copied into a folder with its module."""
+    for name in (f"own_{part}.py", f"own_{part}.toml"):
+        (folder / name).write_text((ROOT / "examples" / name).read_text())
+    return f"own_{part}.toml"
+
+
+def settings(*changes: str) -> list[str]:
+    return [word for change in changes for word in ("--set", change)]
 
 
 def test_a_sampler_of_ones_own_takes_thirty_lines() -> None:

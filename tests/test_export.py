@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -345,28 +344,16 @@ def test_an_empty_record_has_no_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_as_a_user_does_it(tmp_path: Path) -> None:
-    """A search, then the README's last two commands, in processes of their own."""
-
-    def cellscout(*command: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "orchestrator.cli", *command],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert "Traceback" not in ended.stderr
-        return ended.stdout
-
-    small = ["data.limit=200", "budget.trials=2", "training.epochs=2", "network.filters=4", "space.blocks=2"]
-    cellscout("search", "--run-dir", "run", *(word for setting in small for word in ("--set", setting)))
-    found = json.loads(cellscout("export", "run", "--format", "onnx", "--int8", "--json"))
+@quiet
+def test_as_a_user_does_it(searched_digits: Path, tmp_path: Path, cellscout: Any) -> None:
+    """After a search, the README's last two commands."""
+    shutil.copytree(searched_digits, tmp_path / "run")
+    shown = cellscout("export", "run", "--format", "onnx", "--int8", "--json")
+    assert shown.status == 0, shown.err
+    found = json.loads(shown.out)
     assert found["scores"]["accuracy"] > found["pytorch"]["accuracy"] - 0.2
     write_digit(tmp_path / "digit.png")
-    line = cellscout("predict", "run/best/export/model.int8.onnx", "digit.png")
-    assert line.startswith("digit.png  ")
+    assert cellscout("predict", "run/best/export/model.int8.onnx", "digit.png").out.startswith("digit.png  ")
 
 
 def write_digit(path: Path) -> None:

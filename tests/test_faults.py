@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +17,8 @@ from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
 from tests.driving import TINY, driven, plan_of
-from tests.killing import Drivers, Searching, paced, search_file, started
-from tests.own_ray import ray_head
+from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
+from tests.own_ray import Head
 from tests.paced_trainable import trained
 from tests.records import check_ends, check_promotions, check_stops, on_record, seen
 from tests.test_record import RUN
@@ -117,21 +116,22 @@ def test_a_worker_that_cannot_begin_tells_why() -> None:
     assert reason == "its worker died: it could not begin: ModuleNotFoundError: No module named 'my_trainable'"
 
 
-def searched(folder: Path, *settings: str) -> tuple[RunState, int]:
-    """What a search came to, and its exit status. In a process of its own, whose workers see its environment."""
+def searched(cellscout: Any, folder: Path, *settings: str) -> tuple[RunState, Any]:
+    """What a search came to, and how its command ended."""
+    pace(folder, 0.06)
     small = ["data.limit=200", "space.blocks=2", "training.epochs=3", "sampler.name=random", "scheduler.name=fifo"]
     changes = [*small, "trainable.name=tests.paced_trainable:PacedTrainable", *settings]
     options = [word for change in changes for word in ("--set", change)]
-    command = ["search", "--run-dir", str(folder / "run"), *options]
-    status = started(folder, *command, environment=paced(folder, 0.06)).wait()
-    return RunDirectory.at(folder / "run").read_state(), status
+    ended = cellscout("search", "--run-dir", str(folder / "run"), *options)
+    return RunDirectory.at(folder / "run").read_state(), ended
 
 
 @pytest.mark.slow
-def test_each_fault_ends_or_sets_back_its_own_trial_alone(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_each_fault_ends_or_sets_back_its_own_trial_alone(cellscout: Any, tmp_path: Path) -> None:
     for fault in ("error-0123-2", "memory-4567-2", "memoryalways-89-2", "death-ab-2"):
         (tmp_path / f"fault-{fault}").touch()
-    state, _ = searched(tmp_path, "budget.trials=24")
+    state, _ = searched(cellscout, tmp_path, "budget.trials=24")
     assert len(state.trials) == 24
     kinds = {"0123": "error", "4567": "memory", "89": "memoryalways", "ab": "death", "cdef": "none"}
     for found in state.trials.values():
@@ -158,11 +158,11 @@ def test_each_fault_ends_or_sets_back_its_own_trial_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_hang_ends_its_trial_with_the_reason(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_a_hang_ends_its_trial_with_the_reason(cellscout: Any, tmp_path: Path) -> None:
     (tmp_path / "fault-hang-01234567-2").touch()
-    state, _ = searched(
-        tmp_path, "budget.trials=6", "faults.hang_seconds=2", "faults.hang_factor=2", "sampler.name=tpe"
-    )
+    limits = ["faults.hang_seconds=2", "faults.hang_factor=2"]
+    state, _ = searched(cellscout, tmp_path, "budget.trials=6", *limits, "sampler.name=tpe")
     hung = [found for found in state.trials.values() if found.fingerprint[-1] in "01234567"]
     assert hung
     for found in hung:
@@ -172,37 +172,36 @@ def test_a_hang_ends_its_trial_with_the_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_in_which_everything_fails_stops_early_and_says_why(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_a_search_in_which_everything_fails_stops_early_and_says_why(cellscout: Any, tmp_path: Path) -> None:
     (tmp_path / "fault-error-0123456789abcdef-1").touch()
-    state, status = searched(tmp_path, "budget.trials=100")
-    assert status == 1
-    told = (tmp_path / "output").read_text()
-    assert "the last 10 trials all failed, without an epoch in between; RuntimeError: mat1 and mat2" in told
+    state, ended = searched(cellscout, tmp_path, "budget.trials=100")
+    assert ended.status == 1
+    assert "the last 10 trials all failed, without an epoch in between; RuntimeError: mat1 and mat2" in ended.err
     assert state.outcome == "failed"
     assert state.counts()["failed"] == 10
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(tmp_path: Path) -> None:
-    cpus = os.cpu_count()
-    one_worker = f"{{ cpus_per_trial = {cpus} }}"
+def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_does(
+    tmp_path: Path, lasting_ray: Head
+) -> None:
+    one_worker = "{ cpus_per_trial = 2 }"
     halving = '{ name = "asha", reduction_factor = 2 }'
     search = search_file(tmp_path, budget="{ trials = 30 }", resources=one_worker, scheduler=halving)
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    for folder in (undisturbed, disturbed):
+    for folder, seconds in ((undisturbed, 0.01), (disturbed, EPOCH_SECONDS)):
         folder.mkdir()
-    theirs = Drivers(undisturbed, Searching(search, str(undisturbed / "run")), paced(undisturbed, 0.01)).finish()
-    environment = paced(disturbed)
-    with ray_head(f"--num-cpus={cpus}", "--include-dashboard=false", environment=environment) as head:
-        # With this seed, the first two drivers are killed while they start, before there is a record.
-        drivers = Drivers(
-            disturbed, Searching(search, str(disturbed / "run")), {**head.environment, **environment}, seed=2
-        )
-        for number in range(KILLS):
-            # Twice with a Ray of the driver's own, which dies with it; joining one that runs takes less time.
-            drivers.kill(*([] if number % 10 == 4 else ["--address", head.address]))
-        ours = drivers.finish("--address", head.address)
+        pace(folder, seconds)
+    environment, join = lasting_ray.environment, ["--address", lasting_ray.address]
+    theirs = Drivers(undisturbed, Searching(search, str(undisturbed / "run")), environment).finish(*join)
+    # With this seed, the first two drivers are killed while they start, before there is a record.
+    drivers = Drivers(disturbed, Searching(search, str(disturbed / "run")), environment, seed=2)
+    for number in range(KILLS):
+        # Twice with a Ray of the driver's own, which dies with it; joining one that runs takes less time.
+        drivers.kill(*([] if number % 10 == 4 else join))
+    ours = drivers.finish(*join)
     state = RunState.replay(ours)
     assert state.outcome == "completed"
     assert seen(state) == seen(RunState.replay(theirs))
@@ -215,22 +214,14 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scheduler", ["asha", "asha_promotion", "hyperband"])
 def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_killed(
-    scheduler: str, tmp_path: Path
+    scheduler: str, tmp_path: Path, lasting_ray: Head
 ) -> None:
-    search = search_file(
-        tmp_path,
-        budget="{ trials = 16 }",
-        resources="{ cpus_per_trial = 1 }",
-        scheduler=f'{{ name = "{scheduler}" }}',
-    )
-    environment = paced(tmp_path)
-    with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
-        drivers = Drivers(
-            tmp_path, Searching(search, str(tmp_path / "run")), {**head.environment, **environment}, seed=1
-        )
-        for _ in range(KILLS_OF_MANY):
-            drivers.kill("--address", head.address)
-        events = drivers.finish("--address", head.address)
+    search = search_file(tmp_path, budget="{ trials = 16 }", scheduler=f'{{ name = "{scheduler}" }}')
+    pace(tmp_path)
+    drivers = Drivers(tmp_path, Searching(search, str(tmp_path / "run")), lasting_ray.environment, seed=1)
+    for _ in range(KILLS_OF_MANY):
+        drivers.kill("--address", lasting_ray.address)
+    events = drivers.finish("--address", lasting_ray.address)
     state = RunState.replay(events)
     assert state.outcome == "completed"
     assert sum(found.attempt > 0 for found in state.trials.values()) == 16

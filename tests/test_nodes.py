@@ -17,8 +17,9 @@ import pytest
 from orchestrator.event_log import read_events
 from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialSetBack
 from orchestrator.run_directory import RunDirectory
+from tests.killing import pace
 from tests.own_ray import short_folder
-from tests.paced_trainable import FOLDER, SECONDS, trained
+from tests.paced_trainable import trained
 
 TRIALS, EPOCHS = 100, 2
 
@@ -56,7 +57,7 @@ class Nodes:
 
     def __init__(self, folder: Path) -> None:
         own = {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-        self.environment = {**os.environ, **own, FOLDER: str(folder), SECONDS: "0.5"}
+        self.environment = {**os.environ, **own}
         self.process = subprocess.Popen(
             [sys.executable, "-c", CLUSTER + NODES, str(folder)],  # named, so that it is ended with the folder
             env=self.environment,
@@ -122,6 +123,7 @@ def searched(kills: int) -> tuple[list[Event], list[tuple[str, int]], set[str]]:
     is killed was announced to go."""
     moments, added = random.Random(0), set[str]()
     with four_nodes() as (nodes, folder):
+        pace(folder, 0.5)
         search = started(nodes, folder)
         for number in range(1, kills + 1):  # every few seconds
             wait_for('"trial_ended"', number * TRIALS // (kills + 1), search, folder)

@@ -15,27 +15,15 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-SMALL = ["data.limit=200", "budget.trials=2", "training.epochs=2", "network.filters=4", "space.blocks=2"]
 LONG = ["--set", "training.epochs=60", "--baseline", "two_convolutions"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a search that has ended."""
-    folder = tmp_path_factory.mktemp("searched")
-    options = [word for setting in SMALL for word in ("--set", setting)]
-    process = command(folder, "search", "--run-dir", "run", *options)
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    return folder / "run"
-
-
 @pytest.fixture
-def place(searched: Path, tmp_path: Path) -> Path:
-    """A folder with a copy of it, called `run`."""
-    shutil.copytree(searched, tmp_path / "run")
+def place(searched_digits: Path, tmp_path: Path) -> Path:
+    """A folder with a search that has ended, called `run`."""
+    shutil.copytree(searched_digits, tmp_path / "run")
     return tmp_path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState
 from orchestrator.search import run_search
-from tests.killing import Drivers, Searching, paced, search_file
+from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
 from tests.object_store import ObjectStore
 from tests.own_ray import ray_head
-from tests.paced_trainable import trained
+from tests.paced_trainable import FOLDER, trained
 from tests.records import on_record, seen
 
 KILLS = 3
@@ -78,18 +77,20 @@ def test_a_search_on_a_store_that_denies_access_is_refused_before_it_starts(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_search_on_an_object_store_goes_on_after_its_driver_was_killed(
-    object_store: ObjectStore, tmp_path: Path
+    object_store: ObjectStore, cellscout: Any, local_ray: None, tmp_path: Path
 ) -> None:
-    one_worker = f"{{ cpus_per_trial = {os.cpu_count()} }}"
-    search = search_file(tmp_path, budget="{ trials = 12 }", resources=one_worker)
+    search = search_file(tmp_path, budget="{ trials = 12 }", resources="{ cpus_per_trial = 2 }")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    for folder in (undisturbed, disturbed):
+    for folder, seconds in ((undisturbed, 0.01), (disturbed, EPOCH_SECONDS)):
         folder.mkdir()
-    theirs = Drivers(undisturbed, Searching(search, str(undisturbed / "run")), paced(undisturbed, 0.01)).finish()
+        pace(folder, seconds)
+    ended = cellscout("search", str(search), "--run-dir", str(undisturbed / "run"))
+    assert ended.status == 0, ended.err
+    theirs = RunDirectory.at(undisturbed / "run").read_events()
     location = object_store.uri(f"bucket/{tmp_path.name}/run")
-    environment = paced(disturbed)
-    with ray_head(f"--num-cpus={os.cpu_count()}", "--include-dashboard=false", environment=environment) as head:
-        drivers = Drivers(disturbed, Searching(search, location), {**head.environment, **environment})
+    environment = {FOLDER: str(disturbed)}
+    with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
+        drivers = Drivers(disturbed, Searching(search, location), head.environment)
         for _ in range(KILLS):
             drivers.kill("--address", head.address)
         ours = drivers.finish("--address", head.address)

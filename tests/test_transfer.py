@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, load_file, save, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision import models
 
+from orchestrator.config import SearchConfig
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.retraining.settings import RetrainSettings
 from orchestrator.retraining.start import read_weights
 from search_spaces import NASNET_A, PUBLISHED
-from tests.test_retrain_command import SMALL, command
+from tests.test_retrain_command import command, told
 from tests.test_retraining import facts
+from tests.trained import digits_spec, make_run
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import baseline_names, build_network
 from trainables.datasets import DataSplits, load_data
@@ -42,6 +44,10 @@ CELLS = NetworkSpec(
     drop_path_probability=0.2,
 )
 SMALL_BASELINE = BaselineSpec(baseline="two_convolutions", classes=10, image_channels=1, image_size=(8, 8))
+
+
+EPOCHS = 200
+"""Of a training that takes longer than until its first checkpoint is written."""
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +135,19 @@ def test_a_baselines_classifier_is_found_whatever_it_is_called(name: str) -> Non
     assert all(torch.equal(after[key], weights[key]) for key in after if key not in other)
 
 
+@pytest.fixture
+def _weights_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of networks that are built: names and shapes alone, for random values of the largest take many seconds."""
+    register = nn.Module.register_parameter
+
+    def without_values(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+        register(module, name, None if weight is None else nn.Parameter(weight.to("meta")))
+
+    monkeypatch.setattr(nn.Module, "register_parameter", without_values)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_weights_without_values")
 @pytest.mark.parametrize("name", baseline_names())
 def test_the_classifier_of_every_baseline_is_found(name: str) -> None:
     network = build_network(BaselineSpec(baseline=name, classes=17, image_channels=3, image_size=(32, 32)))
@@ -268,30 +286,22 @@ def test_freezing_random_features_is_refused() -> None:
         RetrainSettings(freeze=True)
 
 
-def cellscout(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    process = command(folder, *arguments)
-    out, err = process.communicate()
-    assert "Traceback" not in err
-    return process.returncode, out, err
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
+def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path, cellscout: Any) -> None:
     """From the digits 0 to 4 to the digits 5 to 7: fine-tuned, frozen, killed and started again, and refused."""
     images, labels = (load_data(DataSettings(), seed=0).train.images, load_data(DataSettings(), seed=0).train.labels)
     for name, chosen in (("first", labels < 5), ("second", labels >= 5)):
         np.savez(tmp_path / f"{name}.npz", images=images[chosen], labels=labels[chosen] - labels[chosen].min())
-        options = [f"data.root={name}.npz", "data.name=npz", *SMALL]
-        words = [word for setting in options for word in ("--set", setting)]
-        status, _, err = cellscout(tmp_path, "search", "--run-dir", name, *words)
-        assert status == 0, err
-    assert cellscout(tmp_path, "retrain", "first", "--set", "training.epochs=5")[0] == 0
+        data = {"name": "npz", "root": f"{name}.npz", "limit": 200}
+        config = SearchConfig.model_validate({"data": data, "training": {"epochs": 2}})
+        make_run(tmp_path / name, replace(digits_spec(), classes=5), config=config)
+    assert told(cellscout("retrain", "first", "--set", "training.epochs=5"))[0] == 0
 
     trained = "first/retrain/best"
     same = ["retrain", "second", "--architecture", f"{trained}/network.json", "--weights", trained]
     few = ["--set", "training.epochs=2", "--json"]
-    status, out, err = cellscout(tmp_path, *same, "--freeze", "--name", "frozen", *few)
+    status, out, err = told(cellscout(*same, "--freeze", "--name", "frozen", *few))
     assert status == 0, err
     (frozen,) = json.loads(out)["networks"]
     assert (frozen["freeze"], len(frozen["weights"])) == (True, 64)
@@ -299,17 +309,17 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
     after = load_file(tmp_path / "second" / "retrain" / "frozen" / "weights.safetensors")
     assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"head"}
 
-    status, _, err = cellscout(tmp_path, *same, "--name", "frozen", *few)
+    status, _, err = told(cellscout(*same, "--name", "frozen", *few))
     assert (status, err.count("\n")) == (2, 1)
     assert "freeze was True, and is False; choose another --name" in err
-    status, _, err = cellscout(tmp_path, "retrain", "second", "--architecture", "pnasnet_5", "--weights", trained)
+    status, _, err = told(cellscout("retrain", "second", "--architecture", "pnasnet_5", "--weights", trained))
     assert (status, err.count("\n")) == (2, 1)
     assert "weights of another architecture: " in err
     assert not (tmp_path / "second" / "retrain" / "pnasnet_5").exists()
 
-    long = ["--set", "training.epochs=400"]
-    told = cellscout(tmp_path, *same, "--name", "whole", *long)[1]
-    assert re.sub(r"\s", "", f"started from weights {frozen['weights'][:12]}") in re.sub(r"\s", "", told)
+    long = ["--set", f"training.epochs={EPOCHS}"]
+    shown = told(cellscout(*same, "--name", "whole", *long))[1]
+    assert re.sub(r"\s", "", f"started from weights {frozen['weights'][:12]}") in re.sub(r"\s", "", shown)
     killed, begun = command(tmp_path, *same, "--name", "killed", *long), time.monotonic()
     place = tmp_path / "second" / "retrain"
     while not list(place.glob("killed/checkpoints/*/*.json")) and time.monotonic() - begun < 120:
@@ -317,11 +327,11 @@ def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path) -> None:
         time.sleep(0.05)
     killed.kill()
     killed.communicate()
-    assert cellscout(tmp_path, *same, "--name", "killed", *long)[0] == 0
+    assert told(cellscout(*same, "--name", "killed", *long))[0] == 0
     assert (place / "killed" / "weights.safetensors").read_bytes() == (
         place / "whole" / "weights.safetensors"
     ).read_bytes()
     save_file({"x": torch.zeros(1)}, tmp_path / trained / "weights.safetensors")
-    status, _, err = cellscout(tmp_path, *same, "--name", "killed", *long)
+    status, _, err = told(cellscout(*same, "--name", "killed", *long))
     assert status == 2
     assert "weights was " in err
