@@ -88,7 +88,6 @@ class WeightsAndBiases:
 def wandb(mode: Mode, project: str, group: str, folder: Path) -> Iterator[WeightsAndBiases]:
     """Writes into the project of this name, and its files into `folder`, which is called `wandb`."""
     from ray.air.integrations.wandb import WandbLoggerCallback
-    from wandb import Settings
 
     folder.mkdir(parents=True, exist_ok=True)
     callback = WandbLoggerCallback(
@@ -98,7 +97,7 @@ def wandb(mode: Mode, project: str, group: str, folder: Path) -> Iterator[Weight
         mode=mode,
         dir=str(folder.parent),
         resume="allow",
-        settings=Settings(silent=True),
+        settings={"silent": True},
     )
     callback.setup()
     tracker = WeightsAndBiases(callback, folder)
