@@ -14,7 +14,6 @@ import inspect
 import io
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -58,11 +57,17 @@ STANDS_FOR = {
     "runs/random-*": "runs/random-0",
 }
 
-SMALL_SEARCH = ["data.limit=200", "budget.trials=2", "training.epochs=2", "network.filters=4", "space.blocks=2"]
+ONE_WORKER = "resources.cpus_per_trial=2"
+"""A worker spends seconds on importing PyTorch; two would spend twice as many."""
+SMALL_NETWORKS = ["training.epochs=2", "network.filters=4", "space.blocks=2"]
+SMALL_SEARCH = ["data.limit=200", "budget.trials=2", *SMALL_NETWORKS, ONE_WORKER]
 SMALLER: dict[str, list[str]] = {
     "search": [word for setting in SMALL_SEARCH for word in ("--set", setting)],
     "evaluate": ["--top", "2", "--folds", "2", "--seeds", "1", "--no-baseline"],
-    "retrain": ["--set", "training.epochs=1", "--set", "training.cutout=0"],  # the digits have 8 pixels a side
+    "retrain": [
+        *("--set", "training.epochs=1"),
+        *("--set", "training.cutout=0", "--set", "training.auxiliary_weight=0"),  # the digits have 8 pixels a side
+    ],
 }
 """What is put behind a command's own words. The last of an option counts."""
 
@@ -82,7 +87,7 @@ NOT_HERE = {
 """Words by which a command is known to need what a test has not; it is parsed, and its search file read."""
 
 REWRITTEN = {
-    '["budget.trials=30"]': '["budget.trials=2", "training.epochs=2", "trainable.name=instant"]',
+    '["budget.trials=30"]': f'["budget.trials=2", "training.epochs=2", "trainable.name=instant", "{ONE_WORKER}"]',
     "top=3, folds=3, seeds=2": "top=2, folds=2, seeds=1, baseline=False",
     'changes=["training.epochs=100"], seeds=3': 'changes=["training.epochs=1"], name="from-python"',
     "exploration=0.3))": "exploration=0.3), history=30, trials=60)",
@@ -110,7 +115,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(ROOT / "examples"))
-        patch.setattr(sys, "argv", [])
+        patch.setattr(sys, "argv", ["python"])
         for block in blocks_of(README):
             run_block(block)
         yield folder
@@ -220,9 +225,11 @@ def run_cellscout(folder: Path, words: list[str]) -> None:
     if any(mark in " ".join(words) for mark in NOT_HERE):
         return
     name, *arguments = words
-    if name == "resume":  # of a copy: with further trials, the evaluation of the run would be another's
-        shutil.copytree(RUN, "runs/again", dirs_exist_ok=True)
-        arguments = [word.replace(RUN, "runs/again") for word in arguments]
+    if (
+        name == "resume"
+    ):  # of the search from Python, whose trials cost nothing; the one that is evaluated stays as it is
+        (begun_from_python,) = Path("runs").glob("digits-*")
+        arguments = [word.replace(RUN, str(begun_from_python)) for word in arguments]
     arguments = with_smaller_values(name, arguments)
     if name == "retrain" and (Path(RUN) / "retrain").exists():  # other settings are another retraining
         arguments += ["--name", f"further-{len(list((Path(RUN) / 'retrain').iterdir()))}"]
