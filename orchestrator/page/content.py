@@ -191,9 +191,9 @@ def _leaderboard(record: Record) -> Leaderboard:
             Value(state.status_of(trial), state.status_of(trial)),
             *(_number(trial.metric(name)) for name in scores),
             *([Value("yes" if trial.trial_id in front else "", float(trial.trial_id in front))] if several else []),
-            _number(trial.epochs),
-            _number(trial.parameters),
-            Value("-", -1.0) if trial.macs is None else Value(f"{trial.macs / 1e6:,.2f} M", float(trial.macs)),
+            Value(str(trial.epochs), trial.epochs),
+            Value("-", "") if trial.parameters is None else Value(f"{trial.parameters:,}", trial.parameters),
+            Value("-", "") if trial.macs is None else Value(f"{trial.macs / 1e6:,.2f} M", float(trial.macs)),
             Value(clock(trial.train_seconds), trial.train_seconds),
         ]
         rows.append(
@@ -226,9 +226,9 @@ def _number(value: float | None) -> Value:
 
 def _courses(record: Record) -> dict[str, Course]:
     until = record.read_at if record.standing == "running" else None
-    courses = {"this search": course_of(record.state, until)}
+    courses = {"this search": course_of(record.state, record.breaks, until)}
     if record.sample is not None:
-        courses["random search of equal cost"] = course_of(record.sample)
+        courses["random search of equal cost"] = course_of(*record.sample)
     return courses
 
 

@@ -5,8 +5,8 @@ Plots are plotly's figures. Knows no run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ class Plot:
         caption: how to read it, and of how many things how many are drawn.
         figure: None where there is nothing to show.
         nothing: what is said in its place then.
+        legend: colours by what they mean, where there are too many for plotly's legend on a narrow page.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Plot:
     caption: str
     figure: go.Figure | None
     nothing: str = ""
+    legend: Mapping[str, str] = field(default_factory=dict)
 
 
 def figure(traces: Sequence[Any], *, x: str, y: str, height: int = 380, **layout: Any) -> go.Figure:

@@ -139,7 +139,8 @@ def _precision(record: Record, winner: Trial) -> list[str]:
     if found.close == 1:
         others = "1 other trial is"
     return [
-        f"One standard error of such a score on {images:,} validation images is {found.error:.4f}; {others} within it."
+        f"One standard error of such a score on {images:,} validation images is {found.error:.4f}; {others} within it "
+        "of the best."
     ]
 
 

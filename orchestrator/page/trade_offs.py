@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
+from orchestrator.events import Direction
 from orchestrator.page.plot import GREY, RED, STATUSES, Plot, dressed, figure, text, thinned
 from orchestrator.progress import number
 from orchestrator.run_state import RunState, Trial
@@ -30,7 +31,8 @@ def pareto_front(state: RunState) -> Plot | None:
     front = {trial.trial_id for trial in state.front}
     beaten = [trial for trial in completed if trial.trial_id not in front]
     shown = [*state.front, *thinned(beaten, MOST_POINTS)]
-    caption = "Each dot is a trial with its whole training; no other beats those of the front in all objectives."
+    caption = "Each dot is a trial with its whole training. No other is better than one of the front in an objective "
+    caption += "without being worse in another."
     if len(shown) < len(completed):
         caption = f"{len(shown):,} of {len(completed):,} trials: the front and others, evenly drawn. {caption}"
     return Plot(
@@ -44,10 +46,11 @@ def pareto_front(state: RunState) -> Plot | None:
 
 def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
     study = study_of_values(state, trials)
-    found = plot_pareto_front(study, target_names=[text(name) for name in state.objectives])
+    names = [_axis(name, direction) for name, direction in state.objectives.items()]
+    found = plot_pareto_front(study, target_names=names)
     by_place = {_place(trial, state): trial for trial in trials}
     # It draws those that are beaten first, then the front.
-    for trace, name, colour in zip(found.data, ("beaten in all objectives", "the front"), (GREY, RED), strict=True):
+    for trace, name, colour in zip(found.data, ("beaten by one of the front", "the front"), (GREY, RED), strict=True):
         axes = [trace.x, trace.y, *([trace.z] if trace.type == "scatter3d" else [])]
         members = [by_place[tuple(point)] for point in zip(*axes, strict=True)]
         trace.update(
@@ -59,6 +62,11 @@ def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
             marker={"color": colour, "colorscale": None, "colorbar": None, "showscale": False, "size": 8},
         )
     return dressed(found, height=460)
+
+
+def _axis(objective: str, direction: Direction) -> str:
+    named = {"macs": "multiply-adds for one image", "latency_seconds": "latency in seconds"}.get(objective, objective)
+    return f"{text(named)} ({'higher' if direction == 'maximize' else 'lower'} is better)"
 
 
 def _place(trial: Trial, state: RunState) -> tuple[float | None, ...]:
@@ -102,7 +110,7 @@ def _costs(state: RunState, trials: Sequence[Trial], cost: str, x: str, metric: 
                     hovertemplate="%{text}<extra></extra>",
                 )
             )
-    return figure(traces, x=x, y=text(metric), xaxis_type="log")
+    return figure(traces, x=x, y=text(metric), xaxis_type="log", xaxis_dtick="D2")
 
 
 def _label(trial: Trial, state: RunState) -> str:

@@ -1,11 +1,13 @@
 "use strict";
 
 // Plots: each figure is JSON beside the place where it is drawn.
+const wide = matchMedia("(min-width: 900px)").matches;
 const plots = [...document.querySelectorAll("script[data-for]")].map((source) => {
   const place = document.getElementById(source.dataset.for);
   const figure = JSON.parse(source.textContent);
   Plotly.newPlot(place, figure.data, figure.layout, {
-    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    responsive: true, displaylogo: false, displayModeBar: wide ? "hover" : false,
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
   });
   return place;
 });
