@@ -28,8 +28,8 @@ plots.forEach((place) => {
     card.replaceChildren(...[...drawing.children].map((one) => one.cloneNode(true)));
     card.style.display = "block";
     card.style.left = `${Math.max(8, Math.min(event.clientX + 18, innerWidth - card.offsetWidth - 8))}px`;
-    const below = event.clientY + 28;
-    card.style.top = `${below + card.offsetHeight > innerHeight ? event.clientY - card.offsetHeight - 28 : below}px`;
+    const below = event.clientY + 64;  // beneath plotly's own label
+    card.style.top = `${below + card.offsetHeight > innerHeight ? event.clientY - card.offsetHeight - 64 : below}px`;
   });
   place.on("plotly_unhover", () => { card.style.display = "none"; });
 });
