@@ -201,7 +201,7 @@ def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search
     assert (summary.tested, summary.winner, summary.evaluate) == (True, winner, None)
     text = " ".join(summary.verdict)
     assert f"The winner is {winner}" in text
-    assert f"ahead of the runner-up, {other}, by +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
+    assert f"From the runner-up, {other}, it differs by +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
     assert "best of the random search of equal cost, random/00007, it differs by +0.0125" in text
     assert "6 trainings (3 folds, 2 seeds)" in text
     assert summary.retrain is not None

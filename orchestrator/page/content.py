@@ -15,7 +15,7 @@ from orchestrator.importance import importances
 from orchestrator.page import cells
 from orchestrator.page.curves import Course, best_so_far, course_of, learning_curves
 from orchestrator.page.mattered import mattered
-from orchestrator.page.plot import Plot
+from orchestrator.page.plot import Plot, named
 from orchestrator.page.record import Record, Retrained
 from orchestrator.page.search_file import search_file
 from orchestrator.page.summary import Summary, retrain_command, summary_of
@@ -199,7 +199,7 @@ def _leaderboard(record: Record) -> Leaderboard:
         rows.append(
             Row(trial_id=trial.trial_id, values=values, svg=_small(trial), command=retrain_command(record, trial))
         )
-    columns = ["rank", "trial", "status", *scores, *(["on the front"] if several else [])]
+    columns = ["rank", "trial", "status", *map(named, scores), *(["on the front"] if several else [])]
     shown = {row.trial_id for row in rows}
     return Leaderboard(
         columns=[*columns, "epochs", "parameters", "multiply-adds", "training time"],

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from orchestrator.events import Direction
 from orchestrator.objectives import losses_of
 from orchestrator.page.occupancy import Break
-from orchestrator.page.plot import BLUE, GREY, INK, PALE, RED, STATUSES, Plot, figure, text, thinned
+from orchestrator.page.plot import BLUE, GREY, INK, PALE, RED, STATUSES, Plot, figure, named, text, thinned
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import score_of
 
@@ -47,10 +47,10 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
     found = None
     if traces:
         traces.sort(key=lambda trace: not trace.name.startswith("pruned"))  # beneath all others
-        found = figure(traces, x="epoch", y=text(metric), height=440)
+        found = figure(traces, x="epoch", y=text(named(metric)), height=440)
         for epoch in rungs:
             found.add_vline(x=epoch, line={"color": GREY, "width": 1, "dash": "dot"})
-    caption = f"One line a trial: {metric} on the validation images after each epoch. Pruned trials are pale."
+    caption = f"One line a trial: its {named(metric)} after each epoch. Pruned trials are pale."
     if len(shown) < len(known):
         caption = (
             f"{len(shown)} of {len(known):,} curves: the best {BEST_CURVES} and {len(shown) - BEST_CURVES} others, "
@@ -136,11 +136,13 @@ def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -
         if course.improvements
     ]
     extreme = "Highest" if direction == "maximize" else "Lowest"
-    caption = f"{extreme} {metric} of a trial with its whole training; a dot where one was better than all before."
+    caption = (
+        f"{extreme} {named(metric)} of a trial with its whole training; a dot where one was better than all before."
+    )
     if len(courses) > 1:
         caption += " Beside it the random search of equal cost."
     nothing = "No trial has completed its training yet."
-    y = f"best {text(metric)}"
+    y = f"best {text(named(metric))}"
     return [
         Plot(
             name="best-by-time",

@@ -28,6 +28,15 @@ STATUSES = {
 }
 """Of a trial's status, in the order of legends: its colour, and its marker for those to whom colours say little."""
 
+METRICS = {
+    "val_accuracy": "validation accuracy",
+    "val_loss": "validation loss",
+    "macs": "multiply-adds for one image",
+    "activation_bytes": "activation bytes",
+    "latency_seconds": "latency in seconds",
+}
+"""Ours in words; those of a user's own are shown as they are called."""
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 T = TypeVar("T")
@@ -95,6 +104,11 @@ def thinned(items: Sequence[T], most: int) -> list[T]:
     if len(items) <= most:
         return list(items)
     return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+
+
+def named(metric: str) -> str:
+    """A metric as people call it."""
+    return METRICS.get(metric, metric)
 
 
 def text(value: object) -> str:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
 from orchestrator.events import Direction
-from orchestrator.page.plot import GREY, RED, STATUSES, Plot, dressed, figure, text, thinned
+from orchestrator.page.plot import GREY, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.progress import number
 from orchestrator.run_state import RunState, Trial
 from orchestrator.study_replay import study_of_values
@@ -23,7 +23,7 @@ def pareto_front(state: RunState) -> Plot | None:
     names = list(state.objectives)
     if len(names) < 2:
         return None
-    title = f"The Pareto front: {' against '.join(names)}"
+    title = f"The Pareto front: {' against '.join(map(named, names))}"
     if len(names) > 3:
         nothing = f"There are {len(names)} objectives, and no plot of more than three; the leaderboard marks the front."
         return Plot(name="front", title=title, caption="", figure=None, nothing=nothing)
@@ -65,8 +65,7 @@ def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
 
 
 def _axis(objective: str, direction: Direction) -> str:
-    named = {"macs": "multiply-adds for one image", "latency_seconds": "latency in seconds"}.get(objective, objective)
-    return f"{text(named)} ({'higher' if direction == 'maximize' else 'lower'} is better)"
+    return f"{text(named(objective))} ({'higher' if direction == 'maximize' else 'lower'} is better)"
 
 
 def _place(trial: Trial, state: RunState) -> tuple[float | None, ...]:
@@ -84,12 +83,12 @@ def costs_against_score(state: RunState) -> list[Plot]:
     return [
         Plot(
             name=f"costs-{cost}",
-            title=f"{named.capitalize()} against {metric}",
+            title=f"{words.capitalize()} against {named(metric)}",
             caption=caption,
-            figure=_costs(state, shown, cost, f"{named}{unit}", metric) if shown else None,
+            figure=_costs(state, shown, cost, f"{words}{unit}", metric) if shown else None,
             nothing="No trial has a score yet.",
         )
-        for cost, named, unit in (("parameters", "parameters", ""), ("macs", "multiply-adds", " for one image"))
+        for cost, words, unit in (("parameters", "parameters", ""), ("macs", "multiply-adds", " for one image"))
     ]
 
 
@@ -110,10 +109,10 @@ def _costs(state: RunState, trials: Sequence[Trial], cost: str, x: str, metric: 
                     hovertemplate="%{text}<extra></extra>",
                 )
             )
-    return figure(traces, x=x, y=text(metric), xaxis_type="log", xaxis_dtick="D2")
+    return figure(traces, x=x, y=text(named(metric)), xaxis_type="log", xaxis_dtick="D2")
 
 
 def _label(trial: Trial, state: RunState) -> str:
     values = {**dict.fromkeys(state.objectives), **dict.fromkeys(("parameters", "macs"))}
     lines = [f"trial {trial.trial_id}, {state.status_of(trial)} after {trial.epochs} epochs"]
-    return "<br>".join([*lines, *(f"{text(name)} {number(trial.metric(name))}" for name in values)])
+    return "<br>".join([*lines, *(f"{text(named(name))} {number(trial.metric(name))}" for name in values)])
