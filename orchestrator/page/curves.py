@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from orchestrator.events import Direction
 from orchestrator.objectives import losses_of
 from orchestrator.page.occupancy import Break
-from orchestrator.page.plot import BLUE, GREY, INK, PALE, RED, STATUSES, Plot, figure, named, text, thinned
+from orchestrator.page.plot import BLUE, GREY, INK, PALE, RED, STATUSES, Plot, figure, named, text, thinned, whole
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import score_of
 
@@ -46,8 +46,9 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         traces.append(_lines(best, metric, f"the winner, {winner}", {"color": INK, "width": 3}))
     found = None
     if traces:
+        longest = max(trial.epochs for trial in shown)
         traces.sort(key=lambda trace: not trace.name.startswith("pruned"))  # beneath all others
-        found = figure(traces, x="epoch", y=text(named(metric)), height=440)
+        found = figure(traces, x="epoch", y=text(named(metric)), height=440, showlegend=True, xaxis=whole(longest))
         for epoch in rungs:
             found.add_vline(x=epoch, line={"color": GREY, "width": 1, "dash": "dot"})
     caption = f"One line a trial: its {named(metric)} after each epoch. Pruned trials are pale."
@@ -135,6 +136,7 @@ def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -
         for place, (name, course) in enumerate(courses.items())
         if course.improvements
     ]
+    most = max(course.trained for course in courses.values())
     extreme = "Highest" if direction == "maximize" else "Lowest"
     caption = (
         f"{extreme} {named(metric)} of a trial with its whole training; a dot where one was better than all before."
@@ -155,7 +157,9 @@ def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -
             name="best-by-trials",
             title="The best so far, against trials",
             caption=f"{caption} Trials are counted as they end, the pruned ones included.",
-            figure=figure(by_trials, x="trials trained", y=y, xaxis_rangemode="tozero") if by_trials else None,
+            figure=figure(by_trials, x="trials trained", y=y, xaxis={"rangemode": "tozero", **whole(most)})
+            if by_trials
+            else None,
             nothing=nothing,
         ),
     ]

@@ -88,7 +88,7 @@ def dressed(found: go.Figure, height: int) -> go.Figure:
         template=go.layout.Template(layout={"xaxis": axis, "yaxis": axis}),
         title=None,
         height=height,
-        margin={"l": 56, "r": 16, "t": 16, "b": 48},
+        margin={"l": 56, "r": 16, "t": 30, "b": 48},
         font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor="#ffffff",
         plot_bgcolor="#ffffff",
@@ -97,6 +97,11 @@ def dressed(found: go.Figure, height: int) -> go.Figure:
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
     )
     return found
+
+
+def whole(most: float) -> dict[str, Any]:
+    """Of an axis that counts from 0 or 1 to `most`: ticks at whole numbers only."""
+    return {"dtick": 1} if most <= 10 else {}
 
 
 def thinned(items: Sequence[T], most: int) -> list[T]:

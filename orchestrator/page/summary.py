@@ -176,7 +176,11 @@ def _seeds(evaluation: Evaluation) -> str:
 def _difference(found: Difference) -> str:
     p = found.p if found.p_adjusted is None else found.p_adjusted
     low, high = found.interval
-    return f"{found.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}; p = {number(p)})"
+    return f"{found.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}; {_p(p)})"
+
+
+def _p(p: float) -> str:
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
 
 
 def _facts(record: Record) -> dict[str, str]:

@@ -109,7 +109,10 @@ def _costs(state: RunState, trials: Sequence[Trial], cost: str, x: str, metric: 
                     hovertemplate="%{text}<extra></extra>",
                 )
             )
-    return figure(traces, x=x, y=text(named(metric)), xaxis_type="log", xaxis_dtick="D2")
+    values = [trial.costs[cost] for trial in trials]
+    spans_tens = min(values) > 0 and max(values) >= 10 * min(values)
+    axis = {"type": "log", "dtick": "D2"} if spans_tens else {}
+    return figure(traces, x=x, y=text(named(metric)), showlegend=True, xaxis=axis)
 
 
 def _label(trial: Trial, state: RunState) -> str:
