@@ -270,7 +270,9 @@ def _note(one: Retrained) -> str:
 
 
 def _command(words: Sequence[str]) -> str:
-    """As it was typed: the program's own folder says nothing."""
+    """As it was typed, without the program's folder; nothing for code that has no file (`python -c`)."""
+    if not words or words[0].startswith("-"):
+        return ""
     return shlex.join([PurePath(word).name if place == 0 else word for place, word in enumerate(words)])
 
 

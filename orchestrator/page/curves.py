@@ -136,7 +136,7 @@ def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -
         for place, (name, course) in enumerate(courses.items())
         if course.improvements
     ]
-    most = max(course.trained for course in courses.values())
+    counting = {"rangemode": "tozero", **whole(max(course.trained for course in courses.values()))}
     extreme = "Highest" if direction == "maximize" else "Lowest"
     caption = (
         f"{extreme} {named(metric)} of a trial with its whole training; a dot where one was better than all before."
@@ -157,9 +157,7 @@ def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -
             name="best-by-trials",
             title="The best so far, against trials",
             caption=f"{caption} Trials are counted as they end, the pruned ones included.",
-            figure=figure(by_trials, x="trials trained", y=y, xaxis={"rangemode": "tozero", **whole(most)})
-            if by_trials
-            else None,
+            figure=figure(by_trials, x="trials trained", y=y, xaxis=counting) if by_trials else None,
             nothing=nothing,
         ),
     ]
