@@ -53,15 +53,16 @@ def made_up(
 
     Trials that are a multiple of 11 fail, of 13 diverge, of 17 break a constraint, of 19 are duplicates of the first.
     """
-    config = load_config(None, [f"training.epochs={epochs}", "run.name=made-up", *overrides])
+    config = load_config(None, [f"training.epochs={epochs}", f"budget.trials={trials}", "run.name=made-up", *overrides])
     facts = {"train": 1000, "validation": 400, "test": 300, "image_shape": [8, 8, 1], "classes": ["zero", "one"]}
     directory = RunDirectory.at(folder)
     directory.create(info(**{"config": config.model_dump(mode="json"), "state": "completed", "data": facts, **values}))
     wanted: dict[str, Direction] = dict(objectives or {"val_accuracy": "maximize"})
     with EventLog.create(directory.folder) as log:
-        log.append(*_events(trials, epochs, prune, wanted))
+        events = _events(trials, epochs, prune, wanted)
+        log.append(*events)
         if values.get("state", "completed") != "running":
-            log.append(RunEnded(time=at(1e6), outcome="completed"))
+            log.append(RunEnded(time=events[-1].time + timedelta(seconds=1), outcome="completed"))
     return directory
 
 

@@ -15,7 +15,7 @@ from orchestrator.importance import importances
 from orchestrator.page import cells
 from orchestrator.page.curves import Course, best_so_far, course_of, learning_curves
 from orchestrator.page.mattered import mattered
-from orchestrator.page.plot import Plot
+from orchestrator.page.plot import Plot, named
 from orchestrator.page.record import Record, Retrained
 from orchestrator.page.search_file import search_file
 from orchestrator.page.summary import Summary, retrain_command, summary_of
@@ -191,15 +191,15 @@ def _leaderboard(record: Record) -> Leaderboard:
             Value(state.status_of(trial), state.status_of(trial)),
             *(_number(trial.metric(name)) for name in scores),
             *([Value("yes" if trial.trial_id in front else "", float(trial.trial_id in front))] if several else []),
-            _number(trial.epochs),
-            _number(trial.parameters),
-            Value("-", -1.0) if trial.macs is None else Value(f"{trial.macs / 1e6:,.2f} M", float(trial.macs)),
+            Value(str(trial.epochs), trial.epochs),
+            Value("-", "") if trial.parameters is None else Value(f"{trial.parameters:,}", trial.parameters),
+            Value("-", "") if trial.macs is None else Value(f"{trial.macs / 1e6:,.2f} M", float(trial.macs)),
             Value(clock(trial.train_seconds), trial.train_seconds),
         ]
         rows.append(
             Row(trial_id=trial.trial_id, values=values, svg=_small(trial), command=retrain_command(record, trial))
         )
-    columns = ["rank", "trial", "status", *scores, *(["on the front"] if several else [])]
+    columns = ["rank", "trial", "status", *map(named, scores), *(["on the front"] if several else [])]
     shown = {row.trial_id for row in rows}
     return Leaderboard(
         columns=[*columns, "epochs", "parameters", "multiply-adds", "training time"],
@@ -226,9 +226,9 @@ def _number(value: float | None) -> Value:
 
 def _courses(record: Record) -> dict[str, Course]:
     until = record.read_at if record.standing == "running" else None
-    courses = {"this search": course_of(record.state, until)}
+    courses = {"this search": course_of(record.state, record.breaks, until)}
     if record.sample is not None:
-        courses["random search of equal cost"] = course_of(record.sample)
+        courses["random search of equal cost"] = course_of(*record.sample)
     return courses
 
 
@@ -270,7 +270,9 @@ def _note(one: Retrained) -> str:
 
 
 def _command(words: Sequence[str]) -> str:
-    """As it was typed: the program's own folder says nothing."""
+    """As it was typed, without the program's folder; nothing for code that has no file (`python -c`)."""
+    if not words or words[0].startswith("-"):
+        return ""
     return shlex.join([PurePath(word).name if place == 0 else word for place, word in enumerate(words)])
 
 

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 
 from orchestrator.events import Direction
 from orchestrator.objectives import losses_of
-from orchestrator.page.plot import BLUE, GREY, INK, PALE, RED, STATUSES, Plot, figure, text, thinned
+from orchestrator.page.occupancy import Break
+from orchestrator.page.plot import BLUE, GREY, INK, PALE, RED, STATUSES, Plot, figure, named, text, thinned, whole
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import score_of
 
@@ -45,11 +46,12 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         traces.append(_lines(best, metric, f"the winner, {winner}", {"color": INK, "width": 3}))
     found = None
     if traces:
+        longest = max(trial.epochs for trial in shown)
         traces.sort(key=lambda trace: not trace.name.startswith("pruned"))  # beneath all others
-        found = figure(traces, x="epoch", y=text(metric), height=440)
+        found = figure(traces, x="epoch", y=text(named(metric)), height=440, showlegend=True, xaxis=whole(longest))
         for epoch in rungs:
             found.add_vline(x=epoch, line={"color": GREY, "width": 1, "dash": "dot"})
-    caption = f"One line a trial: {metric} on the validation images after each epoch. Pruned trials are pale."
+    caption = f"One line a trial: its {named(metric)} after each epoch. Pruned trials are pale."
     if len(shown) < len(known):
         caption = (
             f"{len(shown)} of {len(known):,} curves: the best {BEST_CURVES} and {len(shown) - BEST_CURVES} others, "
@@ -86,11 +88,12 @@ class Course:
     trained: int
 
 
-def course_of(state: RunState, until: datetime | None = None) -> Course:
+def course_of(state: RunState, breaks: Sequence[Break], until: datetime | None = None) -> Course:
     """How the best of the first objective came about. Only whole trainings count: what was pruned had less.
 
     Args:
         state: of a search.
+        breaks: that are left out.
         until: now, for one that runs.
     """
     if state.started_at is None:
@@ -108,9 +111,15 @@ def course_of(state: RunState, until: datetime | None = None) -> Course:
             best, (name,) = losses, first
             value = trial.metric(name)
             assert value is not None, "it has a loss"
-            found.append(Improvement((time - state.started_at).total_seconds(), count, value, trial.trial_id))
+            found.append(Improvement(_active(state.started_at, time, breaks), count, value, trial.trial_id))
     last = until or state.ended_at or (ended[-1][0] if ended else state.started_at)
-    return Course(found, (last - state.started_at).total_seconds(), len(ended))
+    return Course(found, _active(state.started_at, last, breaks), len(ended))
+
+
+def _active(start: datetime, time: datetime, breaks: Sequence[Break]) -> float:
+    """Seconds from the start to a time, without the breaks before it."""
+    away = sum((min(one.end, time) - one.begin).total_seconds() for one in breaks if one.begin < time)
+    return max(0.0, (time - start).total_seconds() - away)
 
 
 def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -> list[Plot]:
@@ -127,25 +136,28 @@ def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -
         for place, (name, course) in enumerate(courses.items())
         if course.improvements
     ]
+    counting = {"rangemode": "tozero", **whole(max(course.trained for course in courses.values()))}
     extreme = "Highest" if direction == "maximize" else "Lowest"
-    caption = f"{extreme} {metric} of a trial with its whole training; a dot where one was better than all before."
+    caption = (
+        f"{extreme} {named(metric)} of a trial with its whole training; a dot where one was better than all before."
+    )
     if len(courses) > 1:
         caption += " Beside it the random search of equal cost."
     nothing = "No trial has completed its training yet."
-    y = f"best {text(metric)}"
+    y = f"best {text(named(metric))}"
     return [
         Plot(
             name="best-by-time",
             title="The best so far, against time",
             caption=caption,
-            figure=figure(by_time, x=f"{unit_name} since the start", y=y) if by_time else None,
+            figure=figure(by_time, x=f"{unit_name} of search", y=y, xaxis_rangemode="tozero") if by_time else None,
             nothing=nothing,
         ),
         Plot(
             name="best-by-trials",
             title="The best so far, against trials",
             caption=f"{caption} Trials are counted as they end, the pruned ones included.",
-            figure=figure(by_trials, x="trials trained", y=y) if by_trials else None,
+            figure=figure(by_trials, x="trials trained", y=y, xaxis=counting) if by_trials else None,
             nothing=nothing,
         ),
     ]
@@ -176,6 +188,7 @@ def _lines(trials: Sequence[Trial], metric: str, name: str, line: dict[str, Any]
         x += [*(row.epoch for row in trial.curve), None]
         y += [*(row.metric(metric) for row in trial.curve), None]
         labels += [*([trial.trial_id] * len(trial.curve)), None]
+    opacity = 1.0 if len(trials) <= 20 else 0.6
     mode = "lines+markers" if all(len(trial.curve) == 1 for trial in trials) else "lines"
     return go.Scatter(
         x=x,
@@ -184,6 +197,7 @@ def _lines(trials: Sequence[Trial], metric: str, name: str, line: dict[str, Any]
         mode=mode,
         name=name,
         line=line,
+        opacity=opacity,
         marker={"size": 3},
         connectgaps=False,
         hovertemplate="trial %{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",

@@ -18,7 +18,7 @@ from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
 
 EVERY_SECONDS = 60.0
-SHARE = 1 / 30
+SHARE = 1 / 10
 """Of the time, at most, is spent on making pages; those of long searches are made less often."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from orchestrator.importance import FEWEST_TRIALS, Effect, Importance, Importances
-from orchestrator.page.plot import BLUE, INK, PALE, Plot, figure, text
+from orchestrator.page.plot import BLUE, INK, PALE, Plot, figure, named, text
 
 MOST_DECISIONS = 12
 
@@ -22,7 +22,7 @@ def mattered(found: Importances | None) -> list[Plot]:
 
 
 def _plots(one: Importance, found: Importances, place: int) -> list[Plot]:
-    objective = one.objective
+    objective = named(one.objective)
     compared = f"{found.trials:,} trials after epoch {found.epoch}, each compared with those suggested at its time"
     telling = [effect for effect in one.decisions if not effect.is_noise][:MOST_DECISIONS]
     effects = [*one.groups, *telling]
@@ -91,4 +91,4 @@ def _operations(one: Importance) -> go.Figure | None:
         showlegend=False,
     )
     axis = {"autorange": "reversed"}
-    return figure([dots], x=f"mean {text(one.objective)}", y="", height=90 + 26 * len(used), yaxis=axis)
+    return figure([dots], x=f"mean {text(named(one.objective))}", y="", height=90 + 26 * len(used), yaxis=axis)

@@ -27,10 +27,19 @@ class Stay:
     ending: Ending
 
 
+@dataclass(frozen=True)
+class Break:
+    """The time between an end of the run, or its death, and a resume."""
+
+    begin: datetime
+    end: datetime
+
+
 class Occupancy:
-    """A listener of a run's events."""
+    """A listener of a run's events. `breaks` are in their order."""
 
     def __init__(self) -> None:
+        self.breaks: list[Break] = []
         self._begun: dict[str, datetime] = {}
         self._stays: list[Stay] = []
         self._last: datetime | None = None
@@ -47,7 +56,8 @@ class Occupancy:
             case TrialEnded():
                 self._end(event.trial_id, event.time, "ended")
             case RunResumed():  # what was under way when the driver died ended then
-                self._end_all(self._last or event.time)
+                self.breaks.append(Break(self._last or event.time, event.time))
+                self._end_all(self.breaks[-1].begin)
             case RunEnded():
                 self._end_all(event.time)
         self._last = max(event.time, self._last or event.time)

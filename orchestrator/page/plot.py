@@ -5,8 +5,8 @@ Plots are plotly's figures. Knows no run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, TypeVar
 
@@ -28,6 +28,15 @@ STATUSES = {
 }
 """Of a trial's status, in the order of legends: its colour, and its marker for those to whom colours say little."""
 
+METRICS = {
+    "val_accuracy": "validation accuracy",
+    "val_loss": "validation loss",
+    "macs": "multiply-adds for one image",
+    "activation_bytes": "activation bytes",
+    "latency_seconds": "latency in seconds",
+}
+"""Ours in words; those of a user's own are shown as they are called."""
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 T = TypeVar("T")
@@ -42,6 +51,7 @@ class Plot:
         caption: how to read it, and of how many things how many are drawn.
         figure: None where there is nothing to show.
         nothing: what is said in its place then.
+        legend: colours by what they mean, where there are too many for plotly's legend on a narrow page.
     """
 
     name: str
@@ -49,6 +59,7 @@ class Plot:
     caption: str
     figure: go.Figure | None
     nothing: str = ""
+    legend: Mapping[str, str] = field(default_factory=dict)
 
 
 def figure(traces: Sequence[Any], *, x: str, y: str, height: int = 380, **layout: Any) -> go.Figure:
@@ -77,7 +88,7 @@ def dressed(found: go.Figure, height: int) -> go.Figure:
         template=go.layout.Template(layout={"xaxis": axis, "yaxis": axis}),
         title=None,
         height=height,
-        margin={"l": 56, "r": 16, "t": 16, "b": 48},
+        margin={"l": 56, "r": 16, "t": 30, "b": 48},
         font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor="#ffffff",
         plot_bgcolor="#ffffff",
@@ -88,11 +99,21 @@ def dressed(found: go.Figure, height: int) -> go.Figure:
     return found
 
 
+def whole(most: float) -> dict[str, Any]:
+    """Of an axis that counts from 0 or 1 to `most`: ticks at whole numbers only."""
+    return {"dtick": 1} if most <= 10 else {}
+
+
 def thinned(items: Sequence[T], most: int) -> list[T]:
     """At most so many, evenly drawn from the first to the last; all where there are no more."""
     if len(items) <= most:
         return list(items)
     return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+
+
+def named(metric: str) -> str:
+    """A metric as people call it."""
+    return METRICS.get(metric, metric)
 
 
 def text(value: object) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.events import now
-from orchestrator.page.occupancy import Occupancy, Stay
+from orchestrator.page.occupancy import Break, Occupancy, Stay
 from orchestrator.run_directory import (
     EVALUATION,
     EVALUATION_RESULT,
@@ -118,8 +118,9 @@ class Record:
         standing: `running`, `died`, or how the run ended.
         state: what the events add up to.
         stays: of the trials on workers.
+        breaks: in the run.
         evaluation: what it came to; None if there is none.
-        sample: the random search of equal cost beside the evaluation, if there is one.
+        sample: the random search of equal cost beside the evaluation with its breaks, if there is one.
         retrained: the networks that were retrained, by the names of their folders.
         retrainable: whether the search has ended with a network, so that `cellscout retrain` takes it.
         read_at: when all this was so (UTC).
@@ -131,7 +132,8 @@ class Record:
     state: RunState
     stays: Sequence[Stay]
     evaluation: Evaluation | None
-    sample: RunState | None
+    breaks: Sequence[Break]
+    sample: tuple[RunState, Sequence[Break]] | None
     retrained: dict[str, Retrained]
     retrainable: bool
     read_at: datetime
@@ -148,16 +150,15 @@ class Record:
         occupancy = Occupancy()
         state = directory.read_state(occupancy.apply)
         standing, read_at = directory.standing(info), now()
-        evaluation = directory / EVALUATION
-        sample = evaluation / RANDOM
         return cls(
             location=_findable(directory.folder),
             info=info,
             standing=standing,
             state=state,
             stays=occupancy.stays(read_at if standing == "running" else None),
-            evaluation=_read(evaluation.folder, EVALUATION_RESULT, Evaluation),
-            sample=sample.read_state() if sample.folder.has(INFO) else None,
+            evaluation=_read(directory.folder / EVALUATION, EVALUATION_RESULT, Evaluation),
+            breaks=occupancy.breaks,
+            sample=_sample(directory / EVALUATION / RANDOM),
             retrained=_retrained(directory.folder / RETRAINED),
             retrainable=standing in ENDED and directory.best.has(NETWORK),
             read_at=read_at,
@@ -166,6 +167,13 @@ class Record:
 
 def _findable(folder: Folder) -> str:
     return folder.location if "://" in folder.location else str(Path(folder.path))
+
+
+def _sample(directory: RunDirectory) -> tuple[RunState, Sequence[Break]] | None:
+    if not directory.folder.has(INFO):
+        return None
+    occupancy = Occupancy()
+    return directory.read_state(occupancy.apply), occupancy.breaks
 
 
 def _retrained(folder: Folder) -> dict[str, Retrained]:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.page.plot import named
 from orchestrator.page.record import Difference, Evaluation, Record
 from orchestrator.precision import precision_of
 from orchestrator.progress import clock, number, scores
@@ -109,7 +110,7 @@ def _verdict(record: Record, winner: Trial | None) -> list[str]:
     ]
     if len(state.objectives) > 1:
         sentences.append(
-            f"The first objective, {next(iter(state.objectives))}, decides that; the Pareto front has "
+            f"The first objective, {named(next(iter(state.objectives)))}, decides that; the Pareto front has "
             f"{len(state.front)} trial{'s' * (len(state.front) != 1)}."
         )
     sentences += _precision(record, winner)
@@ -139,7 +140,8 @@ def _precision(record: Record, winner: Trial) -> list[str]:
     if found.close == 1:
         others = "1 other trial is"
     return [
-        f"One standard error of such a score on {images:,} validation images is {found.error:.4f}; {others} within it."
+        f"One standard error of such a score on {images:,} validation images is {found.error:.4f}; {others} within it "
+        "of the best."
     ]
 
 
@@ -150,12 +152,14 @@ def _evaluated(evaluation: Evaluation) -> list[str]:
     if best.mean is not None and best.interval is not None:
         low, high = best.interval
         sentences.append(
-            f"{best.name} has a mean {evaluation.metric} of {number(best.mean)} over {trainings}, between "
+            f"{best.name} has a mean {named(evaluation.metric)} of {number(best.mean)} over {trainings}, between "
             f"{number(low)} and {number(high)} with a confidence of 95 %."
         )
+    if best.search_score is not None:
+        sentences.append(f"Its score in the search was {number(best.search_score)}.")
     if evaluation.comparisons:
         second = evaluation.comparisons[0]
-        sentences.append(f"It is ahead of the runner-up, {second.other}, by {_difference(second)}.")
+        sentences.append(f"From the runner-up, {second.other}, it differs by {_difference(second)}.")
     against = None if evaluation.random is None else evaluation.random.comparison
     if against is not None and evaluation.random is not None and evaluation.random.best is not None:
         sentences.append(
@@ -172,7 +176,11 @@ def _seeds(evaluation: Evaluation) -> str:
 def _difference(found: Difference) -> str:
     p = found.p if found.p_adjusted is None else found.p_adjusted
     low, high = found.interval
-    return f"{found.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}; p = {number(p)})"
+    return f"{found.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}; {_p(p)})"
+
+
+def _p(p: float) -> str:
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
 
 
 def _facts(record: Record) -> dict[str, str]:

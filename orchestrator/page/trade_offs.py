@@ -8,7 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
-from orchestrator.page.plot import GREY, RED, STATUSES, Plot, dressed, figure, text, thinned
+from orchestrator.events import Direction
+from orchestrator.page.plot import GREY, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.progress import number
 from orchestrator.run_state import RunState, Trial
 from orchestrator.study_replay import study_of_values
@@ -22,7 +23,7 @@ def pareto_front(state: RunState) -> Plot | None:
     names = list(state.objectives)
     if len(names) < 2:
         return None
-    title = f"The Pareto front: {' against '.join(names)}"
+    title = f"The Pareto front: {' against '.join(map(named, names))}"
     if len(names) > 3:
         nothing = f"There are {len(names)} objectives, and no plot of more than three; the leaderboard marks the front."
         return Plot(name="front", title=title, caption="", figure=None, nothing=nothing)
@@ -30,7 +31,8 @@ def pareto_front(state: RunState) -> Plot | None:
     front = {trial.trial_id for trial in state.front}
     beaten = [trial for trial in completed if trial.trial_id not in front]
     shown = [*state.front, *thinned(beaten, MOST_POINTS)]
-    caption = "Each dot is a trial with its whole training; no other beats those of the front in all objectives."
+    caption = "Each dot is a trial with its whole training. No other is better than one of the front in an objective "
+    caption += "without being worse in another."
     if len(shown) < len(completed):
         caption = f"{len(shown):,} of {len(completed):,} trials: the front and others, evenly drawn. {caption}"
     return Plot(
@@ -44,10 +46,11 @@ def pareto_front(state: RunState) -> Plot | None:
 
 def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
     study = study_of_values(state, trials)
-    found = plot_pareto_front(study, target_names=[text(name) for name in state.objectives])
+    names = [_axis(name, direction) for name, direction in state.objectives.items()]
+    found = plot_pareto_front(study, target_names=names)
     by_place = {_place(trial, state): trial for trial in trials}
     # It draws those that are beaten first, then the front.
-    for trace, name, colour in zip(found.data, ("beaten in all objectives", "the front"), (GREY, RED), strict=True):
+    for trace, name, colour in zip(found.data, ("beaten by one of the front", "the front"), (GREY, RED), strict=True):
         axes = [trace.x, trace.y, *([trace.z] if trace.type == "scatter3d" else [])]
         members = [by_place[tuple(point)] for point in zip(*axes, strict=True)]
         trace.update(
@@ -59,6 +62,10 @@ def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
             marker={"color": colour, "colorscale": None, "colorbar": None, "showscale": False, "size": 8},
         )
     return dressed(found, height=460)
+
+
+def _axis(objective: str, direction: Direction) -> str:
+    return f"{text(named(objective))} ({'higher' if direction == 'maximize' else 'lower'} is better)"
 
 
 def _place(trial: Trial, state: RunState) -> tuple[float | None, ...]:
@@ -76,12 +83,12 @@ def costs_against_score(state: RunState) -> list[Plot]:
     return [
         Plot(
             name=f"costs-{cost}",
-            title=f"{named.capitalize()} against {metric}",
+            title=f"{words.capitalize()} against {named(metric)}",
             caption=caption,
-            figure=_costs(state, shown, cost, f"{named}{unit}", metric) if shown else None,
+            figure=_costs(state, shown, cost, f"{words}{unit}", metric) if shown else None,
             nothing="No trial has a score yet.",
         )
-        for cost, named, unit in (("parameters", "parameters", ""), ("macs", "multiply-adds", " for one image"))
+        for cost, words, unit in (("parameters", "parameters", ""), ("macs", "multiply-adds", " for one image"))
     ]
 
 
@@ -102,10 +109,13 @@ def _costs(state: RunState, trials: Sequence[Trial], cost: str, x: str, metric: 
                     hovertemplate="%{text}<extra></extra>",
                 )
             )
-    return figure(traces, x=x, y=text(metric), xaxis_type="log")
+    values = [trial.costs[cost] for trial in trials]
+    spans_tens = min(values) > 0 and max(values) >= 10 * min(values)
+    axis = {"type": "log", "dtick": "D2"} if spans_tens else {}
+    return figure(traces, x=x, y=text(named(metric)), showlegend=True, xaxis=axis)
 
 
 def _label(trial: Trial, state: RunState) -> str:
     values = {**dict.fromkeys(state.objectives), **dict.fromkeys(("parameters", "macs"))}
     lines = [f"trial {trial.trial_id}, {state.status_of(trial)} after {trial.epochs} epochs"]
-    return "<br>".join([*lines, *(f"{text(name)} {number(trial.metric(name))}" for name in values)])
+    return "<br>".join([*lines, *(f"{text(named(name))} {number(trial.metric(name))}" for name in values)])

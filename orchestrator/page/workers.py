@@ -44,8 +44,9 @@ def timeline(state: RunState, stays: Sequence[Stay]) -> Plot:
             traces,
             x="time (UTC)",
             y="",
-            height=110 + max(70, min(1_000, 26 * rows)),
+            height=80 + max(70, min(1_000, 26 * rows)),
             barmode="overlay",
+            showlegend=False,
             bargap=0.25,
             xaxis_type="date",
             yaxis={"autorange": "reversed", "dtick": 1 if rows <= 40 else None, "title": "slot", "showgrid": False},
@@ -56,6 +57,7 @@ def timeline(state: RunState, stays: Sequence[Stay]) -> Plot:
         caption=caption,
         figure=found,
         nothing="No trial has been on a worker yet.",
+        legend={name: colour for name, colour in colours.items() if name in groups},
     )
 
 

@@ -1,11 +1,13 @@
 "use strict";
 
 // Plots: each figure is JSON beside the place where it is drawn.
+const wide = matchMedia("(min-width: 900px)").matches;
 const plots = [...document.querySelectorAll("script[data-for]")].map((source) => {
   const place = document.getElementById(source.dataset.for);
   const figure = JSON.parse(source.textContent);
   Plotly.newPlot(place, figure.data, figure.layout, {
-    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    responsive: true, displaylogo: false, displayModeBar: wide ? "hover" : false,
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
   });
   return place;
 });
@@ -26,8 +28,8 @@ plots.forEach((place) => {
     card.replaceChildren(...[...drawing.children].map((one) => one.cloneNode(true)));
     card.style.display = "block";
     card.style.left = `${Math.max(8, Math.min(event.clientX + 18, innerWidth - card.offsetWidth - 8))}px`;
-    const below = event.clientY + 28;
-    card.style.top = `${below + card.offsetHeight > innerHeight ? event.clientY - card.offsetHeight - 28 : below}px`;
+    const below = event.clientY + 64;  // beneath plotly's own label
+    card.style.top = `${below + card.offsetHeight > innerHeight ? event.clientY - card.offsetHeight - 64 : below}px`;
   });
   place.on("plotly_unhover", () => { card.style.display = "none"; });
 });
