@@ -81,8 +81,8 @@ def test_the_estimate_is_off_by_a_small_part_of_the_whole_time(
         events, seconds, milestones = simulated(name, slots, seed)
         for moment in MOMENTS:
             found = seconds_left(up_to(events, moment * seconds), TRIALS, EPOCHS, milestones, at(moment * seconds))
-            assert found is not None
-            errors[moment].append(abs(found - (1 - moment) * seconds) / seconds)
+            if found is not None:
+                errors[moment].append(abs(found - (1 - moment) * seconds) / seconds)
     assert len(errors[0.25]) >= 5  # of the others, fewer than a tenth of the trials have ended
     assert len(errors[0.75]) == 8
     assert all(mean(errors[moment]) < bound for moment, bound in zip(MOMENTS, bounds, strict=True)), errors
