@@ -143,6 +143,7 @@ def test_the_readme_names_only_commands_that_exist() -> None:
         "draw",
         "costs",
         "doctor",
+        "simulate",
     }
 
 

@@ -61,7 +61,7 @@ def test_the_panel_answers_what_a_user_asks_and_fits_80_columns() -> None:
 def test_at_any_width_it_is_small_and_whole_parts_are_left_out(width: int) -> None:
     panel = drawn(in_trouble().standing(at(30)), width)
     lines = panel.splitlines()
-    assert {len(line) for line in lines} == {min(width, 100)}
+    assert {len(line) for line in lines} == {min(width, 120)}
     assert len(lines) <= 10
     cut = [line for line in lines if "…" in line]
     assert all("trouble" in line for line in cut)
@@ -96,7 +96,7 @@ def test_before_the_first_trial_there_is_something_to_show_too() -> None:
 
 def test_before_a_trial_completed_the_highest_score_so_far_is_told() -> None:
     state = RunState.replay([RUN[0], *trial("00000", [0.2, 0.6], "running"), *trial("00001", [0.5], "pruned")])
-    assert "none completed yet  0.6000 in trial 00000 after epoch 2" in drawn(view(state=state).standing(at(5)))
+    assert "0.6000 so far  trial 00000, 2 epochs  none completed yet" in drawn(view(state=state).standing(at(5)))
 
 
 def test_time_in_which_nothing_ran_does_not_count() -> None:

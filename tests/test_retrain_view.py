@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.retraining.record import EpochTrained, RetrainState, TrainingBegun, TrainingEnded
+from orchestrator.retraining.record import EpochTrained, RetrainEvent, RetrainState, TrainingBegun, TrainingEnded
 from orchestrator.retraining.showing import RetrainView
 from tests.test_progress import Clock, drawn
 
@@ -34,20 +34,23 @@ def begun(seed: int) -> TrainingBegun:
     return TrainingBegun(seed=seed, epoch=0, workers=1, compiled=False)
 
 
+def apply(state: RetrainState, *events: RetrainEvent) -> None:
+    for event in events:
+        state.apply(event)
+
+
 def test_it_says_which_network_seed_and_epoch_how_well_how_fast_and_how_long(clock: Clock) -> None:
     view = RetrainView(["best", "resnet18", "vgg11"], 2, 10, held_out=False, is_stopped=lambda: False)
     state = RetrainState()
     view.turn_to("resnet18", state)
     clock.now = 300.0
-    for event in (begun(5), *(epoch(5, number) for number in range(1, 11)), TrainingEnded(seed=5, kept_epoch=10)):
-        state.apply(event)
-    for event in (begun(6), *(epoch(6, number, 0.1 * number) for number in (1, 2, 3, 4))):
-        state.apply(event)
+    apply(state, begun(5), *(epoch(5, number) for number in range(1, 11)), TrainingEnded(seed=5, kept_epoch=10))
+    apply(state, begun(6), *(epoch(6, number, 0.1 * number) for number in (1, 2, 3, 4)))
     panel = drawn(view.standing())
     assert "2 of 3: resnet18" in panel
     assert "2 of 2: 6" in panel
     assert "4 of 10  ━━━━━━━━━━━━─" in panel
-    assert "0.2500  █▄▂▁" in panel
+    assert "0.2500  █▃▂▁" in panel
     assert "0.4000  on training images  ▁▃▆█" in panel
     assert "1,234 images/s  60.0 s an epoch" in panel
     assert "about 6 min left, then 1 more network  05:00 elapsed" in panel
@@ -63,8 +66,7 @@ def test_with_early_stopping_it_says_the_best_epoch_and_at_most_how_long(clock: 
     view = RetrainView(["best"], 1, 100, held_out=True, is_stopped=lambda: True)
     state = RetrainState()
     view.turn_to("best", state)
-    for event in (begun(0), epoch(0, 1, 0.9, held_out=True), epoch(0, 2, 0.6, held_out=True)):
-        state.apply(event)
+    apply(state, begun(0), epoch(0, 1, 0.9, held_out=True), epoch(0, 2, 0.6, held_out=True))
     panel = drawn(view.standing())
     assert "0.5000  on validation images  best 0.8000 at epoch 1  █▁" in panel
     assert "stopping after this epoch  at most 1 h 40 min left" in panel
@@ -76,8 +78,7 @@ def test_before_the_first_epoch_and_between_two_seeds_nothing_is_made_up(clock: 
     assert "left" not in view.standing().line
     state = RetrainState()
     view.turn_to("best", state)
-    for event in (begun(0), *(epoch(0, number) for number in range(1, 11)), TrainingEnded(seed=0, kept_epoch=10)):
-        state.apply(event)
+    apply(state, begun(0), *(epoch(0, number) for number in range(1, 11)), TrainingEnded(seed=0, kept_epoch=10))
     assert "about 10 min left" in view.standing().line
     state.apply(begun(1))
     assert "left" not in view.standing().line

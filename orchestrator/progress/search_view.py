@@ -56,7 +56,11 @@ class SearchView:
         of_budget = f"{ended}" if budget is None else f"{ended} of {budget}"
         trouble = self._trouble(counts)
         rows = [
-            Row("trials", [f"{of_budget} ended"], done=None if not budget else min(1.0, ended / budget)),
+            Row(
+                "trials",
+                [f"{of_budget} ended".rjust(self._width)],
+                done=None if not budget else min(1.0, ended / budget),
+            ),
             Row("", [*kinds, f"{open_trials} open"]),
             *self._best_rows(),
             *([Row("front", [f"{len(state.front)} completed, beaten by none in all objectives"])] * self._has_front),
@@ -90,6 +94,11 @@ class SearchView:
         return self._config.budget.trials if self.state.evaluation is None else len(self.state.trials)
 
     @property
+    def _width(self) -> int:
+        """Of the trials' row, so that its bar stays where it is."""
+        return 0 if self._budget is None else len(f"{self._budget} of {self._budget} ended")
+
+    @property
     def _has_front(self) -> bool:
         return len(self.state.objectives) > 1 and self.state.evaluation is None
 
@@ -107,7 +116,7 @@ class SearchView:
             return [Row("best", ["no training completed yet"])]
         best = state.best
         if best is None:
-            return [Row("best", ["none completed yet", *self._so_far()])]
+            return [Row("best", [*self._so_far(), "none completed yet"])]
         found = [f"trial {best.trial_id}, {best.epochs} epochs", *self._since(best), sparkline(_accuracies(best))]
         return [Row("best", [scores(best, state), *filter(None, found)], mood="good")]
 
@@ -117,7 +126,7 @@ class SearchView:
         if not trained or next(iter(self.state.objectives), "val_accuracy") != "val_accuracy":
             return []
         highest = max(trained, key=lambda trial: trial.val_accuracy or 0.0)
-        return [f"{number(highest.val_accuracy)} in trial {highest.trial_id} after epoch {highest.epochs}"]
+        return [f"{number(highest.val_accuracy)} so far", f"trial {highest.trial_id}, {highest.epochs} epochs"]
 
     def _since(self, best: Trial) -> list[str]:
         """How many trials have ended since the best one did."""

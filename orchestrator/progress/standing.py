@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-MOST_COLUMNS = 100
+MOST_COLUMNS = 120
 """A panel is not drawn wider: eyes would have to travel."""
 BAR_COLUMNS = 30
 GAP = "  "

@@ -40,11 +40,11 @@ def notes(result: SimulateResult) -> str:
         [
             f"record      {result.candidates} candidates, trained in full ({result.epochs} epochs)",
             f"time        of each search: {result.trainings} whole trainings, of all workers together",
-            "regret      what the leading candidate, trained to its end, lacks to the best on",
-            "            record: the mean, and half the 95 % interval of the mean over the seeds.",
+            "regret      what the leading candidate, trained to its end, lacks to the best",
+            "            on record: the mean over the seeds, and half its 95 % interval.",
             "            Where these overlap, nothing is shown",
-            "answers     a proposal is answered by the recorded candidate that differs from it",
-            "            in the fewest decisions, so that samplers learn less than in a search",
+            "answers     a proposal is answered by the recorded candidate that is nearest,",
+            "            so that samplers learn less than in a search",
         ]
     )
 
