@@ -54,7 +54,7 @@ class SearchView:
         kinds = [f"{count} {status}" for status, count in sorted(counts.items()) if status not in OPEN]
         open_trials = sum(counts[status] for status in OPEN)
         of_budget = f"{ended}" if budget is None else f"{ended} of {budget}"
-        trouble = self._trouble(counts)
+        trouble, time = self._trouble(counts), self._time(at)
         rows = [
             Row(
                 "trials",
@@ -66,7 +66,7 @@ class SearchView:
             *([Row("front", [f"{len(state.front)} completed, beaten by none in all objectives"])] * self._has_front),
             Row("reached", [f"{epoch}: {count}" for epoch, count in self._reached().items()]),
             Row("workers", self._workers(counts, at)),
-            Row("time", self._time(at)),
+            Row("time", time),
             *([] if trouble is None else [Row("trouble", [trouble], mood="trouble")]),
         ]
         said = ", ".join(kinds)
@@ -75,7 +75,7 @@ class SearchView:
                 f"{of_budget} ended{f' ({said})' if said else ''}, {open_trials} open",
                 f"{counts['running']}/{state.slots} workers busy",
                 self._best_in_words(),
-                ", ".join(self._time(at)),
+                ", ".join(time),
                 *([] if trouble is None else [trouble]),
             ]
         )
@@ -198,9 +198,8 @@ class SearchView:
         by_trials = None
         if self._budget is not None:
             by_trials = seconds_left(state, self._budget, self._config.training.epochs, self._rungs, at)
-        # The hours are the search's; an evaluation has all the time that it needs.
         by_hours = None if budget.hours is None else max(0.0, budget.hours * 3600 - elapsed)
-        if by_hours is not None and state.evaluation is None and (by_trials is None or by_hours < by_trials):
+        if by_hours is not None and (by_trials is None or by_hours < by_trials):
             most = "at most " if by_trials is None and self._budget is not None else ""
             return [f"{most}{roughly(by_hours)} left (budget.hours)", _until(at, by_hours)]
         return [] if by_trials is None else [f"about {roughly(by_trials)} left", _until(at, by_trials)]
