@@ -23,19 +23,18 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Self
 
 import psutil
 import ray
-from ray import tune
 from rich.console import Console
 
 from orchestrator.components import make_sampler, make_scheduler, make_space
 from orchestrator.config import SearchConfig, load_config, parse_config
 from orchestrator.event_file import EVENTS
-from orchestrator.progress import Progress
+from orchestrator.progress import Progress, View
+from orchestrator.progress.search_view import SearchView
 from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
 from orchestrator.schedulers.protocol import Replayable
 from orchestrator.search import run_search
 from orchestrator.study_replay import replay_study
@@ -60,8 +59,8 @@ class Block:
     memory: int
 
 
-class Meter(tune.Callback, Progress):
-    """Shows nothing, and measures the driver after each of its steps."""
+class Meter(Progress):
+    """Shows nothing, and measures the driver after each of its steps, when it is called to show them."""
 
     def __init__(self, block: int) -> None:
         super().__init__(Console(quiet=True))
@@ -73,15 +72,16 @@ class Meter(tune.Callback, Progress):
         self._last_event = 0.0
 
     @contextlib.contextmanager
-    def showing(self, config: SearchConfig, state: RunState, milestones: tuple[int, ...] | None) -> Iterator[Self]:
+    def showing(self, view: View, *, ticking: bool = False) -> Iterator[Self]:
         """The search is about to begin."""
-        self._state = state
+        assert isinstance(view, SearchView)
+        self._state = view.state
         self.memory_before = self._memory()
         self._begin_block()
         yield self
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Called by Ray Tune after each event."""
+    def __call__(self) -> None:
+        """Called after each event."""
         now = time.thread_time()
         self._events.append(now - self._last_event)
         self._last_event = now

@@ -12,15 +12,11 @@ stopped is complete; cellscout's tells it as pruned, with its curve.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -29,25 +25,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pyarrow.parquet as pq
 from ray.tune.search.optuna import OptunaSearch
-from scipy.stats import t as student
 
-from orchestrator.driver import Driver
-from orchestrator.event_log import EventLog
-from orchestrator.events import RunStarted
-from orchestrator.live_study import LiveStudy
-from orchestrator.optuna_searcher import to_distributions
-from orchestrator.patient_searcher import PatientSearcher
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.replaying.recorded import RecordedCurves
+from orchestrator.replaying.search import interval, regrets, searched
 from orchestrator.schedulers.asha import AshaScheduler
-from orchestrator.simulation import Row, Simulation, simulate
-from orchestrator.study_replay import write_distributions
-from search_spaces import NASNET, Architecture
-from trainables import TrialPlan
-from trainables.settings import NetworkSettings, TrainingSettings
-from trainables.skeleton import SKELETONS
+from orchestrator.simulation import Simulation, simulate
+from orchestrator.tables import TRIALS as TRIALS_TABLE
+from search_spaces import NASNET
 
 TRIALS, EPOCHS = 200, 27
 WORKERS = (1, 4, 16)
@@ -58,69 +43,6 @@ MOMENTS = (0.1, 0.25, 0.5, 1.0)
 SPACE = NASNET.param_space()
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The recorded architectures: their decisions as codes [architecture, decision], and their curves."""
-
-    codes: np.ndarray
-    curves: list[list[Row]]
-
-    @classmethod
-    def read(cls, folder: Path) -> Pool:
-        """From the tables of `record_curves.py`; only what was trained to the end."""
-        rows: dict[str, list[Row]] = {}
-        for row in pq.read_table(folder / "epochs.parquet").sort_by("epoch").to_pylist():
-            rows.setdefault(row["trial_id"], []).append(_row(row))
-        codes, curves = [], []
-        for trial in pq.read_table(folder / "trials.parquet").to_pylist():
-            if trial["status"] == "completed":
-                params = NASNET.encode(Architecture.from_json(json.loads(trial["architecture"])))
-                codes.append(_code(params))
-                curves.append(rows[trial["trial_id"]])
-        return cls(np.array(codes), curves)
-
-    def answers(self) -> Callable[[dict[str, Any]], list[Row]]:
-        """For one run: the curve of the recorded architecture that differs from the proposal in the fewest decisions,
-        each architecture once."""
-        used = np.zeros(len(self.curves), bool)
-
-        def answer(params: dict[str, Any]) -> list[Row]:
-            distance = (self.codes != _code(params)).sum(axis=1)
-            nearest = int(np.argmin(np.where(used, len(SPACE) + 1, distance)))
-            used[nearest] = True
-            return self.curves[nearest]
-
-        return answer
-
-    @property
-    def final(self) -> np.ndarray:
-        """Accuracy after the whole budget, by architecture."""
-        return np.array([curve[-1].metrics["val_accuracy"] for curve in self.curves])
-
-    @property
-    def training_seconds(self) -> float:
-        """Mean time of a whole training."""
-        return float(np.mean([sum(row.seconds for row in curve) for curve in self.curves]))
-
-
-def _code(params: dict[str, Any]) -> np.ndarray:
-    return np.array([SPACE[name].categories.index(params[name]) for name in SPACE])
-
-
-def _row(recorded: dict[str, Any]) -> Row:
-    """An epoch as cellscout's recorder wants it reported."""
-    names = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second")
-    result = {
-        **{name: recorded[name] for name in names},
-        "seconds": recorded["seconds"],
-        "metrics": {},
-        "ended_at": 0.0,
-    }
-    report: dict[str, Any] = {"facts": {"device": "recorded"}, "hostname": "recorded", "curve": [result]}
-    report["diverged"] = False
-    return Row(epoch=recorded["epoch"], seconds=recorded["seconds"], metrics={**result, **report})
-
-
 def sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler that both bridges drive, or random search."""
     if kind == "random":
@@ -128,41 +50,9 @@ def sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """In memory where that is possible: how long a record takes to write is not the question."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
-
-
 def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
     """Our study, candidates and recorder, as in a search on Ray."""
-    distributions = to_distributions(SPACE)
-    state = RunState()
-    plan = TrialPlan(
-        space=NASNET,
-        skeleton=SKELETONS[NASNET.skeleton],
-        network=NetworkSettings(repeats=1, filters=8),
-        training=TrainingSettings(epochs=EPOCHS),
-        image_shape=(8, 8, 1),
-        classes=10,
-        milestones=None,
-        seed=seed,
-        threads=1,
-    )
-    with temporary_folder() as folder, EventLog.create(RunDirectory.at(folder), [state.apply]) as log:
-        log.append(
-            RunStarted(
-                slots=1,
-                objectives={"val_accuracy": "maximize"},
-                constraints={},
-                distributions=write_distributions(distributions),
-            )
-        )
-        with LiveStudy(sampler(kind, seed), state, distributions) as live_study:
-            driver = Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler)
-            return run(PatientSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
+    return searched(NASNET, EPOCHS, sampler(kind, seed), scheduler, run)
 
 
 def stock(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
@@ -177,33 +67,10 @@ VARIANTS: dict[str, Callable[..., Simulation]] = {
 }
 
 
-def regrets(pool: Pool, simulation: Simulation, seconds: float) -> list[float]:
-    """At each moment, what the leading candidate lacks to the pool's best, both trained to the end.
-
-    The longest trained leads, of equally long trained ones the one with the highest score.
-    """
-    final = pool.final
-    best = final.max()
-    places = {id(curve): place for place, curve in enumerate(pool.curves)}
-    known = {trial.trial_id: places[id(trial.rows)] for trial in simulation.trials if trial.rows is not None}
-    reports = [event for event in simulation.events if event.kind == "reported"]
-    found = []
-    for moment in MOMENTS:
-        leader, standing = None, (0, 0.0)
-        for event in reports:
-            if event.seconds > moment * seconds:
-                break
-            seen = pool.curves[known[event.trial_id]][event.epoch - 1].metrics["val_accuracy"]
-            if (event.epoch, seen) > standing:
-                leader, standing = known[event.trial_id], (event.epoch, seen)
-        found.append(float(best - (final.min() if leader is None else final[leader])))
-    return found
-
-
 def one(folder: Path, variant: str, workers: int, seed: int) -> tuple[list[float], int, int]:
     """Regret at each moment, trials, and those that completed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pool = Pool.read(folder)
+    pool = RecordedCurves.of_table(folder / TRIALS_TABLE, NASNET)
     seconds = BUDGET * pool.training_seconds / workers
     run = partial(
         simulate,
@@ -215,13 +82,7 @@ def one(folder: Path, variant: str, workers: int, seed: int) -> tuple[list[float
     scheduler = AshaScheduler(max_epochs=EPOCHS, min_epochs=1, reduction_factor=3)
     simulation = VARIANTS[variant](seed, run, scheduler)
     completed = sum(event.kind == "ended" for event in simulation.events)
-    return regrets(pool, simulation, seconds), len(simulation.trials), completed
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % interval."""
-    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
+    return regrets(pool, simulation, [moment * seconds for moment in MOMENTS]), len(simulation.trials), completed
 
 
 def differences(found: dict[tuple[str, int], list[tuple[list[float], int, int]]], workers: int) -> Iterator[Any]:
@@ -274,7 +135,7 @@ def main() -> None:
         for (variant, workers, seed), run in zip(jobs, runs, strict=True):
             found.setdefault((variant, workers), []).append(run)
             print(seed, workers, variant, run, file=sys.stderr)
-    pool = Pool.read(arguments.folder)
+    pool = RecordedCurves.of_table(arguments.folder / TRIALS_TABLE, NASNET)
     packages = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))
     command = " ".join(["python benchmarks/replay_curves.py", *sys.argv[1:]])
     arguments.output.write_text(

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator import cli_networks, cli_pages
+from orchestrator import cli_networks, cli_pages, cli_simulate
 from orchestrator.cli_arguments import Address, ArchitectureName, AsJson, Overrides, RunDir, Top, print_json
 from orchestrator.errors import CellscoutError
 
@@ -49,6 +49,7 @@ class Kind(enum.StrEnum):
 
 app.add_typer(cli_networks.networks)
 app.add_typer(cli_pages.pages)
+app.add_typer(cli_simulate.simulations)
 
 
 @app.callback()

@@ -30,8 +30,9 @@ STORAGE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """Join the cluster at `address`, or start one on this machine and stop it at the end.
+def connected(address: str | None) -> Iterator[str | None]:
+    """Join the cluster at `address`, or start one on this machine and stop it at the end; gives the address of Ray's
+    dashboard, None if the cluster has none (it takes Ray's `default` extra).
 
     One that is started here listens on loopback only. A Ray that the process has initialised already is used as it is.
 
@@ -46,13 +47,13 @@ def connected(address: str | None) -> Iterator[None]:
     if address is not None and address != "auto":
         _check_reachable(address)
     if ray.is_initialized():
-        yield
+        yield _dashboard(ray._private.worker.get_dashboard_url())
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with _on_loopback() if address is None else contextlib.nullcontext():
         try:
             # Without an address Ray would join whatever cluster it finds in its temporary folder, stale ones too.
-            ray.init(
+            context = ray.init(
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -62,9 +63,14 @@ def connected(address: str | None) -> Iterator[None]:
             reason = str(error).strip().splitlines()[0]
             raise ClusterError(f"no Ray cluster at {address or 'local'!r} (--address): {reason}") from error
         try:
-            yield
+            yield _dashboard(context.dashboard_url)
         finally:
             ray.shutdown()
+
+
+def _dashboard(place: str | None) -> str | None:
+    """Ray says HOST:PORT, unless it was told another address to give."""
+    return None if not place else place if "://" in place else f"http://{place}"
 
 
 @contextlib.contextmanager

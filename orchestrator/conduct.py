@@ -16,6 +16,7 @@ from orchestrator.housekeeping import Housekeeper
 from orchestrator.page.keeping import PageKeeper, refresh
 from orchestrator.preparation import Ground, Parts
 from orchestrator.progress import Progress
+from orchestrator.progress.search_view import SearchView, ShowsSteps
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState
@@ -103,9 +104,10 @@ class Run:
             if resumed:
                 driver.resume()
             stopper.start_clock(self.state.active_seconds())
+            view = SearchView(config, self.state, self.plan.milestones)
             # Again, because Ray's start has put handlers of its own in place.
             with (
-                self.progress.showing(config, self.state, self.plan.milestones) as display,
+                self.progress.showing(view) as show,
                 stopping_on_interrupt(stopper),
             ):
                 run_tune(
@@ -117,7 +119,7 @@ class Run:
                     searcher=driver.searcher,
                     scheduler=self.parts.scheduler,
                     stopper=stopper,
-                    callbacks=[driver.recorder, display],
+                    callbacks=[driver.recorder, ShowsSteps(show)],
                     scratch=self.directory.scratch,
                 )
             if stopper.failure is not None:

@@ -130,7 +130,9 @@ def ground(config: SearchConfig, directory: RunDirectory, address: str | None, p
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.
-    with stopping_on_interrupt(stopper), connected(address):
+    with stopping_on_interrupt(stopper), connected(address) as dashboard:
+        if dashboard is not None:
+            progress.line(f"Ray's dashboard is at {dashboard}")
         stopper.check()
         allotment = allot(config.resources, node_resources(), growth())
         check_storage(directory.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -13,32 +14,44 @@ from orchestrator.run_directory import PAGE, RunDirectory
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState, Trial
 
+COLUMNS = 80
+GAP = 2
+EXPENDABLE = ("rank", "time", "macs", "parameters", "epochs")
+"""Columns of the leaderboard that make room, in this order."""
+
 
 def leaderboard(state: RunState, top: int) -> Table:
-    """The `top` best trials, in 80 columns."""
+    """The `top` best trials, in 80 columns: what does not fit beside further objectives is left out."""
     ranking = state.ranking()
-    table = Table(title=f"The best {min(top, len(ranking))} of {len(state.trials)} trials", box=box.SIMPLE_HEAD)
     # What else is an objective has a column of its own.
     others = [name for name in state.objectives if name not in ("val_accuracy", "parameters", "macs")]
-    columns = ["trial", "status", "accuracy", *others, "epochs", "parameters", "macs"]
-    if not others:  # which would be too much for 80 columns
-        columns = ["rank", *columns, "seconds"]
-    for name in columns:
+    rows = [_cells(rank, trial, state, others) for rank, trial in enumerate(ranking[:top], start=1)]
+    names = ["rank", "trial", "status", "accuracy", *others, "epochs", "parameters", "macs", "time"]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) if rows else len(name) for name in names}
+    for name in EXPENDABLE:
+        if sum(widths[name] + GAP for name in names) >= COLUMNS:
+            names.remove(name)
+    title = f"The best {min(top, len(ranking))} of {len(state.trials)} trials"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+    for name in names:
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
-    for rank, trial in enumerate(ranking[:top], start=1):
-        cells = {
-            "rank": str(rank),
-            "trial": trial.trial_id,
-            "status": state.status_of(trial),
-            "accuracy": f"{trial.val_accuracy:.4f}",
-            "epochs": str(trial.epochs),
-            "parameters": f"{trial.parameters:,}",
-            "macs": f"{(trial.macs or 0) / 1e6:,.1f} M",
-            "seconds": f"{trial.train_seconds:.1f}",
-            **{name: number(trial.metric(name)) for name in others},
-        }
-        table.add_row(*(cells[name] for name in columns))
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
     return table
+
+
+def _cells(rank: int, trial: Trial, state: RunState, others: Sequence[str]) -> dict[str, str]:
+    return {
+        "rank": str(rank),
+        "trial": trial.trial_id,
+        "status": state.status_of(trial),
+        "accuracy": number(trial.val_accuracy),
+        "epochs": str(trial.epochs),
+        "parameters": "-" if trial.parameters is None else f"{trial.parameters:,}",
+        "macs": f"{(trial.macs or 0) / 1e6:,.1f} M",
+        "time": clock(trial.train_seconds),
+        **{name: number(trial.metric(name)) for name in others},
+    }
 
 
 def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
@@ -51,7 +64,7 @@ def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
         f"trials      {kinds}",
     ]
     if state.started_at is not None and state.ended_at is not None:
-        lines.append(f"time        {clock((state.ended_at - state.started_at).total_seconds())}")
+        lines.append(f"time        {clock(state.active_seconds())}")
     utilisation = state.utilisation()
     if utilisation is not None:
         lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was training")

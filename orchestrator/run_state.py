@@ -153,6 +153,11 @@ class RunState:
     away_seconds: float = 0.0
     """Between an end, or a death, of the search and its resume."""
     longest_epoch_seconds: float | None = None
+    trained_epochs: int = 0
+    session_started_at: datetime | None = None
+    """When the first trial was begun since the search's start or its last resume; None before."""
+    session_seconds: float = 0.0
+    """Of the epochs that were trained since."""
     ended_at: datetime | None = None
     outcome: RunOutcome | Literal["died"] | None = None
     """How the run ended; `died` is never written, but concluded where its process is gone."""
@@ -192,6 +197,7 @@ class RunState:
                 trial = self.trials[event.trial_id]
                 trial.attempt, trial.paused, trial.on_worker = event.attempt, False, True
                 trial.started_at = trial.started_at or event.time
+                self.session_started_at = self.session_started_at or event.time
             case TrialBuilt():
                 trial = self.trials[event.trial_id]
                 trial.latency_seconds = event.latency_seconds
@@ -201,6 +207,8 @@ class RunState:
                 trial.curve.append(event)
                 trial.setbacks_in_a_row.clear()
                 self.longest_epoch_seconds = max(self.longest_epoch_seconds or 0.0, event.seconds)
+                self.trained_epochs += 1
+                self.session_seconds += event.seconds
             case TrialPaused():
                 trial = self.trials[event.trial_id]
                 trial.paused, trial.on_worker = True, False
@@ -220,14 +228,16 @@ class RunState:
         if self._last_event_at is not None:
             self.away_seconds += max(0.0, (event.time - self._last_event_at).total_seconds())
         self.slots, self.outcome, self.ended_at = event.slots, None, None
+        self.session_started_at, self.session_seconds = None, 0.0
         for trial in self.trials.values():
             trial.on_worker = False
 
-    def active_seconds(self) -> float:
-        """From the search's start to its last event, without the times between its end and a resume."""
-        if self.started_at is None or self._last_event_at is None:
+    def active_seconds(self, until: datetime | None = None) -> float:
+        """From the search's start to its last event (or `until`), without the times between its end and a resume."""
+        until = until or self._last_event_at
+        if self.started_at is None or until is None:
             return 0.0
-        return max(0.0, (self._last_event_at - self.started_at).total_seconds() - self.away_seconds)
+        return max(0.0, (until - self.started_at).total_seconds() - self.away_seconds)
 
     def _end(self, trial: Trial, event: TrialEnded) -> None:
         trial.status, trial.error, trial.ended_at = event.status, event.error, event.time

@@ -37,7 +37,7 @@ def recorded(tmp_path: Path) -> Path:
 def test_help_names_the_commands_and_gives_examples(cellscout: Any) -> None:
     ended = cellscout("--help")
     assert ended.status == 0
-    for command in ("search", "evaluate", "submit", "status", "report", "list", "draw", "costs", "doctor"):
+    for command in ("search", "evaluate", "simulate", "submit", "status", "report", "list", "draw", "costs", "doctor"):
         assert command in ended.out
         one = cellscout(command, "--help")
         assert one.status == 0

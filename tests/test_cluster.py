@@ -251,3 +251,15 @@ def test_storage_that_a_node_does_not_see_is_refused_with_its_name(tmp_path: Any
     assert absent.startswith("/mnt/runs is not seen by node ")
     assert "a file that was just written is not there; run.storage (or --run-dir) must be on a file system" in absent
     assert "stale file handle; run.storage" in broken
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("10.0.0.1:8265", "http://10.0.0.1:8265"), ("https://ray.example.org/1", "https://ray.example.org/1"), ("", None)],
+)
+def test_the_dashboards_address_is_given_where_there_is_one(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, place: str, said: str | None
+) -> None:
+    monkeypatch.setattr("ray._private.worker.get_dashboard_url", lambda: place)
+    with connected(None) as dashboard:
+        assert dashboard == said

@@ -43,6 +43,7 @@ from tests.documentation import (
     inline_code_of,
     links_of,
 )
+from tests.test_progress import in_trouble
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 README = PAGES[0]
@@ -63,6 +64,7 @@ SMALL_NETWORKS = ["training.epochs=2", "network.filters=4", "space.blocks=2"]
 SMALL_SEARCH = ["data.limit=200", "budget.trials=2", *SMALL_NETWORKS, ONE_WORKER]
 SMALLER: dict[str, list[str]] = {
     "search": [word for setting in SMALL_SEARCH for word in ("--set", setting)],
+    "simulate": ["--seeds", "1", "--trainings", "2"],
     "evaluate": ["--top", "2", "--folds", "2", "--seeds", "1", "--no-baseline"],
     "retrain": [
         *("--set", "training.epochs=1"),
@@ -102,7 +104,7 @@ NOT_ALWAYS = {"owner.json": "only while a search writes", "random/": "only with 
 def place(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Iterator[Path]:
     """The folder in which the README's blocks have run."""
     folder = tmp_path_factory.mktemp("documentation")
-    for name in ("examples", "cluster.yaml", "docs"):
+    for name in ("examples", "cluster.yaml", "docs", "benchmarks"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "search.toml").write_text(DEFAULT_SEARCH.read_text())
     (shown,) = [block.text.split() for block in BLOCKS if block.text.startswith("flowers/")]
@@ -180,7 +182,7 @@ def run_code(code: str) -> str:
 
 
 def see(block: Block) -> None:
-    """Shown files are there; what `doctor` is shown to say is what it says of such a cluster."""
+    """Shown files are there; what `doctor` is shown to say is what it says of such a cluster; a panel has its rows."""
     first, *others = block.text.splitlines()
     if first.startswith("flowers/"):
         missing = [name for name in (first, *others) if not Path(name).exists()]
@@ -193,6 +195,9 @@ def see(block: Block) -> None:
         workers = Growth((NodeKind("gpu_worker", {"CPU": 4, "GPU": 1}, 8),), 8, complete=True)
         found = plan_findings(ResourceSettings(gpus_per_trial=0.25), [{"node:__internal_head__": 1, "CPU": 4}], workers)
         missing = sorted({first, *others} ^ {finding.what for finding in found})
+    elif first.startswith("╭"):
+        shown = {line[2:10].strip() for line in others[:-1]}
+        missing = sorted(shown ^ {row.name for row in in_trouble().standing().rows})
     else:
         pytest.fail(f"{block}: no rule for a text that begins with {first!r}")
     assert missing == []

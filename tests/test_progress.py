@@ -1,94 +1,333 @@
-"""What a running search shows, drawn from a state without Ray."""
+"""What running work shows, drawn from made-up states: words, panel, terminal, notebook, log."""
 
 from __future__ import annotations
 
 import io
+import itertools
+import time
 from typing import Any
 
+import pytest
 from rich.console import Console
+from rich.text import Text
 
 from orchestrator.config import load_config
-from orchestrator.events import TrialEnded
-from orchestrator.progress import PlainLines, Progress, ProgressView, clock, sparkline
+from orchestrator.events import RunResumed, TrialEnded, TrialSetBack, TrialStarted
+from orchestrator.progress import Progress, Row, Standing, WorkView, clock, harmless, roughly, sparkline
+from orchestrator.progress import display as display_module
+from orchestrator.progress.search_view import SearchView
 from orchestrator.run_state import RunState
-from tests.test_record import RUN
+from tests.test_record import RUN, at, trial
+
+EVIL = "RuntimeError: \x1b[31mmat1 and\n mat2\x1b[2J shapes [bold]cannot be multiplied (128x12 and 14x10), as it seems"
 
 
-def view(budget: int = 10) -> ProgressView:
-    config = load_config(None, [f"budget.trials={budget}", "training.epochs=3"])
-    return ProgressView(config, RunState.replay(RUN), (1, 2))
+def view(budget: int = 10, *settings: str, state: RunState | None = None) -> SearchView:
+    config = load_config(None, [f"budget.trials={budget}", "training.epochs=3", *settings])
+    return SearchView(config, state or RunState.replay(RUN), (1, 2))
 
 
-def drawn(width: int) -> str:
-    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+def in_trouble() -> SearchView:
+    state = RunState.replay(RUN)
+    state.apply(TrialSetBack(time=at(11), trial_id="00005", cause="node_died", reason="its node died"))
+    state.apply(TrialStarted(time=at(12), trial_id="00005", attempt=2))
+    state.apply(TrialEnded(time=at(13), trial_id="00005", status="failed", error=EVIL))
+    return view(state=state)
+
+
+def drawn(standing: Standing, width: int = 80, **settings: Any) -> str:
+    console = Console(width=width, file=io.StringIO(), **{"force_terminal": False, **settings})
     with console.capture() as capture:
-        console.print(view().panel())
+        console.print(standing)
     return capture.get()
 
 
 def test_the_panel_answers_what_a_user_asks_and_fits_80_columns() -> None:
-    panel = drawn(80)
-    assert "5 of 10 ended (2 completed, 1 diverged, 1 failed, 1 pruned), 1 open" in panel.replace("│\n│", "")
-    assert "0.8000 (trial 00001, 3 epochs)" in panel
-    assert "epoch 1: 5  epoch 2: 2  epoch 3: 2" in panel
+    panel = drawn(view().standing(at(30)))
+    assert "5 of 10 ended" in panel
+    assert "2 completed  1 diverged  1 failed  1 pruned  1 open" in panel
+    assert "0.8000  trial 00001, 3 epochs" in panel
+    assert "epoch 1: 5  2: 2  3: 2" in panel
     assert "1 of 2 busy" in panel
-    assert "1 failed, 1 diverged" in panel
+    assert "last epoch 25 s ago" in panel  # is it working?
+    assert "1 failed, 1 diverged; last 00004: bang" in panel
     assert "left" in panel
-    assert max(map(len, panel.splitlines())) <= 80
+    assert "00:30 elapsed" in panel
+    assert {len(line) for line in panel.splitlines()} == {80}
+    assert "…" not in panel
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_at_any_width_it_is_small_and_whole_parts_are_left_out(width: int) -> None:
+    panel = drawn(in_trouble().standing(at(30)), width)
+    lines = panel.splitlines()
+    assert {len(line) for line in lines} == {min(width, 120)}
+    assert len(lines) <= 10
+    cut = [line for line in lines if "…" in line]
+    assert all("trouble" in line for line in cut)
+    assert "5 of 10 ended" not in panel
+    assert "6 of 10 ended" in panel
+
+
+def test_the_last_failure_is_told_whatever_it_says_and_clipped_to_a_line() -> None:
+    standing = in_trouble().standing(at(30))
+    assert "2 failed, 1 diverged, 1 set back; last 00005: RuntimeError: mat1 and mat2" in standing.line
+    assert "[bold]cannot" in standing.line
+    assert standing.line.isprintable()
+    (told,) = [line for line in drawn(standing).splitlines() if "trouble" in line]
+    assert told.endswith("… │")
+
+
+def test_without_unicode_or_colours_the_bar_can_be_read() -> None:
+    plain = drawn(Standing("a", [Row("b", ["1 of 2"], done=0.5)], "", None), no_color=True, force_terminal=True)
+    assert "━" * 15 + "─" * 15 in harmless(plain)
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    Console(width=80, file=file).print(Standing("a", [Row("b", ["1 of 2"], done=0.5)], "", None))
+    file.seek(0)
+    assert "#" * 15 + "." * 15 in file.read()
 
 
 def test_before_the_first_trial_there_is_something_to_show_too() -> None:
-    config = load_config(None)
-    empty = ProgressView(config, RunState(), None)
-    console = Console(width=80, file=io.StringIO())
-    console.print(empty.panel())
-    assert "none completed yet" in empty_text(console)
-    assert "no trial completed yet" in empty.line()
+    standing = SearchView(load_config(None), RunState(), None).standing()
+    assert "none completed yet" in drawn(standing)
+    assert "starting" in drawn(standing)
+    assert "no trial completed yet" in standing.line
 
 
-def empty_text(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+def test_before_a_trial_completed_the_highest_score_so_far_is_told() -> None:
+    state = RunState.replay([RUN[0], *trial("00000", [0.2, 0.6], "running"), *trial("00001", [0.5], "pruned")])
+    assert "0.6000 so far  trial 00000, 2 epochs  none completed yet" in drawn(view(state=state).standing(at(5)))
 
 
-def test_without_a_terminal_lines_come_now_and_then(monkeypatch: Any) -> None:
-    console = Console(file=io.StringIO(), width=200)
-    lines = PlainLines(console, view())
-    lines.on_step_end(0, [])
-    assert empty_text(console) == ""
-    monkeypatch.setattr("orchestrator.progress.LINE_SECONDS", 0.0)
-    lines.on_step_end(1, [])
-    assert "5 of 10 ended" in empty_text(console)
-    assert "best 0.8000" in empty_text(console)
+def test_time_in_which_nothing_ran_does_not_count() -> None:
+    state = RunState.replay([*RUN, RunResumed(time=at(7200), slots=2)])
+    assert "00:40 elapsed" in view(state=state).standing(at(7200 + 25)).line  # 15 s up to the last event
+    trial = state.trials["00005"]
+    state.apply(TrialStarted(time=at(7210), trial_id=trial.trial_id, attempt=2))
+    assert "about 5 s left" in view(6, state=state).standing(at(7211)).line  # and not hours
 
 
-def test_silent_progress_says_nothing(capsys: Any) -> None:
-    progress = Progress.silent()
-    progress.note("starting")
-    with progress.showing(load_config(None), RunState(), None) as display:
-        display.on_step_end(0, [])
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
+def test_the_hours_of_the_budget_end_a_search_too() -> None:
+    assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5").standing(at(10)).line
+    assert "at most 30 min left" in view(10_000, "budget.hours=0.5").standing(at(10)).line
+    assert "(budget.hours)" not in view(10, "budget.hours=100").standing(at(15)).line
 
 
-def test_the_time_left_is_told_once_there_is_something_to_go_by() -> None:
-    assert "left" not in view(budget=1000).line()
-    assert "left" in view(budget=10).line()
-
-
-def test_a_sparkline_runs_from_the_lowest_to_the_highest_score() -> None:
-    state = RunState.replay(RUN)
-    assert sparkline(state.trials["00000"]) == "▁▇█"
-    assert len(sparkline(state.trials["00002"])) == 1
-    long = state.trials["00001"]
-    long.curve = long.curve * 40
-    assert len(sparkline(long)) <= 30
-
-
-def test_times_are_read_at_a_glance() -> None:
-    assert [clock(seconds) for seconds in (5, 65, 3725)] == ["00:05", "01:05", "1:02:05"]
+def test_of_the_time_left_nothing_is_said_rather_than_nonsense() -> None:
+    assert "left" not in view(1000).standing(at(15)).line
+    assert "left" in view(10).standing(at(15)).line
+    over = RunState.replay([*RUN, TrialEnded(time=at(16), trial_id="00005", status="pruned")])
+    assert "left" not in view(6, state=over).standing(at(17)).line
 
 
 def test_an_ended_trial_no_longer_counts_as_busy() -> None:
     state = RunState.replay([*RUN, TrialEnded(trial_id="00005", status="pruned")])
     assert state.counts()["running"] == 0
+
+
+class Clock:
+    """In place of the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Counting:
+    """A view of a count."""
+
+    def __init__(self) -> None:
+        self.value, self.asked = 0, 0
+        self.trouble: str | None = None
+
+    def standing(self) -> Standing:
+        self.asked += 1
+        return Standing("count", [Row("count", [str(self.value)])], f"at {self.value}", self.value, "", self.trouble)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(display_module, "time", clock)
+    return clock
+
+
+def lines_after(ticking: Clock, seconds: int, *, news: bool) -> list[float]:
+    """When lines came, with or without news all the time."""
+    file, counting, times = io.StringIO(), Counting(), []
+    with Progress(Console(file=file, width=80)).showing(counting) as show:
+        for second in range(seconds):
+            ticking.now, counting.value = float(second), second if news else 7
+            before = file.tell()
+            show()
+            times += [ticking.now] * (file.tell() > before)
+    assert counting.asked <= seconds / 10  # it is not looked at for nothing
+    return times
+
+
+def test_in_a_log_lines_come_every_ten_seconds_and_then_more_rarely(ticking: Clock) -> None:
+    times = lines_after(ticking, 4 * 3600, news=True)
+    assert times[:5] == [10, 20, 30, 40, 50]
+    gaps = [second - first for first, second in itertools.pairwise(times)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == 300
+    assert len(times) < 100
+
+
+def test_in_a_log_no_line_comes_without_news_but_to_show_that_it_lives(ticking: Clock) -> None:
+    assert lines_after(ticking, 3600, news=False) == [10, 910, 1810, 2710]
+
+
+def test_in_a_log_trouble_does_not_wait(ticking: Clock) -> None:
+    file, counting = io.StringIO(), Counting()
+    with Progress(Console(file=file)).showing(counting) as show:
+        for second in range(3000):
+            ticking.now = float(second)
+            show()
+        counting.trouble = "1 failed"
+        ticking.now = 3010.0
+        before = file.tell()
+        show()
+    assert file.tell() > before
+
+
+@pytest.mark.parametrize(
+    ("file", "environment"),
+    [
+        (io.StringIO, {}),
+        (io.StringIO, {"FORCE_COLOR": "1"}),
+        (Terminal, {"TERM": "dumb"}),
+        (Terminal, {"TTY_INTERACTIVE": "0"}),
+    ],
+    ids=["pipe", "pipe with colours", "dumb terminal", "terminal that is none"],
+)
+def test_where_nothing_can_be_drawn_again_lines_are_printed(
+    ticking: Clock, monkeypatch: pytest.MonkeyPatch, file: type[io.StringIO], environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    written, counting = file(), Counting()
+    with Progress(Console(file=written)).showing(counting) as show:
+        ticking.now = 11.0
+        show()
+    assert harmless(written.getvalue()) == "at 0"
+
+
+def test_in_a_terminal_a_panel_is_drawn_twice_a_second_and_leaves_nothing_behind(ticking: Clock) -> None:
+    written, counting = Terminal(), Counting()
+    console = Console(file=written, width=80, height=24, force_terminal=True)
+
+    def interrupted() -> None:
+        progress = Progress(console)
+        with progress.showing(counting) as show:
+            for tenth in range(100):
+                ticking.now, counting.value = tenth / 10, tenth
+                show()
+            progress.note("said meanwhile")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    text = written.getvalue()
+    assert counting.asked <= 22
+    assert "said meanwhile" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is there again
+    assert text.endswith("\x1b[2K")  # and the panel is not
+
+
+def test_a_panel_that_takes_long_to_draw_is_drawn_more_rarely(ticking: Clock) -> None:
+    class Slow(Counting):
+        def standing(self) -> Standing:
+            ticking.now += 0.2
+            return super().standing()
+
+    slow = Slow()
+    with Progress(Console(file=Terminal(), force_terminal=True)).showing(slow) as show:
+        while ticking.now < 100:
+            ticking.now += 0.1
+            show()
+    assert slow.asked <= 11
+
+
+def test_work_that_says_nothing_is_shown_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display_module, "PANEL_SECONDS", 0.01)
+    counting = Counting()
+    with Progress(Console(file=Terminal(), force_terminal=True)).showing(counting, ticking=True):
+        for _ in range(500):
+            if counting.asked > 3:
+                break
+            time.sleep(0.01)
+    assert counting.asked > 3
+
+
+def test_silent_progress_says_nothing(capsys: Any) -> None:
+    progress, counting = Progress.silent(), Counting()
+    progress.note("starting")
+    with progress.showing(counting) as show:
+        show()
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+    assert counting.asked == 0
+
+
+NOTEBOOK = """
+from rich.console import Console
+from orchestrator.progress import Progress, WorkView
+work = WorkView("counting", "sheep")
+progress = Progress(Console(stderr=True))
+progress.note("beginning")
+with progress.showing(work) as show:
+    for count in range(3):
+        work.count(count, 4, [f"<b>{count}</b>"])
+        import time; time.sleep(0.6)
+        show()
+"""
+
+
+@pytest.mark.slow
+def test_in_a_notebook_the_same_panel_stands_in_the_cell() -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    # Beside them there is what Ray says of packages that are missing.
+    said, panel = [output for output in notebook.cells[0].outputs if output["output_type"] == "display_data"]
+    assert "beginning ..." in said["data"]["text/plain"]
+    assert "sheep  2 of 4" in Text.from_ansi(panel["data"]["text/plain"]).plain
+    assert "&lt;b&gt;2&lt;/b&gt;" in panel["data"]["text/html"]
+
+
+def test_smaller_work_says_what_is_done_how_far_it_is_and_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("orchestrator.progress.work_view.time", clock)
+    work = WorkView("export of best", "epoch")
+    work.say("pruning")
+    work.count(0, 4)
+    clock.now = 30.0
+    work.count(1, 4, ["accuracy 0.9000"])
+    standing = work.standing()
+    assert standing.line == "pruning; epoch 1 of 4; accuracy 0.9000; about 2 min left, 00:30 elapsed"
+    assert "epoch  1 of 4  ━━━━━━━───" in drawn(standing)
+    work.count(4, 4)
+    work.say("writing")
+    assert work.standing().line == "writing; 00:30 elapsed"
+
+
+def test_a_sparkline_runs_from_the_lowest_to_the_highest_score() -> None:
+    assert sparkline([0.2, 0.6, 0.7]) == "▁▇█"
+    assert sparkline([0.5]) == ""
+    assert len(sparkline([0.1, 0.2] * 100)) <= 30
+
+
+def test_times_are_read_at_a_glance() -> None:
+    assert [clock(seconds) for seconds in (5, 65, 3725)] == ["00:05", "01:05", "1:02:05"]
+    seconds = (0, 2, 33, 58, 500, 3570, 3600, 8000, 86_000, 90_000, 180_000)
+    assert [roughly(value) for value in seconds] == [
+        *("5 s", "5 s", "35 s", "1 min", "8 min", "1 h", "1 h", "2 h 10 min", "23 h 50 min", "1 day 1 h", "2 days 2 h")
+    ]

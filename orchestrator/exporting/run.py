@@ -14,11 +14,12 @@ from orchestrator.errors import InputError, last_line
 from orchestrator.events import now
 from orchestrator.exporting.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores
 from orchestrator.exporting.settings import ExportSettings
-from orchestrator.progress import Progress
+from orchestrator.progress import Progress, Show, WorkView
 from orchestrator.retraining.record import RetrainFolder
 from orchestrator.retraining.run import images_of
 from orchestrator.trained_network import TrainedNetwork
 from trainables.datasets import DataSplits, ImageArrays
+from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError
 from trainables.exporting.measurement import Measured, logits_of, measure
 from trainables.exporting.model_file import ModelFacts
@@ -60,11 +61,31 @@ def export(name: str, settings: ExportSettings, *, progress: Progress | None = N
     found = TrainedNetwork.find(name)
     folder = found.folder / EXPORTED
     Exports.read(folder)  # a record that is spoilt is told at once
-    progress.note(f"reading the data set {found.search.config.data.name}")
-    work = _Work(found, settings, writer, images_of(found.search), progress)
-    content, file = work.run()
+    view = WorkView(f"export of {found.name}", "epoch")
+    with progress.showing(view, ticking=True) as show:
+        tell = _Tell(progress, view, show)
+        tell.step(f"reading the data set {found.search.config.data.name}")
+        content, file = _Work(found, settings, writer, images_of(found.search), tell).run()
     Exports.read(folder).with_file(file).write(folder, file.file, content)
     return ExportResult(folder, file)
+
+
+@dataclass(frozen=True)
+class _Tell:
+    """Tells how an export goes."""
+
+    progress: Progress
+    view: WorkView
+    show: Show
+
+    def step(self, doing: str) -> None:
+        self.progress.note(doing)
+        self.view.say(doing)
+        self.show()
+
+    def epoch(self, result: EpochResult, epochs: int) -> None:
+        self.view.count(result.epoch, epochs, [f"accuracy {result.val_accuracy:.4f}"])
+        self.show()
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,7 @@ class _Work:
     settings: ExportSettings
     writer: FormatModule
     splits: DataSplits
-    progress: Progress
+    tell: _Tell
 
     def run(self) -> tuple[bytes, ExportedFile]:
         """The file's content, and its entry in the record."""
@@ -88,9 +109,9 @@ class _Work:
         if self.settings.pruning is not None:
             weights, pruning = self._prune()
             network = self._network(weights)
-        self.progress.note(f"writing {self.settings.file}")
+        self.tell.step(f"writing {self.settings.file}")
         content = self._content(network)
-        self.progress.note("comparing it with PyTorch, and measuring both")
+        self.tell.step("comparing it with PyTorch, and measuring both")
         reference = measure(runner_of(network), images, labels)
         measured = measure(self.writer.read(content).run, images, labels)
         return content, ExportedFile(
@@ -138,7 +159,7 @@ class _Work:
 
         asked, epochs = self.settings.pruning, self.settings.epochs
         assert asked is not None
-        self.progress.note(f"pruning {asked.fraction:.0%} of the {asked.kind}, and training what is left")
+        self.tell.step(f"pruning {asked.fraction:.0%} of the {asked.kind}, and training what is left")
         preprocessing = self.found.preprocessing
         try:
             result = pruned(
@@ -150,6 +171,7 @@ class _Work:
                 recipe=self._recipe(),
                 images=replace(self.splits, mean=preprocessing.mean, deviation=preprocessing.deviation),
                 seed=self.found.search.info.seed,
+                on_epoch=lambda result: self.tell.epoch(result, epochs),
             )
         except RuntimeError as error:  # most likely, the memory is too small
             raise InputError(f"{self.found.name} cannot be pruned and fine-tuned: {last_line(error)}") from error

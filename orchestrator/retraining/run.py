@@ -16,10 +16,11 @@ from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
 from orchestrator.page.keeping import refresh
-from orchestrator.progress import Progress
+from orchestrator.progress import Progress, Show
 from orchestrator.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import RetrainSettings, networks_of
+from orchestrator.retraining.showing import RetrainView
 from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
@@ -78,8 +79,18 @@ def retrain(
         progress.note(f"reading the data set {search.config.data.name}")
         splits = images_of(search)
         _check_batches(settings, recipe, splits)
-        with _place(search, settings, stopper) as place:
-            work = _Work(search, settings, recipe, splits, place, stopper, progress)
+        view = RetrainView(
+            list(networks),
+            settings.seeds,
+            recipe.epochs,
+            held_out=settings.early_stopping is not None,
+            is_stopped=lambda: stopper.interrupted,
+        )
+        with (
+            _place(search, settings, stopper) as place,
+            progress.showing(view, ticking=True) as show,
+        ):
+            work = _Work(search, settings, recipe, splits, place, stopper, progress, view, show)
             is_whole = True
             for name, spec in networks.items():
                 try:
@@ -106,6 +117,8 @@ class _Work:
     place: Place
     stopper: SearchStopper
     progress: Progress
+    view: RetrainView
+    show: Show
 
     def network(
         self,
@@ -130,6 +143,7 @@ class _Work:
         folder = _folder(self.search, name)
         with folder.opened(_info(asked, images)) as log:
             self.progress.note(f"recording in {folder.folder}")
+            self.view.turn_to(name, log.state)
             try:
                 folder.folder.write(NETWORK, _json(spec.to_json()))
                 training = NetworkTraining(
@@ -142,6 +156,7 @@ class _Work:
                     log,
                     self.place,
                     self.progress,
+                    self.show,
                     lambda: self.stopper.interrupted,
                 )
                 training.run(_tests_of(asked, self._others(name)))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import RunDirectoryError, SearchError, last_line
 from orchestrator.events import now
-from orchestrator.progress import LINE_SECONDS, Progress, clock
+from orchestrator.progress import Progress, Show
 from orchestrator.retraining.record import (
     WEIGHTS,
     EpochTrained,
@@ -70,6 +69,7 @@ class NetworkTraining:
         fingerprint: of what decides the retraining; a checkpoint of another one is not gone on from.
         folder, log: its record.
         place: where it is trained.
+        progress, show: where it is shown, and what to call for it.
         is_stopped: whether the user asked to stop.
     """
 
@@ -82,6 +82,7 @@ class NetworkTraining:
     log: RetrainLog
     place: Place
     progress: Progress
+    show: Show
     is_stopped: Callable[[], bool]
 
     def run(self, tests_before: int) -> None:
@@ -110,7 +111,7 @@ class NetworkTraining:
     def _train(self, seed: int) -> None:
         from trainables.retraining_job import RetrainingJob
 
-        recorded = _Recorded(self.name, seed, self.plan, self.place.count, self.log, self.progress, self.is_stopped)
+        recorded = _Recorded(self, seed)
         job = RetrainingJob(self.plan, seed, self.fingerprint, self.folder.checkpoints)
         self.place.train(job, self.images, recorded)
         if not recorded.has_ended:
@@ -158,63 +159,39 @@ class NetworkTraining:
 class _Recorded:
     """Writes into the log how the training of a seed goes, and shows it."""
 
-    def __init__(
-        self,
-        name: str,
-        seed: int,
-        plan: RetrainingPlan,
-        workers: int,
-        log: RetrainLog,
-        progress: Progress,
-        is_stopped: Callable[[], bool],
-    ) -> None:
-        self._title = f"{name}, seed {seed}"
+    def __init__(self, training: NetworkTraining, seed: int) -> None:
+        self._title = f"{training.name}, seed {seed}"
         self._seed = seed
-        self._plan = plan
-        self._workers = workers
-        self._log = log
-        self._progress = progress
-        self._is_stopped = is_stopped
-        self._said_at = time.monotonic()
+        self._training = training
         self.has_ended = False
         self.kept_epoch: int | None = None
 
     def begun(self, curve: Sequence[EpochResult]) -> None:
         """Epochs that the checkpoint has and the log lost are added to the log."""
+        training, log = self._training, self._training.log
         if curve:
-            self._progress.note(f"{self._title}: going on after epoch {len(curve)}")
-        self._log.append(
-            TrainingBegun(seed=self._seed, epoch=len(curve), workers=self._workers, compiled=self._plan.compiled)
-        )
-        known = len(self._log.state.epochs[self._seed])
+            training.progress.note(f"{self._title}: going on after epoch {len(curve)}")
+        workers, compiled = training.place.count, training.plan.compiled
+        log.append(TrainingBegun(seed=self._seed, epoch=len(curve), workers=workers, compiled=compiled))
+        known = len(log.state.epochs[self._seed])
         for result in curve[known:]:
-            self._log.append(_row(self._seed, result))
+            log.append(_row(self._seed, result))
+        training.show()
 
     def trained(self, result: EpochResult) -> bool:
-        self._log.append(_row(self._seed, result))
-        if time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._progress.line(self._standing(result))
-            self._said_at = time.monotonic()
-        return self._is_stopped()
+        self._training.log.append(_row(self._seed, result))
+        self._training.show()
+        return self._training.is_stopped()
 
     def ended(self, kept_epoch: int | None) -> None:
         self.has_ended, self.kept_epoch = True, kept_epoch
-        curve = self._log.state.epochs[self._seed]
+        epochs = len(self._training.log.state.epochs[self._seed])
         if kept_epoch is None:
-            self._progress.line(f"{self._title}: the loss of epoch {len(curve) + 1} is not finite")
+            self._training.progress.line(f"{self._title}: the loss of epoch {epochs + 1} is not finite")
         else:
-            self._progress.line(
-                f"{self._title}: trained, {len(curve)} epochs; the weights of epoch {kept_epoch} are kept"
+            self._training.progress.line(
+                f"{self._title}: trained, {epochs} epochs; the weights of epoch {kept_epoch} are kept"
             )
-
-    def _standing(self, last: EpochResult) -> str:
-        held_out = self._plan.patience is not None
-        accuracy = last.val_accuracy if held_out else last.train_accuracy
-        left = last.seconds * (self._plan.training.epochs - last.epoch)
-        return (
-            f"{self._title}: epoch {last.epoch} of {self._plan.training.epochs}; accuracy {accuracy:.4f} on "
-            f"{'validation' if held_out else 'training'} images; at most {clock(left)} left"
-        )
 
 
 def ordinal(number: int) -> str:

@@ -5,6 +5,7 @@ Nothing gets smaller or faster by this alone: zeros compress well, and that is a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from torch.nn.utils import prune
 
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataSplits
+from trainables.epoch_result import EpochResult
 from trainables.loader import DeviceData
 from trainables.network_spec import NetworkSpec
 from trainables.retraining import device
@@ -43,6 +45,7 @@ def pruned(
     recipe: TrainingSettings,
     images: DataSplits,
     seed: int,
+    on_epoch: Callable[[EpochResult], None] = lambda result: None,
 ) -> Pruned:
     """Prune every layer by the same fraction, and train what is left.
 
@@ -55,6 +58,7 @@ def pruned(
         recipe: by which the network was trained; the fine-tuning begins at a tenth of its learning rate.
         images: to fine-tune on, with the mean and deviation that the network knows.
         seed: of the fine-tuning.
+        on_epoch: told of each epoch of it.
     """
     settings = recipe.model_copy(
         update={
@@ -76,7 +80,7 @@ def pruned(
         else:
             prune.ln_structured(layer, "weight", fraction, n=2, dim=0)
     for _ in range(epochs):
-        training.train_epoch()
+        on_epoch(training.train_epoch())
     for layer in layers:
         prune.remove(layer, "weight")
     values = torch.cat([layer.weight.detach().flatten() for layer in _layers(training.network, "weights")])

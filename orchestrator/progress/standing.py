@@ -1,0 +1,110 @@
+"""How work stands, as a value, and how that looks: a small panel, or a line.
+
+Knows widths and colours. Does not know what is shown, nor where or how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.jupyter import JupyterMixin
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+MOST_COLUMNS = 120
+"""A panel is not drawn wider: eyes would have to travel."""
+BAR_COLUMNS = 30
+GAP = "  "
+
+Mood = Literal["calm", "good", "trouble"]
+
+STYLES: dict[Mood, str] = {"calm": "", "good": "bold green", "trouble": "bold red"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a panel: a label, and parts, of which the last ones are left out where they do not fit.
+
+    `mood` is that of the first part. `done` (0..1) is drawn as a bar after it.
+    """
+
+    label: str
+    parts: Sequence[str]
+    mood: Mood = "calm"
+    done: float | None = None
+
+
+@dataclass(frozen=True)
+class Standing(JupyterMixin):
+    """How work stands.
+
+    Args:
+        title, subtitle: what is done; how, in short words.
+        rows: what there is to say.
+        line: the same in one line.
+        news: what must have changed before the line is worth saying again.
+        trouble: the same for a line that does not wait for its turn.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    line: str
+    news: object
+    subtitle: str = ""
+    trouble: object = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The panel, one line a row."""
+        width = min(options.max_width, MOST_COLUMNS)
+        labels = max(len(row.label) for row in self.rows)
+        room = width - labels - len(GAP) - 4  # the frame, and a space on each side of it
+        table = Table.grid(padding=(0, len(GAP), 0, 0), pad_edge=False)
+        table.add_column(style="bold", no_wrap=True, width=labels)
+        table.add_column(no_wrap=True, width=room, overflow="ellipsis")
+        for row in self.rows:
+            table.add_row(row.label, _text(row, room, ascii_only=options.ascii_only))
+        yield Panel(
+            table,
+            title=_title(self.title, width),
+            subtitle=_title(self.subtitle, width),
+            border_style="dim",
+            width=width,
+        )
+
+
+def _text(row: Row, room: int, *, ascii_only: bool) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for place, part in enumerate(_fitting(row.parts, room)):
+        text.append(GAP if place else "").append(part, style=STYLES[row.mood] if place == 0 else "")
+        if place == 0 and row.done is not None:
+            _append_bar(text, row.done, room - text.cell_len, ascii_only=ascii_only)
+    return text
+
+
+def _fitting(parts: Sequence[str], room: int) -> Iterator[str]:
+    """The first one, and those after it as long as there is room."""
+    used = 0
+    for place, part in enumerate(parts):
+        used += Text(part).cell_len + (len(GAP) if place else 0)
+        if place and used > room:
+            return
+        yield part
+
+
+def _append_bar(text: Text, done: float, room: int, *, ascii_only: bool) -> None:
+    columns = min(BAR_COLUMNS, room - len(GAP))
+    if columns < 10:
+        return
+    full = min(columns, int(done * columns))
+    text.append(GAP).append(("#" if ascii_only else "━") * full, style="green")
+    text.append(("." if ascii_only else "─") * (columns - full), style="dim")
+
+
+def _title(words: str, width: int) -> Text | None:
+    text = Text(words, no_wrap=True)
+    text.truncate(max(0, width - 6), overflow="ellipsis")
+    return text if words else None

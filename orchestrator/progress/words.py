@@ -1,0 +1,69 @@
+"""Numbers, times and curves in words short enough for a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from orchestrator.run_state import RunState, Trial
+
+BARS = "▁▂▃▄▅▆▇█"
+CURVE_WIDTH = 30
+
+
+def describe(trial: Trial, state: RunState) -> str:
+    return f"{scores(trial, state)} (trial {trial.trial_id}, {trial.epochs} epochs)"
+
+
+def scores(trial: Trial, state: RunState) -> str:
+    """The trial's value in each objective; the accuracy on the validation images needs no name."""
+    return ", ".join(
+        number(trial.metric(name)) if name == "val_accuracy" else f"{name} {number(trial.metric(name))}"
+        for name in state.objectives
+    )
+
+
+def number(value: float | None) -> str:
+    """Whole numbers with thousands separated, others to four digits."""
+    if value is None:
+        return "-"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.4f}"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """From the lowest to the highest, in at most 30 characters; nothing of fewer than two values."""
+    if len(values) < 2:
+        return ""
+    low, span = min(values), max(values) - min(values) or 1.0
+    step = -(-len(values) // CURVE_WIDTH)
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in values[step - 1 :: step])
+
+
+def clock(seconds: float) -> str:
+    """As a clock shows it: 01:05, 1:02:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+def roughly(seconds: float) -> str:
+    """As precise as an estimate can be: 20 s, 8 min, 2 h 10 min, 3 days 4 h."""
+    if seconds < 55:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        hours, minutes = divmod(10 * round(minutes / 10), 60)
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(minutes / 60), 24)
+    return f"{days} day{'s' * (days > 1)} {hours} h" if hours else f"{days} day{'s' * (days > 1)}"
+
+
+def harmless(message: str) -> str:
+    """On one line, without what would colour it or move the cursor."""
+    plain = Text.from_ansi(message).plain
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in plain).split())

@@ -1,0 +1,66 @@
+"""What there is to say of work that goes from one thing to the next, and counts some of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import final
+
+from orchestrator.progress.standing import Row, Standing
+from orchestrator.progress.words import clock, roughly
+
+LEAST_SECONDS = 5.0
+"""Of counting, before anything is said of the time left."""
+
+
+@final
+class WorkView:
+    """
+    Args:
+        title: what is done.
+        unit: what is counted, in one word.
+    """
+
+    def __init__(self, title: str, unit: str) -> None:
+        self._title = title
+        self._unit = unit
+        self._begun = self._counting_since = time.monotonic()
+        self._doing = "preparing"
+        self._count: tuple[int, int] | None = None
+        self._parts: Sequence[str] = ()
+
+    def say(self, doing: str) -> None:
+        """What is done now."""
+        self._doing = doing
+
+    def count(self, done: int, of: int, parts: Sequence[str] = ()) -> None:
+        """So many are done, and how that went in `parts`; nothing is left to count when all are."""
+        if done == 0 or self._count is None:
+            self._counting_since = time.monotonic()
+        self._count = (done, of) if done < of else None
+        self._parts = parts
+
+    def standing(self) -> Standing:
+        """How it stands."""
+        time_row = [*self._left(), f"{clock(time.monotonic() - self._begun)} elapsed"]
+        rows, counted = [Row("now", [self._doing])], ""
+        if self._count is not None:
+            done, of = self._count
+            counted = f"; {self._unit} {done} of {of}"
+            rows.append(Row(self._unit, [f"{done} of {of}"], done=done / of))
+        if self._parts:
+            rows.append(Row("", self._parts))
+            counted += f"; {', '.join(self._parts)}"
+        return Standing(
+            title=f"cellscout · {self._title}",
+            rows=[*rows, Row("time", time_row)],
+            line=f"{self._doing}{counted}; {', '.join(time_row)}",
+            news=(self._doing, self._count),
+        )
+
+    def _left(self) -> list[str]:
+        if self._count is None or self._count[0] == 0:
+            return []
+        done, of = self._count
+        seconds = time.monotonic() - self._counting_since
+        return [f"about {roughly(seconds / done * (of - done))} left"] if seconds >= LEAST_SECONDS else []

@@ -1,0 +1,1 @@
+"""Searches that are simulated on the curves of one that was recorded."""

@@ -1,0 +1,170 @@
+"""The story of `cellscout simulate`: samplers x schedulers x workers, several seeds each, against recorded curves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import optuna
+
+from orchestrator.components import make_sampler, make_scheduler
+from orchestrator.config import SamplerSettings, SchedulerSettings
+from orchestrator.errors import ConfigError, SearchError
+from orchestrator.events import Direction
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.progress import Progress, Show, WorkView
+from orchestrator.replaying.recorded import RecordedCurves
+from orchestrator.replaying.search import regrets, searched
+from orchestrator.sampler_fit import check_fits
+from orchestrator.simulation import SimulationStalledError, simulate
+
+MOMENTS = (0.1, 0.25, 0.5, 1.0)
+"""Parts of the time at which the regret is read."""
+
+OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateSettings:
+    """What is compared.
+
+    Args:
+        samplers, schedulers: names, as a search file has them.
+        workers: how many trials run at a time.
+        seeds: simulations of each combination, with seeds from 0 on.
+        trainings: the time, in whole trainings of all workers together; None: a tenth of the candidates on record.
+
+    Raises:
+        ConfigError: a number is out of its bounds, or nothing is named.
+    """
+
+    samplers: Sequence[str] = ("predictor", "tpe", "random")
+    schedulers: Sequence[str] = ("asha",)
+    workers: Sequence[int] = (4,)
+    seeds: int = 5
+    trainings: int | None = None
+
+    def __post_init__(self) -> None:
+        for option, values in (("sampler", self.samplers), ("scheduler", self.schedulers), ("workers", self.workers)):
+            if not values:
+                raise ConfigError(f"--{option} names nothing")
+        for option, value in (("workers", min(self.workers)), ("seeds", self.seeds), ("trainings", self.trainings)):
+            if value is not None and value < 1:
+                raise ConfigError(f"--{option} is {value}; it must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Who searches, on how many workers."""
+
+    sampler: str
+    scheduler: str
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """What the simulations of a setup came to, a value a seed.
+
+    `regrets` are at each of `MOMENTS`, in validation accuracy (0..1); `busy` is the part of the workers' time that was
+    training (0..1).
+    """
+
+    setup: Setup
+    regrets: list[list[float]]
+    trials: list[int]
+    completed: list[int]
+    busy: list[float]
+
+
+@dataclass(frozen=True)
+class SimulateResult:
+    """`candidates` are on record, and `trainings` of them is how long each search took."""
+
+    candidates: int
+    epochs: int
+    trainings: int
+    seeds: int
+    simulated: list[Simulated]
+
+
+def simulate_searches(
+    location: str,
+    settings: SimulateSettings | None = None,
+    *,
+    space_name: str | None = None,
+    progress: Progress | None = None,
+) -> SimulateResult:
+    """Compare samplers and schedulers on a virtual clock, in no time and without training anything.
+
+    Args:
+        location: a run directory, or the `trials.parquet` of one with `epochs.parquet` beside it.
+        settings: see `SimulateSettings`.
+        space_name: of a table; by default `nasnet`.
+        progress: where it is shown.
+
+    Raises:
+        InputError: the record cannot be used, or a name or number in the settings is wrong.
+        SearchError: a scheduler or a sampler could not go on.
+    """
+    settings, progress = settings or SimulateSettings(), progress or Progress.silent()
+    recorded = RecordedCurves.read(location, space_name)
+    trainings = settings.trainings or max(1, len(recorded.curves) // 10)
+    setups = [
+        Setup(sampler=sampler, scheduler=scheduler, workers=workers)
+        for workers, scheduler, sampler in itertools.product(settings.workers, settings.schedulers, settings.samplers)
+    ]
+    for setup in setups:
+        _check(setup, recorded)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    view = WorkView("simulate", "searches")
+    with progress.showing(view, ticking=True) as show:
+        found = _simulated(setups, settings.seeds, recorded, trainings, view, show)
+    return SimulateResult(len(recorded.curves), recorded.epochs, trainings, settings.seeds, found)
+
+
+def _check(setup: Setup, recorded: RecordedCurves) -> None:
+    """That all names can be used is known before anything is simulated."""
+    sampler = make_sampler(SamplerSettings(name=setup.sampler), 0, recorded.space)
+    check_fits(sampler, to_distributions(recorded.space.param_space()), OBJECTIVES)
+    make_scheduler(SchedulerSettings(name=setup.scheduler), recorded.epochs, OBJECTIVES)
+
+
+def _simulated(
+    setups: Sequence[Setup], seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Show
+) -> list[Simulated]:
+    found = [Simulated(setup=setup, regrets=[], trials=[], completed=[], busy=[]) for setup in setups]
+    # All setups with a seed, and then with the next: the time left can be told early.
+    jobs = list(itertools.product(range(seeds), found))
+    for number, (seed, one) in enumerate(jobs):
+        setup = one.setup
+        view.say(f"{setup.sampler} with {setup.scheduler}, {setup.workers} workers, seed {seed}")
+        view.count(number, len(jobs))
+        show()
+        _add(one, seed, recorded, trainings)
+    return found
+
+
+def _add(one: Simulated, seed: int, recorded: RecordedCurves, trainings: int) -> None:
+    """Simulate the setup with this seed."""
+    setup = one.setup
+    seconds = trainings * recorded.training_seconds / setup.workers
+    run = partial(
+        simulate,
+        evaluate=recorded.answers(),
+        workers=setup.workers,
+        seconds=seconds,
+        trials=len(recorded.curves),
+    )
+    sampler = make_sampler(SamplerSettings(name=setup.sampler), seed, recorded.space)
+    scheduler = make_scheduler(SchedulerSettings(name=setup.scheduler), recorded.epochs, OBJECTIVES)
+    try:
+        simulation = searched(recorded.space, recorded.epochs, sampler, scheduler, run)
+    except SimulationStalledError as error:
+        raise SearchError(f"the scheduler {setup.scheduler!r} stalls on {setup.workers} workers: {error}") from error
+    one.regrets.append(regrets(recorded, simulation, [moment * seconds for moment in MOMENTS]))
+    one.trials.append(len(simulation.trials))
+    one.completed.append(sum(event.kind == "ended" for event in simulation.events))
+    one.busy.append(simulation.busy_seconds / (simulation.seconds * setup.workers))

@@ -1,0 +1,103 @@
+"""One simulated search: cellscout's own study, candidates and recorder, and what its time bought."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from optuna.samplers import BaseSampler
+from ray.tune.schedulers import TrialScheduler
+from scipy.stats import t as student
+
+from orchestrator.components import make_skeleton
+from orchestrator.driver import Driver
+from orchestrator.event_log import EventLog
+from orchestrator.events import RunStarted
+from orchestrator.live_study import LiveStudy
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.patient_searcher import PatientSearcher
+from orchestrator.replaying.recorded import RecordedCurves
+from orchestrator.run_directory import RunDirectory
+from orchestrator.run_state import RunState
+from orchestrator.simulation import Simulation
+from orchestrator.study_replay import write_distributions
+from search_spaces import CellSpace
+from trainables import TrialPlan
+from trainables.settings import NetworkSettings, TrainingSettings
+
+Run = Callable[..., Simulation]
+"""`simulate` with all that does not depend on who searches."""
+
+
+def searched(space: CellSpace, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Run) -> Simulation:
+    """Search with `sampler` and `scheduler` as on Ray; `run` is `simulate` with curves, workers and time."""
+    distributions = to_distributions(space.param_space())
+    state = RunState()
+    network = NetworkSettings(repeats=1, filters=8)
+    plan = TrialPlan(  # what a candidate costs is recorded, and decides nothing here
+        space=space,
+        skeleton=make_skeleton(network, space),
+        network=network,
+        training=TrainingSettings(epochs=epochs),
+        image_shape=(32, 32, 1),
+        classes=10,
+        milestones=None,
+        seed=0,
+        threads=1,
+    )
+    with _temporary_folder() as folder, EventLog.create(RunDirectory.at(folder), [state.apply]) as log:
+        log.append(
+            RunStarted(
+                slots=1,
+                objectives={"val_accuracy": "maximize"},
+                constraints={},
+                distributions=write_distributions(distributions),
+            )
+        )
+        with LiveStudy(sampler, state, distributions) as live_study:
+            driver = Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler)
+            return run(PatientSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
+
+
+def regrets(recorded: RecordedCurves, simulation: Simulation, moments: Sequence[float]) -> list[float]:
+    """At each moment (seconds), what the leading candidate lacks to the best on record, both trained to the end.
+
+    The longest trained leads, of equally long trained ones the one with the highest score. Before there is one, it is
+    as if it were the worst.
+    """
+    final = recorded.final
+    best = final.max()
+    places = {id(curve): place for place, curve in enumerate(recorded.curves)}
+    known = {trial.trial_id: places[id(trial.rows)] for trial in simulation.trials if trial.rows is not None}
+    reports = [event for event in simulation.events if event.kind == "reported"]
+    found = []
+    for moment in moments:
+        leader, standing = None, (0, 0.0)
+        for event in reports:
+            if event.seconds > moment:
+                break
+            seen = recorded.curves[known[event.trial_id]][event.epoch - 1].metrics["val_accuracy"]
+            if (event.epoch, seen) > standing:
+                leader, standing = known[event.trial_id], (event.epoch, seen)
+        found.append(float(best - (final.min() if leader is None else final[leader])))
+    return found
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval; NaN of a single value."""
+    if len(values) < 2:
+        return float(np.mean(values)), math.nan
+    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values)), float(half)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """In memory where that is possible: how long a record takes to write is not the question."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)

@@ -1,0 +1,80 @@
+"""What simulated searches came to, as a table in 80 columns, in words, and as JSON."""
+
+from __future__ import annotations
+
+import math
+from statistics import mean
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from orchestrator.replaying.run import MOMENTS, Simulated, SimulateResult
+from orchestrator.replaying.search import interval
+
+SHOWN = (0.5, 1.0)
+"""Of `MOMENTS`: more has no room."""
+
+
+def table(result: SimulateResult) -> Table:
+    """A row a setup, for each number of workers the best at the end first."""
+    title = f"Regret in points, after a part of the time; {_seeds(result)}"
+    shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("workers", "scheduler", "sampler", *(f"{moment:.0%}" for moment in SHOWN), "trials", "busy"):
+        shown.add_column(name, justify="left" if name in ("scheduler", "sampler") else "right", no_wrap=True)
+    for one in sorted(result.simulated, key=lambda one: (one.setup.workers, mean(seed[-1] for seed in one.regrets))):
+        shown.add_row(
+            str(one.setup.workers),
+            one.setup.scheduler,
+            one.setup.sampler,
+            *(_points(one, MOMENTS.index(moment)) for moment in SHOWN),
+            f"{mean(one.trials):.0f}",
+            f"{mean(one.busy):.0%}",
+        )
+    return shown
+
+
+def notes(result: SimulateResult) -> str:
+    """What the numbers mean."""
+    return "\n".join(
+        [
+            f"record      {result.candidates} candidates, trained in full ({result.epochs} epochs)",
+            f"time        of each search: {result.trainings} whole trainings, of all workers together",
+            "regret      what the leading candidate, trained to its end, lacks to the best",
+            "            on record: the mean over the seeds, and half its 95 % interval.",
+            "            Where these overlap, nothing is shown",
+            "answers     a proposal is answered by the recorded candidate that is nearest,",
+            "            so that samplers learn less than in a search",
+        ]
+    )
+
+
+def to_json(result: SimulateResult) -> dict[str, Any]:
+    return {
+        "candidates": result.candidates,
+        "epochs": result.epochs,
+        "trainings": result.trainings,
+        "seeds": result.seeds,
+        "moments": list(MOMENTS),
+        "simulated": [
+            {
+                "sampler": one.setup.sampler,
+                "scheduler": one.setup.scheduler,
+                "workers": one.setup.workers,
+                "regrets": one.regrets,
+                "trials": one.trials,
+                "completed": one.completed,
+                "busy": one.busy,
+            }
+            for one in result.simulated
+        ],
+    }
+
+
+def _points(one: Simulated, moment: int) -> str:
+    centre, half = interval([seed[moment] for seed in one.regrets])
+    return f"{100 * centre:.2f}" + ("" if math.isnan(half) else f" ± {100 * half:.2f}")
+
+
+def _seeds(result: SimulateResult) -> str:
+    return "1 seed" if result.seeds == 1 else f"{result.seeds} seeds"

@@ -1,0 +1,111 @@
+"""`cellscout simulate`: searches against recorded curves, and records that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.config import load_config
+from orchestrator.events import Event, TrialSuggested
+from orchestrator.replaying.recorded import RecordedCurves
+from orchestrator.run_directory import RunDirectory
+from search_spaces import NASNET
+from tests.test_record import RUN, trial, write
+from tests.test_run_directory import info
+
+TABLE = str(Path(__file__).parent.parent / "benchmarks" / "curves" / "trials.parquet")
+QUICK = ["--sampler", "random", "--seeds", "2", "--trainings", "3"]
+
+
+def record(folder: Path, candidates: int, **values: Any) -> str:
+    """A run of NASNet cells, of which the last is the best."""
+    generator, events = np.random.default_rng(0), [RUN[0]]
+    for number in range(candidates):
+        architecture = NASNET.sample(generator)
+        mine: list[Event] = trial(f"{number:05d}", [0.1, 0.2, 0.01 * number], "completed")
+        assert isinstance(mine[0], TrialSuggested)
+        mine[0] = mine[0].model_copy(
+            update={
+                "params": NASNET.encode(architecture),
+                "architecture": architecture.to_json(),
+                "fingerprint": architecture.fingerprint,
+            }
+        )
+        events += mine
+    config = load_config(None, ["space.name=nasnet", f"space.blocks={NASNET.blocks}", "training.epochs=3"])
+    directory = RunDirectory.at(folder / "run")
+    directory.create(info(**{"state": "completed", "config": config.model_dump(mode="json"), **values}))
+    write(directory, events)
+    return directory.location
+
+
+def test_who_trains_every_candidate_in_full_finds_the_best(cellscout: Any, tmp_path: Path) -> None:
+    options = ["--sampler", "random", "--scheduler", "fifo", "--workers", "2", "--seeds", "2", "--trainings", "12"]
+    ended = cellscout("simulate", record(tmp_path, 12), *options, "--json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    (one,) = found["simulated"]
+    assert (found["candidates"], found["epochs"], found["moments"]) == (12, 3, [0.1, 0.25, 0.5, 1.0])
+    assert one["trials"] == one["completed"] == [12, 12]
+    assert one["busy"] == [1.0, 1.0]
+    assert [seed[-1] for seed in one["regrets"]] == [0.0, 0.0]
+    assert all(seed[0] == pytest.approx(0.11) for seed in one["regrets"])  # nothing had been reported: the worst
+
+
+def test_samplers_schedulers_and_workers_are_compared_in_80_columns(cellscout: Any) -> None:
+    options = ["--scheduler", "asha,asha_promotion", "--workers", "1,4", *QUICK]
+    ended = cellscout("simulate", TABLE, *options)
+    assert ended.status == 0, ended.err
+    assert ended.out.count("random") == 4
+    assert ended.out.count("asha_promotion") == 2
+    assert "200 candidates, trained in full (27 epochs)" in ended.out
+    assert max(map(len, ended.out.splitlines())) <= 80
+    assert "…" not in ended.out
+    assert cellscout("simulate", TABLE, *options).out == ended.out
+
+
+def test_a_candidate_answers_for_itself_and_once() -> None:
+    curves = RecordedCurves.read(TABLE)
+    domains = curves.space.param_space()
+    params = {name: domains[name].categories[code] for name, code in zip(domains, curves.codes[7], strict=True)}
+    answer = curves.answers()
+    assert answer(params) is curves.curves[7]
+    assert answer(params) is not curves.curves[7]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sampler", "randon"], "did you mean 'random'"),
+        (["--sampler", "optuna:CmaEsSampler"], "sampler"),
+        (["--scheduler", "asa"], "scheduler.name is 'asa'"),
+        (["--sampler", ","], "--sampler names nothing"),
+        (["--workers", "0"], "--workers is 0; it must be at least 1"),
+        (["--workers", "two"], "--workers is 'two'; it must be whole numbers"),
+        (["--seeds", "0"], "--seeds is 0; it must be at least 1"),
+        (["--space", "pnasnet"], "not of the space 'pnasnet'"),
+        (["--space", "nasnat"], "did you mean 'nasnet'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(cellscout: Any, options: list[str], message: str) -> None:
+    ended = cellscout("simulate", TABLE, *QUICK, *options)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert message in ended.err
+
+
+def test_a_record_that_is_none_or_too_small_is_refused(cellscout: Any, tmp_path: Path) -> None:
+    for name in ("nowhere", "nowhere.parquet"):
+        ended = cellscout("simulate", name)
+        assert (ended.status, ended.err.count("\n")) == (2, 1)
+        assert "nowhere" in ended.err
+    small = record(tmp_path, 9)
+    ended = cellscout("simulate", small)
+    assert ended.status == 2
+    assert "has 9 candidates that were trained in full; at least 10 are needed" in ended.err
+    ended = cellscout("simulate", small, "--space", "nasnet")
+    assert ended.status == 2
+    assert "--space is for tables" in ended.err
