@@ -22,9 +22,9 @@ SYMBOLS = ("circle", "square", "diamond")
 
 NOTHING = "No trial has completed its training yet."
 MEANS = (
-    "Thick: the mean over the seeds of a group, from where all of its runs have a score to where the first one ends, "
-    "with its 95 % interval (Student's t). Thin: the runs. A group with one seed has one line and no interval; an "
-    "interval may reach beyond the plot."
+    "Thick: the mean over the seeds of a group from where all of its runs have a score, with its 95 % interval "
+    "(Student's t), which may reach beyond the plot; a search that has ended keeps its best, and one that was cut "
+    "short ends the mean. Thin: the runs. A group with one seed has one line and no interval."
 )
 
 
@@ -35,7 +35,11 @@ def plots(outcome: Outcome) -> list[Plot]:
     unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
     by_trials = _curves(groups, lambda group: group.by_trials, lambda search: search.history.by_trials, 1.0)
     by_seconds = _curves(groups, lambda group: group.by_seconds, lambda search: search.history.by_seconds, unit)
-    looks: dict[str, Any] = {"y": f"best {text(outcome.metric)} so far", "yaxis_range": _range(groups)}
+    looks: dict[str, Any] = {
+        "y": f"best {text(outcome.metric)} so far",
+        "yaxis_range": _range(groups),
+        "xaxis_rangemode": "tozero",
+    }
     return [
         Plot(
             name="bests",
@@ -116,10 +120,10 @@ def _curves(
     traces: list[go.Scatter] = []
     for place, group in enumerate(groups):
         runs = [search for search in group.searches if single(search).places]
-        alone = len(runs) == 1
+        alone, shared = len(runs) == 1, mean(group)
         looks = {"legendgroup": str(place), "mode": "lines"}
         line: dict[str, Any] = {"color": _colour(place), "dash": _dash(place), "shape": "hv"}
-        for search in runs:
+        for index, search in enumerate(runs):
             curve = single(search)
             traces.append(
                 go.Scatter(
@@ -129,12 +133,12 @@ def _curves(
                     line={**line, "width": 2.5 if alone else 1},
                     opacity=1 if alone else 0.35,
                     hovertemplate=f"%{{y:.4f}} {text(search.location)}, seed {search.seed}<extra></extra>",
-                    showlegend=alone,
+                    showlegend=index == 0 and (alone or not shared.places),
                     **looks,
                 )
             )
-        if not alone:
-            traces += _mean(mean(group), text(group.label), unit, line, looks)
+        if not alone and shared.places:
+            traces += _mean(shared, text(group.label), unit, line, looks)
     return traces
 
 

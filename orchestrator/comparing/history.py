@@ -10,20 +10,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.comparing.statistics import Mean, mean_of
-from orchestrator.events import Event, TrialEnded
+from orchestrator.events import Event, RunOutcome, TrialEnded
 from orchestrator.run_state import RunState
+
+WHOLE: tuple[RunOutcome, ...] = ("completed", "exhausted", "out_of_time")
+"""How a search ends that was let to its end."""
 
 
 @dataclass(frozen=True)
 class BestSoFar:
     """The best completed score from each place on, up to `end`; places are trials or seconds, and increase.
 
-    Empty where no trial has completed.
+    Empty where no trial has completed. `is_whole`: the search was let to its end, so that its best is what one has from
+    then on; of another one nobody knows what it would have found.
     """
 
     places: tuple[float, ...]
     scores: tuple[float, ...]
     end: float
+    is_whole: bool
 
     def at(self, place: float) -> float:
         """The best at a place not before the first one."""
@@ -41,7 +46,8 @@ class History:
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """The mean over runs from each place on, from where all of them have a best to where the first one ends."""
+    """The mean over runs from each place on, from where all of them have a best to where the last one ends, or the
+    first one that was not let to its end."""
 
     places: tuple[float, ...]
     means: tuple[Mean, ...]
@@ -59,10 +65,10 @@ def replay(events: Iterable[Event]) -> tuple[RunState, History]:
         score = None if state.best is None else state.best.metric(next(iter(state.objectives)))
         if score is not None and (not steps or score != steps[-1][2]):
             steps.append((trained, state.active_seconds(), score))
-    scores = tuple(score for _, _, score in steps)
+    scores, is_whole = tuple(score for _, _, score in steps), state.outcome in WHOLE
     return state, History(
-        BestSoFar(tuple(count for count, _, _ in steps), scores, trained),
-        BestSoFar(tuple(seconds for _, seconds, _ in steps), scores, state.active_seconds()),
+        BestSoFar(tuple(count for count, _, _ in steps), scores, trained, is_whole),
+        BestSoFar(tuple(seconds for _, seconds, _ in steps), scores, state.active_seconds(), is_whole),
     )
 
 
@@ -71,7 +77,8 @@ def mean_curve(curves: Sequence[BestSoFar]) -> MeanCurve:
     known = [curve for curve in curves if curve.places]
     if not known:
         return MeanCurve((), ())
-    start, end = max(curve.places[0] for curve in known), min(curve.end for curve in known)
+    start = max(curve.places[0] for curve in known)
+    end = min((curve.end for curve in known if not curve.is_whole), default=max(curve.end for curve in known))
     if start > end:
         return MeanCurve((), ())
     places = sorted({start, end, *(place for curve in known for place in curve.places if start <= place <= end)})

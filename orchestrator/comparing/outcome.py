@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from orchestrator.comparing.groups import Difference, Group, grouped
+from orchestrator.comparing.history import WHOLE
 from orchestrator.comparing.searched import Search, check_comparable, read_search
 from orchestrator.comparing.statistics import SEEDS_NEEDED, WelchTest, welch
 from orchestrator.errors import InputError
@@ -113,9 +114,6 @@ SECTIONS = {
     "resources": "The workers differ: so do the times, and what a sampler knows when it proposes.",
 }
 """What a reader must know if settings of a section differ between groups."""
-
-WHOLE = ("completed", "exhausted", "out_of_time")
-"""How a search ends that was let to its end."""
 
 
 def _notes(searches: Sequence[Search], groups: Sequence[Group], differences: Sequence[Difference]) -> Iterable[str]:
