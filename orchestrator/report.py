@@ -153,5 +153,6 @@ def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
         trial.status == "completed" and trial is not best and (trial.val_accuracy or 0) >= score - error
         for trial in state.trials.values()
     )
-    others = "no other completed trial is" if close == 0 else f"{close} other completed trials are"
+    few = {0: "no other completed trial is", 1: "1 other completed trial is"}
+    others = few.get(close, f"{close} other completed trials are")
     return [f"one standard error on {images:,} validation images is {error:.4f};", f"{others} within it of the best"]
