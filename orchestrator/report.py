@@ -148,6 +148,7 @@ def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
     """How far the best score can be trusted: its standard error, and how many others are within it."""
     images = info.data["validation"]
     found = precision_of(state, best, images)
-    others = "no other completed trial is" if found.close == 0 else f"{found.close} other completed trials are"
+    few = {0: "no other completed trial is", 1: "1 other completed trial is"}
+    others = few.get(found.close, f"{found.close} other completed trials are")
     error = f"one standard error on {images:,} validation images is {found.error:.4f}"
     return [f"{error};", f"{others} within it of the best"]

@@ -314,7 +314,7 @@ def test_smaller_work_says_what_is_done_how_far_it_is_and_for_how_long(monkeypat
     standing = work.standing()
     assert standing.line == "pruning; epoch 1 of 4; accuracy 0.9000; about 2 min left, 00:30 elapsed"
     assert "epoch  1 of 4  ━━━━━━━───" in drawn(standing)
-    work.count(4, 4)
+    work.count(4, 4, ["accuracy 0.9100"])
     work.say("writing")
     assert work.standing().line == "writing; 00:30 elapsed"
 

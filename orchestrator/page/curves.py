@@ -184,21 +184,23 @@ def _lines(trials: Sequence[Trial], metric: str, name: str, line: dict[str, Any]
     x: list[int | None] = []
     y: list[float | None] = []
     labels: list[str | None] = []
+    sizes: list[int] = []
     for trial in trials:
         x += [*(row.epoch for row in trial.curve), None]
         y += [*(row.metric(metric) for row in trial.curve), None]
         labels += [*([trial.trial_id] * len(trial.curve)), None]
+        # One epoch makes no line.
+        sizes += [5 if len(trial.curve) == 1 else 0] * len(trial.curve) + [0]
     opacity = 1.0 if len(trials) <= 20 else 0.6
-    mode = "lines+markers" if all(len(trial.curve) == 1 for trial in trials) else "lines"
     return go.Scatter(
         x=x,
         y=y,
         text=labels,
-        mode=mode,
+        mode="lines+markers" if any(sizes) else "lines",
         name=name,
         line=line,
         opacity=opacity,
-        marker={"size": 3},
+        marker={"size": sizes},
         connectgaps=False,
         hovertemplate="trial %{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
     )

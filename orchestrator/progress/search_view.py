@@ -13,7 +13,7 @@ from orchestrator.events import now
 from orchestrator.progress.display import Show
 from orchestrator.progress.standing import Row, Standing
 from orchestrator.progress.time_left import seconds_left
-from orchestrator.progress.words import clock, describe, harmless, number, roughly, scores, sparkline
+from orchestrator.progress.words import clock, describe, harmless, named, number, roughly, scores, sparkline
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import leader
 
@@ -117,7 +117,7 @@ class SearchView:
         best = state.best
         if best is None:
             return [Row("best", [*self._so_far(), "none completed yet"])]
-        found = [f"trial {best.trial_id}, {best.epochs} epochs", *self._since(best), sparkline(_accuracies(best))]
+        found = [named(best), *self._since(best), sparkline(_accuracies(best))]
         return [Row("best", [scores(best, state), *filter(None, found)], mood="good")]
 
     def _so_far(self) -> list[str]:
@@ -126,7 +126,7 @@ class SearchView:
         if not trained or next(iter(self.state.objectives), "val_accuracy") != "val_accuracy":
             return []
         highest = max(trained, key=lambda trial: trial.val_accuracy or 0.0)
-        return [f"{number(highest.val_accuracy)} so far", f"trial {highest.trial_id}, {highest.epochs} epochs"]
+        return [f"{number(highest.val_accuracy)} so far", named(highest)]
 
     def _since(self, best: Trial) -> list[str]:
         """How many trials have ended since the best one did."""
@@ -164,6 +164,8 @@ class SearchView:
         state = self.state
         on_worker = [trial for trial in state.trials.values() if trial.on_worker]
         parts = [f"{counts['running']} of {state.slots} busy"]
+        if state.session_started_at is None:
+            return [*parts, "they are being started"]
         nodes = {trial.node for trial in on_worker if trial.node is not None}
         if len(nodes) > 1:
             parts.append(f"on {len(nodes)} nodes")
@@ -173,7 +175,7 @@ class SearchView:
         if utilisation is not None and self._ended(counts) >= state.slots:
             parts.append(f"{min(1.0, utilisation):.0%} of the time")
         last = max((trial.curve[-1].time for trial in state.trials.values() if trial.curve), default=None)
-        if last is not None and state.session_started_at is not None and last >= state.session_started_at:
+        if last is not None and last >= state.session_started_at:
             ago = (at - last).total_seconds()  # by two clocks, of which one may be ahead
             parts.append(f"last epoch {f'{roughly(ago)} ago' if ago >= 3 else 'just now'}")
         return parts

@@ -13,7 +13,11 @@ CURVE_WIDTH = 30
 
 
 def describe(trial: Trial, state: RunState) -> str:
-    return f"{scores(trial, state)} (trial {trial.trial_id}, {trial.epochs} epochs)"
+    return f"{scores(trial, state)} ({named(trial)})"
+
+
+def named(trial: Trial) -> str:
+    return f"trial {trial.trial_id}, {trial.epochs} epoch{'s' * (trial.epochs != 1)}"
 
 
 def scores(trial: Trial, state: RunState) -> str:

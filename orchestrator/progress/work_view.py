@@ -31,7 +31,7 @@ class WorkView:
 
     def say(self, doing: str) -> None:
         """What is done now."""
-        self._doing = doing
+        self._doing, self._parts = doing, ()
 
     def count(self, done: int, of: int, parts: Sequence[str] = ()) -> None:
         """So many are done, and how that went in `parts`; nothing is left to count when all are."""
