@@ -52,5 +52,5 @@ def text_of(outputs: list[Any]) -> str:
 
 def data_of(outputs: list[Any]) -> dict[str, Any]:
     """What the cell's last line was shown as."""
-    (data,) = [dict(output.data) for output in outputs if output.output_type == "execute_result"]
+    (data,) = [dict(output.data) for output in outputs if "data" in output]
     return data

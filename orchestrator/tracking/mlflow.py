@@ -1,13 +1,16 @@
 """MLflow: an experiment a search, a run a trial, by Ray Tune's `MLflowLoggerCallback`.
 
-What is there already is asked of MLflow itself, so that a run goes on with what it lacks.
+The callback makes the runs and ends them. It would send each parameter and each number in a request of its own, more
+than sixty a trial and ten an epoch, and with the time at which it is sent; here a trial's parameters are one request,
+and an epoch's numbers another. What is there already is asked of MLflow, so that a run goes on with what it lacks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, final
 
 from orchestrator.events import EpochDone
@@ -17,6 +20,9 @@ RUN = "cellscout.run"
 """Tag: of which search the run is."""
 STATUS = "status"
 """Tag: how the trial ended. MLflow's own status of a run knows neither `pruned` nor `diverged`."""
+
+PARAMS_AT_ONCE = 100
+"""MLflow's limit."""
 
 
 @final
@@ -43,22 +49,22 @@ class Mlflow:
             # There is no other way to let the callback go on with a run that it did not make.
             self._callback._trial_runs[trial] = known
             self._client.update_run(known, status="RUNNING")
-        self._callback.log_trial_start(trial)
-        run_id = self._callback._trial_runs[trial]
-        self._run_ids[trial.name] = run_id
+        self._callback.log_trial_start(replace(trial, config={}))  # the parameters go in one request
+        run_id = self._run_ids[trial.name] = self._callback._trial_runs[trial]
         self._open.add(trial.name)
+        self._log_params(run_id, trial.config)
         there = self._points(run_id, trial) if known is not None else set()
         for row in trial.curve:
-            self._catch_up(run_id, row, there)
+            self._log_epoch(run_id, row, there)
 
     def epoch(self, trial: TrackedTrial, row: EpochDone) -> None:
-        self._callback.log_trial_result(row.epoch, trial, result_of(row))
+        self._log_epoch(self._run_ids[trial.name], row, set())
 
     def end(self, trial: TrackedTrial) -> None:
         if trial.status is None:  # its run stays open
             return
         if LATENCY in trial.config:
-            self._client.log_param(self._run_ids[trial.name], LATENCY, trial.config[LATENCY])
+            self._log_params(self._run_ids[trial.name], {LATENCY: trial.config[LATENCY]})
         self._callback.log_trial_end(trial, failed=trial.status in FAILED)
         self._client.set_tag(self._run_ids[trial.name], STATUS, trial.status)
         self._open.remove(trial.name)
@@ -70,15 +76,20 @@ class Mlflow:
         for name in self._open:
             self._client.set_terminated(self._run_ids[name], status="KILLED")
 
-    def _catch_up(self, run_id: str, row: EpochDone, there: set[tuple[str, int]]) -> None:
-        """Log what the run lacks of an epoch, in one request and with the time at which the epoch ended."""
+    def _log_params(self, run_id: str, config: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(name, str(value)) for name, value in config.items()]
+        for first in range(0, len(params), PARAMS_AT_ONCE):
+            self._client.log_batch(run_id, params=params[first : first + PARAMS_AT_ONCE])
+
+    def _log_epoch(self, run_id: str, row: EpochDone, there: Collection[tuple[str, int]]) -> None:
+        """What the run lacks of an epoch, with the time at which that ended."""
         from mlflow.entities import Metric
 
         ended_at = round(row.time.timestamp() * 1000)
         values = {name: x for name, x in result_of(row).items() if (name, row.epoch) not in there}
-        if values:
-            metrics = [Metric(name, float(x), ended_at, row.epoch) for name, x in values.items()]
-            self._client.log_batch(run_id, metrics=metrics)
+        self._client.log_batch(run_id, [Metric(name, float(x), ended_at, row.epoch) for name, x in values.items()])
 
     def _points(self, run_id: str, trial: TrackedTrial) -> set[tuple[str, int]]:
         """What a run has, as metric and epoch. A process that was killed may have left half of an epoch there."""
