@@ -442,6 +442,7 @@ def test_one_that_has_ended_is_told_again_without_ray(cellscout: Any, ended: Run
     told = json.loads(cellscout("evaluate", str(ended), *SAME, "--json").out)
     assert told["outcome"] == json.loads((ended / "evaluation").folder.read("evaluation.json"))
     assert pq.read_table(Path(ended.location) / "evaluation" / "candidates.parquet").num_rows == 3
+    assert b"The winner is 00000" in ended.folder.read("report.html")  # its search's page
 
 
 @pytest.mark.parametrize(
