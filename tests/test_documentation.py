@@ -78,9 +78,10 @@ WITH_NETWORKS = [RUN, "runs/flowers"]
 
 SMALLER_VALUES = {
     "retrain": {"--repeats": "1", "--filters": "4", "--seeds": "1", "--baseline": "two_convolutions"},
-    "resume": {"--set": "budget.trials=3"},
 }
 """Where these options are given."""
+
+SMALLER_WORDS = {"budget.trials=200": "budget.trials=3"}
 
 NOT_HERE = {
     "s3://": "a bucket",
@@ -267,7 +268,8 @@ def parse_cellscout(words: list[str]) -> None:
 
 def with_smaller_values(name: str, arguments: list[str]) -> list[str]:
     values = SMALLER_VALUES.get(name, {})
-    return [values.get(option, word) for option, word in zip(["", *arguments], arguments, strict=False)]
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return [values.get(option, SMALLER_WORDS.get(word, word)) for option, word in pairs]
 
 
 def run_interpreter(folder: Path, words: list[str]) -> None:
