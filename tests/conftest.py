@@ -30,6 +30,7 @@ LONGEST = [
     "test_faults.py",
     "test_evaluate_command.py",
     "test_export.py",
+    "test_documentation.py",
     "test_cli.py",
     "test_examples.py",
     "test_backbone_examples.py",

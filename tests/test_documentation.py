@@ -73,11 +73,15 @@ SMALLER: dict[str, list[str]] = {
 }
 """What is put behind a command's own words. The last of an option counts."""
 
+WITH_NETWORKS = [RUN, "runs/flowers"]
+"""Searches whose networks are used afterwards; the trials of others cost nothing."""
+
 SMALLER_VALUES = {
     "retrain": {"--repeats": "1", "--filters": "4", "--seeds": "1", "--baseline": "two_convolutions"},
-    "resume": {"--set": "budget.trials=3"},
 }
 """Where these options are given."""
+
+SMALLER_WORDS = {"budget.trials=200": "budget.trials=3"}
 
 NOT_HERE = {
     "s3://": "a bucket",
@@ -124,14 +128,14 @@ def place(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Iterator
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.page != README], ids=str)
 def test_a_block_runs(block: Block, place: Path) -> None:
     run_block(block)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_readmes_blocks_run_and_lead_to_an_answer(place: Path) -> None:
     run = place / RUN
     for left in ("evaluation/evaluation.json", "retrain/best/result.json", "retrain/best/export/model.int8.onnx"):
@@ -230,11 +234,11 @@ def run_cellscout(folder: Path, words: list[str]) -> None:
     if any(mark in " ".join(words) for mark in NOT_HERE):
         return
     name, *arguments = words
-    if (
-        name == "resume"
-    ):  # of the search from Python, whose trials cost nothing; the one that is evaluated stays as it is
+    if name == "resume":  # of the search from Python: the one that is evaluated stays as it is
         (begun_from_python,) = Path("runs").glob("digits-*")
         arguments = [word.replace(RUN, str(begun_from_python)) for word in arguments]
+    if name == "search" and not any(word in WITH_NETWORKS for word in arguments):
+        arguments += ["--set", "trainable.name=instant"]
     arguments = with_smaller_values(name, arguments)
     if name == "retrain" and (Path(RUN) / "retrain").exists():  # other settings are another retraining
         arguments += ["--name", f"further-{len(list((Path(RUN) / 'retrain').iterdir()))}"]
@@ -264,7 +268,8 @@ def parse_cellscout(words: list[str]) -> None:
 
 def with_smaller_values(name: str, arguments: list[str]) -> list[str]:
     values = SMALLER_VALUES.get(name, {})
-    return [values.get(option, word) for option, word in zip(["", *arguments], arguments, strict=False)]
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return [values.get(option, SMALLER_WORDS.get(word, word)) for option, word in pairs]
 
 
 def run_interpreter(folder: Path, words: list[str]) -> None:
