@@ -37,7 +37,8 @@ def recorded(tmp_path: Path) -> Path:
 def test_help_names_the_commands_and_gives_examples(cellscout: Any) -> None:
     ended = cellscout("--help")
     assert ended.status == 0
-    for command in ("search", "evaluate", "simulate", "submit", "status", "report", "list", "draw", "costs", "doctor"):
+    searching = ("search", "evaluate", "simulate", "submit", "status", "report", "watch", "compare")
+    for command in (*searching, "list", "draw", "costs", "doctor"):
         assert command in ended.out
         one = cellscout(command, "--help")
         assert one.status == 0

@@ -24,25 +24,23 @@ from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info, snapshot
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> RunDirectory:
+def searching(folder: Path) -> RunDirectory:
     """A search that runs, on another machine."""
-    directory = RunDirectory.at(tmp_path / "run")
+    directory = RunDirectory.at(folder)
     directory.create(info(host="elsewhere"))
     write(directory, RUN)
     return directory
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
+def directory(tmp_path: Path) -> RunDirectory:
+    return searching(tmp_path / "run")
 
 
-@pytest.fixture
-def server(directory: RunDirectory, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[PageServer]:
-    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.02)
-    monkeypatch.setattr(watch, "REST", 0)
-    with watching(directory.location, 0, said.append) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
+    """Of a search in which nothing happens any more."""
+    with watching(searching(tmp_path_factory.mktemp("watched") / "run").location, 0, print) as server:
         yield server
 
 
@@ -114,15 +112,19 @@ def test_it_listens_on_loopback_only_and_lets_no_other_site_in(server: PageServe
 
 
 def test_the_page_grows_with_the_log_and_the_end_is_told(
-    server: PageServer, directory: RunDirectory, said: list[str]
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with EventLog.reopen(directory) as log:
-        log.append(*trial("00006", [0.99], "completed", begin=20))
-        until(lambda: version(server)[0] > 1)
-        until(lambda: "00006" in ask(server)[1])
-        log.append(RunEnded(outcome="completed"))
-    directory.write_info(info(host="elsewhere", state="completed"))
-    until(lambda: version(server)[1] == "completed")
+    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "REST", 0)
+    said: list[str] = []
+    with watching(directory.location, 0, said.append) as server:
+        with EventLog.reopen(directory) as log:
+            log.append(*trial("00006", [0.99], "completed", begin=20))
+            until(lambda: version(server)[0] > 1)
+            until(lambda: "00006" in ask(server)[1])
+            log.append(RunEnded(outcome="completed"))
+        directory.write_info(info(host="elsewhere", state="completed"))
+        until(lambda: version(server)[1] == "completed")
     assert said == ["the run has ended (completed)"]
 
 
