@@ -127,7 +127,7 @@ def test_report_tells_of_ties(cellscout: Any, tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="completed", data={"validation": 10}))
     write(directory, RUN)
-    assert "1 other completed trials are within it" in cellscout("report", directory.location).out
+    assert "1 other completed trial is within it" in cellscout("report", directory.location).out
 
 
 def test_report_in_json(cellscout: Any, recorded: Path) -> None:

@@ -286,7 +286,6 @@ progress.note("beginning")
 with progress.showing(work) as show:
     for count in range(3):
         work.count(count, 4, [f"<b>{count}</b>"])
-        import time; time.sleep(0.6)
         show()
 """
 

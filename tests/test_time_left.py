@@ -13,11 +13,11 @@ from ray.tune.search import Searcher
 
 from orchestrator.components import make_scheduler
 from orchestrator.config import SchedulerSettings
-from orchestrator.events import Event, RunResumed
+from orchestrator.events import EpochDone, Event, RunResumed
 from orchestrator.progress.time_left import seconds_left
 from orchestrator.run_state import RunState
 from orchestrator.simulation import Row, simulate
-from tests.test_record import at
+from tests.test_record import RUN, at
 from tests.virtual_records import record_of
 
 TRIALS, EPOCHS = 100, 27
@@ -106,3 +106,12 @@ def test_a_resume_changes_the_estimate_by_its_slots_only() -> None:
         assert before is not None
         assert after is not None
         assert least < after / before < most
+
+
+def test_epochs_that_take_no_time_are_no_trouble() -> None:
+    state = RunState.replay(
+        event.model_copy(update={"seconds": 0.0}) if isinstance(event, EpochDone) else event for event in RUN
+    )
+    assert state.session_started_at is not None
+    for seconds in (-5, 0, 100):
+        assert seconds_left(state, 10, 3, (1, 2), state.session_started_at + timedelta(seconds=seconds)) == 0.0

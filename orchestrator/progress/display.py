@@ -82,7 +82,9 @@ class Progress:
         if console.quiet:
             return _Nothing()
         if console.is_jupyter:
-            return _NotebookPanel(view.standing())
+            panel = _NotebookPanel(view.standing())
+            stack.callback(lambda: panel.show(view.standing()))  # it stays
+            return panel
         # Where colours are forced into a log (FORCE_COLOR), rich would draw there too.
         if console.is_interactive and console.file.isatty():
             return _LivePanel(

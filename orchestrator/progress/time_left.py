@@ -30,6 +30,7 @@ go on more often than those after them."""
 
 BUSY = 0.95
 """The part of the slots' time that is training, as long as nothing is known."""
+LEAST_BUSY = 0.01
 BUSY_EPOCHS = 2
 """For so many epochs a slot it counts as if that had been seen."""
 
@@ -135,5 +136,6 @@ def _busy(state: RunState, epoch_seconds: float, at: datetime) -> float:
         return BUSY
     under_way = epoch_seconds / 2 * sum(trial.on_worker for trial in state.trials.values())
     assumed = BUSY_EPOCHS * state.slots * epoch_seconds
-    slot_seconds = state.slots * (at - state.session_started_at).total_seconds()
-    return min(1.0, (state.session_seconds + under_way + BUSY * assumed) / (slot_seconds + assumed))
+    slot_seconds = state.slots * max(0.0, (at - state.session_started_at).total_seconds()) + assumed
+    busy = (state.session_seconds + under_way + BUSY * assumed) / slot_seconds if slot_seconds else BUSY
+    return min(1.0, max(LEAST_BUSY, busy))
