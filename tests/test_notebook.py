@@ -22,6 +22,7 @@ def test_it_is_stored_without_outputs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 # Jupyter's and pandas' own.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning:zmq.*")
 def test_it_runs_and_shows_what_it_promises(tmp_path: Path) -> None:
@@ -52,5 +53,5 @@ def text_of(outputs: list[Any]) -> str:
 
 def data_of(outputs: list[Any]) -> dict[str, Any]:
     """What the cell's last line was shown as."""
-    (data,) = [dict(output.data) for output in outputs if "data" in output]
+    *_, data = (dict(output.data) for output in outputs if "data" in output)
     return data
