@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 
 START_SECONDS = 120
+STARTS = 3
 
 
 def free_port() -> int:
@@ -112,12 +113,24 @@ def ray_head(*options: str, environment: Mapping[str, str] | None = None, port: 
         # Of what has a port of its own by default, which another head here may have already.
         command += [f"--ray-client-server-port={port + 3}", "--min-worker-port=0", "--max-worker-port=0"]
         command += ["--dashboard-agent-listen-port=0", "--object-store-memory=100000000", *options]
-        with (folder / "head.log").open("wb") as log:
-            head = subprocess.Popen(command, env={**own, **(environment or {})}, stdout=log, stderr=log)
+        head = _start_head(command, {**own, "PYTHONUNBUFFERED": "1", **(environment or {})}, folder)
         try:
-            wait_for(port, head)
             yield Head(f"127.0.0.1:{port}", own, folder)
         finally:
             head.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 head.wait(60)
+
+
+def _start_head(command: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
+    """Again if it ends at once, for Ray gives a head 30 seconds to start, which on a busy machine can be too few."""
+    log = folder / "head.log"
+    for _ in range(STARTS):
+        with log.open("wb") as output:
+            head = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        while head.poll() is None:
+            if b"Ray runtime started." in log.read_bytes():
+                return head
+            time.sleep(0.1)
+        end_processes_of(folder)
+    raise AssertionError(log.read_text())

@@ -113,8 +113,9 @@ def derived(folder: Path, port: int, dashboard: int) -> dict[str, Any]:
     config["auth"] = {"ssh_user": getpass.getuser(), "ssh_private_key": str(folder / "user")}
     config["file_mounts"]["~/cellscout-dist"] = str(folder / "dist")
     config["setup_commands"] = ["ls ~/cellscout-dist"]
-    # Port 0: Ray's default is that of the agent of any other Ray here, without which this one takes no jobs.
+    # Ray's defaults are the ports of any other Ray here; without an agent of its own, this one would take no jobs.
     own = f"--port={port} --dashboard-agent-listen-port=0 --temp-dir={folder / 'ray'}"
+    own += f" --ray-client-server-port={port + 3} --min-worker-port=0 --max-worker-port=0"
     text = json.dumps(config).replace("--port=6379", own)
     return dict(json.loads(text.replace("8265", str(dashboard))))
 

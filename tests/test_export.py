@@ -19,6 +19,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.exporting.record import Exports
 from orchestrator.exporting.run import export
 from orchestrator.exporting.settings import ExportSettings
+from search_spaces import Architecture, Block, Cell, Edge
 from tests.object_store import ObjectStore
 from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec
@@ -120,6 +121,16 @@ def test_weights_of_another_network_are_refused() -> None:
         network_in_use(digits_spec(), random_weights(baseline("two_convolutions")))
 
 
+def small_spec() -> NetworkSpec:
+    """Of few layers, which the converters to 8 bits go through one by one, some of them for half a second each."""
+    blocks = (
+        Block((Edge(0, "sep_conv_3x3"), Edge(1, "max_pool_3x3"))),
+        Block((Edge(1, "conv_3x3"), Edge(2, "identity"))),
+    )
+    cell = Cell(blocks, (2, 3))
+    return replace(digits_spec("darts_v2"), architecture=Architecture(cell, cell))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network has learnt something."""
@@ -128,7 +139,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from trainables.loader import DeviceData
     from trainables.training import Training
 
-    spec, config = replace(digits_spec("darts_v2")), digits_config(limit=600)
+    spec, config = small_spec(), digits_config(limit=600)
     splits = load_data(config.data, config.run.seed)
     recipe = TrainingSettings(epochs=5, batch_size=32)
     training = Training(spec, recipe, DeviceData(splits, torch.device("cpu")), seed=0)
@@ -193,7 +204,7 @@ def test_the_other_formats_in_8_bits(name: str, trained: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fraction"), [("weights", 0.5), ("channels", 0.25)])
 def test_what_is_pruned_stays_zero_through_the_fine_tuning(kind: Any, fraction: float, trained: Path) -> None:
-    spec, config = digits_spec("darts_v2"), digits_config(limit=600)
+    spec, config = small_spec(), digits_config(limit=600)
     before = (trained / "best" / "weights.safetensors").read_bytes()
     result = pruned(
         spec,
