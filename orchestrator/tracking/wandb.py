@@ -40,8 +40,12 @@ class WeightsAndBiases:
         self.complete = self._completed.names
         self._ended: dict[Any, str] = {}
         """Runs of ended trials that are still being written, by what Ray answers when they are."""
+        self._resting: dict[str, Any] = {}
+        """The same of trials that have left their worker and may go on, the other way round."""
 
     def begin(self, trial: TrackedTrial) -> None:
+        if trial.name in self._resting:  # two processes must not write one run
+            ray.wait([self._resting.pop(trial.name)], timeout=UPLOAD_SECONDS)
         for old in self._folder.glob(f"offline-run-*-{trial.trial_id}"):
             shutil.rmtree(old)
         self._callback.log_trial_start(trial)
@@ -58,6 +62,8 @@ class WeightsAndBiases:
             outcome = {**trial.config, "status": trial.status}
             self._callback.log_trial_result(last, trial, {TRAINING_ITERATION: last, "config": outcome})
             self._ended[run] = trial.name
+        else:
+            self._resting[trial.name] = run
         self._callback.log_trial_end(trial, failed=trial.status in FAILED)
         self._settle(FINISHING_AT_ONCE)
 
