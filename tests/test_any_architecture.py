@@ -46,7 +46,7 @@ def test_any_architecture_trains_under_any_rules(architecture: Architecture, dat
 @st.composite
 def specs(draw: st.DrawFn, skeletons: st.SearchStrategy[str]) -> dict[str, Any]:
     """Values of a `NetworkSpec` but the architecture; mostly small images, which the CPU trains in milliseconds."""
-    side = st.one_of(st.integers(8, 16), st.integers(8, 40))
+    side = st.one_of(st.integers(8, 16), st.integers(8, 64))
     regularised = draw(st.booleans())
     return {
         "skeleton": SKELETONS[draw(skeletons)],

@@ -36,7 +36,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 HISTORY = {"gp": 8}
 """Shorter studies for samplers whose asks take long."""
 
-GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "predictor": 1000, "tpe": 1000}
+GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}
 """The same for the check of ask times."""
 
 SLOW = {"gp"}
