@@ -178,10 +178,21 @@ def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run
     text = " ".join(summary.verdict)
     score = state.best.val_accuracy or 0
     assert f"Trial {state.best.trial_id} leads after its whole training of 9 epochs: {score:.4f}" in text
-    error = float(re.findall(r"on 400 validation images is ([\d.]+)", text)[0])
+    error = float(re.findall(r"on 400 validation images is (0\.\d+)", text)[0])
     assert error == pytest.approx((score * (1 - score) / 400) ** 0.5, rel=0.05)
-    close = sum(one.status == "completed" and (one.val_accuracy or 0) >= score - error for one in state.trials.values())
-    assert f"; {close - 1} other trials are within it of the best" in text or close <= 2
+    others = sorted(
+        (score - (one.val_accuracy or 0), one.trial_id)
+        for one in state.trials.values()
+        if one.status == "completed" and one is not state.best
+    )
+    margin, second = others[0]
+    assert f"The runner-up, {second}, is {margin:.4f} behind" in text
+    of_difference = float(re.findall(r"such a difference is about (0\.\d+)", text)[0])
+    other = score - margin
+    assert of_difference == pytest.approx((error**2 + other * (1 - other) / 400) ** 0.5, rel=0.05)
+    level = sum(gap < 2 * of_difference for gap, _ in others)
+    assert level > 1, "or the sentence is another"
+    assert f"cannot tell them apart: {level} other trials are less than two such errors behind" in text
     assert "no proof" in text
     assert not summary.tested
     assert summary.evaluate == f"cellscout evaluate {run.location}"

@@ -48,9 +48,11 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A trial of the leaderboard. `svg` is of its cells, small; `command` retrains it, None while that cannot be."""
+    """A trial of the leaderboard. `svg` is of its cells, small; `command` retrains it, None while that cannot be;
+    `whole` says whether it had its whole training."""
 
     trial_id: str
+    whole: bool
     values: Sequence[Value]
     svg: str
     command: str | None
@@ -136,9 +138,9 @@ def content_of(record: Record) -> Content:
             "curves": [learning_curves(state, rungs_of(record), summary.winner)],
             "best": best_so_far(_courses(record), *next(iter(state.objectives.items()), ("val_accuracy", "maximize"))),
             "front": [] if front is None else [front],
-            "timeline": [timeline(state, record.stays)],
+            "timeline": [timeline(state, record.stays, record.breaks)],
             "mattered": mattered(importances(state)),
-            "costs": costs_against_score(state),
+            "costs": costs_against_score(state, summary.winner),
         },
         problems=problems_of(state),
         set_back=_set_back(state),
@@ -197,7 +199,13 @@ def _leaderboard(record: Record) -> Leaderboard:
             Value(clock(trial.train_seconds), trial.train_seconds),
         ]
         rows.append(
-            Row(trial_id=trial.trial_id, values=values, svg=_small(trial), command=retrain_command(record, trial))
+            Row(
+                trial_id=trial.trial_id,
+                whole=trial.status == "completed",
+                values=values,
+                svg=_small(trial),
+                command=retrain_command(record, trial),
+            )
         )
     columns = ["rank", "trial", "status", *map(named, scores), *(["on the front"] if several else [])]
     shown = {row.trial_id for row in rows}

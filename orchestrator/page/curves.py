@@ -12,10 +12,12 @@ import plotly.graph_objects as go
 from orchestrator.events import Direction
 from orchestrator.objectives import losses_of
 from orchestrator.page.occupancy import Break
-from orchestrator.page.plot import BLUE, GREY, INK, PALE, RED, STATUSES, Plot, figure, named, text, thinned, whole
+from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, figure, named, text, thinned, whole
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import score_of
 
+FADED = "#a9b1ba"
+"""Of the pruned, which are many."""
 BEST_CURVES = 50
 OTHER_CURVES = 100
 
@@ -39,7 +41,7 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         members = [trial for trial in shown if state.status_of(trial) == status and trial.trial_id != winner]
         if members:
             width = 1.6 if status == "completed" else 1.0
-            colour = PALE if status == "pruned" else colour
+            colour = FADED if status == "pruned" else colour
             traces.append(_lines(members, metric, f"{status} ({len(members)})", {"color": colour, "width": width}))
     best = [trial for trial in shown if trial.trial_id == winner]
     if best:
@@ -50,8 +52,8 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         traces.sort(key=lambda trace: not trace.name.startswith("pruned"))  # beneath all others
         found = figure(traces, x="epoch", y=text(named(metric)), height=440, showlegend=True, xaxis=whole(longest))
         for epoch in rungs:
-            found.add_vline(x=epoch, line={"color": GREY, "width": 1, "dash": "dot"})
-    caption = f"One line a trial: its {named(metric)} after each epoch. Pruned trials are pale."
+            found.add_vline(x=epoch, line={"color": GREY, "width": 1, "dash": "dot"}, layer="below")
+    caption = f"One line a trial: its {named(metric)} after each epoch. Pruned ones are grey, those of one epoch dots."
     if len(shown) < len(known):
         caption = (
             f"{len(shown)} of {len(known):,} curves: the best {BEST_CURVES} and {len(shown) - BEST_CURVES} others, "

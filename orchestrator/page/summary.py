@@ -21,7 +21,7 @@ STANDINGS = {
     "died": "The search died: its process is gone without having ended it",
     "interrupted": "The search was interrupted",
     "failed": "The search was ended by an error",
-    "completed": "The search has ended: all its trials have",
+    "completed": "The search has ended: its budget of trials is spent",
     "exhausted": "The search has ended: the sampler proposed nothing new any more",
     "out_of_time": "The search has ended: its hours were over",
 }
@@ -36,6 +36,7 @@ class Summary:
         tested: whether an evaluation has ended, so that the verdict is more than a ranking.
         winner: a trial's id; None before one has completed.
         facts: what it cost, by what it is called.
+        full_size: what the command `retrain` does, in words.
         evaluate, retrain, resume: commands to go on with; None where there is nothing to do it with.
     """
 
@@ -44,6 +45,7 @@ class Summary:
     tested: bool
     winner: str | None
     facts: dict[str, str]
+    full_size: str
     evaluate: str | None
     retrain: str | None
     resume: str | None
@@ -61,6 +63,7 @@ def summary_of(record: Record) -> Summary:
         tested=tested,
         winner=None if winner is None else winner.trial_id,
         facts=_facts(record),
+        full_size=_full_size(record),
         evaluate=f"cellscout evaluate {run}" if ended and not tested and state.best is not None else None,
         retrain=None if winner is None else retrain_command(record, winner),
         resume=None if ended or record.standing == "running" else f"cellscout resume {run}",
@@ -79,14 +82,32 @@ def retrain_command(record: Record, trial: Trial) -> str | None:
     """What trains the trial's architecture at full size, wherever the data are found; None if nothing can yet."""
     if not record.retrainable:
         return None
-    network = record.info.config.get("network", {})
-    repeats = max(FULL_REPEATS, network.get("repeats", 0))
-    filters = max(FULL_FILTERS, network.get("filters", 0))
+    repeats, filters = _full(record)
     words = ["cellscout", "retrain", record.location]
     best = record.state.best
     if best is None or trial.trial_id != best.trial_id:
         words += ["--architecture", f"{record.location}#{trial.trial_id}"]
     return shlex.join([*words, "--repeats", str(repeats), "--filters", str(filters)])
+
+
+def _full(record: Record) -> tuple[int, int]:
+    """N and F of the network at full size."""
+    network = record.info.config.get("network", {})
+    return max(FULL_REPEATS, network.get("repeats", 0)), max(FULL_FILTERS, network.get("filters", 0))
+
+
+def _full_size(record: Record) -> str:
+    repeats, filters = _full(record)
+    network = record.info.config.get("network", {})
+    epochs = record.info.config.get("training", {}).get("epochs", "its")
+    tested = any(one.accuracy is not None for one in record.retrained.values())
+    return (
+        f"To train the winner at full size (N = {repeats} and F = {filters}; the search had "
+        f"{network.get('repeats', '?')} and {network.get('filters', '?')}), from scratch, on the training and "
+        f"validation images together, for the search's {epochs} epochs or by a paper's recipe "
+        "(cellscout list presets; --preset NAME), and then to test it once"
+        f"{'' if tested else '; nobody has looked at the test images yet'}:"
+    )
 
 
 def _standing(record: Record) -> str:
@@ -95,7 +116,11 @@ def _standing(record: Record) -> str:
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no trial yet"
     of = f" of {budget:,}" if budget else ""
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
-    return f"{STANDINGS.get(record.standing, record.standing)}. {trained:,}{of} trainings were begun ({kinds})."
+    stood = f"{STANDINGS.get(record.standing, record.standing)}. {trained:,}{of} trainings were begun ({kinds})."
+    if not record.breaks:
+        return stood
+    times = "once" if len(record.breaks) == 1 else f"{len(record.breaks)} times"
+    return f"{stood} It was stopped and resumed {times}; the {clock(_rest(record))} in between count in no time below."
 
 
 def _verdict(record: Record, winner: Trial | None) -> list[str]:
@@ -136,13 +161,17 @@ def _precision(record: Record, winner: Trial) -> list[str]:
     if next(iter(state.objectives)) != "val_accuracy" or not images:
         return []
     found = precision_of(state, winner, images)
-    others = "no other trial with a whole training is" if found.close == 0 else f"{found.close} other trials are"
-    if found.close == 1:
-        others = "1 other trial is"
-    return [
-        f"One standard error of such a score on {images:,} validation images is {found.error:.4f}; {others} within it "
-        "of the best."
-    ]
+    told = [f"One standard error of such a score on {images:,} validation images is {found.error:.4f}."]
+    if found.second is None:
+        return [*told, "No other trial has completed its training."]
+    told.append(
+        f"The runner-up, {found.second.trial_id}, is {found.margin:.4f} behind; one standard error of such a "
+        f"difference is about {found.margin_error:.4f}."
+    )
+    if found.level == 0:
+        return [*told, "That is more than such errors alone would make likely."]
+    others = "1 other trial is" if found.level == 1 else f"{found.level} other trials are"
+    return [*told, f"So these images cannot tell them apart: {others} less than two such errors behind."]
 
 
 def _evaluated(evaluation: Evaluation) -> list[str]:
@@ -191,15 +220,20 @@ def _facts(record: Record) -> dict[str, str]:
         "trainings": f"{len(trained):,}, {sum(trial.status == 'completed' for trial in trained):,} of them whole",
         "epochs": f"{epochs:,}",
         "training time": f"{clock(sum(trial.train_seconds for trial in trained))} of slot time",
-        "wall time": clock(_seconds(record)),
+        "search time": clock(_seconds(record)),
         "slots": f"{state.slots:,} trials at a time",
     }
     utilisation = state.utilisation()
     if utilisation is not None:
-        facts["slots busy training"] = f"{utilisation:.0%} of their time"
+        facts["slots busy training"] = f"{utilisation:.0%}, from the first start to the last end"
     data = config.get("data", {}).get("name")
     if data:
         facts["images"] = f"{data}: {_images(record.info.data)}"
+    parts = ("space", "sampler", "scheduler")
+    facts["searched by"] = ", ".join(str(config.get(part, {}).get("name", "?")) for part in parts)
+    devices = sorted({trial.device for trial in trained if trial.device})
+    if devices:
+        facts["trained on"] = ", ".join(devices)
     if state.imported:
         facts["known before"] = f"{len(state.imported):,} results of other runs"
     return facts
@@ -216,3 +250,8 @@ def _seconds(record: Record) -> float:
     if record.standing == "running" and state.started_at is not None:
         return max(0.0, (record.read_at - state.started_at).total_seconds() - state.away_seconds)
     return state.active_seconds()
+
+
+def _rest(record: Record) -> float:
+    """Seconds in which the search stood still."""
+    return sum((one.end - one.begin).total_seconds() for one in record.breaks)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
 from orchestrator.events import Direction
-from orchestrator.page.plot import GREY, RED, STATUSES, Plot, dressed, figure, named, text, thinned
+from orchestrator.page.plot import GREY, INK, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.progress import number
 from orchestrator.run_state import RunState, Trial
 from orchestrator.study_replay import study_of_values
@@ -72,8 +72,8 @@ def _place(trial: Trial, state: RunState) -> tuple[float | None, ...]:
     return tuple(trial.metric(name) for name in state.objectives)
 
 
-def costs_against_score(state: RunState) -> list[Plot]:
-    """Parameters, and multiply-adds, against the score."""
+def costs_against_score(state: RunState, winner: str | None) -> list[Plot]:
+    """Parameters, and multiply-adds, against the score; `winner` is a trial's id."""
     metric, _ = score_of(state.objectives)
     ranking = [trial for trial in state.ranking() if trial.costs and trial.metric(metric) is not None]
     shown = thinned(ranking, MOST_POINTS)
@@ -85,14 +85,14 @@ def costs_against_score(state: RunState) -> list[Plot]:
             name=f"costs-{cost}",
             title=f"{words.capitalize()} against {named(metric)}",
             caption=caption,
-            figure=_costs(state, shown, cost, f"{words}{unit}", metric) if shown else None,
+            figure=_costs(state, shown, winner, cost, f"{words}{unit}", metric) if shown else None,
             nothing="No trial has a score yet.",
         )
         for cost, words, unit in (("parameters", "parameters", ""), ("macs", "multiply-adds", " for one image"))
     ]
 
 
-def _costs(state: RunState, trials: Sequence[Trial], cost: str, x: str, metric: str) -> go.Figure:
+def _costs(state: RunState, trials: Sequence[Trial], winner: str | None, cost: str, x: str, metric: str) -> go.Figure:
     traces: list[Any] = []
     for status, (colour, symbol) in reversed(STATUSES.items()):
         members = [trial for trial in trials if state.status_of(trial) == status]
@@ -109,6 +109,18 @@ def _costs(state: RunState, trials: Sequence[Trial], cost: str, x: str, metric: 
                     hovertemplate="%{text}<extra></extra>",
                 )
             )
+    best = [trial for trial in trials if trial.trial_id == winner]
+    if best:
+        traces.append(
+            go.Scatter(
+                x=[trial.costs[cost] for trial in best],
+                y=[trial.metric(metric) for trial in best],
+                mode="markers",
+                name=f"the winner, {winner}",
+                marker={"color": INK, "symbol": "circle-open", "size": 15, "line": {"width": 2}},
+                hoverinfo="skip",
+            )
+        )
     values = [trial.costs[cost] for trial in trials]
     spans_tens = min(values) > 0 and max(values) >= 10 * min(values)
     axis = {"type": "log", "dtick": "D2"} if spans_tens else {}

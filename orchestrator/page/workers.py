@@ -6,21 +6,23 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from orchestrator.page.occupancy import Stay, joined, lanes
+from orchestrator.page.occupancy import Break, Stay, joined, lanes
 from orchestrator.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
 from orchestrator.run_state import RunState
 
 MOST_BARS = 2_000
+MOST_BREAKS = 5
+"""Named in the caption."""
 SEVERAL = "several trainings"
 ENDINGS = {
     "paused": ("taken off by the scheduler", SKY),
     "set_back": ("lost its worker", ORANGE),
-    "cut_off": ("the run ended first", PALE),
+    "cut_off": ("stopped with the run", PALE),
 }
 
 
-def timeline(state: RunState, stays: Sequence[Stay]) -> Plot:
-    """A bar for each time that a trial was on a worker."""
+def timeline(state: RunState, stays: Sequence[Stay], breaks: Sequence[Break] = ()) -> Plot:
+    """A bar for each time that a trial was on a worker; the breaks of the run are left out."""
     in_lanes = lanes(stays)
     bars = [(stay, lane, 1) for stay, lane in zip(stays, in_lanes, strict=True)]
     caption = "A row a slot, a bar a trial; the gaps are the time in which a slot did nothing. Times are UTC."
@@ -32,6 +34,10 @@ def timeline(state: RunState, stays: Sequence[Stay]) -> Plot:
             f"{len(bars):,} bars for {len(stays):,} trainings: those that follow each other within {gap:.1f} s are "
             f"drawn as one. {caption}"
         )
+    if breaks:
+        times = ", ".join(f"{one.begin:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M}" for one in breaks[:MOST_BREAKS])
+        more = f" and {len(breaks) - MOST_BREAKS} more" if len(breaks) > MOST_BREAKS else ""
+        caption += f" Left out, because the search stood still: {times}{more}."
     groups: dict[str, list[tuple[Stay, int, int]]] = {}
     for bar in bars:
         groups.setdefault(_kind(bar[0], bar[2], state), []).append(bar)
@@ -48,7 +54,10 @@ def timeline(state: RunState, stays: Sequence[Stay]) -> Plot:
             barmode="overlay",
             showlegend=False,
             bargap=0.25,
-            xaxis_type="date",
+            xaxis={
+                "type": "date",
+                "rangebreaks": [{"bounds": [one.begin.isoformat(), one.end.isoformat()]} for one in breaks],
+            },
             yaxis={"autorange": "reversed", "dtick": 1 if rows <= 40 else None, "title": "slot", "showgrid": False},
         )
     return Plot(
