@@ -19,18 +19,29 @@ from pathlib import Path
 
 import psutil
 
+PORTS = 10
+_PLACES = iter(range(20_000 + 310 * os.getpid() % 9_000, 30_000, PORTS))
+
 START_SECONDS = 120
 STARTS = 3
 
 
 def free_port() -> int:
-    """A port below those that the system gives to outgoing connections, so that it is free a moment later, too; in
-    another place for each process that runs tests, far enough from the others' for some ports in a row."""
-    for port in range(20_000 + 31 * os.getpid() % 9_000, 30_000):
-        with socket.socket() as tried, contextlib.suppress(OSError):
-            tried.bind(("", port))
+    """A port that is free, as the `PORTS - 1` after it are; never given twice by one process, and far from what others
+    that run tests are given. Below those that the system gives to outgoing connections, so free a moment later, too."""
+    for port in _PLACES:
+        if all(_is_free(port + place) for place in range(PORTS)):
             return port
     raise AssertionError("no free port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def ray_command() -> str:

@@ -150,7 +150,7 @@ def test_a_cluster_is_started_searched_on_and_taken_down() -> None:
                 "RAY_USAGE_STATS_ENABLED": "0",
             }
             (folder / "launcher").mkdir()
-            port, dashboard = free_port() + 1, free_port() + 2
+            port, dashboard = free_port(), free_port()
             (folder / "cluster.yaml").write_text(yaml.safe_dump(derived(folder, port, dashboard)))
             launch([real, "up", "-y", "--no-config-cache"], folder, environment)
             try:

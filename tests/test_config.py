@@ -216,11 +216,11 @@ def test_every_example_is_a_valid_search_file(path: Path) -> None:
 
 def test_plugins_are_resolved_and_their_faults_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "own_space.py").write_text("from search_spaces import NASNET as MINE")
-    found: Any = resolve("space.name", "own_space:MINE", SPACES)
+    (tmp_path / "a_space_of_mine.py").write_text("from search_spaces import NASNET as MINE")
+    found: Any = resolve("space.name", "a_space_of_mine:MINE", SPACES)
     assert found is NASNET
-    with pytest.raises(ConfigError, match="module 'own_space' has no 'YOURS'"):
-        resolve("space.name", "own_space:YOURS", SPACES)
+    with pytest.raises(ConfigError, match="module 'a_space_of_mine' has no 'YOURS'"):
+        resolve("space.name", "a_space_of_mine:YOURS", SPACES)
     with pytest.raises(ConfigError, match="module 'no_such_module' cannot be imported"):
         resolve("space.name", "no_such_module:X", SPACES)
 

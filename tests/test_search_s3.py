@@ -51,6 +51,7 @@ def test_a_search_on_an_object_store(searched: Any, cellscout: Any) -> None:
         "checkpoints",
         "epochs.parquet",
         "events",
+        "report.html",
         "run.json",
         "trials.parquet",
     ]
