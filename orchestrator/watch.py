@@ -21,9 +21,7 @@ from urllib.parse import urlsplit
 from orchestrator.errors import CellscoutError, InputError
 from orchestrator.event_file import EVENTS
 from orchestrator.event_segments import SEGMENTS
-from orchestrator.page.content import content_of
-from orchestrator.page.record import Record
-from orchestrator.page.writing import render
+from orchestrator.page.writing import make_page
 from orchestrator.run_directory import EVALUATION, EVALUATION_RESULT, RANDOM, RETRAIN_RESULT, RETRAINED, RunDirectory
 from trainables.storage import reason
 
@@ -218,15 +216,6 @@ def watch(run_dir: str, port: int, say: Callable[[str], None]) -> None:
         say(f"{server.url} shows {run_dir}, which {_words(server.watched.newest.standing)}; Ctrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
-
-
-def make_page(directory: RunDirectory) -> bytes:
-    """The page as it is now. Writes nothing.
-
-    Raises:
-        RunDirectoryError: there is no search, or its record cannot be read.
-    """
-    return render("page.html.jinja", page=content_of(Record.read(directory))).encode()
 
 
 def _refreshing(watched: Watched, ended: threading.Event) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from orchestrator.evaluation.comparison import CONFIDENCE, PairedTest
 from orchestrator.evaluation.outcome import Outcome
-from orchestrator.progress import number
+from orchestrator.progress import listed, number
 
 SAMPLE = "the best of a random search of equal cost"
 
@@ -18,7 +16,7 @@ def verdict(outcome: Outcome) -> str:
     sentences = [_of_candidates(outcome)]
     if outcome.several_objectives:
         front = [one.name for one in outcome.candidates if one.on_front]
-        sentences.append(f"By the means of all objectives, beaten by none: {_list(front)}.")
+        sentences.append(f"By the means of all objectives, beaten by none: {listed(front)}.")
     if outcome.winner is not None:
         sentences += _of_sample(outcome, outcome.winner)
     sentences += [
@@ -43,7 +41,7 @@ def _of_candidates(outcome: Outcome) -> str:
     if level:
         others = "1 other is" if worse == 1 else f"{worse} others are"
         rest = f"; {others} worse than {outcome.winner}" if worse else ""
-        return f"No difference found among {_list([outcome.winner, *level])}{rest}."
+        return f"No difference found among {listed([outcome.winner, *level])}{rest}."
     extreme = "highest" if outcome.direction == "maximize" else "lowest"
     others = "the other" if worse == 1 else f"each of the other {worse}"
     return (
@@ -71,8 +69,3 @@ def _of_sample(outcome: Outcome, winner: str) -> list[str]:
 def _size(test: PairedTest) -> str:
     low, high = sorted(abs(bound) for bound in test.interval)
     return f"{number(abs(test.difference))} (between {number(low)} and {number(high)} with a confidence of 95 %)"
-
-
-def _list(names: Sequence[str]) -> str:
-    *before, last = names
-    return f"{', '.join(before)} and {last}" if before else last

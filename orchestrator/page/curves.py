@@ -13,6 +13,7 @@ from orchestrator.events import Direction
 from orchestrator.objectives import losses_of
 from orchestrator.page.occupancy import Break
 from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, figure, named, text, thinned, whole
+from orchestrator.progress import listed
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import score_of
 
@@ -61,7 +62,8 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         )
     if rungs:
         epochs = "epoch" if rungs == (1,) else "epochs"
-        caption += f" Dotted: the rungs, after {_list(rungs)} {epochs}, where weak trials are stopped."
+        after = listed([str(epoch) for epoch in rungs])
+        caption += f" Dotted: the rungs, after {after} {epochs}, where weak trials are stopped."
     return Plot(
         name="curves",
         title="How the candidates learned",
@@ -206,8 +208,3 @@ def _lines(trials: Sequence[Trial], metric: str, name: str, line: dict[str, Any]
         connectgaps=False,
         hovertemplate="trial %{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
     )
-
-
-def _list(numbers: Sequence[int]) -> str:
-    *before, last = map(str, numbers)
-    return f"{', '.join(before)} and {last}" if before else last

@@ -120,7 +120,8 @@ def _standing(record: Record) -> str:
     if not record.breaks:
         return stood
     times = "once" if len(record.breaks) == 1 else f"{len(record.breaks)} times"
-    return f"{stood} It was stopped and resumed {times}; the {clock(_rest(record))} in between count in no time below."
+    away = clock(state.away_seconds)
+    return f"{stood} It was stopped and resumed {times}; the {away} in between count in no time below."
 
 
 def _verdict(record: Record, winner: Trial | None) -> list[str]:
@@ -250,8 +251,3 @@ def _seconds(record: Record) -> float:
     if record.standing == "running" and state.started_at is not None:
         return max(0.0, (record.read_at - state.started_at).total_seconds() - state.away_seconds)
     return state.active_seconds()
-
-
-def _rest(record: Record) -> float:
-    """Seconds in which the search stood still."""
-    return sum((one.end - one.begin).total_seconds() for one in record.breaks)

@@ -22,12 +22,21 @@ def write_page(directory: RunDirectory) -> str:
     Raises:
         RunDirectoryError: there is no search, its record is corrupt, or the page cannot be written.
     """
-    page = render("page.html.jinja", page=content_of(Record.read(directory)))
+    page = make_page(directory)
     try:
-        directory.folder.write(PAGE, page.encode())
+        directory.folder.write(PAGE, page)
     except OSError as error:
         raise RunDirectoryError(f"{directory.folder / PAGE} cannot be written: {reason(error)}") from error
     return (directory.folder / PAGE).location
+
+
+def make_page(directory: RunDirectory) -> bytes:
+    """The page as it is now. Writes nothing.
+
+    Raises:
+        RunDirectoryError: there is no search, or its record cannot be read.
+    """
+    return render("page.html.jinja", page=content_of(Record.read(directory))).encode()
 
 
 def render(template: str, **values: object) -> str:

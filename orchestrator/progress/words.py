@@ -46,6 +46,12 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in values[step - 1 :: step])
 
 
+def listed(words: Sequence[str]) -> str:
+    """At least one: `a`, `a and b`, `a, b and c`."""
+    *before, last = words
+    return f"{', '.join(before)} and {last}" if before else last
+
+
 def clock(seconds: float) -> str:
     """As a clock shows it: 01:05, 1:02:05."""
     minutes, rest = divmod(round(seconds), 60)
