@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,17 @@ def test_an_old_file_is_whole_until_the_new_one_is(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="No space left"):
         folder.write("x", b"new", durable=True)
     assert folder.read("x") == b"old"
+    assert folder.names() == ["x"]
+
+
+def test_several_writers_of_a_file_leave_one_that_is_whole(tmp_path: Path) -> None:
+    folder = Folder.at(tmp_path)
+    contents = [bytes([writer]) * 100_000 for writer in range(4)]
+    with ThreadPoolExecutor(len(contents)) as writers:
+        written = [writers.submit(folder.write, "x", content) for content in contents * 20]
+    for one in written:
+        one.result()
+    assert folder.read("x") in contents
     assert folder.names() == ["x"]
 
 

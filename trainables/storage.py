@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -107,7 +108,7 @@ class Folder:
             return bytes(stream.read())
 
     def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
-        """Write a file, or replace it: whole or not at all, whenever the process dies.
+        """Write a file, or replace it: whole or not at all, whenever the process dies and whoever else writes it.
 
         With `durable`, whenever the power fails too; that costs a forced write to the disk. An object store always is.
         """
@@ -117,7 +118,8 @@ class Folder:
                 stream.write(content)
             return
         target = Path(path)
-        temporary = target.with_name(f"{target.name}.tmp")
+        # Of this writer alone: a worker that was thought dead may write the same file.
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
