@@ -64,8 +64,10 @@ def test_digits_are_retrained_tested_once_and_told_again(place: Path, cellscout:
     assert [one["test_number"] for one in found] == [1, 1]
     best = place / "run" / "retrain" / "best"
     before = (best / "events.jsonl").read_bytes()
-    status, out, _ = told(cellscout(*short))
+    assert "reading the data set" in err
+    status, out, err = told(cellscout(*short))
     assert (status, out.count("tested on")) == (0, 2)
+    assert "reading the data set" not in err
     assert all(len(line) <= 80 for line in out.splitlines() if "tested on" not in line)
     assert (best / "events.jsonl").read_bytes() == before
 

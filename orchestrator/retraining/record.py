@@ -25,6 +25,7 @@ from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
 from orchestrator.event_file import EVENTS
 from orchestrator.event_log import Writer, read_lines, reopened
 from orchestrator.events import now
+from orchestrator.run_directory import RETRAIN_RESULT
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -184,6 +185,10 @@ class RetrainFolder:
         except OSError as error:
             raise RunDirectoryError(f"{self.folder / EVENTS} cannot be read: {reason(error)}") from error
         return state
+
+    def has_result(self) -> bool:
+        """Whether its result, which is written last, is here."""
+        return self.folder.has(RETRAIN_RESULT)
 
     def check_same(self, asked: Asked) -> None:
         """

@@ -74,6 +74,28 @@ def retrain(
         _folder(search, name).check_same(asked[name])
     costs = {name: _costs(spec) for name, spec in networks.items()}
     check_weights(weights, networks)
+    is_whole = all(_folder(search, name).has_result() for name in networks) or _trained(
+        search, settings, recipe, networks, asked, costs, weights, progress
+    )
+    results = []
+    for name in networks:
+        folder = _folder(search, name)
+        results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
+    refresh(search.directory, progress)
+    return RetrainResult(results, is_whole)
+
+
+def _trained(
+    search: EndedSearch,
+    settings: RetrainSettings,
+    recipe: TrainingSettings,
+    networks: dict[str, NetworkSpec | BaselineSpec],
+    asked: dict[str, Asked],
+    costs: dict[str, tuple[int, int]],
+    weights: dict[str, Weights],
+    progress: Progress,
+) -> bool:
+    """Train and test the networks, one after the other; False if the user asked to stop."""
     stopper = SearchStopper(None)
     with stopping_on_interrupt(stopper):
         progress.note(f"reading the data set {search.config.data.name}")
@@ -91,19 +113,12 @@ def retrain(
             progress.showing(view, ticking=True) as show,
         ):
             work = _Work(search, settings, recipe, splits, place, stopper, progress, view, show)
-            is_whole = True
-            for name, spec in networks.items():
-                try:
+            try:
+                for name, spec in networks.items():
                     work.network(name, spec, asked[name], costs[name], weights.get(name))
-                except Interrupted:
-                    is_whole = False
-                    break
-    results = []
-    for name in networks:
-        folder = _folder(search, name)
-        results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
-    refresh(search.directory, progress)
-    return RetrainResult(results, is_whole)
+            except Interrupted:
+                return False
+    return True
 
 
 @dataclass(frozen=True)
