@@ -20,13 +20,22 @@ from orchestrator.events import RunEnded, RunResumed, TrialEnded, TrialStarted
 from orchestrator.named_architecture import find_network, title_of
 from orchestrator.page import cells
 from orchestrator.page.content import Content, content_of, problems_of, rungs_of
-from orchestrator.page.curves import BEST_CURVES, OTHER_CURVES, course_of, learning_curves
+from orchestrator.page.curves import (
+    BEST_CURVES,
+    OTHER_CURVES,
+    Course,
+    Improvement,
+    best_so_far,
+    course_of,
+    learning_curves,
+)
 from orchestrator.page.occupancy import Occupancy, Stay, joined, lanes
 from orchestrator.page.plot import Plot, thinned
 from orchestrator.page.record import Record
 from orchestrator.page.search_file import search_file
 from orchestrator.page.workers import MOST_BARS, timeline
 from orchestrator.page.writing import figure_json, write_page
+from orchestrator.progress import number
 from orchestrator.retraining.settings import RetrainSettings, networks_of
 from orchestrator.run_directory import RunDirectory
 from search_spaces import NASNET, NASNET_A, PUBLISHED
@@ -244,6 +253,13 @@ def test_the_best_so_far_only_rises_and_ends_where_the_search_did(run: RunDirect
     assert course.improvements[-1].trial_id == state.best.trial_id
     assert course.trained == sum(one.attempt > 0 for one in state.trials.values())
     assert course.seconds >= course.improvements[-1].seconds
+
+
+def test_a_best_that_never_changed_is_not_drawn_on_an_axis_far_beyond_it() -> None:
+    course = Course([Improvement(seconds=9.0, trained=1, value=0.8, trial_id="00000")], seconds=60.0, trained=7)
+    for plot in best_so_far({"this search": course}, "val_accuracy", "maximize"):
+        assert plot.figure is not None
+        assert plot.figure.layout.yaxis.range == pytest.approx((0.72, 0.88))
 
 
 def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
@@ -474,14 +490,39 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     assert set(front.customdata) <= {one.get("data-cells") for _, one in page.elements}
 
 
-def test_three_objectives_are_drawn_and_four_are_told(tmp_path: Path) -> None:
-    many = ("val_accuracy", "macs", "parameters", "activation_bytes")
-    for count in (3, 4):
-        objectives: dict[str, Any] = dict.fromkeys(many[:count], "minimize") | {"val_accuracy": "maximize"}
-        directory = made_up(tmp_path / str(count), 20, objectives=objectives)
-        (plot,) = content_of(Record.read(directory)).plots["front"]
-        assert (plot.figure is None) == (count == 4)
-        assert (plot.nothing.startswith("There are 4 objectives")) == (count == 4)
+def test_three_objectives_are_drawn_in_space(tmp_path: Path) -> None:
+    objectives: dict[str, Any] = {"val_accuracy": "maximize", "macs": "minimize", "parameters": "minimize"}
+    directory = made_up(tmp_path / "run", 20, objectives=objectives)
+    (plot,) = content_of(Record.read(directory)).plots["front"]
+    assert {trace.type for trace in traces(plot)} == {"scatter3d"}
+
+
+def test_more_objectives_are_lines_with_the_best_above(tmp_path: Path) -> None:
+    smaller = ("macs", "parameters", "activation_bytes")
+    objectives: dict[str, Any] = {"val_accuracy": "maximize", **dict.fromkeys(smaller, "minimize")}
+    directory = made_up(tmp_path / "run", 20, objectives=objectives)
+    state = directory.read_state()
+    (plot,) = content_of(Record.read(directory)).plots["front"]
+    lines: dict[str, list[float]] = {}
+    for trace in traces(plot):
+        for trial_id, axis, height in zip(trace.customdata, trace.x, trace.y, strict=True):
+            assert (axis is None) == (height is None)
+            if axis is not None:
+                lines.setdefault(trial_id, []).append(height)
+    completed = [trial for trial in state.trials.values() if trial.status == "completed" and not trial.duplicate_of]
+    assert set(lines) == {trial.trial_id for trial in completed}
+    for place, name in enumerate(objectives):
+        by_height = sorted(completed, key=lambda trial: lines[trial.trial_id][place])
+        values = [trial.metric(name) or 0.0 for trial in by_height]
+        assert values == sorted(values, reverse=name != "val_accuracy")
+        assert lines[by_height[-1].trial_id][place] == 1
+        assert lines[by_height[0].trial_id][place] == (1 if values[0] == values[-1] else 0)
+    _, front = traces(plot)
+    assert set(front.customdata) == {trial.trial_id for trial in state.front}
+    assert plot.figure is not None
+    ends = plot.figure.layout.xaxis.ticktext[0]
+    worst, *_, best = sorted(number(trial.val_accuracy) for trial in completed)
+    assert ends == f"validation<br>accuracy<br>{worst}<br>to {best}"
 
 
 def test_what_mattered_needs_enough_trials(tmp_path: Path, content: Content) -> None:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from orchestrator.events import Direction
 from orchestrator.objectives import losses_of
 from orchestrator.page.occupancy import Break
-from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, figure, named, text, thinned, whole
+from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, around, figure, named, text, thinned, whole
 from orchestrator.progress import listed
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import score_of
@@ -149,19 +149,23 @@ def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -
         caption += " Beside it the random search of equal cost."
     nothing = "No trial has completed its training yet."
     y = f"best {text(named(metric))}"
+    values = {one.value for course in courses.values() for one in course.improvements}
+    level: dict[str, Any] = {"range": around(*values)} if len(values) == 1 else {}
     return [
         Plot(
             name="best-by-time",
             title="The best so far, against time",
             caption=caption,
-            figure=figure(by_time, x=f"{unit_name} of search", y=y, xaxis_rangemode="tozero") if by_time else None,
+            figure=figure(by_time, x=f"{unit_name} of search", y=y, xaxis_rangemode="tozero", yaxis=level)
+            if by_time
+            else None,
             nothing=nothing,
         ),
         Plot(
             name="best-by-trials",
             title="The best so far, against trials",
             caption=f"{caption} Trials are counted as they end, the pruned ones included.",
-            figure=figure(by_trials, x="trials trained", y=y, xaxis=counting) if by_trials else None,
+            figure=figure(by_trials, x="trials trained", y=y, xaxis=counting, yaxis=level) if by_trials else None,
             nothing=nothing,
         ),
     ]

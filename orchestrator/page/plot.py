@@ -104,6 +104,12 @@ def whole(most: float) -> dict[str, Any]:
     return {"dtick": 1} if most <= 10 else {}
 
 
+def around(value: float) -> list[float]:
+    """Of an axis on which everything has one value, for which plotly would take it ± 1."""
+    room = abs(value) / 10 or 1.0
+    return [value - room, value + room]
+
+
 def thinned(items: Sequence[T], most: int) -> list[T]:
     """At most so many, evenly drawn from the first to the last; all where there are no more."""
     if len(items) <= most:

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
 from orchestrator.events import Direction
-from orchestrator.page.plot import GREY, INK, RED, STATUSES, Plot, dressed, figure, named, text, thinned
+from orchestrator.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.progress import number
 from orchestrator.run_state import RunState, Trial
 from orchestrator.study_replay import study_of_values
 from orchestrator.trainings import score_of
 
 MOST_POINTS = 2_000
+MOST_AXES = 3
+"""Of a front that is drawn in space."""
+LABEL_WIDTH = 14
+"""Letters, so that the axes of four objectives have room for theirs on a telephone."""
 
 
 def pareto_front(state: RunState) -> Plot | None:
-    """Of two or three objectives, by `optuna.visualization`; None with one objective."""
+    """Of two or three objectives by `optuna.visualization`, of more as parallel coordinates; None of one."""
     names = list(state.objectives)
     if len(names) < 2:
         return None
     title = f"The Pareto front: {' against '.join(map(named, names))}"
-    if len(names) > 3:
-        nothing = f"There are {len(names)} objectives, and no plot of more than three; the leaderboard marks the front."
-        return Plot(name="front", title=title, caption="", figure=None, nothing=nothing)
+    drawn, mark = (_front, "dot") if len(names) <= MOST_AXES else (_lines, "line")
     completed = [trial for trial in state.trials.values() if trial.status == "completed" and trial.duplicate_of is None]
     front = {trial.trial_id for trial in state.front}
     beaten = [trial for trial in completed if trial.trial_id not in front]
     shown = [*state.front, *thinned(beaten, MOST_POINTS)]
-    caption = "Each dot is a trial with its whole training. No other is better than one of the front in an objective "
+    caption = (
+        f"Each {mark} is a trial with its whole training. No other is better than one of the front in an objective "
+    )
     caption += "without being worse in another."
     if len(shown) < len(completed):
         caption = f"{len(shown):,} of {len(completed):,} trials: the front and others, evenly drawn. {caption}"
@@ -39,7 +45,7 @@ def pareto_front(state: RunState) -> Plot | None:
         name="front",
         title=title,
         caption=caption,
-        figure=_front(state, shown) if completed else None,
+        figure=drawn(state, shown) if completed else None,
         nothing="No trial has completed its training yet.",
     )
 
@@ -62,6 +68,41 @@ def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
             marker={"color": colour, "colorscale": None, "colorbar": None, "showscale": False, "size": 8},
         )
     return dressed(found, height=460)
+
+
+def _lines(state: RunState, trials: Sequence[Trial]) -> go.Figure:
+    """Parallel coordinates: an axis for each objective, the best of these trials at its top, a line for each trial."""
+    values = np.array([_place(trial, state) for trial in trials], float)
+    higher = np.array([direction == "maximize" for direction in state.objectives.values()])
+    low, high = values.min(axis=0), values.max(axis=0)
+    best, worst = np.where(higher, high, low), np.where(higher, low, high)
+    heights = 1 - (best - values) / np.where(best == worst, 1, best - worst)
+    axes = [*range(len(higher)), None]  # nothing is drawn from one trial's last axis to the next one's first
+    front = {trial.trial_id for trial in state.front}
+    traces = []
+    for name, colour, is_front in (("beaten by one of the front", PALE, False), ("the front", RED, True)):
+        members = [place for place, trial in enumerate(trials) if (trial.trial_id in front) == is_front]
+        traces.append(
+            go.Scatter(
+                x=[axis for _ in members for axis in axes],
+                y=[height for place in members for height in (*heights[place], None)],
+                customdata=[trials[place].trial_id for place in members for _ in axes],
+                text=[_label(trials[place], state) for place in members for _ in axes],
+                mode="lines+markers",
+                name=name,
+                line={"color": colour, "width": 1.5},
+                marker={"size": 5},
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    ends = [
+        "<br>".join([*map(text, wrap(named(name), LABEL_WIDTH)), number(bottom), f"to {number(top)}"])
+        for name, bottom, top in zip(state.objectives, worst, best, strict=True)
+    ]
+    found = figure(traces, x="the worst below, the best above", y="", height=480)
+    ticks = {"tickvals": axes[:-1], "ticktext": ends, "tickangle": 0, "tickfont": {"size": 11}, "gridcolor": PALE}
+    found.update_xaxes(ticks, range=[-0.4, len(higher) - 0.6])
+    return found.update_yaxes(visible=False)
 
 
 def _axis(objective: str, direction: Direction) -> str:
