@@ -215,6 +215,24 @@ def test_the_verdict_names_a_winner_only_where_the_difference_is_more_than_chanc
     assert verdict(same) == "No difference found among 00000, 00001 and 00002."
 
 
+def test_being_picked_as_the_best_of_equals_is_no_difference() -> None:
+    """Candidates that are equal: the highest of six means is called better than one of the others, or than the best of
+    the random search, no more often than chance may."""
+    generator = np.random.default_rng(0)
+    searches, overlap = 400, 1 / 2  # of two folds, as Nadeau and Bengio take it
+    search = searched(*[[0.5, 0.5]] * 5)
+    sample = searched([0.5, 0.5], first=5)
+    worse = better = 0
+    for _ in range(searches):
+        noise = generator.normal(size=(6, 4)) * (1 - overlap) ** 0.5 + generator.normal(size=(6, 1)) * overlap**0.5
+        outcome = evaluated(*(0.5 + 0.01 * noise).tolist(), search=search, sample=sample)
+        worse += any(one.p_adjusted < 0.05 for one in outcome.comparisons)
+        against = outcome.against_sampled
+        better += against is not None and against.p_adjusted < 0.05 and against.test.difference > 0
+    assert 0 < worse < 0.05 * searches
+    assert 0 < better < 0.05 * searches
+
+
 def test_a_loss_is_better_when_it_is_lower() -> None:
     objectives: dict[str, Direction] = {"train_loss": "minimize"}
     search = searched([0.5, 0.9], [0.5, 0.8], objectives=objectives)

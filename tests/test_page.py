@@ -151,7 +151,7 @@ def evaluation(winner: str | None, others: dict[str, float], **values: Any) -> s
             for rank, name in enumerate(names, start=1)
         ],
         "comparisons": [{**test, "winner": winner, "other": name, "p_adjusted": p} for name, p in others.items()],
-        "random": {"best": "random/00007", "comparison": {**test, "p": 0.4}},
+        "random": {"best": "random/00007", "comparison": {**test, "other": "random/00007", "p_adjusted": 0.4}},
         **values,
     }
     return json.dumps(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import mean
 
 from orchestrator.evaluation.comparison import PairedTest, RankCorrelation, Spread, holm, paired_test, rank_correlation
@@ -42,7 +43,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The winner and another candidate; `p_adjusted` takes into account with how many it is compared."""
+    """The winner and another candidate; `p_adjusted` takes into account of how many it is the best by these scores."""
 
     other: str
     test: PairedTest
@@ -79,7 +80,7 @@ class Outcome:
     winner: str | None
     comparisons: list[Comparison]
     sampled: str | None
-    against_sampled: PairedTest | None
+    against_sampled: Comparison | None
     correlations: dict[int, RankCorrelation]
     correlated: dict[int, int]
     several_objectives: bool
@@ -120,9 +121,9 @@ def outcome_of(
         planned=len(state.trials),
         candidates=_on_front(candidates, state.objectives),
         winner=None if winner is None else winner.name,
-        comparisons=[] if winner is None else _comparisons(winner, comparable[1:], plan.folds),
+        comparisons=[] if winner is None else _comparisons(comparable, plan.folds),
         sampled=None if sampled is None else sampled.name,
-        against_sampled=_against(winner, sampled, plan.folds),
+        against_sampled=None if winner is None else _against(comparable, sampled, plan.folds),
         correlations={epoch: rank_correlation(*pair) for epoch, pair in pairs.items()},
         correlated={epoch: len(first) for epoch, (first, _) in pairs.items()},
         several_objectives=len(state.objectives) > 1,
@@ -190,16 +191,21 @@ def _on_front(candidates: Sequence[Evaluated], objectives: Mapping[str, Directio
     return [replace(one, on_front=one.name in front) for one in candidates]
 
 
-def _comparisons(winner: Evaluated, others: Sequence[Evaluated], folds: int) -> list[Comparison]:
-    tests = [_test(winner, other, folds) for other in others]
+def _comparisons(comparable: Sequence[Evaluated], folds: int) -> list[Comparison]:
+    """The first with each other. Adjusted for all pairs, because which one is the first was seen in these scores."""
+    pairs = list(combinations(comparable, 2))
+    tests = [_test(*pair, folds) for pair in pairs]
     adjusted = holm([test.p for test in tests])
-    return [Comparison(other.name, test, p) for other, test, p in zip(others, tests, adjusted, strict=True)]
+    found = [Comparison(other.name, test, p) for (_, other), test, p in zip(pairs, tests, adjusted, strict=True)]
+    return found[: len(comparable) - 1]
 
 
-def _against(winner: Evaluated | None, sampled: Evaluated | None, folds: int) -> PairedTest | None:
-    if winner is None or sampled is None or sampled.rank is None or winner.name == sampled.name:
+def _against(comparable: Sequence[Evaluated], sampled: Evaluated | None, folds: int) -> Comparison | None:
+    """The first with the sampled one; adjusted for the first being any of them."""
+    if sampled is None or sampled.rank is None or comparable[0].name == sampled.name:
         return None
-    return _test(winner, sampled, folds)
+    tests = [_test(one, sampled, folds) for one in comparable if one.name != sampled.name]
+    return Comparison(sampled.name, tests[0], holm([test.p for test in tests])[0])
 
 
 def _test(first: Evaluated, second: Evaluated, folds: int) -> PairedTest:

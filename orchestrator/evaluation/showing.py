@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from orchestrator.evaluation.outcome import Evaluated, Outcome
+from orchestrator.evaluation.outcome import Comparison, Evaluated, Outcome
 from orchestrator.evaluation.verdict import verdict
 from orchestrator.progress import clock, number
 
@@ -75,16 +75,13 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "trainings": {"ended": outcome.ended, "planned": outcome.planned},
         "winner": outcome.winner,
         "candidates": [_candidate_json(one) for one in outcome.candidates],
-        "comparisons": [
-            {"winner": outcome.winner, "other": one.other, **asdict(one.test), "p_adjusted": one.p_adjusted}
-            for one in outcome.comparisons
-        ],
+        "comparisons": [{"winner": outcome.winner, **_comparison_json(one)} for one in outcome.comparisons],
         "random": None
         if outcome.sample_cost is None
         else {
             "best": outcome.sampled,
             "cost": asdict(outcome.sample_cost),
-            "comparison": None if outcome.against_sampled is None else asdict(outcome.against_sampled),
+            "comparison": None if outcome.against_sampled is None else _comparison_json(outcome.against_sampled),
         },
         "search": {"cost": asdict(outcome.search_cost)},
         "rank_correlations": [
@@ -107,6 +104,10 @@ def to_table(outcome: Outcome) -> pa.Table:
 
 def _seeds(outcome: Outcome) -> str:
     return "1 seed" if len(outcome.seeds) == 1 else f"{len(outcome.seeds)} seeds"
+
+
+def _comparison_json(one: Comparison) -> dict[str, Any]:
+    return {"other": one.other, **asdict(one.test), "p_adjusted": one.p_adjusted}
 
 
 def _candidate_json(one: Evaluated) -> dict[str, Any]:
@@ -156,13 +157,12 @@ def _comparisons(outcome: Outcome, winner: str) -> Table:
     table = Table(title=f"{winner} compared (corrected resampled t-test, paired)", box=box.SIMPLE_HEAD)
     for name in ("with", "difference", "95 % interval", "p", "p adjusted"):
         table.add_column(name, justify="left" if name == "with" else "right", no_wrap=True)
-    tests = [(one.other, one.test, number(one.p_adjusted)) for one in outcome.comparisons]
-    if outcome.sampled is not None and outcome.against_sampled is not None:
-        named = any(one.other == outcome.sampled for one in outcome.comparisons)
-        tests += [] if named else [(outcome.sampled, outcome.against_sampled, "-")]
-    for name, test, adjusted in tests:
-        low, high = test.interval
-        table.add_row(name, f"{test.difference:+.4f}", f"{low:+.4f} - {high:+.4f}", number(test.p), adjusted)
+    apart = outcome.against_sampled
+    compared = [one.other for one in outcome.comparisons]
+    for one in [*outcome.comparisons, *([apart] if apart is not None and apart.other not in compared else [])]:
+        test, (low, high) = one.test, one.test.interval
+        interval = f"{low:+.4f} - {high:+.4f}"
+        table.add_row(one.other, f"{test.difference:+.4f}", interval, number(test.p), number(one.p_adjusted))
     return table
 
 

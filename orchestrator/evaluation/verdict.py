@@ -57,10 +57,11 @@ def _of_sample(outcome: Outcome, winner: str) -> list[str]:
         return ["A random search of equal cost found no candidate that completed its training."]
     if outcome.sampled == winner:
         return [f"{winner} is {SAMPLE}, too."]
-    test = outcome.against_sampled
-    if test is None:
+    against = outcome.against_sampled
+    if against is None:
         return []
-    if is_chance(test.p):
+    test = against.test
+    if is_chance(against.p_adjusted):
         return [f"No difference found between {winner} and {SAMPLE}, {outcome.sampled}."]
     better = (test.difference > 0) == (outcome.direction == "maximize")
     return [f"{winner} is {'better' if better else 'worse'} than {SAMPLE}, {outcome.sampled}, by {_size(test)}."]

@@ -35,13 +35,12 @@ class _Written(BaseModel):
 
 
 class Difference(_Written):
-    """The winner of an evaluation and another candidate: see `evaluation.comparison.PairedTest`."""
+    """The winner of an evaluation and another candidate: see `evaluation.outcome.Comparison`."""
 
-    other: str = ""
+    other: str
     difference: float
     interval: tuple[float, float]
-    p: float
-    p_adjusted: float | None = None
+    p_adjusted: float
 
 
 class EvaluatedScores(_Written):

@@ -204,9 +204,8 @@ def _seeds(evaluation: Evaluation) -> str:
 
 
 def _difference(found: Difference) -> str:
-    p = found.p if found.p_adjusted is None else found.p_adjusted
     low, high = found.interval
-    return f"{found.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}; {_p(p)})"
+    return f"{found.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}; {_p(found.p_adjusted)})"
 
 
 def _p(p: float) -> str:
