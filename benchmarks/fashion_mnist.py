@@ -74,7 +74,7 @@ class Course:
             while not training.is_over:
                 training.train_epoch()
             seconds.append(time.perf_counter() - began)
-            score = scored_on_test(spec, training.weights(), images)
+            score = scored_on_test(plan, training.weights(), images)
             accuracies.append(score.accuracy)
             latencies.append(score.latency_seconds)
             name = spec.to_json().get("baseline", "found cell")

@@ -79,6 +79,26 @@ def test_digits_are_retrained_tested_once_and_told_again(place: Path, cellscout:
     assert "the second test of this network" in told(cellscout(*second))[1]
 
 
+def test_a_network_that_is_trained_and_cannot_be_tested_is_tested_later(
+    place: Path, cellscout: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    words = ["retrain", "run", "--architecture", "run/best/network.json", "--set", "training.epochs=1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("trainables.retraining.scored_on_test", full)
+        status, _, err = told(cellscout(*words))
+    assert status == 1
+    assert "network is trained, but cannot be tested: CUDA out of memory; the same command tests it" in err
+    before = (place / "run" / "retrain" / "network" / "events.jsonl").read_bytes()
+    status, out, _ = told(cellscout(*words))
+    assert (status, out.count("tested on")) == (0, 1)
+    after = (place / "run" / "retrain" / "network" / "events.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert b"epoch_trained" not in after[len(before) :]
+
+
 def test_a_published_cell_is_trained_at_another_size_with_early_stopping_and_an_average(
     place: Path, cellscout: Any
 ) -> None:
@@ -165,6 +185,7 @@ def test_two_workers_come_to_what_one_does(place: Path, cellscout: Any) -> None:
         (["run", "--name", "../best"], "--name is '../best'"),
         (["run", "--set", "budget.trials=3"], "a retraining can change [training]"),
         (["run", "--set", "training.cutout=9"], "training.cutout is 9"),
+        (["run", "--set", "training.preset=darts"], "name it by --preset"),
         (["run", "--repeats", "0"], "repeats"),
         (["run", "--filters", "3", "--baseline", "vit_b_16,two_convolutions,vit_b_16"], "two networks are called"),
         (["run", "--address", "127.0.0.1:1"], "no Ray cluster at '127.0.0.1:1'"),

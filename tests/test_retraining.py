@@ -99,7 +99,7 @@ def test_the_average_is_what_is_scored_and_kept(splits: DataSplits) -> None:
     first, second = averaged.train_epoch(), plain.train_epoch()
     assert first.train_loss == second.train_loss
     assert first.val_loss != second.val_loss
-    assert scored_on_test(SMALL, averaged.weights(), splits) != scored_on_test(SMALL, plain.weights(), splits)
+    assert scored_on_test(plan(), averaged.weights(), splits) != scored_on_test(plan(), plain.weights(), splits)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_the_test_is_the_accuracy_on_the_test_images(splits: DataSplits) -> None
     run = Retraining(wanted, images, 0, CPU)
     while not run.is_over:
         run.train_epoch()
-    found = scored_on_test(SMALL, run.weights(), images)
+    found = scored_on_test(wanted, run.weights(), images)
     weights = load(run.weights())
     network = BaselineNetwork(SMALL).eval()
     network.load_state_dict(weights)
@@ -178,9 +178,9 @@ def test_weights_of_another_network_are_refused(splits: DataSplits) -> None:
     weights = Retraining(plan(), splits, 0, CPU).weights()
     for others in (CELLS, replace(SMALL, classes=3)):
         with pytest.raises(ValueError, match="the weights are those of another network"):
-            scored_on_test(others, weights, splits)
+            scored_on_test(plan(others), weights, splits)
     with pytest.raises(ValueError, match="the weights are those of another network"):
-        scored_on_test(SMALL, b"nothing", splits)
+        scored_on_test(plan(), b"nothing", splits)
 
 
 @pytest.mark.slow

@@ -147,6 +147,24 @@ def test_validation_is_the_networks_accuracy_without_its_randomness(data: Device
     assert result.val_loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "micro_batches", "at_once"), [(32, 1, 64), (32, 4, 16), (2, 4, 1), (512, 1, 100)]
+)
+def test_no_more_images_are_scored_at_once_than_the_memory_of_training_holds(
+    batch_size: int, micro_batches: int, at_once: int, data: DeviceData
+) -> None:
+    run = Training(SPEC, TrainingSettings(epochs=1, batch_size=batch_size), data, 0, micro_batches=micro_batches)
+    seen: list[int] = []
+    run.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    loss, accuracy = run.score(data.validation)
+    assert (max(seen), sum(seen), len(data.validation)) == (at_once, 100, 100)
+    images, labels = next(data.validation.in_order(1000))
+    with torch.no_grad():
+        logits = run.network.eval()(images)
+    assert accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+    assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
+
+
 def test_label_smoothing_changes_the_loss_that_is_trained(data: DeviceData) -> None:
     plain, smoothed = (training(data, label_smoothing=value).train_epoch() for value in (0.0, 0.1))
     assert plain.train_loss != smoothed.train_loss
@@ -164,6 +182,12 @@ def test_restarted_cosines_double_in_length() -> None:
     for end in (10, 30, 70, 150, 310, 630):
         assert rate(end - 1e-6) == pytest.approx(1e-4, abs=1e-6)
     assert rate(20) == pytest.approx((0.05 + 1e-4) / 2)
+
+
+def test_each_cycle_begins_with_the_whole_rate_however_its_place_is_rounded() -> None:
+    for epochs in range(31, 700):
+        settings = TrainingSettings(epochs=epochs, learning_rate=0.1, restart_epochs=10)
+        assert learning_rate(settings, 30 / epochs) == pytest.approx(0.1)
 
 
 def test_a_cosine_ends_where_it_is_told() -> None:

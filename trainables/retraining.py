@@ -27,7 +27,7 @@ from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
 from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
-from trainables.training import EVALUATION_BATCH, Training, part_of
+from trainables.training import Training, part_of, scoring_batch
 from trainables.transfer import Start
 
 
@@ -129,13 +129,19 @@ class TestScore:
     latency_seconds: float
 
 
-def scored_on_test(spec: NetworkSpec | BaselineSpec, weights: bytes, splits: DataSplits) -> TestScore:
-    """Score weights on the test images of `splits`, which are those of `RetrainingPlan.images`, in float32.
+def scored_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, *, workers: int = 1) -> TestScore:
+    """Score weights on the test images of `splits`, which are those of `plan.images`, in float32.
+
+    Args:
+        plan: of the training, which says what the network is and how many images it was trained on at once.
+        weights: of such a network.
+        splits: with the test images.
+        workers: among which batches were divided.
 
     Raises:
         ValueError: the weights are not those of such a network.
     """
-    network = build_network(spec)
+    network = build_network(plan.spec)
     try:
         network.load_state_dict(load(weights))
     except (RuntimeError, SafetensorError) as error:
@@ -144,8 +150,10 @@ def scored_on_test(spec: NetworkSpec | BaselineSpec, weights: bytes, splits: Dat
     network.to(place).to(memory_format=torch.channels_last).eval()
     images = DeviceImages(splits.test, splits.mean, splits.deviation, place)
     loss, hits = 0.0, 0
+    # Float32 takes twice the memory of the numbers that a GPU trains in.
+    at_once = scoring_batch(plan.training.batch_size, workers * (2 if place.type == "cuda" else 1))
     with torch.inference_mode():
-        for batch, labels in images.in_order(EVALUATION_BATCH):
+        for batch, labels in images.in_order(at_once):
             logits = network(batch)
             loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
             hits += int((logits.argmax(dim=1) == labels).sum())

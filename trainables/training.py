@@ -26,7 +26,16 @@ from trainables.settings import TrainingSettings
 from trainables.transfer import Start
 from trainables.weight_average import WeightAverage
 
-EVALUATION_BATCH = 512
+LARGEST_SCORING_BATCH = 512
+
+
+def scoring_batch(batch_size: int, parts: int) -> int:
+    """Images that are scored at once by a process that trains on `batch_size` in so many parts.
+
+    Twice a part: nothing is kept for a backward pass, so that an image takes less than half of what training on it does
+    in all but the smallest networks. What can be trained can be scored, then.
+    """
+    return min(LARGEST_SCORING_BATCH, max(1, 2 * batch_size // parts))
 
 
 class Training:
@@ -170,8 +179,9 @@ class Training:
         network = self.scored.eval()
         loss_sum = torch.zeros((), device=self.data.device)
         hits = torch.zeros((), device=self.data.device)
+        at_once = scoring_batch(self.settings.batch_size, self.micro_batches * self.peers.count)
         with torch.inference_mode(), self._autocast():
-            for images, labels in part.in_order(EVALUATION_BATCH):
+            for images, labels in part.in_order(at_once):
                 logits = network(images)
                 loss_sum += F.cross_entropy(logits, labels, reduction="sum")
                 hits += (logits.argmax(dim=1) == labels).sum()
@@ -213,8 +223,9 @@ class Training:
         return torch.Generator(self.data.device).manual_seed(seed)
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        """bfloat16 on a GPU. Not on a CPU, where the backward of large depthwise kernels is slow in it."""
-        if self.data.device.type == "cuda":
+        """bfloat16 on a GPU that has it. Not on a CPU, where the backward of large depthwise kernels is slow in it, nor
+        on GPUs before Ampere, which only imitate it."""
+        if self.data.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 
@@ -247,7 +258,8 @@ def _cycle_progress(settings: TrainingSettings, progress: float) -> float:
     """How far the cosine is that is under way (0..1)."""
     if not settings.restart_epochs:
         return progress
-    epochs, length = progress * settings.epochs, settings.restart_epochs
+    # Rounded, so that the first step of a cycle is not taken for the last moment of the one before.
+    epochs, length = round(progress * settings.epochs, 9), settings.restart_epochs
     while epochs >= length:
         epochs -= length
         length *= 2

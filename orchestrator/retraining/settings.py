@@ -89,6 +89,8 @@ class RetrainSettings:
         for change in self.changes:
             if not change.startswith("training."):
                 raise ConfigError(f"--set {change!r}: a retraining can change [training]; all else is as in the search")
+            if change.partition("=")[0].strip() == "training.preset":
+                raise ConfigError(f"--set {change!r}: the search's values would stand before it; name it by --preset")
         values = {**config.model_dump(mode="json"), "scheduler": {"name": "fifo"}}  # whose rungs bound the epochs
         if self.preset is not None:
             values["training"] = {"preset": self.preset}

@@ -23,7 +23,7 @@ from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 
 if TYPE_CHECKING:
-    from trainables.retraining import RetrainingPlan
+    from trainables.retraining import RetrainingPlan, TestScore
     from trainables.retraining_job import Listener, RetrainingJob
 
 
@@ -93,16 +93,17 @@ class NetworkTraining:
             SearchError: it cannot go on; the record is whole up to there.
             OSError: the storage does.
         """
-        try:
-            for seed in self.seeds:
-                if seed not in self.log.state.ended:
-                    self._check_stopped()
-                    self._train(seed)
-            if self.log.state.tested is None:
+        for seed in self.seeds:
+            if seed not in self.log.state.ended:
                 self._check_stopped()
-                self._test(tests_before + 1)
-        except RuntimeError as error:  # most likely, the memory is too small
-            raise SearchError(f"{self.name} cannot be trained: {last_line(error)} (training.batch_size)") from error
+                try:
+                    self._train(seed)
+                except RuntimeError as error:  # most likely, the memory is too small
+                    why = f"{last_line(error)} (training.batch_size)"
+                    raise SearchError(f"{self.name} cannot be trained: {why}") from error
+        if self.log.state.tested is None:
+            self._check_stopped()
+            self._test(tests_before + 1)
 
     def _check_stopped(self) -> None:
         if self.is_stopped():
@@ -127,22 +128,12 @@ class NetworkTraining:
 
     def _test(self, number: int) -> None:
         """All seeds' weights on the test images, in one go; nothing if every training diverged."""
-        from trainables.retraining import scored_on_test
-
         seeds = [seed for seed in self.seeds if self.log.state.ended[seed].kept_epoch is not None]
         if not seeds:
             return
         again = "" if number == 1 else f", for the {ordinal(number)} time"
         self.progress.note(f"{self.name}: testing{again}")
-        found = {}
-        for seed in seeds:
-            try:
-                found[seed] = scored_on_test(self.plan.spec, self.folder.checkpoints.weights(str(seed)), self.images)
-            except (FileNotFoundError, ValueError) as error:
-                what = "are not there" if isinstance(error, FileNotFoundError) else "are those of another network"
-                raise RunDirectoryError(
-                    f"the weights in {self.folder.checkpoints.folder / str(seed)} {what}"
-                ) from error
+        found = {seed: self._scored(seed) for seed in seeds}
         first = found[seeds[0]]
         self.log.append(
             NetworkTested(
@@ -154,6 +145,20 @@ class NetworkTraining:
                 latency_seconds=first.latency_seconds,
             )
         )
+
+    def _scored(self, seed: int) -> TestScore:
+        from trainables.retraining import scored_on_test
+
+        try:
+            weights = self.folder.checkpoints.weights(str(seed))
+            return scored_on_test(self.plan, weights, self.images, workers=self.place.count)
+        except (FileNotFoundError, ValueError) as error:
+            what = "are not there" if isinstance(error, FileNotFoundError) else "are those of another network"
+            raise RunDirectoryError(f"the weights in {self.folder.checkpoints.folder / str(seed)} {what}") from error
+        except RuntimeError as error:  # most likely, others need the memory now
+            raise SearchError(
+                f"{self.name} is trained, but cannot be tested: {last_line(error)}; the same command tests it"
+            ) from error
 
 
 class _Recorded:
