@@ -229,6 +229,37 @@ def make():
         from_function(tmp_path, monkeypatch, body)
 
 
+@pytest.mark.parametrize("image_size", [None, 6])
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("np.full((8, 8, 3), 0.5, np.float32)", r"an image is float32 of shape \[8, 8, 3\]; uint8 \(0..255\)"),
+        ("np.full((8, 8), 40_000, np.uint16)", r"an image is uint16 of shape \[8, 8\]"),
+        ("np.zeros((3, 16, 16), np.uint8)", r"of shape \[3, 16, 16\]; .* \[height, width\(, channels\)\] is needed"),
+        ("Image.fromarray(np.full((8, 8), 40_000, np.uint16))", r"more than 8 bits a channel \(mode I;16\)"),
+    ],
+)
+def test_images_of_other_numbers_or_shapes_are_refused(
+    image: str, message: str, image_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "import numpy as np\nfrom PIL import Image\n"
+    body += f"def make():\n    return [({image}, index % 2) for index in range(40)]\n"
+    with pytest.raises(DataError, match=message):
+        from_function(tmp_path, monkeypatch, body, image_size=image_size)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("P", 3)])
+def test_pictures_of_two_colours_and_of_palettes_are_what_they_show(
+    mode: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "from PIL import Image\n"
+    body += f"def make():\n    return [(Image.new('L', (8, 8), 255).convert({mode!r}), n % 2) for n in range(40)]\n"
+    for size in (None, 6):
+        images = from_function(tmp_path, monkeypatch, body, image_size=size).train.images
+        assert images.shape[3] == channels
+        assert (images == 255).all()
+
+
 def test_a_constant_channel_does_not_divide_by_zero(tmp_path: Path) -> None:
     images = np.zeros((40, 4, 4, 2), np.uint8)
     images[:20, ..., 0] = 255
@@ -248,8 +279,9 @@ LABELS = np.arange(40) % 2
         ({"images": UINT8, "labels": LABELS, "test_images": UINT8}, "'test_labels' is missing"),
         ({"images": UINT8, "labels": LABELS[:39]}, r"has 40 images but labels of shape \[39\]"),
         ({"images": UINT8, "labels": LABELS[:, None]}, r"labels of shape \[40, 1\]"),
-        ({"images": UINT8 / 255, "labels": LABELS}, r"are float64 of shape \[40, 4, 4\]; uint8 \(0..255\)"),
+        ({"images": UINT8 / 255, "labels": LABELS}, r"are float64 of shape \[40, 4, 4\]; for each, uint8 \(0..255\)"),
         ({"images": UINT8[:, 0], "labels": LABELS}, r"are uint8 of shape \[40, 4\]"),
+        ({"images": np.zeros((40, 3, 9, 9), np.uint8), "labels": LABELS}, r"are uint8 of shape \[40, 3, 9, 9\]"),
         ({"images": UINT8[:0], "labels": LABELS[:0]}, "are empty"),
         ({"images": UINT8, "labels": LABELS * 0}, r"has 1 class \(0\); at least 2 are needed"),
         ({"images": UINT8, "labels": LABELS, "test_images": UINT8, "test_labels": LABELS + 1}, "has the label .*2"),
@@ -287,6 +319,13 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     write_folders(tmp_path, {"a": 3, "b": 3})
     (tmp_path / "b" / "broken.png").write_text("no picture")
     with pytest.raises(DataError, match=r"broken.png cannot be read as an image"):
+        load_data(DataSettings(name="image_folder", root=str(tmp_path)), seed=0)
+
+
+def test_a_picture_of_16_bits_is_named_rather_than_clipped(tmp_path: Path) -> None:
+    write_folders(tmp_path, {"a": 3, "b": 3})
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "b" / "deep.png")
+    with pytest.raises(DataError, match=r"deep.png: .* more than 8 bits a channel \(mode I;16\)"):
         load_data(DataSettings(name="image_folder", root=str(tmp_path)), seed=0)
 
 

@@ -98,8 +98,9 @@ def test_other_channels_are_refused(channels: int, mode: str, theirs: int, tmp_p
 
 def test_grey_pictures_of_16_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(PictureError, match="mode I;16"):
-        preprocessing(1).read(tmp_path / "a.png")
+    for channels in (1, 3):
+        with pytest.raises(PictureError, match=r"a.png: .* more than 8 bits a channel \(mode I;16\)"):
+            preprocessing(channels).read(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 20, 60, 200])

@@ -21,6 +21,8 @@ from trainables.settings import DataSettings
 
 DEFAULT_FOLDER_IMAGE_SIZE = 32
 
+SHAPE = "uint8 (0..255) of shape [height, width(, channels)]"
+
 
 class DataError(ValueError):
     """The data cannot be used as the settings ask; the message names the setting to change."""
@@ -182,6 +184,7 @@ def _torchvision(
 
 def _image_folder(settings: DataSettings) -> DataSource:
     """A folder a class, directly under `root`, or under `root/train` and `root/test` (or `root/val`)."""
+    from PIL import Image
     from torchvision.datasets import ImageFolder
 
     root = Path(settings.root)
@@ -202,9 +205,13 @@ def _image_folder(settings: DataSettings) -> DataSource:
         images = np.empty((len(data), size, size, 3), np.uint8)
         for index, (path, _) in enumerate(data.samples):
             try:
-                images[index] = resize_image(data.loader(path), (size, size))
+                with Image.open(path) as picture:
+                    check_bits(picture.mode)
+                    images[index] = resize_image(pixels_of(picture.convert("RGB")), (size, size))
             except OSError as error:
                 raise DataError(f"{path} cannot be read as an image; mend or remove it (data.root)") from error
+            except ValueError as error:
+                raise DataError(f"{path}: {error} (data.root)") from error
         return (images, np.asarray(data.targets)), list(data.classes)
 
     train, classes = read(train_root)
@@ -250,14 +257,12 @@ def _from_function(settings: DataSettings) -> DataSource:
         pairs = [data[index] for index in range(len(data))]
         if len({np.shape(image) for image, _ in pairs}) > 1 and settings.image_size is None:
             raise DataError(f"data.name = {settings.name!r} gives images of several sizes; set data.image_size")
-        images = [
-            np.asarray(
-                image
-                if settings.image_size is None
-                else resize_image(image, (settings.image_size, settings.image_size))
-            )
-            for image, _ in pairs
-        ]
+        try:
+            images = [pixels_of(image) for image, _ in pairs]
+        except ValueError as error:
+            raise DataError(f"data.name = {settings.name!r}: {error}") from error
+        if settings.image_size is not None:
+            images = [resize_image(image, (settings.image_size, settings.image_size)) for image in images]
         return np.stack(images), np.asarray([int(label) for _, label in pairs])
 
     return _source(
@@ -276,10 +281,10 @@ def _source(
         if part is None:
             continue
         images, labels = part
-        if images.ndim not in (3, 4) or images.dtype != np.uint8:
+        if images.ndim not in (3, 4) or images.dtype != np.uint8 or _has_channels_first(images.shape[1:]):
             raise DataError(
-                f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; uint8 "
-                "(0..255) of shape [n, height, width(, channels)] is needed (data.root or data.name)"
+                f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; for each, "
+                f"{SHAPE} is needed (data.root or data.name)"
             )
         if labels.ndim != 1 or len(images) != len(labels):
             raise DataError(
@@ -308,17 +313,46 @@ def _source(
     return DataSource(arrays(train), None if test is None else arrays(test), tuple(map(str, names)))
 
 
-def resize_image(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture, or its array or tensor [height, width(, channels)], as an array [*size, channels]; bilinear."""
+def pixels_of(image: Any) -> NDArray[np.uint8]:
+    """Of a picture, or its array or tensor: [height, width(, channels)], 0..255.
+
+    Raises:
+        ValueError: its numbers or its shape are others.
+    """
     from PIL import Image
 
     if isinstance(image, Image.Image):
-        channels = list(image.split())
-    else:  # channel by channel, because pictures have 1, 3 or 4 of them, and arrays any number
-        array = np.atleast_3d(np.asarray(image))
-        channels = [Image.fromarray(array[..., channel]) for channel in range(array.shape[-1])]
-    resized = [np.asarray(channel.resize((size[1], size[0]), Image.Resampling.BILINEAR)) for channel in channels]
-    return np.stack(resized, axis=-1).astype(np.uint8)
+        check_bits(image.mode)
+        image = image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(image.mode, image.mode))
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or _has_channels_first(pixels.shape):
+        raise ValueError(f"an image is {pixels.dtype} of shape {list(pixels.shape)}; {SHAPE} is needed")
+    return pixels
+
+
+def check_bits(mode: str) -> None:
+    """
+    Raises:
+        ValueError: pictures of this mode of Pillow's have more than 8 bits a channel, which it clips without a word.
+    """
+    if mode.startswith(("I", "F")):
+        raise ValueError(f"a picture has more than 8 bits a channel (mode {mode}); scale it to 8 bits first")
+
+
+def _has_channels_first(shape: Sequence[int]) -> bool:
+    """Whether an image of this shape has its channels where its height should be, as torchvision's tensors do."""
+    return len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] > 4
+
+
+def resize_image(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pixels [height, width(, channels)] as [*size, channels]; bilinear."""
+    from PIL import Image
+
+    # Channel by channel, because arrays have any number of them, and pictures 1, 3 or 4.
+    pixels = np.atleast_3d(pixels)
+    channels = [Image.fromarray(pixels[..., channel]) for channel in range(pixels.shape[-1])]
+    resized = [channel.resize((size[1], size[0]), Image.Resampling.BILINEAR) for channel in channels]
+    return np.stack([np.asarray(channel) for channel in resized], axis=-1)
 
 
 DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.datasets import resize_image
+from trainables.datasets import check_bits, pixels_of, resize_image
 
 _GREY = ("1", "L")
 """Pillow's modes of pictures with one channel of at most 8 bits."""
@@ -90,12 +90,16 @@ class Preprocessing:
             Image.DecompressionBombError,
         ) as error:
             raise PictureError(f"{path} cannot be read as a picture") from error
+        try:
+            check_bits(mode)
+        except ValueError as error:
+            raise PictureError(f"{path}: {error}") from error
         if len(loaded.getbands()) != self.channels or (self.channels == 1 and mode not in _GREY):
             raise PictureError(
                 f"{path} has {len(Image.new(mode, (1, 1)).getbands())} channels (mode {mode}); the network takes "
                 f"{self.channels}"
             )
-        return resize_image(loaded, self.image_size)
+        return resize_image(pixels_of(loaded), self.image_size)
 
     def normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What a network sees, [n, channels, height, width], of pixels [n, height, width, channels]."""
