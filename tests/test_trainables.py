@@ -320,6 +320,9 @@ def test_a_disk_that_is_full_is_told_apart_from_a_failing_candidate(
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out_of_memory"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out_of_memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), "out_of_memory"),
+        (RuntimeError("FIND was unable to find an engine to execute this computation"), "out_of_memory"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "error"),
     ],
 )

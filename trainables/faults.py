@@ -10,8 +10,18 @@ FaultKind = Literal["error", "out_of_memory", "storage", "preempted"]
 """`error`: an exception. `out_of_memory`: of the GPU, or an allocation on the host that failed. `storage`: a checkpoint
 could not be written or read. `preempted`: the node is about to go."""
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
-"""What PyTorch and its libraries say, for they raise plain RuntimeErrors too."""
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "status_alloc_failed",
+    "cublas_status_not_initialized",
+    "cudnn_status_not_initialized",
+    "unable to find an engine to execute",
+)
+"""What PyTorch and its libraries say, for they raise plain RuntimeErrors too. The last four are cuBLAS' and cuDNN's on
+a GPU whose memory others hold; if they should mean something else, the trial is tried once more in vain."""
 
 
 @final
