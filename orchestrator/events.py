@@ -89,7 +89,8 @@ class TrialBuilt(_Event):
 
 
 class EpochDone(_Event):
-    """One epoch of one trial. `time` is the worker's; a number that is not finite is null.
+    """One epoch of one trial. `time` is the worker's, but no later than it was told; a number that is not finite
+    is null.
 
     `metrics` are further ones, of a trainable of the user's own.
     """

@@ -13,7 +13,7 @@ from ray import tune
 
 from orchestrator.errors import SearchError
 from orchestrator.event_log import EventLog
-from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialPaused, TrialStarted, TrialStatus
+from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialPaused, TrialStarted, TrialStatus, now
 from orchestrator.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState, Trial
@@ -169,7 +169,8 @@ class Recorder(tune.Callback):
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
     scores = {name: _finite(row[name]) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")}
     metrics = {name: _finite(value) for name, value in row["metrics"].items()}
-    ended_at = datetime.fromtimestamp(row["ended_at"], UTC)
+    # A worker's clock may be ahead, and by it the search would have used up hours that it had not.
+    ended_at = min(datetime.fromtimestamp(row["ended_at"], UTC), now())
     others = {name: value for name, value in row.items() if name not in (*scores, "metrics", "ended_at")}
     return EpochDone(time=ended_at, trial_id=trial_id, metrics=metrics, **scores, **others)
 

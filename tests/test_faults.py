@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +14,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
 from orchestrator.errors import SearchError
 from orchestrator.event_log import read_events
-from orchestrator.events import TrialEnded, TrialSetBack
+from orchestrator.events import TrialEnded, TrialSetBack, now
 from orchestrator.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
 from orchestrator.recorder import Recorder
 from orchestrator.run_directory import RunDirectory
@@ -24,6 +27,7 @@ from tests.records import check_ends, check_promotions, check_stops, on_record, 
 from tests.test_record import RUN
 from trainables.assignment import Assignment
 from trainables.faults import CandidateFault
+from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder
 
 KILLS = 20
@@ -104,6 +108,26 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
             recorder.on_trial_error(0, [], on_ray)
     assert failures == [told.value]
     assert RunState.replay(read_events(Folder.at(tmp_path))).trials[begun.trial_id].status == "running"
+
+
+def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_path: Path) -> None:
+    hours = 3600.0
+    with driven(tmp_path) as hand:
+        begun = hand.admit()
+        assert begun is not None
+        recorder = Recorder(hand.log, hand.state, plan_of(TINY), RunDirectory.at(tmp_path), lambda _: None)
+        recorder.assign("of Ray", begun.trial_id)
+        on_ray: Any = SimpleNamespace(trial_id="of Ray")
+        recorder.on_trial_start(0, [], on_ray)
+        row = asdict(made_up_result(0.5, 1))
+        for ahead in (-hours, hours):
+            told_at: dict[str, Any] = {"ended_at": time.time() + ahead, "epoch": 1 + (ahead > 0)}
+            result = {"hostname": "there", "facts": {"device": "cpu"}, "curve": [{**row, **told_at}]}
+            recorder.on_trial_result(0, [], on_ray, result)
+    early, late = hand.state.trials[begun.trial_id].curve
+    assert late.time <= now() < late.time + timedelta(minutes=10)
+    assert late.time - early.time > timedelta(minutes=50)
+    assert hand.state.active_seconds() < 600
 
 
 def test_a_worker_that_cannot_begin_tells_why() -> None:
