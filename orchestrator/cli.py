@@ -284,12 +284,13 @@ def doctor(
 
     from orchestrator.config import load_config
     from orchestrator.doctor import examine
+    from trainables.storage import Folder
 
     config = load_config(search_file, overrides or [])
 
     findings = []
     console = Console()
-    for finding in examine(address, Path(config.run.storage), config.resources):
+    for finding in examine(address, Folder.at(config.run.storage).local_path, config.resources):
         findings.append(finding)
         if not as_json:
             colour = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]

@@ -26,7 +26,7 @@ from trainables import TRAINABLES
 from trainables.datasets import DATASETS
 from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Positive, Settings, TrainingSettings
 from trainables.skeleton import SKELETONS
-from trainables.storage import check_location
+from trainables.storage import check_location, holds_secret
 
 DEFAULT_SEARCH = resources.files("orchestrator") / "default_search.toml"
 """The search that `cellscout search` runs without a file."""
@@ -42,7 +42,7 @@ class RunSettings(Settings):
 
     name: str = Field(default="search", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)
     """Letters, digits, `.`, `_` and `-`; part of the run directory's name."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Decides the split of the data, the sampler's draws and every candidate's training."""
     storage: str = "runs"
     """Where run directories are made: a folder, or a URI such as `s3://bucket/runs` or `gs://bucket/runs`, without
@@ -189,10 +189,11 @@ class LoggingSettings(Settings):
     @field_validator("mlflow")
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).password is not None:
+        # Before a server's host, a user is a token; before a database's, it is a name.
+        if value is not None and (holds_secret(value) or (value.startswith("http") and urlsplit(value).username)):
             raise ValueError(
-                "mlflow holds a password, which would be recorded; leave it out and set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD"
+                "mlflow holds a password or token, which would be recorded; leave it out and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             )
         return value
 

@@ -44,12 +44,19 @@ class Finding:
     remedy: str = ""
 
 
-def examine(address: str | None, storage: Path, resources: ResourceSettings) -> Iterator[Finding]:
-    """Look at Python, packages, torch, disk, memory and Ray, in this order; `resources` is what a trial is to get."""
+def examine(address: str | None, storage: Path | None, resources: ResourceSettings) -> Iterator[Finding]:
+    """Look at Python, packages, torch, disk, memory and Ray, in this order.
+
+    Args:
+        address: of a Ray cluster; None for one of this machine's.
+        storage: of runs; None if that is no disk.
+        resources: what a trial is to get.
+    """
     yield Finding("ok", f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPUs")
     yield from _packages()
     yield _torch()
-    yield _disk(storage)
+    if storage is not None:
+        yield _disk(storage)
     yield _memory()
     yield _open_files()
     yield from _cluster(address, resources)

@@ -322,6 +322,15 @@ def test_doctor_looks_at_everything_and_is_well(cellscout: Any) -> None:
         assert word in told
 
 
+def test_doctor_looks_at_no_disk_where_runs_are_on_an_object_store(
+    cellscout: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.doctor._cluster", lambda *_: [])
+    for storage, looks in (("runs", True), ("s3://bucket/runs?region=eu-west-1", False)):
+        ended = cellscout("doctor", "--set", f"run.storage={storage}", "--json")
+        assert any("of disk free" in finding["what"] for finding in json.loads(ended.out)) == looks
+
+
 @pytest.mark.slow
 def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> None:
     """What `cellscout search` promises: at least 24 trials over at least 3 rungs, and 0.97; with no torch in its

@@ -152,16 +152,21 @@ class Folder:
         return f"{self.path}/{name}"
 
 
+def holds_secret(location: str) -> bool:
+    """Whether there is one in a URI: before the host, or among its options."""
+    if "://" not in location:
+        return False
+    options = parse_qsl(location.partition("?")[2], keep_blank_values=True)
+    return bool(_SECRET_BEFORE_HOST.match(location)) or any(_SECRET_OPTION.search(name) for name, _ in options)
+
+
 def check_location(location: str) -> None:
     """Refuse a URI with a secret in it, which would be shown and recorded wherever the location is.
 
     Raises:
         ValueError: it holds one; the message does not.
     """
-    if "://" not in location:
-        return
-    options = parse_qsl(location.partition("?")[2], keep_blank_values=True)
-    if _SECRET_BEFORE_HOST.match(location) or any(_SECRET_OPTION.search(name) for name, _ in options):
+    if holds_secret(location):
         scheme = location.partition("://")[0]
         raise ValueError(
             f"a {scheme}:// URI with a secret in it would be shown and recorded; leave it out and set the environment "
