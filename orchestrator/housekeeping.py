@@ -24,7 +24,7 @@ DELAY_SECONDS = 2.0
 
 @final
 class Housekeeper:
-    """A listener of the event log, after `state`. Use it as a context; at its end all leftovers are removed.
+    """A listener of the event log, after `state`. Use it as a context; before and after it all leftovers are removed.
 
     Args:
         checkpoints: of the run.
@@ -69,6 +69,10 @@ class Housekeeper:
                 self._checkpoints.drop(trial_id)
 
     def __enter__(self) -> Self:
+        # Where a record lost its last lines there may be checkpoints of a trial that it does not know, and whose name
+        # another one will get.
+        with contextlib.suppress(OSError):
+            self.sweep()
         self._thread.start()
         return self
 
