@@ -18,7 +18,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.errors import CellscoutError, InputError
+from orchestrator.errors import InputError, last_line
 from orchestrator.event_file import EVENTS
 from orchestrator.event_segments import SEGMENTS
 from orchestrator.page.writing import make_page
@@ -85,8 +85,8 @@ class Watched:
                 if before.standing != self.newest.standing:
                     self._say(f"the run {_words(self.newest.standing)}")
             self._trouble = ""
-        except (CellscoutError, OSError) as error:
-            trouble = reason(error) if isinstance(error, OSError) else str(error)
+        except Exception as error:  # noqa: BLE001  whatever it is, the next look may be better
+            trouble = reason(error) if isinstance(error, OSError) else last_line(error)
             if trouble != self._trouble:
                 self._say(f"the page is as it was: {trouble}")
             self._trouble = trouble

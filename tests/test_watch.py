@@ -159,6 +159,25 @@ def test_a_page_that_takes_long_is_made_seldom(directory: RunDirectory, monkeypa
     assert watched.refresh() >= 4
 
 
+def test_whatever_a_page_stumbles_over_it_is_looked_at_again(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    watched = Watched(directory, said.append)
+
+    def stumbles(_: int) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    directory.folder.write("report.txt", b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(watched, "_make", stumbles)
+        patch.setattr(watched, "_seen", None)
+        watched.refresh()
+        assert said == ["the page is as it was: division by zero"]
+    watched.refresh()
+    assert watched.newest.number == 1
+
+
 def test_a_page_that_cannot_be_made_leaves_the_one_before(directory: RunDirectory) -> None:
     said: list[str] = []
     watched = Watched(directory, said.append)
