@@ -35,11 +35,22 @@ def outcome_of(result: EvaluationResult) -> Outcome:
     return result.outcome
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_an_evaluation_trains_each_candidate_in_full_for_each_fold_of_each_seed(tmp_path: Path) -> None:
-    run_search(config(data={"limit": 100}), run_dir=tmp_path / "run")
+@pytest.fixture(scope="module")
+def ended_search(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a search that has ended; `searched` is a copy of it."""
+    folder = tmp_path_factory.mktemp("ended") / "run"
+    run_search(config(data={"limit": 100}), run_dir=folder)
+    return folder
+
+
+@pytest.fixture
+def searched(ended_search: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ended_search, tmp_path / "run"))
+
+
+def test_an_evaluation_trains_each_candidate_in_full_for_each_fold_of_each_seed(searched: Path) -> None:
     settings = EvaluationSettings(top=3, folds=3, seeds=2)
-    result = evaluate(tmp_path / "run", settings)
+    result = evaluate(searched, settings)
     state = result.directory.read_state()
     assert (result.state, state.outcome) == ("completed", "completed")
     assert len(state.trials) == len(outcome_of(result).candidates) * 6
@@ -47,18 +58,16 @@ def test_an_evaluation_trains_each_candidate_in_full_for_each_fold_of_each_seed(
     check_ends(result.directory.read_events())
     sample = (result.directory / "random").read_info()
     assert sample.config["sampler"]["name"] == "random"
-    assert sample.config["budget"] == RunDirectory.at(tmp_path / "run").read_info().config["budget"]
+    assert sample.config["budget"] == RunDirectory.at(searched).read_info().config["budget"]
     before = result.directory.read_events()
-    assert evaluate(tmp_path / "run", settings).outcome == result.outcome
+    assert evaluate(searched, settings).outcome == result.outcome
     assert result.directory.read_events() == before
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    run_search(config(data={"limit": 100}, budget={"trials": 3}, scheduler={"name": "fifo"}), run_dir=tmp_path / "run")
+def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_left(searched: Path) -> None:
     with pytest.raises(ConfigError, match=r"20 folds are more than the class '\d' has .*, (9|10) \(--folds\)"):
-        evaluate(tmp_path / "run", EvaluationSettings(top=2, folds=20))
-    assert not (tmp_path / "run" / "evaluation").exists()
+        evaluate(searched, EvaluationSettings(top=2, folds=20))
+    assert not (searched / "evaluation").exists()
 
 
 def paced_search(cellscout: Any, folder: Path, **sections: str) -> str:
@@ -136,23 +145,21 @@ def test_the_best_cells_for_the_digits_are_evaluated(cellscout: Any, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("local_ray")
-def test_it_goes_on_wherever_its_record_ends(tmp_path: Path) -> None:
+def test_it_goes_on_wherever_its_record_ends(searched: Path) -> None:
     """From before its first event to before its last, with the random search on record or not."""
-    run_search(config(data={"limit": 100}), run_dir=tmp_path / "run")
     settings = EvaluationSettings(top=2, folds=2, seeds=1)
-    result = evaluate(tmp_path / "run", settings)
+    result = evaluate(searched, settings)
     info = result.directory.read_info().model_copy(update={"state": "running", "pid": 2**22 + 1})
     events = result.directory.read_events()
     for count in (0, 1, len(events) - 1):
         result.directory.write_info(info)
-        path = tmp_path / "run" / "evaluation" / "events.jsonl"
+        path = searched / "evaluation" / "events.jsonl"
         path.unlink()
         if count:
             write(result.directory, events[:count])
         if count == 1:
-            shutil.rmtree(tmp_path / "run" / "evaluation" / "random")
-        again = evaluate(tmp_path / "run", settings)
+            shutil.rmtree(searched / "evaluation" / "random")
+        again = evaluate(searched, settings)
         assert again.state == "completed"
         assert outcome_of(again).candidates == outcome_of(result).candidates
         check_ends(result.directory.read_events())
