@@ -7,6 +7,7 @@ record and the space; knows neither Optuna nor Ray.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 
 from orchestrator.event_log import EventLog
@@ -19,6 +20,12 @@ from trainables import TrialPlan
 
 ANSWERS = ("completed", "pruned", "diverged")
 """What a duplicate can be answered by. A failed trial says nothing of the candidate: it is tried again."""
+
+KNOWN_IN_A_ROW = 1000
+"""After so many proposals in a row of what is known, or trained already, the sampler has nothing new."""
+
+INFEASIBLE_IN_A_ROW = 10_000
+"""After so many in a row that break a constraint, it finds none within. More, for they say something to the sampler."""
 
 
 class Candidates:
@@ -51,7 +58,9 @@ class Candidates:
         self._released: deque[Trial] = deque()
         self._replaced: dict[str, Trial] = {}
         self.known_in_a_row = 0
-        """Proposals since the last new one that were answered at once."""
+        """Proposals since the last new one that were answered at once, but for the infeasible."""
+        self.infeasible_in_a_row = 0
+        """Proposals since the last new one that break a constraint."""
         self.waiting_in_a_row = 0
         """Proposals since the last new one, and the last end of a trial, that wait for a trial to end."""
 
@@ -84,6 +93,12 @@ class Candidates:
     def has_next(self) -> bool:
         """Whether `next` has one."""
         return bool(self._interrupted) or (bool(self._released) and not self.is_full)
+
+    @property
+    def has_nothing_new(self) -> bool:
+        """Whether the sampler has proposed nothing new for very long."""
+        most = max(self.known_in_a_row, self.waiting_in_a_row)
+        return most >= KNOWN_IN_A_ROW or self.infeasible_in_a_row >= INFEASIBLE_IN_A_ROW
 
     def next(self) -> Trial | None:
         """One that lost its worker and is to go on; else one that waited for a trial which then failed, and is to be
@@ -171,14 +186,15 @@ class Candidates:
                 f"{name} is {trial.costs[name]:,.0f}, above the constraint {self._state.constraints[name]:,.0f}"
                 for name in broken
             )
-            self._answer_at_once(TrialEnded(trial_id=trial.trial_id, status="infeasible", error=reason))
+            self.infeasible_in_a_row += 1
+            self._log.append(TrialEnded(trial_id=trial.trial_id, status="infeasible", error=reason))
         elif known is not None and known.status == "running":
             self.waiting_in_a_row += 1
             self._waiting.setdefault(known.trial_id, []).append(trial.trial_id)
         elif known is not None and not self._goes_on(known):
             self._answer_at_once(_duplicate(trial.trial_id, known))
         else:
-            self.known_in_a_row = self.waiting_in_a_row = 0
+            self.known_in_a_row = self.waiting_in_a_row = self.infeasible_in_a_row = 0
             self._enter(trial)
             return True
         return False
@@ -200,6 +216,15 @@ class Candidates:
     def _answer_at_once(self, end: TrialEnded) -> None:
         self.known_in_a_row += 1
         self._log.append(end)
+
+
+def exhaustion(state: RunState) -> str:
+    """Why a search has ended that had nothing more to train, from its last proposals."""
+    since = itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values()))
+    if sum(trial.status == "infeasible" for trial in since) >= INFEASIBLE_IN_A_ROW:
+        bounds = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in state.constraints.items())
+        return f"{INFEASIBLE_IN_A_ROW:,} proposals in a row broke a constraint: {bounds} (objectives.constraints)"
+    return "the sampler proposed nothing new any more"
 
 
 def _duplicate(trial_id: str, known: Trial) -> TrialEnded:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ray import tune
 
+from orchestrator.candidates import exhaustion
 from orchestrator.errors import CellscoutError, SearchError, last_line
 from orchestrator.event_log import EventLog
 from orchestrator.events import Event, RunEnded, RunOutcome, now
@@ -126,7 +127,10 @@ class Run:
                 raise stopper.failure
             if stopper.outcome is not None:
                 return stopper.outcome
-            return driver.finish()
+            outcome = driver.finish()
+            if outcome == "exhausted":
+                self.progress.line(f"the search ends before its budget: {exhaustion(self.state)}")
+            return outcome
 
     @property
     def _checkpoints(self) -> CheckpointFolder:

@@ -51,7 +51,13 @@ class Driver:
         self.recorder = Recorder(log, state, plan, directory, stopper.fail, gpus_per_trial=gpus_per_trial)
         self._state = state
         self._scheduler = scheduler
-        self.searcher = OptunaSearcher(live_study, self.candidates, assign=self._assign, is_over=stopper.stop_all)
+        self.searcher = OptunaSearcher(
+            live_study,
+            self.candidates,
+            assign=self._assign,
+            is_over=stopper.stop_all,
+            is_at_rest=self.recorder.is_at_rest,
+        )
 
     def resume(self) -> None:
         """Bring the scheduler and the candidates to where the record stands."""

@@ -8,6 +8,8 @@ from typing import Any, final
 
 from ray.tune.search import Searcher
 
+from orchestrator.optuna_searcher import OptunaSearcher
+
 WAIT_SECONDS = 0.0005
 
 
@@ -15,13 +17,13 @@ WAIT_SECONDS = 0.0005
 class PatientSearcher(Searcher):
     """Asks another one again until it suggests something. For `simulate`, which would take "none now" for a gap."""
 
-    def __init__(self, searcher: Searcher) -> None:
+    def __init__(self, searcher: OptunaSearcher) -> None:
         super().__init__()
         self._searcher = searcher
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next suggestion, whenever it comes."""
-        while (suggestion := self._searcher.suggest(trial_id)) is None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next suggestion, whenever it comes; None where a trial must end before there is one."""
+        while (suggestion := self._searcher.suggest(trial_id)) is None and not self._searcher.waits:
             time.sleep(WAIT_SECONDS)
         return suggestion
 

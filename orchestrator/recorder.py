@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, final
 
 from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
 
 from orchestrator.errors import SearchError
 from orchestrator.event_log import EventLog
@@ -52,10 +53,19 @@ class Recorder(tune.Callback):
         self._trial_ids: dict[str, str] = {}
         self._heard: dict[str, float] = {}
         self._failures_in_a_row = 0
+        self._on_ray: list[SearchTrial] = []
 
     def assign(self, tune_id: str, trial_id: str) -> None:
         """Called by the searcher: Ray Tune knows the trial by this id."""
         self._trial_ids[tune_id] = trial_id
+
+    def on_step_begin(self, iteration: int, trials: list[SearchTrial], **info: Any) -> None:
+        """Ray Tune's loop begins anew; it keeps all trials in one list."""
+        self._on_ray = trials
+
+    def is_at_rest(self) -> bool:
+        """Whether Ray Tune trains nothing, nor is about to: of all trials that have not ended the worker was taken."""
+        return all(trial.status not in (TuneTrial.PENDING, TuneTrial.RUNNING) for trial in self._on_ray)
 
     def on_trial_start(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """A worker is ready for the trial, for the first time or after a pause."""

@@ -269,6 +269,8 @@ class _Controller:
         idle_steps = 0
         while self._live or not self.search_alg.is_finished():
             known = len(self.events)
+            for callback in self._callbacks:
+                callback.on_step_begin(iteration=0, trials=self.trials)
             self._ask()
             self._give_out_workers()
             if self._agenda and self._agenda[0][0] > self._deadline:

@@ -11,6 +11,7 @@ from optuna.samplers import BruteForceSampler, RandomSampler
 from ray import tune
 from ray.tune.search import Searcher
 
+from orchestrator.candidates import exhaustion
 from orchestrator.optuna_searcher import WAITING_IN_A_ROW, OptunaSearcher, to_distribution
 from orchestrator.run_state import Trial
 from search_spaces import CellSpace
@@ -52,7 +53,7 @@ def test_known_candidates_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_sampler_that_has_nothing_new_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.optuna_searcher.KNOWN_IN_A_ROW", 30)
+    monkeypatch.setattr("orchestrator.candidates.KNOWN_IN_A_ROW", 30)
     with driven(tmp_path, space=FOUR) as hand:
         searcher, assigned = searcher_of(hand)
         while isinstance(searcher.suggest(name := str(len(assigned))), dict):
@@ -81,16 +82,6 @@ def test_while_trials_are_open_nothing_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_sampler_that_repeats_what_is_being_trained_is_not_asked_in_a_loop(tmp_path: Path) -> None:
-    class Stubborn(RandomSampler):
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-            return dict(trial.distributions) or {"cell.0.left.operation": CategoricalDistribution(FOUR.operations)}
-
-        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-            return param_distribution.choices[0]
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-            return {}
-
     with driven(tmp_path, Stubborn(), space=FOUR) as hand:
         searcher, assigned = searcher_of(hand)
         assert isinstance(searcher.suggest("a"), dict)
@@ -99,6 +90,53 @@ def test_a_sampler_that_repeats_what_is_being_trained_is_not_asked_in_a_loop(tmp
         assert len(hand.state.trials) <= 1 + WAITING_IN_A_ROW
         hand.train(hand.state.trials[assigned["a"]], [0.5])
         assert hand.state.counts()["duplicate"] == len(hand.state.trials) - 1
+
+
+class Stubborn(RandomSampler):
+    """Proposes the same again and again."""
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        return dict(trial.distributions) or {"cell.0.left.operation": CategoricalDistribution(FOUR.operations)}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return param_distribution.choices[0]
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        return {}
+
+
+def test_where_all_trials_are_paused_no_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.candidates.KNOWN_IN_A_ROW", 30)
+    with driven(tmp_path, Stubborn(), space=FOUR) as hand:
+        searcher, _ = searcher_of(hand, is_at_rest=lambda: True)
+        assert isinstance(searcher.suggest("a"), dict)
+        while (suggestion := searcher.suggest("b")) is None:
+            assert not searcher.waits
+        assert suggestion == Searcher.FINISHED
+        assert searcher.exhausted
+        assert hand.candidates.waiting_in_a_row == 30
+        assert exhaustion(hand.state) == "the sampler proposed nothing new any more"
+
+
+def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.candidates.KNOWN_IN_A_ROW", 5)
+    monkeypatch.setattr("orchestrator.candidates.INFEASIBLE_IN_A_ROW", 100)
+    monkeypatch.setattr("orchestrator.optuna_searcher.HOLD_SECONDS", 0.005)
+    with driven(tmp_path) as hand:
+        searcher, _ = searcher_of(hand)
+        assert isinstance(searcher.suggest("a"), dict)
+        hand.state.constraints["parameters"] = 1.0
+        calls = 1
+        while (suggestion := searcher.suggest("b")) is None:
+            calls += 1
+        assert suggestion == Searcher.FINISHED
+        assert calls > 3
+        assert hand.state.counts()["infeasible"] == 100
+        assert exhaustion(hand.state) == (
+            "100 proposals in a row broke a constraint: parameters at most 1 (objectives.constraints)"
+        )
 
 
 def test_a_sampler_that_has_gone_through_everything_ends_the_search(tmp_path: Path) -> None:

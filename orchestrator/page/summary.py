@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.candidates import exhaustion
 from orchestrator.page.plot import named
 from orchestrator.page.record import Difference, Evaluation, Record
 from orchestrator.precision import precision_of
@@ -22,7 +23,7 @@ STANDINGS = {
     "interrupted": "The search was interrupted",
     "failed": "The search was ended by an error",
     "completed": "The search has ended: its budget of trials is spent",
-    "exhausted": "The search has ended: the sampler proposed nothing new any more",
+    "exhausted": "The search has ended",
     "out_of_time": "The search has ended: its hours were over",
 }
 
@@ -116,7 +117,8 @@ def _standing(record: Record) -> str:
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no trial yet"
     of = f" of {budget:,}" if budget else ""
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
-    stood = f"{STANDINGS.get(record.standing, record.standing)}. {trained:,}{of} trainings were begun ({kinds})."
+    why = f": {exhaustion(state)}" if record.standing == "exhausted" else ""
+    stood = f"{STANDINGS.get(record.standing, record.standing)}{why}. {trained:,}{of} trainings were begun ({kinds})."
     if not record.breaks:
         return stood
     times = "once" if len(record.breaks) == 1 else f"{len(record.breaks)} times"
