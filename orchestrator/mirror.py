@@ -68,13 +68,12 @@ def _growing(directory: RunDirectory) -> Iterator[Event]:
     seen = 0
     while True:
         running = directory.standing(directory.read_info()) == "running"
-        started = time.monotonic()
+        started, has_ended = time.monotonic(), False
         for event in read_events(directory, skip=seen):
             yield event
             seen += 1
-            if isinstance(event, RunEnded):
-                return
-        if not running:
+            has_ended = isinstance(event, RunEnded)  # a resume may follow
+        if has_ended or not running:
             return
         # A log is read from its beginning; a long one on an object store less often.
         time.sleep(max(POLL_SECONDS, 10 * (time.monotonic() - started)))

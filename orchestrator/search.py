@@ -27,7 +27,7 @@ from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo, describe_run
 from orchestrator.run_state import RunState
 from orchestrator.study_replay import write_distributions
-from orchestrator.warm_start import imported_trials
+from orchestrator.warm_start import check_images, imported_trials
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 
@@ -74,6 +74,7 @@ def run_search(
     directory = _new_run_directory(config) if run_dir is None else RunDirectory.at(run_dir)
     directory.check_usable()
     with ground(config, directory, address, progress) as found:
+        check_images(config, found.facts)
         plan = parts.plan(found.facts, directory)
         info = describe_run(config, found.allotment, found.facts)
         directory.create(info)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
@@ -44,6 +45,32 @@ def imported_trials(
             if known is None or len(known.curve) < len(trial.curve):
                 imported[trial.fingerprint] = _import(trial, directory.folder.name)
     return _each_by_its_own_id(imported.values())
+
+
+def check_images(config: SearchConfig, facts: Mapping[str, Any]) -> None:
+    """What can be seen of the runs' images only once those of this search were read, `facts` of them.
+
+    Raises:
+        ConfigError: a run's scores are of other images.
+    """
+    for path in config.warm_start.runs:
+        directory = RunDirectory.at(path)
+        info = directory.read_info()
+        ours, theirs = _of_any_split(facts), _of_any_split(info.data)
+        if info.seed == config.run.seed:  # and the split is the same
+            ours["sha256"], theirs["sha256"] = facts["sha256"], info.data.get("sha256")
+        for name, value in ours.items():
+            if theirs[name] != value:
+                raise ConfigError(
+                    f"warm_start.runs has {directory}, whose {name} is {theirs[name]!r}; of this search's data it is "
+                    f"{value!r}, so the scores cannot be compared (data.root)"
+                )
+
+
+def _of_any_split(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of a data set that do not depend on the seed by which it was split."""
+    images = sum(facts.get(part, 0) for part in ("train", "validation", "test"))
+    return {"image_shape": facts.get("image_shape"), "classes": facts.get("classes"), "number of images": images}
 
 
 def _results(directory: RunDirectory) -> Iterator[Trial]:

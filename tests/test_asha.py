@@ -130,6 +130,19 @@ def test_a_replay_goes_by_the_records_names() -> None:
     assert report(scheduler, 3, 1, 0.8) == TrialScheduler.STOP
 
 
+def test_a_rung_that_was_passed_before_a_resume_is_not_decided_again() -> None:
+    """The first trial's last row is at a rung, and its checkpoint is older: it comes to the rung once more."""
+    scheduler = asha()
+    for number, score in enumerate((0.5, 0.6, 0.7)):
+        scheduler.replay(f"{number:05d}", [{"epoch": 1, "val_accuracy": score}])
+    scheduler.identify("tune-a", "00000")
+    resumed: Any = SimulatedTrial(trial_id="tune-a", config={})
+    scheduler.on_trial_add(CONTROLLER, resumed)
+    again = {"epoch": 1, "val_accuracy": 0.5}
+    assert scheduler.on_trial_result(CONTROLLER, resumed, again) == TrialScheduler.CONTINUE
+    assert report(scheduler, 3, 1, 0.5) == TrialScheduler.STOP
+
+
 def test_would_continue_changes_nothing() -> None:
     scheduler = asha()
     report(scheduler, 0, 1, 0.5)

@@ -54,6 +54,16 @@ def test_a_better_neighbour_takes_its_place_at_once_and_the_top_starts_anew() ->
     assert distance(start, study.trials[1 + NEIGHBOURS]) > 1
 
 
+def test_a_trial_whose_last_score_is_no_number_is_no_place_to_climb_from() -> None:
+    study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
+    first = study.ask(SPACE)
+    first.report(float("nan"), step=1)
+    study.tell(first, state=TrialState.PRUNED)
+    second = study.ask(SPACE)
+    study.tell(second, 1.0)
+    assert all(distance(study.trials[1], trial) == 1 for trial in [study.ask(SPACE)._get_latest_trial()])
+
+
 def test_trials_in_flight_count_as_tried() -> None:
     study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
     study.tell(study.ask(SPACE), 1.0)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError
-from orchestrator.events import RunEnded
+from orchestrator.events import RunEnded, RunResumed
 from orchestrator.mirror import mirror
 from orchestrator.run_directory import RunDirectory
 from tests.driving import driven
@@ -73,6 +73,16 @@ def test_one_trial_is_one_append(tmp_path: Path) -> None:
     RunDirectory.at(tmp_path).write_info(info(**NAMED))
     journal, count = mirror(tmp_path, tmp_path / "elsewhere.log", follow=False)
     assert len(journal.read_text().splitlines()) == 1 + count  # and the study itself
+
+
+def test_a_resumed_search_is_followed_beyond_its_first_end(tmp_path: Path) -> None:
+    RunDirectory.at(tmp_path).write_info(info(**NAMED, host="elsewhere"))
+    with driven(tmp_path) as hand:
+        busy(hand, 3)
+        hand.log.append(RunEnded(outcome="interrupted"), RunResumed(slots=2))
+        busy(hand, 4)
+        hand.log.append(RunEnded(outcome="completed"))
+    assert mirror(tmp_path, None, follow=True)[1] == 7
 
 
 def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

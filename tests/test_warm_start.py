@@ -12,7 +12,7 @@ from orchestrator.config import SearchConfig, parse_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.run_directory import RunDirectory
-from orchestrator.warm_start import imported_trials
+from orchestrator.warm_start import check_images, imported_trials
 from search_spaces import NASNET
 from tests.driving import TINY, Hand, driven
 from tests.test_candidates import PARAMS, SWAPPED, admitted
@@ -51,6 +51,32 @@ def test_a_candidate_of_two_runs_is_taken_over_once_with_the_longer_curve(tmp_pa
         record(tmp_path / name)
     found = imported_trials(config([tmp_path / "one", tmp_path / "two"]), TINY, SPACE)
     assert [trial.trial_id for trial in found] == ["one/00000", "one/00001"]
+
+
+FACTS = {"train": 6, "validation": 2, "test": 2, "image_shape": [8, 8, 1], "classes": ["a", "b"], "sha256": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["a", "c"]}, r"whose classes is \['a', 'c'\]; of this search's data it is \['a', 'b'\]"),
+        ({"image_shape": [8, 8, 3]}, "whose image_shape is"),
+        ({"test": 3}, "whose number of images is 11; of this search's data it is 10"),
+        ({"sha256": "y"}, "whose sha256 is 'y'"),
+    ],
+)
+def test_results_of_other_images_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    values = {"config": config([]).model_dump(mode="json"), "state": "completed"}
+    RunDirectory.at(tmp_path / "old").create(info(**values, data={**FACTS, **change}))
+    with pytest.raises(ConfigError, match=message):
+        check_images(config([tmp_path / "old"]), FACTS)
+
+
+def test_results_of_the_same_images_split_otherwise_are_not_refused(tmp_path: Path) -> None:
+    values = {"config": config([]).model_dump(mode="json"), "state": "completed", "seed": 1}
+    split = {**FACTS, "train": 5, "validation": 3, "sha256": "y"}
+    RunDirectory.at(tmp_path / "old").create(info(**values, data=split))
+    check_images(config([tmp_path / "old"]), FACTS)
 
 
 def test_what_was_taken_over_can_be_taken_over_again(tmp_path: Path) -> None:

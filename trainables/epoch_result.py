@@ -16,6 +16,9 @@ class EpochResult:
 
     `learning_rate` is the one of the epoch's last step, `images_per_second` counts training images only, `ended_at` is
     in seconds since 1970 by the worker's clock. `metrics` are further ones, of a trainable that declares their names.
+
+    Raises:
+        ValueError: a number that says nothing of the candidate is not finite.
     """
 
     epoch: int
@@ -28,6 +31,12 @@ class EpochResult:
     images_per_second: float
     ended_at: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "seconds", "images_per_second", "ended_at"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise ValueError(f"{name} of epoch {self.epoch} is {value}; it must be finite")
 
     @property
     def diverged(self) -> bool:

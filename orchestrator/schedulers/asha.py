@@ -24,8 +24,12 @@ class AshaScheduler(SuccessiveHalving):
     """
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """The trial gets its bracket, unless it has one from before a resume or a retry."""
-        self._rungs_of(trial)
+        """The trial gets its bracket, unless it has one from before a resume or a retry. It has then passed the rungs
+        that it came to, and may come to them again from an older checkpoint: stopped, it would have ended."""
+        name = self._name_of(trial)
+        for rung in self._rungs_of(trial).values():
+            if name in rung:
+                rung.let_go_on(name)
         self._line.join(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
