@@ -28,7 +28,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
-from orchestrator.sampler_fit import check_fits
+from orchestrator.sampler_fit import WHOLE_ONLY, check_fits, kind_of
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
@@ -73,6 +73,18 @@ class Parts:
         trainable = given.trainable or find_trainable(config.trainable)
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
         return cls(config, space, distributions, sampler, scheduler, trainable, make_skeleton(config.network, space))
+
+    @property
+    def caution(self) -> str | None:
+        """What these parts, taken together, do that a user may not expect."""
+        kind = kind_of(self.sampler)
+        if self.milestones == () or not issubclass(kind, WHOLE_ONLY):
+            return None
+        return (
+            f"sampler {kind.__name__} learns nothing from candidates that are stopped early, and "
+            f"{type(self.scheduler).__name__} stops most: scheduler.name = 'fifo' stops none, and sampler.name = 'tpe' "
+            "learns from all"
+        )
 
     @property
     def milestones(self) -> tuple[int, ...] | None:

@@ -23,6 +23,15 @@ ONE_OBJECTIVE = (optuna.samplers.CmaEsSampler,)
 """Samplers of Optuna for one objective. Others may say so by an attribute `several_objectives = False`."""
 
 
+WHOLE_ONLY = (optuna.samplers.GPSampler, optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
+"""Samplers of Optuna to which a pruned trial says nothing."""
+
+
+def kind_of(sampler: BaseSampler) -> type[BaseSampler]:
+    """The class of the sampler, or of the one within."""
+    return sampler.kind if isinstance(sampler, SeededSampler) else type(sampler)
+
+
 def check_fits(
     sampler: BaseSampler, distributions: Mapping[str, BaseDistribution], objectives: Mapping[str, Direction]
 ) -> None:
@@ -31,7 +40,7 @@ def check_fits(
     Raises:
         ConfigError: says what it cannot handle, and which samplers can.
     """
-    kind = sampler.kind if isinstance(sampler, SeededSampler) else type(sampler)
+    kind = kind_of(sampler)
     name = kind.__name__
     categorical = [key for key, value in distributions.items() if isinstance(value, CategoricalDistribution)]
     if categorical and issubclass(kind, NO_CATEGORICAL):

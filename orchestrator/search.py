@@ -70,6 +70,8 @@ def run_search(
     """
     progress = progress or Progress.silent()
     parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
+    if parts.caution is not None:
+        progress.line(parts.caution)
     imported = imported_trials(config, parts.space, parts.distributions)
     directory = _new_run_directory(config) if run_dir is None else RunDirectory.at(run_dir)
     directory.check_usable()

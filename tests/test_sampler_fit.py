@@ -12,6 +12,7 @@ from orchestrator.config import SamplerSettings, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.events import Direction
 from orchestrator.optuna_searcher import to_distributions
+from orchestrator.preparation import Instances, Parts
 from orchestrator.sampler_fit import check_fits
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
@@ -34,6 +35,18 @@ def test_every_sampler_of_ours_fits_a_space_of_cells(name: str) -> None:
 @pytest.mark.parametrize("name", ["tpe", "gp", "nsgaii", "nsgaiii", "random"])
 def test_these_handle_several_objectives(name: str) -> None:
     check_fits(made(name), SPACE, TWO)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "warns"),
+    [("nsgaii", "asha", True), ("gp", "median", True), ("nsgaii", "fifo", False), ("predictor", "asha", False)],
+)
+def test_one_that_learns_nothing_from_stopped_candidates_is_told(sampler: str, scheduler: str, warns: bool) -> None:
+    parts = Parts.of(parse_config({"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}, "x"), Instances())
+    assert (parts.caution is not None) == warns
+    if parts.caution is not None:
+        assert "Sampler learns nothing from candidates that are stopped early" in parts.caution
+        assert "scheduler.name = 'fifo' stops none" in parts.caution
 
 
 @pytest.mark.parametrize("name", ["evolution", "local_search", "controller", "predictor"])
