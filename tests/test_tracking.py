@@ -330,7 +330,7 @@ def test_what_cannot_be_is_told_before_anything_starts(tmp_path: Path, monkeypat
         check(tmp_path, mlflow="http://127.0.0.1:5000")
     with pytest.raises(ConfigError, match="logging.wandb needs a_folder"):
         check(tmp_path, wandb="online")
-    with pytest.raises(ConfigError, match=r"logging.mlflow: mlflow holds a password, which would be recorded"):
+    with pytest.raises(ConfigError, match=r"logging.mlflow: mlflow holds a password or token, which would be recorded"):
         parse_config({"logging": {"mlflow": "http://me:secret@host"}}, "x")
 
 
@@ -389,6 +389,7 @@ def test_a_search_that_goes_on_is_told_to_all_three(
     tmp_path: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.tracking.feed.FINISH_SECONDS", 200)
+    monkeypatch.setattr("orchestrator.tracking.wandb.UPLOAD_SECONDS", 200)
     database = f"sqlite:///{tmp_path / 'mlflow.db'}"
     config = parse_config(
         {
