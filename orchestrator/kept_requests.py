@@ -24,7 +24,7 @@ class KeptRequests(ResourceManager):
     def __init__(self) -> None:
         self._manager = PlacementGroupResourceManager()
         self._kept: Counter[ResourceRequest] = Counter()
-        self._kept_since = 0.0
+        self._kept_since: dict[ResourceRequest, float] = {}
 
     def request_resources(self, resource_request: ResourceRequest) -> None:
         if self._kept[resource_request]:
@@ -34,7 +34,7 @@ class KeptRequests(ResourceManager):
 
     def cancel_resource_request(self, resource_request: ResourceRequest) -> None:
         self._kept[resource_request] += 1
-        self._kept_since = time.monotonic()
+        self._kept_since[resource_request] = time.monotonic()
 
     def has_resources_ready(self, resource_request: ResourceRequest) -> bool:
         return bool(self._manager.has_resources_ready(resource_request))
@@ -47,10 +47,11 @@ class KeptRequests(ResourceManager):
 
     def get_resource_futures(self) -> list[Any]:
         """Called by Ray Tune before it waits for an event."""
-        if time.monotonic() - self._kept_since > KEEP_SECONDS:
-            for resource_request in self._kept.elements():
-                self._manager.cancel_resource_request(resource_request)
-            self._kept.clear()
+        for resource_request, since in list(self._kept_since.items()):
+            if time.monotonic() - since > KEEP_SECONDS:
+                del self._kept_since[resource_request]
+                for _ in range(self._kept.pop(resource_request, 0)):
+                    self._manager.cancel_resource_request(resource_request)
         return list(self._manager.get_resource_futures())
 
     def update_state(self) -> None:
@@ -58,4 +59,5 @@ class KeptRequests(ResourceManager):
 
     def clear(self) -> None:
         self._kept.clear()
+        self._kept_since.clear()
         self._manager.clear()

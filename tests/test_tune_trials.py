@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,5 +125,22 @@ def test_a_request_that_nobody_takes_over_is_given_up(requests: KeptRequests, mo
     assert requests.get_resource_futures() == []
     deadline = time.monotonic() + 30
     while placement_groups() > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_requests_of_one_kind_keep_none_of_another(requests: KeptRequests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a trial that was to have twice the usual share, and of those that come and go beside it."""
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(kept_requests, "time", clock)
+    before, two_cpus = placement_groups(), ResourceRequest([{"CPU": 2}])
+    requests.request_resources(two_cpus)
+    requests.cancel_resource_request(two_cpus)
+    clock.monotonic = lambda: 1.5 * kept_requests.KEEP_SECONDS
+    requests.request_resources(ONE_CPU)
+    requests.cancel_resource_request(ONE_CPU)
+    requests.get_resource_futures()
+    deadline = time.monotonic() + 30
+    while placement_groups() > before + 1:
         assert time.monotonic() < deadline
         time.sleep(0.01)
