@@ -13,7 +13,7 @@ Knows files. Does not know how a network is trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -142,6 +142,12 @@ class RetrainState:
             case NetworkTested():
                 self.tested = event
 
+    def is_over(self, seeds: Sequence[int]) -> bool:
+        """Whether all is trained and tested; what diverged by every seed is not."""
+        ended = [self.ended.get(seed) for seed in seeds]
+        diverged = all(one is not None and one.kept_epoch is None for one in ended)
+        return None not in ended and (self.tested is not None or diverged)
+
 
 @dataclass(frozen=True)
 class RetrainFolder:
@@ -186,9 +192,13 @@ class RetrainFolder:
             raise RunDirectoryError(f"{self.folder / EVENTS} cannot be read: {reason(error)}") from error
         return state
 
-    def has_result(self) -> bool:
-        """Whether its result, which is written last, is here."""
-        return self.folder.has(RETRAIN_RESULT)
+    def has_result(self, seeds: Sequence[int]) -> bool:
+        """Whether its result, which is written last, is here, and the log whole, which a power failure may have cut.
+
+        Raises:
+            RunDirectoryError: the log is corrupt or cannot be read.
+        """
+        return self.folder.has(RETRAIN_RESULT) and self.state().is_over(seeds)
 
     def check_same(self, asked: Asked) -> None:
         """

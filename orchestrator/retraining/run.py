@@ -74,7 +74,7 @@ def retrain(
         _folder(search, name).check_same(asked[name])
     costs = {name: _costs(spec) for name, spec in networks.items()}
     check_weights(weights, networks)
-    is_whole = all(_folder(search, name).has_result() for name in networks) or _trained(
+    is_whole = all(_folder(search, name).has_result(asked[name].seeds) for name in networks) or _trained(
         search, settings, recipe, networks, asked, costs, weights, progress
     )
     results = []

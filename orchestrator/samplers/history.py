@@ -31,9 +31,11 @@ def ended_trials(study: Study) -> list[FrozenTrial]:
 
 
 def merit(study: Study, trial: FrozenTrial) -> float:
-    """The trial's final score, or a pruned one's last; the higher the better, whatever the study's direction."""
-    value = _last_score(trial)
-    assert value is not None, "it has a score"
+    """The trial's final score, or a pruned one's last; the higher the better, whatever the study's direction. What is
+    not a number is worse than any."""
+    value = trial.value if trial.value is not None else trial.intermediate_values[max(trial.intermediate_values)]
+    if math.isnan(value):
+        return -math.inf
     return -value if study.direction == StudyDirection.MINIMIZE else value
 
 
@@ -71,14 +73,7 @@ def new_seed() -> int:
 
 
 def has_score(trial: FrozenTrial) -> bool:
-    """Whether `merit` can rank it: it was trained, broke no constraint, and its last score is a number."""
     if any(excess > 0 for excess in trial.constraints.values()):
         return False
-    score = _last_score(trial) if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None
-    return score is not None and not math.isnan(score)
-
-
-def _last_score(trial: FrozenTrial) -> float | None:
-    if trial.values:
-        return trial.values[0]
-    return trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
+    pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+    return trial.state == TrialState.COMPLETE or pruned
