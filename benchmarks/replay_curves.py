@@ -28,8 +28,9 @@ import optuna
 from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.replaying.recorded import RecordedCurves
-from orchestrator.replaying.search import interval, regrets, searched
+from orchestrator.replaying.search import regrets, searched
 from orchestrator.schedulers.asha import AshaScheduler
+from orchestrator.significance import mean_of
 from orchestrator.simulation import Simulation, simulate
 from orchestrator.tables import TRIALS as TRIALS_TABLE
 from search_spaces import NASNET
@@ -89,7 +90,8 @@ def differences(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]
     """Our regret less the stock bridge's, seed by seed, at each moment: mean and half the interval's width."""
     ours, theirs = (found[variant, workers] for variant in list(VARIANTS)[:2])
     for place in range(len(MOMENTS)):
-        yield interval([a[0][place] - b[0][place] for a, b in zip(ours, theirs, strict=True)])
+        difference = mean_of([a[0][place] - b[0][place] for a, b in zip(ours, theirs, strict=True)])
+        yield difference.mean, difference.margin
 
 
 def verdict(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) -> str:
@@ -113,8 +115,8 @@ def table(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) -> I
     for workers in WORKERS:
         for variant in VARIANTS:
             runs = found[variant, workers]
-            cells = [interval([run[0][place] for run in runs]) for place in range(len(MOMENTS))]
-            text = " | ".join(f"{100 * mean:.2f} +- {100 * half:.2f}" for mean, half in cells)
+            cells = [mean_of([run[0][place] for run in runs]) for place in range(len(MOMENTS))]
+            text = " | ".join(f"{100 * cell.mean:.2f} +- {100 * cell.margin:.2f}" for cell in cells)
             counts = " | ".join(f"{np.mean([run[index] for run in runs]):.0f}" for index in (1, 2))
             yield f"| {workers} | {variant} | {text} | {counts} |"
         text = " | ".join(f"{100 * mean:+.2f} +- {100 * half:.2f}" for mean, half in differences(found, workers))

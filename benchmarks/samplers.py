@@ -35,11 +35,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
-from scipy.stats import t as student
 
 from orchestrator.components import make_sampler
 from orchestrator.config import SamplerSettings
 from orchestrator.samplers import SAMPLERS
+from orchestrator.significance import margin
 from search_spaces import NAS_BENCH_201
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet16-120"}
@@ -236,7 +236,7 @@ def interval(values: Floats) -> Interval:
     runs = len(values)
     if runs == 1:
         return Interval(values[0], np.full_like(values[0], np.nan))
-    return Interval(values.mean(axis=0), student.ppf(0.975, runs - 1) * values.std(axis=0, ddof=1) / np.sqrt(runs))
+    return Interval(values.mean(axis=0), margin(1.0, runs) * values.std(axis=0, ddof=1))
 
 
 def after(runs: Sequence[Run], evaluations: Any) -> Interval:

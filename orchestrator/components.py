@@ -13,8 +13,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config import ObjectivesSettings, SamplerSettings, SchedulerSettings, SpaceSettings, TrainableSettings
 from orchestrator.errors import ConfigError
-from orchestrator.events import Direction
-from orchestrator.objectives import COSTS
+from orchestrator.objectives import COSTS, Direction
 from orchestrator.plugins import resolve, resolve_value
 from orchestrator.samplers import SAMPLERS, STATELESS, seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.errors import ConfigError
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.plugins import check_name
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS

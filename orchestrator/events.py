@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from orchestrator.objectives import Direction
+
 TrialStatus = Literal["completed", "pruned", "duplicate", "infeasible", "diverged", "failed", "running"]
 """`completed`: had its whole budget. `pruned`: stopped by the scheduler. `duplicate`: answered from the record.
 `infeasible`: broke a constraint, never trained. `diverged`: a loss was not finite. `failed`: ended by an error.
@@ -23,8 +25,6 @@ ImportedId = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][A-Za-z0-
 """With the name of the run that the trial is of, and `~` where two runs have one name."""
 
 SetBackCause = Literal["out_of_memory", "worker_died", "node_died", "preempted"]
-
-Direction = Literal["maximize", "minimize"]
 
 
 def now() -> datetime:

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, t
+from scipy.stats import rankdata
 
 from orchestrator.events import EpochDone
 from orchestrator.run_state import RunState, Trial
+from orchestrator.significance import margin
 
 FEWEST_TRIALS = 60
 """With fewer, even a decision that makes a third of all differences is hardly ever found among 50."""
@@ -40,7 +41,6 @@ PERMUTATIONS = 999
 AT_ONCE = 111
 SIGNIFICANT = 0.05
 """What has a larger p is not more than noise."""
-CONFIDENCE = 0.95
 
 KINDS = {"operation": "operations", "state": "inputs", "states": "inputs", "combination": "combinations"}
 """What a decision is about, by the last part of its name."""
@@ -203,11 +203,9 @@ def _operations(uses: Mapping[str, NDArray[np.bool_]], shares: Matrix, scores: M
 
 def _use(name: str, scores: Matrix, others: Matrix, p: float | None) -> OperationUse:
     count = len(scores)
-    margin = None
-    if count > 1:
-        margin = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * scores.std(ddof=1) / math.sqrt(count))
+    reach = margin(float(scores.std(ddof=1)), count) if count > 1 else None
     mean = float(scores.mean()) if count else None
-    return OperationUse(name, count, mean, margin, float(others.mean()) if len(others) else None, p)
+    return OperationUse(name, count, mean, reach, float(others.mean()) if len(others) else None, p)
 
 
 def _codes(values: Sequence[int | str]) -> NDArray[np.int64]:

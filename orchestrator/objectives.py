@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-from orchestrator.events import Direction
+Direction = Literal["maximize", "minimize"]
 
 COSTS = ("parameters", "macs", "activation_bytes")
 """What is known of a candidate without training it (`trainables.costs`)."""

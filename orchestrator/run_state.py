@@ -14,7 +14,6 @@ from statistics import median
 from typing import Any, Literal
 
 from orchestrator.events import (
-    Direction,
     EpochDone,
     EvaluationPlanned,
     Event,
@@ -32,7 +31,7 @@ from orchestrator.events import (
     TrialStatus,
     TrialSuggested,
 )
-from orchestrator.objectives import dominates, losses_of, violations
+from orchestrator.objectives import Direction, dominates, losses_of, violations
 from trainables.assignment import Resample
 
 UNRANKED = ("duplicate", "diverged", "infeasible")

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 
 from orchestrator.errors import ConfigError, last_line
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.samplers.seeded import SeededSampler
 
 NO_CATEGORICAL = (optuna.samplers.CmaEsSampler, optuna.samplers.QMCSampler)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import mean
 
-from orchestrator.events import Direction, EvaluatedCandidate
-from orchestrator.objectives import COSTS
+from orchestrator.events import EvaluatedCandidate
+from orchestrator.objectives import COSTS, Direction
 from orchestrator.run_state import RunState, Trial
 
 Training = tuple[int, int]

@@ -18,8 +18,8 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import Allotment
 from orchestrator.errors import ConfigError
-from orchestrator.events import Direction
 from orchestrator.kept_requests import KeptRequests
+from orchestrator.objectives import Direction
 from orchestrator.tune_trials import HandsOut, TrialSource
 from trainables import EpochTrainable, TrialPlan
 from trainables.assignment import KEY, Assignment

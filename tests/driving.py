@@ -14,8 +14,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from orchestrator.candidates import Candidates
 from orchestrator.event_log import EventLog
-from orchestrator.events import Direction, Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
+from orchestrator.events import Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
 from orchestrator.live_study import LiveStudy, Suggestion, known_when_asked
+from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.run_state import RunState, Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates

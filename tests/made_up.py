@@ -14,7 +14,6 @@ import numpy as np
 from orchestrator.config import load_config
 from orchestrator.event_log import EventLog
 from orchestrator.events import (
-    Direction,
     EpochDone,
     Event,
     RunEnded,
@@ -26,6 +25,7 @@ from orchestrator.events import (
     TrialStatus,
     TrialSuggested,
 )
+from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState

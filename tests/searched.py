@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.events import Direction, Event, RunEnded, RunStarted
+from orchestrator.events import Event, RunEnded, RunStarted
+from orchestrator.objectives import Direction
 from orchestrator.run_directory import RunDirectory
 from tests.test_record import at, trial, write
 from tests.test_run_directory import info

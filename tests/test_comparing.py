@@ -12,11 +12,11 @@ from scipy import stats
 
 from orchestrator.comparing.history import BestSoFar, mean_curve, replay
 from orchestrator.comparing.outcome import Outcome, compare
-from orchestrator.comparing.statistics import mean_of, welch
 from orchestrator.comparing.verdict import verdict
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.events import RunResumed
 from orchestrator.run_directory import RunDirectory
+from orchestrator.significance import welch
 from tests.searched import DATA, searched
 from tests.test_record import RUN, at, trial
 
@@ -30,28 +30,6 @@ def compared(folder: Path, scores: dict[str, list[float]], **values: Any) -> Out
             for seed, best in enumerate(bests)
         ]
     )
-
-
-def test_the_mean_of_seeds_has_the_interval_of_students_t() -> None:
-    values = [0.90, 0.92, 0.97, 0.91]
-    found = mean_of(values)
-    low, high = stats.t.interval(0.95, 3, loc=found.mean, scale=stats.sem(values))
-    assert found.mean == pytest.approx(0.925)
-    assert found.interval == pytest.approx((low, high))
-    assert mean_of([0.9]).interval is None
-
-
-def test_welchs_test_is_that_of_scipy() -> None:
-    first, second = [0.90, 0.92, 0.97, 0.91], [0.80, 0.88, 0.84]
-    plain = stats.ttest_ind(first, second, equal_var=False)
-    found = welch(first, second)
-    assert (found.t, found.p, found.degrees) == pytest.approx((plain.statistic, plain.pvalue, plain.df))
-    assert found.interval == pytest.approx(tuple(plain.confidence_interval(0.95)))
-
-
-@pytest.mark.parametrize(("second", "p"), [([0.5] * 3, 1.0), ([0.6] * 3, None)])
-def test_values_without_any_spread_prove_nothing(second: list[float], p: float | None) -> None:
-    assert welch([0.5] * 3, second).p == p
 
 
 def test_the_best_so_far_counts_trainings_and_the_time_in_which_the_search_ran() -> None:

@@ -22,7 +22,6 @@ from orchestrator.evaluation.showing import summary, tables, to_json, to_table
 from orchestrator.evaluation.verdict import verdict
 from orchestrator.event_log import EventLog
 from orchestrator.events import (
-    Direction,
     EvaluationPlanned,
     Event,
     RunEnded,
@@ -33,6 +32,7 @@ from orchestrator.events import (
     TrialStatus,
     TrialSuggested,
 )
+from orchestrator.objectives import Direction
 from orchestrator.progress.search_view import SearchView
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState

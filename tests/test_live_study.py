@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import SearchError
 from orchestrator.event_log import read_events
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study_replay import replay_study

@@ -17,7 +17,8 @@ from orchestrator.comparing.outcome import compare
 from orchestrator.comparing.page import write_page as write_comparison
 from orchestrator.config import load_config
 from orchestrator.event_log import EventLog
-from orchestrator.events import Direction, RunEnded, TrialBuilt, TrialEnded, TrialSuggested
+from orchestrator.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested
+from orchestrator.objectives import Direction
 from orchestrator.page.writing import write_page
 from orchestrator.run_directory import RunDirectory
 from search_spaces import Architecture

@@ -11,8 +11,9 @@ import pytest
 
 from orchestrator.driver import Driver
 from orchestrator.event_log import EventLog
-from orchestrator.events import EVENT, Direction, Event, RunResumed, RunStarted
+from orchestrator.events import EVENT, Event, RunResumed, RunStarted
 from orchestrator.live_study import LiveStudy, known_when_asked
+from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.run_directory import RunDirectory

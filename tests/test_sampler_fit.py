@@ -10,7 +10,7 @@ import pytest
 from orchestrator.components import make_sampler
 from orchestrator.config import SamplerSettings, parse_config
 from orchestrator.errors import ConfigError
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.preparation import Instances, Parts
 from orchestrator.sampler_fit import check_fits

@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.comparing.history import MeanCurve, mean_curve
 from orchestrator.comparing.searched import Search
-from orchestrator.comparing.statistics import Mean, mean_of
 from orchestrator.errors import InputError
+from orchestrator.significance import Mean, mean_of
 
 LONGEST_LABEL = 40
 

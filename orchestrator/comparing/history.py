@@ -9,9 +9,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.comparing.statistics import Mean, mean_of
 from orchestrator.events import Event, RunOutcome, TrialEnded
 from orchestrator.run_state import RunState
+from orchestrator.significance import Mean, mean_of
 
 WHOLE: tuple[RunOutcome, ...] = ("completed", "exhausted", "out_of_time")
 """How a search ends that was let to its end."""

@@ -9,11 +9,13 @@ from itertools import combinations
 from orchestrator.comparing.groups import Difference, Group, grouped
 from orchestrator.comparing.history import WHOLE
 from orchestrator.comparing.searched import Search, check_comparable, read_search
-from orchestrator.comparing.statistics import SEEDS_NEEDED, WelchTest, welch
 from orchestrator.errors import InputError
-from orchestrator.evaluation.comparison import holm
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.run_directory import RunDirectory
+from orchestrator.significance import WelchTest, holm, welch
+
+MIN_SEEDS = 3
+"""A group with fewer seeds is not tested."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def outcome_of(searches: Sequence[Search]) -> Outcome:
         objectives=dict(objectives),
         groups=groups,
         differences=tuple(Difference(one.setting, tuple(one.values[index] for index in order)) for one in differences),
-        pairs=_pairs([group for group in groups if len(group.bests) >= SEEDS_NEEDED]),
+        pairs=_pairs([group for group in groups if len(group.bests) >= MIN_SEEDS]),
         notes=tuple(_notes(searches, groups, differences)),
     )
 

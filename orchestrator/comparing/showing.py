@@ -14,9 +14,9 @@ from rich.table import Table
 from orchestrator.comparing.groups import Group, shown
 from orchestrator.comparing.outcome import Outcome
 from orchestrator.comparing.searched import Search
-from orchestrator.comparing.statistics import Mean
 from orchestrator.comparing.verdict import verdict
 from orchestrator.progress import clock, number
+from orchestrator.significance import Mean
 
 
 def tables(outcome: Outcome) -> RenderableType:

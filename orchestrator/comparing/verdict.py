@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.comparing.groups import Group
-from orchestrator.comparing.outcome import Outcome, Pair
-from orchestrator.comparing.statistics import SEEDS_NEEDED
-from orchestrator.evaluation.verdict import is_chance
+from orchestrator.comparing.outcome import MIN_SEEDS, Outcome, Pair
 from orchestrator.progress import listed, number
+from orchestrator.significance import is_chance
 
 
 def verdict(outcome: Outcome) -> str:
@@ -23,18 +22,18 @@ def sentences(outcome: Outcome) -> list[str]:
         return ["Nothing can be compared: no trial has completed in any run."]
     if len(outcome.groups) == 1:
         return [f"The runs differ in their seeds only: {_best(outcome, scored[0])}."]
-    tested = [group for group in scored if len(group.bests) >= SEEDS_NEEDED]
+    tested = [group for group in scored if len(group.bests) >= MIN_SEEDS]
     if len(tested) < 2:
         counts = listed([f"{group.label} has {len(group.bests)}" for group in scored])
         return [
-            f"Too few seeds to say: a test needs two groups with at least {SEEDS_NEEDED} seeds each, and {counts}.",
+            f"Too few seeds to say: a test needs two groups with at least {MIN_SEEDS} seeds each, and {counts}.",
             f"{scored[0].label} leads, which may be luck: {_best(outcome, scored[0])}.",
         ]
     untested = [group for group in outcome.groups if group not in tested]
     return [
         _of_tested(outcome, tested),
         *(
-            f"{group.label} is not tested: it has {_seeds(len(group.bests))}, and {SEEDS_NEEDED} are needed."
+            f"{group.label} is not tested: it has {_seeds(len(group.bests))}, and {MIN_SEEDS} are needed."
             for group in untested
         ),
     ]

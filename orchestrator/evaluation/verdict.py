@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.evaluation.comparison import CONFIDENCE, PairedTest
 from orchestrator.evaluation.outcome import Outcome
 from orchestrator.progress import listed, number
+from orchestrator.significance import PairedTest, is_chance
 
 SAMPLE = "the best of a random search of equal cost"
 
@@ -26,11 +26,6 @@ def verdict(outcome: Outcome) -> str:
         if one.problems
     ]
     return " ".join(sentences)
-
-
-def is_chance(p: float) -> bool:
-    """Whether a difference is no more than what chance alone may well make."""
-    return p >= 1 - CONFIDENCE - 1e-12
 
 
 def _of_candidates(outcome: Outcome) -> str:

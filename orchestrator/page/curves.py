@@ -9,8 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.events import Direction
-from orchestrator.objectives import losses_of
+from orchestrator.objectives import Direction, losses_of
 from orchestrator.page.occupancy import Break
 from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, around, figure, named, text, thinned, whole
 from orchestrator.progress import listed

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.progress import number
 from orchestrator.run_state import RunState, Trial

@@ -12,7 +12,7 @@ import optuna
 from orchestrator.components import make_sampler, make_scheduler
 from orchestrator.config import SamplerSettings, SchedulerSettings
 from orchestrator.errors import ConfigError, SearchError
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress, Show, WorkView
 from orchestrator.replaying.recorded import RecordedCurves

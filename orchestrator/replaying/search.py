@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
-from scipy.stats import t as student
 
 from orchestrator.components import make_skeleton
 from orchestrator.driver import Driver
@@ -85,14 +82,6 @@ def regrets(recorded: RecordedCurves, simulation: Simulation, moments: Sequence[
                 leader, standing = known[event.trial_id], (event.epoch, seen)
         found.append(float(best - (final.min() if leader is None else final[leader])))
     return found
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % interval; NaN of a single value."""
-    if len(values) < 2:
-        return float(np.mean(values)), math.nan
-    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from statistics import mean
 from typing import Any
 
@@ -10,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.replaying.run import MOMENTS, Simulated, SimulateResult
-from orchestrator.replaying.search import interval
+from orchestrator.significance import mean_of
 
 SHOWN = (0.5, 1.0)
 """Of `MOMENTS`: more has no room."""
@@ -72,8 +71,8 @@ def to_json(result: SimulateResult) -> dict[str, Any]:
 
 
 def _points(one: Simulated, moment: int) -> str:
-    centre, half = interval([seed[moment] for seed in one.regrets])
-    return f"{100 * centre:.2f}" + ("" if math.isnan(half) else f" ± {100 * half:.2f}")
+    found = mean_of([seed[moment] for seed in one.regrets])
+    return f"{100 * found.mean:.2f}" + ("" if found.interval is None else f" ± {100 * found.margin:.2f}")
 
 
 def _seeds(result: SimulateResult) -> str:

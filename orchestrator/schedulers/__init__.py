@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
 from orchestrator.schedulers.fifo import FifoScheduler

@@ -20,7 +20,7 @@ from typing import Any, final
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.schedulers.successive_halving import SuccessiveHalving
 from orchestrator.schedulers.waiting_line import waits_for_a_worker
 

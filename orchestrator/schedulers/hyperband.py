@@ -24,7 +24,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import HyperBandScheduler as TuneHyperBandScheduler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.schedulers.objective_values import only_objective
 
 VALUE = "value"

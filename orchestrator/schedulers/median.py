@@ -14,7 +14,7 @@ from typing import Any, final
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.schedulers.objective_values import only_objective
 from orchestrator.schedulers.waiting_line import WaitingLine
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, final
 
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.schedulers.ranking import Values
 
 

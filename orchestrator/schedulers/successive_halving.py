@@ -12,7 +12,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.events import Direction
+from orchestrator.objectives import Direction
 from orchestrator.schedulers.brackets import Brackets, Rungs
 from orchestrator.schedulers.objective_values import ObjectiveValues
 from orchestrator.schedulers.waiting_line import WaitingLine

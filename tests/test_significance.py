@@ -1,4 +1,4 @@
-"""The statistics of an evaluation, against scipy and against values worked out by hand."""
+"""Intervals and tests, against scipy and against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.evaluation.comparison import holm, paired_test, rank_correlation, spread
+from orchestrator.significance import holm, mean_of, paired_test, rank_correlation, spread, welch
 
 
 def scores(seed: int, count: int = 15) -> list[float]:
@@ -94,3 +94,25 @@ def test_rank_correlations_are_those_of_scipy() -> None:
     assert found.kendall == pytest.approx(2 / 3)
     tied = rank_correlation([0.9, 0.9, 0.9], [1.0, 2.0, 3.0])
     assert (tied.spearman, tied.kendall) == (None, None)
+
+
+def test_the_mean_of_seeds_has_the_interval_of_students_t() -> None:
+    values = [0.90, 0.92, 0.97, 0.91]
+    found = mean_of(values)
+    low, high = stats.t.interval(0.95, 3, loc=found.mean, scale=stats.sem(values))
+    assert found.mean == pytest.approx(0.925)
+    assert found.interval == pytest.approx((low, high))
+    assert mean_of([0.9]).interval is None
+
+
+def test_welchs_test_is_that_of_scipy() -> None:
+    first, second = [0.90, 0.92, 0.97, 0.91], [0.80, 0.88, 0.84]
+    plain = stats.ttest_ind(first, second, equal_var=False)
+    found = welch(first, second)
+    assert (found.t, found.p, found.degrees) == pytest.approx((plain.statistic, plain.pvalue, plain.df))
+    assert found.interval == pytest.approx(tuple(plain.confidence_interval(0.95)))
+
+
+@pytest.mark.parametrize(("second", "p"), [([0.5] * 3, 1.0), ([0.6] * 3, None)])
+def test_values_without_any_spread_prove_nothing(second: list[float], p: float | None) -> None:
+    assert welch([0.5] * 3, second).p == p

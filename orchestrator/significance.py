@@ -1,0 +1,200 @@
+"""Intervals of means, and tests of whether a difference is more than chance. Pure functions of numbers.
+
+Two kinds of repeated scores occur. The seeds of a group of searches are independent draws: each decides a split, the
+sampler's draws and all trainings. They get Student's interval, and Welch's test (Welch 1947) between two groups. Groups
+that share seeds share splits; Welch's test does not use that, so its p is too large rather than too small.
+
+The folds of a cross-validation overlap: two trainings share most of their images. Their scores are not independent, and
+the ordinary t-test finds differences where there are none. Their variance is therefore that of Nadeau and Bengio,
+"Inference for the Generalization Error" (Machine Learning 52, 2003), section 4: `1/n + test/train` in place of `1/n`.
+Bouckaert and Frank, "Evaluating the Replicability of Significance Tests for Comparing Learning Algorithms" (PAKDD
+2004), apply it to repeated k-fold cross-validation, as here: n is the number of all trainings (folds x seeds), and
+test/train is 1 / (folds - 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean, mean, stdev, variance
+
+from scipy import stats
+
+CONFIDENCE = 0.95
+"""The confidence of every interval. A difference is significant if its p is below 1 - CONFIDENCE."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of `count` independent values, with its standard deviation and its interval (Student's t).
+
+    With a single value, `deviation` and `interval` are None.
+    """
+
+    count: int
+    mean: float
+    deviation: float | None
+    interval: tuple[float, float] | None
+
+    @property
+    def margin(self) -> float:
+        """Half the width of the interval; NaN if there is none."""
+        return math.nan if self.interval is None else self.interval[1] - self.mean
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of the scores of a cross-validation, and the interval of the mean."""
+
+    mean: float
+    deviation: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean difference of two candidates, its interval, and the p of a difference this large by chance alone.
+
+    `t` is None if all differences are the same; `p` is then 0, or 1 if they are all 0.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    t: float | None
+    degrees: int
+    p: float
+
+
+@dataclass(frozen=True)
+class WelchTest:
+    """The difference of two means, its interval, and the p of a difference this large by chance alone.
+
+    `t` and `degrees` are None if neither group has any spread. `p` is then 1 if the groups are equal, and None if they
+    are not, because values that never vary say nothing about chance.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    t: float | None
+    degrees: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's rho and Kendall's tau-b (-1..1); None if all values of one side are equal."""
+
+    spearman: float | None
+    kendall: float | None
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean of independent values with its interval.
+
+    Args:
+        values: at least one.
+    """
+    centre = fmean(values)
+    if len(values) < 2:
+        return Mean(len(values), centre, None, None)
+    deviation = stdev(values)
+    reach = margin(deviation, len(values))
+    return Mean(len(values), centre, deviation, (centre - reach, centre + reach))
+
+
+def margin(deviation: float, count: int) -> float:
+    """Half the width of the interval of the mean of `count` independent values (at least two)."""
+    return _quantile(count - 1) * deviation / math.sqrt(count)
+
+
+def spread(scores: Sequence[float], folds: int) -> Spread:
+    """The mean of the scores of a cross-validation, with the corrected interval (see the module).
+
+    Args:
+        scores: of all trainings, at least two.
+        folds: of the cross-validation, at least two.
+    """
+    centre, deviation = mean(scores), stdev(scores)
+    reach = _quantile(len(scores) - 1) * _corrected_error(deviation, len(scores), folds)
+    return Spread(centre, deviation, (centre - reach, centre + reach))
+
+
+def paired_test(first: Sequence[float], second: Sequence[float], folds: int) -> PairedTest:
+    """The corrected resampled t-test, two-sided (see the module).
+
+    Args:
+        first, second: scores of two candidates in the same trainings, in the same order; at least two each.
+        folds: of the cross-validation, at least two.
+    """
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    found = spread(differences, folds)
+    degrees = len(differences) - 1
+    error = _corrected_error(found.deviation, len(differences), folds)
+    if _is_rounding(error, found.mean):
+        return PairedTest(found.mean, found.interval, None, degrees, 1.0 if abs(found.mean) < 1e-12 else 0.0)
+    t = found.mean / error
+    return PairedTest(found.mean, found.interval, t, degrees, float(2 * stats.t.sf(abs(t), degrees)))
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> WelchTest:
+    """Welch's t-test, two-sided, for groups of unequal spread.
+
+    Args:
+        first, second: one value for each seed; at least two each.
+    """
+    difference = fmean(first) - fmean(second)
+    parts = [variance(group) / len(group) for group in (first, second)]
+    error = math.sqrt(sum(parts))
+    if _is_rounding(error, difference):
+        same = abs(difference) < 1e-12
+        return WelchTest(difference, (difference, difference), None, None, 1.0 if same else None)
+    degrees = sum(parts) ** 2 / sum(
+        part**2 / (len(group) - 1) for part, group in zip(parts, (first, second), strict=True)
+    )
+    reach, t = _quantile(degrees) * error, difference / error
+    p = float(2 * stats.t.sf(abs(t), degrees))
+    return WelchTest(difference, (difference - reach, difference + reach), t, degrees, p)
+
+
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Adjust the p of a family of tests for their number (Holm 1979).
+
+    If all adjusted p below 0.05 are called significant, at most one family in twenty has a false one.
+    """
+    order = sorted(range(len(probabilities)), key=lambda index: probabilities[index])
+    adjusted = [0.0] * len(probabilities)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * probabilities[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def is_chance(p: float) -> bool:
+    """Whether chance alone can explain a difference with this p."""
+    return p >= 1 - CONFIDENCE - 1e-12
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
+    """How alike two scores rank the same candidates."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return RankCorrelation(None, None)
+    return RankCorrelation(
+        float(stats.spearmanr(first, second).statistic), float(stats.kendalltau(first, second).statistic)
+    )
+
+
+def _corrected_error(deviation: float, trainings: int, folds: int) -> float:
+    return deviation * math.sqrt(1 / trainings + 1 / (folds - 1))
+
+
+def _is_rounding(error: float, centre: float) -> bool:
+    """Whether a standard error is no more than what rounding leaves of equal values."""
+    return error <= 1e-12 * max(1.0, abs(centre))
+
+
+@cache
+def _quantile(degrees: float) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
