@@ -29,8 +29,8 @@ import psutil
 import ray
 from rich.console import Console
 
-from orchestrator.components import make_sampler, make_scheduler, make_space
-from orchestrator.config import SearchConfig, load_config, parse_config
+from orchestrator.config.components import make_sampler, make_scheduler, make_space
+from orchestrator.config.search_config import SearchConfig, load_config, parse_config
 from orchestrator.event_file import EVENTS
 from orchestrator.progress import Progress, View
 from orchestrator.progress.search_view import SearchView

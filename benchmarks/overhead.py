@@ -33,7 +33,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from safetensors.numpy import save
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.search import run_search
 from orchestrator.tune_run import environment_variables
 from search_spaces import NASNET, Architecture

@@ -36,8 +36,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
-from orchestrator.components import make_sampler
-from orchestrator.config import SamplerSettings
+from orchestrator.config.components import make_sampler
+from orchestrator.config.search_config import SamplerSettings
 from orchestrator.samplers import SAMPLERS
 from orchestrator.significance import margin
 from search_spaces import NAS_BENCH_201

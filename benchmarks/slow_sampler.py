@@ -28,7 +28,7 @@ import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.search import run_search
 from orchestrator.tune_run import environment_variables
 from search_spaces import NASNET, Architecture

@@ -2,7 +2,7 @@
 
     python docs/search_file.py > docs/search-file.md
 
-What a key means is said where it is declared, in `orchestrator/config.py` and `trainables/settings.py`, nowhere else.
+Each key is described where it is declared, in `orchestrator/config/search_config.py` and `trainables/settings.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic.fields import FieldInfo
 
-from orchestrator.config import DEFAULT_SEARCH, SearchConfig
+from orchestrator.config.search_config import DEFAULT_SEARCH, SearchConfig
 from trainables.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar10.toml"
@@ -24,7 +24,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar10.toml"
 INTRODUCTION = f"""\
 # The search file
 
-(Made by `python docs/search_file.py` from `orchestrator/config.py` and `trainables/settings.py`.)
+(Made by `python docs/search_file.py` from `orchestrator/config/search_config.py` and `trainables/settings.py`.)
 
 A search file says, in TOML, what differs from the defaults. Any value can also be set on the command line, as in
 `--set training.epochs=9`; this is read as TOML, and as a plain string where it is none. Unknown keys and impossible

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.config import SearchConfig, load_config
+    from orchestrator.config.search_config import SearchConfig, load_config
     from orchestrator.evaluation.run import EvaluationResult, evaluate
     from orchestrator.evaluation.settings import EvaluationSettings
     from orchestrator.retraining.run import RetrainResult, retrain

@@ -78,7 +78,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search for cells, and leave a record with the best network."""
-    from orchestrator.config import load_config
+    from orchestrator.config.search_config import load_config
     from orchestrator.progress import Progress
     from orchestrator.search import run_search
 
@@ -282,7 +282,7 @@ def doctor(
     """Say what this machine or cluster can run, and what is wrong with it."""
     from dataclasses import asdict
 
-    from orchestrator.config import load_config
+    from orchestrator.config.search_config import load_config
     from orchestrator.doctor import examine
     from trainables.storage import Folder
 

@@ -16,7 +16,7 @@ from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.autoscaling import HEAD, Growth
-from orchestrator.config import ResourceSettings
+from orchestrator.config.search_config import ResourceSettings
 from orchestrator.errors import ClusterError, last_line
 from trainables.storage import Folder
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from orchestrator.autoscaling import Growth, growth
 from orchestrator.cluster import NodeResources, allot, connected, node_resources, trials_that_fit
-from orchestrator.config import ResourceSettings
+from orchestrator.config.search_config import ResourceSettings
 from orchestrator.errors import ClusterError
 from orchestrator.run_directory import FREE_BYTES_NEEDED
 

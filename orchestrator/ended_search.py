@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.config import SearchConfig, change_config
+from orchestrator.config.search_config import SearchConfig, change_config
 from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import ENDED, RunInfo

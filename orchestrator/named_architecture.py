@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.config.plugins import resolve_value
 from orchestrator.errors import InputError, last_line
-from orchestrator.plugins import resolve_value
 from orchestrator.run_directory import BEST, NETWORK, RunDirectory
 from search_spaces import PUBLISHED, Architecture
 from trainables.network_plan import plan_network

@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.autoscaling import growth
 from orchestrator.cluster import Allotment, allot, check_storage, connected, node_resources
-from orchestrator.components import (
+from orchestrator.config.components import (
     check_metrics,
     find_trainable,
     make_sampler,
@@ -22,13 +22,13 @@ from orchestrator.components import (
     make_skeleton,
     make_space,
 )
-from orchestrator.config import SearchConfig
+from orchestrator.config.sampler_fit import WHOLE_ONLY, check_fits, kind_of
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.data_task import load_on_cluster
 from orchestrator.errors import ConfigError
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress
 from orchestrator.run_directory import RunDirectory
-from orchestrator.sampler_fit import WHOLE_ONLY, check_fits, kind_of
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace

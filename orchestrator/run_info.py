@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.cluster import Allotment
-from orchestrator.config import SearchConfig
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.events import now
 from orchestrator.log_owner import is_alive
 

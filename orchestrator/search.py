@@ -15,7 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import Allotment
 from orchestrator.conduct import Run
-from orchestrator.config import SearchConfig, change_config
+from orchestrator.config.search_config import SearchConfig, change_config
 from orchestrator.driver import Driver
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.event_log import EventLog

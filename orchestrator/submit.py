@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.config import SearchConfig, load_config
+from orchestrator.config.search_config import SearchConfig, load_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError, last_line
 from orchestrator.events import now
 

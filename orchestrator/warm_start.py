@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from orchestrator.candidates import ANSWERS
-from orchestrator.config import SearchConfig
+from orchestrator.config.search_config import PLACES, SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.events import TrialImported
 from orchestrator.run_directory import RunDirectory
@@ -18,9 +18,6 @@ from search_spaces import CellSpace
 
 RECIPE = ("space", "network", "data", "training", "trainable")
 """Sections that must agree, or the scores could not be compared. The seed may differ, and with it the split."""
-
-PLACES = ("root", "download")
-"""Settings of the data that say where they lie, and not what they are."""
 
 
 def imported_trials(

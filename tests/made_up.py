@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.event_log import EventLog
 from orchestrator.events import (
     EpochDone,

@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.config import parse_config
+from orchestrator.config.search_config import parse_config
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
 from orchestrator.search import run_search
 from orchestrator.simulation import Row, SimulatedTrial, Simulation, simulate

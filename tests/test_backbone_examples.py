@@ -19,7 +19,7 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from tests.documentation import blocks_of
 from tests.test_examples import ROOT, run
 from tests.trained import digits_spec, make_run

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.autoscaling import HEAD as HEAD_MARK
 from orchestrator.autoscaling import Growth, NodeKind, growth_of
 from orchestrator.cluster import MOST_AHEAD, allot, connected, count_slots
-from orchestrator.config import ResourceSettings
+from orchestrator.config.search_config import ResourceSettings
 from orchestrator.doctor import plan_findings
 from orchestrator.errors import ClusterError
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.config import DEFAULT_SEARCH, SearchConfig, load_config, parse_config
+from orchestrator.config.plugins import resolve
+from orchestrator.config.search_config import DEFAULT_SEARCH, SearchConfig, load_config, parse_config
 from orchestrator.errors import ConfigError
-from orchestrator.plugins import resolve
 from search_spaces import NASNET, SPACES
 from trainables.presets import PRESETS
 from trainables.settings import TrainingSettings

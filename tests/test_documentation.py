@@ -27,7 +27,7 @@ from PIL import Image
 
 from orchestrator.autoscaling import Growth, NodeKind
 from orchestrator.cli import app, main
-from orchestrator.config import DEFAULT_SEARCH, ResourceSettings, load_config, parse_config
+from orchestrator.config.search_config import DEFAULT_SEARCH, ResourceSettings, load_config, parse_config
 from orchestrator.doctor import plan_findings
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.evaluation.driver import PlannedTrials
 from orchestrator.evaluation.outcome import Outcome, outcome_of

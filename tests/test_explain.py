@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.explanation import MOST_PICTURES, Explained, Picture, figure
 from orchestrator.run_directory import RunDirectory
 from search_spaces import NASNET_A

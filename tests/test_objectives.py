@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.components import check_metrics, make_scheduler
-from orchestrator.config import ObjectivesSettings, SchedulerSettings
+from orchestrator.config.components import check_metrics, make_scheduler
+from orchestrator.config.search_config import ObjectivesSettings, SchedulerSettings
 from orchestrator.errors import ConfigError
 from orchestrator.events import Event, RunStarted, TrialSuggested
 from orchestrator.objectives import dominates, losses_of

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config import load_config, parse_config
+from orchestrator.config.search_config import load_config, parse_config
+from orchestrator.config.toml_writer import search_file
 from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.events import RunEnded, RunResumed, TrialEnded, TrialStarted
@@ -32,7 +33,6 @@ from orchestrator.page.curves import (
 from orchestrator.page.occupancy import Occupancy, Stay, joined, lanes
 from orchestrator.page.plot import Plot, thinned
 from orchestrator.page.record import Record
-from orchestrator.page.search_file import search_file
 from orchestrator.page.workers import MOST_BARS, timeline
 from orchestrator.page.writing import figure_json, write_page
 from orchestrator.progress import number

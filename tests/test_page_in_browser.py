@@ -15,7 +15,7 @@ import pytest
 from orchestrator import watch
 from orchestrator.comparing.outcome import compare
 from orchestrator.comparing.page import write_page as write_comparison
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.event_log import EventLog
 from orchestrator.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested
 from orchestrator.objectives import Direction

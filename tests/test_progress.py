@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.events import RunResumed, TrialEnded, TrialSetBack, TrialStarted
 from orchestrator.progress import Progress, Row, Standing, WorkView, clock, harmless, roughly, sparkline
 from orchestrator.progress import display as display_module

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.cluster import Allotment
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.events import RunStarted
 from orchestrator.optuna_searcher import to_distributions

@@ -15,8 +15,8 @@ from optuna.samplers import BaseSampler, BruteForceSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from orchestrator.components import make_sampler
-from orchestrator.config import SamplerSettings
+from orchestrator.config.components import make_sampler
+from orchestrator.config.search_config import SamplerSettings
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.evolution import EvolutionSampler
 from orchestrator.testing import samplers as contract

@@ -7,13 +7,13 @@ from typing import Any
 import optuna
 import pytest
 
-from orchestrator.components import make_sampler
-from orchestrator.config import SamplerSettings, parse_config
+from orchestrator.config.components import make_sampler
+from orchestrator.config.sampler_fit import check_fits
+from orchestrator.config.search_config import SamplerSettings, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.preparation import Instances, Parts
-from orchestrator.sampler_fit import check_fits
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
 from tests.driving import TINY

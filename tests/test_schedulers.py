@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.config import parse_config
+from orchestrator.config.search_config import parse_config
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from orchestrator.schedulers.hyperband import HyperbandScheduler
 from orchestrator.schedulers.protocol import AnswersDuplicates, HasMilestones, Replayable, TakesUp

@@ -21,7 +21,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from safetensors.numpy import load_file
 
-from orchestrator.config import SearchConfig, parse_config
+from orchestrator.config.search_config import SearchConfig, parse_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError
 from orchestrator.event_file import EventFile
 from orchestrator.event_log import EventLog, read_events

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config import parse_config
+from orchestrator.config.search_config import parse_config
 from orchestrator.errors import RunDirectoryError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_state import RunState

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.events import Event, TrialSuggested
 from orchestrator.replaying.recorded import RecordedCurves
 from orchestrator.run_directory import RunDirectory

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 import orchestrator.submit as submit_module
-from orchestrator.config import load_config
+from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.run_directory import RunDirectory
 from tests.own_ray import Head, free_port, ray_head, wait_for
@@ -49,7 +49,7 @@ def test_the_code_the_search_file_and_what_it_names_go_along(search_file: Path, 
     names = {path.name for path in parcel.iterdir()}
     assert {"search_spaces", "trainables", "orchestrator", "search.toml", "own.py", "beside.py"} <= names
     assert "unrelated.py" not in names
-    assert (parcel / "orchestrator" / "default_search.toml").is_file()
+    assert (parcel / "orchestrator" / "config" / "default_search.toml").is_file()
     assert list(parcel.glob("cellscout-*.dist-info/METADATA"))
     ended = subprocess.run(
         [sys.executable, "-c", "import orchestrator.cli as cli; print(cli.__file__)"],
@@ -68,7 +68,7 @@ def test_what_is_installed_is_sent_where_there_is_no_checkout(
         wheel.extractall(site)
     (tmp_path / "parcel").mkdir()
     code = (
-        "import sys; from pathlib import Path; from orchestrator.config import load_config\n"
+        "import sys; from pathlib import Path; from orchestrator.config.search_config import load_config\n"
         "from orchestrator.submit import _pack\n"
         "file = Path(sys.argv[1]); _pack(Path(sys.argv[2]), load_config(file), file, None)"
     )

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
-from orchestrator.components import make_scheduler
-from orchestrator.config import SchedulerSettings
+from orchestrator.config.components import make_scheduler
+from orchestrator.config.search_config import SchedulerSettings
 from orchestrator.events import EpochDone, Event, RunResumed
 from orchestrator.progress.time_left import seconds_left
 from orchestrator.run_state import RunState

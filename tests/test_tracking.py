@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator.config import parse_config
+from orchestrator.config.search_config import parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.event_log import read_events
 from orchestrator.events import TrialBuilt, TrialEnded, TrialPaused, TrialSetBack, TrialStarted

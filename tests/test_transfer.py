@@ -16,7 +16,7 @@ from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor, nn
 from torchvision import models
 
-from orchestrator.config import SearchConfig
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.retraining.settings import RetrainSettings
 from orchestrator.retraining.start import read_weights

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config import SearchConfig, parse_config
+from orchestrator.config.search_config import SearchConfig, parse_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.run_directory import RunDirectory

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from orchestrator.config import SearchConfig
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.events import now
 from orchestrator.run_info import RunInfo
 from search_spaces import PUBLISHED

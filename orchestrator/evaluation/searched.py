@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.config import (
+from orchestrator.config.search_config import (
     BudgetSettings,
     LoggingSettings,
     SamplerSettings,

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from orchestrator.components import make_scheduler
-from orchestrator.config import parse_config
+from orchestrator.config.components import make_scheduler
+from orchestrator.config.search_config import parse_config
+from orchestrator.config.toml_writer import search_file
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.importance import importances
 from orchestrator.page import cells
@@ -17,7 +18,6 @@ from orchestrator.page.curves import Course, best_so_far, course_of, learning_cu
 from orchestrator.page.mattered import mattered
 from orchestrator.page.plot import Plot, named
 from orchestrator.page.record import Record, Retrained
-from orchestrator.page.search_file import search_file
 from orchestrator.page.summary import Summary, retrain_command, summary_of
 from orchestrator.page.trade_offs import costs_against_score, pareto_front
 from orchestrator.page.workers import timeline

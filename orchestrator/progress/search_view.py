@@ -8,7 +8,7 @@ from typing import Any, final
 
 from ray import tune
 
-from orchestrator.config import SearchConfig
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.events import now
 from orchestrator.progress.display import Show
 from orchestrator.progress.standing import Row, Standing

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.components import make_space
-from orchestrator.config import SpaceSettings, parse_config
+from orchestrator.config.components import make_space
+from orchestrator.config.search_config import SpaceSettings, parse_config
 from orchestrator.errors import InputError, last_line
 from orchestrator.run_directory import RunDirectory
 from orchestrator.simulation import Row

@@ -9,15 +9,15 @@ from functools import partial
 
 import optuna
 
-from orchestrator.components import make_sampler, make_scheduler
-from orchestrator.config import SamplerSettings, SchedulerSettings
+from orchestrator.config.components import make_sampler, make_scheduler
+from orchestrator.config.sampler_fit import check_fits
+from orchestrator.config.search_config import SamplerSettings, SchedulerSettings
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress, Show, WorkView
 from orchestrator.replaying.recorded import RecordedCurves
 from orchestrator.replaying.search import regrets, searched
-from orchestrator.sampler_fit import check_fits
 from orchestrator.simulation import SimulationStalledError, simulate
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)

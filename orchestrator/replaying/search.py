@@ -10,7 +10,7 @@ from pathlib import Path
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.components import make_skeleton
+from orchestrator.config.components import make_skeleton
 from orchestrator.driver import Driver
 from orchestrator.event_log import EventLog
 from orchestrator.events import RunStarted

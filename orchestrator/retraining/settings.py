@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.config import SearchConfig, change_config
+from orchestrator.config.search_config import SearchConfig, change_config
 from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.named_architecture import find_network, title_of, with_changes

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from orchestrator.config import LoggingSettings, SearchConfig
+from orchestrator.config.search_config import LoggingSettings, SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo

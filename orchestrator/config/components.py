@@ -11,10 +11,16 @@ import optuna
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config import ObjectivesSettings, SamplerSettings, SchedulerSettings, SpaceSettings, TrainableSettings
+from orchestrator.config.plugins import resolve, resolve_value
+from orchestrator.config.search_config import (
+    ObjectivesSettings,
+    SamplerSettings,
+    SchedulerSettings,
+    SpaceSettings,
+    TrainableSettings,
+)
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import COSTS, Direction
-from orchestrator.plugins import resolve, resolve_value
 from orchestrator.samplers import SAMPLERS, STATELESS, seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from orchestrator.tables import EPOCH_SCHEMA, TRIAL_SCHEMA

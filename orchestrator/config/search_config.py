@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from orchestrator.config.plugins import check_name
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
-from orchestrator.plugins import check_name
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import SPACES
@@ -28,8 +28,11 @@ from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Po
 from trainables.skeleton import SKELETONS
 from trainables.storage import check_location, holds_secret
 
-DEFAULT_SEARCH = resources.files("orchestrator") / "default_search.toml"
+DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search that `cellscout search` runs without a file."""
+
+PLACES = ("root", "download")
+"""Settings of `[data]` that say where the images lie, and not what they are."""
 
 
 def _without_secret(location: str) -> str:
