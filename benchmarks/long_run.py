@@ -31,10 +31,10 @@ from rich.console import Console
 
 from orchestrator.config.components import make_sampler, make_scheduler, make_space
 from orchestrator.config.search_config import SearchConfig, load_config, parse_config
-from orchestrator.event_file import EVENTS
 from orchestrator.progress import Progress, View
 from orchestrator.progress.search_view import SearchView
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.event_file import EVENTS
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.schedulers.protocol import Replayable
 from orchestrator.search import run_search
 from orchestrator.study_replay import replay_study

@@ -27,12 +27,12 @@ import numpy as np
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
+from orchestrator.record.tables import TRIALS as TRIALS_TABLE
 from orchestrator.replaying.recorded import RecordedCurves
 from orchestrator.replaying.search import regrets, searched
 from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.significance import mean_of
 from orchestrator.simulation import Simulation, simulate
-from orchestrator.tables import TRIALS as TRIALS_TABLE
 from search_spaces import NASNET
 
 TRIALS, EPOCHS = 200, 27

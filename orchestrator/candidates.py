@@ -7,13 +7,12 @@ record and the space; knows neither Optuna nor Ray.
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 
-from orchestrator.event_log import EventLog
-from orchestrator.events import Event, TrialEnded, TrialSetBack, TrialSuggested
 from orchestrator.live_study import Suggestion
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import Event, TrialEnded, TrialSetBack, TrialSuggested
+from orchestrator.record.run_state import INFEASIBLE_IN_A_ROW, RunState, Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates
 from search_spaces import Architecture
 from trainables import TrialPlan
@@ -23,9 +22,6 @@ ANSWERS = ("completed", "pruned", "diverged")
 
 KNOWN_IN_A_ROW = 1000
 """After so many proposals in a row of what is known, or trained already, the sampler has nothing new."""
-
-INFEASIBLE_IN_A_ROW = 10_000
-"""After so many in a row that break a constraint, it finds none within. More, for they say something to the sampler."""
 
 
 class Candidates:
@@ -216,15 +212,6 @@ class Candidates:
     def _answer_at_once(self, end: TrialEnded) -> None:
         self.known_in_a_row += 1
         self._log.append(end)
-
-
-def exhaustion(state: RunState) -> str:
-    """Why a search has ended that had nothing more to train, from its last proposals."""
-    since = itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values()))
-    if sum(trial.status == "infeasible" for trial in since) >= INFEASIBLE_IN_A_ROW:
-        bounds = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in state.constraints.items())
-        return f"{INFEASIBLE_IN_A_ROW:,} proposals in a row broke a constraint: {bounds} (objectives.constraints)"
-    return "the sampler proposed nothing new any more"
 
 
 def _duplicate(trial_id: str, known: Trial) -> TrialEnded:

@@ -19,9 +19,9 @@ from orchestrator.cli_arguments import Address, ArchitectureName, AsJson, Overri
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
-    from orchestrator.run_directory import RunDirectory
-    from orchestrator.run_info import RunInfo
-    from orchestrator.run_state import RunState
+    from orchestrator.record.run_directory import RunDirectory
+    from orchestrator.record.run_info import RunInfo
+    from orchestrator.record.run_state import RunState
     from orchestrator.search import SearchResult
 
 app = typer.Typer(
@@ -158,8 +158,8 @@ def submit(
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Show what a running or ended search stands at."""
+    from orchestrator.record.run_directory import RunDirectory
     from orchestrator.report import report_json, summary
-    from orchestrator.run_directory import RunDirectory
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
@@ -178,9 +178,9 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     from orchestrator.importance import importances
     from orchestrator.importance_report import importance_json, importance_tables
     from orchestrator.page.writing import write_page
+    from orchestrator.record.run_directory import RunDirectory
+    from orchestrator.record.tables import write_tables
     from orchestrator.report import report_json
-    from orchestrator.run_directory import RunDirectory
-    from orchestrator.tables import write_tables
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()

@@ -9,20 +9,19 @@ from typing import Protocol
 
 from ray import tune
 
-from orchestrator.candidates import exhaustion
 from orchestrator.errors import CellscoutError, SearchError, last_line
-from orchestrator.event_log import EventLog
-from orchestrator.events import Event, RunEnded, RunOutcome, now
 from orchestrator.housekeeping import Housekeeper
 from orchestrator.page.keeping import PageKeeper, refresh
 from orchestrator.preparation import Ground, Parts
 from orchestrator.progress import Progress
 from orchestrator.progress.search_view import SearchView, ShowsSteps
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
-from orchestrator.run_state import RunState
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import Event, RunEnded, RunOutcome, now
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import RunInfo
+from orchestrator.record.run_state import RunState, exhaustion
+from orchestrator.record.tables import write_tables
 from orchestrator.stopping import stopping_on_interrupt
-from orchestrator.tables import write_tables
 from orchestrator.tracking import tracked
 from orchestrator.tune_run import run_tune
 from orchestrator.tune_trials import HandsOut

@@ -20,7 +20,7 @@ from orchestrator.autoscaling import Growth, growth
 from orchestrator.cluster import NodeResources, allot, connected, node_resources, trials_that_fit
 from orchestrator.config.search_config import ResourceSettings
 from orchestrator.errors import ClusterError
-from orchestrator.run_directory import FREE_BYTES_NEEDED
+from orchestrator.record.run_directory import FREE_BYTES_NEEDED
 
 OPEN_FILES_NEEDED = 4096
 MEMORY_NEEDED = 4 * 2**30

@@ -10,13 +10,13 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.candidates import Candidates
-from orchestrator.event_log import EventLog
-from orchestrator.events import RunOutcome
 from orchestrator.live_study import LiveStudy
 from orchestrator.optuna_searcher import OptunaSearcher
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import RunOutcome
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.recorder import Recorder
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState, Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates, Replayable, TakesUp
 from orchestrator.stopping import SearchStopper
 from trainables import TrialPlan

@@ -11,8 +11,8 @@ from typing import Literal
 
 from ray.exceptions import ActorUnavailableError, RayActorError
 
-from orchestrator.events import SetBackCause, TrialEnded, TrialSetBack
-from orchestrator.run_state import Trial
+from orchestrator.record.events import SetBackCause, TrialEnded, TrialSetBack
+from orchestrator.record.run_state import Trial
 from trainables.faults import CandidateFault, FaultKind, describe
 
 WORKER_DEATHS = 3

@@ -23,8 +23,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError, last_line
-from orchestrator.events import EpochDone, Event, TrialEnded, TrialSuggested
-from orchestrator.run_state import RunState
+from orchestrator.record.events import EpochDone, Event, TrialEnded, TrialSuggested
+from orchestrator.record.run_state import RunState
 from orchestrator.study_replay import intermediate_value, intermediate_values, replay_study, told, user_attributes
 
 SHORT_WAIT_SECONDS = 0.02

@@ -15,10 +15,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.event_log import read_events
-from orchestrator.events import Event, RunEnded, RunStarted, TrialEnded, TrialImported
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.record.event_log import read_events
+from orchestrator.record.events import Event, RunEnded, RunStarted, TrialEnded, TrialImported
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.study_replay import frozen_trial, read_distributions
 
 POLL_SECONDS = 1.0

@@ -19,7 +19,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUnifo
 
 from orchestrator.candidates import Candidates
 from orchestrator.live_study import LiveStudy
-from orchestrator.run_state import Trial
+from orchestrator.record.run_state import Trial
 
 WAITING_IN_A_ROW = 10
 """After so many proposals in a row of what is being trained, nothing is asked before a trial has ended: until then the

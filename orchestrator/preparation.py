@@ -28,7 +28,7 @@ from orchestrator.data_task import load_on_cluster
 from orchestrator.errors import ConfigError
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace

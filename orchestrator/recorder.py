@@ -13,11 +13,20 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from orchestrator.errors import SearchError
-from orchestrator.event_log import EventLog
-from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialPaused, TrialStarted, TrialStatus, now
 from orchestrator.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import (
+    EpochDone,
+    Event,
+    TrialBuilt,
+    TrialEnded,
+    TrialPaused,
+    TrialStarted,
+    TrialStatus,
+    now,
+)
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.tune_trials import SearchTrial
 from search_spaces import Architecture
 from trainables import TrialPlan

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from orchestrator.precision import precision_of
 from orchestrator.progress import clock, describe, number
-from orchestrator.run_directory import PAGE, RunDirectory
-from orchestrator.run_info import RunInfo
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.run_directory import PAGE, RunDirectory
+from orchestrator.record.run_info import RunInfo
+from orchestrator.record.run_state import RunState, Trial
 
 COLUMNS = 80
 GAP = 2

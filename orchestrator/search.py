@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,15 @@ from orchestrator.conduct import Run
 from orchestrator.config.search_config import SearchConfig, change_config
 from orchestrator.driver import Driver
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.event_log import EventLog
-from orchestrator.events import Event, RunResumed, RunStarted, now
 from orchestrator.live_study import LiveStudy, known_when_asked
 from orchestrator.preparation import Instances, Parts, ground
 from orchestrator.progress import Progress
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo, describe_run
-from orchestrator.run_state import RunState
+from orchestrator.record.ended_search import check_same_data
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import Event, RunResumed, RunStarted, now
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import RunInfo, describe_run
+from orchestrator.record.run_state import RunState
 from orchestrator.study_replay import write_distributions
 from orchestrator.warm_start import check_images, imported_trials
 from search_spaces import CellSpace
@@ -78,7 +78,7 @@ def run_search(
     with ground(config, directory, address, progress) as found:
         check_images(config, found.facts)
         plan = parts.plan(found.facts, directory)
-        info = describe_run(config, found.allotment, found.facts)
+        info = describe_run(config, asdict(found.allotment), found.facts)
         directory.create(info)
         progress.note(f"recording in {directory}")
         state = RunState()
@@ -133,7 +133,7 @@ def resume_search(
             state, live_study = _replay(events, parts)
             log.listen(state.apply)
             directory.mend_best()
-            info = recorded.going_on(config, found.allotment)
+            info = recorded.going_on(config, asdict(found.allotment))
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
             progress.note(f"going on with {directory}: {len(state.trials)} trials on record, {open_trials} open")
@@ -191,20 +191,6 @@ def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Eve
             f"the space {parts.config.space.name!r} is not the one that the search began with: its decisions differ "
             "(space.name)"
         )
-
-
-def check_same_data(recorded: RunInfo, facts: Mapping[str, Any], data_name: str) -> None:
-    """Refuse to go on with other images than those of the record; `facts` are what `DataSplits.describe` says.
-
-    Raises:
-        ConfigError: says what differs.
-    """
-    for name, value in json.loads(json.dumps(facts)).items():
-        if recorded.data.get(name) != value:
-            raise ConfigError(
-                f"the data set {data_name!r} has changed: its {name} is {value!r}, and was "
-                f"{recorded.data.get(name)!r} when the search began (data.root)"
-            )
 
 
 def run_started(

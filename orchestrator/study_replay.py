@@ -18,9 +18,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.events import EpochDone
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.events import EpochDone
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState, Trial
 
 TRIAL_STATES = {
     "completed": TrialState.COMPLETE,

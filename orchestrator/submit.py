@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.config.search_config import SearchConfig, load_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError, last_line
-from orchestrator.events import now
+from orchestrator.record.events import now
 
 PACKAGES = ("search_spaces", "trainables", "orchestrator")
 POLL_SECONDS = 1.0

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import RunDirectoryError
+from orchestrator.record.ended_search import EndedSearch
+from orchestrator.record.run_directory import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RunDirectory
 from orchestrator.retraining.record import WEIGHTS, RetrainFolder
 from orchestrator.retraining.settings import BEST as RETRAINED_BEST
-from orchestrator.run_directory import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.preprocessing import Preprocessing

@@ -19,10 +19,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.errors import InputError, last_line
-from orchestrator.event_file import EVENTS
-from orchestrator.event_segments import SEGMENTS
 from orchestrator.page.writing import make_page
-from orchestrator.run_directory import EVALUATION, EVALUATION_RESULT, RANDOM, RETRAIN_RESULT, RETRAINED, RunDirectory
+from orchestrator.record.event_file import EVENTS
+from orchestrator.record.event_segments import SEGMENTS
+from orchestrator.record.run_directory import (
+    EVALUATION,
+    EVALUATION_RESULT,
+    RANDOM,
+    RETRAIN_RESULT,
+    RETRAINED,
+    RunDirectory,
+)
 from trainables.storage import reason
 
 ADDRESS = "127.0.0.1"

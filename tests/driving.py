@@ -13,12 +13,12 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
 from orchestrator.candidates import Candidates
-from orchestrator.event_log import EventLog
-from orchestrator.events import Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
 from orchestrator.live_study import LiveStudy, Suggestion, known_when_asked
 from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates
 from orchestrator.study_replay import write_distributions
 from search_spaces import NASNET, CellSpace

@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.events import Event
-from orchestrator.run_directory import INFO, RunDirectory
+from orchestrator.record.events import Event
+from orchestrator.record.run_directory import INFO, RunDirectory
 from tests.paced_trainable import EVALUATED, PACE, trained
 from tests.records import on_record
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from orchestrator.config.search_config import load_config
-from orchestrator.event_log import EventLog
-from orchestrator.events import (
+from orchestrator.objectives import Direction
+from orchestrator.optuna_searcher import to_distributions
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import (
     EpochDone,
     Event,
     RunEnded,
@@ -25,10 +27,8 @@ from orchestrator.events import (
     TrialStatus,
     TrialSuggested,
 )
-from orchestrator.objectives import Direction
-from orchestrator.optuna_searcher import to_distributions
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.study_replay import write_distributions
 from search_spaces import NASNET
 from tests.test_record import at, epoch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.events import EpochDone, Event, TrialEnded
-from orchestrator.run_state import RunState
+from orchestrator.record.events import EpochDone, Event, TrialEnded
+from orchestrator.record.run_state import RunState
 from orchestrator.schedulers.rungs import Rung
 
 

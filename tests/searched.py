@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.events import Event, RunEnded, RunStarted
 from orchestrator.objectives import Direction
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.events import Event, RunEnded, RunStarted
+from orchestrator.record.run_directory import RunDirectory
 from tests.test_record import at, trial, write
 from tests.test_run_directory import info
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import ray
 
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from tests.own_ray import Head, free_port, ray_head
 
 COMMAND = [sys.executable, "-m", "orchestrator.cli"]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.events import TrialImported, TrialStatus
-from orchestrator.run_state import Trial
+from orchestrator.record.events import TrialImported, TrialStatus
+from orchestrator.record.run_state import Trial
 from tests.driving import TINY, Hand, driven, plan_of
 from tests.test_record import epoch
 

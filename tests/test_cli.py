@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from search_spaces import PUBLISHED
 from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info, snapshot

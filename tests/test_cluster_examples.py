@@ -19,7 +19,7 @@ from orchestrator.autoscaling import growth_of
 from orchestrator.cli import app
 from orchestrator.cluster import allot
 from orchestrator.config.search_config import parse_config
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from tests.own_ray import ray_command, short_folder
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

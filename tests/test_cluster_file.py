@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from tests.own_ray import end_processes_of, free_port, ray_command, short_folder, wait_for
 
 ROOT = Path(__file__).parents[1]

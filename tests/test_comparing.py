@@ -14,8 +14,8 @@ from orchestrator.comparing.history import BestSoFar, mean_curve, replay
 from orchestrator.comparing.outcome import Outcome, compare
 from orchestrator.comparing.verdict import verdict
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.events import RunResumed
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.events import RunResumed
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.significance import welch
 from tests.searched import DATA, searched
 from tests.test_record import RUN, at, trial

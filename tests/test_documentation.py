@@ -29,9 +29,9 @@ from orchestrator.autoscaling import Growth, NodeKind
 from orchestrator.cli import app, main
 from orchestrator.config.search_config import DEFAULT_SEARCH, ResourceSettings, load_config, parse_config
 from orchestrator.doctor import plan_findings
+from orchestrator.record.tables import EPOCH_SCHEMA, TRIAL_SCHEMA
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
-from orchestrator.tables import EPOCH_SCHEMA, TRIAL_SCHEMA
 from search_spaces import SPACES
 from tests.documentation import (
     PAGES,

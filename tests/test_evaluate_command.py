@@ -17,8 +17,8 @@ from orchestrator.errors import ConfigError
 from orchestrator.evaluation.outcome import Outcome
 from orchestrator.evaluation.run import EvaluationResult, evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.search import run_search
 from tests.killing import Drivers, Evaluating, pace, search_file, started
 from tests.own_ray import Head

@@ -20,8 +20,10 @@ from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.evaluation.showing import summary, tables, to_json, to_table
 from orchestrator.evaluation.verdict import verdict
-from orchestrator.event_log import EventLog
-from orchestrator.events import (
+from orchestrator.objectives import Direction
+from orchestrator.progress.search_view import SearchView
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import (
     EvaluationPlanned,
     Event,
     RunEnded,
@@ -32,12 +34,10 @@ from orchestrator.events import (
     TrialStatus,
     TrialSuggested,
 )
-from orchestrator.objectives import Direction
-from orchestrator.progress.search_view import SearchView
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import TRIALS, write_tables
 from orchestrator.search import resume_search
-from orchestrator.tables import TRIALS, write_tables
 from search_spaces import Architecture
 from tests.driving import TINY
 from tests.test_record import epoch, write

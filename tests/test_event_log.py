@@ -14,17 +14,17 @@ import pytest
 
 from orchestrator import event_file
 from orchestrator.errors import RunDirectoryError, SearchError
-from orchestrator.event_file import EventFile
-from orchestrator.event_log import EventLog, is_being_written, read_events
-from orchestrator.events import EpochDone, Event, RunEnded
-from orchestrator.log_owner import OWNER, LogOwner
+from orchestrator.record.event_file import EventFile
+from orchestrator.record.event_log import EventLog, is_being_written, read_events
+from orchestrator.record.events import EpochDone, Event, RunEnded
+from orchestrator.record.log_owner import OWNER, LogOwner
 from tests.test_record import RUN, fill_up, write
 from trainables.storage import Folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from orchestrator.event_log import EventLog
+from orchestrator.record.event_log import EventLog
 from trainables.storage import Folder
 log = EventLog.reopen(Folder.at(sys.argv[1]))
 Path(sys.argv[2]).touch()
@@ -129,7 +129,7 @@ def test_it_is_forced_to_the_disk_at_most_once_a_second(tmp_path: Path, monkeypa
         fsync(number)
 
     monkeypatch.setattr(os, "fsync", noted)
-    monkeypatch.setattr("orchestrator.event_file.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("orchestrator.record.event_file.time.monotonic", lambda: clock[0])
 
     def syncs(log: EventLog, *events: Event) -> int:
         before = len(synced)

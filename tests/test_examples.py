@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from tests.test_datasets import write_fashion_mnist
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import PNASNET_CIFAR

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from orchestrator.config.search_config import load_config
 from orchestrator.explanation import MOST_PICTURES, Explained, Picture, figure
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from search_spaces import NASNET_A
 from tests.test_run_directory import info
 from trainables.baseline_spec import BaselineSpec

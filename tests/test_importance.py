@@ -14,12 +14,12 @@ import optuna
 import pytest
 from rich.console import Console
 
-from orchestrator.events import EvaluationPlanned
 from orchestrator.importance import FEWEST_TRIALS, Importances, importances
 from orchestrator.importance_report import importance_json, importance_tables
 from orchestrator.optuna_searcher import to_distributions
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.events import EvaluationPlanned
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study_replay import write_distributions
 from search_spaces import NASNET

@@ -16,9 +16,9 @@ from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import SearchError
-from orchestrator.event_log import read_events
 from orchestrator.objectives import Direction
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.event_log import read_events
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study_replay import replay_study
 from tests.driving import Hand, driven

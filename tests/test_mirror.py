@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError
-from orchestrator.events import RunEnded, RunResumed
 from orchestrator.mirror import mirror
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.events import RunEnded, RunResumed
+from orchestrator.record.run_directory import RunDirectory
 from tests.driving import driven
 from tests.test_live_study import busy
 from tests.test_run_directory import info

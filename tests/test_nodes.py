@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.event_log import read_events
-from orchestrator.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialSetBack
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.event_log import read_events
+from orchestrator.record.events import EpochDone, Event, TrialBuilt, TrialEnded, TrialSetBack
+from orchestrator.record.run_directory import RunDirectory
 from tests.killing import pace
 from tests.own_ray import short_folder
 from tests.paced_trainable import trained

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from orchestrator.config.components import check_metrics, make_scheduler
 from orchestrator.config.search_config import ObjectivesSettings, SchedulerSettings
 from orchestrator.errors import ConfigError
-from orchestrator.events import Event, RunStarted, TrialSuggested
 from orchestrator.objectives import dominates, losses_of
+from orchestrator.record.events import Event, RunStarted, TrialSuggested
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.report import leaderboard, report_json, summary
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
 from tests.test_record import at, trial
 from tests.test_run_directory import info
 

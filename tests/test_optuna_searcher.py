@@ -11,9 +11,8 @@ from optuna.samplers import BruteForceSampler, RandomSampler
 from ray import tune
 from ray.tune.search import Searcher
 
-from orchestrator.candidates import exhaustion
 from orchestrator.optuna_searcher import WAITING_IN_A_ROW, OptunaSearcher, to_distribution
-from orchestrator.run_state import Trial
+from orchestrator.record.run_state import Trial, exhaustion
 from search_spaces import CellSpace
 from tests.driving import Hand, driven
 
@@ -122,7 +121,7 @@ def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_d
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.candidates.KNOWN_IN_A_ROW", 5)
-    monkeypatch.setattr("orchestrator.candidates.INFEASIBLE_IN_A_ROW", 100)
+    monkeypatch.setattr("orchestrator.record.run_state.INFEASIBLE_IN_A_ROW", 100)
     monkeypatch.setattr("orchestrator.optuna_searcher.HOLD_SECONDS", 0.005)
     with driven(tmp_path) as hand:
         searcher, _ = searcher_of(hand)

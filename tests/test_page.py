@@ -15,9 +15,7 @@ import pytest
 
 from orchestrator.config.search_config import load_config, parse_config
 from orchestrator.config.toml_writer import search_file
-from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.events import RunEnded, RunResumed, TrialEnded, TrialStarted
 from orchestrator.named_architecture import find_network, title_of
 from orchestrator.page import cells
 from orchestrator.page.content import Content, content_of, problems_of, rungs_of
@@ -36,8 +34,10 @@ from orchestrator.page.record import Record
 from orchestrator.page.workers import MOST_BARS, timeline
 from orchestrator.page.writing import figure_json, write_page
 from orchestrator.progress import number
+from orchestrator.record.ended_search import EndedSearch
+from orchestrator.record.events import RunEnded, RunResumed, TrialEnded, TrialStarted
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.retraining.settings import RetrainSettings, networks_of
-from orchestrator.run_directory import RunDirectory
 from search_spaces import NASNET, NASNET_A, PUBLISHED
 from tests.made_up import made_up
 from tests.test_record import STARTED, at, trial, write

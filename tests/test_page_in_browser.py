@@ -16,11 +16,11 @@ from orchestrator import watch
 from orchestrator.comparing.outcome import compare
 from orchestrator.comparing.page import write_page as write_comparison
 from orchestrator.config.search_config import load_config
-from orchestrator.event_log import EventLog
-from orchestrator.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested
 from orchestrator.objectives import Direction
 from orchestrator.page.writing import write_page
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested
+from orchestrator.record.run_directory import RunDirectory
 from search_spaces import Architecture
 from tests.made_up import made_up
 from tests.searched import searched

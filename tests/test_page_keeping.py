@@ -14,7 +14,7 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.page.keeping import PageKeeper, refresh
 from orchestrator.page.writing import write_page
 from orchestrator.progress import Progress
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from tests.made_up import made_up
 from tests.test_record import RUN, write
 from tests.test_run_directory import info

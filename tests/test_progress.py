@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.config.search_config import load_config
-from orchestrator.events import RunResumed, TrialEnded, TrialSetBack, TrialStarted
 from orchestrator.progress import Progress, Row, Standing, WorkView, clock, harmless, roughly, sparkline
 from orchestrator.progress import display as display_module
 from orchestrator.progress.search_view import SearchView
-from orchestrator.run_state import RunState
+from orchestrator.record.events import RunResumed, TrialEnded, TrialSetBack, TrialStarted
+from orchestrator.record.run_state import RunState
 from tests.test_record import RUN, at, trial
 
 EVIL = "RuntimeError: \x1b[31mmat1 and\n mat2\x1b[2J shapes [bold]cannot be multiplied (128x12 and 14x10), as it seems"

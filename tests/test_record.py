@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import RunDirectoryError, SearchError
-from orchestrator.event_file import EventFile
-from orchestrator.event_log import EventLog, Place, read_events
-from orchestrator.events import (
+from orchestrator.record.event_file import EventFile
+from orchestrator.record.event_log import EventLog, Place, read_events
+from orchestrator.record.events import (
     EVENT,
     EpochDone,
     Event,
@@ -30,8 +30,8 @@ from orchestrator.events import (
     TrialStatus,
     TrialSuggested,
 )
-from orchestrator.run_state import RunState
-from orchestrator.tables import EPOCHS, TRIALS, write_tables
+from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
 from trainables.storage import Folder
 

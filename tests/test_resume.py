@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from orchestrator.driver import Driver
-from orchestrator.event_log import EventLog
-from orchestrator.events import EVENT, Event, RunResumed, RunStarted
 from orchestrator.live_study import LiveStudy, known_when_asked
 from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.patient_searcher import PatientSearcher
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import EVENT, Event, RunResumed, RunStarted
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.simulation import Row, simulate

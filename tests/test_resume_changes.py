@@ -11,10 +11,10 @@ import pytest
 from orchestrator.cluster import Allotment
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.events import RunStarted
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.preparation import Ground
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.events import RunStarted
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.search import resume_search
 from orchestrator.stopping import SearchStopper
 from orchestrator.study_replay import write_distributions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
-from orchestrator.events import now
+from orchestrator.record.events import now
 from orchestrator.retraining.record import (
     Asked,
     EpochTrained,

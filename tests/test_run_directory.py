@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.event_log import EventLog
-from orchestrator.events import now
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
-from orchestrator.run_state import RunState
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import now
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import RunInfo
+from orchestrator.record.run_state import RunState
 from search_spaces import NASNET_A
 from tests.test_record import RUN, write
 

@@ -23,12 +23,12 @@ from safetensors.numpy import load_file
 
 from orchestrator.config.search_config import SearchConfig, parse_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError
-from orchestrator.event_file import EventFile
-from orchestrator.event_log import EventLog, read_events
-from orchestrator.events import EpochDone, TrialStarted, TrialSuggested
-from orchestrator.run_state import RunState
+from orchestrator.record.event_file import EventFile
+from orchestrator.record.event_log import EventLog, read_events
+from orchestrator.record.events import EpochDone, TrialStarted, TrialSuggested
+from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import EPOCHS, TRIALS
 from orchestrator.search import SearchResult, run_search
-from orchestrator.tables import EPOCHS, TRIALS
 from search_spaces import NASNET, SPACES, Architecture
 from tests.test_record import fill_up
 from trainables import EpochTrainable, NetworkSpec
@@ -334,7 +334,7 @@ def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("orchestrator.run_directory.RunDirectory.write_best", full)
+    monkeypatch.setattr("orchestrator.record.run_directory.RunDirectory.write_best", full)
     with pytest.raises(SearchError, match=r"best cannot be written: No space left on device \(run.storage\)"):
         run_search(config(budget={"trials": 1000}, scheduler={"name": "asha_promotion"}), run_dir=tmp_path / "run")
     assert len(RunState.replay(read_events(Folder.at(tmp_path / "run"))).trials) < 200

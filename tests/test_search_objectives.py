@@ -11,11 +11,11 @@ import pytest
 from optuna.trial import TrialState
 
 from orchestrator import load_study
-from orchestrator.event_log import read_events
-from orchestrator.events import TrialPaused
-from orchestrator.run_state import RunState
+from orchestrator.record.event_log import read_events
+from orchestrator.record.events import TrialPaused
+from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import TRIALS
 from orchestrator.search import SearchResult, run_search
-from orchestrator.tables import TRIALS
 from tests.driving import TINY
 from tests.test_optuna_searcher import FOUR
 from tests.test_search import config

@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator.config.search_config import parse_config
 from orchestrator.errors import RunDirectoryError
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.search import run_search
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
 from tests.object_store import ObjectStore

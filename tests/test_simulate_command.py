@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from orchestrator.config.search_config import load_config
-from orchestrator.events import Event, TrialSuggested
+from orchestrator.record.events import Event, TrialSuggested
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.replaying.recorded import RecordedCurves
-from orchestrator.run_directory import RunDirectory
 from search_spaces import NASNET
 from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info

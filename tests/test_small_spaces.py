@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from orchestrator.driver import Driver
-from orchestrator.event_log import EventLog
-from orchestrator.events import RunStarted
 from orchestrator.live_study import LiveStudy
 from orchestrator.objectives import Direction
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.patient_searcher import PatientSearcher
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import RunStarted
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.simulation import Row, simulate

@@ -14,13 +14,13 @@ import pytest
 
 from orchestrator import event_segments, load_study
 from orchestrator.errors import RunDirectoryError, SearchError
-from orchestrator.event_log import EventLog, is_being_written, read_events
-from orchestrator.events import EpochDone, Event, RunEnded
-from orchestrator.log_owner import OWNER, LogOwner
 from orchestrator.mirror import mirror
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
-from orchestrator.tables import EPOCHS, TRIALS, write_tables
+from orchestrator.record.event_log import EventLog, is_being_written, read_events
+from orchestrator.record.events import EpochDone, Event, RunEnded
+from orchestrator.record.log_owner import OWNER, LogOwner
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
 from tests.driving import driven
 from tests.object_store import ObjectStore, free_port, serving
@@ -221,8 +221,8 @@ def test_closing_uploads_what_is_left(run: RunDirectory) -> None:
 KILLED = """
 import os, sys
 from orchestrator import event_segments
-from orchestrator.event_log import EventLog
-from orchestrator.events import EVENT
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import EVENT
 from trainables.storage import Folder
 
 events = [EVENT.validate_json(line) for line in sys.stdin]

@@ -15,7 +15,7 @@ import pytest
 import orchestrator.submit as submit_module
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from tests.own_ray import Head, free_port, ray_head, wait_for
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.run_state import RunState
-from orchestrator.tables import write_tables
+from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import write_tables
 from tests.driving import driven
 from tests.test_live_study import busy
 from trainables.storage import Folder

@@ -13,9 +13,9 @@ from ray.tune.search import Searcher
 
 from orchestrator.config.components import make_scheduler
 from orchestrator.config.search_config import SchedulerSettings
-from orchestrator.events import EpochDone, Event, RunResumed
 from orchestrator.progress.time_left import seconds_left
-from orchestrator.run_state import RunState
+from orchestrator.record.events import EpochDone, Event, RunResumed
+from orchestrator.record.run_state import RunState
 from orchestrator.simulation import Row, simulate
 from tests.test_record import RUN, at
 from tests.virtual_records import record_of

@@ -17,11 +17,11 @@ from rich.console import Console
 
 from orchestrator.config.search_config import parse_config
 from orchestrator.errors import ConfigError
-from orchestrator.event_log import read_events
-from orchestrator.events import TrialBuilt, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
 from orchestrator.progress import Progress
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
+from orchestrator.record.event_log import read_events
+from orchestrator.record.events import TrialBuilt, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import RunInfo
 from orchestrator.search import resume_search, run_search
 from orchestrator.tracking import check_tracking, tracked
 from orchestrator.tracking.feed import Feed

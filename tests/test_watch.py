@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from orchestrator import watch
-from orchestrator.event_log import EventLog
-from orchestrator.events import RunEnded
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import RunEnded
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.watch import PageServer, Watched, watching
 from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info, snapshot

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save
 
 from orchestrator.config.search_config import SearchConfig
-from orchestrator.events import now
-from orchestrator.run_info import RunInfo
+from orchestrator.record.events import now
+from orchestrator.record.run_info import RunInfo
 from search_spaces import PUBLISHED
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import build_network

@@ -11,7 +11,7 @@ from orchestrator.comparing.history import WHOLE
 from orchestrator.comparing.searched import Search, check_comparable, read_search
 from orchestrator.errors import InputError
 from orchestrator.objectives import Direction
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.significance import WelchTest, holm, welch
 
 MIN_SEEDS = 3

@@ -12,11 +12,11 @@ from orchestrator.comparing.outcome import Outcome
 from orchestrator.comparing.showing import COLUMNS, row_of
 from orchestrator.comparing.verdict import sentences
 from orchestrator.errors import InputError
-from orchestrator.events import now
 from orchestrator.page.content import Value
 from orchestrator.page.plot import Plot
 from orchestrator.page.writing import render
 from orchestrator.progress import clock, number
+from orchestrator.record.events import now
 from trainables.storage import reason
 
 

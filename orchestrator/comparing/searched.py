@@ -9,9 +9,9 @@ from typing import Any
 from orchestrator.comparing.history import History, replay
 from orchestrator.config.search_config import PLACES, parse_config
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
-from orchestrator.run_state import RunState
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import RunInfo
+from orchestrator.record.run_state import RunState
 
 INCIDENTAL = ("run", "faults", "logging")
 """Sections that may differ within a group: what a run is called, its seed, when a trial is given up, who is told."""

@@ -21,9 +21,9 @@ from orchestrator.config.search_config import (
 )
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import COSTS, Direction
+from orchestrator.record.tables import EPOCH_SCHEMA, TRIAL_SCHEMA
 from orchestrator.samplers import SAMPLERS, STATELESS, seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
-from orchestrator.tables import EPOCH_SCHEMA, TRIAL_SCHEMA
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
 from trainables.epoch_result import EPOCH_METRICS

@@ -8,9 +8,9 @@ from typing import Any, final
 
 from orchestrator.conduct import Run
 from orchestrator.driver import assignment_of
-from orchestrator.events import Event, RunOutcome, TrialSetBack
+from orchestrator.record.events import Event, RunOutcome, TrialSetBack
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.recorder import Recorder
-from orchestrator.run_state import RunState, Trial
 
 
 @final

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import mean
 
-from orchestrator.events import EvaluatedCandidate
 from orchestrator.objectives import Direction, dominates, losses_of
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.events import EvaluatedCandidate
+from orchestrator.record.fold_scores import Training, score_of, scores_of, trainings_of
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.significance import PairedTest, RankCorrelation, Spread, holm, paired_test, rank_correlation
 from orchestrator.significance import spread as spread_of
-from orchestrator.trainings import Training, score_of, scores_of, trainings_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import ray
@@ -17,16 +17,16 @@ from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
-from orchestrator.event_log import EventLog
-from orchestrator.events import EvaluationPlanned, Event, RunResumed
 from orchestrator.page.keeping import refresh
 from orchestrator.preparation import Ground, Instances, Parts, ground
 from orchestrator.progress import Progress
-from orchestrator.run_directory import EVALUATION, EVALUATION_RESULT, INFO, RANDOM, RunDirectory
-from orchestrator.run_info import ENDED, EvaluationInfo, RunInfo, describe_run
-from orchestrator.run_state import RunState
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import EvaluationPlanned, Event, RunResumed
+from orchestrator.record.run_directory import EVALUATION, EVALUATION_RESULT, INFO, RANDOM, RunDirectory
+from orchestrator.record.run_info import ENDED, EvaluationInfo, RunInfo, describe_run
+from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import write_table
 from orchestrator.search import check_same, resume_search, run_search, run_started
-from orchestrator.tables import write_table
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 from trainables.datasets import DataError
@@ -113,11 +113,11 @@ class _Evaluation:
             self._check(found)
             plan = self.parts.plan(found.facts, self.directory)
             if log is None or before is None:
-                info = describe_run(config, found.allotment, found.facts).model_copy(update={"evaluation": self.wanted})
+                info = describe_run(config, asdict(found.allotment), found.facts).model_copy(update={"evaluation": self.wanted})
                 self.directory.create(info)
                 log = stack.enter_context(EventLog.create(self.directory))
             else:
-                info = before.going_on(config, found.allotment)
+                info = before.going_on(config, asdict(found.allotment))
                 self.directory.write_info(info)
             self.progress.note(f"recording in {self.directory}")
             state = RunState.replay(self.directory.read_events())

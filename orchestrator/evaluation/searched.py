@@ -14,11 +14,11 @@ from orchestrator.config.search_config import (
     SearchConfig,
     WarmStartSettings,
 )
-from orchestrator.ended_search import EndedSearch
-from orchestrator.events import EvaluatedCandidate, Event
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.ended_search import EndedSearch
+from orchestrator.record.events import EvaluatedCandidate, Event
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import RunInfo
+from orchestrator.record.run_state import RunState, Trial
 
 
 @dataclass(frozen=True)

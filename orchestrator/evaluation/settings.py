@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.searched import Searched
-from orchestrator.run_directory import INFO, RunDirectory
-from orchestrator.run_info import EvaluationInfo, RunInfo
+from orchestrator.record.run_directory import INFO, RunDirectory
+from orchestrator.record.run_info import EvaluationInfo, RunInfo
 
 TOP = 5
 

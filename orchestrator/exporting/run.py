@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, last_line
-from orchestrator.events import now
 from orchestrator.exporting.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores
 from orchestrator.exporting.settings import ExportSettings
 from orchestrator.progress import Progress, Show, WorkView
+from orchestrator.record.events import now
 from orchestrator.retraining.record import RetrainFolder
 from orchestrator.retraining.run import images_of
 from orchestrator.trained_network import TrainedNetwork

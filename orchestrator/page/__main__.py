@@ -8,7 +8,7 @@ import sys
 
 from orchestrator.errors import CellscoutError
 from orchestrator.page.writing import write_page
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
 
 
 def main(location: str) -> str | None:

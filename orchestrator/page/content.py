@@ -17,12 +17,13 @@ from orchestrator.page import cells
 from orchestrator.page.curves import Course, best_so_far, course_of, learning_curves
 from orchestrator.page.mattered import mattered
 from orchestrator.page.plot import Plot, named
-from orchestrator.page.record import Record, Retrained
+from orchestrator.page.record import Record
 from orchestrator.page.summary import Summary, retrain_command, summary_of
 from orchestrator.page.trade_offs import costs_against_score, pareto_front
 from orchestrator.page.workers import timeline
 from orchestrator.progress import clock, number
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.results import Retrained
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import Architecture
 

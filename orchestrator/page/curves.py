@@ -13,8 +13,8 @@ from orchestrator.objectives import Direction, losses_of
 from orchestrator.page.occupancy import Break
 from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, around, figure, named, text, thinned, whole
 from orchestrator.progress import listed
-from orchestrator.run_state import RunState, Trial
-from orchestrator.trainings import score_of
+from orchestrator.record.fold_scores import score_of
+from orchestrator.record.run_state import RunState, Trial
 
 FADED = "#a9b1ba"
 """Of the pruned, which are many."""

@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.events import now
 from orchestrator.page.occupancy import Break, Occupancy, Stay
-from orchestrator.run_directory import (
+from orchestrator.record.events import now
+from orchestrator.record.results import Evaluation, Retrained, _Written
+from orchestrator.record.run_directory import (
     EVALUATION,
     EVALUATION_RESULT,
     INFO,
@@ -23,87 +24,9 @@ from orchestrator.run_directory import (
     RETRAINED,
     RunDirectory,
 )
-from orchestrator.run_info import ENDED, RunInfo
-from orchestrator.run_state import RunState
+from orchestrator.record.run_info import ENDED, RunInfo
+from orchestrator.record.run_state import RunState
 from trainables.storage import Folder, reason
-
-
-class _Written(BaseModel):
-    """What a page needs of a file."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class Difference(_Written):
-    """The winner of an evaluation and another candidate: see `evaluation.outcome.Comparison`."""
-
-    other: str
-    difference: float
-    interval: tuple[float, float]
-    p_adjusted: float
-
-
-class EvaluatedScores(_Written):
-    """A candidate of an evaluation; `name` is its trial in the search, or `random/` and one of the random search."""
-
-    name: str
-    trial_id: str | None
-    rank: int | None
-    mean: float | None
-    deviation: float | None
-    interval: tuple[float, float] | None
-    search_score: float | None
-    trainings: int
-    problems: list[str]
-
-
-class RandomSearch(_Written):
-    """The random search of equal cost: the name of its best, and how the winner compares with it."""
-
-    best: str | None
-    comparison: Difference | None
-
-
-class Trainings(_Written):
-    """How many trainings of an evaluation have ended, of how many."""
-
-    ended: int
-    planned: int
-
-
-class Evaluation(_Written):
-    """The contents of `evaluation.json`: see `evaluation.outcome.Outcome`."""
-
-    verdict: str
-    finished: bool
-    metric: str
-    folds: int
-    seeds: list[int]
-    trainings: Trainings
-    winner: str | None
-    candidates: list[EvaluatedScores]
-    comparisons: list[Difference]
-    random: RandomSearch | None
-
-
-class Retrained(_Written):
-    """The contents of a retraining's `result.json`: see `retraining.result.NetworkResult`."""
-
-    name: str
-    parameters: int
-    macs: int
-    seeds: list[int]
-    accuracy: float | None
-    deviation: float | None
-    epochs: float
-    train_seconds: float
-    device: str | None
-    latency_seconds: float | None
-    test_number: int | None
-    tested_at: datetime | None
-    weights: str | None = None
-    freeze: bool = False
-
 
 Kind = TypeVar("Kind", bound=_Written)
 

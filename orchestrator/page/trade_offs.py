@@ -13,9 +13,9 @@ from optuna.visualization import plot_pareto_front
 from orchestrator.objectives import Direction
 from orchestrator.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.progress import number
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.fold_scores import score_of
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.study_replay import study_of_values
-from orchestrator.trainings import score_of
 
 MOST_POINTS = 2_000
 MOST_AXES = 3

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from orchestrator.page.occupancy import Break, Stay, joined, lanes
 from orchestrator.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
-from orchestrator.run_state import RunState
+from orchestrator.record.run_state import RunState
 
 MOST_BARS = 2_000
 MOST_BREAKS = 5

@@ -12,7 +12,7 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.page.content import content_of
 from orchestrator.page.plot import Plot
 from orchestrator.page.record import Record
-from orchestrator.run_directory import PAGE, RunDirectory
+from orchestrator.record.run_directory import PAGE, RunDirectory
 from trainables.storage import reason
 
 

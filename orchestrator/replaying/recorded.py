@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from orchestrator.config.components import make_space
 from orchestrator.config.search_config import SpaceSettings, parse_config
 from orchestrator.errors import InputError, last_line
-from orchestrator.run_directory import RunDirectory
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.tables import EPOCHS
 from orchestrator.simulation import Row
-from orchestrator.tables import EPOCHS
 from search_spaces import Architecture, CellSpace
 
 FEWEST = 10

@@ -12,14 +12,14 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config.components import make_skeleton
 from orchestrator.driver import Driver
-from orchestrator.event_log import EventLog
-from orchestrator.events import RunStarted
 from orchestrator.live_study import LiveStudy
 from orchestrator.optuna_searcher import to_distributions
 from orchestrator.patient_searcher import PatientSearcher
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import RunStarted
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.replaying.recorded import RecordedCurves
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_state import RunState
 from orchestrator.simulation import Simulation
 from orchestrator.study_replay import write_distributions
 from search_spaces import CellSpace

@@ -12,20 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import ConfigError, InputError, SearchError
-from orchestrator.events import now
 from orchestrator.page.keeping import refresh
 from orchestrator.progress import Progress, Show
+from orchestrator.record.ended_search import EndedSearch, check_same_data
+from orchestrator.record.events import now
+from orchestrator.record.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
+from orchestrator.record.run_info import commit, versions
 from orchestrator.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import RetrainSettings, networks_of
 from orchestrator.retraining.showing import RetrainView
 from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
-from orchestrator.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
-from orchestrator.run_info import commit, versions
-from orchestrator.search import check_same_data
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataError, DataSplits, load_data

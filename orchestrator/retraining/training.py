@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import RunDirectoryError, SearchError, last_line
-from orchestrator.events import now
 from orchestrator.progress import Progress, Show
+from orchestrator.record.events import now
 from orchestrator.retraining.record import (
     WEIGHTS,
     EpochTrained,

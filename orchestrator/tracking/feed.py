@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self, final
 
 from orchestrator.errors import last_line
-from orchestrator.events import EpochDone, Event, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.events import EpochDone, Event, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.tracking.tracked_trial import TrackedTrial, Tracker
 
 FINISH_SECONDS = 60.0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from orchestrator.config.search_config import LoggingSettings, SearchConfig
 from orchestrator.errors import ConfigError
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import RunInfo
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import RunInfo
+from orchestrator.record.run_state import RunState, Trial
 from orchestrator.tracking.feed import Feed
 from orchestrator.tracking.mlflow import mlflow
 from orchestrator.tracking.tensorboard import tensorboard

@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.run_state import RunState
+from orchestrator.record.run_state import RunState
 from trainables.storage import Folder
 
 TRIALS = "trials.parquet"

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.log_owner import LogOwner
+from orchestrator.record.log_owner import LogOwner
 from trainables.storage import Folder, may_pass, reason
 
 SEGMENTS = "events"

@@ -13,7 +13,8 @@ from datetime import datetime
 from statistics import median
 from typing import Any, Literal
 
-from orchestrator.events import (
+from orchestrator.objectives import Direction, dominates, losses_of, violations
+from orchestrator.record.events import (
     EpochDone,
     EvaluationPlanned,
     Event,
@@ -31,7 +32,6 @@ from orchestrator.events import (
     TrialStatus,
     TrialSuggested,
 )
-from orchestrator.objectives import Direction, dominates, losses_of, violations
 from trainables.assignment import Resample
 
 UNRANKED = ("duplicate", "diverged", "infeasible")
@@ -370,3 +370,16 @@ def _imported(event: TrialImported, number: int) -> Trial:
         curve=event.curve,
         ended_at=event.time,
     )
+
+
+INFEASIBLE_IN_A_ROW = 10_000
+"""After so many in a row that break a constraint, it finds none within. More, for they say something to the sampler."""
+
+
+def exhaustion(state: RunState) -> str:
+    """Why a search has ended that had nothing more to train, from its last proposals."""
+    since = itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values()))
+    if sum(trial.status == "infeasible" for trial in since) >= INFEASIBLE_IN_A_ROW:
+        bounds = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in state.constraints.items())
+        return f"{INFEASIBLE_IN_A_ROW:,} proposals in a row broke a constraint: {bounds} (objectives.constraints)"
+    return "the sampler proposed nothing new any more"

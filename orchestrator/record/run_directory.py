@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.event_file import EVENTS
-from orchestrator.event_log import is_being_written, read_events
-from orchestrator.event_segments import SEGMENTS
-from orchestrator.events import Event
-from orchestrator.run_info import RunInfo
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.event_file import EVENTS
+from orchestrator.record.event_log import is_being_written, read_events
+from orchestrator.record.event_segments import SEGMENTS
+from orchestrator.record.events import Event
+from orchestrator.record.run_info import RunInfo
+from orchestrator.record.run_state import RunState, Trial
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.config.search_config import SearchConfig, change_config
-from orchestrator.errors import RunDirectoryError
-from orchestrator.run_directory import RunDirectory
-from orchestrator.run_info import ENDED, RunInfo
+from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import ENDED, RunInfo
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,17 @@ class EndedSearch:
                 f"{directory} is unfinished ({standing}); end it with: cellscout resume {directory}"
             )
         return cls(directory, info, change_config(info.config, [], ()))
+
+
+def check_same_data(recorded: RunInfo, facts: Mapping[str, Any], data_name: str) -> None:
+    """Refuse to go on with other images than those of the record; `facts` are what `DataSplits.describe` says.
+
+    Raises:
+        ConfigError: says what differs.
+    """
+    for name, value in json.loads(json.dumps(facts)).items():
+        if recorded.data.get(name) != value:
+            raise ConfigError(
+                f"the data set {data_name!r} has changed: its {name} is {value!r}, and was "
+                f"{recorded.data.get(name)!r} when the search began (data.root)"
+            )

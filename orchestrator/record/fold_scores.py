@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import mean
 
-from orchestrator.events import EvaluatedCandidate
 from orchestrator.objectives import COSTS, Direction
-from orchestrator.run_state import RunState, Trial
+from orchestrator.record.events import EvaluatedCandidate
+from orchestrator.record.run_state import RunState, Trial
 
 Training = tuple[int, int]
 """Seed and fold: what is the same for all candidates, so that scores can be paired by it."""

@@ -6,17 +6,15 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.cluster import Allotment
 from orchestrator.config.search_config import SearchConfig
-from orchestrator.events import now
-from orchestrator.log_owner import is_alive
+from orchestrator.record.events import now
+from orchestrator.record.log_owner import is_alive
 
 ENDED = ("completed", "exhausted", "out_of_time")
 """How a run ends that was not cut short."""
@@ -70,7 +68,7 @@ class RunInfo(BaseModel):
     def is_of_this_host(self) -> bool:
         return self.host == platform.node()
 
-    def going_on(self, config: SearchConfig, allotment: Allotment) -> RunInfo:
+    def going_on(self, config: SearchConfig, resources: dict[str, Any]) -> RunInfo:
         """Of a run that is resumed by this process; when it began and with what versions stays as it was."""
         return self.model_copy(
             update={
@@ -80,14 +78,20 @@ class RunInfo(BaseModel):
                 "command": sys.argv,
                 "host": platform.node(),
                 "pid": os.getpid(),
-                "resources": asdict(allotment),
+                "resources": resources,
                 "resumed_at": [*self.resumed_at, now()],
             }
         )
 
 
-def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any]) -> RunInfo:
-    """What is known when a run starts; `data` is what `DataSplits.describe` says."""
+def describe_run(config: SearchConfig, resources: dict[str, Any], data: dict[str, Any]) -> RunInfo:
+    """What is known when a run starts.
+
+    Args:
+        config: of the run.
+        resources: what each trial gets, and how many trials run at a time (`cluster.Allotment` as a dictionary).
+        data: what `DataSplits.describe` says.
+    """
     return RunInfo(
         config=config.model_dump(mode="json"),
         seed=config.run.seed,
@@ -98,7 +102,7 @@ def describe_run(config: SearchConfig, allotment: Allotment, data: dict[str, Any
         pid=os.getpid(),
         versions=versions(),
         commit=commit(),
-        resources=asdict(allotment),
+        resources=resources,
         data=data,
     )
 

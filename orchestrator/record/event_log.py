@@ -16,9 +16,9 @@ from typing import Protocol, Self
 from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError, SearchError
-from orchestrator.event_file import EVENTS, EventFile, is_held, read_file
-from orchestrator.event_segments import FIRST_SEGMENT, SEGMENTS, EventSegments, has_segments, read_segments
-from orchestrator.events import EVENT, Event, RunEnded, RunStarted
+from orchestrator.record.event_file import EVENTS, EventFile, is_held, read_file
+from orchestrator.record.event_segments import FIRST_SEGMENT, SEGMENTS, EventSegments, has_segments, read_segments
+from orchestrator.record.events import EVENT, Event, RunEnded, RunStarted
 from trainables.storage import Folder, reason
 
 Listener = Callable[[Event], None]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.log_owner import LogOwner
+from orchestrator.record.log_owner import LogOwner
 from trainables.storage import Folder, reason
 
 EVENTS = "events.jsonl"
