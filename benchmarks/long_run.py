@@ -37,7 +37,7 @@ from orchestrator.record.event_file import EVENTS
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.schedulers.protocol import Replayable
 from orchestrator.search import run_search
-from orchestrator.study_replay import replay_study
+from orchestrator.study.replay import replay_study
 
 EPOCHS = 27
 CPUS = 2

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.retraining.run import RetrainResult, retrain
     from orchestrator.retraining.settings import RetrainSettings
     from orchestrator.search import SearchResult, resume_search, run_search
-    from orchestrator.study_replay import load_study
+    from orchestrator.study.replay import load_study
 
 __all__ = [
     "EvaluationResult",

@@ -210,7 +210,7 @@ def mirror(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
 ) -> None:
     """Write the Optuna study of a run to a journal file, for optuna-dashboard."""
-    from orchestrator.mirror import mirror as write_mirror
+    from orchestrator.study.journal import mirror as write_mirror
 
     journal, count = write_mirror(run_dir, output, follow=follow)
     typer.echo(f"{count} trials in {journal}")

@@ -13,13 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from ray.tune.search import Searcher
-from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Uniform
 
 from orchestrator.candidates import Candidates
-from orchestrator.live_study import LiveStudy
 from orchestrator.record.run_state import Trial
+from orchestrator.study.live_study import LiveStudy
 
 WAITING_IN_A_ROW = 10
 """After so many proposals in a row of what is being trained, nothing is asked before a trial has ended: until then the
@@ -114,39 +112,3 @@ class OptunaSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as `save`."""
-
-
-def to_distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """Ray Tune's parameter space as Optuna's distributions.
-
-    Raises:
-        ValueError: Optuna has no such distribution.
-    """
-    return {name: to_distribution(name, domain) for name, domain in space.items()}
-
-
-def to_distribution(name: str, domain: Any) -> BaseDistribution:
-    """Ray Tune's domain as Optuna's distribution.
-
-    Raises:
-        ValueError: Optuna has no such distribution.
-    """
-    if not isinstance(domain, Domain):
-        raise ValueError(f"parameter {name!r} is {domain!r}; the space must be flat, of Ray Tune domains only")
-    sampler = domain.get_sampler()
-    step = sampler.q if isinstance(sampler, Quantized) else None
-    law = sampler.sampler if isinstance(sampler, Quantized) else sampler
-    log = isinstance(law, LogUniform)
-    if log and step is not None:
-        raise ValueError(f"parameter {name!r} is logarithmic and quantised; Optuna has no such distribution")
-    if not isinstance(law, Uniform | LogUniform):
-        raise ValueError(f"parameter {name!r} is drawn by {type(law).__name__}, which Optuna cannot sample")
-    match domain:
-        case Categorical():
-            return CategoricalDistribution(domain.categories)
-        case Integer():  # Ray Tune excludes the upper bound, but not where it quantises
-            high = domain.upper if step is not None else domain.upper - 1
-            return IntDistribution(domain.lower, high, log=log, step=int(step or 1))
-        case Float():
-            return FloatDistribution(domain.lower, domain.upper, log=log, step=step)
-    raise ValueError(f"parameter {name!r} has the domain {type(domain).__name__}, which Optuna cannot sample")

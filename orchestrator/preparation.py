@@ -26,10 +26,10 @@ from orchestrator.config.sampler_fit import WHOLE_ONLY, check_fits, kind_of
 from orchestrator.config.search_config import SearchConfig
 from orchestrator.data_task import load_on_cluster
 from orchestrator.errors import ConfigError
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.stopping import SearchStopper, stopping_on_interrupt
+from orchestrator.study.distributions import to_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan

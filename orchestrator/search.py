@@ -17,7 +17,6 @@ from orchestrator.conduct import Run
 from orchestrator.config.search_config import SearchConfig, change_config
 from orchestrator.driver import Driver
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.live_study import LiveStudy, known_when_asked
 from orchestrator.preparation import Instances, Parts, ground
 from orchestrator.progress import Progress
 from orchestrator.record.ended_search import check_same_data
@@ -26,7 +25,8 @@ from orchestrator.record.events import Event, RunResumed, RunStarted, now
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import RunInfo, describe_run
 from orchestrator.record.run_state import RunState
-from orchestrator.study_replay import write_distributions
+from orchestrator.study.distributions import write_distributions
+from orchestrator.study.live_study import LiveStudy, known_when_asked
 from orchestrator.warm_start import check_images, imported_trials
 from search_spaces import CellSpace
 from trainables import EpochTrainable

@@ -13,7 +13,6 @@ import numpy as np
 
 from orchestrator.config.search_config import load_config
 from orchestrator.objectives import Direction
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import (
     EpochDone,
@@ -29,7 +28,7 @@ from orchestrator.record.events import (
 )
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
-from orchestrator.study_replay import write_distributions
+from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET
 from tests.test_record import at, epoch
 from tests.test_run_directory import info

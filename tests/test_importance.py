@@ -16,12 +16,11 @@ from rich.console import Console
 
 from orchestrator.importance import FEWEST_TRIALS, Importances, importances
 from orchestrator.importance_report import importance_json, importance_tables
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.record.events import EvaluationPlanned
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
-from orchestrator.study_replay import write_distributions
+from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET
 from tests.driving import driven
 from tests.test_live_study import busy

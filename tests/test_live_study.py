@@ -20,7 +20,7 @@ from orchestrator.objectives import Direction
 from orchestrator.record.event_log import read_events
 from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
-from orchestrator.study_replay import replay_study
+from orchestrator.study.replay import replay_study
 from tests.driving import Hand, driven
 from trainables.storage import Folder
 

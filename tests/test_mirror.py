@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError
-from orchestrator.mirror import mirror
 from orchestrator.record.events import RunEnded, RunResumed
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.study.journal import mirror
 from tests.driving import driven
 from tests.test_live_study import busy
 from tests.test_run_directory import info
@@ -86,7 +86,7 @@ def test_a_resumed_search_is_followed_beyond_its_first_end(tmp_path: Path) -> No
 
 
 def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.mirror.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("orchestrator.study.journal.POLL_SECONDS", 0.02)
     RunDirectory.at(tmp_path).write_info(info(**NAMED, host="elsewhere"))
     found: list[Any] = []
     with driven(tmp_path) as hand:

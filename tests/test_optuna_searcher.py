@@ -11,8 +11,9 @@ from optuna.samplers import BruteForceSampler, RandomSampler
 from ray import tune
 from ray.tune.search import Searcher
 
-from orchestrator.optuna_searcher import WAITING_IN_A_ROW, OptunaSearcher, to_distribution
+from orchestrator.optuna_searcher import WAITING_IN_A_ROW, OptunaSearcher
 from orchestrator.record.run_state import Trial, exhaustion
+from orchestrator.study.distributions import to_distribution
 from search_spaces import CellSpace
 from tests.driving import Hand, driven
 

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.driver import Driver
-from orchestrator.live_study import LiveStudy, known_when_asked
 from orchestrator.objectives import Direction
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EVENT, Event, RunResumed, RunStarted
@@ -21,7 +19,8 @@ from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.simulation import Row, simulate
-from orchestrator.study_replay import write_distributions
+from orchestrator.study.distributions import to_distributions, write_distributions
+from orchestrator.study.live_study import LiveStudy, known_when_asked
 from search_spaces import NASNET, Architecture
 from tests.driving import plan_of
 from tests.records import check_ends, check_promotions, check_stops, seen

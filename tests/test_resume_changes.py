@@ -11,13 +11,12 @@ import pytest
 from orchestrator.cluster import Allotment
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.preparation import Ground
 from orchestrator.record.events import RunStarted
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.search import resume_search
 from orchestrator.stopping import SearchStopper
-from orchestrator.study_replay import write_distributions
+from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET, CellSpace
 from tests.driving import TINY
 from tests.test_record import write

@@ -12,10 +12,10 @@ from orchestrator.config.sampler_fit import check_fits
 from orchestrator.config.search_config import SamplerSettings, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.preparation import Instances, Parts
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
+from orchestrator.study.distributions import to_distributions
 from tests.driving import TINY
 
 SPACE = to_distributions(TINY.param_space())

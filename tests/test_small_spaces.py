@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.driver import Driver
-from orchestrator.live_study import LiveStudy
 from orchestrator.objectives import Direction
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunStarted
@@ -20,7 +18,8 @@ from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.simulation import Row, simulate
-from orchestrator.study_replay import write_distributions
+from orchestrator.study.distributions import to_distributions, write_distributions
+from orchestrator.study.live_study import LiveStudy
 from search_spaces import NASNET
 from tests.driving import plan_of
 from tests.test_resume import report

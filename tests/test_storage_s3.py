@@ -14,13 +14,13 @@ import pytest
 
 from orchestrator import event_segments, load_study
 from orchestrator.errors import RunDirectoryError, SearchError
-from orchestrator.mirror import mirror
 from orchestrator.record.event_log import EventLog, is_being_written, read_events
 from orchestrator.record.events import EpochDone, Event, RunEnded
 from orchestrator.record.log_owner import OWNER, LogOwner
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
+from orchestrator.study.journal import mirror
 from search_spaces import NASNET_A
 from tests.driving import driven
 from tests.object_store import ObjectStore, free_port, serving

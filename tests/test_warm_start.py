@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.config.search_config import SearchConfig, parse_config
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.study.distributions import to_distributions
 from orchestrator.warm_start import check_images, imported_trials
 from search_spaces import NASNET
 from tests.driving import TINY, Hand, driven

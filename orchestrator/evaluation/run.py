@@ -113,7 +113,9 @@ class _Evaluation:
             self._check(found)
             plan = self.parts.plan(found.facts, self.directory)
             if log is None or before is None:
-                info = describe_run(config, asdict(found.allotment), found.facts).model_copy(update={"evaluation": self.wanted})
+                info = describe_run(config, asdict(found.allotment), found.facts).model_copy(
+                    update={"evaluation": self.wanted}
+                )
                 self.directory.create(info)
                 log = stack.enter_context(EventLog.create(self.directory))
             else:

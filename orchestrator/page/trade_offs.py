@@ -15,7 +15,7 @@ from orchestrator.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed
 from orchestrator.progress import number
 from orchestrator.record.fold_scores import score_of
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.study_replay import study_of_values
+from orchestrator.study.replay import study_of_values
 
 MOST_POINTS = 2_000
 MOST_AXES = 3

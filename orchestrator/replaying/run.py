@@ -14,11 +14,11 @@ from orchestrator.config.sampler_fit import check_fits
 from orchestrator.config.search_config import SamplerSettings, SchedulerSettings
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.objectives import Direction
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.progress import Progress, Show, WorkView
 from orchestrator.replaying.recorded import RecordedCurves
 from orchestrator.replaying.search import regrets, searched
 from orchestrator.simulation import SimulationStalledError, simulate
+from orchestrator.study.distributions import to_distributions
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
 """Parts of the time at which the regret is read."""

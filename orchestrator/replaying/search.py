@@ -12,8 +12,6 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config.components import make_skeleton
 from orchestrator.driver import Driver
-from orchestrator.live_study import LiveStudy
-from orchestrator.optuna_searcher import to_distributions
 from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunStarted
@@ -21,7 +19,8 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.replaying.recorded import RecordedCurves
 from orchestrator.simulation import Simulation
-from orchestrator.study_replay import write_distributions
+from orchestrator.study.distributions import to_distributions, write_distributions
+from orchestrator.study.live_study import LiveStudy
 from search_spaces import CellSpace
 from trainables import TrialPlan
 from trainables.settings import NetworkSettings, TrainingSettings

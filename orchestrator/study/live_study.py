@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from orchestrator.errors import SearchError, last_line
 from orchestrator.record.events import EpochDone, Event, TrialEnded, TrialSuggested
 from orchestrator.record.run_state import RunState
-from orchestrator.study_replay import intermediate_value, intermediate_values, replay_study, told, user_attributes
+from orchestrator.study.replay import intermediate_value, intermediate_values, replay_study, told, user_attributes
 
 SHORT_WAIT_SECONDS = 0.02
 """A suggestion that is expected within this time is waited for: shorter than what Ray Tune's loop would lose."""

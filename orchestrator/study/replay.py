@@ -6,13 +6,12 @@ for errors and divergence. Knows Optuna and the run's state; does not know who s
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -21,6 +20,7 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.record.events import EpochDone
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
+from orchestrator.study.distributions import read_distributions
 
 TRIAL_STATES = {
     "completed": TrialState.COMPLETE,
@@ -118,16 +118,6 @@ def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float |
 def user_attributes(trial: Trial) -> dict[str, Any]:
     """What a reader of the study wants to know besides the parameters."""
     return {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
-
-
-def write_distributions(distributions: Mapping[str, BaseDistribution]) -> dict[str, dict[str, Any]]:
-    """As plain values, for the record."""
-    return {name: json.loads(distribution_to_json(distribution)) for name, distribution in distributions.items()}
-
-
-def read_distributions(values: dict[str, dict[str, Any]]) -> dict[str, BaseDistribution]:
-    """Inverse of `write_distributions`."""
-    return {name: json_to_distribution(json.dumps(value)) for name, value in values.items()}
 
 
 def _constraint_attributes(trial: Trial, state: RunState) -> dict[str, float]:

@@ -19,7 +19,8 @@ from orchestrator.record.event_log import read_events
 from orchestrator.record.events import Event, RunEnded, RunStarted, TrialEnded, TrialImported
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
-from orchestrator.study_replay import frozen_trial, read_distributions
+from orchestrator.study.distributions import read_distributions
+from orchestrator.study.replay import frozen_trial
 
 POLL_SECONDS = 1.0
 
