@@ -135,7 +135,7 @@ def submit(
     """
     from dataclasses import asdict
 
-    from orchestrator.submit import submit as submit_search
+    from orchestrator.cluster.jobs import submit as submit_search
 
     job = submit_search(
         search_file,
@@ -282,8 +282,8 @@ def doctor(
     """Say what this machine or cluster can run, and what is wrong with it."""
     from dataclasses import asdict
 
+    from orchestrator.cluster.doctor import examine
     from orchestrator.config.search_config import load_config
-    from orchestrator.doctor import examine
     from trainables.storage import Folder
 
     config = load_config(search_file, overrides or [])

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from ray import tune
 
+from orchestrator.cluster.stopping import stopping_on_interrupt
+from orchestrator.cluster.tune_run import run_tune
+from orchestrator.cluster.tune_trials import HandsOut
 from orchestrator.errors import CellscoutError, SearchError, last_line
 from orchestrator.housekeeping import Housekeeper
 from orchestrator.page.keeping import PageKeeper, refresh
@@ -21,10 +24,7 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import RunState, exhaustion
 from orchestrator.record.tables import write_tables
-from orchestrator.stopping import stopping_on_interrupt
 from orchestrator.tracking import tracked
-from orchestrator.tune_run import run_tune
-from orchestrator.tune_trials import HandsOut
 from trainables import TrialPlan
 from trainables.checkpoints import CheckpointFolder
 

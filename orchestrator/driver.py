@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.candidates import Candidates
+from orchestrator.cluster.stopping import SearchStopper
 from orchestrator.optuna_searcher import OptunaSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunOutcome
@@ -17,7 +18,6 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
 from orchestrator.recorder import Recorder
 from orchestrator.schedulers.protocol import AnswersDuplicates, Replayable, TakesUp
-from orchestrator.stopping import SearchStopper
 from orchestrator.study.live_study import LiveStudy
 from trainables import TrialPlan
 from trainables.assignment import Assignment

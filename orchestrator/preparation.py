@@ -12,8 +12,12 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.autoscaling import growth
-from orchestrator.cluster import Allotment, allot, check_storage, connected, node_resources
+from orchestrator.cluster.allotment import Allotment, allot
+from orchestrator.cluster.autoscaling import growth
+from orchestrator.cluster.connection import connected, node_resources
+from orchestrator.cluster.images import load_on_cluster
+from orchestrator.cluster.stopping import SearchStopper, stopping_on_interrupt
+from orchestrator.cluster.storage_check import check_storage
 from orchestrator.config.components import (
     check_metrics,
     find_trainable,
@@ -24,11 +28,9 @@ from orchestrator.config.components import (
 )
 from orchestrator.config.sampler_fit import WHOLE_ONLY, check_fits, kind_of
 from orchestrator.config.search_config import SearchConfig
-from orchestrator.data_task import load_on_cluster
 from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.study.distributions import to_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace

@@ -12,6 +12,7 @@ from typing import Any, final
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
+from orchestrator.cluster.tune_trials import SearchTrial
 from orchestrator.errors import SearchError
 from orchestrator.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
 from orchestrator.record.event_log import EventLog
@@ -27,7 +28,6 @@ from orchestrator.record.events import (
 )
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.tune_trials import SearchTrial
 from search_spaces import Architecture
 from trainables import TrialPlan
 from trainables.assignment import Assignment

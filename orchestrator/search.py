@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import Allotment
+from orchestrator.cluster.allotment import Allotment
 from orchestrator.conduct import Run
 from orchestrator.config.search_config import SearchConfig, change_config
 from orchestrator.driver import Driver

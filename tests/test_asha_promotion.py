@@ -9,11 +9,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT, environment_variables
 from orchestrator.config.search_config import parse_config
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
 from orchestrator.search import run_search
 from orchestrator.simulation import Row, SimulatedTrial, Simulation, simulate
-from orchestrator.tune_run import TUNE_ENVIRONMENT, environment_variables
 
 
 class Scores(Searcher):

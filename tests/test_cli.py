@@ -303,9 +303,7 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
 
 
 def test_nothing_that_the_driver_imports_imports_torch() -> None:
-    code = (
-        "import sys, orchestrator.cli, orchestrator.search, orchestrator.doctor, orchestrator.catalogue, trainables\n"
-    )
+    code = "import sys, orchestrator.cli, orchestrator.search, orchestrator.cluster.doctor, orchestrator.catalogue, trainables\n"
     code += "print('torch' in sys.modules, 'torchvision' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "False False\n"
@@ -325,7 +323,7 @@ def test_doctor_looks_at_everything_and_is_well(cellscout: Any) -> None:
 def test_doctor_looks_at_no_disk_where_runs_are_on_an_object_store(
     cellscout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.doctor._cluster", lambda *_: [])
+    monkeypatch.setattr("orchestrator.cluster.doctor._cluster", lambda *_: [])
     for storage, looks in (("runs", True), ("s3://bucket/runs?region=eu-west-1", False)):
         ended = cellscout("doctor", "--set", f"run.storage={storage}", "--json")
         assert any("of disk free" in finding["what"] for finding in json.loads(ended.out)) == looks

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.autoscaling import HEAD as HEAD_MARK
-from orchestrator.autoscaling import Growth, NodeKind, growth_of
-from orchestrator.cluster import MOST_AHEAD, allot, connected, count_slots
+from orchestrator.cluster.allotment import MOST_AHEAD, allot, count_slots
+from orchestrator.cluster.autoscaling import HEAD as HEAD_MARK
+from orchestrator.cluster.autoscaling import Growth, NodeKind, growth_of
+from orchestrator.cluster.connection import connected
+from orchestrator.cluster.doctor import plan_findings
 from orchestrator.config.search_config import ResourceSettings
-from orchestrator.doctor import plan_findings
 from orchestrator.errors import ClusterError
 
 BOX: dict[str, float] = {"CPU": 16, "GPU": 4}
@@ -180,7 +181,7 @@ def test_doctor_shows_how_a_cluster_can_grow() -> None:
 
 LISTENING = """
 import sys, psutil, ray
-from orchestrator.cluster import connected
+from orchestrator.cluster.connection import connected
 with connected(None):
     ray.get(ray.remote(lambda: None).remote())
     ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -205,7 +206,7 @@ import sys, logging, ray
 from dataclasses import dataclass
 from pathlib import Path
 from ray.cluster_utils import Cluster
-from orchestrator.cluster import check_storage
+from orchestrator.cluster.connection import check_storage
 from orchestrator.errors import ClusterError
 from trainables.storage import Folder
 

@@ -15,9 +15,9 @@ import pytest
 import typer.main
 import yaml
 
-from orchestrator.autoscaling import growth_of
 from orchestrator.cli import app
-from orchestrator.cluster import allot
+from orchestrator.cluster.allotment import allot
+from orchestrator.cluster.autoscaling import growth_of
 from orchestrator.config.search_config import parse_config
 from orchestrator.record.run_directory import RunDirectory
 from tests.own_ray import ray_command, short_folder

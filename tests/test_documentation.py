@@ -25,10 +25,10 @@ import pytest
 import typer.main
 from PIL import Image
 
-from orchestrator.autoscaling import Growth, NodeKind
 from orchestrator.cli import app, main
+from orchestrator.cluster.autoscaling import Growth, NodeKind
+from orchestrator.cluster.doctor import plan_findings
 from orchestrator.config.search_config import DEFAULT_SEARCH, ResourceSettings, load_config, parse_config
-from orchestrator.doctor import plan_findings
 from orchestrator.record.tables import EPOCH_SCHEMA, TRIAL_SCHEMA
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS

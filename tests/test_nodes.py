@@ -160,8 +160,8 @@ def test_no_trial_is_lost_while_nodes_are_killed_and_added() -> None:
 
 DATA = """
 import logging, time, ray
-from orchestrator.data_task import load_on_cluster
-from orchestrator.stopping import SearchStopper
+from orchestrator.cluster.images import load_on_cluster
+from orchestrator.cluster.stopping import SearchStopper
 from trainables.settings import DataSettings
 
 node = cluster.add_node(num_cpus=1)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster import Allotment
+from orchestrator.cluster.allotment import Allotment
+from orchestrator.cluster.stopping import SearchStopper
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.preparation import Ground
 from orchestrator.record.events import RunStarted
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.search import resume_search
-from orchestrator.stopping import SearchStopper
 from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET, CellSpace
 from tests.driving import TINY

@@ -286,7 +286,7 @@ def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-@pytest.mark.parametrize("moment", ["orchestrator.preparation.allot", "orchestrator.data_task._load_and_describe"])
+@pytest.mark.parametrize("moment", ["orchestrator.preparation.allot", "orchestrator.cluster.images._load_and_describe"])
 def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

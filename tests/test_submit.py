@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-import orchestrator.submit as submit_module
+import orchestrator.cluster.jobs as submit_module
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.record.run_directory import RunDirectory
@@ -69,7 +69,7 @@ def test_what_is_installed_is_sent_where_there_is_no_checkout(
     (tmp_path / "parcel").mkdir()
     code = (
         "import sys; from pathlib import Path; from orchestrator.config.search_config import load_config\n"
-        "from orchestrator.submit import _pack\n"
+        "from orchestrator.cluster.jobs import _pack\n"
         "file = Path(sys.argv[1]); _pack(Path(sys.argv[2]), load_config(file), file, None)"
     )
     monkeypatch.setenv("PYTHONPATH", str(site))

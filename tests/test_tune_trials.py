@@ -14,8 +14,8 @@ from ray.tune.search import Searcher
 from ray.util import placement_group_table
 
 from orchestrator import kept_requests
-from orchestrator.kept_requests import KeptRequests
-from orchestrator.tune_trials import TrialSource
+from orchestrator.cluster.placement_requests import KeptRequests
+from orchestrator.cluster.tune_trials import TrialSource
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

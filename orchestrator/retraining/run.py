@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.cluster.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.page.keeping import refresh
 from orchestrator.progress import Progress, Show
@@ -25,7 +26,6 @@ from orchestrator.retraining.settings import RetrainSettings, networks_of
 from orchestrator.retraining.showing import RetrainView
 from orchestrator.retraining.start import Weights, check_weights, read_weights
 from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
-from orchestrator.stopping import SearchStopper, stopping_on_interrupt
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.network_spec import NetworkSpec
@@ -206,7 +206,8 @@ def _place(search: EndedSearch, settings: RetrainSettings, stopper: SearchStoppe
     if not settings.on_ray:
         yield ThisProcess()
         return
-    from orchestrator.cluster import check_storage, connected  # takes seconds: it imports Ray
+    from orchestrator.cluster.connection import connected  # takes seconds: it imports Ray
+    from orchestrator.cluster.storage_check import check_storage
     from orchestrator.retraining.ray_workers import RayWorkers
 
     with connected(settings.address):

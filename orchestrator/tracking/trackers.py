@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
+from orchestrator.cluster.tune_run import environment_variables
 from orchestrator.config.search_config import LoggingSettings, SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.record.run_directory import RunDirectory
@@ -20,7 +21,6 @@ from orchestrator.tracking.mlflow import mlflow
 from orchestrator.tracking.tensorboard import tensorboard
 from orchestrator.tracking.tracked_trial import LATENCY, TrackedTrial, Tracker
 from orchestrator.tracking.wandb import wandb
-from orchestrator.tune_run import environment_variables
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """What each setting needs; its extra has the name of the setting."""

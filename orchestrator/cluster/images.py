@@ -7,8 +7,8 @@ from typing import Any
 
 import ray
 
+from orchestrator.cluster.stopping import SearchStopper
 from orchestrator.errors import ConfigError, SearchError, last_line
-from orchestrator.stopping import SearchStopper
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.settings import DataSettings
 

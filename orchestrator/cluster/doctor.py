@@ -16,8 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.autoscaling import Growth, growth
-from orchestrator.cluster import NodeResources, allot, connected, node_resources, trials_that_fit
+from orchestrator.cluster.allotment import NodeResources, allot, trials_that_fit
+from orchestrator.cluster.autoscaling import Growth, growth
+from orchestrator.cluster.connection import connected, node_resources
 from orchestrator.config.search_config import ResourceSettings
 from orchestrator.errors import ClusterError
 from orchestrator.record.run_directory import FREE_BYTES_NEEDED

@@ -16,11 +16,11 @@ from ray import tune
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import Allotment
+from orchestrator.cluster.allotment import Allotment
+from orchestrator.cluster.placement_requests import KeptRequests
+from orchestrator.cluster.tune_trials import HandsOut, TrialSource
 from orchestrator.errors import ConfigError
-from orchestrator.kept_requests import KeptRequests
 from orchestrator.objectives import Direction
-from orchestrator.tune_trials import HandsOut, TrialSource
 from trainables import EpochTrainable, TrialPlan
 from trainables.assignment import KEY, Assignment
 from trainables.storage import Folder
@@ -30,7 +30,7 @@ TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Its snapshots of the experiment grow with the number of trials; our event log is what a run is rebuilt from.
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
-    # Ctrl-C is ours: see `orchestrator.stopping`.
+    # Ctrl-C is ours: see `orchestrator.cluster.stopping`.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Progress and results are shown by us; without this, `verbose=0` still prints a table.
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -1,0 +1,1 @@
+"""Everything that touches Ray: the connection, what each trial gets, Ray Tune's loop, jobs, the doctor."""
