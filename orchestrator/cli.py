@@ -159,7 +159,7 @@ def submit(
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Show what a running or ended search stands at."""
     from orchestrator.record.run_directory import RunDirectory
-    from orchestrator.report import report_json, summary
+    from orchestrator.report.terminal import report_json, summary
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
@@ -175,12 +175,12 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
 
     All from the events, while the search runs or after it.
     """
-    from orchestrator.importance import importances
-    from orchestrator.importance_report import importance_json, importance_tables
-    from orchestrator.page.writing import write_page
     from orchestrator.record.run_directory import RunDirectory
     from orchestrator.record.tables import write_tables
-    from orchestrator.report import report_json
+    from orchestrator.report.importance import importances
+    from orchestrator.report.importance_table import importance_json, importance_tables
+    from orchestrator.report.page.writing import write_page
+    from orchestrator.report.terminal import report_json
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
@@ -236,8 +236,8 @@ def draw(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .svg, .png or .pdf.")],
 ) -> None:
     """Draw the cells of an architecture."""
-    from orchestrator.drawing import draw as draw_cells
     from orchestrator.named_architecture import find_network, title_of
+    from orchestrator.report.drawing.figure import draw as draw_cells
 
     draw_cells(find_network(architecture).architecture, output, title_of(architecture))
 
@@ -312,7 +312,7 @@ def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
 
 
 def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int, as_json: bool) -> None:
-    from orchestrator.report import leaderboard, report_json, summary
+    from orchestrator.report.terminal import leaderboard, report_json, summary
 
     if as_json:
         print_json(report_json(directory, info, state, top))

@@ -28,9 +28,9 @@ def compare(
     Runs that differ in their seed only are one group. Runs on other data, with another validation split or other
     objectives cannot be compared.
     """
-    from orchestrator.comparing.outcome import compare as compare_runs
-    from orchestrator.comparing.page import write_page
-    from orchestrator.comparing.showing import summary, tables, to_json
+    from orchestrator.report.comparison.outcome import compare as compare_runs
+    from orchestrator.report.comparison.page import write_page
+    from orchestrator.report.comparison.tables import summary, tables, to_json
 
     outcome = compare_runs(run_dirs)
     write_page(outcome, output)
@@ -54,7 +54,7 @@ def watch(
     It is served to this machine only, and the run is only read, so this can run beside the search, or on any machine
     that sees its record.
     """
-    from orchestrator.watch import PORT
-    from orchestrator.watch import watch as watch_run
+    from orchestrator.report.watch import PORT
+    from orchestrator.report.watch import watch as watch_run
 
     watch_run(run_dir, PORT if port is None else port, typer.echo)

@@ -22,8 +22,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orchestrator.drawing import check_format, write_picture
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError, last_line
+from orchestrator.report.drawing.figure import check_format, write_picture
 from orchestrator.trained_network import TrainedNetwork
 from trainables.preprocessing import PictureError
 from trainables.settings import did_you_mean

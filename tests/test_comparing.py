@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from orchestrator.comparing.history import BestSoFar, mean_curve, replay
-from orchestrator.comparing.outcome import Outcome, compare
-from orchestrator.comparing.verdict import verdict
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.record.events import RunResumed
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report.comparison.best_so_far import BestSoFar, mean_curve, replay
+from orchestrator.report.comparison.outcome import Outcome, compare
+from orchestrator.report.comparison.verdict import verdict
 from orchestrator.significance import welch
 from tests.searched import DATA, searched
 from tests.test_record import RUN, at, trial

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from orchestrator.cell_layout import GUTTER, Box, CellPicture, lay_out
-from orchestrator.drawing import draw, figure
 from orchestrator.errors import InputError
+from orchestrator.report.drawing.cell_layout import GUTTER, Box, CellPicture, lay_out
+from orchestrator.report.drawing.figure import draw, figure
 from search_spaces import NASNET_A, PUBLISHED, Architecture, Block, Cell
 from tests.cells import cells
 

@@ -14,11 +14,11 @@ import optuna
 import pytest
 from rich.console import Console
 
-from orchestrator.importance import FEWEST_TRIALS, Importances, importances
-from orchestrator.importance_report import importance_json, importance_tables
 from orchestrator.record.events import EvaluationPlanned
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
+from orchestrator.report.importance import FEWEST_TRIALS, Importances, importances
+from orchestrator.report.importance_table import importance_json, importance_tables
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET

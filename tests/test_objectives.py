@@ -16,7 +16,7 @@ from orchestrator.objectives import dominates, losses_of
 from orchestrator.record.events import Event, RunStarted, TrialSuggested
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
-from orchestrator.report import leaderboard, report_json, summary
+from orchestrator.report.terminal import leaderboard, report_json, summary
 from tests.test_record import at, trial
 from tests.test_run_directory import info
 

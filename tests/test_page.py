@@ -17,9 +17,13 @@ from orchestrator.config.search_config import load_config, parse_config
 from orchestrator.config.toml_writer import search_file
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.named_architecture import find_network, title_of
-from orchestrator.page import cells
-from orchestrator.page.content import Content, content_of, problems_of, rungs_of
-from orchestrator.page.curves import (
+from orchestrator.progress import number
+from orchestrator.record.ended_search import EndedSearch
+from orchestrator.record.events import RunEnded, RunResumed, TrialEnded, TrialStarted
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report.drawing import svg
+from orchestrator.report.page.content import Content, content_of, problems_of, rungs_of
+from orchestrator.report.page.curves import (
     BEST_CURVES,
     OTHER_CURVES,
     Course,
@@ -28,15 +32,11 @@ from orchestrator.page.curves import (
     course_of,
     learning_curves,
 )
-from orchestrator.page.occupancy import Occupancy, Stay, joined, lanes
-from orchestrator.page.plot import Plot, thinned
-from orchestrator.page.record import Record
-from orchestrator.page.workers import MOST_BARS, timeline
-from orchestrator.page.writing import figure_json, write_page
-from orchestrator.progress import number
-from orchestrator.record.ended_search import EndedSearch
-from orchestrator.record.events import RunEnded, RunResumed, TrialEnded, TrialStarted
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report.page.plot import Plot, thinned
+from orchestrator.report.page.record import Record
+from orchestrator.report.page.worker_plots import MOST_BARS, timeline
+from orchestrator.report.page.worker_timeline import Occupancy, Stay, joined, lanes
+from orchestrator.report.page.writing import figure_json, write_page
 from orchestrator.retraining.settings import RetrainSettings, networks_of
 from search_spaces import NASNET, NASNET_A, PUBLISHED
 from tests.made_up import made_up
@@ -409,15 +409,15 @@ def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Conten
 
 def test_what_is_left_out_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     state = run.read_state()
-    monkeypatch.setattr("orchestrator.page.curves.BEST_CURVES", 5)
-    monkeypatch.setattr("orchestrator.page.curves.OTHER_CURVES", 7)
+    monkeypatch.setattr("orchestrator.report.page.curves.BEST_CURVES", 5)
+    monkeypatch.setattr("orchestrator.report.page.curves.OTHER_CURVES", 7)
     plot = learning_curves(state, (), None)
     count = sum(bool(one.curve) and one.duplicate_of is None for one in state.trials.values())
     assert plot.caption.startswith(f"12 of {count} curves: the best 5 and 7 others, evenly drawn")
     drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
     assert len(drawn) == 12
     assert {one.trial_id for one in state.ranking()[:5]} <= drawn
-    monkeypatch.setattr("orchestrator.page.content.MOST_ROWS", 10)
+    monkeypatch.setattr("orchestrator.report.page.content.MOST_ROWS", 10)
     text = page_of(run).text
     assert f"The best 10 of {len(state.ranking())} trials with a score." in text
     assert (BEST_CURVES, OTHER_CURVES) == (50, 100)
@@ -465,7 +465,7 @@ def test_what_ran_when_the_driver_died_ended_then() -> None:
 
 def test_very_many_bars_are_joined_and_it_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record.read(run)
-    monkeypatch.setattr("orchestrator.page.workers.MOST_BARS", 50)
+    monkeypatch.setattr("orchestrator.report.page.worker_plots.MOST_BARS", 50)
     plot = timeline(record.state, record.stays)
     bars = joined(record.stays, lanes(record.stays), 1e9)
     assert sorted(count for _, _, count in bars) == sorted(lanes(record.stays).count(lane) for lane in range(3))
@@ -576,16 +576,16 @@ def test_the_search_file_is_read_back_as_the_same_configuration(content: Content
 
 
 def test_cells_are_drawn_whole_large_and_small() -> None:
-    assert [role for role, _ in cells.roles(NASNET_A)] == ["normal", "reduction"]
-    assert [role for role, _ in cells.roles(PUBLISHED["pnasnet_5"].architecture)] == ["normal and reduction"]
-    large = cells.large(NASNET_A.normal, "normal")
+    assert [role for role, _ in svg.roles(NASNET_A)] == ["normal", "reduction"]
+    assert [role for role, _ in svg.roles(PUBLISHED["pnasnet_5"].architecture)] == ["normal and reduction"]
+    large = svg.large(NASNET_A.normal, "normal")
     for operation in {edge.operation for block in NASNET_A.normal.blocks for edge in block.edges}:
         assert f">{operation}</text>" in large
-    small = cells.small(NASNET_A, "trial 1")
+    small = svg.small(NASNET_A, "trial 1")
     assert small.count("<svg") == 2
     assert "<text" not in small
     assert len(small) < 6_000  # a thousand of them are to fit on a page
-    assert set(cells.families([NASNET_A])) == {"separable convolution", "average pooling", "max pooling", "identity"}
+    assert set(svg.families([NASNET_A])) == {"separable convolution", "average pooling", "max pooling", "identity"}
 
 
 def test_figures_are_json_that_cannot_end_its_script() -> None:

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.page.keeping import PageKeeper, refresh
-from orchestrator.page.writing import write_page
 from orchestrator.progress import Progress
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report.page.refresh import PageKeeper, refresh
+from orchestrator.report.page.writing import write_page
 from tests.made_up import made_up
 from tests.test_record import RUN, write
 from tests.test_run_directory import info

@@ -19,7 +19,7 @@ from orchestrator import watch
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.watch import PageServer, Watched, watching
+from orchestrator.report.watch import PageServer, Watched, watching
 from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info, snapshot
 

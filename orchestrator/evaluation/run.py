@@ -17,7 +17,6 @@ from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
-from orchestrator.page.keeping import refresh
 from orchestrator.preparation import Ground, Instances, Parts, ground
 from orchestrator.progress import Progress
 from orchestrator.record.event_log import EventLog
@@ -26,6 +25,7 @@ from orchestrator.record.run_directory import EVALUATION, EVALUATION_RESULT, INF
 from orchestrator.record.run_info import ENDED, EvaluationInfo, RunInfo, describe_run
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import write_table
+from orchestrator.report.page.refresh import refresh
 from orchestrator.search import check_same, resume_search, run_search, run_started
 from search_spaces import CellSpace
 from trainables import EpochTrainable

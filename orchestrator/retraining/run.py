@@ -14,12 +14,12 @@ from pathlib import Path
 
 from orchestrator.cluster.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.errors import ConfigError, InputError, SearchError
-from orchestrator.page.keeping import refresh
 from orchestrator.progress import Progress, Show
 from orchestrator.record.ended_search import EndedSearch, check_same_data
 from orchestrator.record.events import now
 from orchestrator.record.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
 from orchestrator.record.run_info import commit, versions
+from orchestrator.report.page.refresh import refresh
 from orchestrator.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import RetrainSettings, networks_of

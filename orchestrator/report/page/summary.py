@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.page.plot import named
-from orchestrator.page.record import Record
-from orchestrator.precision import precision_of
 from orchestrator.progress import clock, number, scores
 from orchestrator.record.results import Difference, Evaluation
 from orchestrator.record.run_info import ENDED
 from orchestrator.record.run_state import RunState, Trial, exhaustion
+from orchestrator.report.page.plot import named
+from orchestrator.report.page.record import Record
+from orchestrator.report.score_precision import precision_of
 
 FULL_REPEATS, FULL_FILTERS = 6, 32
 """N and F of the papers' networks for CIFAR-10 (Zoph et al. 2018, section 4.1)."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.comparing.history import MeanCurve, mean_curve
-from orchestrator.comparing.searched import Search
 from orchestrator.errors import InputError
+from orchestrator.report.comparison.best_so_far import MeanCurve, mean_curve
+from orchestrator.report.comparison.runs import Search
 from orchestrator.significance import Mean, mean_of
 
 LONGEST_LABEL = 40

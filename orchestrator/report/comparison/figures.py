@@ -7,13 +7,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.comparing.groups import Group
-from orchestrator.comparing.history import BestSoFar, MeanCurve
-from orchestrator.comparing.outcome import Outcome
-from orchestrator.comparing.searched import Search
-from orchestrator.page.curves import UNITS
-from orchestrator.page.plot import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Plot, figure, text
 from orchestrator.progress import number
+from orchestrator.report.comparison.best_so_far import BestSoFar, MeanCurve
+from orchestrator.report.comparison.groups import Group
+from orchestrator.report.comparison.outcome import Outcome
+from orchestrator.report.comparison.runs import Search
+from orchestrator.report.page.curves import UNITS
+from orchestrator.report.page.plot import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Plot, figure, text
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 DASHES = ("solid", "dash", "dot")

@@ -11,11 +11,11 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.comparing.groups import Group, shown
-from orchestrator.comparing.outcome import Outcome
-from orchestrator.comparing.searched import Search
-from orchestrator.comparing.verdict import verdict
 from orchestrator.progress import clock, number
+from orchestrator.report.comparison.groups import Group, shown
+from orchestrator.report.comparison.outcome import Outcome
+from orchestrator.report.comparison.runs import Search
+from orchestrator.report.comparison.verdict import verdict
 from orchestrator.significance import Mean
 
 

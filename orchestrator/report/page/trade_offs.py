@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
 from orchestrator.objectives import Direction
-from orchestrator.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.progress import number
 from orchestrator.record.fold_scores import score_of
 from orchestrator.record.run_state import RunState, Trial
+from orchestrator.report.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed, figure, named, text, thinned
 from orchestrator.study.replay import study_of_values
 
 MOST_POINTS = 2_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from orchestrator.importance import FEWEST_TRIALS, Effect, Importance, Importances
-from orchestrator.page.plot import BLUE, INK, PALE, Plot, figure, named, text
+from orchestrator.report.importance import FEWEST_TRIALS, Effect, Importance, Importances
+from orchestrator.report.page.plot import BLUE, INK, PALE, Plot, figure, named, text
 
 MOST_DECISIONS = 12
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from orchestrator.page.occupancy import Break, Stay, joined, lanes
-from orchestrator.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
 from orchestrator.record.run_state import RunState
+from orchestrator.report.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
+from orchestrator.report.page.worker_timeline import Break, Stay, joined, lanes
 
 MOST_BARS = 2_000
 MOST_BREAKS = 5

@@ -10,11 +10,24 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.objectives import Direction, losses_of
-from orchestrator.page.occupancy import Break
-from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, around, figure, named, text, thinned, whole
 from orchestrator.progress import listed
 from orchestrator.record.fold_scores import score_of
 from orchestrator.record.run_state import RunState, Trial
+from orchestrator.report.page.plot import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    STATUSES,
+    Plot,
+    around,
+    figure,
+    named,
+    text,
+    thinned,
+    whole,
+)
+from orchestrator.report.page.worker_timeline import Break
 
 FADED = "#a9b1ba"
 """Of the pruned, which are many."""

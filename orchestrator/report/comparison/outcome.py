@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from orchestrator.comparing.groups import Difference, Group, grouped
-from orchestrator.comparing.history import WHOLE
-from orchestrator.comparing.searched import Search, check_comparable, read_search
 from orchestrator.errors import InputError
 from orchestrator.objectives import Direction
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report.comparison.best_so_far import WHOLE
+from orchestrator.report.comparison.groups import Difference, Group, grouped
+from orchestrator.report.comparison.runs import Search, check_comparable, read_search
 from orchestrator.significance import WelchTest, holm, welch
 
 MIN_SEEDS = 3

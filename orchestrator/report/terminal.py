@@ -8,11 +8,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from orchestrator.precision import precision_of
 from orchestrator.progress import clock, describe, number
 from orchestrator.record.run_directory import PAGE, RunDirectory
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import RunState, Trial
+from orchestrator.report.score_precision import precision_of
 
 COLUMNS = 80
 GAP = 2

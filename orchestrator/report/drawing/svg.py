@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from orchestrator.cell_layout import BOX_HEIGHT, FAMILIES, Box, CellPicture, Line, lay_out
+from orchestrator.report.drawing.cell_layout import BOX_HEIGHT, FAMILIES, Box, CellPicture, Line, lay_out
 from search_spaces import Architecture, Cell
 
 OUTLINE = "#3b3b3b"

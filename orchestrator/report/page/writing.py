@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.page.content import content_of
-from orchestrator.page.plot import Plot
-from orchestrator.page.record import Record
 from orchestrator.record.run_directory import PAGE, RunDirectory
+from orchestrator.report.page.content import content_of
+from orchestrator.report.page.plot import Plot
+from orchestrator.report.page.record import Record
 from trainables.storage import reason
 
 
@@ -47,7 +47,7 @@ def render(template: str, **values: object) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("orchestrator.page"),
+        loader=PackageLoader("orchestrator.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -68,7 +68,7 @@ def figure_json(plot: Plot) -> Markup:
 
 def _inlined(name: str) -> Markup:
     """A style sheet or a script of this package."""
-    return Markup((resources.files("orchestrator.page") / "templates" / name).read_text(encoding="utf-8"))
+    return Markup((resources.files("orchestrator.report.page") / "templates" / name).read_text(encoding="utf-8"))
 
 
 @cache

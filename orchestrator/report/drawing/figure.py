@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
-from orchestrator.cell_layout import CellPicture, lay_out
 from orchestrator.errors import InputError
+from orchestrator.report.drawing.cell_layout import CellPicture, lay_out
 from search_spaces import Architecture
 
 FORMATS = (".svg", ".png", ".pdf")

@@ -19,7 +19,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.errors import InputError, last_line
-from orchestrator.page.writing import make_page
 from orchestrator.record.event_file import EVENTS
 from orchestrator.record.event_segments import SEGMENTS
 from orchestrator.record.run_directory import (
@@ -30,6 +29,7 @@ from orchestrator.record.run_directory import (
     RETRAINED,
     RunDirectory,
 )
+from orchestrator.report.page.writing import make_page
 from trainables.storage import reason
 
 ADDRESS = "127.0.0.1"
@@ -54,7 +54,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-RELOADER = resources.files("orchestrator") / "watch.js"
+RELOADER = resources.files("orchestrator.report") / "watch.js"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.importance import FEWEST_TRIALS, Effect, Importance, Importances, OperationUse
+from orchestrator.report.importance import FEWEST_TRIALS, Effect, Importance, Importances, OperationUse
 
 SHOWN_DECISIONS = 8
 

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.comparing.figures import plots
-from orchestrator.comparing.groups import Group, shown
-from orchestrator.comparing.outcome import Outcome
-from orchestrator.comparing.showing import COLUMNS, row_of
-from orchestrator.comparing.verdict import sentences
 from orchestrator.errors import InputError
-from orchestrator.page.content import Value
-from orchestrator.page.plot import Plot
-from orchestrator.page.writing import render
 from orchestrator.progress import clock, number
 from orchestrator.record.events import now
+from orchestrator.report.comparison.figures import plots
+from orchestrator.report.comparison.groups import Group, shown
+from orchestrator.report.comparison.outcome import Outcome
+from orchestrator.report.comparison.tables import COLUMNS, row_of
+from orchestrator.report.comparison.verdict import sentences
+from orchestrator.report.page.content import Value
+from orchestrator.report.page.plot import Plot
+from orchestrator.report.page.writing import render
 from trainables.storage import reason
 
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.page.occupancy import Break, Occupancy, Stay
 from orchestrator.record.events import now
 from orchestrator.record.results import Evaluation, Retrained, _Written
 from orchestrator.record.run_directory import (
@@ -26,6 +25,7 @@ from orchestrator.record.run_directory import (
 )
 from orchestrator.record.run_info import ENDED, RunInfo
 from orchestrator.record.run_state import RunState
+from orchestrator.report.page.worker_timeline import Break, Occupancy, Stay
 from trainables.storage import Folder, reason
 
 Kind = TypeVar("Kind", bound=_Written)

@@ -1,4 +1,4 @@
-"""`python -m orchestrator.page RUN_DIR`: write the page, as a search has it done beside itself while it runs."""
+"""`python -m orchestrator.report.page RUN_DIR`: write the page, as a search has it done beside itself while it runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import sys
 
 from orchestrator.errors import CellscoutError
-from orchestrator.page.writing import write_page
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report.page.writing import write_page
 
 
 def main(location: str) -> str | None:

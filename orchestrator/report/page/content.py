@@ -12,18 +12,18 @@ from orchestrator.config.components import make_scheduler
 from orchestrator.config.search_config import parse_config
 from orchestrator.config.toml_writer import search_file
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.importance import importances
-from orchestrator.page import cells
-from orchestrator.page.curves import Course, best_so_far, course_of, learning_curves
-from orchestrator.page.mattered import mattered
-from orchestrator.page.plot import Plot, named
-from orchestrator.page.record import Record
-from orchestrator.page.summary import Summary, retrain_command, summary_of
-from orchestrator.page.trade_offs import costs_against_score, pareto_front
-from orchestrator.page.workers import timeline
 from orchestrator.progress import clock, number
 from orchestrator.record.results import Retrained
 from orchestrator.record.run_state import RunState, Trial
+from orchestrator.report.drawing import svg
+from orchestrator.report.importance import importances
+from orchestrator.report.page.curves import Course, best_so_far, course_of, learning_curves
+from orchestrator.report.page.importance_plots import mattered
+from orchestrator.report.page.plot import Plot, named
+from orchestrator.report.page.record import Record
+from orchestrator.report.page.summary import Summary, retrain_command, summary_of
+from orchestrator.report.page.trade_offs import costs_against_score, pareto_front
+from orchestrator.report.page.worker_plots import timeline
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import Architecture
 
@@ -131,8 +131,8 @@ def content_of(record: Record) -> Content:
         read_at=f"{record.read_at:%Y-%m-%d %H:%M:%S} UTC",
         refreshing=record.standing == "running",
         summary=summary,
-        winner=[] if winner is None else [Drawing(role, cells.large(cell, role)) for role, cell in cells.roles(winner)],
-        legend=cells.families(drawn),
+        winner=[] if winner is None else [Drawing(role, svg.large(cell, role)) for role, cell in svg.roles(winner)],
+        legend=svg.families(drawn),
         leaderboard=board,
         retrained=_retrained(record.retrained),
         plots={
@@ -219,7 +219,7 @@ def _leaderboard(record: Record) -> Leaderboard:
 
 
 def _small(trial: Trial) -> str:
-    return cells.small(_architecture(trial), f"trial {trial.trial_id}")
+    return svg.small(_architecture(trial), f"trial {trial.trial_id}")
 
 
 def _architecture(trial: Trial) -> Architecture:

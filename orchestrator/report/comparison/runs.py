@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.comparing.history import History, replay
 from orchestrator.config.search_config import PLACES, parse_config
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import RunState
+from orchestrator.report.comparison.best_so_far import History, replay
 
 INCIDENTAL = ("run", "faults", "logging")
 """Sections that may differ within a group: what a run is called, its seed, when a trial is given up, who is told."""

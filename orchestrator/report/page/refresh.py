@@ -71,7 +71,7 @@ class PageKeeper:
                 return None
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "orchestrator.page", self._directory.location],
+                    [sys.executable, "-m", "orchestrator.report.page", self._directory.location],
                     env={**os.environ, "OMP_NUM_THREADS": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -90,7 +90,7 @@ class PageKeeper:
 def refresh(directory: RunDirectory, progress: Progress) -> None:
     """Make the page now, if it can be made."""
     try:
-        from orchestrator.page.writing import write_page  # takes half a second: it imports plotly
+        from orchestrator.report.page.writing import write_page  # takes half a second: it imports plotly
 
         write_page(directory)
     except Exception as error:  # noqa: BLE001  whatever it is, the search itself is whole

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.comparing.groups import Group
-from orchestrator.comparing.outcome import MIN_SEEDS, Outcome, Pair
 from orchestrator.progress import listed, number
+from orchestrator.report.comparison.groups import Group
+from orchestrator.report.comparison.outcome import MIN_SEEDS, Outcome, Pair
 from orchestrator.significance import is_chance
 
 
