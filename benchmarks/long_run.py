@@ -36,7 +36,7 @@ from orchestrator.progress.search_view import SearchView
 from orchestrator.record.event_file import EVENTS
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.schedulers.protocol import Replayable
-from orchestrator.search import run_search
+from orchestrator.search.run import run_search
 from orchestrator.study.replay import replay_study
 
 EPOCHS = 27

@@ -35,7 +35,7 @@ from safetensors.numpy import save
 
 from orchestrator.cluster.tune_run import environment_variables
 from orchestrator.config.search_config import load_config
-from orchestrator.search import run_search
+from orchestrator.search.run import run_search
 from search_spaces import NASNET, Architecture
 from trainables import EpochTrainable
 from trainables.epoch_result import EpochResult

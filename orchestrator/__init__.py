@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.evaluation.settings import EvaluationSettings
     from orchestrator.retraining.run import RetrainResult, retrain
     from orchestrator.retraining.settings import RetrainSettings
-    from orchestrator.search import SearchResult, resume_search, run_search
+    from orchestrator.search.run import SearchResult, resume_search, run_search
     from orchestrator.study.replay import load_study
 
 __all__ = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.record.run_directory import RunDirectory
     from orchestrator.record.run_info import RunInfo
     from orchestrator.record.run_state import RunState
-    from orchestrator.search import SearchResult
+    from orchestrator.search.run import SearchResult
 
 app = typer.Typer(
     name="cellscout",
@@ -80,7 +80,7 @@ def search(
     """Search for cells, and leave a record with the best network."""
     from orchestrator.config.search_config import load_config
     from orchestrator.progress import Progress
-    from orchestrator.search import run_search
+    from orchestrator.search.run import run_search
 
     config = load_config(search_file, overrides or [])
     result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
@@ -100,7 +100,7 @@ def resume(
 ) -> None:
     """Go on exactly where a search stopped, or beyond its end with a larger budget."""
     from orchestrator.progress import Progress
-    from orchestrator.search import resume_search
+    from orchestrator.search.run import resume_search
 
     result = resume_search(run_dir, changes or [], address=address, progress=Progress(Console(stderr=True)))
     _print_result(result, top, as_json)

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from ray.tune.search import Searcher
 
-from orchestrator.optuna_searcher import OptunaSearcher
+from orchestrator.search.searcher import OptunaSearcher
 
 WAIT_SECONDS = 0.0005
 

@@ -19,7 +19,7 @@ import torch
 
 from orchestrator.cli import main
 from orchestrator.config.search_config import SearchConfig
-from orchestrator.search import run_search
+from orchestrator.search.run import run_search
 from tests.object_store import ENVIRONMENT, object_store
 from tests.own_ray import Head, ray_head
 from trainables.exporting import measurement

@@ -12,12 +12,12 @@ from typing import Any
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
-from orchestrator.candidates import Candidates
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
 from orchestrator.record.run_state import RunState, Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates
+from orchestrator.search.candidates import Candidates
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy, Suggestion, known_when_asked
 from search_spaces import NASNET, CellSpace

@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT, environment_variables
 from orchestrator.config.search_config import parse_config
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
-from orchestrator.search import run_search
+from orchestrator.search.run import run_search
 from orchestrator.simulation import Row, SimulatedTrial, Simulation, simulate
 
 

@@ -303,7 +303,7 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
 
 
 def test_nothing_that_the_driver_imports_imports_torch() -> None:
-    code = "import sys, orchestrator.cli, orchestrator.search, orchestrator.cluster.doctor\n"
+    code = "import sys, orchestrator.cli, orchestrator.search.run, orchestrator.cluster.doctor\n"
     code += "import orchestrator.catalogue, trainables\n"
     code += "print('torch' in sys.modules, 'torchvision' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ from orchestrator.evaluation.run import EvaluationResult, evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
-from orchestrator.search import run_search
+from orchestrator.search.run import run_search
 from tests.killing import Drivers, Evaluating, pace, search_file, started
 from tests.own_ray import Head
 from tests.paced_trainable import EVALUATED, trained

@@ -37,7 +37,7 @@ from orchestrator.record.events import (
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import TRIALS, write_tables
-from orchestrator.search import resume_search
+from orchestrator.search.run import resume_search
 from search_spaces import Architecture
 from tests.driving import TINY
 from tests.test_record import epoch, write

@@ -13,12 +13,12 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 
 from orchestrator.errors import SearchError
-from orchestrator.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
 from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialEnded, TrialSetBack, now
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.recorder import Recorder
+from orchestrator.search.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
+from orchestrator.search.recorder import Recorder
 from tests.driving import TINY, driven, plan_of
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
 from tests.own_ray import Head

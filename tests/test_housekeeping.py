@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.housekeeping import Housekeeper
 from orchestrator.record.run_state import RunState
+from orchestrator.search.checkpoint_cleanup import Housekeeper
 from tests.test_record import RUN
 from trainables.checkpoints import Checkpoint, CheckpointFolder
 from trainables.instant_trainable import made_up_result

@@ -9,7 +9,6 @@ from typing import Any, final
 import numpy as np
 import pytest
 
-from orchestrator.driver import Driver
 from orchestrator.objectives import Direction
 from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
@@ -18,6 +17,7 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
+from orchestrator.search.driver import Driver
 from orchestrator.simulation import Row, simulate
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy, known_when_asked

@@ -12,10 +12,10 @@ from orchestrator.cluster.allotment import Allotment
 from orchestrator.cluster.stopping import SearchStopper
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.preparation import Ground
 from orchestrator.record.events import RunStarted
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.search import resume_search
+from orchestrator.search.run import resume_search
+from orchestrator.search.setup import Ground
 from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET, CellSpace
 from tests.driving import TINY
@@ -60,7 +60,7 @@ def test_other_images_or_another_space_than_those_of_the_record_are_refused(
     run = recorded(tmp_path, space)
     before = snapshot(run)
     found: Any = Ground(Allotment(1, 1, 1, 0.0, 1), None, facts, SearchStopper(None))
-    monkeypatch.setattr("orchestrator.search.ground", lambda *_: nullcontext(found))
+    monkeypatch.setattr("orchestrator.search.run.ground", lambda *_: nullcontext(found))
     with pytest.raises(ConfigError, match=told):
         resume_search(run)
     assert snapshot(run) == before

@@ -12,9 +12,9 @@ from orchestrator.config.sampler_fit import check_fits
 from orchestrator.config.search_config import SamplerSettings, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
-from orchestrator.preparation import Instances, Parts
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
+from orchestrator.search.setup import Instances, Parts
 from orchestrator.study.distributions import to_distributions
 from tests.driving import TINY
 

@@ -17,7 +17,7 @@ from orchestrator.config.search_config import parse_config
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from orchestrator.schedulers.hyperband import HyperbandScheduler
 from orchestrator.schedulers.protocol import AnswersDuplicates, HasMilestones, Replayable, TakesUp
-from orchestrator.search import run_search
+from orchestrator.search.run import run_search
 from orchestrator.simulation import Row, SimulatedTrial, Simulation, simulate
 from orchestrator.testing.schedulers import check_scheduler
 

@@ -28,7 +28,7 @@ from orchestrator.record.event_log import EventLog, read_events
 from orchestrator.record.events import EpochDone, TrialStarted, TrialSuggested
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS
-from orchestrator.search import SearchResult, run_search
+from orchestrator.search.run import SearchResult, run_search
 from search_spaces import NASNET, SPACES, Architecture
 from tests.test_record import fill_up
 from trainables import EpochTrainable, NetworkSpec
@@ -286,7 +286,9 @@ def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-@pytest.mark.parametrize("moment", ["orchestrator.preparation.allot", "orchestrator.cluster.images._load_and_describe"])
+@pytest.mark.parametrize(
+    "moment", ["orchestrator.search.setup.allot", "orchestrator.cluster.images._load_and_describe"]
+)
 def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,8 +301,8 @@ def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     def slow_load(settings: Any, seed: int) -> Any:
         time.sleep(8)
 
-    if moment == "orchestrator.preparation.allot":
-        monkeypatch.setattr("orchestrator.preparation.connected", interrupted_connection)
+    if moment == "orchestrator.search.setup.allot":
+        monkeypatch.setattr("orchestrator.search.setup.connected", interrupted_connection)
     else:
         monkeypatch.setattr(moment, slow_load)
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()

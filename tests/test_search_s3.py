@@ -13,7 +13,7 @@ from orchestrator.config.search_config import parse_config
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
-from orchestrator.search import run_search
+from orchestrator.search.run import run_search
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
 from tests.object_store import ObjectStore
 from tests.own_ray import ray_head

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.driver import Driver
 from orchestrator.objectives import Direction
 from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
@@ -17,6 +16,7 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
+from orchestrator.search.driver import Driver
 from orchestrator.simulation import Row, simulate
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy

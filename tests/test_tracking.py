@@ -22,7 +22,7 @@ from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialBuilt, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import RunInfo
-from orchestrator.search import resume_search, run_search
+from orchestrator.search.run import resume_search, run_search
 from orchestrator.tracking import check_tracking, tracked
 from orchestrator.tracking.feed import Feed
 from orchestrator.tracking.tracked_trial import TrackedTrial

@@ -11,8 +11,8 @@ import pytest
 from orchestrator.config.search_config import SearchConfig, parse_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.search.warm_start import check_images, imported_trials
 from orchestrator.study.distributions import to_distributions
-from orchestrator.warm_start import check_images, imported_trials
 from search_spaces import NASNET
 from tests.driving import TINY, Hand, driven
 from tests.test_candidates import PARAMS, SWAPPED, admitted

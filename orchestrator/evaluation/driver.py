@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from orchestrator.conduct import Run
-from orchestrator.driver import assignment_of
 from orchestrator.record.events import Event, RunOutcome, TrialSetBack
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.recorder import Recorder
+from orchestrator.search.driver import assignment_of
+from orchestrator.search.recorder import Recorder
+from orchestrator.search.session import Run
 
 
 @final

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import ray
 
-from orchestrator.conduct import Run
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
-from orchestrator.preparation import Ground, Instances, Parts, ground
 from orchestrator.progress import Progress
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EvaluationPlanned, Event, RunResumed
@@ -26,7 +24,9 @@ from orchestrator.record.run_info import ENDED, EvaluationInfo, RunInfo, describ
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import write_table
 from orchestrator.report.page.refresh import refresh
-from orchestrator.search import check_same, resume_search, run_search, run_started
+from orchestrator.search.run import check_same, resume_search, run_search, run_started
+from orchestrator.search.session import Run
+from orchestrator.search.setup import Ground, Instances, Parts, ground
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 from trainables.datasets import DataError

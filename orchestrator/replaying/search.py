@@ -11,13 +11,13 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config.components import make_skeleton
-from orchestrator.driver import Driver
 from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunStarted
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.replaying.recorded import RecordedCurves
+from orchestrator.search.driver import Driver
 from orchestrator.simulation import Simulation
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy

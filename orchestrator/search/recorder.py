@@ -14,7 +14,6 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from orchestrator.cluster.tune_trials import SearchTrial
 from orchestrator.errors import SearchError
-from orchestrator.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import (
     EpochDone,
@@ -28,6 +27,7 @@ from orchestrator.record.events import (
 )
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
+from orchestrator.search.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
 from search_spaces import Architecture
 from trainables import TrialPlan
 from trainables.assignment import Assignment

@@ -13,8 +13,6 @@ from orchestrator.cluster.stopping import stopping_on_interrupt
 from orchestrator.cluster.tune_run import run_tune
 from orchestrator.cluster.tune_trials import HandsOut
 from orchestrator.errors import CellscoutError, SearchError, last_line
-from orchestrator.housekeeping import Housekeeper
-from orchestrator.preparation import Ground, Parts
 from orchestrator.progress import Progress
 from orchestrator.progress.search_view import SearchView, ShowsSteps
 from orchestrator.record.event_log import EventLog
@@ -24,6 +22,8 @@ from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import RunState, exhaustion
 from orchestrator.record.tables import write_tables
 from orchestrator.report.page.refresh import PageKeeper, refresh
+from orchestrator.search.checkpoint_cleanup import Housekeeper
+from orchestrator.search.setup import Ground, Parts
 from orchestrator.tracking import tracked
 from trainables import TrialPlan
 from trainables.checkpoints import CheckpointFolder

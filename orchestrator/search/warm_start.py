@@ -8,12 +8,12 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from orchestrator.candidates import ANSWERS
 from orchestrator.config.search_config import PLACES, SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.record.events import TrialImported
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import Trial
+from orchestrator.search.candidates import ANSWERS
 from search_spaces import CellSpace
 
 RECIPE = ("space", "network", "data", "training", "trainable")

@@ -15,8 +15,8 @@ from typing import Any, final
 
 from ray.tune.search import Searcher
 
-from orchestrator.candidates import Candidates
 from orchestrator.record.run_state import Trial
+from orchestrator.search.candidates import Candidates
 from orchestrator.study.live_study import LiveStudy
 
 WAITING_IN_A_ROW = 10

@@ -13,11 +13,8 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster.allotment import Allotment
-from orchestrator.conduct import Run
 from orchestrator.config.search_config import SearchConfig, change_config
-from orchestrator.driver import Driver
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.preparation import Instances, Parts, ground
 from orchestrator.progress import Progress
 from orchestrator.record.ended_search import check_same_data
 from orchestrator.record.event_log import EventLog
@@ -25,9 +22,12 @@ from orchestrator.record.events import Event, RunResumed, RunStarted, now
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import RunInfo, describe_run
 from orchestrator.record.run_state import RunState
+from orchestrator.search.driver import Driver
+from orchestrator.search.session import Run
+from orchestrator.search.setup import Instances, Parts, ground
+from orchestrator.search.warm_start import check_images, imported_trials
 from orchestrator.study.distributions import write_distributions
 from orchestrator.study.live_study import LiveStudy, known_when_asked
-from orchestrator.warm_start import check_images, imported_trials
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 
