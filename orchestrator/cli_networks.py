@@ -44,7 +44,7 @@ def evaluate(
     """
     from orchestrator.evaluation.run import evaluate as evaluate_search
     from orchestrator.evaluation.settings import EvaluationSettings
-    from orchestrator.evaluation.showing import summary, tables, to_json
+    from orchestrator.evaluation.tables import summary, tables, to_json
     from orchestrator.progress import Progress
 
     settings = EvaluationSettings(top, folds, seeds, baseline)

@@ -13,12 +13,12 @@ import pytest
 
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.evaluation.candidates import Searched, candidates_of
 from orchestrator.evaluation.driver import PlannedTrials
 from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.run import evaluate
-from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings
-from orchestrator.evaluation.showing import summary, tables, to_json, to_table
+from orchestrator.evaluation.tables import summary, tables, to_json, to_table
 from orchestrator.evaluation.verdict import verdict
 from orchestrator.objectives import Direction
 from orchestrator.progress.search_view import SearchView

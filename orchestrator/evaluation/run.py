@@ -11,11 +11,11 @@ from pathlib import Path
 import ray
 
 from orchestrator.errors import ConfigError, SearchError
+from orchestrator.evaluation.candidates import Searched, candidates_of
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
-from orchestrator.evaluation.searched import Searched, candidates_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
-from orchestrator.evaluation.showing import CANDIDATES, to_json, to_table
+from orchestrator.evaluation.tables import CANDIDATES, to_json, to_table
 from orchestrator.progress import Progress
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EvaluationPlanned, Event, RunResumed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.errors import ConfigError
-from orchestrator.evaluation.searched import Searched
+from orchestrator.evaluation.candidates import Searched
 from orchestrator.record.run_directory import INFO, RunDirectory
 from orchestrator.record.run_info import EvaluationInfo, RunInfo
 
