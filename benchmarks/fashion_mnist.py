@@ -22,7 +22,7 @@ from statistics import mean, stdev
 
 import torch
 
-from orchestrator.named_architecture import find_network
+from orchestrator.networks.lookup import find_network
 from orchestrator.record.run_directory import RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataSplits, load_data

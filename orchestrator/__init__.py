@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from orchestrator.config.search_config import SearchConfig, load_config
     from orchestrator.evaluation.run import EvaluationResult, evaluate
     from orchestrator.evaluation.settings import EvaluationSettings
-    from orchestrator.retraining.run import RetrainResult, retrain
-    from orchestrator.retraining.settings import RetrainSettings
+    from orchestrator.networks.retraining.run import RetrainResult, retrain
+    from orchestrator.networks.retraining.settings import RetrainSettings
     from orchestrator.search.run import SearchResult, resume_search, run_search
     from orchestrator.study.replay import load_study
 

@@ -236,7 +236,7 @@ def draw(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .svg, .png or .pdf.")],
 ) -> None:
     """Draw the cells of an architecture."""
-    from orchestrator.named_architecture import find_network, title_of
+    from orchestrator.networks.lookup import find_network, title_of
     from orchestrator.report.drawing.figure import draw as draw_cells
 
     draw_cells(find_network(architecture).architecture, output, title_of(architecture))
@@ -255,9 +255,9 @@ def costs(
     as_json: AsJson = False,
 ) -> None:
     """Say what a network costs, before it is trained."""
-    from orchestrator.costs_report import costs_report
     from orchestrator.listing import values
-    from orchestrator.named_architecture import find_network, with_changes
+    from orchestrator.networks.costs import costs_report
+    from orchestrator.networks.lookup import find_network, with_changes
 
     size = None if image_size is None else (image_size, image_size)
     spec = with_changes(

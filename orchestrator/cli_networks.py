@@ -122,10 +122,10 @@ def retrain(
 
     On the training and validation images of a search. The same command again goes on where it stopped.
     """
+    from orchestrator.networks.retraining.run import retrain as retrain_networks
+    from orchestrator.networks.retraining.settings import RetrainSettings
+    from orchestrator.networks.retraining.tables import notes, table
     from orchestrator.progress import Progress
-    from orchestrator.retraining.result import notes, table
-    from orchestrator.retraining.run import retrain as retrain_networks
-    from orchestrator.retraining.settings import RetrainSettings
 
     settings = RetrainSettings(
         architecture=architecture,
@@ -180,9 +180,9 @@ def export(
 
     Into export/ in the network's folder. The file says what its images must be like and what its classes are called.
     """
-    from orchestrator.exporting.run import export as export_network
-    from orchestrator.exporting.settings import ExportSettings
-    from orchestrator.exporting.showing import notes, table, to_json
+    from orchestrator.networks.export.run import export as export_network
+    from orchestrator.networks.export.settings import ExportSettings
+    from orchestrator.networks.export.tables import notes, table, to_json
     from orchestrator.progress import Progress
 
     settings = ExportSettings(format=format, int8=int8, prune=prune, fine_tune=fine_tune)
@@ -218,8 +218,8 @@ def predict(
 
     A picture in a folder that cannot be read is named, the others are answered, and the exit status is 1.
     """
-    from orchestrator.prediction import check_output, write_predictions
-    from orchestrator.prediction import predict as predict_images
+    from orchestrator.networks.prediction import check_output, write_predictions
+    from orchestrator.networks.prediction import predict as predict_images
 
     if output is not None:
         check_output(output)
@@ -259,7 +259,7 @@ def explain(
 
     Needs the extra: pip install "cellscout[explain]".
     """
-    from orchestrator.explanation import explain as explain_pictures
+    from orchestrator.networks.explanation import explain as explain_pictures
 
     explained = explain_pictures(network, images, output, class_name)
     if as_json:

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from orchestrator.config.search_config import load_config
-from orchestrator.explanation import MOST_PICTURES, Explained, Picture, figure
+from orchestrator.networks.explanation import MOST_PICTURES, Explained, Picture, figure
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import NASNET_A
 from tests.test_run_directory import info

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from orchestrator.errors import ConfigError
-from orchestrator.exporting.record import Exports
-from orchestrator.exporting.run import export
-from orchestrator.exporting.settings import ExportSettings
+from orchestrator.networks.export.record import Exports
+from orchestrator.networks.export.run import export
+from orchestrator.networks.export.settings import ExportSettings
 from search_spaces import Architecture, Block, Cell, Edge
 from tests.object_store import ObjectStore
 from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights

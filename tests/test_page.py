@@ -16,7 +16,8 @@ import pytest
 from orchestrator.config.search_config import load_config, parse_config
 from orchestrator.config.toml_writer import search_file
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.named_architecture import find_network, title_of
+from orchestrator.networks.lookup import find_network, title_of
+from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
 from orchestrator.progress import number
 from orchestrator.record.ended_search import EndedSearch
 from orchestrator.record.events import RunEnded, RunResumed, TrialEnded, TrialStarted
@@ -37,7 +38,6 @@ from orchestrator.report.page.record import Record
 from orchestrator.report.page.worker_plots import MOST_BARS, timeline
 from orchestrator.report.page.worker_timeline import Occupancy, Stay, joined, lanes
 from orchestrator.report.page.writing import figure_json, write_page
-from orchestrator.retraining.settings import RetrainSettings, networks_of
 from search_spaces import NASNET, NASNET_A, PUBLISHED
 from tests.made_up import made_up
 from tests.test_record import STARTED, at, trial, write

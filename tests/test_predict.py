@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from orchestrator.exporting.run import export
-from orchestrator.exporting.settings import ExportSettings
-from orchestrator.prediction import predict
+from orchestrator.networks.export.run import export
+from orchestrator.networks.export.settings import ExportSettings
+from orchestrator.networks.prediction import predict
 from tests.object_store import ObjectStore
 from tests.trained import digits_spec, make_run
 from trainables.exporting.program import network_in_use, runner_of

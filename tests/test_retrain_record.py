@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
-from orchestrator.record.events import now
-from orchestrator.retraining.record import (
+from orchestrator.networks.retraining.record import (
     Asked,
     EpochTrained,
     NetworkTested,
@@ -19,6 +18,7 @@ from orchestrator.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
+from orchestrator.record.events import now
 from tests.object_store import ObjectStore
 from trainables.storage import Folder
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.retraining.record import EpochTrained, RetrainEvent, RetrainState, TrainingBegun, TrainingEnded
-from orchestrator.retraining.showing import RetrainView
+from orchestrator.networks.retraining.progress_view import RetrainView
+from orchestrator.networks.retraining.record import (
+    EpochTrained,
+    RetrainEvent,
+    RetrainState,
+    TrainingBegun,
+    TrainingEnded,
+)
 from tests.test_progress import Clock, drawn
 
 
@@ -26,7 +32,7 @@ def epoch(seed: int, number: int, accuracy: float = 0.5, seconds: float = 60.0, 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("orchestrator.retraining.showing.time", clock)
+    monkeypatch.setattr("orchestrator.networks.retraining.progress_view.time", clock)
     return clock
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.trained_network import TrainedNetwork
+from orchestrator.networks.trained_network import TrainedNetwork
 from tests.object_store import ObjectStore
 from tests.trained import digits_spec, make_run, put_network, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec

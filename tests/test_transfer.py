@@ -18,8 +18,8 @@ from torchvision import models
 
 from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError, InputError
-from orchestrator.retraining.settings import RetrainSettings
-from orchestrator.retraining.start import read_weights
+from orchestrator.networks.retraining.initial_weights import read_weights
+from orchestrator.networks.retraining.settings import RetrainSettings
 from search_spaces import NASNET_A, PUBLISHED
 from tests.test_retrain_command import command, told
 from tests.test_retraining import facts

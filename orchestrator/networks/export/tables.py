@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.exporting.record import Scores
-from orchestrator.exporting.run import ExportResult
+from orchestrator.networks.export.record import Scores
+from orchestrator.networks.export.run import ExportResult
 
 WORTH_SAYING = 0.01
 """Accuracy that is lost beyond this is said."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError, InputError
-from orchestrator.retraining.record import WEIGHTS
-from orchestrator.retraining.settings import RetrainSettings
+from orchestrator.networks.retraining.record import WEIGHTS
+from orchestrator.networks.retraining.settings import RetrainSettings
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.storage import Folder, reason

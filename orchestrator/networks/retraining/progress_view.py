@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import final
 
+from orchestrator.networks.retraining.record import EpochTrained, RetrainState
 from orchestrator.progress import Row, Standing, clock, roughly, sparkline
-from orchestrator.retraining.record import EpochTrained, RetrainState
 
 RECENT = 5
 """Epochs by which the speed is told."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, SearchError, last_line
-from orchestrator.trained_network import TrainedNetwork
+from orchestrator.networks.trained_network import TrainedNetwork
 from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, format_of
 from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
 from trainables.preprocessing import PictureError

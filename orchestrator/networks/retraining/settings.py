@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.config.search_config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError
-from orchestrator.named_architecture import find_network, title_of, with_changes
+from orchestrator.networks.lookup import find_network, title_of, with_changes
 from orchestrator.record.ended_search import EndedSearch
 from orchestrator.record.run_directory import NETWORK
 from trainables.baseline_spec import BaselineSpec

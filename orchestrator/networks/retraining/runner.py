@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import RunDirectoryError, SearchError, last_line
-from orchestrator.progress import Progress, Show
-from orchestrator.record.events import now
-from orchestrator.retraining.record import (
+from orchestrator.networks.retraining.record import (
     WEIGHTS,
     EpochTrained,
     NetworkTested,
@@ -19,6 +17,8 @@ from orchestrator.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
+from orchestrator.progress import Progress, Show
+from orchestrator.record.events import now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 

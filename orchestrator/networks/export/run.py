@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, last_line
-from orchestrator.exporting.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores
-from orchestrator.exporting.settings import ExportSettings
+from orchestrator.networks.export.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores
+from orchestrator.networks.export.settings import ExportSettings
+from orchestrator.networks.retraining.record import RetrainFolder
+from orchestrator.networks.retraining.run import images_of
+from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.progress import Progress, Show, WorkView
 from orchestrator.record.events import now
-from orchestrator.retraining.record import RetrainFolder
-from orchestrator.retraining.run import images_of
-from orchestrator.trained_network import TrainedNetwork
 from trainables.datasets import DataSplits, ImageArrays
 from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError

@@ -14,18 +14,18 @@ from pathlib import Path
 
 from orchestrator.cluster.stopping import SearchStopper, stopping_on_interrupt
 from orchestrator.errors import ConfigError, InputError, SearchError
+from orchestrator.networks.retraining.initial_weights import Weights, check_weights, read_weights
+from orchestrator.networks.retraining.progress_view import RetrainView
+from orchestrator.networks.retraining.record import Asked, RetrainFolder, RetrainInfo
+from orchestrator.networks.retraining.result import NetworkResult, result_of
+from orchestrator.networks.retraining.runner import Interrupted, NetworkTraining, Place, ThisProcess
+from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
 from orchestrator.progress import Progress, Show
 from orchestrator.record.ended_search import EndedSearch, check_same_data
 from orchestrator.record.events import now
 from orchestrator.record.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
 from orchestrator.record.run_info import commit, versions
 from orchestrator.report.page.refresh import refresh
-from orchestrator.retraining.record import Asked, RetrainFolder, RetrainInfo
-from orchestrator.retraining.result import NetworkResult, result_of
-from orchestrator.retraining.settings import RetrainSettings, networks_of
-from orchestrator.retraining.showing import RetrainView
-from orchestrator.retraining.start import Weights, check_weights, read_weights
-from orchestrator.retraining.training import Interrupted, NetworkTraining, Place, ThisProcess
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.network_spec import NetworkSpec
@@ -208,7 +208,7 @@ def _place(search: EndedSearch, settings: RetrainSettings, stopper: SearchStoppe
         return
     from orchestrator.cluster.connection import connected  # takes seconds: it imports Ray
     from orchestrator.cluster.storage_check import check_storage
-    from orchestrator.retraining.ray_workers import RayWorkers
+    from orchestrator.networks.retraining.ray_workers import RayWorkers
 
     with connected(settings.address):
         check_storage(search.directory.folder)

@@ -1,0 +1,1 @@
+"""What follows a search: its networks found by name, trained in full, exported, explained, used."""

@@ -1,0 +1,60 @@
+"""The results of a retraining as a table and as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from orchestrator.networks.retraining.result import NetworkResult
+from orchestrator.networks.retraining.runner import ordinal
+from orchestrator.progress import clock
+
+
+def table(results: Sequence[NetworkResult]) -> Table:
+    """A row a network, in 80 columns."""
+    shown = Table(title="Trained in full", box=box.SIMPLE_HEAD)
+    for name in ("network", "parameters", "macs", "latency", "test accuracy", "time"):
+        shown.add_column(name, justify="left" if name == "network" else "right")
+    for one in results:
+        shown.add_row(
+            one.name,
+            f"{one.parameters:,}",
+            f"{one.macs / 1e6:,.1f} M",
+            "-" if one.latency_seconds is None else f"{one.latency_seconds * 1e3:.2f} ms",
+            _accuracy(one),
+            clock(one.train_seconds),
+        )
+    return shown
+
+
+def notes(results: Sequence[NetworkResult]) -> str:
+    """What the table does not say, a line a network."""
+    return "\n".join(f"{one.name}: {', '.join(_facts(one))}; in {one.location}" for one in results)
+
+
+def _facts(one: NetworkResult) -> list[str]:
+    if one.test_number is None or one.tested_at is None:
+        if one.is_over:
+            return ["not tested, for all trainings diverged"]
+        return [f"{one.epochs:g} epochs so far; the same command goes on"]
+    facts = [f"{one.epochs:g} epoch{'s' * (one.epochs != 1)}", f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
+    if len(one.accuracies) > 1:
+        facts.insert(0, f"mean and standard deviation of {len(one.accuracies)} seeds")
+    if one.test_number > 1:
+        facts.append(f"the {ordinal(one.test_number)} test of this network, so its accuracy is no fresh evidence")
+    if one.weights is not None:
+        begun = "only its classifier trained, on features of the" if one.freeze else "started from"
+        facts.append(f"{begun} weights {one.weights[:12]}")
+    diverged = len(one.seeds) - len(one.accuracies)
+    if diverged:
+        facts.append(f"{diverged} of {len(one.seeds)} trainings diverged and are left out")
+    return facts
+
+
+def _accuracy(one: NetworkResult) -> str:
+    if one.accuracy is None:
+        return "-"
+    spread = "" if one.deviation is None else f" ± {one.deviation:.4f}"
+    return f"{one.accuracy:.4f}{spread}"
