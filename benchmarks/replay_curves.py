@@ -28,11 +28,11 @@ import optuna
 from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.record.tables import TRIALS as TRIALS_TABLE
-from orchestrator.replaying.recorded import RecordedCurves
-from orchestrator.replaying.search import regrets, searched
 from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.significance import mean_of
-from orchestrator.simulation import Simulation, simulate
+from orchestrator.simulation.controller import Simulation, simulate
+from orchestrator.simulation.recorded_curves import RecordedCurves
+from orchestrator.simulation.simulated_search import regrets, searched
 from search_spaces import NASNET
 
 TRIALS, EPOCHS = 200, 27

@@ -17,7 +17,7 @@ import pytest
 import ray
 import torch
 
-from orchestrator.cli import main
+from orchestrator.cli.app import main
 from orchestrator.config.search_config import SearchConfig
 from orchestrator.search.run import run_search
 from tests.object_store import ENVIRONMENT, object_store

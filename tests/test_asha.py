@@ -7,7 +7,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.schedulers.asha import AshaScheduler
-from orchestrator.simulation import SimulatedTrial
+from orchestrator.simulation.controller import SimulatedTrial
 
 CONTROLLER: Any = None
 

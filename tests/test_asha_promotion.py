@@ -13,7 +13,7 @@ from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT, environment_variable
 from orchestrator.config.search_config import parse_config
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
 from orchestrator.search.run import run_search
-from orchestrator.simulation import Row, SimulatedTrial, Simulation, simulate
+from orchestrator.simulation.controller import Row, SimulatedTrial, Simulation, simulate
 
 
 class Scores(Searcher):

@@ -46,7 +46,7 @@ def test_help_names_the_commands_and_gives_examples(cellscout: Any) -> None:
 
 
 def test_help_does_not_wait_for_ray() -> None:
-    code = "import sys; sys.argv = ['cellscout', '--help']\nimport orchestrator.cli as cli\n"
+    code = "import sys; sys.argv = ['cellscout', '--help']\nimport orchestrator.cli.app as cli\n"
     code += "try: cli.main()\nexcept SystemExit: print('ray' in sys.modules, 'torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "False False"
@@ -303,8 +303,8 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
 
 
 def test_nothing_that_the_driver_imports_imports_torch() -> None:
-    code = "import sys, orchestrator.cli, orchestrator.search.run, orchestrator.cluster.doctor\n"
-    code += "import orchestrator.catalogue, trainables\n"
+    code = "import sys, orchestrator.cli.app, orchestrator.search.run, orchestrator.cluster.doctor\n"
+    code += "import orchestrator.cli.catalogue, trainables\n"
     code += "print('torch' in sys.modules, 'torchvision' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "False False\n"

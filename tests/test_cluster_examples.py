@@ -15,7 +15,7 @@ import pytest
 import typer.main
 import yaml
 
-from orchestrator.cli import app
+from orchestrator.cli.app import app
 from orchestrator.cluster.allotment import allot
 from orchestrator.cluster.autoscaling import growth_of
 from orchestrator.config.search_config import parse_config

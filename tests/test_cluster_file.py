@@ -175,7 +175,15 @@ def launch(command: list[str], folder: Path, environment: dict[str, str]) -> Non
 
 def search_on(address: str, folder: Path, environment: dict[str, str]) -> None:
     (folder / "search.toml").write_text('[trainable]\nname = "instant"\n[budget]\ntrials = 4\n')
-    command = [sys.executable, "-m", "orchestrator.cli", "submit", str(folder / "search.toml"), "--address", address]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator.cli",
+        "submit",
+        str(folder / "search.toml"),
+        "--address",
+        address,
+    ]
     command += ["--run-dir", str(folder / "run"), "--json", "--set", "resources.gpus_per_trial=0"]
     stranger = {**environment, "RAY_AUTH_MODE": "disabled"}
     refused = subprocess.run(command, capture_output=True, text=True, env=stranger, cwd=folder)

@@ -25,7 +25,7 @@ import pytest
 import typer.main
 from PIL import Image
 
-from orchestrator.cli import app, main
+from orchestrator.cli.app import app, main
 from orchestrator.cluster.autoscaling import Growth, NodeKind
 from orchestrator.cluster.doctor import plan_findings
 from orchestrator.config.search_config import DEFAULT_SEARCH, ResourceSettings, load_config, parse_config

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator.listing import listing, shown, values
+from orchestrator.cli.listing import listing, shown, values
 
 ROWS: list[dict[str, Any]] = [
     {"name": "first", "count": 15_625, "about": "a line of some length"},

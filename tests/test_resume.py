@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from orchestrator.objectives import Direction
-from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EVENT, Event, RunResumed, RunStarted
 from orchestrator.record.run_directory import RunDirectory
@@ -18,7 +17,8 @@ from orchestrator.record.run_state import RunState, Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.search.driver import Driver
-from orchestrator.simulation import Row, simulate
+from orchestrator.simulation.controller import Row, simulate
+from orchestrator.simulation.simulated_search import PatientSearcher
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy, known_when_asked
 from search_spaces import NASNET, Architecture

@@ -18,7 +18,7 @@ from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from orchestrator.schedulers.hyperband import HyperbandScheduler
 from orchestrator.schedulers.protocol import AnswersDuplicates, HasMilestones, Replayable, TakesUp
 from orchestrator.search.run import run_search
-from orchestrator.simulation import Row, SimulatedTrial, Simulation, simulate
+from orchestrator.simulation.controller import Row, SimulatedTrial, Simulation, simulate
 from orchestrator.testing.schedulers import check_scheduler
 
 BOTH = {"val_accuracy": "maximize", "macs": "minimize"}

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.config.search_config import load_config
 from orchestrator.record.events import Event, TrialSuggested
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.replaying.recorded import RecordedCurves
+from orchestrator.simulation.recorded_curves import RecordedCurves
 from search_spaces import NASNET
 from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info

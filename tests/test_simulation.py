@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.schedulers import SCHEDULERS
-from orchestrator.simulation import Row, Simulation, SimulationStalledError, simulate
+from orchestrator.simulation.controller import Row, Simulation, SimulationStalledError, simulate
 
 
 class Diary(Searcher):

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from orchestrator.objectives import Direction
-from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunStarted
 from orchestrator.record.run_directory import RunDirectory
@@ -17,7 +16,8 @@ from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.search.driver import Driver
-from orchestrator.simulation import Row, simulate
+from orchestrator.simulation.controller import Row, simulate
+from orchestrator.simulation.simulated_search import PatientSearcher
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy
 from search_spaces import NASNET

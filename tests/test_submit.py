@@ -52,7 +52,7 @@ def test_the_code_the_search_file_and_what_it_names_go_along(search_file: Path, 
     assert (parcel / "orchestrator" / "config" / "default_search.toml").is_file()
     assert list(parcel.glob("cellscout-*.dist-info/METADATA"))
     ended = subprocess.run(
-        [sys.executable, "-c", "import orchestrator.cli as cli; print(cli.__file__)"],
+        [sys.executable, "-c", "import orchestrator.cli.app as cli; print(cli.__file__)"],
         capture_output=True,
         text=True,
         cwd=parcel,

@@ -16,7 +16,7 @@ from orchestrator.config.search_config import SchedulerSettings
 from orchestrator.progress.time_left import seconds_left
 from orchestrator.record.events import EpochDone, Event, RunResumed
 from orchestrator.record.run_state import RunState
-from orchestrator.simulation import Row, simulate
+from orchestrator.simulation.controller import Row, simulate
 from tests.test_record import RUN, at
 from tests.virtual_records import record_of
 

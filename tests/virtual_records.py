@@ -11,7 +11,7 @@ from orchestrator.record.events import (
     TrialStatus,
     TrialSuggested,
 )
-from orchestrator.simulation import Simulation
+from orchestrator.simulation.controller import Simulation
 from tests.test_record import at, epoch
 
 

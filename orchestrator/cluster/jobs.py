@@ -215,7 +215,7 @@ def _build(checkout: Path, folder: Path) -> Path:
 def _unpack(wheel: Path, parcel: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            if "orchestrator/cli.py" not in archive.namelist():
+            if "orchestrator/cli/app.py" not in archive.namelist():
                 raise ConfigError(f"--wheel is {str(wheel)!r}, which is no wheel of cellscout")
             archive.extractall(parcel)
     except (OSError, zipfile.BadZipFile) as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli_arguments import Address, AsJson, NetworkName, RunDir, print_json
+from orchestrator.cli.arguments import Address, AsJson, NetworkName, RunDir, print_json
 
 networks = typer.Typer()
 

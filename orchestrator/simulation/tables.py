@@ -8,8 +8,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from orchestrator.replaying.run import MOMENTS, Simulated, SimulateResult
 from orchestrator.significance import mean_of
+from orchestrator.simulation.run import MOMENTS, Simulated, SimulateResult
 
 SHOWN = (0.5, 1.0)
 """Of `MOMENTS`: more has no room."""

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, final
 
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 
 from orchestrator.config.components import make_skeleton
-from orchestrator.patient_searcher import PatientSearcher
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunStarted
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
-from orchestrator.replaying.recorded import RecordedCurves
 from orchestrator.search.driver import Driver
-from orchestrator.simulation import Simulation
+from orchestrator.search.searcher import OptunaSearcher
+from orchestrator.simulation.controller import Simulation
+from orchestrator.simulation.recorded_curves import RecordedCurves
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy
 from search_spaces import CellSpace
@@ -26,7 +29,10 @@ from trainables import TrialPlan
 from trainables.settings import NetworkSettings, TrainingSettings
 
 Run = Callable[..., Simulation]
-"""`simulate` with all that does not depend on who searches."""
+"""`simulate` with everything that does not depend on the sampler and the scheduler."""
+
+WAIT_SECONDS = 0.0005
+"""Of real time, between two requests for a suggestion. It takes no time on the virtual clock."""
 
 
 def searched(space: CellSpace, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Run) -> Simulation:
@@ -89,3 +95,22 @@ def _temporary_folder() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
+
+
+@final
+class PatientSearcher(Searcher):
+    """Asks another one again until it suggests something. For `simulate`, which would take "none now" for a gap."""
+
+    def __init__(self, searcher: OptunaSearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next suggestion, whenever it comes; None where a trial must end before there is one."""
+        while (suggestion := self._searcher.suggest(trial_id)) is None and not self._searcher.waits:
+            time.sleep(WAIT_SECONDS)
+        return suggestion
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """Passed on."""
+        self._searcher.on_trial_complete(trial_id, result, error)

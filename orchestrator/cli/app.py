@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import cli_networks, cli_pages, cli_simulate
-from orchestrator.cli_arguments import Address, ArchitectureName, AsJson, Overrides, RunDir, Top, print_json
+from orchestrator.cli.arguments import Address, ArchitectureName, AsJson, Overrides, RunDir, Top, print_json
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
@@ -219,8 +219,8 @@ def mirror(
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a search file or a command may name."""
-    from orchestrator.catalogue import catalogue
-    from orchestrator.listing import listing
+    from orchestrator.cli.catalogue import catalogue
+    from orchestrator.cli.listing import listing
 
     rows = catalogue(kind.value)
     if as_json:
@@ -255,7 +255,7 @@ def costs(
     as_json: AsJson = False,
 ) -> None:
     """Say what a network costs, before it is trained."""
-    from orchestrator.listing import values
+    from orchestrator.cli.listing import values
     from orchestrator.networks.costs import costs_report
     from orchestrator.networks.lookup import find_network, with_changes
 
@@ -335,7 +335,3 @@ def main() -> None:
         sys.exit(error.exit_status)
     except BrokenPipeError:
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

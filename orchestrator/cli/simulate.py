@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli_arguments import AsJson, print_json
+from orchestrator.cli.arguments import AsJson, print_json
 
 simulations = typer.Typer()
 
@@ -49,8 +49,8 @@ def simulate(
     """
     from orchestrator.errors import ConfigError
     from orchestrator.progress import Progress
-    from orchestrator.replaying.run import SimulateSettings, simulate_searches
-    from orchestrator.replaying.showing import notes, table, to_json
+    from orchestrator.simulation.run import SimulateSettings, simulate_searches
+    from orchestrator.simulation.tables import notes, table, to_json
 
     try:
         counts = [int(word) for word in _words(workers)]

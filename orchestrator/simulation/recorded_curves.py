@@ -22,7 +22,7 @@ from orchestrator.config.search_config import SpaceSettings, parse_config
 from orchestrator.errors import InputError, last_line
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.tables import EPOCHS
-from orchestrator.simulation import Row
+from orchestrator.simulation.controller import Row
 from search_spaces import Architecture, CellSpace
 
 FEWEST = 10

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli_arguments import AsJson, RunDir, print_json
+from orchestrator.cli.arguments import AsJson, RunDir, print_json
 
 pages = typer.Typer()
 

@@ -15,9 +15,9 @@ from orchestrator.config.search_config import SamplerSettings, SchedulerSettings
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.objectives import Direction
 from orchestrator.progress import Progress, Show, WorkView
-from orchestrator.replaying.recorded import RecordedCurves
-from orchestrator.replaying.search import regrets, searched
-from orchestrator.simulation import SimulationStalledError, simulate
+from orchestrator.simulation.controller import SimulationStalledError, simulate
+from orchestrator.simulation.recorded_curves import RecordedCurves
+from orchestrator.simulation.simulated_search import regrets, searched
 from orchestrator.study.distributions import to_distributions
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
