@@ -32,7 +32,7 @@ from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.significance import mean_of
 from orchestrator.simulation.controller import Simulation, simulate
 from orchestrator.simulation.recorded_curves import RecordedCurves
-from orchestrator.simulation.simulated_search import regrets, searched
+from orchestrator.simulation.simulated_search import regrets, simulate_search
 from search_spaces import NASNET
 
 TRIALS, EPOCHS = 200, 27
@@ -53,7 +53,7 @@ def sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
 
 def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
     """Our study, candidates and recorder, as in a search on Ray."""
-    return searched(NASNET, EPOCHS, sampler(kind, seed), scheduler, run)
+    return simulate_search(NASNET, EPOCHS, sampler(kind, seed), scheduler, run)
 
 
 def stock(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:

@@ -13,12 +13,12 @@ import pytest
 
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.evaluation.candidates import Searched, candidates_of
+from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
 from orchestrator.evaluation.driver import PlannedTrials
 from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.run import evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
-from orchestrator.evaluation.tables import summary, tables, to_json, to_table
+from orchestrator.evaluation.tables import candidates_table, evaluation_json, evaluation_summary, evaluation_tables
 from orchestrator.evaluation.verdict import verdict
 from orchestrator.objectives import Direction
 from orchestrator.progress.search_view import SearchView
@@ -300,23 +300,25 @@ def test_before_its_end_it_says_how_far_it_is() -> None:
     end(state, 0, 0.9)
     outcome = outcome_of(state, RunState.replay(SEARCH), None, rungs=None, epochs=2)
     assert verdict(outcome) == "Not finished: 1 of 12 trainings have ended."
-    assert to_json(outcome)["finished"] is False
-    assert summary(outcome, "here").startswith("evaluation  here\ntrainings   1 of 12 ended: 2 folds, 2 seeds")
+    assert evaluation_json(outcome)["finished"] is False
+    assert evaluation_summary(outcome, "here").startswith(
+        "evaluation  here\ntrainings   1 of 12 ended: 2 folds, 2 seeds"
+    )
 
 
 def test_it_is_told_in_80_columns_and_to_programs(tmp_path: Path, capsys: Any) -> None:
     from rich.console import Console
 
     outcome = evaluated(*CLEAR, around(0.6), sample=searched([0.5, 0.99], first=3))
-    Console(width=80).print(tables(outcome))
+    Console(width=80).print(evaluation_tables(outcome))
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert "random/00000" in shown
-    found = json.loads(json.dumps(to_json(outcome)))
+    found = json.loads(json.dumps(evaluation_json(outcome)))
     assert [row["name"] for row in found["candidates"]] == ["00001", "00000", "random/00000", "00002"]
     assert len(found["candidates"][0]["scores"]) == 4
     assert found["comparisons"][0]["p_adjusted"] >= found["comparisons"][0]["p"]
-    table = to_table(outcome).to_pylist()
+    table = candidates_table(outcome).to_pylist()
     assert [row["rank"] for row in table] == [1, 2, 3, 4]
     assert table[0]["low"] < table[0]["mean"] < table[0]["high"]
 
@@ -361,7 +363,7 @@ def test_the_best_are_those_of_the_leaderboard_each_once(tmp_path: Path) -> None
     failed = [event for event in more if getattr(event, "trial_id", "") == "00003"][:-1]
     failed.append(TrialEnded(trial_id="00003", status="failed"))
     events = [*SEARCH[:-1], again[0], epoch("00009", 1, 0.99), pruned, *failed, *weak, SEARCH[-1]]
-    search = Searched.read(str(recorded(tmp_path, events)))
+    search = EvaluatedSearch.read(str(recorded(tmp_path, events)))
     assert [trial.trial_id for trial in search.best(None)] == ["00000", "00001", "00002", "00004"]
     assert [trial.trial_id for trial in search.best(2)] == ["00000", "00001"]
 
@@ -369,14 +371,14 @@ def test_the_best_are_those_of_the_leaderboard_each_once(tmp_path: Path) -> None
 def test_of_several_objectives_the_best_are_the_front(tmp_path: Path) -> None:
     objectives: dict[str, Direction] = {"val_accuracy": "maximize", "parameters": "minimize"}
     search = searched([0.8], [0.7], [0.9], objectives=objectives)
-    found = Searched.read(str(recorded(tmp_path, search)))
+    found = EvaluatedSearch.read(str(recorded(tmp_path, search)))
     assert [trial.trial_id for trial in found.best(None)] == ["00002", "00000"]
     assert list(EvaluationSettings().wanted(found).candidates) == ["00002", "00000"]
 
 
 def test_the_random_search_has_the_budget_and_the_scheduler_but_draws_of_its_own(tmp_path: Path) -> None:
     config = load_config(None, ["budget.trials=7", "scheduler.name=median", "run.seed=4", "warm_start.runs=['x']"])
-    found = Searched.read(str(recorded(tmp_path, SEARCH, config=config.model_dump(mode="json"))))
+    found = EvaluatedSearch.read(str(recorded(tmp_path, SEARCH, config=config.model_dump(mode="json"))))
     random = found.random_config()
     assert random.sampler.options == {"seed": 5}
     same = ("space", "network", "data", "training", "trainable", "scheduler", "objectives", "budget", "resources")
@@ -436,7 +438,9 @@ def test_what_is_no_run_directory_is_refused(cellscout: Any, tmp_path: Path) -> 
 def ended(tmp_path: Path) -> RunDirectory:
     """A search and its evaluation, which has ended, without a random search."""
     run = recorded(tmp_path, SEARCH)
-    wanted = EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False).wanted(Searched.read(str(run)))
+    wanted = EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False).wanted(
+        EvaluatedSearch.read(str(run))
+    )
     directory = run / "evaluation"
     directory.create(info(state="completed", evaluation=wanted))
     state = planned(RunState.replay(SEARCH))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import event_file
 from orchestrator.errors import RunDirectoryError, SearchError
+from orchestrator.record import event_file
 from orchestrator.record.event_file import EventFile
 from orchestrator.record.event_log import EventLog, is_being_written, read_events
 from orchestrator.record.events import EpochDone, Event, RunEnded

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from orchestrator.errors import ConfigError
 from orchestrator.networks.export.record import Exports
-from orchestrator.networks.export.run import export
+from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from search_spaces import Architecture, Block, Cell, Edge
 from tests.object_store import ObjectStore
@@ -158,20 +158,20 @@ def entries(folder: Path) -> dict[str, Any]:
 @quiet
 def test_a_network_is_exported_as_onnx_in_float_and_in_8_bits(trained: Path) -> None:
     folder = trained / "best" / "export"
-    plain = export(str(trained), ExportSettings(format="onnx")).file
+    plain = export_network(str(trained), ExportSettings(format="onnx")).file
     assert plain.largest_difference < 1e-4
     assert plain.scores.accuracy == plain.pytorch.accuracy == plain.accuracy_before > 0.7
     assert set(plain.scores.latency_seconds) == set(plain.pytorch.latency_seconds) == {1, 32}
     assert all(seconds > 0 for seconds in plain.scores.latency_seconds.values())
     assert plain.size == (folder / "model.onnx").stat().st_size
 
-    quantised = export(str(trained), ExportSettings(format="onnx", int8=True)).file
+    quantised = export_network(str(trained), ExportSettings(format="onnx", int8=True)).file
     assert quantised.largest_difference > 1e-3  # it is in 8 bits indeed
     assert quantised.scores.accuracy > plain.scores.accuracy - 0.1
     assert {tensor.itemsize * 8 for tensor in tensors(folder / "model.int8.onnx") if tensor.ndim == 4} == {8}
 
     assert entries(folder).keys() == {"model.onnx", "model.int8.onnx"}
-    again = export(str(trained / "best"), ExportSettings(format="onnx")).file
+    again = export_network(str(trained / "best"), ExportSettings(format="onnx")).file
     assert entries(folder)["model.onnx"]["exported_at"] == again.model_dump(mode="json")["exported_at"]
     assert {path.name for path in folder.iterdir()} == {"exports.json", "model.onnx", "model.int8.onnx"}
 
@@ -196,7 +196,7 @@ def test_a_file_does_not_tell_where_it_was_made(name: str) -> None:
 @quiet
 @pytest.mark.parametrize("name", ["torch-export", pytest.param("executorch", marks=needs_executorch)])
 def test_the_other_formats_in_8_bits(name: str, trained: Path) -> None:
-    file = export(str(trained), ExportSettings(format=name, int8=True)).file
+    file = export_network(str(trained), ExportSettings(format=name, int8=True)).file
     assert file.largest_difference > 1e-3
     assert file.scores.accuracy > file.pytorch.accuracy - 0.1
 
@@ -266,7 +266,7 @@ def test_a_run_on_an_object_store_gets_its_file_there(object_store: ObjectStore,
     remote = Folder.at(object_store.uri(f"bucket/{tmp_path.name}"))
     for name in ("run.json", "best/network.json", "best/weights.safetensors"):
         remote.write(name, (run / name).read_bytes())
-    export(str(remote), ExportSettings(format="onnx"))
+    export_network(str(remote), ExportSettings(format="onnx"))
     assert (remote / "best" / "export").names() == ["exports.json", "model.onnx"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.record.run_state import RunState
-from orchestrator.search.checkpoint_cleanup import Housekeeper
+from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
 from tests.test_record import RUN
 from trainables.checkpoints import Checkpoint, CheckpointFolder
 from trainables.instant_trainable import made_up_result
@@ -24,7 +24,7 @@ def test_checkpoints_of_a_trial_that_the_record_lost_make_room_for_those_of_the_
     checkpoints.write("00005", checkpoint("still running", 1))
     for epochs in (8, 9):
         checkpoints.write("00006", checkpoint("lost", epochs))
-    with Housekeeper(checkpoints, RunState.replay(RUN), keep=1):
+    with CheckpointCleanup(checkpoints, RunState.replay(RUN), keep=1):
         checkpoints.write("00006", checkpoint("another", 1))
         found = checkpoints.newest("00006", "another")
         assert found is not None

@@ -19,7 +19,7 @@ from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.events import RunEnded, RunResumed
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.study.journal import mirror
+from orchestrator.study.journal import write_journal
 from tests.driving import driven
 from tests.test_live_study import busy
 from tests.test_run_directory import info
@@ -42,13 +42,13 @@ def test_every_ended_trial_is_in_the_journal_as_the_study_has_it(tmp_path: Path)
     with driven(tmp_path, constraints={"macs": 150_000}) as hand:
         busy(hand, 15)
     RunDirectory.at(tmp_path).write_info(info(**NAMED, state="completed"))
-    journal, count = mirror(tmp_path, None, follow=False)
+    journal, count = write_journal(tmp_path, None, follow=False)
     expected = [trial for trial in load_study(tmp_path).trials if trial.state.is_finished()]
     assert count == len(expected) >= 15
     assert by_id(read(journal)) == by_id(expected)
     assert any(trial.constraints["macs"] > 0 for trial in read(journal))
     with pytest.raises(RunDirectoryError, match="study.journal exists already"):
-        mirror(tmp_path, None, follow=False)
+        write_journal(tmp_path, None, follow=False)
 
 
 def test_optuna_dashboard_opens_the_journal(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_optuna_dashboard_opens_the_journal(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         busy(hand, 6)
     RunDirectory.at(tmp_path).write_info(info(**NAMED, state="completed"))
-    journal, count = mirror(tmp_path, None, follow=False)
+    journal, count = write_journal(tmp_path, None, follow=False)
     application = wsgi(JournalStorage(JournalFileBackend(str(journal))))
     request: dict[str, Any] = {"PATH_INFO": "/api/studies/0", "QUERY_STRING": "after=0"}
     setup_testing_defaults(request)
@@ -71,7 +71,7 @@ def test_one_trial_is_one_append(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         busy(hand, 6)
     RunDirectory.at(tmp_path).write_info(info(**NAMED))
-    journal, count = mirror(tmp_path, tmp_path / "elsewhere.log", follow=False)
+    journal, count = write_journal(tmp_path, tmp_path / "elsewhere.log", follow=False)
     assert len(journal.read_text().splitlines()) == 1 + count  # and the study itself
 
 
@@ -82,7 +82,7 @@ def test_a_resumed_search_is_followed_beyond_its_first_end(tmp_path: Path) -> No
         hand.log.append(RunEnded(outcome="interrupted"), RunResumed(slots=2))
         busy(hand, 4)
         hand.log.append(RunEnded(outcome="completed"))
-    assert mirror(tmp_path, None, follow=True)[1] == 7
+    assert write_journal(tmp_path, None, follow=True)[1] == 7
 
 
 def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: py
     RunDirectory.at(tmp_path).write_info(info(**NAMED, host="elsewhere"))
     found: list[Any] = []
     with driven(tmp_path) as hand:
-        follower = threading.Thread(target=lambda: found.append(mirror(tmp_path, None, follow=True)))
+        follower = threading.Thread(target=lambda: found.append(write_journal(tmp_path, None, follow=True)))
         follower.start()
         busy(hand, 5)
         journal = tmp_path / "study.journal"
@@ -106,4 +106,4 @@ def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: py
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="holds no run"):
-        mirror(tmp_path, None, follow=False)
+        write_journal(tmp_path, None, follow=False)

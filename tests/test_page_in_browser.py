@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator import watch
 from orchestrator.config.search_config import load_config
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report import watch
 from orchestrator.report.comparison.outcome import compare
-from orchestrator.report.comparison.page import write_page as write_comparison
+from orchestrator.report.comparison.page import write_comparison
 from orchestrator.report.page.writing import write_page
 from search_spaces import Architecture
 from tests.made_up import made_up

@@ -13,7 +13,7 @@ from rich.console import Console
 from orchestrator.errors import RunDirectoryError
 from orchestrator.progress import Progress
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.report.page.refresh import PageKeeper, refresh
+from orchestrator.report.page.refresh import PageRefresher, refresh
 from orchestrator.report.page.writing import write_page
 from tests.made_up import made_up
 from tests.test_record import RUN, write
@@ -41,7 +41,7 @@ def test_the_page_goes_to_an_object_store_too(object_store: Any) -> None:
 
 def test_a_page_is_made_now_and_then_while_a_search_runs(tmp_path: Path) -> None:
     directory = made_up(tmp_path / "run", 5)
-    with PageKeeper(directory, Progress.silent(), every_seconds=0.01):
+    with PageRefresher(directory, Progress.silent(), every_seconds=0.01):
         deadline = time.monotonic() + 60
         while not directory.folder.has("report.html"):
             assert time.monotonic() < deadline

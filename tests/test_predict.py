@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from orchestrator.networks.export.run import export
+from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.prediction import predict
 from tests.object_store import ObjectStore
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory with a network of random weights, exported."""
     folder = make_run(tmp_path_factory.mktemp("predict") / "run", digits_spec("darts_v2"))
     for name in ("onnx", "torch-export"):
-        export(str(folder), ExportSettings(format=name))
+        export_network(str(folder), ExportSettings(format=name))
     return folder
 
 

@@ -15,7 +15,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.record.events import RunStarted
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.search.run import resume_search
-from orchestrator.search.setup import Ground
+from orchestrator.search.setup import RunEnvironment
 from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET, CellSpace
 from tests.driving import TINY
@@ -59,7 +59,7 @@ def test_other_images_or_another_space_than_those_of_the_record_are_refused(
 ) -> None:
     run = recorded(tmp_path, space)
     before = snapshot(run)
-    found: Any = Ground(Allotment(1, 1, 1, 0.0, 1), None, facts, SearchStopper(None))
+    found: Any = RunEnvironment(Allotment(1, 1, 1, 0.0, 1), None, facts, SearchStopper(None))
     monkeypatch.setattr("orchestrator.search.run.ground", lambda *_: nullcontext(found))
     with pytest.raises(ConfigError, match=told):
         resume_search(run)

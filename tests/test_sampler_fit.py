@@ -14,7 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
-from orchestrator.search.setup import Instances, Parts
+from orchestrator.search.setup import Overrides, SearchComponents
 from orchestrator.study.distributions import to_distributions
 from tests.driving import TINY
 
@@ -42,7 +42,9 @@ def test_these_handle_several_objectives(name: str) -> None:
     [("nsgaii", "asha", True), ("gp", "median", True), ("nsgaii", "fifo", False), ("predictor", "asha", False)],
 )
 def test_one_that_learns_nothing_from_stopped_candidates_is_told(sampler: str, scheduler: str, warns: bool) -> None:
-    parts = Parts.of(parse_config({"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}, "x"), Instances())
+    parts = SearchComponents.of(
+        parse_config({"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}, "x"), Overrides()
+    )
     assert (parts.caution is not None) == warns
     if parts.caution is not None:
         assert "Sampler learns nothing from candidates that are stopped early" in parts.caution

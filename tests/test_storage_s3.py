@@ -12,15 +12,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator import event_segments, load_study
+from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError, SearchError
+from orchestrator.record import event_segments
 from orchestrator.record.event_log import EventLog, is_being_written, read_events
 from orchestrator.record.events import EpochDone, Event, RunEnded
 from orchestrator.record.log_owner import OWNER, LogOwner
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
-from orchestrator.study.journal import mirror
+from orchestrator.study.journal import write_journal
 from search_spaces import NASNET_A
 from tests.driving import driven
 from tests.object_store import ObjectStore, free_port, serving
@@ -220,7 +221,7 @@ def test_closing_uploads_what_is_left(run: RunDirectory) -> None:
 
 KILLED = """
 import os, sys
-from orchestrator import event_segments
+from orchestrator.record import event_segments
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EVENT
 from trainables.storage import Folder
@@ -371,6 +372,6 @@ def test_the_study_of_a_run_is_mirrored_into_a_local_file(run: RunDirectory, tmp
         busy(hand, 5)
     assert len(load_study(run.location).trials) == len(hand.state.trials)
     with pytest.raises(RunDirectoryError, match=r"on an object store, .* name a file here by --output"):
-        mirror(run.location, None, follow=False)
-    journal, count = mirror(run.location, tmp_path / "study.journal", follow=False)
+        write_journal(run.location, None, follow=False)
+    journal, count = write_journal(run.location, tmp_path / "study.journal", follow=False)
     assert (journal, count) == (tmp_path / "study.journal", 5)

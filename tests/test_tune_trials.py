@@ -13,9 +13,9 @@ from ray.air.execution import ResourceRequest
 from ray.tune.search import Searcher
 from ray.util import placement_group_table
 
-from orchestrator import kept_requests
-from orchestrator.cluster.placement_requests import KeptRequests
-from orchestrator.cluster.tune_trials import TrialSource
+from orchestrator.cluster import placement_requests as kept_requests
+from orchestrator.cluster.placement_requests import RequestPool
+from orchestrator.cluster.tune_trials import TuneTrials
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -43,10 +43,10 @@ class Scripted:
         self.completed.append(trial_id)
 
 
-def source(searcher: Scripted, folder: Path) -> TrialSource:
+def source(searcher: Scripted, folder: Path) -> TuneTrials:
     experiment = tune.Experiment("search", Worker, storage_path=str(folder))
     resources = lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": config["a"] / 4}])  # noqa: E731
-    return TrialSource(searcher, experiment, Worker, resources)
+    return TuneTrials(searcher, experiment, Worker, resources)
 
 
 def test_a_trial_has_the_suggested_parameters_the_resources_and_the_trainable(tmp_path: Path) -> None:
@@ -94,12 +94,12 @@ def placement_groups() -> int:
 
 @pytest.fixture
 def requests() -> Any:
-    manager = KeptRequests()
+    manager = RequestPool()
     yield manager
     manager.clear()
 
 
-def test_a_request_that_was_taken_back_serves_the_next_trial(requests: KeptRequests) -> None:
+def test_a_request_that_was_taken_back_serves_the_next_trial(requests: RequestPool) -> None:
     before = len(placement_group_table())
     for _ in range(5):
         requests.request_resources(ONE_CPU)
@@ -115,7 +115,7 @@ def test_a_request_that_was_taken_back_serves_the_next_trial(requests: KeptReque
     requests.free_resources(place)
 
 
-def test_a_request_that_nobody_takes_over_is_given_up(requests: KeptRequests, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_nobody_takes_over_is_given_up(requests: RequestPool, monkeypatch: pytest.MonkeyPatch) -> None:
     before = placement_groups()
     requests.request_resources(ONE_CPU)
     requests.cancel_resource_request(ONE_CPU)
@@ -129,7 +129,7 @@ def test_a_request_that_nobody_takes_over_is_given_up(requests: KeptRequests, mo
         time.sleep(0.01)
 
 
-def test_requests_of_one_kind_keep_none_of_another(requests: KeptRequests, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_of_one_kind_keep_none_of_another(requests: RequestPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a trial that was to have twice the usual share, and of those that come and go beside it."""
     clock = SimpleNamespace(monotonic=lambda: 0.0)
     monkeypatch.setattr(kept_requests, "time", clock)

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator import watch
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report import watch
 from orchestrator.report.watch import PageServer, Watched, watching
 from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info, snapshot
@@ -219,7 +219,7 @@ def test_ctrl_c_ends_it_in_order_and_nothing_was_written(directory: RunDirectory
         said.append(line)
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    watch.watch(directory.location, 0, say)
+    watch.watch_run(directory.location, 0, say)
     url = said[0].split()[0]
     assert said == [f"{url} shows {directory}, which still runs; Ctrl-C ends it"]
     with pytest.raises(OSError):  # noqa: PT011

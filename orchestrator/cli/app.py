@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator import cli_networks, cli_pages, cli_simulate
+from orchestrator.cli import networks, pages, simulate
 from orchestrator.cli.arguments import Address, ArchitectureName, AsJson, Overrides, RunDir, Top, print_json
 from orchestrator.errors import CellscoutError
 
@@ -47,9 +47,9 @@ class Kind(enum.StrEnum):
     trainables = "trainables"
 
 
-app.add_typer(cli_networks.networks)
-app.add_typer(cli_pages.pages)
-app.add_typer(cli_simulate.simulations)
+app.add_typer(networks.networks)
+app.add_typer(pages.pages)
+app.add_typer(simulate.simulations)
 
 
 @app.callback()
@@ -159,14 +159,14 @@ def submit(
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Show what a running or ended search stands at."""
     from orchestrator.record.run_directory import RunDirectory
-    from orchestrator.report.terminal import report_json, summary
+    from orchestrator.report.terminal import report_json, run_summary
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
     if as_json:
         print_json(report_json(directory, info, state, top=1))
     else:
-        typer.echo(summary(directory, info, state))
+        typer.echo(run_summary(directory, info, state))
 
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
@@ -210,9 +210,9 @@ def mirror(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
 ) -> None:
     """Write the Optuna study of a run to a journal file, for optuna-dashboard."""
-    from orchestrator.study.journal import mirror as write_mirror
+    from orchestrator.study.journal import write_journal
 
-    journal, count = write_mirror(run_dir, output, follow=follow)
+    journal, count = write_journal(run_dir, output, follow=follow)
     typer.echo(f"{count} trials in {journal}")
 
 
@@ -312,14 +312,14 @@ def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
 
 
 def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int, as_json: bool) -> None:
-    from orchestrator.report.terminal import leaderboard, report_json, summary
+    from orchestrator.report.terminal import leaderboard, report_json, run_summary
 
     if as_json:
         print_json(report_json(directory, info, state, top))
         return
     if state.ranking():
         Console().print(leaderboard(state, top))
-    typer.echo(summary(directory, info, state))
+    typer.echo(run_summary(directory, info, state))
 
 
 def main() -> None:

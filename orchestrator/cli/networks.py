@@ -44,7 +44,7 @@ def evaluate(
     """
     from orchestrator.evaluation.run import evaluate as evaluate_search
     from orchestrator.evaluation.settings import EvaluationSettings
-    from orchestrator.evaluation.tables import summary, tables, to_json
+    from orchestrator.evaluation.tables import evaluation_json, evaluation_summary, evaluation_tables
     from orchestrator.progress import Progress
 
     settings = EvaluationSettings(top, folds, seeds, baseline)
@@ -52,13 +52,13 @@ def evaluate(
     result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
     found = result.outcome
     if as_json:
-        outcome = None if found is None else to_json(found)
+        outcome = None if found is None else evaluation_json(found)
         print_json({"evaluation_dir": result.directory.location, "state": result.state, "outcome": outcome})
     elif found is None:
         typer.echo(f"evaluation  {result.directory}: {result.state} before anything was trained")
     else:
-        Console().print(tables(found))
-        typer.echo(summary(found, result.directory.location))
+        Console().print(evaluation_tables(found))
+        typer.echo(evaluation_summary(found, result.directory.location))
     if result.state == "interrupted":
         raise typer.Exit(130)
     if found is None or found.winner is None:
@@ -124,7 +124,7 @@ def retrain(
     """
     from orchestrator.networks.retraining.run import retrain as retrain_networks
     from orchestrator.networks.retraining.settings import RetrainSettings
-    from orchestrator.networks.retraining.tables import notes, table
+    from orchestrator.networks.retraining.tables import retraining_notes, retraining_table
     from orchestrator.progress import Progress
 
     settings = RetrainSettings(
@@ -148,8 +148,8 @@ def retrain(
     if as_json:
         print_json({"is_whole": result.is_whole, "networks": [one.to_json() for one in result.networks]})
     else:
-        Console().print(table(result.networks))
-        typer.echo(notes(result.networks))
+        Console().print(retraining_table(result.networks))
+        typer.echo(retraining_notes(result.networks))
     if not result.is_whole:
         raise typer.Exit(130)
     if all(one.accuracy is None for one in result.networks):
@@ -180,19 +180,19 @@ def export(
 
     Into export/ in the network's folder. The file says what its images must be like and what its classes are called.
     """
-    from orchestrator.networks.export.run import export as export_network
+    from orchestrator.networks.export.run import export_network
     from orchestrator.networks.export.settings import ExportSettings
-    from orchestrator.networks.export.tables import notes, table, to_json
+    from orchestrator.networks.export.tables import export_json, export_notes, export_table
     from orchestrator.progress import Progress
 
     settings = ExportSettings(format=format, int8=int8, prune=prune, fine_tune=fine_tune)
     result = export_network(network, settings, progress=Progress(Console(stderr=True)))
     if as_json:
-        print_json(to_json(result))
+        print_json(export_json(result))
         return
     console = Console()
-    console.print(table(result))
-    console.print(notes(result), soft_wrap=True)
+    console.print(export_table(result))
+    console.print(export_notes(result), soft_wrap=True)
 
 
 @networks.command(

@@ -29,16 +29,16 @@ def compare(
     objectives cannot be compared.
     """
     from orchestrator.report.comparison.outcome import compare as compare_runs
-    from orchestrator.report.comparison.page import write_page
-    from orchestrator.report.comparison.tables import summary, tables, to_json
+    from orchestrator.report.comparison.page import write_comparison
+    from orchestrator.report.comparison.tables import comparison_json, comparison_summary, comparison_tables
 
     outcome = compare_runs(run_dirs)
-    write_page(outcome, output)
+    write_comparison(outcome, output)
     if as_json:
-        print_json({**to_json(outcome), "page": str(output)})
+        print_json({**comparison_json(outcome), "page": str(output)})
         return
-    Console().print(tables(outcome))
-    typer.echo(summary(outcome))
+    Console().print(comparison_tables(outcome))
+    typer.echo(comparison_summary(outcome))
     typer.echo(f"page        {output}")
 
 
@@ -54,7 +54,6 @@ def watch(
     It is served to this machine only, and the run is only read, so this can run beside the search, or on any machine
     that sees its record.
     """
-    from orchestrator.report.watch import PORT
-    from orchestrator.report.watch import watch as watch_run
+    from orchestrator.report.watch import PORT, watch_run
 
     watch_run(run_dir, PORT if port is None else port, typer.echo)

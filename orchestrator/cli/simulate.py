@@ -50,7 +50,7 @@ def simulate(
     from orchestrator.errors import ConfigError
     from orchestrator.progress import Progress
     from orchestrator.simulation.run import SimulateSettings, simulate_searches
-    from orchestrator.simulation.tables import notes, table, to_json
+    from orchestrator.simulation.tables import simulation_json, simulation_notes, simulation_table
 
     try:
         counts = [int(word) for word in _words(workers)]
@@ -65,10 +65,10 @@ def simulate(
     )
     result = simulate_searches(record, settings, space_name=space, progress=Progress(Console(stderr=True)))
     if as_json:
-        print_json(to_json(result))
+        print_json(simulation_json(result))
         return
-    Console().print(table(result))
-    typer.echo(notes(result))
+    Console().print(simulation_table(result))
+    typer.echo(simulation_notes(result))
 
 
 def _words(text: str) -> list[str]:

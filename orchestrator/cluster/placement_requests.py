@@ -18,7 +18,7 @@ KEEP_SECONDS = 2.0
 
 
 @final
-class KeptRequests(ResourceManager):
+class RequestPool(ResourceManager):
     """Ray's manager of placement groups, behind a desk that keeps requests which are taken back."""
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster.allotment import Allotment
-from orchestrator.cluster.placement_requests import KeptRequests
-from orchestrator.cluster.tune_trials import HandsOut, TrialSource
+from orchestrator.cluster.placement_requests import RequestPool
+from orchestrator.cluster.tune_trials import TrialSource, TuneTrials
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from trainables import EpochTrainable, TrialPlan
@@ -50,7 +50,7 @@ def run_tune(
     allotment: Allotment,
     *,
     objective: tuple[str, Direction],
-    searcher: HandsOut,
+    searcher: TrialSource,
     scheduler: TrialScheduler,
     stopper: tune.Stopper,
     callbacks: Sequence[tune.Callback],
@@ -80,7 +80,7 @@ def run_tune(
             experiment = tune.Experiment(
                 "search", worker, storage_path=scratch.path, storage_filesystem=scratch.filesystem
             )
-            trials = TrialSource(searcher, experiment, worker, lambda config: _resources(allotment, config))
+            trials = TuneTrials(searcher, experiment, worker, lambda config: _resources(allotment, config))
             # Not tune.Tuner or tune.run, which make their own trials and requests: see `tune_trials`, `kept_requests`.
             controller = TuneController(
                 search_alg=trials,
@@ -90,7 +90,7 @@ def run_tune(
                 metric=metric,
                 storage=experiment.storage,
                 reuse_actors=True,
-                resource_manager_factory=KeptRequests,
+                resource_manager_factory=RequestPool,
             )
             try:
                 while not controller.is_finished():

@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import SearchAlgorithm
 
 
-class HandsOut(Protocol):
+class TrialSource(Protocol):
     """Says what is trained next: a search's `OptunaSearcher`, or the list of an evaluation's trainings."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -78,7 +78,7 @@ class SearchTrial(TuneTrial):
 
 
 @final
-class TrialSource(SearchAlgorithm):
+class TuneTrials(SearchAlgorithm):
     """Hands out the searcher's suggestions as trials.
 
     Args:
@@ -90,7 +90,7 @@ class TrialSource(SearchAlgorithm):
 
     def __init__(
         self,
-        searcher: HandsOut,
+        searcher: TrialSource,
         experiment: Experiment,
         worker: type[tune.Trainable],
         resources: Callable[[Mapping[str, Any]], tune.PlacementGroupFactory],

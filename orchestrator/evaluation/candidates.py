@@ -22,7 +22,7 @@ from orchestrator.record.run_state import RunState, Trial
 
 
 @dataclass(frozen=True)
-class Searched:
+class EvaluatedSearch:
     """A search that has ended."""
 
     directory: RunDirectory
@@ -32,7 +32,7 @@ class Searched:
     state: RunState
 
     @classmethod
-    def read(cls, run_dir: Path | str) -> Searched:
+    def read(cls, run_dir: Path | str) -> EvaluatedSearch:
         """
         Raises:
             RunDirectoryError: there is no search, it has not ended, or its log is corrupt.

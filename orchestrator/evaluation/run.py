@@ -11,11 +11,11 @@ from pathlib import Path
 import ray
 
 from orchestrator.errors import ConfigError, SearchError
-from orchestrator.evaluation.candidates import Searched, candidates_of
+from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
-from orchestrator.evaluation.tables import CANDIDATES, to_json, to_table
+from orchestrator.evaluation.tables import CANDIDATES, candidates_table, evaluation_json
 from orchestrator.progress import Progress
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EvaluationPlanned, Event, RunResumed
@@ -26,7 +26,7 @@ from orchestrator.record.tables import write_table
 from orchestrator.report.page.refresh import refresh
 from orchestrator.search.run import check_same, resume_search, run_search, run_started
 from orchestrator.search.session import Run
-from orchestrator.search.setup import Ground, Instances, Parts, ground
+from orchestrator.search.setup import Overrides, RunEnvironment, SearchComponents, ground
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 from trainables.datasets import DataError
@@ -72,12 +72,12 @@ def evaluate(
     """
     progress = progress or Progress.silent()
     settings = settings or EvaluationSettings()
-    searched = Searched.read(run_dir)
+    searched = EvaluatedSearch.read(run_dir)
     wanted = settings.wanted(searched)
     directory = searched.directory / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
     before = recorded(directory, wanted)
-    parts = Parts.of(searched.evaluation_config(), Instances(space, trainable=trainable))
-    rungs = Parts.of(searched.random_config(), Instances(space, trainable=trainable)).milestones
+    parts = SearchComponents.of(searched.evaluation_config(), Overrides(space, trainable=trainable))
+    rungs = SearchComponents.of(searched.random_config(), Overrides(space, trainable=trainable)).milestones
     if before is None or before.state not in ENDED:
         state = _Evaluation(searched, wanted, directory, parts, progress).run(before, address)
     else:
@@ -97,10 +97,10 @@ def evaluate(
 class _Evaluation:
     """One that has not ended."""
 
-    searched: Searched
+    searched: EvaluatedSearch
     wanted: EvaluationInfo
     directory: RunDirectory
-    parts: Parts
+    parts: SearchComponents
     progress: Progress
 
     def run(self, before: RunInfo | None, address: str | None) -> RunState:
@@ -132,7 +132,7 @@ class _Evaluation:
             run.conduct(self._first(state, found, sample), lambda: contextlib.nullcontext(EvaluationDriver(run)))
         return state
 
-    def _check(self, found: Ground) -> None:
+    def _check(self, found: RunEnvironment) -> None:
         """Refuse images and a space that are not the search's, and more folds than there can be.
 
         Raises:
@@ -161,7 +161,7 @@ class _Evaluation:
         )
         return result.state
 
-    def _first(self, state: RunState, found: Ground, sample: RunState | None) -> list[Event]:
+    def _first(self, state: RunState, found: RunEnvironment, sample: RunState | None) -> list[Event]:
         """What is recorded before anything is trained; some of it may be on record."""
         slots = found.allotment.slots_on_record
         first: list[Event] = [RunResumed(slots=slots)]
@@ -182,7 +182,7 @@ def _write(outcome: Outcome, directory: RunDirectory) -> None:
         SearchError: they cannot be written.
     """
     try:
-        directory.folder.write(EVALUATION_RESULT, json.dumps(to_json(outcome), indent=2).encode() + b"\n")
-        write_table(to_table(outcome), directory.folder, CANDIDATES)
+        directory.folder.write(EVALUATION_RESULT, json.dumps(evaluation_json(outcome), indent=2).encode() + b"\n")
+        write_table(candidates_table(outcome), directory.folder, CANDIDATES)
     except OSError as error:
         raise SearchError(f"{directory} cannot be written: {reason(error)} (--evaluation-dir)") from error

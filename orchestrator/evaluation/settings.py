@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.errors import ConfigError
-from orchestrator.evaluation.candidates import Searched
+from orchestrator.evaluation.candidates import EvaluatedSearch
 from orchestrator.record.run_directory import INFO, RunDirectory
 from orchestrator.record.run_info import EvaluationInfo, RunInfo
 
@@ -39,7 +39,7 @@ class EvaluationSettings:
             if value is not None and value < least:
                 raise ConfigError(f"--{name} is {value}; it must be at least {least}: {why}")
 
-    def wanted(self, searched: Searched) -> EvaluationInfo:
+    def wanted(self, searched: EvaluatedSearch) -> EvaluationInfo:
         """What `run.json` is to say of this evaluation.
 
         Raises:

@@ -40,7 +40,7 @@ CANDIDATE_SCHEMA = pa.schema(
 )
 
 
-def tables(outcome: Outcome) -> RenderableType:
+def evaluation_tables(outcome: Outcome) -> RenderableType:
     """Candidates, comparisons and correlations, in 80 columns."""
     parts: list[RenderableType] = [_candidates(outcome)]
     if outcome.winner is not None:
@@ -49,7 +49,7 @@ def tables(outcome: Outcome) -> RenderableType:
     return Group(*parts)
 
 
-def summary(outcome: Outcome, folder: str) -> str:
+def evaluation_summary(outcome: Outcome, folder: str) -> str:
     """The rest, in a few lines of plain text."""
     lines = [
         f"evaluation  {folder}",
@@ -63,7 +63,7 @@ def summary(outcome: Outcome, folder: str) -> str:
     return "\n".join([*lines, f"verdict     {verdict(outcome)}"])
 
 
-def to_json(outcome: Outcome) -> dict[str, Any]:
+def evaluation_json(outcome: Outcome) -> dict[str, Any]:
     """All of it, for programs and for `evaluation.json`."""
     return {
         "verdict": verdict(outcome),
@@ -91,7 +91,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def to_table(outcome: Outcome) -> pa.Table:
+def candidates_table(outcome: Outcome) -> pa.Table:
     """One row a candidate, best first."""
     rows = []
     for one in outcome.candidates:

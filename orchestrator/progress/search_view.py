@@ -22,7 +22,7 @@ PROBLEMS = ("failed", "diverged")
 
 
 @final
-class ShowsSteps(tune.Callback):
+class ProgressCallback(tune.Callback):
     """Shows how it stands in Ray Tune's own loop."""
 
     def __init__(self, show: Show) -> None:

@@ -7,13 +7,13 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 
-class _Written(BaseModel):
+class ResultFile(BaseModel):
     """What a page needs of a file."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Difference(_Written):
+class Difference(ResultFile):
     """The winner of an evaluation and another candidate: see `evaluation.outcome.Comparison`."""
 
     other: str
@@ -22,7 +22,7 @@ class Difference(_Written):
     p_adjusted: float
 
 
-class EvaluatedScores(_Written):
+class EvaluatedScores(ResultFile):
     """A candidate of an evaluation; `name` is its trial in the search, or `random/` and one of the random search."""
 
     name: str
@@ -36,21 +36,21 @@ class EvaluatedScores(_Written):
     problems: list[str]
 
 
-class RandomSearch(_Written):
+class RandomSearch(ResultFile):
     """The random search of equal cost: the name of its best, and how the winner compares with it."""
 
     best: str | None
     comparison: Difference | None
 
 
-class Trainings(_Written):
+class Trainings(ResultFile):
     """How many trainings of an evaluation have ended, of how many."""
 
     ended: int
     planned: int
 
 
-class Evaluation(_Written):
+class Evaluation(ResultFile):
     """The contents of `evaluation.json`: see `evaluation.outcome.Outcome`."""
 
     verdict: str
@@ -65,7 +65,7 @@ class Evaluation(_Written):
     random: RandomSearch | None
 
 
-class Retrained(_Written):
+class Retrained(ResultFile):
     """The contents of a retraining's `result.json`: see `retraining.result.NetworkResult`."""
 
     name: str

@@ -174,7 +174,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: it is corrupt, or cannot be read.
         """
-        with _no_search_for_garbage():
+        with gc_paused():
             return list(read_events(self))
 
     def read_state(self, *listeners: Callable[[Event], None]) -> RunState:
@@ -187,7 +187,7 @@ class RunDirectory:
             RunDirectoryError: there is no run, or its log is corrupt.
         """
         info = self.read_info()
-        with _no_search_for_garbage():
+        with gc_paused():
             state = RunState()
             for event in read_events(self):
                 for listener in (state.apply, *listeners):
@@ -271,7 +271,7 @@ def _put_in_place(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _no_search_for_garbage() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Reading a log makes very many objects and no cycles; to look for some again and again takes most of the time."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -54,7 +54,7 @@ def _cells(rank: int, trial: Trial, state: RunState, others: Sequence[str]) -> d
     }
 
 
-def summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
+def run_summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     """How the run stands, in a few lines of plain text."""
     counts = state.counts()
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"

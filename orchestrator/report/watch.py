@@ -217,7 +217,7 @@ def watching(run_dir: str, port: int, say: Callable[[str], None]) -> Iterator[Pa
                 thread.join()
 
 
-def watch(run_dir: str, port: int, say: Callable[[str], None]) -> None:
+def watch_run(run_dir: str, port: int, say: Callable[[str], None]) -> None:
     """Serve the page of a run until Ctrl-C; arguments and errors as of `watching`."""
     with watching(run_dir, port, say) as server:
         say(f"{server.url} shows {run_dir}, which {_words(server.watched.newest.standing)}; Ctrl-C ends it")

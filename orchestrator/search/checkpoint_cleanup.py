@@ -23,7 +23,7 @@ DELAY_SECONDS = 2.0
 
 
 @final
-class Housekeeper:
+class CheckpointCleanup:
     """A listener of the event log, after `state`. Use it as a context; before and after it all leftovers are removed.
 
     Args:

@@ -24,7 +24,7 @@ from orchestrator.record.run_info import RunInfo, describe_run
 from orchestrator.record.run_state import RunState
 from orchestrator.search.driver import Driver
 from orchestrator.search.session import Run
-from orchestrator.search.setup import Instances, Parts, ground
+from orchestrator.search.setup import Overrides, SearchComponents, ground
 from orchestrator.search.warm_start import check_images, imported_trials
 from orchestrator.study.distributions import write_distributions
 from orchestrator.study.live_study import LiveStudy, known_when_asked
@@ -69,7 +69,7 @@ def run_search(
         SearchError: the search could not go on; the record is whole up to there.
     """
     progress = progress or Progress.silent()
-    parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
+    parts = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
     if parts.caution is not None:
         progress.line(parts.caution)
     imported = imported_trials(config, parts.space, parts.distributions)
@@ -120,7 +120,7 @@ def resume_search(
     if recorded.evaluation is not None:
         raise RunDirectoryError(f"{directory} holds an evaluation; go on with the command that began it")
     config = change_config(recorded.config, changes, CHANGEABLE)
-    parts = Parts.of(config, Instances(space, sampler, scheduler, trainable))
+    parts = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:
         events = directory.read_events()
         with ground(config, directory, address, progress) as found:
@@ -162,7 +162,7 @@ def _driving(run: Run, live_study: LiveStudy) -> Iterator[Driver]:
         )
 
 
-def _replay(events: Sequence[Event], parts: Parts) -> tuple[RunState, LiveStudy]:
+def _replay(events: Sequence[Event], parts: SearchComponents) -> tuple[RunState, LiveStudy]:
     """State and study as they stood. The sampler is asked for its next candidate with what it was told when the last
     one was suggested, as it would have been had nothing happened; of what came after it hears then."""
     known = known_when_asked(events)
@@ -174,7 +174,7 @@ def _replay(events: Sequence[Event], parts: Parts) -> tuple[RunState, LiveStudy]
     return state, live_study
 
 
-def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: Parts) -> None:
+def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: SearchComponents) -> None:
     """Refuse to go on with other images or another space than those of the record.
 
     Raises:

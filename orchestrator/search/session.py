@@ -11,29 +11,29 @@ from ray import tune
 
 from orchestrator.cluster.stopping import stopping_on_interrupt
 from orchestrator.cluster.tune_run import run_tune
-from orchestrator.cluster.tune_trials import HandsOut
+from orchestrator.cluster.tune_trials import TrialSource
 from orchestrator.errors import CellscoutError, SearchError, last_line
 from orchestrator.progress import Progress
-from orchestrator.progress.search_view import SearchView, ShowsSteps
+from orchestrator.progress.search_view import ProgressCallback, SearchView
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import Event, RunEnded, RunOutcome, now
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import RunState, exhaustion
 from orchestrator.record.tables import write_tables
-from orchestrator.report.page.refresh import PageKeeper, refresh
-from orchestrator.search.checkpoint_cleanup import Housekeeper
-from orchestrator.search.setup import Ground, Parts
+from orchestrator.report.page.refresh import PageRefresher, refresh
+from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
+from orchestrator.search.setup import RunEnvironment, SearchComponents
 from orchestrator.tracking import tracked
 from trainables import TrialPlan
 from trainables.checkpoints import CheckpointFolder
 
 
-class Drives(Protocol):
+class TrialDriver(Protocol):
     """What decides between the record and Ray Tune: for a search `driver.Driver`."""
 
     @property
-    def searcher(self) -> HandsOut:
+    def searcher(self) -> TrialSource:
         """Says what is trained next."""
 
     @property
@@ -51,9 +51,9 @@ class Drives(Protocol):
 class Run:
     """All that a search or an evaluation needs to run. `state` is a listener of `log`."""
 
-    parts: Parts
+    parts: SearchComponents
     plan: TrialPlan
-    ground: Ground
+    ground: RunEnvironment
     directory: RunDirectory
     info: RunInfo
     log: EventLog
@@ -63,7 +63,7 @@ class Run:
     def conduct(
         self,
         first: Sequence[Event],
-        driving: Callable[[], AbstractContextManager[Drives]],
+        driving: Callable[[], AbstractContextManager[TrialDriver]],
         *,
         resumed: bool = False,
     ) -> None:
@@ -93,13 +93,13 @@ class Run:
             finally:
                 self._conclude(outcome)
 
-    def _run(self, driving: AbstractContextManager[Drives], resumed: bool) -> RunOutcome:
+    def _run(self, driving: AbstractContextManager[TrialDriver], resumed: bool) -> RunOutcome:
         config, stopper = self.parts.config, self.ground.stopper
         # Of an evaluation the scores are what counts, and no weights are kept.
         keep = config.run.keep_best if self.state.evaluation is None else 0
         # Its search's page tells of an evaluation.
-        page = PageKeeper(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
-        with Housekeeper(self._checkpoints, self.state, keep) as housekeeper, page, driving as driver:
+        page = PageRefresher(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
+        with CheckpointCleanup(self._checkpoints, self.state, keep) as housekeeper, page, driving as driver:
             self.log.listen(housekeeper.apply)
             if resumed:
                 driver.resume()
@@ -119,7 +119,7 @@ class Run:
                     searcher=driver.searcher,
                     scheduler=self.parts.scheduler,
                     stopper=stopper,
-                    callbacks=[driver.recorder, ShowsSteps(show)],
+                    callbacks=[driver.recorder, ProgressCallback(show)],
                     scratch=self.directory.scratch,
                 )
             if stopper.failure is not None:

@@ -39,7 +39,7 @@ from trainables.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
-class Instances:
+class Overrides:
     """What a caller from Python gives in place of what the configuration names; for `trainable` a class."""
 
     space: CellSpace | None = None
@@ -49,7 +49,7 @@ class Instances:
 
 
 @dataclass(frozen=True)
-class Parts:
+class SearchComponents:
     """What a configuration comes to before anything is started."""
 
     config: SearchConfig
@@ -61,7 +61,7 @@ class Parts:
     skeleton: Skeleton
 
     @classmethod
-    def of(cls, config: SearchConfig, given: Instances) -> Self:
+    def of(cls, config: SearchConfig, given: Overrides) -> Self:
         """
         Raises:
             ConfigError: a part cannot be made, or two do not fit each other.
@@ -123,7 +123,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Ground:
+class RunEnvironment:
     """What a search runs on: how many trials fit on the cluster, and the images in its object store."""
 
     allotment: Allotment
@@ -133,7 +133,9 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground(config: SearchConfig, directory: RunDirectory, address: str | None, progress: Progress) -> Iterator[Ground]:
+def ground(
+    config: SearchConfig, directory: RunDirectory, address: str | None, progress: Progress
+) -> Iterator[RunEnvironment]:
     """Join or start the cluster, and read the data.
 
     Raises:
@@ -152,4 +154,4 @@ def ground(config: SearchConfig, directory: RunDirectory, address: str | None, p
         check_storage(directory.folder)
         progress.note(f"reading the data set {config.data.name}")
         data, facts = load_on_cluster(config.data, config.run.seed, stopper)
-        yield Ground(allotment, data, facts, stopper)
+        yield RunEnvironment(allotment, data, facts, stopper)

@@ -17,7 +17,7 @@ from orchestrator.objectives import Direction
 from orchestrator.progress import Progress, Show, WorkView
 from orchestrator.simulation.controller import SimulationStalledError, simulate
 from orchestrator.simulation.recorded_curves import RecordedCurves
-from orchestrator.simulation.simulated_search import regrets, searched
+from orchestrator.simulation.simulated_search import regrets, simulate_search
 from orchestrator.study.distributions import to_distributions
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
@@ -161,7 +161,7 @@ def _add(one: Simulated, seed: int, recorded: RecordedCurves, trainings: int) ->
     sampler = make_sampler(SamplerSettings(name=setup.sampler), seed, recorded.space)
     scheduler = make_scheduler(SchedulerSettings(name=setup.scheduler), recorded.epochs, OBJECTIVES)
     try:
-        simulation = searched(recorded.space, recorded.epochs, sampler, scheduler, run)
+        simulation = simulate_search(recorded.space, recorded.epochs, sampler, scheduler, run)
     except SimulationStalledError as error:
         raise SearchError(f"the scheduler {setup.scheduler!r} stalls on {setup.workers} workers: {error}") from error
     one.regrets.append(regrets(recorded, simulation, [moment * seconds for moment in MOMENTS]))

@@ -35,7 +35,9 @@ WAIT_SECONDS = 0.0005
 """Of real time, between two requests for a suggestion. It takes no time on the virtual clock."""
 
 
-def searched(space: CellSpace, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Run) -> Simulation:
+def simulate_search(
+    space: CellSpace, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Run
+) -> Simulation:
     """Search with `sampler` and `scheduler` as on Ray; `run` is `simulate` with curves, workers and time."""
     distributions = to_distributions(space.param_space())
     state = RunState()

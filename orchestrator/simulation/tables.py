@@ -15,7 +15,7 @@ SHOWN = (0.5, 1.0)
 """Of `MOMENTS`: more has no room."""
 
 
-def table(result: SimulateResult) -> Table:
+def simulation_table(result: SimulateResult) -> Table:
     """A row a setup, for each number of workers the best at the end first."""
     title = f"Regret in points, after a part of the time; {_seeds(result)}"
     shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -33,7 +33,7 @@ def table(result: SimulateResult) -> Table:
     return shown
 
 
-def notes(result: SimulateResult) -> str:
+def simulation_notes(result: SimulateResult) -> str:
     """What the numbers mean."""
     return "\n".join(
         [
@@ -48,7 +48,7 @@ def notes(result: SimulateResult) -> str:
     )
 
 
-def to_json(result: SimulateResult) -> dict[str, Any]:
+def simulation_json(result: SimulateResult) -> dict[str, Any]:
     return {
         "candidates": result.candidates,
         "epochs": result.epochs,

@@ -25,7 +25,7 @@ from orchestrator.study.replay import frozen_trial
 POLL_SECONDS = 1.0
 
 
-def mirror(run_dir: Path | str, journal: Path | None, *, follow: bool) -> tuple[Path, int]:
+def write_journal(run_dir: Path | str, journal: Path | None, *, follow: bool) -> tuple[Path, int]:
     """Write the study of a run; with `follow`, go on until the run has ended. The file, and how many trials it holds.
 
     Raises:

@@ -25,7 +25,13 @@ from optuna.trial import TrialState
 from orchestrator.errors import SearchError, last_line
 from orchestrator.record.events import EpochDone, Event, TrialEnded, TrialSuggested
 from orchestrator.record.run_state import RunState
-from orchestrator.study.replay import intermediate_value, intermediate_values, replay_study, told, user_attributes
+from orchestrator.study.replay import (
+    intermediate_value,
+    intermediate_values,
+    optuna_outcome,
+    replay_study,
+    user_attributes,
+)
 
 SHORT_WAIT_SECONDS = 0.02
 """A suggestion that is expected within this time is waited for: shorter than what Ray Tune's loop would lose."""
@@ -91,7 +97,7 @@ class LiveStudy:
                     self._tell(lambda: self._handle(trial.number).report(value, step=event.epoch))
             case TrialEnded():
                 trial = self._state.trials[event.trial_id]
-                end, values = told(trial, self._state)
+                end, values = optuna_outcome(trial, self._state)
                 # A duplicate's curve is that of the trial which answered it, and was not reported before.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
                 self._tell(lambda: self._end(trial.number, end, values, curve))

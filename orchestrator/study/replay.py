@@ -66,13 +66,13 @@ def study_of_values(state: RunState, trials: Iterable[Trial]) -> optuna.Study:
     trials takes seconds, nearly all of them for the parameters."""
     study = optuna.create_study(storage=InMemoryStorage(), directions=list(state.objectives.values()))
     for trial in trials:
-        study.add_trial(create_trial(values=told(trial, state)[1]))
+        study.add_trial(create_trial(values=optuna_outcome(trial, state)[1]))
     return study
 
 
 def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     """The trial as Optuna holds it; a running one with what is known so far."""
-    trial_state, values = told(trial, state)
+    trial_state, values = optuna_outcome(trial, state)
     curve = intermediate_values(trial, state)
     if trial_state == TrialState.PRUNED and curve:
         values = [curve[max(curve)]]  # as `optuna.Study.tell` does
@@ -91,7 +91,7 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
     return frozen
 
 
-def told(trial: Trial, state: RunState) -> tuple[TrialState, list[float] | None]:
+def optuna_outcome(trial: Trial, state: RunState) -> tuple[TrialState, list[float] | None]:
     """How the trial ended in Optuna's words, and its values if it is complete."""
     trial_state = TRIAL_STATES[state.original(trial).status]
     if trial_state != TrialState.COMPLETE:

@@ -41,7 +41,7 @@ class ExportResult:
     file: ExportedFile
 
 
-def export(name: str, settings: ExportSettings, *, progress: Progress | None = None) -> ExportResult:
+def export_network(name: str, settings: ExportSettings, *, progress: Progress | None = None) -> ExportResult:
     """Write a trained network as a file, check that it computes what PyTorch computes, and measure it.
 
     Args:
@@ -63,7 +63,7 @@ def export(name: str, settings: ExportSettings, *, progress: Progress | None = N
     Exports.read(folder)  # a record that is spoilt is told at once
     view = WorkView(f"export of {found.name}", "epoch")
     with progress.showing(view, ticking=True) as show:
-        tell = _Tell(progress, view, show)
+        tell = _ProgressReporter(progress, view, show)
         tell.step(f"reading the data set {found.search.config.data.name}")
         content, file = _Work(found, settings, writer, images_of(found.search), tell).run()
     Exports.read(folder).with_file(file).write(folder, file.file, content)
@@ -71,7 +71,7 @@ def export(name: str, settings: ExportSettings, *, progress: Progress | None = N
 
 
 @dataclass(frozen=True)
-class _Tell:
+class _ProgressReporter:
     """Tells how an export goes."""
 
     progress: Progress
@@ -96,7 +96,7 @@ class _Work:
     settings: ExportSettings
     writer: FormatModule
     splits: DataSplits
-    tell: _Tell
+    tell: _ProgressReporter
 
     def run(self) -> tuple[bytes, ExportedFile]:
         """The file's content, and its entry in the record."""

@@ -15,7 +15,7 @@ WORTH_SAYING = 0.01
 """Accuracy that is lost beyond this is said."""
 
 
-def table(result: ExportResult) -> Table:
+def export_table(result: ExportResult) -> Table:
     """PyTorch's row, and the file's."""
     file = result.file
     counts = list(file.scores.latency_seconds)
@@ -29,7 +29,7 @@ def table(result: ExportResult) -> Table:
     return shown
 
 
-def notes(result: ExportResult) -> Text:
+def export_notes(result: ExportResult) -> Text:
     """What the table does not say."""
     file = result.file
     text = Text()
@@ -51,7 +51,7 @@ def notes(result: ExportResult) -> Text:
     return text.append(f"written     {result.folder / file.file}")
 
 
-def to_json(result: ExportResult) -> dict[str, Any]:
+def export_json(result: ExportResult) -> dict[str, Any]:
     return {
         "location": str(result.folder / result.file.file),
         **result.file.model_dump(mode="json"),

@@ -69,7 +69,7 @@ class RayWorkers:
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
         """See `Place`."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        line = ray.remote(_Line).options(num_cpus=0, scheduling_strategy=here).remote()
+        line = ray.remote(_Channel).options(num_cpus=0, scheduling_strategy=here).remote()
         # In a thread, because Ray Train takes over Ctrl-C in the main one.
         thread = ThreadPoolExecutor(1, thread_name_prefix="ray-train")
         fitting = thread.submit(self._fit, {"job": job, "images": ray.put(images), "line": line})
@@ -125,10 +125,10 @@ def _work(config: dict[str, Any]) -> None:
     from trainables.retraining_job import carry_out
 
     images = ray.get(config["images"])
-    carry_out(config["job"], images, _Teller(config["line"]), get_device(), Peers.of_process_group())
+    carry_out(config["job"], images, _ListenerProxy(config["line"]), get_device(), Peers.of_process_group())
 
 
-class _Line:
+class _Channel:
     """An actor between the first process and the driver: what is said, in order, and whether to stop."""
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class _Line:
         self._is_stopped = True
 
 
-class _Teller:
+class _ListenerProxy:
     """A listener in the first process, which tells the driver's."""
 
     def __init__(self, line: ActorHandle) -> None:

@@ -12,7 +12,7 @@ from orchestrator.networks.retraining.runner import ordinal
 from orchestrator.progress import clock
 
 
-def table(results: Sequence[NetworkResult]) -> Table:
+def retraining_table(results: Sequence[NetworkResult]) -> Table:
     """A row a network, in 80 columns."""
     shown = Table(title="Trained in full", box=box.SIMPLE_HEAD)
     for name in ("network", "parameters", "macs", "latency", "test accuracy", "time"):
@@ -29,7 +29,7 @@ def table(results: Sequence[NetworkResult]) -> Table:
     return shown
 
 
-def notes(results: Sequence[NetworkResult]) -> str:
+def retraining_notes(results: Sequence[NetworkResult]) -> str:
     """What the table does not say, a line a network."""
     return "\n".join(f"{one.name}: {', '.join(_facts(one))}; in {one.location}" for one in results)
 

@@ -46,7 +46,7 @@ class Content:
     runs: Table
 
 
-def write_page(outcome: Outcome, path: Path) -> None:
+def write_comparison(outcome: Outcome, path: Path) -> None:
     """
     Raises:
         InputError: it cannot be written there.

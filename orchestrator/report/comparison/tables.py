@@ -19,7 +19,7 @@ from orchestrator.report.comparison.verdict import verdict
 from orchestrator.significance import Mean
 
 
-def tables(outcome: Outcome) -> RenderableType:
+def comparison_tables(outcome: Outcome) -> RenderableType:
     """Groups, what they differ in, and the tests between them, in 80 columns where labels are short."""
     parts: list[RenderableType] = [_groups(outcome)]
     if outcome.differences:
@@ -29,12 +29,12 @@ def tables(outcome: Outcome) -> RenderableType:
     return Lines(*parts)
 
 
-def summary(outcome: Outcome) -> str:
+def comparison_summary(outcome: Outcome) -> str:
     """The rest, in a few lines of plain text."""
     return "\n".join([*(f"note        {note}" for note in outcome.notes), f"verdict     {verdict(outcome)}"])
 
 
-def to_json(outcome: Outcome) -> dict[str, Any]:
+def comparison_json(outcome: Outcome) -> dict[str, Any]:
     """All of it, for programs."""
     return {
         "verdict": verdict(outcome),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.events import now
-from orchestrator.record.results import Evaluation, Retrained, _Written
+from orchestrator.record.results import Evaluation, ResultFile, Retrained
 from orchestrator.record.run_directory import (
     EVALUATION,
     EVALUATION_RESULT,
@@ -28,7 +28,7 @@ from orchestrator.record.run_state import RunState
 from orchestrator.report.page.worker_timeline import Break, Occupancy, Stay
 from trainables.storage import Folder, reason
 
-Kind = TypeVar("Kind", bound=_Written)
+Kind = TypeVar("Kind", bound=ResultFile)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ SHARE = 1 / 10
 
 
 @final
-class PageKeeper:
+class PageRefresher:
     """Has the page made now and then, for as long as the context lasts.
 
     Args:
