@@ -22,8 +22,8 @@ from statistics import mean, stdev
 
 import torch
 
-from orchestrator.networks.lookup import find_network
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.networks import find_network
+from orchestrator.record import RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataSplits, load_data
 from trainables.network_spec import NetworkSpec

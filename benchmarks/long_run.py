@@ -29,15 +29,13 @@ import psutil
 import ray
 from rich.console import Console
 
-from orchestrator.config.components import make_sampler, make_scheduler, make_space
-from orchestrator.config.search_config import SearchConfig, load_config, parse_config
+from orchestrator.config import SearchConfig, load_config, make_sampler, make_scheduler, make_space, parse_config
 from orchestrator.progress import Progress, View
 from orchestrator.progress.search_view import SearchView
-from orchestrator.record.event_file import EVENTS
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record import EVENTS, RunDirectory
 from orchestrator.schedulers.protocol import Replayable
-from orchestrator.search.run import run_search
-from orchestrator.study.replay import replay_study
+from orchestrator.search import run_search
+from orchestrator.study import replay_study
 
 EPOCHS = 27
 CPUS = 2

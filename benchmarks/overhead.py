@@ -33,9 +33,9 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from safetensors.numpy import save
 
-from orchestrator.cluster.tune_run import environment_variables
-from orchestrator.config.search_config import load_config
-from orchestrator.search.run import run_search
+from orchestrator.cluster import environment_variables
+from orchestrator.config import load_config
+from orchestrator.search import run_search
 from search_spaces import NASNET, Architecture
 from trainables import EpochTrainable
 from trainables.epoch_result import EpochResult

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from scipy.stats import kendalltau, spearmanr
 
-from orchestrator.config.search_config import SearchConfig, parse_config
+from orchestrator.config import SearchConfig, parse_config
 from orchestrator.progress import Progress
-from orchestrator.search.run import run_search
+from orchestrator.search import run_search
 
 TRIALS, EPOCHS = 200, 27
 

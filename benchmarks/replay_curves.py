@@ -27,12 +27,10 @@ import numpy as np
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator.record.tables import TRIALS as TRIALS_TABLE
+from orchestrator.record import TRIALS as TRIALS_TABLE
 from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.significance import mean_of
-from orchestrator.simulation.controller import Simulation, simulate
-from orchestrator.simulation.recorded_curves import RecordedCurves
-from orchestrator.simulation.simulated_search import regrets, simulate_search
+from orchestrator.simulation import RecordedCurves, Simulation, regrets, simulate, simulate_search
 from search_spaces import NASNET
 
 TRIALS, EPOCHS = 200, 27

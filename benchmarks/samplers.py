@@ -36,8 +36,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
-from orchestrator.config.components import make_sampler
-from orchestrator.config.search_config import SamplerSettings
+from orchestrator.config import SamplerSettings, make_sampler
 from orchestrator.samplers import SAMPLERS
 from orchestrator.significance import margin
 from search_spaces import NAS_BENCH_201

@@ -28,9 +28,9 @@ import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator.cluster.tune_run import environment_variables
-from orchestrator.config.search_config import load_config
-from orchestrator.search.run import run_search
+from orchestrator.cluster import environment_variables
+from orchestrator.config import load_config
+from orchestrator.search import run_search
 from search_spaces import NASNET, Architecture
 from trainables.epoch_result import EpochResult
 from trainables.epoch_trainable import EpochTrainable

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic.fields import FieldInfo
 
-from orchestrator.config.search_config import DEFAULT_SEARCH, SearchConfig
+from orchestrator.config import DEFAULT_SEARCH, SearchConfig
 from trainables.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar10.toml"

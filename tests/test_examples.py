@@ -115,7 +115,7 @@ def test_the_public_names_are_these() -> None:
     import search_spaces
     import trainables
 
-    assert sorted(orchestrator.__all__) == [
+    assert sorted(dir(orchestrator)) == [
         "EvaluationResult",
         "EvaluationSettings",
         "RetrainResult",

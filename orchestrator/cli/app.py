@@ -19,10 +19,8 @@ from orchestrator.cli.arguments import Address, ArchitectureName, AsJson, Overri
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
-    from orchestrator.record.run_directory import RunDirectory
-    from orchestrator.record.run_info import RunInfo
-    from orchestrator.record.run_state import RunState
-    from orchestrator.search.run import SearchResult
+    from orchestrator.record import RunDirectory, RunInfo, RunState
+    from orchestrator.search import SearchResult
 
 app = typer.Typer(
     name="cellscout",
@@ -78,9 +76,9 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search for cells, and leave a record with the best network."""
-    from orchestrator.config.search_config import load_config
+    from orchestrator.config import load_config
     from orchestrator.progress import Progress
-    from orchestrator.search.run import run_search
+    from orchestrator.search import run_search
 
     config = load_config(search_file, overrides or [])
     result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
@@ -100,7 +98,7 @@ def resume(
 ) -> None:
     """Go on exactly where a search stopped, or beyond its end with a larger budget."""
     from orchestrator.progress import Progress
-    from orchestrator.search.run import resume_search
+    from orchestrator.search import resume_search
 
     result = resume_search(run_dir, changes or [], address=address, progress=Progress(Console(stderr=True)))
     _print_result(result, top, as_json)
@@ -135,7 +133,7 @@ def submit(
     """
     from dataclasses import asdict
 
-    from orchestrator.cluster.jobs import submit as submit_search
+    from orchestrator.cluster import submit as submit_search
 
     job = submit_search(
         search_file,
@@ -158,8 +156,8 @@ def submit(
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Show what a running or ended search stands at."""
-    from orchestrator.record.run_directory import RunDirectory
-    from orchestrator.report.terminal import report_json, run_summary
+    from orchestrator.record import RunDirectory
+    from orchestrator.report import report_json, run_summary
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
@@ -175,12 +173,8 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
 
     All from the events, while the search runs or after it.
     """
-    from orchestrator.record.run_directory import RunDirectory
-    from orchestrator.record.tables import write_tables
-    from orchestrator.report.importance import importances
-    from orchestrator.report.importance_table import importance_json, importance_tables
-    from orchestrator.report.page.writing import write_page
-    from orchestrator.report.terminal import report_json
+    from orchestrator.record import RunDirectory, write_tables
+    from orchestrator.report import importance_json, importance_tables, importances, report_json, write_page
 
     directory = RunDirectory.at(run_dir)
     info, state = directory.read_info(), directory.read_state()
@@ -210,7 +204,7 @@ def mirror(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
 ) -> None:
     """Write the Optuna study of a run to a journal file, for optuna-dashboard."""
-    from orchestrator.study.journal import write_journal
+    from orchestrator.study import write_journal
 
     journal, count = write_journal(run_dir, output, follow=follow)
     typer.echo(f"{count} trials in {journal}")
@@ -236,8 +230,8 @@ def draw(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .svg, .png or .pdf.")],
 ) -> None:
     """Draw the cells of an architecture."""
-    from orchestrator.networks.lookup import find_network, title_of
-    from orchestrator.report.drawing.figure import draw as draw_cells
+    from orchestrator.networks import find_network, title_of
+    from orchestrator.report import draw as draw_cells
 
     draw_cells(find_network(architecture).architecture, output, title_of(architecture))
 
@@ -256,8 +250,7 @@ def costs(
 ) -> None:
     """Say what a network costs, before it is trained."""
     from orchestrator.cli.listing import values
-    from orchestrator.networks.costs import costs_report
-    from orchestrator.networks.lookup import find_network, with_changes
+    from orchestrator.networks import costs_report, find_network, with_changes
 
     size = None if image_size is None else (image_size, image_size)
     spec = with_changes(
@@ -282,8 +275,8 @@ def doctor(
     """Say what this machine or cluster can run, and what is wrong with it."""
     from dataclasses import asdict
 
-    from orchestrator.cluster.doctor import examine
-    from orchestrator.config.search_config import load_config
+    from orchestrator.cluster import examine
+    from orchestrator.config import load_config
     from trainables.storage import Folder
 
     config = load_config(search_file, overrides or [])
@@ -312,7 +305,7 @@ def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
 
 
 def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int, as_json: bool) -> None:
-    from orchestrator.report.terminal import leaderboard, report_json, run_summary
+    from orchestrator.report import leaderboard, report_json, run_summary
 
     if as_json:
         print_json(report_json(directory, info, state, top))

@@ -42,9 +42,8 @@ def evaluate(
     Each is trained in full, once for each fold of each seed, on the training and validation images. The same command
     again goes on where it stopped.
     """
-    from orchestrator.evaluation.run import evaluate as evaluate_search
-    from orchestrator.evaluation.settings import EvaluationSettings
-    from orchestrator.evaluation.tables import evaluation_json, evaluation_summary, evaluation_tables
+    from orchestrator.evaluation import EvaluationSettings, evaluation_json, evaluation_summary, evaluation_tables
+    from orchestrator.evaluation import evaluate as evaluate_search
     from orchestrator.progress import Progress
 
     settings = EvaluationSettings(top, folds, seeds, baseline)
@@ -122,9 +121,8 @@ def retrain(
 
     On the training and validation images of a search. The same command again goes on where it stopped.
     """
-    from orchestrator.networks.retraining.run import retrain as retrain_networks
-    from orchestrator.networks.retraining.settings import RetrainSettings
-    from orchestrator.networks.retraining.tables import retraining_notes, retraining_table
+    from orchestrator.networks import RetrainSettings, retraining_notes, retraining_table
+    from orchestrator.networks import retrain as retrain_networks
     from orchestrator.progress import Progress
 
     settings = RetrainSettings(
@@ -180,9 +178,7 @@ def export(
 
     Into export/ in the network's folder. The file says what its images must be like and what its classes are called.
     """
-    from orchestrator.networks.export.run import export_network
-    from orchestrator.networks.export.settings import ExportSettings
-    from orchestrator.networks.export.tables import export_json, export_notes, export_table
+    from orchestrator.networks import ExportSettings, export_json, export_network, export_notes, export_table
     from orchestrator.progress import Progress
 
     settings = ExportSettings(format=format, int8=int8, prune=prune, fine_tune=fine_tune)
@@ -218,8 +214,8 @@ def predict(
 
     A picture in a folder that cannot be read is named, the others are answered, and the exit status is 1.
     """
-    from orchestrator.networks.prediction import check_output, write_predictions
-    from orchestrator.networks.prediction import predict as predict_images
+    from orchestrator.networks import check_output, write_predictions
+    from orchestrator.networks import predict as predict_images
 
     if output is not None:
         check_output(output)
@@ -259,7 +255,7 @@ def explain(
 
     Needs the extra: pip install "cellscout[explain]".
     """
-    from orchestrator.networks.explanation import explain as explain_pictures
+    from orchestrator.networks import explain as explain_pictures
 
     explained = explain_pictures(network, images, output, class_name)
     if as_json:

@@ -28,9 +28,8 @@ def compare(
     Runs that differ in their seed only are one group. Runs on other data, with another validation split or other
     objectives cannot be compared.
     """
-    from orchestrator.report.comparison.outcome import compare as compare_runs
-    from orchestrator.report.comparison.page import write_comparison
-    from orchestrator.report.comparison.tables import comparison_json, comparison_summary, comparison_tables
+    from orchestrator.report import compare as compare_runs
+    from orchestrator.report import comparison_json, comparison_summary, comparison_tables, write_comparison
 
     outcome = compare_runs(run_dirs)
     write_comparison(outcome, output)
@@ -54,6 +53,6 @@ def watch(
     It is served to this machine only, and the run is only read, so this can run beside the search, or on any machine
     that sees its record.
     """
-    from orchestrator.report.watch import PORT, watch_run
+    from orchestrator.report import PORT, watch_run
 
     watch_run(run_dir, PORT if port is None else port, typer.echo)

@@ -49,8 +49,13 @@ def simulate(
     """
     from orchestrator.errors import ConfigError
     from orchestrator.progress import Progress
-    from orchestrator.simulation.run import SimulateSettings, simulate_searches
-    from orchestrator.simulation.tables import simulation_json, simulation_notes, simulation_table
+    from orchestrator.simulation import (
+        SimulateSettings,
+        simulate_searches,
+        simulation_json,
+        simulation_notes,
+        simulation_table,
+    )
 
     try:
         counts = [int(word) for word in _words(workers)]

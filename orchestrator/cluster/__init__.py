@@ -1,1 +1,5 @@
 """Everything that touches Ray: the connection, what each trial gets, Ray Tune's loop, jobs, the doctor."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

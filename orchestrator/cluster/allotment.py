@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cluster.autoscaling import HEAD, Growth
-from orchestrator.config.search_config import ResourceSettings
+from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 
 NodeResources = Mapping[str, float]

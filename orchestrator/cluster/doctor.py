@@ -19,9 +19,9 @@ from typing import Literal
 from orchestrator.cluster.allotment import NodeResources, allot, trials_that_fit
 from orchestrator.cluster.autoscaling import Growth, growth
 from orchestrator.cluster.connection import connected, node_resources
-from orchestrator.config.search_config import ResourceSettings
+from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
-from orchestrator.record.run_directory import FREE_BYTES_NEEDED
+from orchestrator.record import FREE_BYTES_NEEDED
 
 OPEN_FILES_NEEDED = 4096
 MEMORY_NEEDED = 4 * 2**30

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.config.search_config import SearchConfig, load_config
+from orchestrator.config import SearchConfig, load_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError, last_line
-from orchestrator.record.events import now
+from orchestrator.record import now
 
 PACKAGES = ("search_spaces", "trainables", "orchestrator")
 POLL_SECONDS = 1.0

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from ray import tune
 
-from orchestrator.record.events import RunOutcome
+from orchestrator.record import RunOutcome
 
 
 @final

@@ -21,7 +21,7 @@ from orchestrator.config.search_config import (
 )
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import COSTS, Direction
-from orchestrator.record.tables import EPOCH_SCHEMA, TRIAL_SCHEMA
+from orchestrator.record import EPOCH_SCHEMA, TRIAL_SCHEMA
 from orchestrator.samplers import SAMPLERS, STATELESS, seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from search_spaces import SPACES, CellSpace

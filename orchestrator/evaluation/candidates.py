@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.config.search_config import (
+from orchestrator.config import (
     BudgetSettings,
     LoggingSettings,
     SamplerSettings,
@@ -14,11 +14,7 @@ from orchestrator.config.search_config import (
     SearchConfig,
     WarmStartSettings,
 )
-from orchestrator.record.ended_search import EndedSearch
-from orchestrator.record.events import EvaluatedCandidate, Event
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_info import RunInfo
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import EndedSearch, EvaluatedCandidate, Event, RunDirectory, RunInfo, RunState, Trial
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from orchestrator.record.events import Event, RunOutcome, TrialSetBack
-from orchestrator.record.run_state import RunState, Trial
-from orchestrator.search.driver import assignment_of
-from orchestrator.search.recorder import Recorder
-from orchestrator.search.session import Run
+from orchestrator.record import Event, RunOutcome, RunState, Trial, TrialSetBack
+from orchestrator.search import Recorder, Run, assignment_of
 
 
 @final

@@ -8,9 +8,7 @@ from itertools import combinations
 from statistics import mean
 
 from orchestrator.objectives import Direction, dominates, losses_of
-from orchestrator.record.events import EvaluatedCandidate
-from orchestrator.record.fold_scores import Training, score_of, scores_of, trainings_of
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import EvaluatedCandidate, RunState, Training, Trial, score_of, scores_of, trainings_of
 from orchestrator.significance import PairedTest, RankCorrelation, Spread, holm, paired_test, rank_correlation
 from orchestrator.significance import spread as spread_of
 

@@ -17,16 +17,35 @@ from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.settings import EvaluationSettings, recorded
 from orchestrator.evaluation.tables import CANDIDATES, candidates_table, evaluation_json
 from orchestrator.progress import Progress
-from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import EvaluationPlanned, Event, RunResumed
-from orchestrator.record.run_directory import EVALUATION, EVALUATION_RESULT, INFO, RANDOM, RunDirectory
-from orchestrator.record.run_info import ENDED, EvaluationInfo, RunInfo, describe_run
-from orchestrator.record.run_state import RunState
-from orchestrator.record.tables import write_table
-from orchestrator.report.page.refresh import refresh
-from orchestrator.search.run import check_same, resume_search, run_search, run_started
-from orchestrator.search.session import Run
-from orchestrator.search.setup import Overrides, RunEnvironment, SearchComponents, ground
+from orchestrator.record import (
+    ENDED,
+    EVALUATION,
+    EVALUATION_RESULT,
+    INFO,
+    RANDOM,
+    EvaluationInfo,
+    EvaluationPlanned,
+    Event,
+    EventLog,
+    RunDirectory,
+    RunInfo,
+    RunResumed,
+    RunState,
+    describe_run,
+    write_table,
+)
+from orchestrator.report import refresh
+from orchestrator.search import (
+    Overrides,
+    Run,
+    RunEnvironment,
+    SearchComponents,
+    check_same,
+    ground,
+    resume_search,
+    run_search,
+    run_started,
+)
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 from trainables.datasets import DataError

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.candidates import EvaluatedSearch
-from orchestrator.record.run_directory import INFO, RunDirectory
-from orchestrator.record.run_info import EvaluationInfo, RunInfo
+from orchestrator.record import INFO, EvaluationInfo, RunDirectory, RunInfo
 
 TOP = 5
 

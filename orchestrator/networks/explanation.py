@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError, last_line
 from orchestrator.networks.trained_network import TrainedNetwork
-from orchestrator.report.drawing.figure import check_format, write_picture
+from orchestrator.report import check_format, write_picture
 from trainables.preprocessing import PictureError
 from trainables.settings import did_you_mean
 

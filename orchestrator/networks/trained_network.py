@@ -9,8 +9,7 @@ from pathlib import Path
 from orchestrator.errors import RunDirectoryError
 from orchestrator.networks.retraining.record import WEIGHTS, RetrainFolder
 from orchestrator.networks.retraining.settings import BEST as RETRAINED_BEST
-from orchestrator.record.ended_search import EndedSearch
-from orchestrator.record.run_directory import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RunDirectory
+from orchestrator.record import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, EndedSearch, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.preprocessing import Preprocessing

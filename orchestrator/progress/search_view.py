@@ -8,14 +8,12 @@ from typing import Any, final
 
 from ray import tune
 
-from orchestrator.config.search_config import SearchConfig
+from orchestrator.config import SearchConfig
 from orchestrator.progress.display import Show
 from orchestrator.progress.standing import Row, Standing
 from orchestrator.progress.time_left import seconds_left
 from orchestrator.progress.words import clock, describe, harmless, named, number, roughly, scores, sparkline
-from orchestrator.record.events import now
-from orchestrator.record.fold_scores import leader
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import RunState, Trial, leader, now
 
 OPEN = ("running", "waiting", "paused")
 PROBLEMS = ("failed", "diverged")

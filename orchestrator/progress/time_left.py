@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean as mean
 
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import RunState, Trial
 
 LEAST_TRIALS = 3
 LEAST_PART = 0.1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import RunState, Trial
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 30

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config.search_config import SearchConfig, change_config
+from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import ENDED, RunInfo

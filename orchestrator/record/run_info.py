@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.config.search_config import SearchConfig
+from orchestrator.config import SearchConfig
 from orchestrator.record.events import now
 from orchestrator.record.log_owner import is_alive
 

@@ -29,8 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from orchestrator.record.events import EpochDone
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import EpochDone, RunState, Trial
 from orchestrator.significance import margin
 
 FEWEST_TRIALS = 60

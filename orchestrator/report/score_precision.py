@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import RunState, Trial
 
 
 @dataclass(frozen=True)

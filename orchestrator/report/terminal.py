@@ -9,9 +9,7 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.progress import clock, describe, number
-from orchestrator.record.run_directory import PAGE, RunDirectory
-from orchestrator.record.run_info import RunInfo
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import PAGE, RunDirectory, RunInfo, RunState, Trial
 from orchestrator.report.score_precision import precision_of
 
 COLUMNS = 80

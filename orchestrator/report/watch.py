@@ -19,14 +19,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.errors import InputError, last_line
-from orchestrator.record.event_file import EVENTS
-from orchestrator.record.event_segments import SEGMENTS
-from orchestrator.record.run_directory import (
+from orchestrator.record import (
     EVALUATION,
     EVALUATION_RESULT,
+    EVENTS,
     RANDOM,
     RETRAIN_RESULT,
     RETRAINED,
+    SEGMENTS,
     RunDirectory,
 )
 from orchestrator.report.page.writing import make_page

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 
-from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import Event, TrialEnded, TrialSetBack, TrialSuggested
-from orchestrator.record.run_state import INFEASIBLE_IN_A_ROW, RunState, Trial
+from orchestrator.record import (
+    INFEASIBLE_IN_A_ROW,
+    Event,
+    EventLog,
+    RunState,
+    Trial,
+    TrialEnded,
+    TrialSetBack,
+    TrialSuggested,
+)
 from orchestrator.schedulers.protocol import AnswersDuplicates
-from orchestrator.study.live_study import Suggestion
+from orchestrator.study import Suggestion
 from search_spaces import Architecture
 from trainables import TrialPlan
 

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, final
 
-from orchestrator.record.events import Event, TrialEnded
-from orchestrator.record.run_state import RunState
+from orchestrator.record import Event, RunState, TrialEnded
 from trainables.checkpoints import CheckpointFolder
 
 DELAY_SECONDS = 2.0

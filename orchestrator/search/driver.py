@@ -9,16 +9,13 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster.stopping import SearchStopper
-from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import RunOutcome
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.cluster import SearchStopper
+from orchestrator.record import EventLog, RunDirectory, RunOutcome, RunState, Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates, Replayable, TakesUp
 from orchestrator.search.candidates import Candidates
 from orchestrator.search.recorder import Recorder
 from orchestrator.search.searcher import OptunaSearcher
-from orchestrator.study.live_study import LiveStudy
+from orchestrator.study import LiveStudy
 from trainables import TrialPlan
 from trainables.assignment import Assignment
 

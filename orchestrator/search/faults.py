@@ -11,8 +11,7 @@ from typing import Literal
 
 from ray.exceptions import ActorUnavailableError, RayActorError
 
-from orchestrator.record.events import SetBackCause, TrialEnded, TrialSetBack
-from orchestrator.record.run_state import Trial
+from orchestrator.record import SetBackCause, Trial, TrialEnded, TrialSetBack
 from trainables.faults import CandidateFault, FaultKind, describe
 
 WORKER_DEATHS = 3

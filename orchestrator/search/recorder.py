@@ -12,12 +12,15 @@ from typing import Any, final
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
-from orchestrator.cluster.tune_trials import SearchTrial
+from orchestrator.cluster import SearchTrial
 from orchestrator.errors import SearchError
-from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import (
+from orchestrator.record import (
     EpochDone,
     Event,
+    EventLog,
+    RunDirectory,
+    RunState,
+    Trial,
     TrialBuilt,
     TrialEnded,
     TrialPaused,
@@ -25,8 +28,6 @@ from orchestrator.record.events import (
     TrialStatus,
     now,
 )
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState, Trial
 from orchestrator.search.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
 from search_spaces import Architecture
 from trainables import TrialPlan

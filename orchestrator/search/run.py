@@ -12,22 +12,27 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster.allotment import Allotment
-from orchestrator.config.search_config import SearchConfig, change_config
+from orchestrator.cluster import Allotment
+from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.progress import Progress
-from orchestrator.record.ended_search import check_same_data
-from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import Event, RunResumed, RunStarted, now
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_info import RunInfo, describe_run
-from orchestrator.record.run_state import RunState
+from orchestrator.record import (
+    Event,
+    EventLog,
+    RunDirectory,
+    RunInfo,
+    RunResumed,
+    RunStarted,
+    RunState,
+    check_same_data,
+    describe_run,
+    now,
+)
 from orchestrator.search.driver import Driver
 from orchestrator.search.session import Run
 from orchestrator.search.setup import Overrides, SearchComponents, ground
 from orchestrator.search.warm_start import check_images, imported_trials
-from orchestrator.study.distributions import write_distributions
-from orchestrator.study.live_study import LiveStudy, known_when_asked
+from orchestrator.study import LiveStudy, known_when_asked, write_distributions
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 

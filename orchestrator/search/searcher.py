@@ -15,9 +15,9 @@ from typing import Any, final
 
 from ray.tune.search import Searcher
 
-from orchestrator.record.run_state import Trial
+from orchestrator.record import Trial
 from orchestrator.search.candidates import Candidates
-from orchestrator.study.live_study import LiveStudy
+from orchestrator.study import LiveStudy
 
 WAITING_IN_A_ROW = 10
 """After so many proposals in a row of what is being trained, nothing is asked before a trial has ended: until then the

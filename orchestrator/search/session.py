@@ -9,19 +9,23 @@ from typing import Protocol
 
 from ray import tune
 
-from orchestrator.cluster.stopping import stopping_on_interrupt
-from orchestrator.cluster.tune_run import run_tune
-from orchestrator.cluster.tune_trials import TrialSource
+from orchestrator.cluster import TrialSource, run_tune, stopping_on_interrupt
 from orchestrator.errors import CellscoutError, SearchError, last_line
 from orchestrator.progress import Progress
 from orchestrator.progress.search_view import ProgressCallback, SearchView
-from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import Event, RunEnded, RunOutcome, now
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_info import RunInfo
-from orchestrator.record.run_state import RunState, exhaustion
-from orchestrator.record.tables import write_tables
-from orchestrator.report.page.refresh import PageRefresher, refresh
+from orchestrator.record import (
+    Event,
+    EventLog,
+    RunDirectory,
+    RunEnded,
+    RunInfo,
+    RunOutcome,
+    RunState,
+    exhaustion,
+    now,
+    write_tables,
+)
+from orchestrator.report import PageRefresher, refresh
 from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
 from orchestrator.search.setup import RunEnvironment, SearchComponents
 from orchestrator.tracking import tracked

@@ -12,26 +12,33 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster.allotment import Allotment, allot
-from orchestrator.cluster.autoscaling import growth
-from orchestrator.cluster.connection import connected, node_resources
-from orchestrator.cluster.images import load_on_cluster
-from orchestrator.cluster.stopping import SearchStopper, stopping_on_interrupt
-from orchestrator.cluster.storage_check import check_storage
-from orchestrator.config.components import (
+from orchestrator.cluster import (
+    Allotment,
+    SearchStopper,
+    allot,
+    check_storage,
+    connected,
+    growth,
+    load_on_cluster,
+    node_resources,
+    stopping_on_interrupt,
+)
+from orchestrator.config import (
+    WHOLE_ONLY,
+    SearchConfig,
+    check_fits,
     check_metrics,
     find_trainable,
+    kind_of,
     make_sampler,
     make_scheduler,
     make_skeleton,
     make_space,
 )
-from orchestrator.config.sampler_fit import WHOLE_ONLY, check_fits, kind_of
-from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.study.distributions import to_distributions
+from orchestrator.record import RunDirectory
+from orchestrator.study import to_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan

@@ -8,11 +8,9 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from orchestrator.config.search_config import PLACES, SearchConfig
+from orchestrator.config import PLACES, SearchConfig
 from orchestrator.errors import ConfigError
-from orchestrator.record.events import TrialImported
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import Trial
+from orchestrator.record import RunDirectory, Trial, TrialImported
 from orchestrator.search.candidates import ANSWERS
 from search_spaces import CellSpace
 

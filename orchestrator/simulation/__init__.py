@@ -1,1 +1,5 @@
 """Searches that are simulated on the curves of one that was recorded."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,11 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.config.components import make_space
-from orchestrator.config.search_config import SpaceSettings, parse_config
+from orchestrator.config import SpaceSettings, make_space, parse_config
 from orchestrator.errors import InputError, last_line
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.tables import EPOCHS
+from orchestrator.record import EPOCHS, RunDirectory
 from orchestrator.simulation.controller import Row
 from search_spaces import Architecture, CellSpace
 

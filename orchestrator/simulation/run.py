@@ -9,16 +9,14 @@ from functools import partial
 
 import optuna
 
-from orchestrator.config.components import make_sampler, make_scheduler
-from orchestrator.config.sampler_fit import check_fits
-from orchestrator.config.search_config import SamplerSettings, SchedulerSettings
+from orchestrator.config import SamplerSettings, SchedulerSettings, check_fits, make_sampler, make_scheduler
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.objectives import Direction
 from orchestrator.progress import Progress, Show, WorkView
 from orchestrator.simulation.controller import SimulationStalledError, simulate
 from orchestrator.simulation.recorded_curves import RecordedCurves
 from orchestrator.simulation.simulated_search import regrets, simulate_search
-from orchestrator.study.distributions import to_distributions
+from orchestrator.study import to_distributions
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
 """Parts of the time at which the regret is read."""

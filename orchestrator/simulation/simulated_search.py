@@ -13,17 +13,12 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.config.components import make_skeleton
-from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import RunStarted
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState
-from orchestrator.search.driver import Driver
-from orchestrator.search.searcher import OptunaSearcher
+from orchestrator.config import make_skeleton
+from orchestrator.record import EventLog, RunDirectory, RunStarted, RunState
+from orchestrator.search import Driver, OptunaSearcher
 from orchestrator.simulation.controller import Simulation
 from orchestrator.simulation.recorded_curves import RecordedCurves
-from orchestrator.study.distributions import to_distributions, write_distributions
-from orchestrator.study.live_study import LiveStudy
+from orchestrator.study import LiveStudy, to_distributions, write_distributions
 from search_spaces import CellSpace
 from trainables import TrialPlan
 from trainables.settings import NetworkSettings, TrainingSettings

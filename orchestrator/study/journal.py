@@ -15,10 +15,16 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.record.event_log import read_events
-from orchestrator.record.events import Event, RunEnded, RunStarted, TrialEnded, TrialImported
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState
+from orchestrator.record import (
+    Event,
+    RunDirectory,
+    RunEnded,
+    RunStarted,
+    RunState,
+    TrialEnded,
+    TrialImported,
+    read_events,
+)
 from orchestrator.study.distributions import read_distributions
 from orchestrator.study.replay import frozen_trial
 

@@ -23,8 +23,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError, last_line
-from orchestrator.record.events import EpochDone, Event, TrialEnded, TrialSuggested
-from orchestrator.record.run_state import RunState
+from orchestrator.record import EpochDone, Event, RunState, TrialEnded, TrialSuggested
 from orchestrator.study.replay import (
     intermediate_value,
     intermediate_values,

@@ -17,9 +17,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.record.events import EpochDone
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import EpochDone, RunDirectory, RunState, Trial
 from orchestrator.study.distributions import read_distributions
 
 TRIAL_STATES = {

@@ -11,8 +11,7 @@ from types import TracebackType
 from typing import Self, final
 
 from orchestrator.errors import last_line
-from orchestrator.record.events import EpochDone, Event, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import EpochDone, Event, RunState, Trial, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
 from orchestrator.tracking.tracked_trial import TrackedTrial, Tracker
 
 FINISH_SECONDS = 60.0

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, final
 
-from orchestrator.record.events import EpochDone
+from orchestrator.record import EpochDone
 from orchestrator.tracking.tracked_trial import FAILED, LATENCY, TrackedTrial, result_of
 
 RUN = "cellscout.run"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
-from orchestrator.record.events import EpochDone
+from orchestrator.record import EpochDone
 from orchestrator.tracking.completed import Completed
 from orchestrator.tracking.tracked_trial import FAILED, TrackedTrial, result_of
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ray.tune.result import TRAINING_ITERATION
 
-from orchestrator.record.events import EpochDone, TrialStatus
+from orchestrator.record import EpochDone, TrialStatus
 
 FAILED = ("failed", "diverged")
 LATENCY = "latency_seconds"

@@ -10,12 +10,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from orchestrator.cluster.tune_run import environment_variables
-from orchestrator.config.search_config import LoggingSettings, SearchConfig
+from orchestrator.cluster import environment_variables
+from orchestrator.config import LoggingSettings, SearchConfig
 from orchestrator.errors import ConfigError
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_info import RunInfo
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import RunDirectory, RunInfo, RunState, Trial
 from orchestrator.tracking.feed import Feed
 from orchestrator.tracking.mlflow import mlflow
 from orchestrator.tracking.tensorboard import tensorboard

@@ -15,7 +15,7 @@ from typing import Any, Literal, final
 import ray
 from ray.tune.result import TRAINING_ITERATION
 
-from orchestrator.record.events import EpochDone
+from orchestrator.record import EpochDone
 from orchestrator.tracking.completed import Completed
 from orchestrator.tracking.tracked_trial import FAILED, TrackedTrial, result_of
 

@@ -17,7 +17,7 @@ from orchestrator.networks.retraining.record import RetrainFolder
 from orchestrator.networks.retraining.run import images_of
 from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.progress import Progress, Show, WorkView
-from orchestrator.record.events import now
+from orchestrator.record import now
 from trainables.datasets import DataSplits, ImageArrays
 from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError

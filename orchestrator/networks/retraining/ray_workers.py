@@ -16,7 +16,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.cluster.connection import node_resources
+from orchestrator.cluster import node_resources
 from orchestrator.errors import ClusterError, SearchError, last_line
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult

@@ -22,10 +22,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
-from orchestrator.record.event_file import EVENTS
-from orchestrator.record.event_log import Writer, read_lines, reopened
-from orchestrator.record.events import now
-from orchestrator.record.run_directory import RETRAIN_RESULT
+from orchestrator.record import EVENTS, RETRAIN_RESULT, Writer, now, read_lines, reopened
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cluster.stopping import SearchStopper, stopping_on_interrupt
+from orchestrator.cluster import SearchStopper, stopping_on_interrupt
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.networks.retraining.initial_weights import Weights, check_weights, read_weights
 from orchestrator.networks.retraining.progress_view import RetrainView
@@ -21,11 +21,8 @@ from orchestrator.networks.retraining.result import NetworkResult, result_of
 from orchestrator.networks.retraining.runner import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
 from orchestrator.progress import Progress, Show
-from orchestrator.record.ended_search import EndedSearch, check_same_data
-from orchestrator.record.events import now
-from orchestrator.record.run_directory import NETWORK, RETRAIN_RESULT, RETRAINED
-from orchestrator.record.run_info import commit, versions
-from orchestrator.report.page.refresh import refresh
+from orchestrator.record import NETWORK, RETRAIN_RESULT, RETRAINED, EndedSearch, check_same_data, commit, now, versions
+from orchestrator.report import refresh
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.network_spec import NetworkSpec
@@ -206,8 +203,10 @@ def _place(search: EndedSearch, settings: RetrainSettings, stopper: SearchStoppe
     if not settings.on_ray:
         yield ThisProcess()
         return
-    from orchestrator.cluster.connection import connected  # takes seconds: it imports Ray
-    from orchestrator.cluster.storage_check import check_storage
+    from orchestrator.cluster import (
+        check_storage,
+        connected,  # takes seconds: it imports Ray
+    )
     from orchestrator.networks.retraining.ray_workers import RayWorkers
 
     with connected(settings.address):

@@ -18,7 +18,7 @@ from orchestrator.networks.retraining.record import (
     TrainingEnded,
 )
 from orchestrator.progress import Progress, Show
-from orchestrator.record.events import now
+from orchestrator.record import now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.config.search_config import SearchConfig, change_config
+from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.lookup import find_network, title_of, with_changes
-from orchestrator.record.ended_search import EndedSearch
-from orchestrator.record.run_directory import NETWORK
+from orchestrator.record import NETWORK, EndedSearch
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean

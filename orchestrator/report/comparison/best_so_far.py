@@ -9,8 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.record.events import Event, RunOutcome, TrialEnded
-from orchestrator.record.run_state import RunState
+from orchestrator.record import Event, RunOutcome, RunState, TrialEnded
 from orchestrator.significance import Mean, mean_of
 
 WHOLE: tuple[RunOutcome, ...] = ("completed", "exhausted", "out_of_time")

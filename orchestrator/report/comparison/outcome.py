@@ -8,7 +8,7 @@ from itertools import combinations
 
 from orchestrator.errors import InputError
 from orchestrator.objectives import Direction
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record import RunDirectory
 from orchestrator.report.comparison.best_so_far import WHOLE
 from orchestrator.report.comparison.groups import Difference, Group, grouped
 from orchestrator.report.comparison.runs import Search, check_comparable, read_search

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.errors import InputError
 from orchestrator.progress import clock, number
-from orchestrator.record.events import now
+from orchestrator.record import now
 from orchestrator.report.comparison.figures import plots
 from orchestrator.report.comparison.groups import Group, shown
 from orchestrator.report.comparison.outcome import Outcome

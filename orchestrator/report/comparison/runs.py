@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config.search_config import PLACES, parse_config
+from orchestrator.config import PLACES, parse_config
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_info import RunInfo
-from orchestrator.record.run_state import RunState
+from orchestrator.record import RunDirectory, RunInfo, RunState
 from orchestrator.report.comparison.best_so_far import History, replay
 
 INCIDENTAL = ("run", "faults", "logging")

@@ -7,7 +7,7 @@ import os
 import sys
 
 from orchestrator.errors import CellscoutError
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record import RunDirectory
 from orchestrator.report.page.writing import write_page
 
 

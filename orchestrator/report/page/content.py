@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from orchestrator.config.components import make_scheduler
-from orchestrator.config.search_config import parse_config
-from orchestrator.config.toml_writer import search_file
+from orchestrator.config import make_scheduler, parse_config, search_file
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.progress import clock, number
-from orchestrator.record.results import Retrained
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import Retrained, RunState, Trial
 from orchestrator.report.drawing import svg
 from orchestrator.report.importance import importances
 from orchestrator.report.page.curves import Course, best_so_far, course_of, learning_curves

@@ -11,8 +11,7 @@ import plotly.graph_objects as go
 
 from orchestrator.objectives import Direction, losses_of
 from orchestrator.progress import listed
-from orchestrator.record.fold_scores import score_of
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import RunState, Trial, score_of
 from orchestrator.report.page.plot import (
     BLUE,
     GREY,

@@ -11,9 +11,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.record.events import now
-from orchestrator.record.results import Evaluation, ResultFile, Retrained
-from orchestrator.record.run_directory import (
+from orchestrator.record import (
+    ENDED,
     EVALUATION,
     EVALUATION_RESULT,
     INFO,
@@ -21,10 +20,14 @@ from orchestrator.record.run_directory import (
     RANDOM,
     RETRAIN_RESULT,
     RETRAINED,
+    Evaluation,
+    ResultFile,
+    Retrained,
     RunDirectory,
+    RunInfo,
+    RunState,
+    now,
 )
-from orchestrator.record.run_info import ENDED, RunInfo
-from orchestrator.record.run_state import RunState
 from orchestrator.report.page.worker_timeline import Break, Occupancy, Stay
 from trainables.storage import Folder, reason
 

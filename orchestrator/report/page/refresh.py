@@ -15,7 +15,7 @@ from typing import Self, final
 
 from orchestrator.errors import last_line
 from orchestrator.progress import Progress
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record import RunDirectory
 
 EVERY_SECONDS = 60.0
 SHARE = 1 / 10

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.progress import clock, number, scores
-from orchestrator.record.results import Difference, Evaluation
-from orchestrator.record.run_info import ENDED
-from orchestrator.record.run_state import RunState, Trial, exhaustion
+from orchestrator.record import ENDED, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.page.plot import named
 from orchestrator.report.page.record import Record
 from orchestrator.report.score_precision import precision_of

@@ -12,10 +12,9 @@ from optuna.visualization import plot_pareto_front
 
 from orchestrator.objectives import Direction
 from orchestrator.progress import number
-from orchestrator.record.fold_scores import score_of
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record import RunState, Trial, score_of
 from orchestrator.report.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed, figure, named, text, thinned
-from orchestrator.study.replay import study_of_values
+from orchestrator.study import study_of_values
 
 MOST_POINTS = 2_000
 MOST_AXES = 3

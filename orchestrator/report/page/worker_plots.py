@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from orchestrator.record.run_state import RunState
+from orchestrator.record import RunState
 from orchestrator.report.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
 from orchestrator.report.page.worker_timeline import Break, Stay, joined, lanes
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from orchestrator.record.events import Event, RunEnded, RunResumed, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
+from orchestrator.record import Event, RunEnded, RunResumed, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
 
 Ending = Literal["ended", "paused", "set_back", "cut_off", "open"]
 """`cut_off`: the run ended or died first. `open`: the record knows of no end."""

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.record.run_directory import PAGE, RunDirectory
+from orchestrator.record import PAGE, RunDirectory
 from orchestrator.report.page.content import content_of
 from orchestrator.report.page.plot import Plot
 from orchestrator.report.page.record import Record

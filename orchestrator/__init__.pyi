@@ -1,0 +1,12 @@
+from .config import SearchConfig as SearchConfig
+from .config import load_config as load_config
+from .evaluation import EvaluationResult as EvaluationResult
+from .evaluation import EvaluationSettings as EvaluationSettings
+from .evaluation import evaluate as evaluate
+from .networks import RetrainResult as RetrainResult
+from .networks import RetrainSettings as RetrainSettings
+from .networks import retrain as retrain
+from .search import SearchResult as SearchResult
+from .search import resume_search as resume_search
+from .search import run_search as run_search
+from .study import load_study as load_study

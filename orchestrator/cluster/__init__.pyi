@@ -1,0 +1,15 @@
+from .allotment import Allotment as Allotment
+from .allotment import allot as allot
+from .autoscaling import growth as growth
+from .connection import connected as connected
+from .connection import node_resources as node_resources
+from .doctor import examine as examine
+from .images import load_on_cluster as load_on_cluster
+from .jobs import submit as submit
+from .stopping import SearchStopper as SearchStopper
+from .stopping import stopping_on_interrupt as stopping_on_interrupt
+from .storage_check import check_storage as check_storage
+from .tune_run import environment_variables as environment_variables
+from .tune_run import run_tune as run_tune
+from .tune_trials import SearchTrial as SearchTrial
+from .tune_trials import TrialSource as TrialSource

@@ -1,0 +1,13 @@
+from .controller import Evaluate as Evaluate
+from .controller import Row as Row
+from .controller import Simulation as Simulation
+from .controller import SimulationStalledError as SimulationStalledError
+from .controller import simulate as simulate
+from .recorded_curves import RecordedCurves as RecordedCurves
+from .run import SimulateSettings as SimulateSettings
+from .run import simulate_searches as simulate_searches
+from .simulated_search import regrets as regrets
+from .simulated_search import simulate_search as simulate_search
+from .tables import simulation_json as simulation_json
+from .tables import simulation_notes as simulation_notes
+from .tables import simulation_table as simulation_table

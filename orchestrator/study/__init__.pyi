@@ -1,0 +1,9 @@
+from .distributions import to_distributions as to_distributions
+from .distributions import write_distributions as write_distributions
+from .journal import write_journal as write_journal
+from .live_study import LiveStudy as LiveStudy
+from .live_study import Suggestion as Suggestion
+from .live_study import known_when_asked as known_when_asked
+from .replay import load_study as load_study
+from .replay import replay_study as replay_study
+from .replay import study_of_values as study_of_values
