@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.config.components import check_metrics, make_scheduler
+from orchestrator.config.components import make_scheduler
 from orchestrator.config.search_config import ObjectivesSettings, SchedulerSettings
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import dominates, losses_of
@@ -17,6 +17,7 @@ from orchestrator.record.events import Event, RunStarted, TrialSuggested
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.report.terminal import leaderboard, report_json, run_summary
+from orchestrator.search.setup import check_metrics
 from tests.test_record import at, trial
 from tests.test_run_directory import info
 

@@ -1,4 +1,3 @@
-from .components import check_metrics as check_metrics
 from .components import find_trainable as find_trainable
 from .components import make_sampler as make_sampler
 from .components import make_scheduler as make_scheduler
@@ -12,6 +11,7 @@ from .search_config import DEFAULT_SEARCH as DEFAULT_SEARCH
 from .search_config import PLACES as PLACES
 from .search_config import BudgetSettings as BudgetSettings
 from .search_config import LoggingSettings as LoggingSettings
+from .search_config import ObjectivesSettings as ObjectivesSettings
 from .search_config import ResourceSettings as ResourceSettings
 from .search_config import SamplerSettings as SamplerSettings
 from .search_config import SchedulerSettings as SchedulerSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,20 +13,17 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config.plugins import resolve, resolve_value
 from orchestrator.config.search_config import (
-    ObjectivesSettings,
     SamplerSettings,
     SchedulerSettings,
     SpaceSettings,
     TrainableSettings,
 )
 from orchestrator.errors import ConfigError
-from orchestrator.objectives import COSTS, Direction
-from orchestrator.record import EPOCH_SCHEMA, TRIAL_SCHEMA
+from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS, STATELESS, seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
-from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import NetworkSettings, did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 
@@ -105,34 +102,6 @@ def find_trainable(settings: TrainableSettings) -> type[EpochTrainable]:
     if not (inspect.isclass(trainable) and issubclass(trainable, EpochTrainable)):
         raise ConfigError(f"trainable.name is {settings.name!r}, which is no EpochTrainable class")
     return trainable
-
-
-def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, measures_latency: bool) -> None:
-    """Refuse objectives and constraints that no candidate would have a value for; `further` are metrics of the
-    trainable's own.
-
-    Raises:
-        ConfigError: names the metric, and what is known.
-    """
-    for name in further:
-        if name in (*TRIAL_SCHEMA.names, *EPOCH_SCHEMA.names, *COSTS, "latency_seconds"):
-            raise ConfigError(
-                f"the trainable declares the metric {name!r}, which is the name of a column of the record"
-            )
-    known = [*EPOCH_METRICS, *further, *COSTS, *(["latency_seconds"] if measures_latency else [])]
-    for name in objectives.directions:
-        if name == "latency_seconds" and not measures_latency:
-            raise ConfigError("the objective 'latency_seconds' needs trainable.measure_latency = true")
-        if name not in known:
-            raise ConfigError(
-                f"objectives names {name!r}; this trainable has {', '.join(known)}{did_you_mean(name, known)}"
-            )
-    for name in objectives.constraints:
-        if name not in COSTS:
-            raise ConfigError(
-                f"objectives.constraints names {name!r}; what is known before training, and can be constrained, are "
-                f"{', '.join(COSTS)}{did_you_mean(name, COSTS)}"
-            )
 
 
 def _takes(make: Callable[..., Any], parameter: str) -> bool:

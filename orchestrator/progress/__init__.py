@@ -4,24 +4,6 @@
 with `time_left`; of smaller work `work_view`; of a retraining `orchestrator.networks.retraining.progress_view`.
 """
 
-from orchestrator.progress.display import Progress, Show, View
-from orchestrator.progress.standing import Row, Standing
-from orchestrator.progress.words import clock, describe, harmless, listed, number, roughly, scores, sparkline
-from orchestrator.progress.work_view import WorkView
+import lazy_loader
 
-__all__ = [
-    "Progress",
-    "Row",
-    "Show",
-    "Standing",
-    "View",
-    "WorkView",
-    "clock",
-    "describe",
-    "harmless",
-    "listed",
-    "number",
-    "roughly",
-    "scores",
-    "sparkline",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

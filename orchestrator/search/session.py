@@ -11,8 +11,7 @@ from ray import tune
 
 from orchestrator.cluster import TrialSource, run_tune, stopping_on_interrupt
 from orchestrator.errors import CellscoutError, SearchError, last_line
-from orchestrator.progress import Progress
-from orchestrator.progress.search_view import ProgressCallback, SearchView
+from orchestrator.progress import Progress, ProgressCallback, SearchView
 from orchestrator.record import (
     Event,
     EventLog,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,9 +25,9 @@ from orchestrator.cluster import (
 )
 from orchestrator.config import (
     WHOLE_ONLY,
+    ObjectivesSettings,
     SearchConfig,
     check_fits,
-    check_metrics,
     find_trainable,
     kind_of,
     make_sampler,
@@ -36,12 +36,15 @@ from orchestrator.config import (
     make_space,
 )
 from orchestrator.errors import ConfigError
+from orchestrator.objectives import COSTS
 from orchestrator.progress import Progress
-from orchestrator.record import RunDirectory
+from orchestrator.record import EPOCH_SCHEMA, TRIAL_SCHEMA, RunDirectory
 from orchestrator.study import to_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
+from trainables.epoch_result import EPOCH_METRICS
+from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
 
 
@@ -162,3 +165,31 @@ def ground(
         progress.note(f"reading the data set {config.data.name}")
         data, facts = load_on_cluster(config.data, config.run.seed, stopper)
         yield RunEnvironment(allotment, data, facts, stopper)
+
+
+def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, measures_latency: bool) -> None:
+    """Refuse objectives and constraints that no candidate would have a value for; `further` are metrics of the
+    trainable's own.
+
+    Raises:
+        ConfigError: names the metric, and what is known.
+    """
+    for name in further:
+        if name in (*TRIAL_SCHEMA.names, *EPOCH_SCHEMA.names, *COSTS, "latency_seconds"):
+            raise ConfigError(
+                f"the trainable declares the metric {name!r}, which is the name of a column of the record"
+            )
+    known = [*EPOCH_METRICS, *further, *COSTS, *(["latency_seconds"] if measures_latency else [])]
+    for name in objectives.directions:
+        if name == "latency_seconds" and not measures_latency:
+            raise ConfigError("the objective 'latency_seconds' needs trainable.measure_latency = true")
+        if name not in known:
+            raise ConfigError(
+                f"objectives names {name!r}; this trainable has {', '.join(known)}{did_you_mean(name, known)}"
+            )
+    for name in objectives.constraints:
+        if name not in COSTS:
+            raise ConfigError(
+                f"objectives.constraints names {name!r}; what is known before training, and can be constrained, are "
+                f"{', '.join(COSTS)}{did_you_mean(name, COSTS)}"
+            )

@@ -6,6 +6,6 @@ facts of the event log, once each, by a thread: the record is the truth here as 
 gone costs the search nothing.
 """
 
-from orchestrator.tracking.trackers import check_tracking, tracked
+import lazy_loader
 
-__all__ = ["check_tracking", "tracked"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

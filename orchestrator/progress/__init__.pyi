@@ -1,0 +1,16 @@
+from .display import Progress as Progress
+from .display import Show as Show
+from .display import View as View
+from .search_view import ProgressCallback as ProgressCallback
+from .search_view import SearchView as SearchView
+from .standing import Row as Row
+from .standing import Standing as Standing
+from .words import clock as clock
+from .words import describe as describe
+from .words import harmless as harmless
+from .words import listed as listed
+from .words import number as number
+from .words import roughly as roughly
+from .words import scores as scores
+from .words import sparkline as sparkline
+from .work_view import WorkView as WorkView
