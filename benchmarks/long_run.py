@@ -32,7 +32,7 @@ from rich.console import Console
 from orchestrator.config import SearchConfig, load_config, make_sampler, make_scheduler, make_space, parse_config
 from orchestrator.progress import Progress, View
 from orchestrator.progress.search_view import SearchView
-from orchestrator.record import EVENTS, RunDirectory
+from orchestrator.record import EVENTS, RecordedRun, RunDirectory
 from orchestrator.schedulers.protocol import Replayable
 from orchestrator.search import run_search
 from orchestrator.study import replay_study
@@ -124,7 +124,7 @@ def measure_resume(run_dir: Path) -> dict[str, float]:
     config = parse_config(directory.read_info().config, str(directory))
     seconds: dict[str, float] = {}
     started = time.perf_counter()
-    state = directory.read_state()
+    state = RecordedRun.read(directory).state()
     seconds["the trials, from the log"] = time.perf_counter() - started
 
     started = time.perf_counter()

@@ -46,7 +46,7 @@ def plan_of(space: CellSpace = TINY) -> TrialPlan:
 
 
 class Hand:
-    """TrialDriver a study and its candidates."""
+    """Drives a study and its candidates."""
 
     def __init__(self, log: EventLog, state: RunState, live: LiveStudy, candidates: Candidates) -> None:
         self.log, self.state, self.live, self.candidates = log, state, live, candidates

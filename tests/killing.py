@@ -16,6 +16,7 @@ import numpy as np
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.events import Event
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import INFO, RunDirectory
 from tests.paced_trainable import EVALUATED, PACE, trained
 from tests.records import on_record
@@ -120,7 +121,7 @@ class Evaluating:
 
 def events_of(directory: RunDirectory) -> list[Event]:
     try:
-        return directory.read_events()
+        return RecordedRun.read(directory).events()
     except RunDirectoryError:  # it has not been begun
         return []
 
@@ -164,7 +165,7 @@ class Drivers:
     def finish(self, *options: str) -> list[Event]:
         """Let a driver go on to the end; the whole record."""
         assert self._start(*options).wait() == 0, self._told()
-        return self._disturbed.directory.read_events()
+        return RecordedRun.read(self._disturbed.directory).events()
 
     def check_repeats(self, reports: int = 1) -> None:
         """What was trained again is what was under way: at a kill at most the epochs of so many reports. Of what was on

@@ -26,6 +26,7 @@ from orchestrator.record.events import (
     TrialStatus,
     TrialSuggested,
 )
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.study.distributions import to_distributions, write_distributions
@@ -66,7 +67,7 @@ def made_up(
 
 
 def state_of(directory: RunDirectory) -> RunState:
-    return directory.read_state()
+    return RecordedRun.read(directory).state()
 
 
 def _events(trials: int, epochs: int, prune: bool, objectives: dict[str, Direction]) -> list[Event]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import ray
 
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.recorded_run import RecordedRun
 from tests.own_ray import Head, free_port, ray_head
 
 COMMAND = [sys.executable, "-m", "orchestrator.cli"]
@@ -121,7 +121,7 @@ def test_a_search_starts_where_no_node_is_and_uses_those_that_come(growing: Head
     words = [word for setting in settings for word in ("--set", setting)]
     ended = run(growing, "search", "--run-dir", str(tmp_path / "run"), *words)
     assert ended.returncode == 0, ended.stderr
-    state = RunDirectory.at(tmp_path / "run").read_state()
+    state = RecordedRun.read(tmp_path / "run").state()
     assert sum(trial.status == "completed" for trial in state.trials.values()) == 6
     assert state.slots == 2
     told = [finding["what"] for finding in json.loads(run(growing, "doctor").stdout)]

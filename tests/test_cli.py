@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import PUBLISHED
 from tests.test_record import RUN, trial, write
@@ -341,7 +342,7 @@ def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> 
     assert imported & {"ray", "torch", "torchvision"} == {"ray"}
     assert "The best 10 of" in ended.stdout
     (run,) = (tmp_path / "runs").iterdir()
-    state = RunDirectory.at(run).read_state()
+    state = RecordedRun.read(run).state()
     assert len(state.trials) >= 24
     epochs = [trial.epochs for trial in state.trials.values()]
     assert all(any(trained >= rung for trained in epochs) for rung in (2, 4, 8, 16))

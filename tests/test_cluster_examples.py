@@ -19,6 +19,7 @@ from orchestrator.cli.app import app
 from orchestrator.cluster.allotment import allot
 from orchestrator.cluster.autoscaling import growth_of
 from orchestrator.config.search_config import parse_config
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from tests.own_ray import ray_command, short_folder
 
@@ -125,6 +126,6 @@ def test_the_slurm_script_runs_a_search_to_its_end_on_two_nodes() -> None:
             )
         assert status == 0, (folder / "log").read_text()
         directory = RunDirectory.at(folder / "run")
-        assert directory.read_state().outcome == "completed"
-        assert directory.read_state().slots == 2
+        assert RecordedRun.read(directory).state().outcome == "completed"
+        assert RecordedRun.read(directory).state().slots == 2
         assert directory.read_info().resources["nodes"] == 2

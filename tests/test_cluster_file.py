@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.recorded_run import RecordedRun
 from tests.own_ray import end_processes_of, free_port, ray_command, short_folder, wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -192,6 +192,6 @@ def search_on(address: str, folder: Path, environment: dict[str, str]) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["status"] == "SUCCEEDED"
-    state = RunDirectory.at(folder / "run").read_state()
+    state = RecordedRun.read(folder / "run").state()
     assert state.outcome == "completed"
     assert sum(trial.status in ("completed", "pruned") for trial in state.trials.values()) == 4

@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.evaluation.outcome import Outcome
 from orchestrator.evaluation.run import EvaluationResult, evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.search.run import run_search
@@ -51,17 +52,17 @@ def searched(ended_search: Path, tmp_path: Path) -> Path:
 def test_an_evaluation_trains_each_candidate_in_full_for_each_fold_of_each_seed(searched: Path) -> None:
     settings = EvaluationSettings(top=3, folds=3, seeds=2)
     result = evaluate(searched, settings)
-    state = result.directory.read_state()
+    state = RecordedRun.read(result.directory).state()
     assert (result.state, state.outcome) == ("completed", "completed")
     assert len(state.trials) == len(outcome_of(result).candidates) * 6
     assert {(trial.status, trial.epochs) for trial in state.trials.values()} == {("completed", 9)}
-    check_ends(result.directory.read_events())
+    check_ends(RecordedRun.read(result.directory).events())
     sample = (result.directory / "random").read_info()
     assert sample.config["sampler"]["name"] == "random"
     assert sample.config["budget"] == RunDirectory.at(searched).read_info().config["budget"]
-    before = result.directory.read_events()
+    before = RecordedRun.read(result.directory).events()
     assert evaluate(searched, settings).outcome == result.outcome
-    assert result.directory.read_events() == before
+    assert RecordedRun.read(result.directory).events() == before
 
 
 def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_left(searched: Path) -> None:
@@ -150,7 +151,7 @@ def test_it_goes_on_wherever_its_record_ends(searched: Path) -> None:
     settings = EvaluationSettings(top=2, folds=2, seeds=1)
     result = evaluate(searched, settings)
     info = result.directory.read_info().model_copy(update={"state": "running", "pid": 2**22 + 1})
-    events = result.directory.read_events()
+    events = RecordedRun.read(result.directory).events()
     for count in (0, 1, len(events) - 1):
         result.directory.write_info(info)
         path = searched / "evaluation" / "events.jsonl"
@@ -162,8 +163,8 @@ def test_it_goes_on_wherever_its_record_ends(searched: Path) -> None:
         again = evaluate(searched, settings)
         assert again.state == "completed"
         assert outcome_of(again).candidates == outcome_of(result).candidates
-        check_ends(result.directory.read_events())
-        assert result.directory.read_events()[:count] == events[:count]
+        check_ends(RecordedRun.read(result.directory).events())
+        assert RecordedRun.read(result.directory).events()[:count] == events[:count]
 
 
 @pytest.mark.slow
@@ -174,13 +175,13 @@ def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_
     sections = {"scheduler": '{ name = "fifo" }', "sampler": '{ name = "random" }'}
     run = paced_search(cellscout, tmp_path, budget="{ trials = 5 }", **sections)
     pace(tmp_path, 0.05)
-    first, *_ = RunDirectory.at(run).read_state().ranking()
+    first, *_ = RecordedRun.read(run).state().ranking()
     others = "".join(digit for digit in "0123456789abcdef" if digit != first.fingerprint[-1])
     (tmp_path / f"fault-error-{first.fingerprint[-1]}-5").touch()
     (tmp_path / f"fault-deathonce-{others}-3").touch()
     ended = cellscout("evaluate", run, "--no-baseline", "--folds", "2", "--seeds", "1")
     assert ended.status == 0, ended.err
-    state = (RunDirectory.at(run) / "evaluation").read_state()
+    state = RecordedRun.read(RunDirectory.at(run) / "evaluation").state()
     assert sum(len(trial.set_back) for trial in state.trials.values()) >= 1
     for trial in state.trials.values():
         failed = trial.fingerprint[-1] == first.fingerprint[-1]

@@ -498,9 +498,13 @@ def test_one_whose_search_has_gone_on_since_is_refused(ended: RunDirectory) -> N
 
 def test_an_evaluation_is_no_search(ended: RunDirectory, tmp_path: Path) -> None:
     directory = ended / "evaluation"
-    with pytest.raises(RunDirectoryError, match="holds an evaluation; go on with the command that began it"):
+    with pytest.raises(
+        RunDirectoryError, match="holds an evaluation and not a search; name the run directory of its search"
+    ):
         resume_search(directory.location)
-    with pytest.raises(RunDirectoryError, match="holds an evaluation; name the run directory of its search"):
+    with pytest.raises(
+        RunDirectoryError, match="holds an evaluation and not a search; name the run directory of its search"
+    ):
         evaluate(directory.location)
     (tmp_path / "other").mkdir()
     with pytest.raises(ConfigError, match="cannot be gone on with: a search is there"):

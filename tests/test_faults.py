@@ -15,6 +15,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
 from orchestrator.errors import SearchError
 from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialEnded, TrialSetBack, now
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
 from orchestrator.search.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
@@ -147,7 +148,7 @@ def searched(cellscout: Any, folder: Path, *settings: str) -> tuple[RunState, An
     changes = [*small, "trainable.name=tests.paced_trainable:PacedTrainable", *settings]
     options = [word for change in changes for word in ("--set", change)]
     ended = cellscout("search", "--run-dir", str(folder / "run"), *options)
-    return RunDirectory.at(folder / "run").read_state(), ended
+    return RecordedRun.read(folder / "run").state(), ended
 
 
 @pytest.mark.slow

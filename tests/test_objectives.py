@@ -14,6 +14,7 @@ from orchestrator.config.search_config import ObjectivesSettings, SchedulerSetti
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import dominates, losses_of
 from orchestrator.record.events import Event, RunStarted, TrialSuggested
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.report.terminal import leaderboard, report_json, run_summary
@@ -104,11 +105,11 @@ def test_a_candidate_without_a_value_has_no_losses() -> None:
 
 def test_the_front_is_reported(tmp_path: Any) -> None:
     state = state_of([(0.3, 1), (0.4, 5_000), (0.2, 3)])
-    text = run_summary(RunDirectory.at(tmp_path), info(), state)
+    text = run_summary(RecordedRun(RunDirectory.at(tmp_path), info()), state)
     assert "best        0.4000, macs 5,000 (trial 00001, 1 epoch)" in text
     assert "front       2 completed, beaten by none in val_accuracy and macs together" in text
     assert "00000  val_accuracy 0.3000, macs 1" in text
-    found = report_json(RunDirectory.at(tmp_path), info(), state, top=None)
+    found = report_json(RecordedRun(RunDirectory.at(tmp_path), info()), state, top=None)
     assert [row["trial_id"] for row in found["front"]] == ["00000", "00001"]
     assert found["objectives"] == {"val_accuracy": "maximize", "macs": "minimize"}
     assert leaderboard(state, 10).row_count == 3

@@ -19,8 +19,8 @@ from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.networks.lookup import find_network, title_of
 from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
 from orchestrator.progress import number
-from orchestrator.record.ended_search import EndedSearch
 from orchestrator.record.events import RunEnded, RunResumed, TrialEnded, TrialStarted
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.drawing import svg
 from orchestrator.report.page.content import Content, content_of, problems_of, rungs_of
@@ -34,7 +34,7 @@ from orchestrator.report.page.curves import (
     learning_curves,
 )
 from orchestrator.report.page.plot import Plot, thinned
-from orchestrator.report.page.record import Record
+from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.worker_plots import MOST_BARS, timeline
 from orchestrator.report.page.worker_timeline import Occupancy, Stay, joined, lanes
 from orchestrator.report.page.writing import figure_json, write_page
@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture(scope="module")
 def content(run: RunDirectory) -> Content:
-    return content_of(Record.read(run))
+    return content_of(PageRecord.read(RecordedRun.of_search(run)))
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class Page(HTMLParser):
 
 
 def page_of(directory: RunDirectory) -> Page:
-    return Page(Path(write_page(directory)).read_text(encoding="utf-8"))
+    return Page(Path(write_page(RecordedRun.read(directory))).read_text(encoding="utf-8"))
 
 
 def figure_of(plot: Plot) -> Any:
@@ -117,7 +117,7 @@ def traces(plot: Plot) -> Any:
 
 def keep_best(directory: RunDirectory) -> str:
     """Put a network into `best/`, as a search does; its trial."""
-    best = directory.read_state().best
+    best = RecordedRun.read(directory).state().best
     assert best is not None
     spec = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=2, image_channels=1, image_size=(8, 8))
     directory.write_best(best, spec.to_json(), b"")
@@ -176,7 +176,7 @@ def test_the_page_is_one_file_that_fetches_nothing(run: RunDirectory) -> None:
 
 
 def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run: RunDirectory) -> None:
-    state, summary = run.read_state(), content.summary
+    state, summary = RecordedRun.read(run).state(), content.summary
     assert state.best is not None
     assert summary.winner == state.best.trial_id
     text = " ".join(summary.verdict)
@@ -209,10 +209,10 @@ def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run
 def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search: bool) -> None:
     directory = made_up(tmp_path / "run", 40)
     keep_best(directory)
-    first, second = [one.trial_id for one in directory.read_state().ranking()[:2]]
+    first, second = [one.trial_id for one in RecordedRun.read(directory).state().ranking()[:2]]
     winner, other = (first, second) if is_winner_of_the_search else (second, first)
     directory.folder.write("evaluation/evaluation.json", evaluation(winner, {other: 0.02}).encode())
-    content = content_of(Record.read(directory))
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
     summary = content.summary
     assert (summary.tested, summary.winner, summary.evaluate) == (True, winner, None)
     text = " ".join(summary.verdict)
@@ -228,25 +228,25 @@ def test_an_evaluation_that_is_unfinished_or_spoilt_is_told(tmp_path: Path) -> N
     directory = made_up(tmp_path / "run", 12)
     unfinished = evaluation(None, {}, finished=False, trainings={"ended": 2, "planned": 6})
     directory.folder.write("evaluation/evaluation.json", unfinished.encode())
-    summary = content_of(Record.read(directory)).summary
+    summary = content_of(PageRecord.read(RecordedRun.of_search(directory))).summary
     assert not summary.tested
     assert "An evaluation is unfinished: 2 of 6 trainings have ended." in summary.verdict
     directory.folder.write("evaluation/evaluation.json", b"{}")
     with pytest.raises(RunDirectoryError, match=r"evaluation.json is malformed"):
-        Record.read(directory)
+        PageRecord.read(RecordedRun.of_search(directory))
 
 
 def test_the_random_search_of_equal_cost_stands_beside_the_best_so_far(tmp_path: Path) -> None:
     directory = made_up(tmp_path / "run", 30)
     made_up(tmp_path / "run" / "evaluation" / "random", 20)
-    plots = content_of(Record.read(directory)).plots["best"]
+    plots = content_of(PageRecord.read(RecordedRun.of_search(directory))).plots["best"]
     for plot in plots:
         assert [trace.name for trace in traces(plot)] == ["this search", "random search of equal cost"]
 
 
 def test_the_best_so_far_only_rises_and_ends_where_the_search_did(run: RunDirectory) -> None:
-    state = run.read_state()
-    course = course_of(state, Record.read(run).breaks)
+    state = RecordedRun.read(run).state()
+    course = course_of(state, PageRecord.read(RecordedRun.of_search(run)).breaks)
     values = [one.value for one in course.improvements]
     assert values == sorted(values)
     assert state.best is not None
@@ -286,7 +286,7 @@ def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
             update = {"error": f"</td>{SCRIPT}"}
         changed.append(event.model_copy(update=update))
     write(directory, changed)
-    text = Path(write_page(directory)).read_text(encoding="utf-8")
+    text = Path(write_page(RecordedRun.read(directory))).read_text(encoding="utf-8")
     assert "alert('x')<" not in text.replace(r"\u003c", "")
     assert SCRIPT not in text
     page = Page(text)
@@ -319,14 +319,14 @@ def test_a_search_in_which_everything_failed_tells_why(tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="failed"))
     write(directory, [STARTED, *trial("00000", [], "failed"), *trial("00001", [], "failed")])
-    content = content_of(Record.read(directory))
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
     assert [(one.kind, one.count, one.message) for one in content.problems] == [("failed", 2, "bang")]
     assert content.leaderboard.rows == []
     assert content.summary.retrain is None
 
 
 def test_failures_that_differ_in_numbers_only_are_one(run: RunDirectory, content: Content) -> None:
-    state = run.read_state()
+    state = RecordedRun.read(run).state()
     problems = problems_of(state)
     counts = state.counts()
     kinds = ("failed", "diverged", "infeasible")
@@ -337,8 +337,8 @@ def test_failures_that_differ_in_numbers_only_are_one(run: RunDirectory, content
 
 def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(tmp_path: Path) -> None:
     directory = made_up(tmp_path / "a run", 30)
-    state, best = directory.read_state(), keep_best(directory)
-    content = content_of(Record.read(directory))
+    state, best = RecordedRun.read(directory).state(), keep_best(directory)
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
     rows = content.leaderboard.rows
     assert [row.trial_id for row in rows] == [one.trial_id for one in state.ranking()]
     assert all(len(row.values) == len(content.leaderboard.columns) for row in rows)
@@ -353,7 +353,7 @@ def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(tmp_path: Pa
         settings = RetrainSettings(
             architecture=architecture, repeats=int(options["--repeats"]), filters=int(options["--filters"])
         )
-        search = EndedSearch.read(run_dir)
+        search = RecordedRun.of_ended_search(run_dir)
         (network,) = networks_of(search, settings, settings.recipe(search.config)).values()
         assert isinstance(network, NetworkSpec)
         assert (network.repeats, network.filters, network.image_size) == (6, 32, (8, 8))
@@ -364,7 +364,7 @@ def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(tmp_path: Pa
 def test_while_a_search_runs_nothing_can_be_retrained(tmp_path: Path) -> None:
     directory = made_up(tmp_path / "run", 12, state="running", host="elsewhere")
     keep_best(directory)
-    content = content_of(Record.read(directory))
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
     assert content.refreshing
     assert content.summary.winner is not None
     assert (content.summary.retrain, content.summary.evaluate, content.summary.resume) == (None, None, None)
@@ -377,7 +377,7 @@ def test_while_a_search_runs_nothing_can_be_retrained(tmp_path: Path) -> None:
 def test_a_trial_is_named_by_its_run_and_its_number(tmp_path: Path, cellscout: Any) -> None:
     directory = made_up(tmp_path / "a run", 12)
     keep_best(directory)
-    other = directory.read_state().trials["00003"]
+    other = RecordedRun.read(directory).state().trials["00003"]
     assert find_network(f"{directory.location}#00003").architecture.to_json() == other.architecture
     assert title_of(f"{directory.location}#00003") == "a run#00003"
     assert title_of("s3://bucket/run?region=x#00003") == "run#00003"
@@ -394,7 +394,7 @@ def test_a_trial_is_named_by_its_run_and_its_number(tmp_path: Path, cellscout: A
 
 
 def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Content) -> None:
-    record = Record.read(run)
+    record = PageRecord.read(RecordedRun.of_search(run))
     assert rungs_of(record) == (2, 4, 8)
     state = record.state
     (plot,) = content.plots["curves"]
@@ -408,7 +408,7 @@ def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Conten
 
 
 def test_what_is_left_out_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = run.read_state()
+    state = RecordedRun.read(run).state()
     monkeypatch.setattr("orchestrator.report.page.curves.BEST_CURVES", 5)
     monkeypatch.setattr("orchestrator.report.page.curves.OTHER_CURVES", 7)
     plot = learning_curves(state, (), None)
@@ -432,7 +432,7 @@ def test_thinning_is_even_and_keeps_both_ends() -> None:
 
 
 def test_slots_hold_one_trial_at_a_time(run: RunDirectory, content: Content) -> None:
-    record = Record.read(run)
+    record = PageRecord.read(RecordedRun.of_search(run))
     where = lanes(record.stays)
     assert max(where) == 2  # three slots
     for lane in range(3):
@@ -464,7 +464,7 @@ def test_what_ran_when_the_driver_died_ended_then() -> None:
 
 
 def test_very_many_bars_are_joined_and_it_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = Record.read(run)
+    record = PageRecord.read(RecordedRun.of_search(run))
     monkeypatch.setattr("orchestrator.report.page.worker_plots.MOST_BARS", 50)
     plot = timeline(record.state, record.stays)
     bars = joined(record.stays, lanes(record.stays), 1e9)
@@ -476,8 +476,8 @@ def test_very_many_bars_are_joined_and_it_is_said(run: RunDirectory, monkeypatch
 
 def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     directory = made_up(tmp_path / "run", 40, objectives={"val_accuracy": "maximize", "macs": "minimize"})
-    state = directory.read_state()
-    content = content_of(Record.read(directory))
+    state = RecordedRun.read(directory).state()
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
     (plot,) = content.plots["front"]
     beaten, front = traces(plot)
     assert set(front.customdata) == {one.trial_id for one in state.front}
@@ -493,7 +493,7 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
 def test_three_objectives_are_drawn_in_space(tmp_path: Path) -> None:
     objectives: dict[str, Any] = {"val_accuracy": "maximize", "macs": "minimize", "parameters": "minimize"}
     directory = made_up(tmp_path / "run", 20, objectives=objectives)
-    (plot,) = content_of(Record.read(directory)).plots["front"]
+    (plot,) = content_of(PageRecord.read(RecordedRun.of_search(directory))).plots["front"]
     assert {trace.type for trace in traces(plot)} == {"scatter3d"}
 
 
@@ -501,8 +501,8 @@ def test_more_objectives_are_lines_with_the_best_above(tmp_path: Path) -> None:
     smaller = ("macs", "parameters", "activation_bytes")
     objectives: dict[str, Any] = {"val_accuracy": "maximize", **dict.fromkeys(smaller, "minimize")}
     directory = made_up(tmp_path / "run", 20, objectives=objectives)
-    state = directory.read_state()
-    (plot,) = content_of(Record.read(directory)).plots["front"]
+    state = RecordedRun.read(directory).state()
+    (plot,) = content_of(PageRecord.read(RecordedRun.of_search(directory))).plots["front"]
     lines: dict[str, list[float]] = {}
     for trace in traces(plot):
         for trial_id, axis, height in zip(trace.customdata, trace.x, trace.y, strict=True):
@@ -530,7 +530,7 @@ def test_what_mattered_needs_enough_trials(tmp_path: Path, content: Content) -> 
     assert len(traces(decisions)[0].x) >= 4
     assert "no more than noise" in decisions.caption
     assert set(traces(operations)[0].y) == set(NASNET.operations)
-    few = content_of(Record.read(made_up(tmp_path / "few", 12))).plots["mattered"]
+    few = content_of(PageRecord.read(RecordedRun.of_search(made_up(tmp_path / "few", 12)))).plots["mattered"]
     assert [plot.figure for plot in few] == [None]
     assert "are too few to tell which decisions mattered; 60 are needed" in few[0].nothing
 

@@ -16,6 +16,7 @@ from orchestrator.config.search_config import load_config
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report import watch
 from orchestrator.report.comparison.outcome import compare
@@ -109,7 +110,7 @@ def digits() -> dict[str, Any]:
 
 def with_best(directory: RunDirectory) -> RunDirectory:
     """With the network that a search leaves in `best/`, untrained, and with its page."""
-    best = directory.read_state().best
+    best = RecordedRun.read(directory).state().best
     assert best is not None
     network = NetworkSpec(
         architecture=Architecture.from_json(best.architecture),
@@ -120,7 +121,7 @@ def with_best(directory: RunDirectory) -> RunDirectory:
         image_size=(8, 8),
     )
     directory.write_best(best, network.to_json(), b"")
-    write_page(directory)
+    write_page(RecordedRun.read(directory))
     return directory
 
 
@@ -148,7 +149,7 @@ def hostile(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         _, started, built, row, ended = trial("90000", [0.2], "failed")
         assert isinstance(built, TrialBuilt)
         assert isinstance(ended, TrialEnded)
-        suggested = next(event for event in directory.read_events() if isinstance(event, TrialSuggested))
+        suggested = next(event for event in RecordedRun.read(directory).events() if isinstance(event, TrialSuggested))
         log.append(
             suggested.model_copy(update={"trial_id": "90000", "number": 90_000}),
             started,
@@ -159,7 +160,7 @@ def hostile(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     info = directory.read_info()
     config = {**info.config, "run": {**info.config["run"], "name": HOSTILE}, "sampler": {"name": HOSTILE}}
     directory.write_info(info.model_copy(update={"config": config}))
-    write_page(directory)
+    write_page(RecordedRun.read(directory))
     return Seen.at(browser, page_of(directory))
 
 
@@ -212,7 +213,7 @@ def test_the_copied_command_trains_that_architecture(seen: Seen, record: RunDire
     assert ended.status == 0, ended.err
     [network] = json.loads(ended.out)["networks"]
     assert trial_id is not None
-    found = record.read_state().trials[trial_id]
+    found = RecordedRun.read(record).state().trials[trial_id]
     told = json.loads((record / "retrain" / network["name"]).folder.read("network.json"))
     assert told["architecture"] == found.architecture
 
@@ -249,7 +250,7 @@ def test_it_prints(seen: Seen) -> None:
 
 
 def test_ten_thousand_trials_open_and_say_what_is_not_drawn(browser: Browser, tmp_path: Path) -> None:
-    write_page(made_up(tmp_path / "run", 10_000, epochs=27))
+    write_page(RecordedRun.read(made_up(tmp_path / "run", 10_000, epochs=27)))
     file = tmp_path / "run" / "report.html"
     assert file.stat().st_size < 15e6
     seen = Seen.at(browser, file.as_uri())  # playwright gives it half a minute; it took two to six seconds

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.progress import Progress
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.page.refresh import PageRefresher, refresh
 from orchestrator.report.page.writing import write_page
@@ -35,7 +36,7 @@ def test_the_page_goes_to_an_object_store_too(object_store: Any) -> None:
     directory = RunDirectory.at(location)
     directory.create(info(state="completed"))
     write(directory, RUN)
-    write_page(directory)
+    write_page(RecordedRun.read(directory))
     assert b"cellscout evaluate" in directory.folder.read("report.html")
 
 
@@ -52,7 +53,7 @@ def test_a_page_is_made_now_and_then_while_a_search_runs(tmp_path: Path) -> None
 def test_a_page_that_cannot_be_made_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = made_up(tmp_path / "run", 5)
     (tmp_path / "run" / "report.html").mkdir()
-    refresh(directory, Progress(Console(stderr=True, force_terminal=False)))
+    refresh(RecordedRun.read(directory), Progress(Console(stderr=True, force_terminal=False)))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.startswith("the page could not be made: ")
@@ -63,5 +64,5 @@ def test_an_evaluation_has_no_page_of_its_own(tmp_path: Path) -> None:
     directory = RunDirectory(Folder.at(tmp_path / "run"))
     plan = {"candidates": {}, "folds": 2, "seeds": 1, "baseline": False, "trials": 3}
     directory.create(info(state="completed", evaluation=plan))
-    with pytest.raises(RunDirectoryError, match="holds an evaluation; its search's page tells what it came to"):
-        write_page(directory)
+    with pytest.raises(RunDirectoryError, match="holds an evaluation and not a search"):
+        write_page(RecordedRun.of_search(directory))

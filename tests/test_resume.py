@@ -85,9 +85,13 @@ def gone_on(before: Sequence[Event], scheduler: str, workers: int = 1) -> Pieces
         live_study.apply(event)
     written = Pieces()
     decides = SCHEDULERS[scheduler](max_epochs=9, objectives=OBJECTIVES)
-    with EventLog(written, [state.apply]) as log, live_study:
+    with (
+        EventLog(written, [state.apply]) as log,
+        Driver(log, state, plan_of(SPACE), RunDirectory.at("unused"), live_study, decides, budget=TRIALS) as driver,
+    ):
         log.append(RunResumed(slots=workers))
-        driver = Driver(log, state, plan_of(SPACE), RunDirectory.at("unused"), live_study, decides, budget=TRIALS)
+        for listener in driver.listeners:
+            log.listen(listener)
         driver.resume()
         simulate(
             PatientSearcher(driver.searcher), decides, rest, workers=workers, seconds=1e9, callbacks=[driver.recorder]

@@ -12,6 +12,7 @@ import pytest
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import now
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import RunState
@@ -128,7 +129,7 @@ def test_the_best_network_replaces_the_one_before_as_a_whole(tmp_path: Path) -> 
     directory = RunDirectory.at(tmp_path / "run")
     directory.create(info())
     write(directory, RUN)
-    state = directory.read_state()
+    state = RecordedRun.read(directory).state()
     assert state == RunState.replay(RUN)
     for trial_id, weights in (("00000", b"old"), ("00001", b"new")):
         directory.write_best(state.trials[trial_id], {"filters": 8}, weights)
@@ -164,17 +165,17 @@ def test_who_writes_a_run_is_told_by_the_lock_and_not_by_a_process_number(tmp_pa
     directory = RunDirectory.at(tmp_path)
     reused = info(host=platform.node(), pid=os.getpid())
     directory.create(reused)
-    assert directory.standing(reused) == "running"  # its log is not made yet
+    assert RecordedRun(directory, reused).standing == "running"  # its log is not made yet
     with EventLog.create(directory) as log:
         log.append(*RUN)
         ended = subprocess.Popen(["true"])
         ended.wait()
-        assert directory.standing(info(host=platform.node(), pid=ended.pid)) == "running"
-        assert directory.read_state().outcome is None
-    assert directory.standing(reused) == "died"
-    assert directory.read_state().outcome == "died"
-    assert directory.standing(info(host="elsewhere")) == "running"
-    assert directory.standing(info(state="completed")) == "completed"
+        assert RecordedRun(directory, info(host=platform.node(), pid=ended.pid)).standing == "running"
+        assert RecordedRun.read(directory).state().outcome is None
+    assert RecordedRun(directory, reused).standing == "died"
+    assert RecordedRun.read(directory).state().outcome == "died"
+    assert RecordedRun(directory, info(host="elsewhere")).standing == "running"
+    assert RecordedRun(directory, info(state="completed")).standing == "completed"
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ".", "", "a//b", "a/./b", "a\0b"])
@@ -200,7 +201,7 @@ def test_a_trial_whose_id_would_lead_out_of_the_directory_is_refused(trial_id: s
     path = tmp_path / "events.jsonl"
     path.write_text(path.read_text().replace('"trial_id":"00000"', f'"trial_id":"{trial_id}"'))
     with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 2 is no event: String should match pattern"):
-        directory.read_state()
+        RecordedRun.read(directory).state()
 
 
 @pytest.mark.parametrize("uri", ["s3://key:hunter2@bucket/runs", "s3://key:hun/ter2+x@bucket/runs"])

@@ -26,6 +26,7 @@ from orchestrator.errors import ClusterError, ConfigError, SearchError
 from orchestrator.record.event_file import EventFile
 from orchestrator.record.event_log import EventLog, read_events
 from orchestrator.record.events import EpochDone, TrialStarted, TrialSuggested
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS
 from orchestrator.search.run import SearchResult, run_search
@@ -132,7 +133,7 @@ def test_every_epoch_has_its_own_row_and_none_is_missing(scripted: SearchResult)
 
 
 def test_the_returned_state_is_what_the_log_replays_to(scripted: SearchResult) -> None:
-    assert scripted.directory.read_state() == scripted.state
+    assert RecordedRun.read(scripted.directory).state() == scripted.state
 
 
 def test_the_record_is_complete(scripted: SearchResult) -> None:
@@ -266,7 +267,7 @@ def test_the_hours_end_a_search_and_leave_it_unfinished(tmp_path: Path) -> None:
     assert result.state.outcome == "out_of_time"
     assert result.directory.read_info().state == "out_of_time"
     assert 0 < result.state.counts()["unfinished"] <= 4
-    assert result.directory.read_state() == result.state
+    assert RecordedRun.read(result.directory).state() == result.state
 
 
 def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
     result = run_search(config(budget={"trials": 100_000}), run_dir=tmp_path / "run")
     assert result.state.outcome == "interrupted"
-    assert result.directory.read_state() == result.state
+    assert RecordedRun.read(result.directory).state() == result.state
     assert pq.read_table(Path(result.directory.location) / TRIALS).num_rows == len(result.state.trials) > 0
     assert signal.getsignal(signal.SIGINT) is handler
 

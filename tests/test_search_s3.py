@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.config.search_config import parse_config
 from orchestrator.errors import RunDirectoryError
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.search.run import run_search
@@ -45,7 +46,7 @@ def test_a_search_on_an_object_store(searched: Any, cellscout: Any) -> None:
     result = searched()
     location = result.directory.location
     assert result.directory.folder.name.startswith("tiny-")
-    assert RunDirectory.at(location).read_state() == result.state
+    assert RecordedRun.read(location).state() == result.state
     assert result.directory.folder.names() == [
         "best",
         "checkpoints",
@@ -87,7 +88,7 @@ def test_a_search_on_an_object_store_goes_on_after_its_driver_was_killed(
         pace(folder, seconds)
     ended = cellscout("search", str(search), "--run-dir", str(undisturbed / "run"))
     assert ended.status == 0, ended.err
-    theirs = RunDirectory.at(undisturbed / "run").read_events()
+    theirs = RecordedRun.read(undisturbed / "run").events()
     location = object_store.uri(f"bucket/{tmp_path.name}/run")
     environment = {FOLDER: str(disturbed)}
     with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:

@@ -51,8 +51,10 @@ def test_a_search_ends_when_every_network_was_trained(scheduler: str, workers: i
     with EventLog.create(directory, [state.apply]) as log:
         facts = {"objectives": OBJECTIVES, "constraints": {}, "distributions": write_distributions(distributions)}
         log.append(RunStarted(slots=workers, **facts))
-        with LiveStudy(SAMPLERS["random"](seed=0), state, distributions) as study:
-            driver = Driver(log, state, plan_of(SPACE), directory, study, decides, budget=NETWORKS)
+        study = LiveStudy(SAMPLERS["random"](seed=0), state, distributions)
+        with Driver(log, state, plan_of(SPACE), directory, study, decides, budget=NETWORKS) as driver:
+            for listener in driver.listeners:
+                log.listen(listener)
             searcher, callbacks = PatientSearcher(driver.searcher), [driver.recorder]
             simulate(searcher, decides, rest, workers=workers, seconds=1e6, callbacks=callbacks)
     counts = state.counts()

@@ -18,6 +18,7 @@ from orchestrator.record import event_segments
 from orchestrator.record.event_log import EventLog, is_being_written, read_events
 from orchestrator.record.events import EpochDone, Event, RunEnded
 from orchestrator.record.log_owner import OWNER, LogOwner
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
@@ -92,7 +93,7 @@ def test_a_folder_of_a_bucket(uri: str) -> None:
 
 def test_a_run_is_read_as_it_was_written(run: RunDirectory) -> None:
     record(run)
-    state = run.read_state()
+    state = RecordedRun.read(run).state()
     assert state == RunState.replay(RUN)
     run.write_best(state.trials["00000"], {"filters": 8}, b"old")
     run.write_best(state.trials["00001"], {"filters": 8}, b"new")
@@ -127,7 +128,7 @@ def test_a_place_with_a_run_or_with_files_of_others_is_refused(uri: str, run: Ru
     with pytest.raises(RunDirectoryError, match="is not empty"):
         RunDirectory.at(uri).check_usable()
     with pytest.raises(RunDirectoryError, match=r"holds no run \(no run.json there\)"):
-        (RunDirectory.at(uri) / "nothing").read_state()
+        RecordedRun.read(RunDirectory.at(uri) / "nothing").state()
 
 
 def test_checking_leaves_nothing_behind(uri: str) -> None:
@@ -326,11 +327,11 @@ def test_a_corrupt_or_missing_segment_is_told_and_not_skipped(
     whole = events.read("00000002.jsonl")
     events.write("00000002.jsonl", b"{broken}\n")
     with pytest.raises(RunDirectoryError, match=r"00000002.jsonl\?.*, line 1 is no event"):
-        run.read_state()
+        RecordedRun.read(run).state()
     events.write("00000002.jsonl", whole[:-1] + b" ")
     events.remove("00000001.jsonl")
     with pytest.raises(RunDirectoryError, match=r"00000001.jsonl\?.* is missing, and there are later ones"):
-        run.read_state()
+        RecordedRun.read(run).state()
 
 
 def test_a_run_that_was_copied_here_is_gone_on_with(run: RunDirectory) -> None:

@@ -15,7 +15,7 @@ import pytest
 import orchestrator.cluster.jobs as submit_module
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.recorded_run import RecordedRun
 from tests.own_ray import Head, free_port, ray_head, wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -170,7 +170,7 @@ def test_a_search_runs_as_a_job_to_its_end(job_server: tuple[Head, str], search_
     job = json.loads(ended.stdout)
     assert (job["status"], job["run_dir"]) == ("SUCCEEDED", str(run_dir))
     assert "The best 4 of" in ended.stderr
-    assert RunDirectory.at(run_dir).read_state().outcome == "completed"
+    assert RecordedRun.read(run_dir).state().outcome == "completed"
 
 
 @pytest.mark.slow

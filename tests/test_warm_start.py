@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from orchestrator.config.search_config import SearchConfig, parse_config
-from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.errors import ConfigError
+from orchestrator.record.events import TrialImported
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.search.warm_start import check_images, imported_trials
+from orchestrator.search.warm_start import WarmStart
 from orchestrator.study.distributions import to_distributions
-from search_spaces import NASNET
+from search_spaces import NASNET, CellSpace
 from tests.driving import TINY, Hand, driven
 from tests.test_candidates import PARAMS, SWAPPED, admitted
 from tests.test_run_directory import info
@@ -36,9 +38,17 @@ def record(folder: Path, **sections: Any) -> Hand:
     return hand
 
 
+def warm_start(config: SearchConfig, space: CellSpace, distributions: Mapping[str, Any]) -> list[TrialImported]:
+    return WarmStart.read(config).trials(config, space, distributions)
+
+
+def check_images(config: SearchConfig) -> None:
+    WarmStart.read(config).check_images(config, FACTS)
+
+
 def test_results_are_taken_over_and_nothing_else(tmp_path: Path) -> None:
     record(tmp_path / "old")
-    found = imported_trials(config([tmp_path / "old"]), TINY, SPACE)
+    found = warm_start(config([tmp_path / "old"]), TINY, SPACE)
     assert [(trial.trial_id, trial.status, len(trial.curve)) for trial in found] == [
         ("old/00000", "completed", 2),
         ("old/00001", "pruned", 1),
@@ -49,7 +59,7 @@ def test_results_are_taken_over_and_nothing_else(tmp_path: Path) -> None:
 def test_a_candidate_of_two_runs_is_taken_over_once_with_the_longer_curve(tmp_path: Path) -> None:
     for name in ("one", "two"):
         record(tmp_path / name)
-    found = imported_trials(config([tmp_path / "one", tmp_path / "two"]), TINY, SPACE)
+    found = warm_start(config([tmp_path / "one", tmp_path / "two"]), TINY, SPACE)
     assert [trial.trial_id for trial in found] == ["one/00000", "one/00001"]
 
 
@@ -69,24 +79,24 @@ def test_results_of_other_images_are_refused(change: dict[str, Any], message: st
     values = {"config": config([]).model_dump(mode="json"), "state": "completed"}
     RunDirectory.at(tmp_path / "old").create(info(**values, data={**FACTS, **change}))
     with pytest.raises(ConfigError, match=message):
-        check_images(config([tmp_path / "old"]), FACTS)
+        check_images(config([tmp_path / "old"]))
 
 
 def test_results_of_the_same_images_split_otherwise_are_not_refused(tmp_path: Path) -> None:
     values = {"config": config([]).model_dump(mode="json"), "state": "completed", "seed": 1}
     split = {**FACTS, "train": 5, "validation": 3, "sha256": "y"}
     RunDirectory.at(tmp_path / "old").create(info(**values, data=split))
-    check_images(config([tmp_path / "old"]), FACTS)
+    check_images(config([tmp_path / "old"]))
 
 
 def test_what_was_taken_over_can_be_taken_over_again(tmp_path: Path) -> None:
     record(tmp_path / "old")
     (tmp_path / "next").mkdir()
-    first = imported_trials(config([tmp_path / "old"]), TINY, SPACE)
+    first = warm_start(config([tmp_path / "old"]), TINY, SPACE)
     with driven(tmp_path / "next", imported=first):
         pass
     RunDirectory.at(tmp_path / "next").write_info(info(config=config([]).model_dump(mode="json")))
-    second = imported_trials(config([tmp_path / "next"]), TINY, SPACE)
+    second = warm_start(config([tmp_path / "next"]), TINY, SPACE)
     assert [trial.trial_id for trial in second] == ["old/00000", "old/00001"]
 
 
@@ -98,7 +108,7 @@ def test_results_of_another_recipe_are_refused(sections: dict[str, Any], tmp_pat
     record(tmp_path / "old", **sections)
     ((section, ((name, value),)),) = ((section, tuple(values.items())) for section, values in sections.items())
     with pytest.raises(ConfigError, match=f"where {section}.{name} is {value}; here it is .*cannot be compared"):
-        imported_trials(config([tmp_path / "old"]), TINY, SPACE)
+        warm_start(config([tmp_path / "old"]), TINY, SPACE)
 
 
 def test_two_runs_of_one_name_keep_their_results_apart(tmp_path: Path) -> None:
@@ -107,26 +117,26 @@ def test_two_runs_of_one_name_keep_their_results_apart(tmp_path: Path) -> None:
     RunDirectory.at(folder).create(info(config=config([]).model_dump(mode="json")))
     with driven(folder) as hand:
         hand.train(admitted(hand, SWAPPED), [0.3])
-    found = imported_trials(config([tmp_path / "a" / "old", folder]), TINY, SPACE)
+    found = warm_start(config([tmp_path / "a" / "old", folder]), TINY, SPACE)
     assert [trial.trial_id for trial in found] == ["old/00000", "old/00001", "old/00000~"]
 
 
 def test_an_objective_that_the_old_run_did_not_measure_is_refused(tmp_path: Path) -> None:
     record(tmp_path / "old")
     with pytest.raises(ConfigError, match="whose trials have no 'margin', an objective of this search"):
-        imported_trials(config([tmp_path / "old"], objectives={"maximize": ["margin"]}), TINY, SPACE)
+        warm_start(config([tmp_path / "old"], objectives={"maximize": ["margin"]}), TINY, SPACE)
 
 
 def test_the_same_decisions_with_another_meaning_are_refused(tmp_path: Path) -> None:
     record(tmp_path / "old")
     other = replace(TINY, output="all_blocks", combinations=("concat",))
     with pytest.raises(ConfigError, match="the decisions of trial 00000 mean another network than in this space"):
-        imported_trials(config([tmp_path / "old"]), other, to_distributions(other.param_space()))
+        warm_start(config([tmp_path / "old"]), other, to_distributions(other.param_space()))
 
 
 def test_where_the_data_lie_is_no_part_of_the_recipe(tmp_path: Path) -> None:
     record(tmp_path / "old", data={"root": "elsewhere"})
-    assert imported_trials(config([tmp_path / "old"]), TINY, SPACE)
+    assert warm_start(config([tmp_path / "old"]), TINY, SPACE)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +150,9 @@ def test_where_the_data_lie_is_no_part_of_the_recipe(tmp_path: Path) -> None:
 def test_candidates_of_another_space_are_refused(space: Any, message: str, tmp_path: Path) -> None:
     record(tmp_path / "old")
     with pytest.raises(ConfigError, match=message):
-        imported_trials(config([tmp_path / "old"]), space, to_distributions(space.param_space()))
+        warm_start(config([tmp_path / "old"]), space, to_distributions(space.param_space()))
 
 
 def test_a_run_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="holds no run"):
-        imported_trials(config([tmp_path]), TINY, SPACE)
+    with pytest.raises(ConfigError, match=r"warm_start\.runs: .* holds no run"):
+        warm_start(config([tmp_path]), TINY, SPACE)

@@ -19,7 +19,7 @@ from orchestrator.cli.arguments import Address, ArchitectureName, AsJson, Overri
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
-    from orchestrator.record import RunDirectory, RunInfo, RunState
+    from orchestrator.record import RecordedRun, RunState
     from orchestrator.search import SearchResult
 
 app = typer.Typer(
@@ -156,15 +156,15 @@ def submit(
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Show what a running or ended search stands at."""
-    from orchestrator.record import RunDirectory
+    from orchestrator.record import RecordedRun
     from orchestrator.report import report_json, run_summary
 
-    directory = RunDirectory.at(run_dir)
-    info, state = directory.read_info(), directory.read_state()
+    run = RecordedRun.read(run_dir)
+    state = run.state()
     if as_json:
-        print_json(report_json(directory, info, state, top=1))
+        print_json(report_json(run, state, top=1))
     else:
-        typer.echo(run_summary(directory, info, state))
+        typer.echo(run_summary(run, state))
 
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
@@ -173,19 +173,19 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
 
     All from the events, while the search runs or after it.
     """
-    from orchestrator.record import RunDirectory, write_tables
+    from orchestrator.record import RecordedRun, write_tables
     from orchestrator.report import importance_json, importance_tables, importances, report_json, write_page
 
-    directory = RunDirectory.at(run_dir)
-    info, state = directory.read_info(), directory.read_state()
-    write_tables(state, directory.folder)
-    page = write_page(directory) if info.evaluation is None else None  # its search's page tells of an evaluation
+    run = RecordedRun.read(run_dir)
+    state = run.state()
+    write_tables(state, run.directory.folder)
+    page = write_page(run) if run.info.evaluation is None else None  # its search's page tells of an evaluation
     mattered = importances(state)
     if as_json:
-        found = report_json(directory, info, state, top)
+        found = report_json(run, state, top)
         print_json({**found, "importance": importance_json(mattered), "page": page})
         return
-    _print_report(directory, info, state, top, as_json)
+    _print_report(run, state, top, as_json)
     Console().print(importance_tables(mattered))
 
 
@@ -296,23 +296,22 @@ def doctor(
 
 
 def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
-    info = result.directory.read_info()
-    _print_report(result.directory, info, result.state, top, as_json)
-    if info.state == "interrupted":
+    _print_report(RecordedRun(result.directory, result.info), result.state, top, as_json)
+    if result.info.state == "interrupted":
         raise typer.Exit(130)  # as a shell reports a program that Ctrl-C ended
     if result.state.best is None:
         raise typer.Exit(1)
 
 
-def _print_report(directory: RunDirectory, info: RunInfo, state: RunState, top: int, as_json: bool) -> None:
+def _print_report(run: RecordedRun, state: RunState, top: int, as_json: bool) -> None:
     from orchestrator.report import leaderboard, report_json, run_summary
 
     if as_json:
-        print_json(report_json(directory, info, state, top))
+        print_json(report_json(run, state, top))
         return
     if state.ranking():
         Console().print(leaderboard(state, top))
-    typer.echo(run_summary(directory, info, state))
+    typer.echo(run_summary(run, state))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The search that is evaluated: its record, read once, and who its best are. Writes nothing."""
+"""The search that is evaluated: its record, read once, and its best candidates. Writes nothing."""
 
 from __future__ import annotations
 
@@ -14,29 +14,36 @@ from orchestrator.config import (
     SearchConfig,
     WarmStartSettings,
 )
-from orchestrator.record import EndedSearch, EvaluatedCandidate, Event, RunDirectory, RunInfo, RunState, Trial
+from orchestrator.record import EvaluatedCandidate, Event, RecordedRun, RunState, Trial
 
 
 @dataclass(frozen=True)
 class EvaluatedSearch:
-    """A search that has ended."""
+    """A search that has ended, with its events."""
 
-    directory: RunDirectory
-    info: RunInfo
-    config: SearchConfig
+    run: RecordedRun
     events: Sequence[Event]
     state: RunState
 
     @classmethod
     def read(cls, run_dir: Path | str) -> EvaluatedSearch:
-        """
+        """Read the record of the search.
+
         Raises:
             RunDirectoryError: there is no search, it has not ended, or its log is corrupt.
-            ConfigError: its configuration cannot be read any more.
         """
-        search = EndedSearch.read(run_dir)
-        events = search.directory.read_events()
-        return cls(search.directory, search.info, search.config, events, RunState.replay(events))
+        run = RecordedRun.of_ended_search(run_dir)
+        events = run.events()
+        return cls(run, events, RunState.replay(events))
+
+    @property
+    def config(self) -> SearchConfig:
+        """The settings of the search.
+
+        Raises:
+            ConfigError: they are not those of this version.
+        """
+        return self.run.config
 
     @property
     def trained(self) -> int:

@@ -1,4 +1,4 @@
-"""What drives an evaluation: the list of its trainings, in place of a sampler's proposals, and a search's recorder."""
+"""Drives an evaluation: a list of trainings in place of a sampler's proposals, and the recorder of a search."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from orchestrator.record import Event, RunOutcome, RunState, Trial, TrialSetBack
-from orchestrator.search import Recorder, Run, assignment_of
+from orchestrator.search import Recorder, SearchSession, assignment_of
 
 
 @final
@@ -42,32 +42,32 @@ class PlannedTrials:
         return None if self.is_finished() else self._assign(trial_id, self._waiting.popleft())
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """The record says it."""
+        """Do nothing: the event log already has it."""
 
 
 @final
 class EvaluationDriver:
-    """The trainings that are still to be done, and the recorder. Made once they are on record."""
+    """The trainings that are still to be done, and the recorder. Made once the plan is on record."""
 
-    def __init__(self, run: Run) -> None:
-        stopper = run.ground.stopper
+    def __init__(self, run: SearchSession) -> None:
+        stopper = run.environment.stopper
         self.recorder = Recorder(
             run.log,
             run.state,
             run.plan,
             run.directory,
             stopper.fail,
-            gpus_per_trial=run.ground.allotment.gpus_per_trial,
+            gpus_per_trial=run.environment.allotment.gpus_per_trial,
         )
         self._state = run.state
         self.searcher = PlannedTrials(run.state, self._assign, stopper.stop_all)
-        run.log.listen(self.searcher.apply)
+        self.listeners = [self.searcher.apply]
 
     def resume(self) -> None:
-        """Nothing: what has ended is not in the list."""
+        """Do nothing: what has ended is not in the list."""
 
     def finish(self) -> RunOutcome:
-        """Every training has ended."""
+        """Return "completed": every training has ended."""
         return "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:

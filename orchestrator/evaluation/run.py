@@ -27,8 +27,8 @@ from orchestrator.record import (
     EvaluationPlanned,
     Event,
     EventLog,
+    RecordedRun,
     RunDirectory,
-    RunInfo,
     RunResumed,
     RunState,
     describe_run,
@@ -37,14 +37,13 @@ from orchestrator.record import (
 from orchestrator.report import refresh
 from orchestrator.search import (
     Overrides,
-    Run,
     RunEnvironment,
     SearchComponents,
+    SearchSession,
     check_same,
-    ground,
     resume_search,
+    run_environment,
     run_search,
-    run_started,
 )
 from search_spaces import CellSpace
 from trainables import EpochTrainable
@@ -93,99 +92,101 @@ def evaluate(
     settings = settings or EvaluationSettings()
     searched = EvaluatedSearch.read(run_dir)
     wanted = settings.wanted(searched)
-    directory = searched.directory / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
+    search_dir = searched.run.directory
+    directory = search_dir / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
     before = recorded(directory, wanted)
-    parts = SearchComponents.of(searched.evaluation_config(), Overrides(space, trainable=trainable))
-    rungs = SearchComponents.of(searched.random_config(), Overrides(space, trainable=trainable)).milestones
-    if before is None or before.state not in ENDED:
-        state = _Evaluation(searched, wanted, directory, parts, progress).run(before, address)
+    overrides = Overrides(space, trainable=trainable)
+    components = SearchComponents.of(searched.evaluation_config(), overrides)
+    if before is not None and before.info.state in ENDED:
+        standing, state = before.info.state, before.state()
     else:
-        state = directory.read_state()
-    standing = directory.read_info().state
+        standing, state = _Evaluation(searched, wanted, directory, components, progress).run(before, address)
     if state.evaluation is None:
         return EvaluationResult(directory, standing, None)
-    sample = (directory / RANDOM).read_state() if wanted.baseline else None
-    outcome = outcome_of(state, searched.state, sample, rungs, parts.config.training.epochs)
+    sample = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
+    rungs = SearchComponents.of(searched.random_config(), overrides).milestones
+    outcome = outcome_of(state, searched.state, sample, rungs, components.config.training.epochs)
     _write(outcome, directory)
     if evaluation_dir is None:
-        refresh(searched.directory, progress)
+        refresh(searched.run, progress)
     return EvaluationResult(directory, standing, outcome)
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """One that has not ended."""
+    """An evaluation that has not ended."""
 
     searched: EvaluatedSearch
     wanted: EvaluationInfo
     directory: RunDirectory
-    parts: SearchComponents
+    components: SearchComponents
     progress: Progress
 
-    def run(self, before: RunInfo | None, address: str | None) -> RunState:
-        """Train what is not on record; the state at the end."""
-        config = self.parts.config
+    def run(self, before: RecordedRun | None, address: str | None) -> tuple[str, RunState]:
+        """Train what is not on record; returns how the run ended, and its state."""
+        config, directory = self.components.config, self.directory
         with contextlib.ExitStack() as stack:
-            # Before anything else, so that no second process begins with the same.
-            log = None if before is None else stack.enter_context(EventLog.reopen(self.directory))
-            found = stack.enter_context(ground(config, self.directory, address, self.progress))
-            self._check(found)
-            plan = self.parts.plan(found.facts, self.directory)
+            # The log comes first, so that no second process begins the same evaluation.
+            log = None if before is None else stack.enter_context(EventLog.reopen(directory))
+            environment = stack.enter_context(
+                run_environment(config, directory, address=address, progress=self.progress)
+            )
+            self._check(environment)
+            plan = self.components.plan(environment.facts, directory)
+            resources = asdict(environment.allotment)
             if log is None or before is None:
-                info = describe_run(config, asdict(found.allotment), found.facts).model_copy(
-                    update={"evaluation": self.wanted}
-                )
-                self.directory.create(info)
-                log = stack.enter_context(EventLog.create(self.directory))
+                info = describe_run(config, resources, environment.facts)
+                info = info.model_copy(update={"evaluation": self.wanted})
+                directory.create(info)
+                log = stack.enter_context(EventLog.create(directory))
             else:
-                info = before.going_on(config, asdict(found.allotment))
-                self.directory.write_info(info)
-            self.progress.note(f"recording in {self.directory}")
-            state = RunState.replay(self.directory.read_events())
-            log.listen(state.apply)
+                info = before.info.going_on(config, resources)
+                directory.write_info(info)
+            self.progress.note(f"recording in {directory}")
+            state = RunState.replay(RecordedRun(directory, info).events())
             sample = self._sample(address) if self.wanted.baseline else None
             if sample is not None and sample.outcome not in ENDED:
-                self.directory.write_info(info.model_copy(update={"state": sample.outcome}))
-                return state
-            run = Run(self.parts, plan, found, self.directory, info, log, state, self.progress)
-            run.conduct(self._first(state, found, sample), lambda: contextlib.nullcontext(EvaluationDriver(run)))
-        return state
+                directory.write_info(info.model_copy(update={"state": sample.outcome}))
+                return str(sample.outcome), state
+            session = SearchSession(self.components, plan, environment, directory, info, log, state, self.progress)
+            first = self._first(state, environment, sample)
+            ended = session.run(first, lambda: contextlib.nullcontext(EvaluationDriver(session)))
+        return ended.state, state
 
-    def _check(self, found: RunEnvironment) -> None:
-        """Refuse images and a space that are not the search's, and more folds than there can be.
+    def _check(self, environment: RunEnvironment) -> None:
+        """Refuse images and a space that are not those of the search, and more folds than the images allow.
 
         Raises:
-            ConfigError: says what.
+            ConfigError: says what is wrong.
         """
-        check_same(self.searched.info, found.facts, self.searched.events, self.parts)
+        check_same(self.searched.run, environment.facts, self.searched.events, self.components)
         try:
-            check_folds(ray.get(found.data), self.wanted.folds)
+            check_folds(ray.get(environment.data), self.wanted.folds)
         except DataError as error:
             raise ConfigError(f"{error} (--folds)") from error
 
     def _sample(self, address: str | None) -> RunState:
-        """A random search with the budget and the scheduler of the search, in a run directory of its own."""
+        """Search at random with the budget and the scheduler of the search, in a run directory of its own."""
         directory = self.directory / RANDOM
-        begun = directory.folder.has(INFO)
-        if begun and directory.read_info().state in ENDED:
-            return directory.read_state()
+        before = RecordedRun.read(directory) if directory.folder.has(INFO) else None
+        if before is not None and before.info.state in ENDED:
+            return before.state()
         self.progress.note("searching at random at equal cost")
-        go_on = resume_search if begun else functools.partial(run_search, self.searched.random_config())
-        result = go_on(
+        search = functools.partial(run_search, self.searched.random_config()) if before is None else resume_search
+        result = search(
             run_dir=directory.location,
             address=address,
             progress=self.progress,
-            space=self.parts.space,
-            trainable=self.parts.trainable,
+            space=self.components.space,
+            trainable=self.components.trainable,
         )
         return result.state
 
-    def _first(self, state: RunState, found: RunEnvironment, sample: RunState | None) -> list[Event]:
-        """What is recorded before anything is trained; some of it may be on record."""
-        slots = found.allotment.slots_on_record
-        first: list[Event] = [RunResumed(slots=slots)]
+    def _first(self, state: RunState, environment: RunEnvironment, sample: RunState | None) -> list[Event]:
+        """The events to record before anything is trained; the plan only if it is not on record."""
+        first: list[Event] = [RunResumed(slots=environment.allotment.slots_on_record)]
         if state.started_at is None:
-            first = [run_started(self.parts.config, found.allotment, self.parts.distributions)]
+            first = [self.components.run_started(environment.allotment)]
         if state.evaluation is not None:
             return first
         best = [self.searched.state.trials[trial_id] for trial_id in self.wanted.candidates]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.candidates import EvaluatedSearch
-from orchestrator.record import INFO, EvaluationInfo, RunDirectory, RunInfo
+from orchestrator.record import INFO, EvaluationInfo, RecordedRun, RunDirectory
 
 TOP = 5
 
@@ -48,9 +48,9 @@ class EvaluationSettings:
         best = searched.best(self.top if several else self.top or TOP)
         if len(best) < 2:
             raise ConfigError(
-                f"too few candidates can be compared in {searched.directory}: {len(best)} "
+                f"too few candidates can be compared in {searched.run.directory}: {len(best)} "
                 f"{'on the Pareto front' if several else 'with a score'}, at least 2 are needed; search on with "
-                f"cellscout resume {searched.directory} --set budget.trials=..."
+                f"cellscout resume {searched.run.directory} --set budget.trials=..."
             )
         return EvaluationInfo(
             candidates={trial.trial_id: trial.fingerprint for trial in best},
@@ -61,7 +61,7 @@ class EvaluationSettings:
         )
 
 
-def recorded(directory: RunDirectory, wanted: EvaluationInfo) -> RunInfo | None:
+def recorded(directory: RunDirectory, wanted: EvaluationInfo) -> RecordedRun | None:
     """What `run.json` says of the evaluation that is there already; None if none is, and one can be made.
 
     Raises:
@@ -71,11 +71,12 @@ def recorded(directory: RunDirectory, wanted: EvaluationInfo) -> RunInfo | None:
     if not directory.folder.has(INFO):
         directory.check_usable()
         return None
-    info = directory.read_info()
-    difference = "a search is there" if info.evaluation is None else _difference(info.evaluation, wanted)
+    run = RecordedRun.read(directory)
+    before = run.info.evaluation
+    difference = "a search is there" if before is None else _difference(before, wanted)
     if difference is not None:
         raise ConfigError(f"{directory} cannot be gone on with: {difference}; for another one, choose --evaluation-dir")
-    return info
+    return run
 
 
 def _difference(was: EvaluationInfo, wanted: EvaluationInfo) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.config import resolve_value
 from orchestrator.errors import InputError, last_line
-from orchestrator.record import BEST, NETWORK, RunDirectory
+from orchestrator.record import BEST, NETWORK, RecordedRun
 from search_spaces import PUBLISHED, Architecture
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
@@ -99,7 +99,7 @@ def _trial(name: str) -> tuple[str, str] | None:
 
 
 def _architecture(run_dir: str, trial_id: str) -> Architecture:
-    trials = RunDirectory.at(run_dir).read_state().trials
+    trials = RecordedRun.read(run_dir).state().trials
     if trial_id not in trials:
         raise InputError(f"{run_dir} has no trial {trial_id!r}; `cellscout report {run_dir}` names the best of them")
     return Architecture.from_json(trials[trial_id].architecture)

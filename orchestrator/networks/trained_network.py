@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.errors import RunDirectoryError
 from orchestrator.networks.retraining.record import WEIGHTS, RetrainFolder
 from orchestrator.networks.retraining.settings import BEST as RETRAINED_BEST
-from orchestrator.record import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, EndedSearch, RunDirectory
+from orchestrator.record import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.preprocessing import Preprocessing
@@ -31,7 +31,7 @@ class TrainedNetwork:
 
     name: str
     folder: Folder
-    search: EndedSearch
+    search: RecordedRun
     spec: NetworkSpec | BaselineSpec
     weights: bytes
     preprocessing: Preprocessing
@@ -49,7 +49,7 @@ class TrainedNetwork:
             RunDirectoryError: there is no such run, it has not ended, or it holds no such network.
         """
         run_dir, inside = (name, []) if _is_run(name) else _split(name)
-        search = EndedSearch.read(run_dir)
+        search = RecordedRun.of_ended_search(run_dir)
         folder = search.directory.folder
         if not inside:
             retrained = folder / RETRAINED / RETRAINED_BEST
@@ -58,11 +58,11 @@ class TrainedNetwork:
         return cls._best(search) if inside == [BEST] else cls._retrained(search, folder / RETRAINED / inside[1])
 
     @classmethod
-    def _best(cls, search: EndedSearch) -> TrainedNetwork:
+    def _best(cls, search: RecordedRun) -> TrainedNetwork:
         return cls._read(search, search.directory.best, Preprocessing.of(search.info.data), saw_validation=False)
 
     @classmethod
-    def _retrained(cls, search: EndedSearch, folder: Folder) -> TrainedNetwork:
+    def _retrained(cls, search: RecordedRun, folder: Folder) -> TrainedNetwork:
         info = RetrainFolder(folder).info()
         if info is None:
             raise RunDirectoryError(f"{folder} holds no retrained network; see cellscout retrain --help")
@@ -73,7 +73,7 @@ class TrainedNetwork:
 
     @classmethod
     def _read(
-        cls, search: EndedSearch, folder: Folder, preprocessing: Preprocessing, *, saw_validation: bool
+        cls, search: RecordedRun, folder: Folder, preprocessing: Preprocessing, *, saw_validation: bool
     ) -> TrainedNetwork:
         try:
             value = json.loads(folder.read(NETWORK))

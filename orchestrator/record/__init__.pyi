@@ -1,7 +1,6 @@
-from .ended_search import EndedSearch as EndedSearch
-from .ended_search import check_same_data as check_same_data
 from .event_file import EVENTS as EVENTS
 from .event_log import EventLog as EventLog
+from .event_log import Listener as Listener
 from .event_log import Writer as Writer
 from .event_log import read_events as read_events
 from .event_log import read_lines as read_lines
@@ -30,6 +29,7 @@ from .fold_scores import leader as leader
 from .fold_scores import score_of as score_of
 from .fold_scores import scores_of as scores_of
 from .fold_scores import trainings_of as trainings_of
+from .recorded_run import RecordedRun as RecordedRun
 from .results import Difference as Difference
 from .results import Evaluation as Evaluation
 from .results import ResultFile as ResultFile

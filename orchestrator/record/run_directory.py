@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ from pydantic import ValidationError
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.event_file import EVENTS
-from orchestrator.record.event_log import is_being_written, read_events
 from orchestrator.record.event_segments import SEGMENTS
-from orchestrator.record.events import Event
+from orchestrator.record.events import now
 from orchestrator.record.run_info import RunInfo
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import Trial
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -63,6 +60,15 @@ class RunDirectory:
             raise RunDirectoryError(f"{error} (--run-dir or run.storage)") from error
         except OSError as error:
             raise RunDirectoryError(f"{location} cannot be used: {reason(error)} (--run-dir or run.storage)") from error
+
+    @classmethod
+    def new(cls, storage: str, name: str) -> RunDirectory:
+        """A run directory of this name and the present time in `storage`; it is not made yet.
+
+        Raises:
+            RunDirectoryError: the URI cannot be used.
+        """
+        return cls.at(storage) / f"{name}-{now():%Y%m%d-%H%M%S}"
 
     def __truediv__(self, name: str) -> RunDirectory:
         return RunDirectory(self.folder / name)
@@ -155,47 +161,6 @@ class RunDirectory:
         except ValidationError as error:
             raise RunDirectoryError(f"{self.folder / INFO} is malformed: {error.errors()[0]['msg']}") from error
 
-    def standing(self, info: RunInfo) -> str:
-        """`info.standing`, and where the log is locked by whoever writes it, by that.
-
-        A process number may have been given to another process since; a lock ends with its process.
-        """
-        if info.state != "running":
-            return info.state
-        held = is_being_written(self)
-        if held:
-            return "running"
-        # Another host may hold a lock that this one cannot see.
-        return "died" if held is False and info.is_of_this_host else info.standing
-
-    def read_events(self) -> list[Event]:
-        """All of the log.
-
-        Raises:
-            RunDirectoryError: it is corrupt, or cannot be read.
-        """
-        with gc_paused():
-            return list(read_events(self))
-
-    def read_state(self, *listeners: Callable[[Event], None]) -> RunState:
-        """The run's state, from its events.
-
-        Args:
-            listeners: each is called with every event, too.
-
-        Raises:
-            RunDirectoryError: there is no run, or its log is corrupt.
-        """
-        info = self.read_info()
-        with gc_paused():
-            state = RunState()
-            for event in read_events(self):
-                for listener in (state.apply, *listeners):
-                    listener(event)
-        if self.standing(info) == "died":
-            state.outcome = "died"
-        return state
-
     def write_best(self, trial: Trial, network: Mapping[str, Any], weights: bytes) -> None:
         """Replace `best/` by this trial: architecture, network, weights and metrics.
 
@@ -268,18 +233,6 @@ def _put_in_place(path: Path) -> None:
             best.rename(old)
         fresh.rename(best)
     shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def gc_paused() -> Iterator[None]:
-    """Reading a log makes very many objects and no cycles; to look for some again and again takes most of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _json(value: Any) -> bytes:

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.progress import clock, describe, number
-from orchestrator.record import PAGE, RunDirectory, RunInfo, RunState, Trial
+from orchestrator.record import PAGE, RecordedRun, RunInfo, RunState, Trial
 from orchestrator.report.score_precision import precision_of
 
 COLUMNS = 80
@@ -52,13 +52,14 @@ def _cells(rank: int, trial: Trial, state: RunState, others: Sequence[str]) -> d
     }
 
 
-def run_summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
-    """How the run stands, in a few lines of plain text."""
+def run_summary(run: RecordedRun, state: RunState) -> str:
+    """The state of a run in a few lines of plain text."""
+    directory = run.directory
     counts = state.counts()
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
     lines = [
         f"run         {directory}",
-        f"state       {directory.standing(info).replace('_', ' ')}",
+        f"state       {run.standing.replace('_', ' ')}",
         f"trials      {kinds}",
     ]
     if state.started_at is not None and state.ended_at is not None:
@@ -83,7 +84,7 @@ def run_summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     else:
         lines.append(f"best        {describe(state.best, state)}, in {directory.best}")
         if next(iter(state.objectives)) == "val_accuracy":
-            lines += [f"            {line}" for line in _precision(info, state, state.best)]
+            lines += [f"            {line}" for line in _precision(run.info, state, state.best)]
     if len(state.objectives) > 1:
         lines += _front(state)
     if directory.folder.has(PAGE):
@@ -91,11 +92,11 @@ def run_summary(directory: RunDirectory, info: RunInfo, state: RunState) -> str:
     return "\n".join(lines)
 
 
-def report_json(directory: RunDirectory, info: RunInfo, state: RunState, top: int | None) -> dict[str, Any]:
+def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "run_dir": directory.location,
-        "state": directory.standing(info),
+        "run_dir": run.directory.location,
+        "state": run.standing,
         "trials": dict(state.counts()),
         "slots": state.slots,
         "utilisation": state.utilisation(),

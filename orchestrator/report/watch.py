@@ -27,6 +27,7 @@ from orchestrator.record import (
     RETRAIN_RESULT,
     RETRAINED,
     SEGMENTS,
+    RecordedRun,
     RunDirectory,
 )
 from orchestrator.report.page.writing import make_page
@@ -101,10 +102,10 @@ class Watched:
 
     def _make(self, number: int) -> Version:
         facts = self._facts()  # before the page, so that what comes meanwhile is seen by the next look
-        info = self._directory.read_info()
-        page = make_page(self._directory)
+        run = RecordedRun.of_search(self._directory)
+        page = make_page(run)
         self._seen = facts
-        return Version(number, self._directory.standing(info), page)
+        return Version(number, run.standing, page)
 
     def _facts(self) -> object:
         """Differs when the page would."""
@@ -118,8 +119,8 @@ class Watched:
             *((retrained / name, RETRAIN_RESULT) for name in retrained.names()),
         ]
         stamps = {str(place / name): place.stamp(name) for place, name in files}
-        info = self._directory.read_info()
-        return info, self._directory.standing(info), {name: stamp for name, stamp in stamps.items() if stamp}
+        run = RecordedRun.read(self._directory)
+        return run.info, run.standing, {name: stamp for name, stamp in stamps.items() if stamp}
 
 
 class PageServer(ThreadingHTTPServer):

@@ -2,13 +2,12 @@ from .driver import Driver as Driver
 from .driver import assignment_of as assignment_of
 from .recorder import Recorder as Recorder
 from .run import SearchResult as SearchResult
-from .run import check_same as check_same
 from .run import resume_search as resume_search
 from .run import run_search as run_search
-from .run import run_started as run_started
 from .searcher import OptunaSearcher as OptunaSearcher
-from .session import Run as Run
+from .session import SearchSession as SearchSession
 from .setup import Overrides as Overrides
 from .setup import RunEnvironment as RunEnvironment
 from .setup import SearchComponents as SearchComponents
-from .setup import ground as ground
+from .setup import check_same as check_same
+from .setup import run_environment as run_environment

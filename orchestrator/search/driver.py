@@ -1,11 +1,12 @@
-"""What sits between the study and Ray Tune in a running search, put together: candidates, searcher, recorder.
+"""Puts together what lies between the study and Ray Tune in a running search: candidates, searcher, recorder.
 
-The same for a search on Ray and for a simulated one.
+It is the same for a search on Ray and for a simulated one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from ray.tune.schedulers import TrialScheduler
 
@@ -21,10 +22,17 @@ from trainables.assignment import Assignment
 
 
 class Driver:
-    """The searcher and the callback to give to Ray Tune; `log` tells every listener it takes.
+    """The searcher and the callback for Ray Tune, and the listeners for the log. As a context, it runs the live study.
 
-    `state` must be a listener of `log` already, for the others read from it. `budget` is how many trials may be
-    trained, `gpus_per_trial` the share of each.
+    Args:
+        log, state: the record and what it adds up to; `state` must be the first listener of `log`.
+        plan: what all trials have in common.
+        directory: of the run.
+        live_study: where suggestions come from.
+        scheduler: of the search.
+        stopper: says when the search is to end before its trials do.
+        budget: how many trials may be trained; None for no limit.
+        gpus_per_trial: the share of each trial.
     """
 
     def __init__(
@@ -43,8 +51,9 @@ class Driver:
         stopper = stopper or SearchStopper(hours=None)
         answers = scheduler if isinstance(scheduler, AnswersDuplicates) else None
         self.candidates = Candidates(log, state, plan, answers, budget)
-        log.listen(live_study.apply)
-        log.listen(self.candidates.apply)
+        self.listeners = [live_study.apply, self.candidates.apply]
+        """For the log, in this order: the candidates append events, which the study must receive after the first."""
+        self._live_study = live_study
         self.recorder = Recorder(log, state, plan, directory, stopper.fail, gpus_per_trial=gpus_per_trial)
         self._state = state
         self._scheduler = scheduler
@@ -56,8 +65,17 @@ class Driver:
             is_at_rest=self.recorder.is_at_rest,
         )
 
+    def __enter__(self) -> Self:
+        self._live_study.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live_study.__exit__(kind, error, trace)
+
     def resume(self) -> None:
-        """Bring the scheduler and the candidates to where the record stands."""
+        """Bring the scheduler and the candidates to where the record ends."""
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():
                 if trial.attempt > 0:
@@ -66,12 +84,12 @@ class Driver:
         self.recorder.check_best()
 
     def finish(self) -> RunOutcome:
-        """There is nothing more to train: answer what still waits, and say why the search ended."""
+        """Answer the candidates that still wait, and say why the search ended."""
         self.candidates.give_up()
         return "exhausted" if self.searcher.exhausted else "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
-        """Ray Tune's id of a trial is ours; what its worker is to be told."""
+        """Note Ray Tune's id of a trial, and make the configuration of its worker."""
         self.recorder.assign(tune_id, trial.trial_id)
         if isinstance(self._scheduler, Replayable):
             self._scheduler.identify(tune_id, trial.trial_id)
@@ -81,7 +99,7 @@ class Driver:
 
 
 def assignment_of(trial: Trial, state: RunState) -> Assignment:
-    """What a worker is told of a trial of this record."""
+    """What a worker has to know about a trial of this record."""
     return Assignment(
         trial_id=trial.trial_id,
         epochs=trial.epochs,

@@ -1,43 +1,27 @@
-"""The story of one search: what is asked for, where it runs, what it leaves behind; and how one goes on."""
+"""The story of a search: what is asked for, where it runs, what it leaves behind; and how it goes on after a stop."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import Allotment
 from orchestrator.config import SearchConfig, change_config
-from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.progress import Progress
-from orchestrator.record import (
-    Event,
-    EventLog,
-    RunDirectory,
-    RunInfo,
-    RunResumed,
-    RunStarted,
-    RunState,
-    check_same_data,
-    describe_run,
-    now,
-)
+from orchestrator.record import Event, EventLog, RecordedRun, RunDirectory, RunInfo, RunResumed, RunState, describe_run
 from orchestrator.search.driver import Driver
-from orchestrator.search.session import Run
-from orchestrator.search.setup import Overrides, SearchComponents, ground
-from orchestrator.search.warm_start import check_images, imported_trials
-from orchestrator.study import LiveStudy, known_when_asked, write_distributions
+from orchestrator.search.session import SearchSession
+from orchestrator.search.setup import Overrides, SearchComponents, check_same, run_environment
+from orchestrator.search.warm_start import WarmStart
+from orchestrator.study import LiveStudy, known_when_asked
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 
 CHANGEABLE = ("budget", "resources", "faults", "logging")
-"""Sections that may be changed when a search goes on: they do not say what a score means."""
+"""Sections that may change when a search goes on: they do not decide what a score means."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +30,7 @@ class SearchResult:
 
     directory: RunDirectory
     state: RunState
+    info: RunInfo
 
 
 def run_search(
@@ -66,35 +51,35 @@ def run_search(
         run_dir: where the record goes, a path or a URI; by default a new folder in `run.storage`.
         address: of a running Ray cluster, `auto` or HOST:PORT; by default one is started on this machine.
         progress: shows how it goes.
-        space, sampler, scheduler, trainable: instances (a class for `trainable`) in place of those that the
+        space, sampler, scheduler, trainable: instances (for `trainable` a class) in place of those that the
             configuration names.
 
     Raises:
-        InputError: something in the configuration cannot be; nothing was touched.
-        SearchError: the search could not go on; the record is whole up to there.
+        InputError: the configuration cannot be used; nothing was touched.
+        SearchError: the search could not go on; its record is whole up to there.
     """
     progress = progress or Progress.silent()
-    parts = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
-    if parts.caution is not None:
-        progress.line(parts.caution)
-    imported = imported_trials(config, parts.space, parts.distributions)
-    directory = _new_run_directory(config) if run_dir is None else RunDirectory.at(run_dir)
+    components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
+    if components.caution is not None:
+        progress.line(components.caution)
+    warm_start = WarmStart.read(config)
+    imported = warm_start.trials(config, components.space, components.distributions)
+    directory = RunDirectory.new(config.run.storage, config.run.name) if run_dir is None else RunDirectory.at(run_dir)
     directory.check_usable()
-    with ground(config, directory, address, progress) as found:
-        check_images(config, found.facts)
-        plan = parts.plan(found.facts, directory)
-        info = describe_run(config, asdict(found.allotment), found.facts)
+    with run_environment(config, directory, address=address, progress=progress) as environment:
+        warm_start.check_images(config, environment.facts)
+        plan = components.plan(environment.facts, directory)
+        info = describe_run(config, asdict(environment.allotment), environment.facts)
         directory.create(info)
         progress.note(f"recording in {directory}")
         state = RunState()
-        with EventLog.create(directory, [state.apply]) as log:
-            run = Run(parts, plan, found, directory, info, log, state, progress)
-            started = run_started(config, found.allotment, parts.distributions)
-            run.conduct(
-                [started, *imported],
-                lambda: _driving(run, LiveStudy(parts.sampler, state, parts.distributions)),
+        with EventLog.create(directory) as log:
+            session = SearchSession(components, plan, environment, directory, info, log, state, progress)
+            ended = session.run(
+                [components.run_started(environment.allotment), *imported],
+                lambda: _driver(session, LiveStudy(components.sampler, state, components.distributions)),
             )
-    return SearchResult(directory, state)
+    return SearchResult(directory, state, ended)
 
 
 def resume_search(
@@ -108,7 +93,7 @@ def resume_search(
     scheduler: TrialScheduler | None = None,
     trainable: type[EpochTrainable] | None = None,
 ) -> SearchResult:
-    """Go on with a search where its record stands, whatever ended it; or beyond its end, with a larger budget.
+    """Continue a search where its record ends, whatever ended it; or beyond its end, with a larger budget.
 
     Args:
         run_dir: where the record is, a path or a URI.
@@ -116,99 +101,62 @@ def resume_search(
         address, progress, space, sampler, scheduler, trainable: as for `run_search`; the instances as they were then.
 
     Raises:
-        InputError: the run cannot go on as it is; nothing was touched.
-        SearchError: the search could not go on; the record is whole up to there.
+        InputError: the run cannot go on; nothing was touched.
+        SearchError: the search could not go on; its record is whole up to there.
     """
     progress = progress or Progress.silent()
-    directory = RunDirectory.at(run_dir)
-    recorded = directory.read_info()
-    if recorded.evaluation is not None:
-        raise RunDirectoryError(f"{directory} holds an evaluation; go on with the command that began it")
-    config = change_config(recorded.config, changes, CHANGEABLE)
-    parts = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
+    recorded = RecordedRun.of_search(run_dir)
+    directory = recorded.directory
+    config = change_config(recorded.info.config, changes, CHANGEABLE)
+    components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:
-        events = directory.read_events()
-        with ground(config, directory, address, progress) as found:
-            check_same(recorded, found.facts, events, parts)
-            plan = parts.plan(found.facts, directory)
-            if not events:  # it died before it began
-                imported = imported_trials(config, parts.space, parts.distributions)
-                events = [run_started(config, found.allotment, parts.distributions), *imported]
+        events = recorded.events()
+        with run_environment(config, directory, address=address, progress=progress) as environment:
+            check_same(recorded, environment.facts, events, components)
+            plan = components.plan(environment.facts, directory)
+            if not events:  # it died before its first event
+                imported = WarmStart.read(config).trials(config, components.space, components.distributions)
+                events = [components.run_started(environment.allotment), *imported]
                 log.append(*events)
-            state, live_study = _replay(events, parts)
-            log.listen(state.apply)
+            state, live_study = _replay(events, components)
             directory.mend_best()
-            info = recorded.going_on(config, asdict(found.allotment))
+            info = recorded.info.going_on(config, asdict(environment.allotment))
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
             progress.note(f"going on with {directory}: {len(state.trials)} trials on record, {open_trials} open")
-            run = Run(parts, plan, found, directory, info, log, state, progress)
-            run.conduct(
-                [RunResumed(slots=found.allotment.slots_on_record)],
-                lambda: _driving(run, live_study),
+            session = SearchSession(components, plan, environment, directory, info, log, state, progress)
+            ended = session.run(
+                [RunResumed(slots=environment.allotment.slots_on_record)],
+                lambda: _driver(session, live_study),
                 resumed=True,
             )
-    return SearchResult(directory, state)
+    return SearchResult(directory, state, ended)
 
 
-@contextlib.contextmanager
-def _driving(run: Run, live_study: LiveStudy) -> Iterator[Driver]:
-    with live_study:
-        yield Driver(
-            run.log,
-            run.state,
-            run.plan,
-            run.directory,
-            live_study,
-            run.parts.scheduler,
-            stopper=run.ground.stopper,
-            budget=run.parts.config.budget.trials,
-            gpus_per_trial=run.ground.allotment.gpus_per_trial,
-        )
+def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy]:
+    """Rebuild state and study.
 
-
-def _replay(events: Sequence[Event], parts: SearchComponents) -> tuple[RunState, LiveStudy]:
-    """State and study as they stood. The sampler is asked for its next candidate with what it was told when the last
-    one was suggested, as it would have been had nothing happened; of what came after it hears then."""
+    The study begins with what it knew when the last candidate was suggested, and then receives the later events. So the
+    sampler is asked for its next candidate with the same knowledge as if nothing had happened.
+    """
     known = known_when_asked(events)
     state = RunState.replay(events[:known])
-    live_study = LiveStudy(parts.sampler, state, parts.distributions)
+    live_study = LiveStudy(components.sampler, state, components.distributions)
     for event in events[known:]:
         state.apply(event)
         live_study.apply(event)
     return state, live_study
 
 
-def check_same(recorded: RunInfo, facts: Mapping[str, Any], events: Sequence[Event], parts: SearchComponents) -> None:
-    """Refuse to go on with other images or another space than those of the record.
-
-    Raises:
-        ConfigError, RunDirectoryError: says what differs.
-    """
-    check_same_data(recorded, facts, parts.config.data.name)
-    if not events:
-        return
-    first = events[0]
-    if not isinstance(first, RunStarted):
-        raise RunDirectoryError(f"the event log does not begin with the start of a run, but with {first.event!r}")
-    if first.distributions != write_distributions(parts.distributions):
-        raise ConfigError(
-            f"the space {parts.config.space.name!r} is not the one that the search began with: its decisions differ "
-            "(space.name)"
-        )
-
-
-def run_started(
-    config: SearchConfig, allotment: Allotment, distributions: Mapping[str, BaseDistribution]
-) -> RunStarted:
-    """The first event of a run."""
-    return RunStarted(
-        slots=allotment.slots_on_record,
-        objectives=config.objectives.directions,
-        constraints=config.objectives.constraints,
-        distributions=write_distributions(distributions),
+def _driver(session: SearchSession, live_study: LiveStudy) -> Driver:
+    return Driver(
+        session.log,
+        session.state,
+        session.plan,
+        session.directory,
+        live_study,
+        session.components.scheduler,
+        stopper=session.environment.stopper,
+        budget=session.components.config.budget.trials,
+        gpus_per_trial=session.environment.allotment.gpus_per_trial,
     )
-
-
-def _new_run_directory(config: SearchConfig) -> RunDirectory:
-    return RunDirectory.at(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"

@@ -1,4 +1,4 @@
-"""A search or an evaluation that runs: driver and Ray Tune put together around its record, up to how it ended."""
+"""A search or an evaluation while it runs: its driver and Ray Tune put together around its record, up to its end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from orchestrator.progress import Progress, ProgressCallback, SearchView
 from orchestrator.record import (
     Event,
     EventLog,
+    Listener,
+    RecordedRun,
     RunDirectory,
     RunEnded,
     RunInfo,
@@ -33,7 +35,7 @@ from trainables.checkpoints import CheckpointFolder
 
 
 class TrialDriver(Protocol):
-    """What decides between the record and Ray Tune: for a search `driver.Driver`."""
+    """Decides between the record and Ray Tune: `driver.Driver` for a search, `EvaluationDriver` for an evaluation."""
 
     @property
     def searcher(self) -> TrialSource:
@@ -41,86 +43,93 @@ class TrialDriver(Protocol):
 
     @property
     def recorder(self) -> tune.Callback:
-        """Records what becomes of it."""
+        """Records what becomes of each trial."""
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """What must receive the run's events, in this order."""
 
     def resume(self) -> None:
-        """Take up the trials of a record that goes on."""
+        """Take up the unfinished trials of a record."""
 
     def finish(self) -> RunOutcome:
-        """There is nothing more to train: how the run ended."""
+        """Say how the run ended, now that nothing is left to train."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """All that a search or an evaluation needs to run. `state` is a listener of `log`."""
+class SearchSession:
+    """All that a search or an evaluation needs to run."""
 
-    parts: SearchComponents
+    components: SearchComponents
     plan: TrialPlan
-    ground: RunEnvironment
+    environment: RunEnvironment
     directory: RunDirectory
     info: RunInfo
     log: EventLog
     state: RunState
     progress: Progress
 
-    def conduct(
+    def run(
         self,
         first: Sequence[Event],
-        driving: Callable[[], AbstractContextManager[TrialDriver]],
+        make_driver: Callable[[], AbstractContextManager[TrialDriver]],
         *,
         resumed: bool = False,
-    ) -> None:
-        """Run until the budget is spent or something stops it, and record how it ended.
+    ) -> RunInfo:
+        """Run until the budget is spent or something stops the run, and record how it ended.
 
         Args:
-            first: what to record before anything else.
-            driving: makes what drives it once that is recorded.
-            resumed: the record has trials to go on with.
+            first: recorded before anything else.
+            make_driver: called once these events are in the state.
+            resumed: the record has unfinished trials.
+
+        Returns:
+            What `run.json` says at the end.
 
         Raises:
-            SearchError: it could not go on.
+            SearchError: the run could not go on.
         """
         outcome: RunOutcome = "failed"
-        # Around all the rest: what a slow tool has not been told yet is waited for when the record is whole.
-        with tracked(self.parts.config, self.directory, self.info, self.state, self.progress.line) as trackers:
-            for tracker in trackers:
-                self.log.listen(tracker.apply)
+        self.log.listen(self.state.apply)
+        # Trackers are the outermost: a slow tool is waited for when the record is whole.
+        with tracked(self.components.config, self.directory, self.info, self.state, self.progress.line) as trackers:
             try:
                 self.log.append(*first)
-                outcome = self._run(driving(), resumed)
+                outcome = self._run(make_driver(), [tracker.apply for tracker in trackers], resumed)
             except KeyboardInterrupt:
                 outcome = "interrupted"
                 raise
             except Exception as error:
                 raise self._explain(error) from error
             finally:
-                self._conclude(outcome)
+                ended = self._conclude(outcome)
+        return ended
 
-    def _run(self, driving: AbstractContextManager[TrialDriver], resumed: bool) -> RunOutcome:
-        config, stopper = self.parts.config, self.ground.stopper
-        # Of an evaluation the scores are what counts, and no weights are kept.
+    def _run(
+        self, make_driver: AbstractContextManager[TrialDriver], trackers: Sequence[Listener], resumed: bool
+    ) -> RunOutcome:
+        config, stopper = self.components.config, self.environment.stopper
+        # An evaluation is about scores; it keeps no weights, and is shown on the page of its search.
         keep = config.run.keep_best if self.state.evaluation is None else 0
-        # Its search's page tells of an evaluation.
         page = PageRefresher(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
-        with CheckpointCleanup(self._checkpoints, self.state, keep) as housekeeper, page, driving as driver:
-            self.log.listen(housekeeper.apply)
+        with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page, make_driver as driver:
+            # All listeners of the log, in this order; `state` is before them, because all of them read it.
+            for listener in (*trackers, *driver.listeners, cleanup.apply):
+                self.log.listen(listener)
             if resumed:
                 driver.resume()
             stopper.start_clock(self.state.active_seconds())
             view = SearchView(config, self.state, self.plan.milestones)
-            # Again, because Ray's start has put handlers of its own in place.
-            with (
-                self.progress.showing(view) as show,
-                stopping_on_interrupt(stopper),
-            ):
+            # Again, because Ray's start has installed handlers of its own.
+            with self.progress.showing(view) as show, stopping_on_interrupt(stopper):
                 run_tune(
-                    self.parts.trainable,
+                    self.components.trainable,
                     self.plan,
-                    self.ground.data,
-                    self.ground.allotment,
+                    self.environment.data,
+                    self.environment.allotment,
                     objective=next(iter(config.objectives.directions.items())),
                     searcher=driver.searcher,
-                    scheduler=self.parts.scheduler,
+                    scheduler=self.components.scheduler,
                     stopper=stopper,
                     callbacks=[driver.recorder, ProgressCallback(show)],
                     scratch=self.directory.scratch,
@@ -139,27 +148,29 @@ class Run:
         assert self.plan.checkpoints is not None, "a run directory has a place for them"
         return self.plan.checkpoints
 
-    def _conclude(self, outcome: RunOutcome) -> None:
-        """Write how the run ended; on a full disk as much of it as there is room for.
+    def _conclude(self, outcome: RunOutcome) -> RunInfo:
+        """Write how the run ended; on a full disk, as much of it as fits.
 
         Raises:
-            SearchError: it cannot be written, and nothing had failed before, which would be the reason to tell.
+            SearchError: it cannot be written, and nothing had failed before.
         """
+        ended = self.info.model_copy(update={"state": outcome, "ended_at": now()})
         try:
             if self.log.failure is None:
                 self.log.append(RunEnded(outcome=outcome))
-            self.directory.write_info(self.info.model_copy(update={"state": outcome, "ended_at": now()}))
+            self.directory.write_info(ended)
             write_tables(self.state, self.directory.folder)
             if self.state.evaluation is None:
-                refresh(self.directory, self.progress)
+                refresh(RecordedRun(self.directory, ended), self.progress)
         except (OSError, SearchError) as error:
             if outcome != "failed":
                 raise SearchError(f"{self.directory} cannot be written: {last_line(error)} (run.storage)") from error
+        return ended
 
     def _explain(self, error: Exception) -> CellscoutError:
-        """What stopped it, in one line."""
+        """What stopped the run, in one line."""
         if self.log.failure is not None:
-            return self.log.failure  # Ray Tune has wrapped it into its own
+            return self.log.failure  # Ray Tune has wrapped it into an error of its own
         if isinstance(error, CellscoutError):
             return error
         return SearchError(f"it stopped: {last_line(error)}; its record is in {self.directory}")

@@ -1,9 +1,9 @@
-"""Before a search runs: what its configuration names is made, a cluster is there, and everything has been checked."""
+"""What a search needs before it runs: components made from names, a cluster, the images, and all checks."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -35,11 +35,11 @@ from orchestrator.config import (
     make_skeleton,
     make_space,
 )
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.objectives import COSTS
 from orchestrator.progress import Progress
-from orchestrator.record import EPOCH_SCHEMA, TRIAL_SCHEMA, RunDirectory
-from orchestrator.study import to_distributions
+from orchestrator.record import EPOCH_SCHEMA, TRIAL_SCHEMA, Event, RecordedRun, RunDirectory, RunStarted
+from orchestrator.study import to_distributions, write_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
@@ -50,7 +50,7 @@ from trainables.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a caller from Python gives in place of what the configuration names; for `trainable` a class."""
+    """What a caller gives in Python in place of what the configuration names; for `trainable` a class."""
 
     space: CellSpace | None = None
     sampler: BaseSampler | None = None
@@ -60,7 +60,7 @@ class Overrides:
 
 @dataclass(frozen=True)
 class SearchComponents:
-    """What a configuration comes to before anything is started."""
+    """The parts of a search, made from its configuration before anything is started."""
 
     config: SearchConfig
     space: CellSpace
@@ -72,9 +72,10 @@ class SearchComponents:
 
     @classmethod
     def of(cls, config: SearchConfig, given: Overrides) -> Self:
-        """
+        """Make the parts, and check that they fit each other.
+
         Raises:
-            ConfigError: a part cannot be made, or two do not fit each other.
+            ConfigError: a part cannot be made, or two do not fit.
         """
         space = given.space or make_space(config.space)
         objectives = config.objectives.directions
@@ -88,7 +89,7 @@ class SearchComponents:
 
     @property
     def caution(self) -> str | None:
-        """What these parts, taken together, do that a user may not expect."""
+        """A line for the user if these parts together do something unexpected."""
         kind = kind_of(self.sampler)
         if self.milestones == () or not issubclass(kind, WHOLE_ONLY):
             return None
@@ -100,11 +101,15 @@ class SearchComponents:
 
     @property
     def milestones(self) -> tuple[int, ...] | None:
-        """The epochs at which the scheduler decides; None: it may at each."""
+        """The epochs at which the scheduler decides; None if it may decide at each."""
         return getattr(self.scheduler, "milestones", None)
 
     def plan(self, facts: Mapping[str, Any], directory: RunDirectory) -> TrialPlan:
-        """What all trials have in common; `facts` are those of the data.
+        """What all trials have in common.
+
+        Args:
+            facts: about the data, as `DataSplits.describe` gives them.
+            directory: of the run, for its checkpoints.
 
         Raises:
             ConfigError: no network can be built with these settings, so every trial would fail for the same reason.
@@ -131,31 +136,43 @@ class SearchComponents:
             raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
         return plan
 
+    def run_started(self, allotment: Allotment) -> RunStarted:
+        """The first event of a run of these components."""
+        return RunStarted(
+            slots=allotment.slots_on_record,
+            objectives=self.config.objectives.directions,
+            constraints=self.config.objectives.constraints,
+            distributions=write_distributions(self.distributions),
+        )
+
 
 @dataclass(frozen=True)
 class RunEnvironment:
-    """What a search runs on: how many trials fit on the cluster, and the images in its object store."""
+    """What a search runs on."""
 
     allotment: Allotment
+    """How many trials fit on the cluster, and what each gets."""
     data: ray.ObjectRef
+    """The images (`DataSplits`), in the cluster's object store."""
     facts: dict[str, Any]
+    """About the data, as `DataSplits.describe` gives them."""
     stopper: SearchStopper
 
 
 @contextlib.contextmanager
-def ground(
-    config: SearchConfig, directory: RunDirectory, address: str | None, progress: Progress
+def run_environment(
+    config: SearchConfig, directory: RunDirectory, *, address: str | None, progress: Progress
 ) -> Iterator[RunEnvironment]:
     """Join or start the cluster, and read the data.
 
     Raises:
-        InputError: there is no such cluster, its nodes do not see the run directory, the data cannot be used, or what
-            `[logging]` asks for cannot be.
+        InputError: there is no such cluster, its nodes do not see the run directory, the data cannot be used, or a
+            tool of `[logging]` is missing.
     """
     check_tracking(config.logging, directory)
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
-    # From here on Ctrl-C is a wish and no exception: one that is raised inside Ray's start can crash the process.
+    # From here on Ctrl-C only sets a flag: an exception raised inside Ray's start can crash the process.
     with stopping_on_interrupt(stopper), connected(address) as dashboard:
         if dashboard is not None:
             progress.line(f"Ray's dashboard is at {dashboard}")
@@ -167,9 +184,34 @@ def ground(
         yield RunEnvironment(allotment, data, facts, stopper)
 
 
+def check_same(
+    recorded: RecordedRun, facts: Mapping[str, Any], events: Sequence[Event], components: SearchComponents
+) -> None:
+    """Refuse to continue with other images or another space than those of the record.
+
+    Raises:
+        ConfigError, RunDirectoryError: says what differs.
+    """
+    recorded.check_images(facts)
+    if not events:
+        return
+    first = events[0]
+    if not isinstance(first, RunStarted):
+        raise RunDirectoryError(f"the event log does not begin with the start of a run, but with {first.event!r}")
+    if first.distributions != write_distributions(components.distributions):
+        raise ConfigError(
+            f"the space {components.config.space.name!r} is not the one that the search began with: its decisions "
+            "differ (space.name)"
+        )
+
+
 def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, measures_latency: bool) -> None:
-    """Refuse objectives and constraints that no candidate would have a value for; `further` are metrics of the
-    trainable's own.
+    """Refuse objectives and constraints for which no candidate would have a value.
+
+    Args:
+        objectives: of the configuration.
+        further: names of the trainable's own metrics.
+        measures_latency: whether the latency of each candidate is measured.
 
     Raises:
         ConfigError: names the metric, and what is known.

@@ -1,16 +1,17 @@
-"""What other runs found, for a new one: events that its record begins with."""
+"""What other runs found, as events with which the record of a new run begins."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from orchestrator.config import PLACES, SearchConfig
-from orchestrator.errors import ConfigError
-from orchestrator.record import RunDirectory, Trial, TrialImported
+from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.record import RecordedRun, Trial, TrialImported
 from orchestrator.search.candidates import ANSWERS
 from search_spaces import CellSpace
 
@@ -18,48 +19,67 @@ RECIPE = ("space", "network", "data", "training", "trainable")
 """Sections that must agree, or the scores could not be compared. The seed may differ, and with it the split."""
 
 
-def imported_trials(
-    config: SearchConfig, space: CellSpace, distributions: Mapping[str, BaseDistribution]
-) -> list[TrialImported]:
-    """The results of the runs that `[warm_start]` names, each candidate once.
+@dataclass(frozen=True)
+class WarmStart:
+    """The runs that `[warm_start]` names, each read once."""
 
-    Raises:
-        ConfigError: a run's candidates were trained differently, or are not of this space.
-        RunDirectoryError: there is no run, or its log is corrupt.
-    """
-    imported: dict[str, TrialImported] = {}
-    for path in config.warm_start.runs:
-        directory = RunDirectory.at(path)
-        if directory.read_info().evaluation is not None:
-            raise ConfigError(f"warm_start.runs has {directory}, which holds an evaluation and no search")
-        _check_recipe(config, directory)
-        for trial in _results(directory):
-            _check_space(trial, path, distributions)
-            _check_candidate(trial, path, space, config)
-            known = imported.get(trial.fingerprint)
-            if known is None or len(known.curve) < len(trial.curve):
-                imported[trial.fingerprint] = _import(trial, directory.folder.name)
-    return _each_by_its_own_id(imported.values())
+    runs: Sequence[RecordedRun]
 
+    @classmethod
+    def read(cls, config: SearchConfig) -> Self:
+        """Read the records, and check that their candidates were trained as this search trains its own.
 
-def check_images(config: SearchConfig, facts: Mapping[str, Any]) -> None:
-    """What can be seen of the runs' images only once those of this search were read, `facts` of them.
+        Raises:
+            ConfigError: a run cannot be used; says why.
+        """
+        try:
+            runs = [RecordedRun.of_search(location) for location in config.warm_start.runs]
+        except RunDirectoryError as error:
+            raise ConfigError(f"warm_start.runs: {error}") from error
+        for run in runs:
+            _check_recipe(config, run)
+        return cls(runs)
 
-    Raises:
-        ConfigError: a run's scores are of other images.
-    """
-    for path in config.warm_start.runs:
-        directory = RunDirectory.at(path)
-        info = directory.read_info()
-        ours, theirs = _of_any_split(facts), _of_any_split(info.data)
-        if info.seed == config.run.seed:  # and the split is the same
-            ours["sha256"], theirs["sha256"] = facts["sha256"], info.data.get("sha256")
-        for name, value in ours.items():
-            if theirs[name] != value:
-                raise ConfigError(
-                    f"warm_start.runs has {directory}, whose {name} is {theirs[name]!r}; of this search's data it is "
-                    f"{value!r}, so the scores cannot be compared (data.root)"
-                )
+    def trials(
+        self, config: SearchConfig, space: CellSpace, distributions: Mapping[str, BaseDistribution]
+    ) -> list[TrialImported]:
+        """The results of the runs as events, each candidate once: the one that was trained longest.
+
+        Raises:
+            ConfigError: a run's candidates are not of this space, or lack an objective.
+            RunDirectoryError: a log is corrupt.
+        """
+        imported: dict[str, TrialImported] = {}
+        for run in self.runs:
+            location = run.directory.location
+            for trial in _results(run):
+                _check_space(trial, location, distributions)
+                _check_candidate(trial, location, space=space, config=config)
+                known = imported.get(trial.fingerprint)
+                if known is None or len(known.curve) < len(trial.curve):
+                    imported[trial.fingerprint] = _import(trial, run.directory.folder.name)
+        return _each_by_its_own_id(imported.values())
+
+    def check_images(self, config: SearchConfig, facts: Mapping[str, Any]) -> None:
+        """Refuse runs on other images, once those of this search are read.
+
+        Args:
+            config: of this search.
+            facts: about its images, as `DataSplits.describe` gives them.
+
+        Raises:
+            ConfigError: a run's scores are of other images.
+        """
+        for run in self.runs:
+            ours, theirs = _of_any_split(facts), _of_any_split(run.info.data)
+            if run.info.seed == config.run.seed:  # and so the split is the same
+                ours["sha256"], theirs["sha256"] = facts["sha256"], run.info.data.get("sha256")
+            for name, value in ours.items():
+                if theirs[name] != value:
+                    raise ConfigError(
+                        f"warm_start.runs has {run.directory}, whose {name} is {theirs[name]!r}; of this search's data "
+                        f"it is {value!r}, so the scores cannot be compared (data.root)"
+                    )
 
 
 def _of_any_split(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,22 +88,22 @@ def _of_any_split(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"image_shape": facts.get("image_shape"), "classes": facts.get("classes"), "number of images": images}
 
 
-def _results(directory: RunDirectory) -> Iterator[Trial]:
-    """Trials that were trained and ended with a result; those that the run itself imported, too."""
-    state = directory.read_state()
+def _results(run: RecordedRun) -> Iterator[Trial]:
+    """Trials that ended with a result, including those that the run itself had imported."""
+    state = run.state()
     for trial in (*state.imported.values(), *state.trials.values()):
         if trial.status in ANSWERS:
             yield trial
 
 
-def _check_recipe(config: SearchConfig, directory: RunDirectory) -> None:
-    ours, theirs = config.model_dump(mode="json"), directory.read_info().config
+def _check_recipe(config: SearchConfig, run: RecordedRun) -> None:
+    ours, theirs = config.model_dump(mode="json"), run.info.config
     for section in RECIPE:
         for name, value in ours[section].items():
             other = theirs.get(section, {}).get(name)
             if other != value and name not in PLACES:
                 raise ConfigError(
-                    f"warm_start.runs has {directory}, where {section}.{name} is {other!r}; here it is {value!r}, "
+                    f"warm_start.runs has {run.directory}, where {section}.{name} is {other!r}; here it is {value!r}, "
                     "so the scores cannot be compared"
                 )
 
@@ -103,7 +123,7 @@ def _check_space(trial: Trial, path: str, distributions: Mapping[str, BaseDistri
             raise ConfigError(f"warm_start.runs has {path}, whose candidates have {name!r}: it is another space")
 
 
-def _check_candidate(trial: Trial, path: str, space: CellSpace, config: SearchConfig) -> None:
+def _check_candidate(trial: Trial, path: str, *, space: CellSpace, config: SearchConfig) -> None:
     if space.decode(trial.params).fingerprint != trial.fingerprint:
         raise ConfigError(
             f"warm_start.runs has {path}, where the decisions of trial {trial.trial_id} mean another network than in "

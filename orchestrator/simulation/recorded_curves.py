@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.config import SpaceSettings, make_space, parse_config
+from orchestrator.config import SpaceSettings, make_space
 from orchestrator.errors import InputError, last_line
-from orchestrator.record import EPOCHS, RunDirectory
+from orchestrator.record import EPOCHS, RecordedRun
 from orchestrator.simulation.controller import Row
 from search_spaces import Architecture, CellSpace
 
@@ -54,15 +54,12 @@ class RecordedCurves:
 
     @classmethod
     def of_run(cls, location: str, space_name: str | None = None) -> Self:
-        directory = RunDirectory.at(location)
-        info = directory.read_info()
-        if info.evaluation is not None:
-            raise InputError(f"{directory} holds an evaluation; simulate the search that it is of")
+        run = RecordedRun.of_search(location)
         if space_name is not None:
-            raise InputError(f"--space is {space_name!r}, but {directory} tells its own; --space is for tables")
-        space = make_space(parse_config(info.config, str(directory)).space)
-        completed = [trial for trial in directory.read_state().trials.values() if trial.status == "completed"]
-        _check_count(len(completed), str(directory))
+            raise InputError(f"--space is {space_name!r}, but {run.directory} has its own; --space is for tables")
+        space = make_space(run.config.space)
+        completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
+        _check_count(len(completed), str(run.directory))
         curves = [[_row(row.model_dump()) for row in trial.curve] for trial in completed]
         return cls(space, np.array([_code(space, trial.params) for trial in completed]), curves)
 

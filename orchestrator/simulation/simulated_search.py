@@ -57,8 +57,10 @@ def simulate_search(
                 distributions=write_distributions(distributions),
             )
         )
-        with LiveStudy(sampler, state, distributions) as live_study:
-            driver = Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler)
+        live_study = LiveStudy(sampler, state, distributions)
+        with Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler) as driver:
+            for listener in driver.listeners:
+                log.listen(listener)
             return run(PatientSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
 
 

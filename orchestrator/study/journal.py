@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record import (
     Event,
+    RecordedRun,
     RunDirectory,
     RunEnded,
     RunStarted,
@@ -37,8 +38,8 @@ def write_journal(run_dir: Path | str, journal: Path | None, *, follow: bool) ->
     Raises:
         RunDirectoryError: there is no run, its log is corrupt, or the journal exists already or cannot be written.
     """
-    directory = RunDirectory.at(run_dir)
-    name = directory.read_info().config["run"]["name"]
+    run = RecordedRun.read(run_dir)
+    directory = run.directory
     if journal is None:
         if directory.folder.local_path is None:
             raise RunDirectoryError(
@@ -49,7 +50,7 @@ def write_journal(run_dir: Path | str, journal: Path | None, *, follow: bool) ->
         raise RunDirectoryError(f"{journal} exists already; remove it or choose another --output")
     events = _growing(directory) if follow else read_events(directory)
     try:
-        return journal, _write(events, journal, name)
+        return journal, _write(events, journal, run.info.config["run"]["name"])
     except OSError as error:
         raise RunDirectoryError(f"{journal} cannot be written: {error.strerror} (--output)") from error
 
@@ -74,7 +75,7 @@ def _growing(directory: RunDirectory) -> Iterator[Event]:
     """The events of a log, and those that are still written to it, until the run has ended or died."""
     seen = 0
     while True:
-        running = directory.standing(directory.read_info()) == "running"
+        running = RecordedRun.read(directory).standing == "running"
         started, has_ended = time.monotonic(), False
         for event in read_events(directory, skip=seen):
             yield event

@@ -17,7 +17,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.record import EpochDone, RunDirectory, RunState, Trial
+from orchestrator.record import EpochDone, RecordedRun, RunState, Trial
 from orchestrator.study.distributions import read_distributions
 
 TRIAL_STATES = {
@@ -42,7 +42,7 @@ def load_study(run_dir: Path | str) -> optuna.Study:
     Raises:
         RunDirectoryError: there is no run, its log is corrupt, or it did not begin.
     """
-    state = RunDirectory.at(run_dir).read_state()
+    state = RecordedRun.read(run_dir).state()
     if not state.objectives:
         raise RunDirectoryError(f"{run_dir} holds a run that did not begin: its log is empty")
     return replay_study(state)

@@ -21,7 +21,7 @@ from orchestrator.networks.retraining.result import NetworkResult, result_of
 from orchestrator.networks.retraining.runner import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
 from orchestrator.progress import Progress, Show
-from orchestrator.record import NETWORK, RETRAIN_RESULT, RETRAINED, EndedSearch, check_same_data, commit, now, versions
+from orchestrator.record import NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, commit, now, versions
 from orchestrator.report import refresh
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataError, DataSplits, load_data
@@ -61,7 +61,7 @@ def retrain(
         SearchError: it could not go on; the record is whole up to there.
     """
     settings, progress = settings or RetrainSettings(), progress or Progress.silent()
-    search = EndedSearch.read(run_dir)
+    search = RecordedRun.of_ended_search(run_dir)
     recipe = settings.recipe(search.config)
     networks = networks_of(search, settings, recipe)
     weights = read_weights(settings, networks)
@@ -77,12 +77,12 @@ def retrain(
     for name in networks:
         folder = _folder(search, name)
         results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
-    refresh(search.directory, progress)
+    refresh(search, progress)
     return RetrainResult(results, is_whole)
 
 
 def _trained(
-    search: EndedSearch,
+    search: RecordedRun,
     settings: RetrainSettings,
     recipe: TrainingSettings,
     networks: dict[str, NetworkSpec | BaselineSpec],
@@ -121,7 +121,7 @@ def _trained(
 class _Work:
     """What the networks have in common."""
 
-    search: EndedSearch
+    search: RecordedRun
     settings: RetrainSettings
     recipe: TrainingSettings
     splits: DataSplits
@@ -194,7 +194,7 @@ def _check_batches(settings: RetrainSettings, recipe: TrainingSettings, splits: 
 
 
 @contextmanager
-def _place(search: EndedSearch, settings: RetrainSettings, stopper: SearchStopper) -> Iterator[Place]:
+def _place(search: RecordedRun, settings: RetrainSettings, stopper: SearchStopper) -> Iterator[Place]:
     """Where the networks are trained, for as long as the context lasts.
 
     Raises:
@@ -239,7 +239,7 @@ def _is_same_network(one: Asked, other: Asked) -> bool:
 
 
 def _asked(
-    search: EndedSearch,
+    search: RecordedRun,
     settings: RetrainSettings,
     recipe: TrainingSettings,
     spec: NetworkSpec | BaselineSpec,
@@ -279,7 +279,7 @@ def _costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
         raise InputError(str(error)) from error
 
 
-def images_of(search: EndedSearch) -> DataSplits:
+def images_of(search: RecordedRun) -> DataSplits:
     """The search's.
 
     Raises:
@@ -291,11 +291,11 @@ def images_of(search: EndedSearch) -> DataSplits:
         splits = load_data(settings, search.info.seed)
     except DataError as error:
         raise ConfigError(str(error)) from error
-    check_same_data(search.info, splits.describe(), search.config.data.name)
+    search.check_images(splits.describe())
     return splits
 
 
-def _folder(search: EndedSearch, name: str) -> RetrainFolder:
+def _folder(search: RecordedRun, name: str) -> RetrainFolder:
     return RetrainFolder(search.directory.folder / RETRAINED / name)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from orchestrator.config import SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.lookup import find_network, title_of, with_changes
-from orchestrator.record import NETWORK, EndedSearch
+from orchestrator.record import NETWORK, RecordedRun
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean
@@ -97,7 +97,7 @@ class RetrainSettings:
 
 
 def networks_of(
-    search: EndedSearch, settings: RetrainSettings, recipe: TrainingSettings
+    search: RecordedRun, settings: RetrainSettings, recipe: TrainingSettings
 ) -> dict[str, NetworkSpec | BaselineSpec]:
     """The networks to train, by the names of their folders; none of them is built.
 

@@ -11,7 +11,7 @@ from orchestrator.progress import number
 from orchestrator.report.comparison.best_so_far import BestSoFar, MeanCurve
 from orchestrator.report.comparison.groups import Group
 from orchestrator.report.comparison.outcome import Outcome
-from orchestrator.report.comparison.runs import Search
+from orchestrator.report.comparison.runs import ComparedRun
 from orchestrator.report.page.curves import UNITS
 from orchestrator.report.page.plot import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Plot, figure, text
 
@@ -114,7 +114,7 @@ def _bests(groups: Sequence[Group], outcome: Outcome) -> go.Figure:
 def _curves(
     groups: Sequence[Group],
     mean: Callable[[Group], MeanCurve],
-    single: Callable[[Search], BestSoFar],
+    single: Callable[[ComparedRun], BestSoFar],
     unit: float,
 ) -> list[go.Scatter]:
     traces: list[go.Scatter] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.report.comparison.best_so_far import MeanCurve, mean_curve
-from orchestrator.report.comparison.runs import Search
+from orchestrator.report.comparison.runs import ComparedRun
 from orchestrator.significance import Mean, mean_of
 
 LONGEST_LABEL = 40
@@ -27,7 +27,7 @@ class Group:
     """Runs with the same settings, by seed. The means are over the runs that can tell; None where none can."""
 
     label: str
-    searches: tuple[Search, ...]
+    searches: tuple[ComparedRun, ...]
 
     @property
     def bests(self) -> list[float]:
@@ -64,13 +64,13 @@ class Group:
         return mean_curve([search.history.by_seconds for search in self.searches])
 
 
-def grouped(searches: Sequence[Search]) -> tuple[tuple[Group, ...], tuple[Difference, ...]]:
+def grouped(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tuple[Difference, ...]]:
     """The groups in the order in which their first runs are given, and in what they differ.
 
     Raises:
         InputError: two runs have the same settings and the same seed, so that one of them says nothing new.
     """
-    alike: list[list[Search]] = []
+    alike: list[list[ComparedRun]] = []
     for search in searches:
         members = next((group for group in alike if group[0].settings == search.settings), None)
         if members is None:
@@ -92,13 +92,13 @@ def grouped(searches: Sequence[Search]) -> tuple[tuple[Group, ...], tuple[Differ
     return tuple(groups), differences
 
 
-def _differences(searches: Sequence[Search]) -> tuple[Difference, ...]:
+def _differences(searches: Sequence[ComparedRun]) -> tuple[Difference, ...]:
     names = dict.fromkeys(name for search in searches for name in search.settings)
     found = [Difference(name, tuple(search.settings.get(name) for search in searches)) for name in names]
     return tuple(one for one in found if any(value != one.values[0] for value in one.values))
 
 
-def _labels(alike: Sequence[Sequence[Search]], differences: Sequence[Difference]) -> list[str]:
+def _labels(alike: Sequence[Sequence[ComparedRun]], differences: Sequence[Difference]) -> list[str]:
     """What is special about each group, or a letter where that is too long to be a name."""
     if len(alike) == 1:
         return [str(alike[0][0].info.config.get("run", {}).get("name", alike[0][0].location))]

@@ -11,7 +11,7 @@ from orchestrator.objectives import Direction
 from orchestrator.record import RunDirectory
 from orchestrator.report.comparison.best_so_far import WHOLE
 from orchestrator.report.comparison.groups import Difference, Group, grouped
-from orchestrator.report.comparison.runs import Search, check_comparable, read_search
+from orchestrator.report.comparison.runs import ComparedRun, check_comparable, read_search
 from orchestrator.significance import WelchTest, holm, welch
 
 MIN_SEEDS = 3
@@ -64,7 +64,7 @@ def compare(run_dirs: Sequence[str]) -> Outcome:
     return outcome_of(searches)
 
 
-def outcome_of(searches: Sequence[Search]) -> Outcome:
+def outcome_of(searches: Sequence[ComparedRun]) -> Outcome:
     """
     Args:
         searches: at least two that can be compared.
@@ -118,7 +118,9 @@ SECTIONS = {
 """What a reader must know if settings of a section differ between groups."""
 
 
-def _notes(searches: Sequence[Search], groups: Sequence[Group], differences: Sequence[Difference]) -> Iterable[str]:
+def _notes(
+    searches: Sequence[ComparedRun], groups: Sequence[Group], differences: Sequence[Difference]
+) -> Iterable[str]:
     sections = {one.setting.partition(".")[0] for one in differences}
     yield from (text for section, text in SECTIONS.items() if section in sections)
     for search in searches:

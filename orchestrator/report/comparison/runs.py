@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config import PLACES, parse_config
+from orchestrator.config import PLACES
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.record import RunDirectory, RunInfo, RunState
+from orchestrator.record import RecordedRun, RunInfo, RunState
 from orchestrator.report.comparison.best_so_far import History, replay
 
 INCIDENTAL = ("run", "faults", "logging")
@@ -24,7 +24,7 @@ Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Search:
+class ComparedRun:
     """One run. `settings` are those that decide what it finds and how long it takes; the seed is not among them."""
 
     location: str
@@ -61,21 +61,18 @@ class Search:
         return self.history.by_seconds.end
 
 
-def read_search(location: str) -> Search:
+def read_search(location: str) -> ComparedRun:
     """
     Raises:
         RunDirectoryError: there is no run, it did not begin, it is an evaluation's, or its log is corrupt.
         ConfigError: its configuration is not one of this version.
     """
-    directory = RunDirectory.at(location)
-    info = directory.read_info()
-    if info.evaluation is not None:
-        raise RunDirectoryError(f"{directory} holds an evaluation and no search")
-    standing = directory.standing(info)
-    state, history = replay(directory.read_events())
+    run = RecordedRun.of_search(location)
+    info = run.info
+    state, history = replay(run.events())
     if not state.objectives:
-        raise RunDirectoryError(f"{directory} holds a run that did not begin: its log is empty")
-    config = parse_config(info.config, f"the configuration of {directory}").model_dump(mode="json")
+        raise RunDirectoryError(f"{run.directory} holds a run that did not begin: its log is empty")
+    config = run.config.model_dump(mode="json")
     data = {name: value for name, value in _flat(config.pop("data")).items() if name not in PLACES}
     # As they were found to be: "auto" says nothing of a machine.
     config["resources"] = {**{name: info.resources.get(name) for name in PER_TRIAL}, "slots": state.slots}
@@ -83,10 +80,10 @@ def read_search(location: str) -> Search:
     settings = _flat({section: values for section, values in config.items() if section not in INCIDENTAL})
     if config["budget"]["trials"] is None:  # then the hours are what ends a search
         settings["budget.hours"] = hours
-    return Search(directory.location, info.seed, standing, info, settings, data, state, history)
+    return ComparedRun(run.directory.location, info.seed, run.standing, info, settings, data, state, history)
 
 
-def check_comparable(searches: Sequence[Search]) -> None:
+def check_comparable(searches: Sequence[ComparedRun]) -> None:
     """
     Raises:
         InputError: in one line, which two differ in what, so that their scores do not mean the same.
@@ -110,9 +107,9 @@ def check_comparable(searches: Sequence[Search]) -> None:
     _check_splits(searches)
 
 
-def _check_splits(searches: Sequence[Search]) -> None:
+def _check_splits(searches: Sequence[ComparedRun]) -> None:
     """The seed decides the split, so that runs with one seed must have the same images in the same parts."""
-    by_seed: dict[int, Search] = {}
+    by_seed: dict[int, ComparedRun] = {}
     for search in searches:
         first = by_seed.setdefault(search.seed, search)
         if first.info.data.get("sha256") != search.info.data.get("sha256"):

@@ -14,7 +14,7 @@ from rich.table import Table
 from orchestrator.progress import clock, number
 from orchestrator.report.comparison.groups import Group, shown
 from orchestrator.report.comparison.outcome import Outcome
-from orchestrator.report.comparison.runs import Search
+from orchestrator.report.comparison.runs import ComparedRun
 from orchestrator.report.comparison.verdict import verdict
 from orchestrator.significance import Mean
 
@@ -128,7 +128,7 @@ def _group_json(group: Group, outcome: Outcome) -> dict[str, Any]:
     return {"label": group.label, **means, "runs": [_search_json(search, outcome) for search in group.searches]}
 
 
-def _search_json(search: Search, outcome: Outcome) -> dict[str, Any]:
+def _search_json(search: ComparedRun, outcome: Outcome) -> dict[str, Any]:
     best = search.state.best
     return {
         "run_dir": search.location,

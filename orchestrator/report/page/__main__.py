@@ -7,7 +7,7 @@ import os
 import sys
 
 from orchestrator.errors import CellscoutError
-from orchestrator.record import RunDirectory
+from orchestrator.record import RecordedRun
 from orchestrator.report.page.writing import write_page
 
 
@@ -16,7 +16,7 @@ def main(location: str) -> str | None:
     with contextlib.suppress(OSError):
         os.nice(19)  # it takes only what the search leaves
     try:
-        write_page(RunDirectory.at(location))
+        write_page(RecordedRun.of_search(location))
     except CellscoutError as error:
         return str(error)
     return None

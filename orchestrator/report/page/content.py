@@ -17,7 +17,7 @@ from orchestrator.report.importance import importances
 from orchestrator.report.page.curves import Course, best_so_far, course_of, learning_curves
 from orchestrator.report.page.importance_plots import mattered
 from orchestrator.report.page.plot import Plot, named
-from orchestrator.report.page.record import Record
+from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.summary import Summary, retrain_command, summary_of
 from orchestrator.report.page.trade_offs import costs_against_score, pareto_front
 from orchestrator.report.page.worker_plots import timeline
@@ -114,7 +114,7 @@ class Content:
     command: str
 
 
-def content_of(record: Record) -> Content:
+def content_of(record: PageRecord) -> Content:
     """All of it."""
     state = record.state
     summary = summary_of(record)
@@ -148,7 +148,7 @@ def content_of(record: Record) -> Content:
     )
 
 
-def rungs_of(record: Record) -> tuple[int, ...]:
+def rungs_of(record: PageRecord) -> tuple[int, ...]:
     """Epochs at which a scheduler of ours decides; none where that is not known, as of one of the user's own, whose
     module is not imported here."""
     try:
@@ -176,7 +176,7 @@ def problems_of(state: RunState) -> list[Problem]:
     return sorted(found, key=lambda one: (one.kind == "infeasible", -one.count))
 
 
-def _leaderboard(record: Record) -> Leaderboard:
+def _leaderboard(record: PageRecord) -> Leaderboard:
     state = record.state
     ranking = state.ranking()
     scores = list(dict.fromkeys(["val_accuracy", *state.objectives]))
@@ -230,7 +230,7 @@ def _number(value: float | None) -> Value:
     return Value(number(value), "" if value is None else float(value))
 
 
-def _courses(record: Record) -> dict[str, Course]:
+def _courses(record: PageRecord) -> dict[str, Course]:
     until = record.read_at if record.standing == "running" else None
     courses = {"this search": course_of(record.state, record.breaks, until)}
     if record.sample is not None:
@@ -291,7 +291,7 @@ def _set_back(state: RunState) -> dict[str, int]:
     return causes
 
 
-def _facts(record: Record) -> dict[str, str]:
+def _facts(record: PageRecord) -> dict[str, str]:
     info = record.info
     classes = [str(name) for name in info.data.get("classes", [])]
     facts = {

@@ -21,6 +21,7 @@ from orchestrator.record import (
     RETRAIN_RESULT,
     RETRAINED,
     Evaluation,
+    RecordedRun,
     ResultFile,
     Retrained,
     RunDirectory,
@@ -35,7 +36,7 @@ Kind = TypeVar("Kind", bound=ResultFile)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class PageRecord:
     """
     Args:
         location: of the run directory, so that a command finds it from any folder: a whole path, or the URI.
@@ -64,20 +65,18 @@ class Record:
     read_at: datetime
 
     @classmethod
-    def read(cls, directory: RunDirectory) -> Record:
-        """
+    def read(cls, run: RecordedRun) -> PageRecord:
+        """Read what the page of this search shows.
+
         Raises:
-            RunDirectoryError: there is no search, its log is corrupt, or a file beside it is malformed.
+            RunDirectoryError: its log is corrupt, or a file beside it is malformed.
         """
-        info = directory.read_info()
-        if info.evaluation is not None:
-            raise RunDirectoryError(f"{directory} holds an evaluation; its search's page tells what it came to")
-        occupancy = Occupancy()
-        state = directory.read_state(occupancy.apply)
-        standing, read_at = directory.standing(info), now()
+        directory, occupancy = run.directory, Occupancy()
+        state = run.state(occupancy.apply)
+        standing, read_at = run.standing, now()
         return cls(
             location=_findable(directory.folder),
-            info=info,
+            info=run.info,
             standing=standing,
             state=state,
             stays=occupancy.stays(read_at if standing == "running" else None),
@@ -98,7 +97,7 @@ def _sample(directory: RunDirectory) -> tuple[RunState, Sequence[Break]] | None:
     if not directory.folder.has(INFO):
         return None
     occupancy = Occupancy()
-    return directory.read_state(occupancy.apply), occupancy.breaks
+    return RecordedRun.read(directory).state(occupancy.apply), occupancy.breaks
 
 
 def _retrained(folder: Folder) -> dict[str, Retrained]:
@@ -118,4 +117,4 @@ def _read(folder: Folder, name: str, kind: type[Kind]) -> Kind | None:
         raise RunDirectoryError(f"{folder / name} is malformed: {error.errors()[0]['msg']}") from error
 
 
-__all__ = ["Evaluation", "Record", "Retrained"]
+__all__ = ["Evaluation", "PageRecord", "Retrained"]

@@ -15,7 +15,7 @@ from typing import Self, final
 
 from orchestrator.errors import last_line
 from orchestrator.progress import Progress
-from orchestrator.record import RunDirectory
+from orchestrator.record import RecordedRun, RunDirectory
 
 EVERY_SECONDS = 60.0
 SHARE = 1 / 10
@@ -87,12 +87,12 @@ class PageRefresher:
         return said.strip().rpartition("\n")[2] or f"exit status {self._process.returncode}"
 
 
-def refresh(directory: RunDirectory, progress: Progress) -> None:
-    """Make the page now, if it can be made."""
+def refresh(run: RecordedRun, progress: Progress) -> None:
+    """Write the page of a search now, if it can be made."""
     try:
         from orchestrator.report.page.writing import write_page  # takes half a second: it imports plotly
 
-        write_page(directory)
+        write_page(run)
     except Exception as error:  # noqa: BLE001  whatever it is, the search itself is whole
         _tell(progress, last_line(error))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from orchestrator.progress import clock, number, scores
 from orchestrator.record import ENDED, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.page.plot import named
-from orchestrator.report.page.record import Record
+from orchestrator.report.page.record import PageRecord
 from orchestrator.report.score_precision import precision_of
 
 FULL_REPEATS, FULL_FILTERS = 6, 32
@@ -50,7 +50,7 @@ class Summary:
     resume: str | None
 
 
-def summary_of(record: Record) -> Summary:
+def summary_of(record: PageRecord) -> Summary:
     state, evaluation = record.state, record.evaluation
     winner = winner_of(record)
     ended = record.standing in ENDED
@@ -69,7 +69,7 @@ def summary_of(record: Record) -> Summary:
     )
 
 
-def winner_of(record: Record) -> Trial | None:
+def winner_of(record: PageRecord) -> Trial | None:
     """The winner of the evaluation where it has ended, or else the best of the search."""
     evaluation, state = record.evaluation, record.state
     if evaluation is not None and evaluation.finished and evaluation.winner in state.trials:
@@ -77,7 +77,7 @@ def winner_of(record: Record) -> Trial | None:
     return state.best
 
 
-def retrain_command(record: Record, trial: Trial) -> str | None:
+def retrain_command(record: PageRecord, trial: Trial) -> str | None:
     """What trains the trial's architecture at full size, wherever the data are found; None if nothing can yet."""
     if not record.retrainable:
         return None
@@ -89,13 +89,13 @@ def retrain_command(record: Record, trial: Trial) -> str | None:
     return shlex.join([*words, "--repeats", str(repeats), "--filters", str(filters)])
 
 
-def _full(record: Record) -> tuple[int, int]:
+def _full(record: PageRecord) -> tuple[int, int]:
     """N and F of the network at full size."""
     network = record.info.config.get("network", {})
     return max(FULL_REPEATS, network.get("repeats", 0)), max(FULL_FILTERS, network.get("filters", 0))
 
 
-def _full_size(record: Record) -> str:
+def _full_size(record: PageRecord) -> str:
     repeats, filters = _full(record)
     network = record.info.config.get("network", {})
     epochs = record.info.config.get("training", {}).get("epochs", "its")
@@ -109,7 +109,7 @@ def _full_size(record: Record) -> str:
     )
 
 
-def _standing(record: Record) -> str:
+def _standing(record: PageRecord) -> str:
     state, budget = record.state, record.info.config.get("budget", {}).get("trials")
     counts = state.counts()
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no trial yet"
@@ -124,7 +124,7 @@ def _standing(record: Record) -> str:
     return f"{stood} It was stopped and resumed {times}; the {away} in between count in no time below."
 
 
-def _verdict(record: Record, winner: Trial | None) -> list[str]:
+def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
     evaluation, state = record.evaluation, record.state
     if winner is None:
         return ["No trial has completed its training, so there is nothing to call the best yet."]
@@ -155,7 +155,7 @@ def _parenthesis(state: RunState) -> str:
     return " of the validation images right" if list(state.objectives) == ["val_accuracy"] else ""
 
 
-def _precision(record: Record, winner: Trial) -> list[str]:
+def _precision(record: PageRecord, winner: Trial) -> list[str]:
     """How many others are as good as it, as far as one score can tell."""
     state = record.state
     images = record.info.data.get("validation")
@@ -212,7 +212,7 @@ def _p(p: float) -> str:
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
 
 
-def _facts(record: Record) -> dict[str, str]:
+def _facts(record: PageRecord) -> dict[str, str]:
     state, config = record.state, record.info.config
     trained = [trial for trial in state.trials.values() if trial.attempt > 0]
     epochs = sum(trial.epochs for trial in trained)
@@ -244,7 +244,7 @@ def _images(data: dict[str, object]) -> str:
     return ", ".join(parts) or "-"
 
 
-def _seconds(record: Record) -> float:
+def _seconds(record: PageRecord) -> float:
     """Of the search, without the times between an end and a resume."""
     state = record.state
     if record.standing == "running" and state.started_at is not None:

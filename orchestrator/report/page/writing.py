@@ -9,34 +9,34 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.record import PAGE, RunDirectory
+from orchestrator.record import PAGE, RecordedRun
 from orchestrator.report.page.content import content_of
 from orchestrator.report.page.plot import Plot
-from orchestrator.report.page.record import Record
+from orchestrator.report.page.record import PageRecord
 from trainables.storage import reason
 
 
-def write_page(directory: RunDirectory) -> str:
-    """Write the page of a search, running or ended, into its run directory; where it is, to be shown.
+def write_page(run: RecordedRun) -> str:
+    """Write the page of a search, running or ended, into its run directory, and return its location.
 
     Raises:
-        RunDirectoryError: there is no search, its record is corrupt, or the page cannot be written.
+        RunDirectoryError: the record is corrupt, or the page cannot be written.
     """
-    page = make_page(directory)
+    page, folder = make_page(run), run.directory.folder
     try:
-        directory.folder.write(PAGE, page)
+        folder.write(PAGE, page)
     except OSError as error:
-        raise RunDirectoryError(f"{directory.folder / PAGE} cannot be written: {reason(error)}") from error
-    return (directory.folder / PAGE).location
+        raise RunDirectoryError(f"{folder / PAGE} cannot be written: {reason(error)}") from error
+    return (folder / PAGE).location
 
 
-def make_page(directory: RunDirectory) -> bytes:
-    """The page as it is now. Writes nothing.
+def make_page(run: RecordedRun) -> bytes:
+    """Make the page of a search as it is now. Writes nothing.
 
     Raises:
-        RunDirectoryError: there is no search, or its record cannot be read.
+        RunDirectoryError: the record cannot be read.
     """
-    return render("page.html.jinja", page=content_of(Record.read(directory))).encode()
+    return render("page.html.jinja", page=content_of(PageRecord.read(run))).encode()
 
 
 def render(template: str, **values: object) -> str:

@@ -1,0 +1,152 @@
+"""A run as its record tells it: `run.json`, which is read once, and the events. Writes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config import SearchConfig, change_config
+from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.record.event_log import is_being_written, read_events
+from orchestrator.record.events import Event
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import ENDED, RunInfo
+from orchestrator.record.run_state import RunState
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """The record of a search or of an evaluation, running or ended.
+
+    `info` is what `run.json` said when the record was read.
+    """
+
+    directory: RunDirectory
+    info: RunInfo
+
+    @classmethod
+    def read(cls, location: str | Path | RunDirectory) -> RecordedRun:
+        """Read `run.json`.
+
+        Raises:
+            RunDirectoryError: there is no run, or `run.json` cannot be read.
+        """
+        directory = location if isinstance(location, RunDirectory) else RunDirectory.at(location)
+        return cls(directory, directory.read_info())
+
+    @classmethod
+    def of_search(cls, location: str | Path | RunDirectory) -> RecordedRun:
+        """Read the record of a search.
+
+        Raises:
+            RunDirectoryError: there is no run, or it is an evaluation.
+        """
+        run = cls.read(location)
+        if run.info.evaluation is not None:
+            raise RunDirectoryError(
+                f"{run.directory} holds an evaluation and not a search; name the run directory of its search (to go on "
+                "with an evaluation, give the command that began it again)"
+            )
+        return run
+
+    @classmethod
+    def of_ended_search(cls, location: str | Path | RunDirectory) -> RecordedRun:
+        """Read the record of a search that was not cut short.
+
+        Raises:
+            RunDirectoryError: there is no search, or it has not ended.
+        """
+        run = cls.of_search(location)
+        if run.standing == "running":
+            raise RunDirectoryError(f"{run.directory} is still being searched; wait until it has ended")
+        if run.standing not in ENDED:
+            raise RunDirectoryError(
+                f"{run.directory} is unfinished ({run.standing}); end it with: cellscout resume {run.directory}"
+            )
+        return run
+
+    @cached_property
+    def config(self) -> SearchConfig:
+        """Its settings.
+
+        Raises:
+            ConfigError: they are not those of this version.
+        """
+        return change_config(self.info.config, [], ())
+
+    @cached_property
+    def standing(self) -> str:
+        """`running`, `died`, or how the run ended.
+
+        If the log can be locked, its lock decides: a process number may belong to another process by now, but a lock
+        ends with its process.
+        """
+        if self.info.state != "running":
+            return self.info.state
+        held = is_being_written(self.directory)
+        if held:
+            return "running"
+        # Another host may hold a lock that this one cannot see.
+        return "died" if held is False and self.info.is_of_this_host else self.info.standing
+
+    def check_images(self, facts: Mapping[str, Any]) -> None:
+        """Refuse to continue with other images than those of the record.
+
+        Args:
+            facts: about the images that were read now, as `DataSplits.describe` gives them.
+
+        Raises:
+            ConfigError: says what differs.
+        """
+        for name, value in json.loads(json.dumps(facts)).items():
+            before = self.info.data.get(name)
+            if before != value:
+                raise ConfigError(
+                    f"the data set {self.info.config['data']['name']!r} has changed: its {name} is {value!r}, and was "
+                    f"{before!r} when the search began (data.root)"
+                )
+
+    def events(self) -> list[Event]:
+        """All events of the log.
+
+        Raises:
+            RunDirectoryError: the log is corrupt, or cannot be read.
+        """
+        with _gc_paused():
+            return list(read_events(self.directory))
+
+    def state(self, *listeners: Callable[[Event], None]) -> RunState:
+        """The state that the events add up to.
+
+        Args:
+            listeners: each is also called with every event, after the state has taken it in.
+
+        Raises:
+            RunDirectoryError: the log is corrupt, or cannot be read.
+        """
+        state = RunState()
+        with _gc_paused():
+            for event in read_events(self.directory):
+                for listener in (state.apply, *listeners):
+                    listener(event)
+        if self.standing == "died":
+            state.outcome = "died"
+        return state
+
+
+@contextlib.contextmanager
+def _gc_paused() -> Iterator[None]:
+    """Pause the garbage collector: reading a log makes very many objects and no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
