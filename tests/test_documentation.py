@@ -311,7 +311,7 @@ def read_pip(folder: Path, words: list[str]) -> None:
     assert install == "install"
     for package in packages:
         name, _, wanted = package.rstrip("]").partition("[")
-        assert name in ("cellscout", "boto3")
+        assert name in ("cellscout", "cellscout @ git+REPOSITORY_URL", "cellscout-0.1.0-py3-none-any.whl", "boto3")
         assert set(filter(None, wanted.split(","))) <= set(extras)
 
 
