@@ -16,7 +16,7 @@ from trainables.network import CellNetwork
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import NASNET_CIFAR, NASNET_MOBILE, SKELETONS
-from trainables.transfer import give_weights
+from trainables.transfer import load_weights
 
 STRIDES = {
     "convolution": (1, 2, 4),
@@ -46,7 +46,7 @@ def classifier_and_backbone(spec: NetworkSpec) -> tuple[CellNetwork, CellNetwork
         if name.endswith(("running_mean", "running_var")):
             value.uniform_(0.5, 1.5)
     backbone = CellNetwork(spec, features_only=True)
-    give_weights(backbone, network.state_dict())
+    load_weights(backbone, network.state_dict())
     return network.eval(), backbone.eval()
 
 
