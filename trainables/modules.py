@@ -195,9 +195,7 @@ class Parallel(nn.Module):
 def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
     match layer:
         case layers.Relu():
-            return [
-                nn.ReLU(inplace=True)
-            ]  # in place: it is never the first layer of its row, so no other row reads its input
+            return [nn.ReLU(inplace=True)]  # never the first layer of its row, so no other row reads its input
         case layers.Convolution():
             return _convolution(layer)
         case layers.BatchNorm():
