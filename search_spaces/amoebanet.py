@@ -95,7 +95,7 @@ AMOEBANET_C = Architecture(
         output=(1, 2, 3, 4, 5, 6),
     ),
 )
-"""AmoebaNet-C. Its outputs include inputs of the cell, which no output rule of a space gives."""
+"""AmoebaNet-C. Its outputs include inputs that its blocks read, which no output rule of a space gives."""
 
 AMOEBANET_D = Architecture(
     normal=Cell(

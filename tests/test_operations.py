@@ -59,11 +59,11 @@ def test_pools_match_tensorflow(kernel: int, stride: int, size: tuple[int, int])
     windows = windows.reshape(2, 3, kernel * kernel, -1)
     out = [math.ceil(side / stride) for side in size]
     largest = windows.nan_to_num(nan=-math.inf).amax(dim=2).reshape(2, 3, *out)
-    pool = Alone((layers.Pool("max", kernel, stride, "same"),))
+    pool = Alone((layers.Pool("max", kernel, stride=stride, padding="same"),))
     torch.testing.assert_close(pool(images), largest, rtol=0, atol=0)
     if kernel % 2 or stride > 1:
         average = windows.nanmean(dim=2).reshape(2, 3, *out)
-        pool = Alone((layers.Pool("average", kernel, stride, "same"),))
+        pool = Alone((layers.Pool("average", kernel, stride=stride, padding="same"),))
         torch.testing.assert_close(pool(images), average)
 
 
@@ -72,7 +72,8 @@ def test_pools_match_tensorflow(kernel: int, stride: int, size: tuple[int, int])
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 def test_convolutions_are_padded_as_in_tensorflow(kernel: int, stride: int, size: tuple[int, int]) -> None:
     images = torch.randn(2, 3, *size)
-    convolution = Alone((layers.Convolution(3, 4, (kernel, kernel), "same", (stride, stride)),))
+    layer = layers.Convolution(3, 4, (kernel, kernel), padding="same", stride=(stride, stride))
+    convolution = Alone((layer,))
     weight = next(convolution.parameters())
     expected = F.conv2d(same_padded(images, kernel, stride, 0.0), weight, stride=stride)
     torch.testing.assert_close(convolution(images), expected)
@@ -82,12 +83,12 @@ def test_convolutions_are_padded_as_in_tensorflow(kernel: int, stride: int, size
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_darts_pads_half_the_kernel_on_each_side(dilation: int, size: tuple[int, int]) -> None:
     images = torch.randn(2, 3, *size)
-    layer = layers.Convolution(3, 4, (3, 3), "symmetric", (2, 2), dilation)
+    layer = layers.Convolution(3, 4, (3, 3), padding="symmetric", stride=(2, 2), dilation=dilation)
     convolution = Alone((layer,))
     expected = F.conv2d(images, next(convolution.parameters()), stride=2, padding=dilation, dilation=dilation)
     torch.testing.assert_close(convolution(images), expected)
     assert layer.size_after(size) == tuple(expected.shape[2:])
-    average = Alone((layers.Pool("average", 3, 2, "symmetric"),))
+    average = Alone((layers.Pool("average", 3, stride=2, padding="symmetric"),))
     torch.testing.assert_close(average(images), F.avg_pool2d(images, 3, 2, 1, count_include_pad=False))
 
 

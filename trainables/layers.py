@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 Size = tuple[int, int]
@@ -27,6 +27,7 @@ class Convolution:
     in_channels: int
     out_channels: int
     kernel: tuple[int, int]
+    _: KW_ONLY
     padding: Padding
     stride: tuple[int, int] = (1, 1)
     dilation: int = 1
@@ -87,6 +88,7 @@ class Pool:
 
     kind: Literal["max", "average"]
     kernel: int
+    _: KW_ONLY
     stride: int
     padding: Padding
 

@@ -281,7 +281,7 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
 
     def convolution(in_channels: int, out_channels: int, stride: int) -> Row:
         padding = "valid" if skeleton.stem == "strided" else skeleton.operations.padding
-        layer = Convolution(in_channels, out_channels, (3, 3), padding, (stride, stride))
+        layer = Convolution(in_channels, out_channels, (3, 3), padding=padding, stride=(stride, stride))
         return (layer, batch_norm(out_channels, skeleton.operations))
 
     if skeleton.stem == "convolution":
@@ -320,7 +320,7 @@ def _head(spec: NetworkSpec, channels: int) -> Row:
 def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
     """The auxiliary head (TF-slim `_build_aux_head`, DARTS `AuxiliaryHeadCIFAR`)."""
     rules = spec.skeleton.auxiliary
-    pool = Pool("average", 5, rules.pool_stride, "valid")
+    pool = Pool("average", 5, stride=rules.pool_stride, padding="valid")
     if min(shape.size) < pool.kernel:
         pixels = f"{shape.size[0]}x{shape.size[1]}"
         raise ValueError(
@@ -333,7 +333,7 @@ def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
         pool,
         *pointwise(shape.channels, 128, spec.skeleton.operations),
         Relu(),
-        Convolution(128, 768, pool.size_after(shape.size), "valid"),
+        Convolution(128, 768, pool.size_after(shape.size), padding="valid"),
         *wide,
         Relu(),
         Flatten(),

@@ -27,14 +27,14 @@ def batch_norm(channels: int, rules: OperationRules) -> BatchNorm:
 
 def pointwise(in_channels: int, filters: int, rules: OperationRules, *, stride: int = 1) -> Row:
     """1x1 convolution and batch norm, without a ReLU."""
-    convolution = Convolution(in_channels, filters, (1, 1), rules.padding, (stride, stride))
+    convolution = Convolution(in_channels, filters, (1, 1), padding=rules.padding, stride=(stride, stride))
     return (convolution, batch_norm(filters, rules))
 
 
 def factorized_reduction(in_channels: int, filters: int, rules: OperationRules) -> Row:
     """Two 1x1 convolutions of stride 2, the second shifted by one pixel right and down, and batch norm; no ReLU."""
-    even = Convolution(in_channels, filters // 2, (1, 1), rules.padding, (2, 2))
-    odd = Convolution(in_channels, filters - filters // 2, (1, 1), rules.padding, (2, 2))
+    even = Convolution(in_channels, filters // 2, (1, 1), padding=rules.padding, stride=(2, 2))
+    odd = Convolution(in_channels, filters - filters // 2, (1, 1), padding=rules.padding, stride=(2, 2))
     return (Parallel(((even,), (Shift(), odd)), "concat"), batch_norm(filters, rules))
 
 
@@ -56,7 +56,8 @@ def _pool(kind: Literal["max", "average"], kernel: int) -> OperationBuilder:
     """A pool, followed by a 1x1 convolution and batch norm if the width changes."""
 
     def build(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
-        pool = Pool(kind, kernel, stride, rules.padding if kernel % 2 else "same")  # an even window has no centre
+        padding = rules.padding if kernel % 2 else "same"  # an even window has no centre
+        pool = Pool(kind, kernel, stride=stride, padding=padding)
         return (pool,) if in_channels == filters else (pool, *pointwise(in_channels, filters, rules))
 
     return build
@@ -66,7 +67,14 @@ def _dense(
     in_channels: int, filters: int, *, kernel: int, stride: int, rules: OperationRules, dilation: int = 1
 ) -> Row:
     """ReLU, a square convolution, batch norm."""
-    layer = Convolution(in_channels, filters, (kernel, kernel), rules.padding, (stride, stride), dilation)
+    layer = Convolution(
+        in_channels,
+        filters,
+        (kernel, kernel),
+        padding=rules.padding,
+        stride=(stride, stride),
+        dilation=dilation,
+    )
     return (Relu(), layer, batch_norm(filters, rules))
 
 
@@ -87,8 +95,8 @@ def _convolution_pair(kernel: int) -> OperationBuilder:
 
     def build(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
         def core(width_in: int, width: int) -> Row:
-            across = Convolution(width_in, width, (1, kernel), rules.padding, (1, stride))
-            down = Convolution(width, width, (kernel, 1), rules.padding, (stride, 1))
+            across = Convolution(width_in, width, (1, kernel), padding=rules.padding, stride=(1, stride))
+            down = Convolution(width, width, (kernel, 1), padding=rules.padding, stride=(stride, 1))
             between: Row = (batch_norm(width, rules), Relu()) if rules.pairs == "separate" else ()
             return (Relu(), across, *between, down, batch_norm(width, rules))
 
@@ -117,7 +125,9 @@ def _separable(kernel: int, layers: int = 2, dilation: int = 1) -> OperationBuil
         for layer in range(layers):
             width = filters if layer else in_channels
             step = (1, 1) if layer else (stride, stride)
-            depthwise = Convolution(width, width, (kernel, kernel), rules.padding, step, dilation, groups=width)
+            depthwise = Convolution(
+                width, width, (kernel, kernel), padding=rules.padding, stride=step, dilation=dilation, groups=width
+            )
             row += (Relu(), depthwise, *pointwise(width, filters, rules))
         return row
 
@@ -140,9 +150,9 @@ def _residual_block(in_channels: int, filters: int, *, stride: int, rules: Opera
     """
     shortcut: Row = ()
     if stride > 1:
-        shortcut += (Pool("average", stride, stride, "same"),)
+        shortcut += (Pool("average", stride, stride=stride, padding="same"),)
     if stride > 1 or in_channels != filters:
-        shortcut += (Convolution(in_channels, filters, (1, 1), rules.padding),)
+        shortcut += (Convolution(in_channels, filters, (1, 1), padding=rules.padding),)
     main = (
         *_dense(in_channels, filters, kernel=3, stride=stride, rules=rules),
         *_dense(filters, filters, kernel=3, stride=1, rules=rules),
