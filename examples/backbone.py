@@ -10,7 +10,7 @@ from search_spaces import NASNET_A
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import NASNET_CIFAR
-from trainables.transfer import give_weights
+from trainables.transfer import load_weights
 
 SMALL = NetworkSpec(
     architecture=NASNET_A,
@@ -27,5 +27,5 @@ def network_of(folder: Path | None) -> CellNetwork:
         return CellNetwork(SMALL, features_only=True)
     spec = NetworkSpec.from_json(json.loads((folder / "network.json").read_text()))
     network = CellNetwork(spec, features_only=True)
-    give_weights(network, load_file(folder / "weights.safetensors"))
+    load_weights(network, load_file(folder / "weights.safetensors"))
     return network

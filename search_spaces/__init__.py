@@ -1,4 +1,4 @@
-"""What can be searched, as values: cells, architectures, and spaces of them. No torch, no network."""
+"""Cells, architectures and search spaces, as values. Does not know torch or how networks are built."""
 
 from search_spaces import amoebanet, darts, enas, nasnet, pnasnet
 from search_spaces.amoebanet import AMOEBANET
@@ -12,7 +12,7 @@ from search_spaces.pnasnet import PNASNET
 from search_spaces.published import Published
 
 SPACES: dict[str, CellSpace] = {space.name: space for space in (NASNET, AMOEBANET, PNASNET, ENAS, DARTS, NAS_BENCH_201)}
-"""Every space that a search file may name."""
+"""Spaces that a search file may name."""
 
 PUBLISHED: dict[str, Published] = {
     **nasnet.CELLS,
@@ -21,7 +21,7 @@ PUBLISHED: dict[str, Published] = {
     **enas.CELLS,
     **darts.CELLS,
 }
-"""Every published cell, by the name that commands take."""
+"""Published cells, by the names that commands take."""
 
 __all__ = [
     "AMOEBANET",

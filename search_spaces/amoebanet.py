@@ -45,8 +45,8 @@ AMOEBANET_A = Architecture(
         output=(2, 3, 4, 5, 6),
     ),
 )
-"""AmoebaNet-A: figure 5, with the outputs of the authors' code (tensorflow/tpu `model_specs.py`), which also
-concatenates states that blocks use: state 0 in the normal cell, states 2 and 4 in the reduction cell."""
+"""AmoebaNet-A: figure 5, with the outputs of the authors' code (tensorflow/tpu `model_specs.py`). They include
+states that blocks read: state 0 in the normal cell, states 2 and 4 in the reduction cell."""
 
 AMOEBANET_B = Architecture(
     normal=Cell(
@@ -70,8 +70,8 @@ AMOEBANET_B = Architecture(
         output=(5, 6),
     ),
 )
-"""AmoebaNet-B, found in a larger space. Its dilated convolution is dilated as its name says; the authors' code drops
-the dilation, which changes neither its parameters nor its multiply-adds."""
+"""AmoebaNet-B, found in a larger space. Its `dil_sep_conv_5x5` is dilated here; the authors' code drops the dilation,
+which changes neither the parameters nor the multiply-adds."""
 
 AMOEBANET_C = Architecture(
     normal=Cell(
@@ -95,7 +95,7 @@ AMOEBANET_C = Architecture(
         output=(1, 2, 3, 4, 5, 6),
     ),
 )
-"""AmoebaNet-C. It puts out inputs of the cell too, which no space's rule would."""
+"""AmoebaNet-C. Its outputs include inputs that its blocks read, which no output rule of a space gives."""
 
 AMOEBANET_D = Architecture(
     normal=Cell(

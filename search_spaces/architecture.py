@@ -1,11 +1,11 @@
 """The architecture of a candidate as a value: blocks, cells, and their canonical form.
 
 Knows what a cell is and when two cells are the same graph. Does not know which operations exist, how a space
-restricts them, or how a network is built from them.
+restricts cells, or how a network is built.
 
 States are numbered as in DARTS: state 0 is the output of the cell before the previous one (k-2), state 1 the output
-of the previous cell (k-1), states 2, 3, ... are the blocks of the cell in order. A cell of one input (NAS-Bench-201)
-has no k-2: its state 0 is the output of the previous cell, and its blocks are states 1, 2, ...
+of the previous cell (k-1), states 2, 3, ... are the blocks of the cell in order. In a cell with one input
+(NAS-Bench-201), state 0 is the output of the previous cell, and the blocks are states 1, 2, ...
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from functools import cached_property
 from typing import Any
 
 MAX_INPUTS = 2
-"""Most states that a cell is given: the outputs of cells k-2 and k-1. A cell of one input has only the latter."""
+"""Largest number of input states: the outputs of cells k-2 and k-1. A cell with one input reads only k-1."""
 
 COMBINATIONS = ("add", "concat")
-"""How a block may combine its two sides (Zoph et al. 2018, section 3.1, step 5)."""
+"""How a block may combine its edges (Zoph et al. 2018, section 3.1, step 5)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """`operation` applied to `state`, on its way into a block."""
+    """An operation applied to an earlier state; the result goes into a block."""
 
     state: int
     operation: str
@@ -34,7 +34,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Edges, two in most spaces, and the combination of what they give; the result is a new state of the cell."""
+    """A new state of a cell: edges, two in most spaces, whose results are combined."""
 
     edges: tuple[Edge, ...]
     combination: str = "add"
@@ -47,7 +47,7 @@ class Block:
 
     @classmethod
     def add(cls, *edges: tuple[int, str]) -> Block:
-        """The sum of operations on states, each given as (state, operation)."""
+        """A block that sums its edges, each given as (state, operation)."""
         return cls(tuple(Edge(state, operation) for state, operation in edges))
 
 
@@ -55,23 +55,22 @@ class Block:
 class Cell:
     """Blocks in topological order, and the states whose concatenation is the cell's output.
 
-    Args:
-        blocks: at least one; block `i` may read the states before it, 0 to `inputs + i - 1`.
-        output: states that are concatenated, ascending, each once. It is part of the cell and not derived: NASNet-A's
-            normal cell also concatenates state 0, although blocks use it.
-        inputs: states that the cell is given, 1 or 2.
-
     Raises:
-        ValueError: a block reads a state that does not exist yet, or the output names none, twice or an unknown one.
+        ValueError: a block reads a state that does not exist yet, or `output` is empty, not ascending, or names an
+            unknown state.
     """
 
     blocks: tuple[Block, ...]
+    """At least one. Block `i` may read the states before it, 0 to `inputs + i - 1`."""
     output: tuple[int, ...]
+    """The concatenated states, ascending, each once. Stored, not derived: NASNet-A's normal cell also concatenates
+    state 0, although blocks read it."""
     inputs: int = MAX_INPUTS
+    """Number of input states, 1 or 2."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.inputs <= MAX_INPUTS:
-            raise ValueError(f"a cell has {self.inputs} inputs; 1 to {MAX_INPUTS} are possible")
+            raise ValueError(f"a cell has {self.inputs} inputs; it must have 1 to {MAX_INPUTS}")
         if not self.blocks:
             raise ValueError("a cell has 0 blocks; at least 1 is needed")
         for index, block in enumerate(self.blocks):
@@ -87,17 +86,17 @@ class Cell:
             raise ValueError(f"output is {list(self.output)}; the states of this cell are 0 to {last}")
 
     def canonical(self) -> Cell:
-        """The representative of all cells that are this graph up to swapped edges and renumbered blocks.
+        """Representative of all cells that are the same graph up to swapped edges and renumbered blocks.
 
-        It is the lexicographically smallest encoding over all topological orders, hence exact: two cells are the same
-        graph if and only if their canonical forms are equal.
+        It is the lexicographically smallest encoding over all topological orders. Two cells are the same graph if and
+        only if their canonical forms are equal.
         """
         start = {state: state for state in range(self.inputs)}
         encoding, output = min(_smallest_encodings(self, start))
         return Cell(tuple(Block(edges, combination) for edges, combination in encoding), output, self.inputs)
 
     def to_json(self) -> dict[str, Any]:
-        """`blocks`, each as [state, operation, state, operation, ..., combination], `output` and `inputs`."""
+        """JSON with `blocks`, each [state, operation, state, operation, ..., combination], `output` and `inputs`."""
         return {
             "blocks": [
                 [part for edge in block.edges for part in (edge.state, edge.operation)] + [block.combination]
@@ -109,10 +108,10 @@ class Cell:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cell:
-        """Inverse of `to_json`; a cell that does not tell its `inputs` has two.
+        """Inverse of `to_json`; `inputs` defaults to 2.
 
         Raises:
-            ValueError: the value is not of that form, or not a cell.
+            ValueError: the value does not have that form or is not a valid cell.
         """
         try:
             blocks = tuple(_block_from_json(parts) for parts in value["blocks"])
@@ -127,10 +126,10 @@ _Encoding = tuple[tuple[_EncodedBlock, ...], tuple[int, ...]]
 
 
 def _smallest_encodings(cell: Cell, numbers: dict[int, int]) -> Iterator[_Encoding]:
-    """Encodings of the blocks not yet numbered, the smallest among them.
+    """Yield encodings of the blocks not yet numbered; the smallest encoding is among them.
 
-    Encodings are compared block by block and a block's encoding depends only on the numbers given before it, so the
-    smallest one has the smallest ready block at every place. Only ties need to be followed further.
+    Encodings are compared block by block, and a block's encoding depends only on the numbers assigned before it. So the
+    smallest encoding has the smallest ready block at every position, and only ties need to be explored.
     """
     ready: dict[int, _EncodedBlock] = {}
     for index, block in enumerate(cell.blocks):
@@ -178,11 +177,12 @@ class Architecture:
 
     @cached_property
     def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 of the canonical JSON: equal for equal graphs, and only for them."""
+        """First 16 hex digits of the SHA-256 of the canonical JSON: equal if and only if the graphs are equal."""
         text = json.dumps(self.canonical().to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
+        """JSON with `normal` and `reduction`; see `Cell.to_json`."""
         return {"normal": self.normal.to_json(), "reduction": self.reduction.to_json()}
 
     @classmethod
@@ -190,7 +190,7 @@ class Architecture:
         """Inverse of `to_json`.
 
         Raises:
-            ValueError: the value is not of that form, or holds a cell that is none.
+            ValueError: the value does not have that form, or one of its cells is invalid.
         """
         try:
             cells = {name: value[name] for name in ("normal", "reduction")}

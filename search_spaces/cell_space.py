@@ -1,4 +1,4 @@
-"""A space of cells, stated as a Ray Tune parameter space.
+"""A search space of cells, expressed as a Ray Tune parameter space.
 
 Knows which decisions make up an architecture and how they are named. Does not know what an operation computes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -19,12 +19,12 @@ from ray.tune.search.sample import Categorical
 from search_spaces.architecture import COMBINATIONS, MAX_INPUTS, Architecture, Block, Cell
 from search_spaces.wiring import OUTPUT_RULES, WIRINGS, Choose
 
-COUNTABLE = 50_000
-"""Cells of more encodings than this are not enumerated to count the distinct ones (that would take seconds)."""
+MAX_COUNTED_ENCODINGS = 50_000
+"""Largest number of encodings of a cell that `count_distinct` enumerates; more would take seconds."""
 
 
 class Decision(NamedTuple):
-    """One categorical decision: its name, flat and without `/`, and what may be chosen."""
+    """One categorical decision: its name, flat and without `/`, and its choices."""
 
     name: str
     choices: Sequence[int] | Sequence[str]
@@ -32,40 +32,39 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CellSpace:
-    """All architectures whose cells have the same number of blocks, wired and ended by the same rules.
+    """All architectures whose cells have the same number of blocks and follow the same wiring and output rules.
 
-    Each block chooses what it reads, an operation for each edge, and a combination (Zoph et al. 2018, section 3.1).
-
-    Args:
-        name: as users name it in a search file.
-        source: the paper.
-        operations: names of operations that a trainable knows.
-        blocks: B, the number of blocks per cell, at least 1.
-        combinations: how a block may combine its edges; with one choice there is no decision.
-        wiring: which earlier states a block reads. `any_pair`: two, perhaps the same one twice; `distinct_pair`: two
-            different ones; `all_states`: every one.
-        output: which states a cell concatenates. `loose_ends`: the blocks that no block reads; `loose_states`: the
-            same, and inputs that no block reads; `all_blocks`; `last_block`.
-        inputs: states that a cell is given: the outputs of cells k-2 and k-1, or with 1 only that of k-1.
-        shared: one cell is searched and serves in both roles.
-        reduction: a fixed reduction cell, which is then not searched.
-        skeleton: the rules by which the space's papers make networks of its cells (`cellscout list skeletons`).
+    Each block chooses the states that it reads, an operation for each edge, and a combination (Zoph et al. 2018,
+    section 3.1).
 
     Raises:
-        ValueError: a value is out of its range, or two contradict each other.
+        ValueError: a value is out of its range, or two values contradict each other.
     """
 
     name: str
+    """Name in a search file."""
     source: str
+    """Paper and section."""
     operations: tuple[str, ...]
+    """Names of operations that the trainable knows."""
     blocks: int
+    """B, the number of blocks per cell, at least 1."""
     combinations: tuple[str, ...] = ("add",)
+    """How a block may combine its edges; a single choice is not a decision."""
     wiring: Literal["any_pair", "distinct_pair", "all_states"] = "any_pair"
+    """Which earlier states a block reads. `any_pair`: two, possibly the same state twice; `distinct_pair`: two
+    different states; `all_states`: every earlier state."""
     output: Literal["loose_ends", "loose_states", "all_blocks", "last_block"] = "loose_ends"
+    """Which states a cell concatenates. `loose_ends`: blocks that no block reads; `loose_states`: blocks and inputs
+    that no block reads; `all_blocks`; `last_block`."""
     inputs: int = MAX_INPUTS
+    """Number of input states. 2: the outputs of cells k-2 and k-1; 1: only the output of cell k-1."""
     shared: bool = False
+    """Whether one searched cell serves as both the normal and the reduction cell."""
     reduction: Cell | None = None
+    """A fixed reduction cell, which is not searched; None searches it."""
     skeleton: str = "nasnet_cifar"
+    """Rules by which the space's paper builds networks from its cells (`cellscout list skeletons`)."""
 
     def __post_init__(self) -> None:
         if type(self.blocks) is not int or self.blocks < 1:
@@ -81,83 +80,86 @@ class CellSpace:
             known = ", ".join(COMBINATIONS)
             raise ValueError(f"space {self.name!r} has combinations = {self.combinations!r}; known: {known}")
         if not 1 <= self.inputs <= MAX_INPUTS:
-            raise ValueError(f"space {self.name!r} has inputs = {self.inputs}; 1 to {MAX_INPUTS} are possible")
+            raise ValueError(f"space {self.name!r} has inputs = {self.inputs}; it must be 1 to {MAX_INPUTS}")
         for rule, rules in ((self.wiring, WIRINGS), (self.output, OUTPUT_RULES)):
             if rule not in rules:
                 raise ValueError(f"space {self.name!r} has the rule {rule!r}; known: {', '.join(rules)}")
         if self.wiring == "distinct_pair" and self.inputs < 2:
-            raise ValueError(f"space {self.name!r}: blocks of two distinct states need inputs = 2")
+            raise ValueError(f"space {self.name!r}: wiring = 'distinct_pair' needs inputs = 2, not {self.inputs}")
         if self.reduction is not None and not isinstance(self.reduction, Cell):
-            raise ValueError(f"space {self.name!r} has reduction = {self.reduction!r}, which is no Cell")
+            raise ValueError(f"space {self.name!r} has reduction = {self.reduction!r}, which is not a Cell")
         if self.shared and self.reduction is not None:
-            raise ValueError(f"space {self.name!r} is shared and has a fixed reduction cell; it can be one of them")
+            raise ValueError(f"space {self.name!r} has shared = True and a fixed reduction cell; set only one of them")
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells that are searched, by name."""
+        """Names of the cells that are searched."""
         if self.shared:
             return ("cell",)
         return ("normal", "reduction") if self.reduction is None else ("normal",)
 
     def decisions(self) -> Iterator[Decision]:
-        """Every decision with more than one choice, in the order in which `decode` makes them."""
-        made: list[Decision] = []
-        self._assemble(_recorder(made))
-        yield from made
+        """Yield every decision with more than one choice, in the order in which `decode` makes them."""
+        decisions: list[Decision] = []
+        self._assemble(_record_into(decisions))
+        yield from decisions
 
     @functools.cached_property
     def _choices(self) -> dict[str, Sequence[int] | Sequence[str]]:
-        """The decisions once more; a search decodes thousands of candidates."""
+        """The decisions by name, cached because a search decodes thousands of candidates."""
         return dict(self.decisions())
 
     def param_space(self) -> dict[str, Categorical]:
-        """The space as Ray Tune states it: flat, one categorical per decision (50 for NASNet with 5 blocks)."""
+        """Ray Tune parameter space: flat, one categorical per decision (50 for NASNet with 5 blocks)."""
         return {name: tune.choice(list(choices)) for name, choices in self.decisions()}
 
     @property
     def size(self) -> int:
-        """Number of encodings, symmetric ones counted separately."""
+        """Number of encodings; several may encode the same graph."""
         return math.prod(len(choices) for _, choices in self.decisions())
 
     def count_distinct(self) -> int | None:
-        """Number of architectures that differ as graphs, by enumeration; None where a cell has too many encodings."""
-        made: list[Decision] = []
-        self._cell(_recorder(made), self.cells[0])
-        if math.prod(len(choices) for _, choices in made) > COUNTABLE:
+        """Number of architectures that differ as graphs, by enumeration.
+
+        Returns None if a cell has more than `MAX_COUNTED_ENCODINGS` encodings.
+        """
+        decisions: list[Decision] = []
+        self._cell(_record_into(decisions), self.cells[0])
+        if math.prod(len(choices) for _, choices in decisions) > MAX_COUNTED_ENCODINGS:
             return None
         classes = set()
-        for values in itertools.product(*(choices for _, choices in made)):
-            chosen = dict(zip((name for name, _ in made), values, strict=True))
-            classes.add(self._cell(_chooser(chosen), self.cells[0]).canonical())
+        for values in itertools.product(*(choices for _, choices in decisions)):
+            chosen = dict(zip((name for name, _ in decisions), values, strict=True))
+            classes.add(self._cell(_look_up(chosen), self.cells[0]).canonical())
         return int(len(classes) ** len(self.cells))
 
     def decode(self, params: Mapping[str, Any]) -> Architecture:
-        """The architecture that the parameters describe.
+        """Build the architecture that the parameters describe.
 
         Raises:
-            ValueError: a decision is missing, unknown, or out of its choices.
+            ValueError: a decision is missing or unknown, or its value is not one of its choices.
         """
         known = self._choices
         for name, value in params.items():
             if name not in known:
-                raise ValueError(f"{name!r} is no decision of space {self.name!r}")
+                raise ValueError(f"{name!r} is not a decision of space {self.name!r}")
             if value not in known[name]:
                 raise ValueError(f"{name} is {value!r}; choices: {', '.join(map(str, known[name]))}")
         for name in known:
             if name not in params:
                 raise ValueError(f"decision {name!r} of space {self.name!r} is missing")
-        return self._assemble(_chooser(params))
+        return self._assemble(_look_up(params))
 
     def encode(self, architecture: Architecture) -> dict[str, int | str]:
         """Inverse of `decode`.
 
         Raises:
-            ValueError: the architecture is not in the space, for example because its output is not the one that the
-                space's rule gives (as in NASNet-A, whose normal cell also concatenates state 0).
+            ValueError: the architecture is not in the space, for example because its output differs from the one that
+                the space's rule gives (as in NASNet-A, whose normal cell also concatenates state 0).
         """
         values: dict[str, int | str] = {}
         if self.shared and architecture.normal != architecture.reduction:
-            raise ValueError(f"its two cells differ; in space {self.name!r} one cell serves in both roles")
+            raise ValueError(f"its two cells differ; in space {self.name!r} one cell serves as both")
         if self.reduction is not None and architecture.reduction != self.reduction:
             raise ValueError(f"its reduction cell is not the fixed one of space {self.name!r}")
         for name, cell in zip(self.cells, (architecture.normal, architecture.reduction), strict=False):
@@ -165,7 +167,7 @@ class CellSpace:
         return {name: values[name] for name, _ in self.decisions()}
 
     def sample(self, generator: np.random.Generator) -> Architecture:
-        """An architecture drawn uniformly from the encodings."""
+        """Draw an architecture uniformly from the encodings."""
         return self._assemble(lambda _name, choices: choices[int(generator.integers(len(choices)))])
 
     def _assemble(self, choose: Choose) -> Architecture:
@@ -176,7 +178,9 @@ class CellSpace:
         blocks = []
         for index in range(self.blocks):
             prefix = f"{name}.{index}"
-            edges = WIRINGS[self.wiring].choose(choose, prefix, self.inputs + index, self.operations)
+            edges = WIRINGS[self.wiring].choose_edges(
+                choose, prefix=prefix, states=self.inputs + index, operations=self.operations
+            )
             blocks.append(Block(edges, choose(f"{prefix}.combination", self.combinations)))
         return Cell(tuple(blocks), OUTPUT_RULES[self.output](blocks, self.inputs), self.inputs)
 
@@ -190,7 +194,7 @@ class CellSpace:
         if cell.output != output:
             raise ValueError(
                 f"the {name} cell outputs {list(cell.output)}; "
-                f"in space {self.name!r} it would output {list(output)} ({self.output})"
+                f"in space {self.name!r} it must output {list(output)} ({self.output})"
             )
         values: dict[str, int | str] = {}
         for index, block in enumerate(cell.blocks):
@@ -198,7 +202,7 @@ class CellSpace:
             for edge in block.edges:
                 self._check_member(edge.operation, self.operations)
             self._check_member(block.combination, self.combinations)
-            values |= WIRINGS[self.wiring].encode(prefix, block.edges, self.inputs + index)
+            values |= WIRINGS[self.wiring].encode_edges(prefix, block.edges, self.inputs + index)
             values[f"{prefix}.combination"] = block.combination
         return values
 
@@ -207,16 +211,17 @@ class CellSpace:
             raise ValueError(f"{value!r} is not in space {self.name!r}; choices: {', '.join(choices)}")
 
 
-def _recorder(made: list[Decision]) -> Callable[[str, Sequence[Any]], Any]:
-    """Chooses the first of everything, and writes down what there was to choose. One choice is no decision."""
+def _record_into(decisions: list[Decision]) -> Choose:
+    """A `Choose` that takes the first choice and appends each decision with more than one choice."""
 
     def choose(name: str, choices: Sequence[Any]) -> Any:
         if len(choices) > 1:
-            made.append(Decision(name, choices))
+            decisions.append(Decision(name, choices))
         return choices[0]
 
     return choose
 
 
-def _chooser(values: Mapping[str, Any]) -> Callable[[str, Sequence[Any]], Any]:
+def _look_up(values: Mapping[str, Any]) -> Choose:
+    """A `Choose` that takes the given values, and the first choice of a decision without one."""
     return lambda name, choices: values.get(name, choices[0])

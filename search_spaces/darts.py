@@ -1,5 +1,5 @@
 """The DARTS search space and its published cells (Liu, Simonyan, Yang: DARTS, ICLR 2019,
-https://arxiv.org/abs/1806.09055), and others' cells in the form that its code gave them."""
+https://arxiv.org/abs/1806.09055), and the cells of other papers as its code defines them."""
 
 from search_spaces.architecture import Architecture, Block, Cell
 from search_spaces.cell_space import CellSpace
@@ -24,7 +24,7 @@ DARTS = CellSpace(
     output="all_blocks",
     skeleton="darts_cifar",
 )
-"""`none`, the zero operation, is one of the paper's eight, although a cell derived by DARTS itself never has it."""
+"""`none`, the zero operation, is one of the paper's eight, although cells derived by DARTS never contain it."""
 
 DARTS_V1 = Architecture(
     normal=Cell(
@@ -92,7 +92,7 @@ DARTS_FORM_NASNET = Architecture(
         output=(4, 5, 6),
     ),
 )
-"""What DARTS' code calls NASNet. It is not NASNet-A: two of the concatenated states are missing."""
+"""The cell that DARTS' code calls NASNet. It is not NASNet-A: two of the concatenated states are missing."""
 
 DARTS_FORM_AMOEBANET = Architecture(
     normal=Cell(
@@ -116,7 +116,7 @@ DARTS_FORM_AMOEBANET = Architecture(
         output=(3, 4, 6),
     ),
 )
-"""What DARTS' code calls AmoebaNet. It is another cell than AmoebaNet-A."""
+"""The cell that DARTS' code calls AmoebaNet. It is not AmoebaNet-A."""
 
 _CODE = "quark0/darts cnn/genotypes.py"
 

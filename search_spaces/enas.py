@@ -19,8 +19,7 @@ ENAS = CellSpace(
     output="loose_states",
     skeleton="enas_cifar",
 )
-"""As the authors' code has it (melodyguan/enas `micro_child.py`), a cell also puts out its inputs if no block reads
-them."""
+"""A cell also outputs inputs that no block reads, as in the authors' code (melodyguan/enas `micro_child.py`)."""
 
 ENAS_CELL = Architecture(
     normal=Cell(

@@ -1,6 +1,6 @@
 """The search space of NAS-Bench-201 (Dong, Yang: NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture
-Search, ICLR 2020, https://arxiv.org/abs/2001.00326). All of its 15,625 cells were trained, so it is the field's
-yardstick."""
+Search, ICLR 2020, https://arxiv.org/abs/2001.00326). All of its 15,625 cells were trained, so search methods are
+compared on it."""
 
 from search_spaces.architecture import Block, Cell
 from search_spaces.cell_space import CellSpace
@@ -16,4 +16,4 @@ NAS_BENCH_201 = CellSpace(
     reduction=Cell((Block.add((0, "residual_block")),), output=(1,), inputs=1),
     skeleton="nas_bench_201",
 )
-"""Four nodes, each the sum of an operation on every node before it; between the stages a residual block."""
+"""Four nodes; each is the sum of an operation on every earlier node. A residual block connects the stages."""

@@ -1,9 +1,9 @@
 """The NASNet search space and its published cell (Zoph, Vasudevan, Shlens, Le: Learning Transferable Architectures for
 Scalable Image Recognition, CVPR 2018, https://arxiv.org/abs/1707.07012).
 
-State 0 is the output of cell k-2, state 1 that of cell k-1, states 2 to 6 are the blocks. How these cells become a
-network: `trainables/network_plan.py` lays out the layers by the rules `NASNET_CIFAR` (`trainables/skeleton.py`), taking
-each operation's from `trainables/operations.py`; `trainables/network.py` runs them.
+State 0 is the output of cell k-2, state 1 the output of cell k-1, and states 2 to 6 are the blocks.
+`trainables/network_plan.py` turns these cells into layers by the rules `NASNET_CIFAR` (`trainables/skeleton.py`) and
+the operations of `trainables/operations.py`; `trainables/network.py` runs the layers.
 """
 
 from search_spaces.architecture import Architecture, Block, Cell
@@ -56,7 +56,7 @@ NASNET_A = Architecture(
         output=(3, 4, 5, 6),
     ),
 )
-"""NASNet-A: figure 4, with the outputs of the authors' code (TF-slim `nasnet_utils.py`), which also concatenates
-state 0 in the normal cell and state 3 in the reduction cell although blocks use them. So it is not in `NASNET`."""
+"""NASNet-A: figure 4, with the outputs of the authors' code (TF-slim `nasnet_utils.py`). They include state 0 in the
+normal cell and state 3 in the reduction cell although blocks read them, so NASNet-A is not in `NASNET`."""
 
 CELLS = {"nasnet_a": Published(NASNET_A, "nasnet_cifar", "Zoph et al. 2018, figure 4; TF-slim nasnet_utils.py")}

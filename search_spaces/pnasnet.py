@@ -1,5 +1,5 @@
 """The PNASNet search space and its published cell (Liu et al.: Progressive Neural Architecture Search, ECCV 2018,
-https://arxiv.org/abs/1712.00559). One cell serves in both roles."""
+https://arxiv.org/abs/1712.00559). One cell serves as both the normal and the reduction cell."""
 
 from search_spaces.architecture import Architecture, Block, Cell
 from search_spaces.cell_space import CellSpace

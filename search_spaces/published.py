@@ -1,4 +1,4 @@
-"""A published cell as a value: the architecture, the rules that its network follows, and where it stands."""
+"""Cells that papers report, with the rules of their networks and their sources."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,11 @@ from search_spaces.architecture import Architecture
 
 @dataclass(frozen=True)
 class Published:
-    """Cells that a paper reports.
-
-    Args:
-        architecture: the two cells.
-        skeleton: name of the rules by which the paper's network for CIFAR-10 is made of them.
-        source: the figure or the authors' code that states the cells.
-    """
+    """The cells that a paper reports."""
 
     architecture: Architecture
+    """The two cells."""
     skeleton: str
+    """Name of the rules by which the paper builds its network for CIFAR-10."""
     source: str
+    """The figure or the authors' code that defines the cells."""

@@ -1,34 +1,40 @@
-"""Rules of spaces: which states a block reads, and which states a cell puts out. Two tables, by the rules' names."""
+"""Rules of search spaces: which states a block reads, and which states a cell outputs. Two tables, by rule name."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from search_spaces.architecture import Block, Edge
 
 SIDES = ("left", "right")
 
 Choose = Callable[[str, Sequence[Any]], Any]
-"""(decision, choices) -> the choice made."""
+"""(name of the decision, choices) -> the chosen one."""
+
+
+class ChooseEdges(Protocol):
+    """Make the decisions of one block and return its edges.
+
+    `prefix` begins the names of the decisions; `states` is the number of states before the block.
+    """
+
+    def __call__(self, choose: Choose, *, prefix: str, states: int, operations: tuple[str, ...]) -> tuple[Edge, ...]:
+        """Return the edges of the block."""
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """How the edges of a block come about from decisions, and the way back.
+    """Turns decisions into the edges of a block, and edges back into decisions."""
 
-    Args:
-        choose: (choose, prefix of the decisions' names, number of states before the block, operations) -> edges.
-        encode: (prefix, edges, number of states before the block) -> decisions; ValueError if they break the rule.
-    """
-
-    choose: Callable[[Choose, str, int, tuple[str, ...]], tuple[Edge, ...]]
-    encode: Callable[[str, tuple[Edge, ...], int], dict[str, int | str]]
+    choose_edges: ChooseEdges
+    encode_edges: Callable[[str, tuple[Edge, ...], int], dict[str, int | str]]
+    """(prefix, edges, number of states before the block) -> decisions; ValueError if the edges break the rule."""
 
 
-def _any_pair(choose: Choose, prefix: str, states: int, operations: tuple[str, ...]) -> tuple[Edge, ...]:
+def _any_pair(choose: Choose, *, prefix: str, states: int, operations: tuple[str, ...]) -> tuple[Edge, ...]:
     return tuple(
         Edge(choose(f"{prefix}.{side}.state", range(states)), choose(f"{prefix}.{side}.operation", operations))
         for side in SIDES
@@ -42,8 +48,8 @@ def _encode_any_pair(prefix: str, edges: tuple[Edge, ...], _states: int) -> dict
     return values
 
 
-def _distinct_pair(choose: Choose, prefix: str, states: int, operations: tuple[str, ...]) -> tuple[Edge, ...]:
-    # One decision for both states: two would not be independent, and a categorical's choices are fixed.
+def _distinct_pair(choose: Choose, *, prefix: str, states: int, operations: tuple[str, ...]) -> tuple[Edge, ...]:
+    # One decision for both states: the choices of a categorical are fixed, so a second one could not exclude the first.
     pairs = [f"{left}+{right}" for left, right in itertools.combinations(range(states), 2)]
     pair = choose(f"{prefix}.states", pairs).split("+")
     return tuple(
@@ -55,7 +61,7 @@ def _distinct_pair(choose: Choose, prefix: str, states: int, operations: tuple[s
 def _encode_distinct_pair(prefix: str, edges: tuple[Edge, ...], _states: int) -> dict[str, int | str]:
     left, right = sorted(_pair(prefix, edges))
     if left.state == right.state:
-        raise ValueError(f"block {prefix} reads state {left.state} twice; its space asks for two distinct states")
+        raise ValueError(f"block {prefix} reads state {left.state} twice; its space needs two distinct states")
     return {
         f"{prefix}.states": f"{left.state}+{right.state}",
         f"{prefix}.left.operation": left.operation,
@@ -63,7 +69,7 @@ def _encode_distinct_pair(prefix: str, edges: tuple[Edge, ...], _states: int) ->
     }
 
 
-def _all_states(choose: Choose, prefix: str, states: int, operations: tuple[str, ...]) -> tuple[Edge, ...]:
+def _all_states(choose: Choose, *, prefix: str, states: int, operations: tuple[str, ...]) -> tuple[Edge, ...]:
     return tuple(Edge(state, choose(f"{prefix}.from_{state}.operation", operations)) for state in range(states))
 
 
@@ -71,14 +77,14 @@ def _encode_all_states(prefix: str, edges: tuple[Edge, ...], states: int) -> dic
     read = sorted(edge.state for edge in edges)
     if read != list(range(states)):
         raise ValueError(
-            f"block {prefix} reads the states {read}; in its space it reads each of 0 to {states - 1} once"
+            f"block {prefix} reads states {read}; in its space it must read each of 0 to {states - 1} once"
         )
     return {f"{prefix}.from_{edge.state}.operation": edge.operation for edge in edges}
 
 
 def _pair(prefix: str, edges: tuple[Edge, ...]) -> tuple[Edge, ...]:
     if len(edges) != len(SIDES):
-        raise ValueError(f"block {prefix} has {len(edges)} edges; in its space it has {len(SIDES)}")
+        raise ValueError(f"block {prefix} has {len(edges)} edges; in its space it must have {len(SIDES)}")
     return edges
 
 

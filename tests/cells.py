@@ -11,7 +11,7 @@ from trainables.operations import OPERATIONS
 
 @st.composite
 def cells(draw: st.DrawFn, operations: tuple[str, ...] = tuple(OPERATIONS), max_blocks: int = 5) -> Cell:
-    """Any cell, not only those that a space has: one to three edges a block, any output."""
+    """Any valid cell, in a space or not: one to three edges per block, any output."""
     inputs = draw(st.sampled_from([1, 2]))
     count = draw(st.integers(1, max_blocks))
 
@@ -30,5 +30,5 @@ def architectures() -> st.SearchStrategy[Architecture]:
 
 
 def members(space: CellSpace) -> st.SearchStrategy[Architecture]:
-    """Architectures of a space."""
+    """Architectures drawn from a space."""
     return st.integers(0, 2**32 - 1).map(lambda seed: space.sample(np.random.default_rng(seed)))

@@ -1,4 +1,4 @@
-"""Whatever architecture a space or a user comes up with: its network trains, or is refused with the reason."""
+"""The network of any valid architecture trains, or is refused with a reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainables.skeleton import SKELETONS
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
 def test_any_architecture_of_a_space_trains_on_any_size(space: CellSpace) -> None:
-    """200 of each, on square and oblong images, odd sizes included; what cannot be built says why."""
+    """200 architectures of each space, on square and oblong images, including odd sizes; a refusal says why."""
     refusals = []
 
     @settings(max_examples=200, deadline=None)
@@ -30,22 +30,22 @@ def test_any_architecture_of_a_space_trains_on_any_size(space: CellSpace) -> Non
         refusals.extend(refusal_or_train(architecture, values))
 
     trains()
-    assert all("the auxiliary head would stand on" in reason for reason in refusals)
+    assert all("the auxiliary head would get" in reason for reason in refusals)
     assert len(refusals) < 150
 
 
 @settings(max_examples=100, deadline=None)
 @given(architectures(), st.data())
 def test_any_architecture_trains_under_any_rules(architecture: Architecture, data: st.DataObject) -> None:
-    """Cells that no space has under skeletons that were not made for them."""
+    """Arbitrary cells, with skeletons that were not designed for them."""
     values = data.draw(specs(st.sampled_from(list(SKELETONS))))
     for reason in refusal_or_train(architecture, values):
-        assert re.search("the auxiliary head would stand on|filters is .* at least", reason)
+        assert re.search("the auxiliary head would get|filters is .* at least", reason)
 
 
 @st.composite
 def specs(draw: st.DrawFn, skeletons: st.SearchStrategy[str]) -> dict[str, Any]:
-    """Values of a `NetworkSpec` but the architecture; mostly small images, which the CPU trains in milliseconds."""
+    """Values of a `NetworkSpec` except the architecture; mostly small images, which train in milliseconds."""
     side = st.one_of(st.integers(8, 16), st.integers(8, 64))
     regularised = draw(st.booleans())
     return {
@@ -62,7 +62,7 @@ def specs(draw: st.DrawFn, skeletons: st.SearchStrategy[str]) -> dict[str, Any]:
 
 
 def refusal_or_train(architecture: Architecture, values: dict[str, Any]) -> list[str]:
-    """Why the network was refused, if it was; else it must train."""
+    """The reason why the network is refused, or [] after checking that it trains."""
     spec = NetworkSpec(architecture=architecture, **values)
     try:
         plan = plan_network(spec)
@@ -83,9 +83,9 @@ def refusal_or_train(architecture: Architecture, values: dict[str, Any]) -> list
 
 
 def is_dead(plan: NetworkPlan, name: str) -> bool:
-    """Whether a parameter belongs to a part that the output does not depend on, as made-up cells have.
+    """Whether the output does not depend on the part that a parameter belongs to, which arbitrary cells can have.
 
-    What an edge of the zero operation reads is not needed either.
+    A state that only zero operations read is not needed either.
     """
     if not name.startswith(("cells.", "stem.")):
         return False

@@ -55,14 +55,14 @@ def topological_orders(cell: Cell) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(("blocks", "encodings", "classes"), [(2, 576, 165), (3, 36_864, 3_840)])
-def test_number_of_distinct_cells_is_the_one_that_brute_force_gives(blocks: int, encodings: int, classes: int) -> None:
+def test_number_of_distinct_cells_matches_brute_force(blocks: int, encodings: int, classes: int) -> None:
     found = list(all_cells(blocks, ("a", "b")))
     assert len(found) == encodings
     assert len({cell.canonical() for cell in found}) == classes
 
 
 @given(cells(), st.data())
-def test_canonical_form_ignores_the_order_of_blocks_and_of_sides(cell: Cell, data: st.DataObject) -> None:
+def test_canonical_form_ignores_the_order_of_blocks_and_edges(cell: Cell, data: st.DataObject) -> None:
     same = renumbered(cell, data.draw(st.sampled_from(topological_orders(cell))))
     swapped = tuple(replace(block, edges=tuple(data.draw(st.permutations(block.edges)))) for block in same.blocks)
     assert Cell(swapped, same.output, cell.inputs).canonical() == cell.canonical()
@@ -79,7 +79,7 @@ def test_canonical_form_is_the_smallest_encoding_over_all_topological_orders(cel
 
 
 @given(cells(operations=("identity", "conv_1x1")), cells(operations=("identity", "conv_1x1")))
-def test_equal_canonical_forms_only_for_equal_graphs(first: Cell, second: Cell) -> None:
+def test_canonical_forms_are_equal_only_for_equal_graphs(first: Cell, second: Cell) -> None:
     def forms(cell: Cell) -> set[Cell]:
         return {
             Cell(
@@ -93,7 +93,7 @@ def test_equal_canonical_forms_only_for_equal_graphs(first: Cell, second: Cell) 
     assert (first.canonical() == second.canonical()) == bool(forms(first) & forms(second))
 
 
-def test_a_shared_block_is_not_a_copied_one() -> None:
+def test_a_shared_block_differs_from_a_copied_one() -> None:
     double = Block.add((0, "conv_3x3"), (1, "conv_3x3"))
     shared = with_loose_ends([double, double, Block.add((2, "identity"), (2, "conv_1x1"))])
     copied = with_loose_ends([double, double, Block.add((2, "identity"), (3, "conv_1x1"))])
@@ -107,7 +107,7 @@ def test_json_round_trip(architecture: Architecture) -> None:
 
 
 @given(architectures())
-def test_fingerprint_is_that_of_the_canonical_form(architecture: Architecture) -> None:
+def test_fingerprint_is_computed_from_the_canonical_form(architecture: Architecture) -> None:
     assert architecture.fingerprint == architecture.canonical().fingerprint
     assert len(architecture.fingerprint) == 16
     assert int(architecture.fingerprint, 16) >= 0
@@ -134,20 +134,20 @@ def test_output_states_are_part_of_the_identity() -> None:
         ((Block.add((0, "a"), (0, "a")),), (3,), "the states of this cell are 0 to 2"),
     ],
 )
-def test_what_is_no_cell_is_refused(blocks: tuple[Block, ...], output: tuple[int, ...], message: str) -> None:
+def test_invalid_cells_are_refused(blocks: tuple[Block, ...], output: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Cell(blocks, output)
 
 
-def test_a_cell_of_one_input_begins_with_the_previous_cell() -> None:
+def test_a_cell_with_one_input_reads_only_the_previous_cell() -> None:
     assert Cell((Block.add((0, "a")), Block.add((0, "a"), (1, "b"))), (2,), inputs=1).output == (2,)
     with pytest.raises(ValueError, match="reads state 1; it may read 0 to 0"):
         Cell((Block.add((0, "a"), (1, "a")),), (1,), inputs=1)
-    with pytest.raises(ValueError, match="a cell has 3 inputs; 1 to 2 are possible"):
+    with pytest.raises(ValueError, match="a cell has 3 inputs; it must have 1 to 2"):
         Cell((Block.add((0, "a")),), (3,), inputs=3)
 
 
-def test_what_is_no_block_is_refused() -> None:
+def test_invalid_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match="combination is 'multiply'; known: add, concat"):
         Block((Edge(0, "a"), Edge(1, "a")), "multiply")
     with pytest.raises(ValueError, match="a block has 0 edges"):
@@ -175,7 +175,7 @@ def test_a_cell_in_json_without_inputs_has_two() -> None:
     assert Cell.from_json(value) == Cell((Block.add((0, "a"), (1, "b")),), (2,))
 
 
-def test_published_cells_are_distinct_but_for_the_one_that_two_families_built() -> None:
+def test_published_cells_are_distinct_except_one_that_two_families_share() -> None:
     by_fingerprint: dict[str, list[str]] = {}
     for name, published in PUBLISHED.items():
         by_fingerprint.setdefault(published.architecture.fingerprint, []).append(name)

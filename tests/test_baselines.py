@@ -21,7 +21,7 @@ def baseline(name: str, side: int, channels: int = 3, classes: int = 10) -> Base
     )
 
 
-def test_the_textbooks_network_has_its_parameters() -> None:
+def test_the_textbook_network_has_its_parameters() -> None:
     network = baseline("two_convolutions", 28, channels=1)
     by_hand = (9 + 1) * 32 + (32 * 9 + 1) * 64 + (64 * 5 * 5 + 1) * 64 + (64 + 1) * 10
     assert network.parameters_count == by_hand
@@ -29,7 +29,7 @@ def test_the_textbooks_network_has_its_parameters() -> None:
 
 
 def test_resnet_18_has_its_published_costs() -> None:
-    """torchvision's table: 11,689,512 parameters and 1.81 GFLOPS, which are multiply-adds."""
+    """torchvision's table: 11,689,512 parameters and 1.81 GFLOPS, meaning multiply-adds."""
     network = baseline("resnet18", 224, classes=1000)
     assert (network.parameters_count, network.macs) == (11_689_512, 1_814_073_344)
     assert network.input_size == (224, 224)
@@ -45,7 +45,7 @@ def test_resnet_18_has_its_published_costs() -> None:
         ("mobilenet_v3_small", 32, 32),
     ],
 )
-def test_images_that_are_too_small_are_enlarged_as_far_as_needed(name: str, side: int, taken: int) -> None:
+def test_images_that_are_too_small_are_enlarged_as_little_as_possible(name: str, side: int, taken: int) -> None:
     network = baseline(name, side)
     assert network.input_size == (taken, taken)
     seen: list[torch.Size] = []
@@ -55,7 +55,7 @@ def test_images_that_are_too_small_are_enlarged_as_far_as_needed(name: str, side
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
-def test_the_first_convolution_takes_the_images_channels_and_gives_as_much_as_before(channels: int) -> None:
+def test_the_first_convolution_is_adapted_to_the_channels_and_keeps_its_variance(channels: int) -> None:
     network, original = baseline("resnet18", 32, channels), baseline("resnet18", 32)
     first, before = (
         next(module for module in one.modules() if isinstance(module, nn.Conv2d)) for one in (network, original)
@@ -70,8 +70,8 @@ def test_the_first_convolution_takes_the_images_channels_and_gives_as_much_as_be
     assert network(images).shape == (8, 10)
 
 
-def test_a_network_without_a_name_that_is_known_is_refused() -> None:
-    with pytest.raises(ValueError, match="'resnet19' is no baseline"):
+def test_an_unknown_baseline_is_refused() -> None:
+    with pytest.raises(ValueError, match="'resnet19' is not a baseline"):
         baseline("resnet19", 32)
     assert {"two_convolutions", "resnet18", "mobilenet_v3_small", "alexnet"} <= set(baseline_names())
     assert not any("rcnn" in name or name.startswith("quantized") for name in baseline_names())
@@ -81,8 +81,8 @@ def test_inception_and_googlenet_have_no_auxiliary_heads() -> None:
     assert baseline("googlenet", 32)(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
-def test_cells_and_baselines_are_counted_alike() -> None:
-    """The count of a cell network, which is made without building it, is what is counted of baselines."""
+def test_cells_and_baselines_are_counted_in_the_same_way() -> None:
+    """The count from a plan equals the count of the built network, by which baselines are counted."""
     spec = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=10, image_channels=3, image_size=(32, 32))
     network = CellNetwork(spec)
     state = {name: torch.empty_like(value, device="meta") for name, value in network.state_dict().items()}
@@ -91,7 +91,7 @@ def test_cells_and_baselines_are_counted_alike() -> None:
     assert counter.get_total_flops() / 4 == network_costs(spec).macs
 
 
-def test_a_spec_travels_as_json() -> None:
+def test_spec_json_round_trip() -> None:
     spec = BaselineSpec(baseline="resnet18", classes=3, image_channels=1, image_size=(8, 9))
     assert BaselineSpec.from_json(spec.to_json()) == spec
     with pytest.raises(ValueError, match="not a baseline"):

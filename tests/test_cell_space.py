@@ -22,19 +22,19 @@ def test_nasnet_has_the_papers_operations_and_choices() -> None:
 
 
 def test_size_counts_encodings() -> None:
-    """71,465,842,174,521,600 wirings and operations a cell (Radosavovic et al. 2019), times 2^5 combinations."""
+    """Per cell 71,465,842,174,521,600 wirings and operations (Radosavovic et al. 2019) times 2^5 combinations."""
     assert NASNET.size == (71_465_842_174_521_600 * 2**5) ** 2
     assert replace(NASNET, blocks=2, operations=("a", "b"), combinations=("add",)).size == 576**2
 
 
-def test_param_space_is_flat_with_one_categorical_a_decision() -> None:
+def test_param_space_is_flat_with_one_categorical_per_decision() -> None:
     space = NASNET.param_space()
     assert len(space) == 50
     assert all(isinstance(domain, Categorical) and "/" not in name for name, domain in space.items())
     assert space["normal.3.left.state"].categories == [0, 1, 2, 3, 4]
 
 
-def test_one_choice_is_no_decision() -> None:
+def test_a_single_choice_is_not_a_decision() -> None:
     space = replace(NASNET, combinations=("add",), operations=("conv_3x3",))
     assert set(space.param_space()) == {
         f"{cell}.{index}.{side}.state"
@@ -67,8 +67,8 @@ def params() -> dict[str, object]:
     return dict(NASNET.encode(NASNET.sample(np.random.default_rng(0))))
 
 
-def test_decode_refuses_what_is_missing_unknown_or_out_of_bounds() -> None:
-    with pytest.raises(ValueError, match="'normal.9.left.state' is no decision"):
+def test_decode_refuses_missing_unknown_and_out_of_range_values() -> None:
+    with pytest.raises(ValueError, match="'normal.9.left.state' is not a decision of space 'nasnet'"):
         NASNET.decode({**params(), "normal.9.left.state": 0})
     with pytest.raises(ValueError, match="normal.0.left.state is 2; choices: 0, 1"):
         NASNET.decode({**params(), "normal.0.left.state": 2})
@@ -76,8 +76,8 @@ def test_decode_refuses_what_is_missing_unknown_or_out_of_bounds() -> None:
         NASNET.decode({name: value for name, value in params().items() if name != "reduction.4.combination"})
 
 
-def test_encode_refuses_an_output_that_the_rule_would_not_give() -> None:
-    """NASNet-A also concatenates states that its blocks use."""
+def test_encode_refuses_an_output_that_breaks_the_rule() -> None:
+    """NASNet-A also concatenates states that its blocks read."""
     with pytest.raises(ValueError, match=r"the normal cell outputs \[0, 2, 3, 4, 5, 6\]; .* \[2, 3, 4, 5, 6\]"):
         NASNET.encode(NASNET_A)
 
@@ -90,7 +90,7 @@ def test_encode_refuses_another_number_of_blocks_and_unknown_operations() -> Non
         replace(NASNET, operations=("identity",)).encode(architecture)
 
 
-def test_impossible_spaces_are_refused() -> None:
+def test_invalid_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match="blocks = 0; a whole number of at least 1"):
         replace(NASNET, blocks=0)
     with pytest.raises(ValueError, match="blocks = 2.0"):
@@ -103,15 +103,15 @@ def test_impossible_spaces_are_refused() -> None:
         replace(NASNET, operations=("identity", "identity"))
     with pytest.raises(ValueError, match=r"combinations = \('mul',\); known: add, concat"):
         replace(NASNET, combinations=("mul",))
-    with pytest.raises(ValueError, match="reduction = 5, which is no Cell"):
+    with pytest.raises(ValueError, match="reduction = 5, which is not a Cell"):
         replace(NASNET, reduction=5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="inputs = 3; 1 to 2"):
+    with pytest.raises(ValueError, match="inputs = 3; it must be 1 to 2"):
         replace(NASNET, inputs=3)
     with pytest.raises(ValueError, match="the rule 'some'; known: loose_ends, loose_states, all_blocks, last_block"):
         replace(NASNET, output="some")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="two distinct states need inputs = 2"):
+    with pytest.raises(ValueError, match="wiring = 'distinct_pair' needs inputs = 2, not 1"):
         replace(NASNET, wiring="distinct_pair", inputs=1)
-    with pytest.raises(ValueError, match="is shared and has a fixed reduction cell"):
+    with pytest.raises(ValueError, match="has shared = True and a fixed reduction cell; set only one of them"):
         replace(NASNET, shared=True, reduction=NASNET_A.reduction)
 
 
@@ -125,7 +125,7 @@ def tiny(**rules: Any) -> CellSpace:
 
 
 def test_sizes_are_the_published_ones() -> None:
-    """Encodings of NDS (Radosavovic et al. 2019) for every cell; DARTS with two distinct inputs a node."""
+    """Encodings of NDS (Radosavovic et al. 2019) per cell; DARTS has two distinct inputs per node."""
     sizes = {name: space.size for name, space in SPACES.items()}
     assert sizes == {
         "nasnet": (71_465_842_174_521_600 * 2**5) ** 2,
@@ -147,11 +147,11 @@ def test_sizes_are_the_published_ones() -> None:
     ],
 )
 def test_distinct_architectures_are_counted(rules: dict[str, Any], distinct: int) -> None:
-    """576 encodings a cell, 165 graphs: checked by hand-written brute force in test_architecture."""
+    """576 encodings per cell, 165 graphs; test_architecture checks the number by brute force."""
     assert tiny(**rules).count_distinct() == distinct
 
 
-def test_distinct_cells_of_other_rules_are_counted_as_brute_force_counts_them() -> None:
+def test_distinct_cells_of_other_rules_match_brute_force() -> None:
     """Two cells are one graph if some renumbering of blocks and some order of their edges makes them equal."""
     space = tiny(shared=True, wiring="distinct_pair", output="all_blocks")
     names = [decision.name for decision in space.decisions()]
@@ -162,7 +162,7 @@ def test_distinct_cells_of_other_rules_are_counted_as_brute_force_counts_them() 
     assert len(found) == space.size == 4 * 3 * 4
 
     def variants(cell: Cell) -> set[tuple[Any, ...]]:
-        """All encodings of the same graph; two blocks can change places where the second does not read the first."""
+        """All encodings of the same graph; the blocks can be swapped if the second does not read the first."""
         first, second = (tuple(sorted(block.edges)) for block in cell.blocks)
         orders = {(first, second)}
         if all(edge.state < 2 for edge in second):
@@ -186,12 +186,12 @@ def test_a_darts_node_reads_two_distinct_states(architecture: Architecture) -> N
 
 
 @given(members(SPACES["pnasnet"]))
-def test_a_pnasnet_cell_serves_in_both_roles(architecture: Architecture) -> None:
+def test_a_pnasnet_cell_is_both_normal_and_reduction_cell(architecture: Architecture) -> None:
     assert architecture.normal == architecture.reduction
     assert architecture.normal.output == (2, 3, 4, 5, 6)
 
 
-def test_nas_bench_201_reads_every_node_before() -> None:
+def test_nas_bench_201_reads_every_earlier_node() -> None:
     space = SPACES["nas_bench_201"]
     architecture = space.decode(dict.fromkeys(space.param_space(), "conv_3x3"))
     assert [[edge.state for edge in block.edges] for block in architecture.normal.blocks] == [[0], [0, 1], [0, 1, 2]]
@@ -199,7 +199,7 @@ def test_nas_bench_201_reads_every_node_before() -> None:
     assert list(space.param_space())[-1] == "normal.2.from_2.operation"
 
 
-def test_published_cells_are_in_the_spaces_whose_rules_they_keep() -> None:
+def test_published_cells_are_in_the_spaces_whose_rules_they_follow() -> None:
     def encodable(name: str, space: str) -> bool:
         architecture = PUBLISHED[name].architecture
         return SPACES[space].decode(SPACES[space].encode(architecture)).fingerprint == architecture.fingerprint
@@ -213,25 +213,25 @@ def test_published_cells_are_in_the_spaces_whose_rules_they_keep() -> None:
 @pytest.mark.parametrize(
     ("space", "architecture", "message"),
     [
-        ("pnasnet", PUBLISHED["darts_v2"].architecture, "one cell serves in both roles"),
+        ("pnasnet", PUBLISHED["darts_v2"].architecture, "one cell serves as both"),
         ("nas_bench_201", PUBLISHED["darts_v2"].architecture, "is not the fixed one"),
         ("darts", PUBLISHED["darts_form_nasnet"].architecture, "has 5 blocks and 2 inputs"),
-        ("enas", PUBLISHED["nasnet_a"].architecture, "is not in space 'enas'|would output"),
+        ("enas", PUBLISHED["nasnet_a"].architecture, "is not in space 'enas'|must output"),
     ],
 )
-def test_architectures_of_other_rules_are_refused(space: str, architecture: Architecture, message: str) -> None:
+def test_architectures_that_break_the_rules_are_refused(space: str, architecture: Architecture, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SPACES[space].encode(architecture)
 
 
-def test_blocks_of_other_wirings_are_refused() -> None:
+def test_blocks_that_break_the_wiring_rule_are_refused() -> None:
     twice = Cell((Block.add((0, "a"), (0, "a")), Block.add((0, "a"), (1, "a"))), (2, 3))
     with pytest.raises(ValueError, match="reads state 0 twice"):
         tiny(wiring="distinct_pair", output="all_blocks", shared=True).encode(Architecture(twice, twice))
-    with pytest.raises(ValueError, match=r"reads the states \[0, 0\]; in its space it reads each of 0 to 1 once"):
+    with pytest.raises(ValueError, match=r"reads states \[0, 0\]; in its space it must read each of 0 to 1 once"):
         tiny(wiring="all_states", output="all_blocks", shared=True).encode(Architecture(twice, twice))
     three = Cell((Block.add((0, "a"), (0, "a"), (0, "b")), Block.add((0, "a"), (1, "a"))), (2, 3))
-    with pytest.raises(ValueError, match="has 3 edges; in its space it has 2"):
+    with pytest.raises(ValueError, match="has 3 edges; in its space it must have 2"):
         tiny(output="loose_ends", shared=True).encode(Architecture(three, three))
 
 
@@ -245,7 +245,7 @@ def test_output_rules() -> None:
     }
 
 
-def test_published_cells_use_operations_of_their_space_where_the_paper_searched_it() -> None:
+def test_published_cells_use_operations_of_the_space_that_the_paper_searched() -> None:
     def operations(architecture: Architecture) -> set[str]:
         cells = (architecture.normal, architecture.reduction)
         return {edge.operation for cell in cells for block in cell.blocks for edge in block.edges}

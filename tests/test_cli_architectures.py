@@ -86,7 +86,10 @@ def test_the_latency_is_measured_on_request(cellscout: Any) -> None:
         (["--skeleton", ":x"], "--skeleton is ':x'; known: amoebanet_cifar"),
         (["--filters", "99999999"], "less than or equal to 4096"),
         (["--skeleton", "json:dumps"], "--skeleton is 'json:dumps', which is no Skeleton"),
-        (["--skeleton", "nasnet_large", "--image-size", "2"], "convolves 3x3 pixels without padding"),
+        (
+            ["--skeleton", "nasnet_large", "--image-size", "2"],
+            "image_size is (2, 2); the stem 'strided' needs at least 3x3 pixels",
+        ),
     ],
 )
 def test_networks_that_cannot_be_have_no_costs(arguments: list[str], message: str, cellscout: Any) -> None:

@@ -1,4 +1,4 @@
-"""Costs against published counts, and against what PyTorch itself counts and keeps."""
+"""Costs, compared with published counts and with what PyTorch counts and keeps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainables.skeleton import SKELETONS
 
 
 def cifar(name: str, repeats: int, filters: int, **values: Any) -> NetworkSpec:
-    """A published cell under its own rules on 32x32 images of 10 classes."""
+    """A published cell with its own skeleton, for 32x32 images of 10 classes."""
     published = PUBLISHED[name]
     return NetworkSpec(
         architecture=published.architecture,
@@ -45,8 +45,9 @@ def imagenet(name: str, skeleton: str, repeats: int, filters: int, size: int) ->
 
 
 COUNTS = [
-    # Counted with independent implementations of TF-slim's, tensorflow/tpu's, melodyguan/enas' and quark0/darts' rules.
-    # The papers' 3.3M, 5.3M/564M, 88.9M/23.8B, 86.1M/25.0B, 2.6M/3.2M, 5.1M/555M, 86.7M/23.1B among them.
+    # Counted with independent implementations of the rules of TF-slim, tensorflow/tpu, melodyguan/enas and
+    # quark0/darts. They include the papers' 3.3M, 5.3M/564M, 88.9M/23.8B, 86.1M/25.0B, 2.6M/3.2M, 5.1M/555M and
+    # 86.7M/23.1B.
     ("nasnet_a, 6 and 32", cifar("nasnet_a", 6, 32), 3_346_538, 544_333_312),
     ("nasnet_a, 6 and 44", cifar("nasnet_a", 6, 44), 6_163_310, 995_004_736),
     ("nasnet_a, 6 and 16", cifar("nasnet_a", 6, 16), 916_026, 152_628_992),
@@ -74,7 +75,7 @@ COUNTS = [
 ]
 
 ROUNDED = [
-    # The same, with multiply-adds published to the thousand.
+    # The same, but multiply-adds were published in thousands.
     ("darts_v2, 20 layers", cifar("darts_v2", 6, 36), 3_349_342, 528_359),
     ("darts_v1, 20 layers", cifar("darts_v1", 6, 36), 3_169_414, 500_988),
     ("darts_form_nasnet, 32", cifar("darts_form_nasnet", 6, 32), 3_061_738, 483_842),
@@ -92,13 +93,13 @@ ROUNDED = [
 
 
 @pytest.mark.parametrize(("spec", "parameters", "macs"), [row[1:] for row in COUNTS], ids=[row[0] for row in COUNTS])
-def test_published_networks_cost_what_the_references_cost(spec: NetworkSpec, parameters: int, macs: int) -> None:
+def test_costs_of_published_networks_match_the_references(spec: NetworkSpec, parameters: int, macs: int) -> None:
     costs = network_costs(spec)
     assert (costs.parameters, costs.macs) == (parameters, macs)
 
 
 @pytest.mark.parametrize(("spec", "parameters", "kmacs"), [row[1:] for row in ROUNDED], ids=[row[0] for row in ROUNDED])
-def test_darts_networks_cost_what_the_references_cost(spec: NetworkSpec, parameters: int, kmacs: int) -> None:
+def test_costs_of_darts_networks_match_the_references(spec: NetworkSpec, parameters: int, kmacs: int) -> None:
     costs = network_costs(spec)
     assert (costs.parameters, round(costs.macs / 1000)) == (parameters, kmacs)
 
@@ -116,15 +117,15 @@ def test_darts_networks_cost_what_the_references_cost(spec: NetworkSpec, paramet
         (imagenet("amoebanet_a", "amoebanet_imagenet", 6, 190, 331), 86_908_673),
     ],
 )
-def test_running_statistics_are_those_of_the_references(spec: NetworkSpec, with_statistics: int) -> None:
-    """Published sizes count them at times: NASNet-A's 88.9M are parameters and running statistics."""
+def test_sizes_with_running_statistics_match_the_references(spec: NetworkSpec, with_statistics: int) -> None:
+    """Some published sizes include them: NASNet-A's 88.9M are parameters and running statistics."""
     with torch.device("meta"):
         network = CellNetwork(spec)
     floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     assert sum(tensor.numel() for tensor in floating) == with_statistics
 
 
-def test_auxiliary_heads_add_what_the_references_add_and_no_work_at_inference() -> None:
+def test_auxiliary_heads_add_the_parameters_of_the_references_and_no_macs() -> None:
     for name, filters, more in (("nasnet_a", 32, 1_631_498), ("darts_v2", 36, 476_426)):
         without = network_costs(cifar(name, 6, filters))
         with_head = network_costs(cifar(name, 6, filters, auxiliary_head=True))
@@ -136,7 +137,7 @@ def test_auxiliary_heads_add_what_the_references_add_and_no_work_at_inference() 
 @pytest.mark.parametrize(
     ("operations", "millions"),
     [
-        # Rows of NAS-Bench-201's table: operations on the six edges, parameters in millions for CIFAR-10.
+        # Rows of NAS-Bench-201's table: operations on the six edges, parameters in millions on CIFAR-10.
         (("none", "none", "none", "none", "none", "none"), 0.073306),
         (("conv_3x3", "conv_3x3", "conv_3x3", "conv_3x3", "conv_3x3", "conv_3x3"), 1.531546),
         (("identity", "identity", "identity", "identity", "identity", "identity"), 0.073306),
@@ -144,7 +145,7 @@ def test_auxiliary_heads_add_what_the_references_add_and_no_work_at_inference() 
         (("conv_1x1", "conv_3x3", "avg_pool_3x3", "identity", "none", "conv_1x1"), 0.372346),
     ],
 )
-def test_nas_bench_201_networks_cost_what_its_table_says(operations: tuple[str, ...], millions: float) -> None:
+def test_parameters_of_nas_bench_201_networks_match_its_table(operations: tuple[str, ...], millions: float) -> None:
     space = SPACES["nas_bench_201"]
     architecture = space.decode(dict(zip(space.param_space(), operations, strict=True)))
     spec = NetworkSpec(architecture=architecture, skeleton=SKELETONS[space.skeleton], repeats=5, filters=16, classes=10)
@@ -160,7 +161,7 @@ def small(architecture: Architecture, skeleton: str, **values: Any) -> NetworkSp
 
 
 def kept_for_backward(network: CellNetwork, images: Tensor) -> int:
-    """Bytes of all that autograd keeps, but weights, running statistics and the batch's moments."""
+    """Bytes that autograd keeps, except weights, running statistics and the moments of the batch."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, int] = {}
 
@@ -173,21 +174,21 @@ def kept_for_backward(network: CellNetwork, images: Tensor) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits, auxiliary = network.all_logits(images)
         total = logits.sum() + (auxiliary.sum() if auxiliary is not None else 0)
-        assert total.requires_grad  # the graph, and with it what it keeps, is alive up to here
+        assert total.requires_grad  # keeps the graph and its tensors alive up to here
     return sum(kept.values())
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("size", [(32, 32), (21, 18)])
-def test_published_networks_keep_the_bytes_that_are_counted(name: str, size: tuple[int, int]) -> None:
+def test_published_networks_keep_the_counted_bytes(name: str, size: tuple[int, int]) -> None:
     spec = small(PUBLISHED[name].architecture, PUBLISHED[name].skeleton, image_size=size, auxiliary_head=size[0] > 30)
     images = torch.randn(2, 3, *size)
     assert kept_for_backward(CellNetwork(spec), images) == 2 * network_costs(spec).activation_bytes
 
 
 @pytest.mark.parametrize("operation", ["conv_3x3", "residual_block", "max_pool_2x2"])
-def test_operations_that_share_nothing_keep_the_bytes_that_are_counted(operation: str) -> None:
-    """A residual block computes a ReLU of its own beside the state's, and an even window pads a copy."""
+def test_operations_that_share_nothing_keep_the_counted_bytes(operation: str) -> None:
+    """A residual block computes its own ReLU of the state, and an even window pads a copy."""
     space = SPACES["nas_bench_201"]
     edges = Cell((Block.add((0, operation)), Block.add((0, "conv_3x3"), (1, operation))), (2,), inputs=1)
     assert space.reduction is not None
@@ -198,7 +199,7 @@ def test_operations_that_share_nothing_keep_the_bytes_that_are_counted(operation
 
 @settings(max_examples=25, deadline=None)
 @given(architectures())
-def test_any_network_costs_what_pytorch_counts(architecture: Architecture) -> None:
+def test_costs_of_any_network_match_pytorch(architecture: Architecture) -> None:
     for skeleton in ("nasnet_cifar", "amoebanet_imagenet", "darts_imagenet", "enas_cifar", "nas_bench_201"):
         spec = small(architecture, skeleton)
         network = CellNetwork(spec)
@@ -212,8 +213,8 @@ def test_any_network_costs_what_pytorch_counts(architecture: Architecture) -> No
 
 @settings(max_examples=40, deadline=None)
 @given(architectures())
-def test_any_network_keeps_about_the_bytes_that_are_counted(architecture: Architecture) -> None:
-    """Never more than is counted; less where a part of a made-up cell leads nowhere."""
+def test_any_network_keeps_at_most_the_counted_bytes(architecture: Architecture) -> None:
+    """It keeps less if a part of an arbitrary cell does not reach the output."""
     for skeleton in ("nasnet_cifar", "darts_cifar"):
         spec = small(architecture, skeleton)
         images = torch.randn(2, 3, *spec.image_size)
@@ -221,7 +222,7 @@ def test_any_network_keeps_about_the_bytes_that_are_counted(architecture: Archit
 
 
 def test_counting_needs_no_torch() -> None:
-    """The driver may count, and it has no torch."""
+    """The driver counts costs, and it does not import torch."""
     code = (
         "import sys; from trainables.costs import network_costs; from trainables.network_spec import NetworkSpec; "
         "from search_spaces import NASNET_A; "

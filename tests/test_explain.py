@@ -1,4 +1,4 @@
-"""Why a network says what it says of a picture: the maps, their sums, the drawing, the command."""
+"""Explanations of predictions: the maps, their sums, the drawing and the command."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import Network, build_network
 from trainables.explanation import (
     ABSOLUTE_TOLERANCE,
-    FEWEST_STEPS,
-    MOST_STEPS,
+    MAX_STEPS,
+    MIN_STEPS,
     RELATIVE_TOLERANCE,
     Explanation,
     explain,
@@ -41,13 +41,13 @@ CELLS = NetworkSpec(
 )
 TWO = BaselineSpec(baseline="two_convolutions", classes=3, image_channels=1, image_size=(20, 20))
 CORNER = (slice(3, 7), slice(3, 7))
-"""Rows and columns of the pixels that decide what `cornered` says."""
+"""Rows and columns of the pixels that the network of `cornered` reads."""
 
 
 def cornered(scale: float = 1.0, bias: float = 1.0) -> dict[str, Tensor]:
     """Weights of `TWO`: the logit of class 2 is ReLU(scale * (brightest pixel of the corner) + bias), the others 0.
 
-    Each convolution passes one channel on; what is left of the picture is 3x3, and only its first pixel is read.
+    Each convolution copies one channel. The last feature map is 3x3, and only its first pixel is read.
     """
     weights = {name: torch.zeros_like(value) for name, value in build_network(TWO).state_dict().items()}
     weights["model.0.weight"][0, 0, 1, 1] = 1
@@ -61,7 +61,7 @@ def cornered(scale: float = 1.0, bias: float = 1.0) -> dict[str, Tensor]:
 def random_network(spec: NetworkSpec | BaselineSpec) -> tuple[Network, bytes]:
     torch.manual_seed(0)
     network = build_network(spec)
-    for module in network.modules():  # a batch norm that has seen something, and logits that differ
+    for module in network.modules():  # running statistics as after a training, and different logits
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = torch.randn_like(module.weight) / 10
             module.running_var = torch.rand_like(module.weight) + 0.5
@@ -73,7 +73,7 @@ def images(spec: NetworkSpec | BaselineSpec, count: int = 2) -> NDArray[np.float
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def test_integrated_gradients_are_where_the_decision_is_made() -> None:
+def test_integrated_gradients_are_zero_except_at_the_deciding_pixels() -> None:
     picture = np.random.default_rng(0).uniform(0.1, 1, (1, 1, 20, 20)).astype(np.float32)
     (why,) = explain(TWO, save(cornered()), picture)
     assert why.target == 2
@@ -83,13 +83,13 @@ def test_integrated_gradients_are_where_the_decision_is_made() -> None:
     brightest = picture[0, 0][CORNER].max()
     assert why.gradients.sum() == pytest.approx(brightest, rel=1e-5)
     assert why.gain == pytest.approx(brightest, rel=1e-5)
-    # The brightest is the brightest all the way; nothing else has a gradient.
+    # The brightest pixel stays the brightest along the whole line; no other pixel has a gradient.
     assert why.gradients.max() == pytest.approx(brightest, rel=1e-5)
 
 
 @pytest.mark.parametrize(("row", "column"), [(4, 4), (4, 15), (15, 4)])
-def test_grad_cam_is_where_the_features_are(row: int, column: int) -> None:
-    """Grad-CAM weighs channels and not places, so it shows the bright spot wherever that is."""
+def test_grad_cam_is_highest_at_the_features(row: int, column: int) -> None:
+    """Grad-CAM weighs channels, not positions, so it shows the bright spot at any position."""
     picture = np.zeros((1, 1, 20, 20), np.float32)
     picture[0, 0, row - 1 : row + 2, column - 1 : column + 2] = 1
     (why,) = explain(TWO, save(cornered()), picture, target=2)
@@ -100,7 +100,7 @@ def test_grad_cam_is_where_the_features_are(row: int, column: int) -> None:
 
 
 @pytest.mark.parametrize("weight", [1.0, -1.0])
-def test_grad_cam_leaves_out_what_speaks_against(weight: float) -> None:
+def test_grad_cam_keeps_only_positive_evidence(weight: float) -> None:
     weights = cornered(bias=9)
     weights["model.9.weight"][2, 0] = weight
     (why,) = explain(TWO, save(weights), np.ones((1, 1, 20, 20), np.float32), target=2)
@@ -108,14 +108,14 @@ def test_grad_cam_leaves_out_what_speaks_against(weight: float) -> None:
     assert (why.grad_cam.max() > 0) == (weight > 0)
 
 
-def test_the_last_feature_map_of_a_cell_network_is_what_is_averaged() -> None:
-    """For each way in which a skeleton ends its networks, Grad-CAM is what its formula gives there."""
+def test_the_last_feature_map_of_a_cell_network_is_the_input_of_its_average() -> None:
+    """Grad-CAM matches its formula for each kind of head."""
     for name in ("nasnet_cifar", "darts_cifar", "nas_bench_201"):
         check_grad_cam(replace(CELLS, skeleton=SKELETONS[name], auxiliary_head=False), GlobalAverage)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
-def test_the_last_feature_map_of_a_baseline_is_that_before_its_pooling(name: str) -> None:
+def test_the_last_feature_map_of_a_baseline_is_the_input_of_its_pooling(name: str) -> None:
     check_grad_cam(BaselineSpec(baseline=name, classes=5, image_channels=3, image_size=(64, 64)), nn.AdaptiveAvgPool2d)
 
 
@@ -137,7 +137,7 @@ def check_grad_cam(spec: NetworkSpec | BaselineSpec, pooling: type[nn.Module]) -
         coarse = (gradients.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1, keepdim=True).relu()
         maps = torch.nn.functional.interpolate(coarse, spec.image_size, mode="bilinear", align_corners=False)
         expected = maps.detach().numpy()[:, 0]
-        for why, one in zip(explain(spec, weights, images(spec), target), expected, strict=True):
+        for why, one in zip(explain(spec, weights, images(spec), target=target), expected, strict=True):
             assert why.layer_size == tuple(features.shape[2:])
             np.testing.assert_allclose(why.grad_cam, one, rtol=1e-3, atol=1e-5 * expected.max())
         highest = max(highest, expected.max())
@@ -145,29 +145,29 @@ def check_grad_cam(spec: NetworkSpec | BaselineSpec, pooling: type[nn.Module]) -
 
 
 @pytest.mark.parametrize("spec", [CELLS, TWO], ids=["cells", "two_convolutions"])
-def test_integrated_gradients_sum_to_what_the_logit_gains(spec: NetworkSpec | BaselineSpec) -> None:
+def test_integrated_gradients_sum_to_the_gain_of_the_logit(spec: NetworkSpec | BaselineSpec) -> None:
     network, weights = random_network(spec)
     inputs = images(spec)
     with torch.no_grad():
-        here, there = network(torch.zeros_like(torch.from_numpy(inputs))), network(torch.from_numpy(inputs))
+        beginning, end = network(torch.zeros_like(torch.from_numpy(inputs))), network(torch.from_numpy(inputs))
     for index, why in enumerate(explain(spec, weights, inputs)):
-        assert why.target == int(there[index].argmax())
-        assert why.gain == pytest.approx(float((there - here)[index, why.target]), abs=1e-4)
+        assert why.target == int(end[index].argmax())
+        assert why.gain == pytest.approx(float((end - beginning)[index, why.target]), abs=1e-4)
         assert why.gradients.sum() - why.gain == pytest.approx(why.delta, abs=1e-9)
         assert abs(why.delta) <= max(RELATIVE_TOLERANCE * abs(why.gain), ABSOLUTE_TOLERANCE)
-        np.testing.assert_allclose(why.probabilities, there[index].softmax(dim=0), atol=1e-5)
+        np.testing.assert_allclose(why.probabilities, end[index].softmax(dim=0), atol=1e-5)
 
 
-def test_steps_are_raised_where_the_logit_bends_and_what_they_miss_is_told() -> None:
-    """The logit begins to grow in the last hundredth of the way, where 64 steps have one or none."""
+def test_steps_are_raised_if_the_logit_bends_and_the_error_is_reported() -> None:
+    """The logit begins to grow in the last hundredth of the line, which contains at most one of 64 steps."""
     (why,) = explain(TWO, save(cornered(scale=100, bias=-99.13)), np.ones((1, 1, 20, 20), np.float32), target=2)
     assert why.gain == pytest.approx(0.87, abs=1e-3)
-    assert why.steps > FEWEST_STEPS
+    assert why.steps > MIN_STEPS
     assert why.gradients.sum() == pytest.approx(why.gain + why.delta)
-    assert abs(why.delta) <= max(RELATIVE_TOLERANCE * why.gain, ABSOLUTE_TOLERANCE) or why.steps == MOST_STEPS
+    assert abs(why.delta) <= max(RELATIVE_TOLERANCE * why.gain, ABSOLUTE_TOLERANCE) or why.steps == MAX_STEPS
 
 
-def test_explaining_leaves_the_random_state_alone_and_is_repeatable() -> None:
+def test_explaining_keeps_the_random_state_and_is_repeatable() -> None:
     _, weights = random_network(CELLS)
     before = torch.get_rng_state()
     one, other = (explain(CELLS, weights, images(CELLS, 1))[0] for _ in range(2))
@@ -324,8 +324,8 @@ def test_without_captum_the_extra_is_named_before_anything_else(
     assert done.err == 'cellscout: cellscout explain needs captum: pip install "cellscout[explain]"\n'
 
 
-def test_the_layer_is_that_of_the_network_in_use() -> None:
-    """Not one of the auxiliary head's, which only a training has."""
+def test_the_layer_does_not_belong_to_the_auxiliary_head() -> None:
+    """The auxiliary head exists only in training."""
     network, weights = random_network(CELLS)
     assert isinstance(network, CellNetwork)
     assert network.auxiliary is not None

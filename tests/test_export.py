@@ -1,4 +1,4 @@
-"""Exported files against PyTorch, and `cellscout export`."""
+"""Exported files, compared with PyTorch, and `cellscout export`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from trainables.baselines import build_network
 from trainables.datasets import load_data
 from trainables.exporting.formats import FORMATS
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
-from trainables.exporting.program import network_in_use, runner_of
-from trainables.exporting.pruning import pruned
+from trainables.exporting.program import load_network, make_runner
+from trainables.exporting.pruning import prune_weights
 from trainables.network_spec import NetworkSpec
 from trainables.preprocessing import Preprocessing
 from trainables.settings import TrainingSettings
@@ -60,18 +60,18 @@ def baseline(name: str, channels: int = 1, size: tuple[int, int] = (12, 12)) -> 
 
 
 def check(spec: NetworkSpec | BaselineSpec, name: str, bound: float = 1e-4) -> ModelFile:
-    """The file gives PyTorch's logits, for one image and for many, and its facts."""
-    network = network_in_use(spec, random_weights(spec))
+    """Check that a file gives PyTorch's logits, for one and for many images, and its facts."""
+    network = load_network(spec, random_weights(spec))
     facts = facts_of(spec)
     opened = FORMATS[name].reader().read(FORMATS[name].writer(int8=False).write(network, facts, None))
     assert opened.facts == facts
     for count in (1, 2, 7, 64, 70):
         images = images_for(spec, count)
-        wanted = runner_of(network)(images)
+        wanted = make_runner(network)(images)
         found = opened.run(images)
         assert found.shape == (count, spec.classes)
         assert float(np.abs(found - wanted).max()) < bound
-        assert float(np.abs(wanted).max()) > 100 * bound  # or the bound would say nothing
+        assert float(np.abs(wanted).max()) > 100 * bound  # otherwise the bound would be too weak
     return opened
 
 
@@ -86,13 +86,13 @@ def check(spec: NetworkSpec | BaselineSpec, name: str, bound: float = 1e-4) -> M
     ],
     ids=lambda spec: getattr(spec, "baseline", "") or f"{spec.skeleton.stem}-{spec.image_size}",
 )
-def test_an_onnx_file_computes_what_pytorch_does(spec: NetworkSpec | BaselineSpec) -> None:
+def test_an_onnx_file_gives_the_logits_of_pytorch(spec: NetworkSpec | BaselineSpec) -> None:
     check(spec, "onnx")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", [digits_spec(), baseline("two_convolutions")], ids=["nasnet_a", "two_convolutions"])
-def test_a_torch_export_file_computes_what_pytorch_does(spec: NetworkSpec | BaselineSpec) -> None:
+def test_a_torch_export_file_gives_the_logits_of_pytorch(spec: NetworkSpec | BaselineSpec) -> None:
     check(spec, "torch-export", bound=1e-6)
 
 
@@ -100,7 +100,7 @@ def test_a_torch_export_file_computes_what_pytorch_does(spec: NetworkSpec | Base
 @needs_executorch
 @quiet
 @pytest.mark.parametrize("spec", [digits_spec("darts_v2"), baseline("two_convolutions")], ids=["darts", "baseline"])
-def test_an_executorch_file_computes_what_pytorch_does(spec: NetworkSpec | BaselineSpec) -> None:
+def test_an_executorch_file_gives_the_logits_of_pytorch(spec: NetworkSpec | BaselineSpec) -> None:
     check(spec, "executorch")
 
 
@@ -108,21 +108,21 @@ def test_the_auxiliary_head_is_left_out() -> None:
     spec = replace(digits_spec(), image_size=(20, 20), auxiliary_head=True)
     weights = random_weights(spec)
     assert any(name.startswith("auxiliary.") for name in load(weights))
-    network = network_in_use(spec, weights)
+    network = load_network(spec, weights)
     assert network.auxiliary is None
     whole = build_network(spec).eval()
     whole.load_state_dict(load(weights))
     images = images_for(spec, 3)
-    np.testing.assert_array_equal(runner_of(network)(images), runner_of(whole.requires_grad_(False))(images))
+    np.testing.assert_array_equal(make_runner(network)(images), make_runner(whole.requires_grad_(False))(images))
 
 
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ValueError, match="the weights are those of another network"):
-        network_in_use(digits_spec(), random_weights(baseline("two_convolutions")))
+        load_network(digits_spec(), random_weights(baseline("two_convolutions")))
 
 
 def small_spec() -> NetworkSpec:
-    """Of few layers, which the converters to 8 bits go through one by one, some of them for half a second each."""
+    """A network of few layers: converters to 8 bits can take half a second per layer."""
     blocks = (
         Block((Edge(0, "sep_conv_3x3"), Edge(1, "max_pool_3x3"))),
         Block((Edge(1, "conv_3x3"), Edge(2, "identity"))),
@@ -133,7 +133,7 @@ def small_spec() -> NetworkSpec:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose network has learnt something."""
+    """A run with a trained network, of more than 70% accuracy."""
     import torch
 
     from trainables.loader import DeviceData
@@ -166,7 +166,7 @@ def test_a_network_is_exported_as_onnx_in_float_and_in_8_bits(trained: Path) -> 
     assert plain.size == (folder / "model.onnx").stat().st_size
 
     quantised = export_network(str(trained), ExportSettings(format="onnx", int8=True)).file
-    assert quantised.largest_difference > 1e-3  # it is in 8 bits indeed
+    assert quantised.largest_difference > 1e-3  # as 8 bits must differ
     assert quantised.scores.accuracy > plain.scores.accuracy - 0.1
     assert {tensor.itemsize * 8 for tensor in tensors(folder / "model.int8.onnx") if tensor.ndim == 4} == {8}
 
@@ -185,9 +185,9 @@ def tensors(path: Path) -> list[NDArray[Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["onnx", "torch-export"])
-def test_a_file_does_not_tell_where_it_was_made(name: str) -> None:
+def test_a_file_does_not_contain_paths_of_this_machine(name: str) -> None:
     spec = baseline("two_convolutions")
-    content = FORMATS[name].writer(int8=False).write(network_in_use(spec, random_weights(spec)), facts_of(spec), None)
+    content = FORMATS[name].writer(int8=False).write(load_network(spec, random_weights(spec)), facts_of(spec), None)
     assert b"baselines.py" not in content
     assert str(Path(__file__).parents[1]).encode() not in content
 
@@ -195,7 +195,7 @@ def test_a_file_does_not_tell_where_it_was_made(name: str) -> None:
 @pytest.mark.slow
 @quiet
 @pytest.mark.parametrize("name", ["torch-export", pytest.param("executorch", marks=needs_executorch)])
-def test_the_other_formats_in_8_bits(name: str, trained: Path) -> None:
+def test_the_other_formats_are_exported_in_8_bits(name: str, trained: Path) -> None:
     file = export_network(str(trained), ExportSettings(format=name, int8=True)).file
     assert file.largest_difference > 1e-3
     assert file.scores.accuracy > file.pytorch.accuracy - 0.1
@@ -203,10 +203,10 @@ def test_the_other_formats_in_8_bits(name: str, trained: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fraction"), [("weights", 0.5), ("channels", 0.25)])
-def test_what_is_pruned_stays_zero_through_the_fine_tuning(kind: Any, fraction: float, trained: Path) -> None:
+def test_pruned_weights_stay_zero_during_fine_tuning(kind: Any, fraction: float, trained: Path) -> None:
     spec, config = small_spec(), digits_config(limit=600)
     before = (trained / "best" / "weights.safetensors").read_bytes()
-    result = pruned(
+    result = prune_weights(
         spec,
         before,
         kind=kind,
@@ -234,7 +234,7 @@ def test_what_is_pruned_stays_zero_through_the_fine_tuning(kind: Any, fraction: 
 
 @pytest.mark.slow
 @quiet
-def test_an_accuracy_that_is_lost_is_said(trained: Path, cellscout: Any) -> None:
+def test_a_loss_of_accuracy_is_reported(trained: Path, cellscout: Any) -> None:
     shown = cellscout("export", str(trained), "--prune", "weights:0.97", "--fine-tune", "0")
     assert shown.status == 0
     file = entries(trained / "best" / "export")["model.pruned.onnx"]
@@ -248,7 +248,7 @@ def test_an_accuracy_that_is_lost_is_said(trained: Path, cellscout: Any) -> None
 
 
 @pytest.mark.slow
-def test_a_network_that_saw_the_validation_images_is_exported_with_that_said(tmp_path: Path, cellscout: Any) -> None:
+def test_the_export_of_a_network_that_saw_the_validation_images_says_so(tmp_path: Path, cellscout: Any) -> None:
     run = make_run(tmp_path / "run")
     put_retrained(run, "mine")
     shown = cellscout("export", "run/retrain/mine")
@@ -286,7 +286,7 @@ def baseline_for_digits() -> BaselineSpec:
         ({"format": "onnx", "prune": "weights:0.5", "fine_tune": -1}, "--fine-tune is -1; it must be at least 0"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         ExportSettings(**arguments)
     assert message in str(raised.value)
@@ -323,9 +323,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
         ("export/exports.json", "exports.json is malformed"),
     ],
 )
-def test_a_network_or_a_record_that_is_spoilt_is_refused(
-    file: str, message: str, tmp_path: Path, cellscout: Any
-) -> None:
+def test_a_damaged_network_or_record_is_refused(file: str, message: str, tmp_path: Path, cellscout: Any) -> None:
     best = make_run(tmp_path / "run") / "best"
     (best / file).parent.mkdir(exist_ok=True)
     (best / file).write_bytes(b"{")
@@ -334,7 +332,7 @@ def test_a_network_or_a_record_that_is_spoilt_is_refused(
     assert not (best / "export" / "model.onnx").exists()
 
 
-def test_images_that_have_changed_since_are_refused(tmp_path: Path, cellscout: Any) -> None:
+def test_images_that_changed_since_the_search_are_refused(tmp_path: Path, cellscout: Any) -> None:
     run = make_run(tmp_path / "run")
     info = json.loads((run / "run.json").read_text())
     info["data"]["sha256"] = "0" * 64
@@ -345,7 +343,7 @@ def test_images_that_have_changed_since_are_refused(tmp_path: Path, cellscout: A
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": "a", "int8": false, "preprocessing": {}}', "null"])
-def test_metadata_of_others_are_refused(text: str) -> None:
+def test_unknown_metadata_is_refused(text: str) -> None:
     with pytest.raises(ModelFileError, match=METADATA):
         ModelFacts.loads(text)
 
@@ -356,8 +354,8 @@ def test_an_empty_record_has_no_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @quiet
-def test_as_a_user_does_it(searched_digits: Path, tmp_path: Path, cellscout: Any) -> None:
-    """After a search, the README's last two commands."""
+def test_search_export_and_predict_together(searched_digits: Path, tmp_path: Path, cellscout: Any) -> None:
+    """Runs the last two commands of the README after a search."""
     shutil.copytree(searched_digits, tmp_path / "run")
     shown = cellscout("export", "run", "--format", "onnx", "--int8", "--json")
     assert shown.status == 0, shown.err
@@ -368,7 +366,7 @@ def test_as_a_user_does_it(searched_digits: Path, tmp_path: Path, cellscout: Any
 
 
 def write_digit(path: Path) -> None:
-    """As the README does it."""
+    """Write a digit as the README does."""
     from PIL import Image
     from sklearn.datasets import load_digits
 

@@ -1,4 +1,4 @@
-"""The network as a backbone: feature maps of every stage, for every skeleton and any size of images."""
+"""Networks as backbones: feature maps of every stage, for every skeleton and image size."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from trainables.network import CellNetwork
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import NASNET_CIFAR, NASNET_MOBILE, SKELETONS
-from trainables.transfer import give_weights
+from trainables.transfer import load_weights
 
 STRIDES = {
     "convolution": (1, 2, 4),
     "strided": (2, 4, 8, 16, 32),
     "three_strided": (4, 8, 16, 32),
 }
-"""By the stem; behind that of stride 2, all skeletons have two reduction cells more."""
+"""By stem. All skeletons with the stem of stride 2 have two reduction cells in the stem."""
 
 
 def spec_of(skeleton: str, size: tuple[int, int] = (33, 47), **values: Any) -> NetworkSpec:
-    """A network of cells from the space that has this skeleton, or from NASNet's."""
+    """A network with cells from a space of this skeleton, or from NASNET if there is none."""
     space = next((space for space in SPACES.values() if space.skeleton == skeleton), NASNET)
     cells = space.sample(np.random.default_rng(1))
     wanted = {"architecture": cells, "skeleton": SKELETONS[skeleton], "repeats": 2, "filters": 8, "classes": 5}
@@ -39,20 +39,20 @@ def images(size: tuple[int, int]) -> Tensor:
 
 
 def classifier_and_backbone(spec: NetworkSpec) -> tuple[CellNetwork, CellNetwork]:
-    """With the same weights, and statistics of batch norms that are not those of the beginning."""
+    """A classifying network and a backbone with the same weights, and with changed running statistics."""
     torch.manual_seed(0)
     network = CellNetwork(spec)
     for name, value in network.state_dict().items():
         if name.endswith(("running_mean", "running_var")):
             value.uniform_(0.5, 1.5)
     backbone = CellNetwork(spec, features_only=True)
-    give_weights(backbone, network.state_dict())
+    load_weights(backbone, network.state_dict())
     return network.eval(), backbone.eval()
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS)
 @pytest.mark.parametrize("size", [(64, 64), (33, 47), (75, 40)])
-def test_channels_strides_and_sizes_are_as_said(skeleton: str, size: tuple[int, int]) -> None:
+def test_channels_strides_and_sizes_match_the_attributes(skeleton: str, size: tuple[int, int]) -> None:
     spec = spec_of(skeleton, size)
     backbone = CellNetwork(spec, features_only=True)
     assert backbone.feature_strides == STRIDES[SKELETONS[skeleton].stem]
@@ -67,8 +67,8 @@ def test_channels_strides_and_sizes_are_as_said(skeleton: str, size: tuple[int, 
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS)
-def test_a_map_is_the_last_before_the_resolution_falls(skeleton: str) -> None:
-    """Of what the stem and the cells of the classifying network give."""
+def test_a_map_is_the_last_state_before_the_resolution_falls(skeleton: str) -> None:
+    """Compares with the outputs of the stem and the cells of the classifying network."""
     network, backbone = classifier_and_backbone(spec_of(skeleton))
     chain: list[Any] = []
     for part in [*network.stem, *network.cells]:  # a row of the stem gives a tensor, and a cell a state
@@ -82,7 +82,7 @@ def test_a_map_is_the_last_before_the_resolution_falls(skeleton: str) -> None:
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS)
-def test_the_last_map_averaged_and_classified_gives_the_logits(skeleton: str) -> None:
+def test_averaging_and_classifying_the_last_map_gives_the_logits(skeleton: str) -> None:
     network, backbone = classifier_and_backbone(spec_of(skeleton, dropout=0.3))
     for size in [(33, 47), (40, 36)]:
         last = backbone(images(size))[-1]
@@ -118,7 +118,7 @@ def test_a_backbone_has_no_classifier_and_no_auxiliary_head() -> None:
     ]
 
 
-def test_the_last_map_is_rectified_only_where_the_classifier_reads_it_so() -> None:
+def test_the_last_map_is_rectified_only_if_the_classifier_rectifies_it() -> None:
     lows = {
         name: [one.min() < 0 for one in CellNetwork(spec_of(name), features_only=True)(images((32, 32)))]
         for name in SKELETONS
@@ -128,7 +128,7 @@ def test_the_last_map_is_rectified_only_where_the_classifier_reads_it_so() -> No
 
 
 @pytest.mark.parametrize("skeleton", [NASNET_CIFAR, NASNET_MOBILE], ids=["cifar", "mobile"])
-def test_torchvisions_feature_pyramid_stands_on_it(skeleton: Any) -> None:
+def test_torchvisions_feature_pyramid_takes_the_maps(skeleton: Any) -> None:
     backbone = CellNetwork(
         NetworkSpec(
             architecture=NASNET.sample(np.random.default_rng(0)), skeleton=skeleton, repeats=1, filters=8, classes=2

@@ -1,4 +1,4 @@
-"""No code branches on the name of a space, a published cell or a skeleton: what differs between them is a value."""
+"""No code branches on the name of a space, a published cell or a skeleton; their differences are values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREFIXES = {name.split("_")[0] for name in NAMES}
 
 
 def names_compared(source: str) -> list[str]:
-    """Names among the strings of comparisons, of `match` cases, and of tests by the beginning or end of a string."""
+    """Names in comparisons, in `match` cases, and in calls of `startswith` and `endswith`."""
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare | ast.MatchValue) or (
@@ -47,5 +47,5 @@ def test_nothing_branches_on_a_name(path: Path) -> None:
         "if name != 'pnasnet_5': pass",
     ],
 )
-def test_such_branches_would_be_found(source: str) -> None:
+def test_branches_on_a_name_are_found(source: str) -> None:
     assert names_compared(source)

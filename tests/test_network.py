@@ -28,14 +28,15 @@ def nasnet_a(**values: Any) -> NetworkSpec:
 
 
 def cell_module(cell: Cell, previous: int, current: int, filters: int, stride: int = 1, **rules: Any) -> CellModule:
-    """One cell between states of these widths and one resolution."""
+    """One cell after two states of these widths and the same resolution."""
     chain = [Shape(previous, (9, 9), 1), Shape(current, (9, 9), 1)]
-    plan = plan_cell(cell, replace(NASNET_CIFAR, **rules), chain, (2, 1), filters, stride, drop_path=0.0)
+    skeleton = replace(NASNET_CIFAR, **rules)
+    plan = plan_cell(cell, skeleton, chain, reads=(2, 1), filters=filters, stride=stride, drop_path=0.0)
     return CellModule(plan, Regularisation())
 
 
-def test_sharing_a_states_relu_changes_nothing() -> None:
-    """The cell against the same modules with a ReLU of its own before each operation."""
+def test_sharing_the_relu_of_a_state_changes_nothing() -> None:
+    """Compares the cell with the same modules, each with its own ReLU."""
     torch.manual_seed(0)
     cell = NASNET.sample(np.random.default_rng(3)).normal
     module: Any = cell_module(cell, 7, 9, 8).eval()
@@ -53,7 +54,7 @@ def test_sharing_a_states_relu_changes_nothing() -> None:
     torch.testing.assert_close(module(*(State(value) for value in inputs)).value, expected, rtol=0, atol=0)
 
 
-def test_first_cell_reads_the_stem_unprojected_and_the_next_ones_project() -> None:
+def test_the_first_cell_reads_the_stem_unprojected_and_later_cells_project() -> None:
     plan = plan_network(nasnet_a(repeats=1, filters=4))
     assert plan.cells[0].inputs[0] == ()
     depthwise = plan.cells[0].edges[0][1][1]  # sep_conv_3x3 on state 0
@@ -63,7 +64,7 @@ def test_first_cell_reads_the_stem_unprojected_and_the_next_ones_project() -> No
     assert plan.cells[2].inputs[0][1:] == factorized_reduction(4 * 6, 8, NASNET_CIFAR.operations)
 
 
-def test_an_input_that_fits_is_left_untouched_unless_the_family_always_projects() -> None:
+def test_an_input_of_the_right_width_is_projected_only_if_the_rules_always_project() -> None:
     cell = NASNET_A.normal
     assert len(list(cell_module(cell, 8, 16, 8).inputs[0].parameters())) == 0
     assert len(list(cell_module(cell, 16, 16, 8).inputs[0].parameters())) > 0
@@ -79,7 +80,7 @@ def test_state_1_is_projected_once_twice_or_never() -> None:
     assert convolutions(8, "twice") == 1
 
 
-def test_concatenation_widens_a_state_and_readers_project_it() -> None:
+def test_concatenation_widens_a_state_and_operations_project_it() -> None:
     cell = Cell(
         (
             Block((Edge(0, "identity"), Edge(1, "identity")), "concat"),
@@ -91,18 +92,18 @@ def test_concatenation_widens_a_state_and_readers_project_it() -> None:
     projections = [
         next(part for part in side.modules() if isinstance(part, nn.Conv2d)).in_channels for side in module.blocks[1]
     ]
-    assert projections == [8, 8]  # identity on 8 channels becomes a 1x1 convolution, and the pool is followed by one
+    assert projections == [8, 8]  # a 1x1 convolution in place of the identity, and one after the pool
     assert module(State(torch.randn(1, 4, 5, 5)), State(torch.randn(1, 4, 5, 5))).value.shape == (1, 8, 5, 5)
 
 
 def resolutions(skeleton: Skeleton, **values: Any) -> list[tuple[int, int]]:
-    """Channels a block, and reduction of the image, of every cell."""
+    """Channels per block, and reduction, of every cell."""
     spec = nasnet_a(skeleton=skeleton, **values)
     return [(cell.shape.channels // len(cell.cell.output), cell.shape.reduction) for cell in plan_network(spec).cells]
 
 
-def test_the_order_of_cells_is_the_skeletons() -> None:
-    """Between the stages (NASNet), in place of a normal cell (PNASNet), two more in the stem (ImageNet)."""
+def test_the_skeleton_decides_the_order_of_cells() -> None:
+    """Reduction cells stand between stages (NASNet), replace normal cells (PNASNet), and begin ImageNet networks."""
     small = {"repeats": 2, "filters": 8}
     assert resolutions(NASNET_CIFAR, **small) == [(8, 1)] * 2 + [(16, 2)] * 3 + [(32, 4)] * 3
     assert resolutions(SKELETONS["pnasnet_cifar"], **small) == [(8, 1)] * 2 + [(16, 2)] * 2 + [(32, 4)] * 2
@@ -113,7 +114,7 @@ def test_the_order_of_cells_is_the_skeletons() -> None:
     ]  # fmt: skip
 
 
-def test_the_cell_after_a_reduction_reads_what_the_skeleton_says() -> None:
+def test_the_skeleton_decides_what_the_cell_after_a_reduction_reads() -> None:
     def previous(name: str) -> list[int]:
         spec = nasnet_a(skeleton=SKELETONS[name], filters=8, image_size=(64, 64))
         reads = [cell.reads for cell in plan_network(spec).cells]
@@ -148,13 +149,13 @@ def test_drop_path_grows_with_depth_and_progress_and_keeps_the_mean() -> None:
     assert drop_rate(network.eval(), 4, 1.0) == 0.0
 
 
-def test_in_darts_drop_path_does_not_grow_with_depth() -> None:
+def test_drop_path_of_darts_does_not_grow_with_depth() -> None:
     network = CellNetwork(nasnet_a(skeleton=DARTS_CIFAR, repeats=1, filters=2, drop_path_probability=0.4)).train()
     network.regularisation.generator = torch.Generator().manual_seed(0)
     assert drop_rate(network, 0, 1.0) == pytest.approx(0.4, abs=0.02)
 
 
-def test_drop_path_spares_identities_but_in_darts_not_strided_ones() -> None:
+def test_drop_path_never_drops_identities_except_strided_ones_of_darts() -> None:
     def spared(skeleton: Skeleton, cell: int) -> set[str]:
         spec = nasnet_a(
             skeleton=skeleton, architecture=PUBLISHED["enas"].architecture, repeats=1, drop_path_probability=0.4
@@ -173,8 +174,8 @@ def test_drop_path_spares_identities_but_in_darts_not_strided_ones() -> None:
 
 
 @pytest.mark.parametrize(("skeleton", "after"), [("nasnet_cifar", 2), ("darts_cifar", 3), ("enas_cifar", 4)])
-def test_the_auxiliary_head_stands_where_the_skeleton_says(skeleton: str, after: int) -> None:
-    """Before, on, and after the second reduction cell, which is number 3."""
+def test_the_skeleton_decides_where_the_auxiliary_head_is(skeleton: str, after: int) -> None:
+    """Before, at, and after the second reduction cell, which is number 3."""
     network = CellNetwork(nasnet_a(skeleton=SKELETONS[skeleton], repeats=1, filters=2, auxiliary_head=True))
     assert network.auxiliary_after == after
     logits = network.train().all_logits(torch.randn(2, 3, 32, 32))[1]
@@ -182,7 +183,7 @@ def test_the_auxiliary_head_stands_where_the_skeleton_says(skeleton: str, after:
     assert logits.shape == (2, 10)
 
 
-def test_the_auxiliary_head_speaks_in_training_only() -> None:
+def test_the_auxiliary_head_gives_logits_only_in_training() -> None:
     network = CellNetwork(nasnet_a(repeats=1, filters=2, auxiliary_head=True))
     images = torch.randn(2, 3, 32, 32)
     assert network.auxiliary_after == 2  # the last normal cell before the second reduction
@@ -193,8 +194,10 @@ def test_the_auxiliary_head_speaks_in_training_only() -> None:
 def test_gradients_reach_every_weight_of_nasnet_a() -> None:
     network = CellNetwork(nasnet_a(repeats=1, filters=4))
     network(torch.randn(4, 3, 8, 8)).square().sum().backward()
-    silent = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
-    assert not silent
+    without_gradient = [
+        name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()
+    ]
+    assert not without_gradient
 
 
 @given(architectures())
@@ -216,10 +219,10 @@ def test_spec_json_round_trip(architecture: Architecture) -> None:
         ({"image_size": (0, 5)}, "image_size"),
         ({"image_size": (32,)}, "image_size is .32,.; a height and a width"),
         ({"filters": 8.0}, "filters is 8.0; a whole number"),
-        ({"skeleton": "darts_cifar"}, "skeleton is 'darts_cifar', which is no Skeleton"),
+        ({"skeleton": "darts_cifar"}, "skeleton is 'darts_cifar', which is not a Skeleton"),
     ],
 )
-def test_impossible_networks_are_refused(change: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nasnet_a(**change)
 
@@ -227,17 +230,23 @@ def test_impossible_networks_are_refused(change: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"auxiliary_head": True, "image_size": (8, 8)}, "would stand on 4x4 pixels and needs 5x5"),
+        (
+            {"auxiliary_head": True, "image_size": (8, 8)},
+            "would get 4x4 pixels and needs 5x5; set training.auxiliary_weight = 0",
+        ),
         ({"skeleton": SKELETONS["nasnet_mobile"], "filters": 7}, "filters is 7; with 2 stem cells at least 8"),
-        ({"skeleton": SKELETONS["nasnet_mobile"], "image_size": (2, 9)}, "convolves 3x3 pixels without padding"),
+        (
+            {"skeleton": SKELETONS["nasnet_mobile"], "image_size": (2, 9)},
+            "image_size is .2, 9.; the stem 'strided' needs at least 3x3 pixels",
+        ),
     ],
 )
-def test_networks_that_cannot_be_made_are_refused(change: dict[str, Any], message: str) -> None:
+def test_networks_that_cannot_be_built_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan_network(nasnet_a(**change))
 
 
-def test_an_unknown_operation_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_operation_is_refused_and_the_known_ones_listed() -> None:
     cell = Cell((Block.add((0, "conv_9x9"), (1, "identity")),), (2,))
     with pytest.raises(ValueError, match="unknown operation 'conv_9x9'; known: none, identity"):
         CellNetwork(nasnet_a(architecture=Architecture(cell, cell)))
@@ -254,7 +263,7 @@ def test_malformed_network_json_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rule", ["padding", "strided_identity", "wide_convolutions", "pairs", "dilated_convolutions"])
-def test_operation_rules_have_only_their_values(rule: str) -> None:
+def test_unknown_values_of_operation_rules_are_refused(rule: str) -> None:
     changed: dict[str, Any] = {rule: "nevr"}
     with pytest.raises(ValueError, match=f"{rule} is 'nevr'; known: "):
         replace(NASNET_CIFAR.operations, **changed)
@@ -264,7 +273,7 @@ def test_operation_rules_have_only_their_values(rule: str) -> None:
     ("rule", "value"),
     [("stem_channels", -5), ("stem_multiplier", "3"), ("stem_multiplier", 0), ("stem_cells", -1), ("stem_cells", True)],
 )
-def test_numbers_of_a_skeleton_have_bounds(rule: str, value: object) -> None:
+def test_numbers_of_a_skeleton_have_lower_bounds(rule: str, value: object) -> None:
     changed: dict[str, Any] = {rule: value}
     with pytest.raises(ValueError, match=f"{rule} is {value!r}; a number of at least"):
         replace(NASNET_CIFAR, **changed)
@@ -274,7 +283,7 @@ RULES = ["stem", "first_previous", "previous_projection", "current_projection", 
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_skeletons_have_only_their_values(rule: str) -> None:
+def test_unknown_values_of_skeletons_are_refused(rule: str) -> None:
     changed: dict[str, Any] = {rule: "nevr"}
     with pytest.raises(ValueError, match=f"{rule} is 'nevr'; known: "):
         replace(NASNET_CIFAR, **changed)
@@ -291,7 +300,7 @@ def test_images_in_any_memory_layout_give_the_same_logits() -> None:
     torch.testing.assert_close(channels_last, logits(lambda tensor: tensor))
 
 
-def test_the_spec_alone_decides_the_network() -> None:
+def test_the_spec_alone_determines_the_network() -> None:
     spec = nasnet_a(repeats=1, filters=4)
     torch.manual_seed(0)
     first = CellNetwork(spec)

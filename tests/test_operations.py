@@ -1,4 +1,4 @@
-"""Operations as modules, against TensorFlow's definitions written out and the layers that papers give them."""
+"""Operations as modules, compared with TensorFlow's definitions and the layers that papers list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES = [(8, 8), (7, 9), (5, 4), (2, 3), (1, 1)]
 
 
 class Alone(nn.Module):
-    """A row of layers by itself."""
+    """A row of layers as a module from tensors to tensors."""
 
     def __init__(self, row: Row) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class Alone(nn.Module):
         return self.row.read(State(images)).value
 
 
-def operation(name: str, in_channels: int, filters: int, stride: int = 1, rules: OperationRules = TF) -> Alone:
-    return Alone(OPERATIONS[name](in_channels, filters, stride, rules))
+def operation(name: str, in_channels: int, filters: int, *, stride: int = 1, rules: OperationRules = TF) -> Alone:
+    return Alone(OPERATIONS[name](in_channels, filters, stride=stride, rules=rules))
 
 
 def same_padded(images: Tensor, kernel: int, stride: int, value: float) -> Tensor:
-    """TensorFlow's definition of SAME, written out: what is missing at the borders, the odd pixel last."""
+    """TensorFlow's definition of SAME: missing pixels are added at both borders, the odd one last."""
 
     def before_and_after(size: int) -> tuple[int, int]:
         missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
@@ -53,17 +53,17 @@ def same_padded(images: Tensor, kernel: int, stride: int, value: float) -> Tenso
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [2, 3, 5, 7])
-def test_pools_are_tensorflows(kernel: int, stride: int, size: tuple[int, int]) -> None:
+def test_pools_match_tensorflow(kernel: int, stride: int, size: tuple[int, int]) -> None:
     images = torch.randn(2, 3, *size, dtype=torch.float64)
     windows = F.unfold(same_padded(images, kernel, stride, math.nan), kernel, stride=stride)
     windows = windows.reshape(2, 3, kernel * kernel, -1)
     out = [math.ceil(side / stride) for side in size]
     largest = windows.nan_to_num(nan=-math.inf).amax(dim=2).reshape(2, 3, *out)
-    pool = Alone((layers.Pool("max", kernel, stride, "same"),))
+    pool = Alone((layers.Pool("max", kernel, stride=stride, padding="same"),))
     torch.testing.assert_close(pool(images), largest, rtol=0, atol=0)
     if kernel % 2 or stride > 1:
         average = windows.nanmean(dim=2).reshape(2, 3, *out)
-        pool = Alone((layers.Pool("average", kernel, stride, "same"),))
+        pool = Alone((layers.Pool("average", kernel, stride=stride, padding="same"),))
         torch.testing.assert_close(pool(images), average)
 
 
@@ -72,7 +72,8 @@ def test_pools_are_tensorflows(kernel: int, stride: int, size: tuple[int, int]) 
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 def test_convolutions_are_padded_as_in_tensorflow(kernel: int, stride: int, size: tuple[int, int]) -> None:
     images = torch.randn(2, 3, *size)
-    convolution = Alone((layers.Convolution(3, 4, (kernel, kernel), "same", (stride, stride)),))
+    layer = layers.Convolution(3, 4, (kernel, kernel), padding="same", stride=(stride, stride))
+    convolution = Alone((layer,))
     weight = next(convolution.parameters())
     expected = F.conv2d(same_padded(images, kernel, stride, 0.0), weight, stride=stride)
     torch.testing.assert_close(convolution(images), expected)
@@ -82,21 +83,21 @@ def test_convolutions_are_padded_as_in_tensorflow(kernel: int, stride: int, size
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_darts_pads_half_the_kernel_on_each_side(dilation: int, size: tuple[int, int]) -> None:
     images = torch.randn(2, 3, *size)
-    layer = layers.Convolution(3, 4, (3, 3), "symmetric", (2, 2), dilation)
+    layer = layers.Convolution(3, 4, (3, 3), padding="symmetric", stride=(2, 2), dilation=dilation)
     convolution = Alone((layer,))
     expected = F.conv2d(images, next(convolution.parameters()), stride=2, padding=dilation, dilation=dilation)
     torch.testing.assert_close(convolution(images), expected)
     assert layer.size_after(size) == tuple(expected.shape[2:])
-    average = Alone((layers.Pool("average", 3, 2, "symmetric"),))
+    average = Alone((layers.Pool("average", 3, stride=2, padding="symmetric"),))
     torch.testing.assert_close(average(images), F.avg_pool2d(images, 3, 2, 1, count_include_pad=False))
 
 
 @pytest.mark.parametrize("rules", [TF, DARTS, BOTTLENECKED, replace(TF, strided_identity="factorized")])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_maps_to_the_filters_and_strides(name: str, stride: int, rules: OperationRules) -> None:
+def test_every_operation_gives_the_filters_and_the_stride(name: str, stride: int, rules: OperationRules) -> None:
     for in_channels, size in ((8, (9, 6)), (5, (4, 7)), (3, (1, 1))):
-        out = operation(name, in_channels, 8, stride, rules)(torch.randn(2, in_channels, *size))
+        out = operation(name, in_channels, 8, stride=stride, rules=rules)(torch.randn(2, in_channels, *size))
         assert out.shape == (2, 8, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
 
 
@@ -109,12 +110,14 @@ def test_the_table_has_the_operations_of_every_space_and_published_cell() -> Non
     assert named <= set(OPERATIONS)
 
 
-def parameters(name: str, in_channels: int, filters: int, stride: int = 1, rules: OperationRules = TF) -> int:
-    return sum(weight.numel() for weight in operation(name, in_channels, filters, stride, rules).parameters())
+def parameters(name: str, in_channels: int, filters: int, *, stride: int = 1, rules: OperationRules = TF) -> int:
+    return sum(
+        weight.numel() for weight in operation(name, in_channels, filters, stride=stride, rules=rules).parameters()
+    )
 
 
-def test_operations_have_the_papers_layers() -> None:
-    """Weights without biases, and two numbers a channel of batch norm after each convolution."""
+def test_operations_have_the_layers_of_the_papers() -> None:
+    """Convolutions have no bias; the batch norm after each has two parameters per channel."""
     norm = 2 * 8
     assert parameters("none", 4, 8) == 0
     assert parameters("identity", 8, 8) == 0
@@ -130,7 +133,7 @@ def test_operations_have_the_papers_layers() -> None:
     assert parameters("dil_sep_conv_5x5", 4, 8) == parameters("sep_conv_5x5", 4, 8)
 
 
-def test_other_families_have_other_layers() -> None:
+def test_rules_change_the_layers() -> None:
     norm = 2 * 8
     assert parameters("dil_conv_3x3", 8, 8, rules=DARTS) == 9 * 8 + 8 * 8 + norm
     assert parameters("conv_1x7_7x1", 8, 8, rules=DARTS) == 2 * 7 * 8 * 8 + norm
@@ -140,14 +143,14 @@ def test_other_families_have_other_layers() -> None:
     assert parameters("conv_1x1", 8, 8, rules=BOTTLENECKED) == 8 * 8 + norm
 
 
-def test_a_strided_identity_is_the_familys() -> None:
+def test_the_rules_decide_the_strided_identity() -> None:
     images = torch.full((1, 4, 6, 6), -1.0)
 
     def weight(rules: OperationRules) -> list[int]:
-        return [value.numel() for value in operation("identity", 4, 4, 2, rules).parameters()]
+        return [value.numel() for value in operation("identity", 4, 4, stride=2, rules=rules).parameters()]
 
     def sees_negative_values(rules: OperationRules) -> bool:
-        row = operation("identity", 4, 4, 2, rules).eval()
+        row = operation("identity", 4, 4, stride=2, rules=rules).eval()
         for value in row.parameters():
             nn.init.ones_(value)
         return bool((row(images) != row(torch.zeros_like(images))).any())
@@ -189,15 +192,15 @@ def test_a_residual_block_adds_its_shortcut() -> None:
         nn.init.zeros_(weight)
     images = torch.randn(1, 2, 5, 5)
     torch.testing.assert_close(block(images), images)
-    # Two 3x3 convolutions with batch norm, and a 1x1 convolution without.
+    # Two 3x3 convolutions with batch norm, and a 1x1 convolution without batch norm.
     assert parameters("residual_block", 2, 4, stride=2) == 9 * 2 * 4 + 8 + 9 * 4 * 4 + 8 + 2 * 4
 
 
-def test_rows_leave_their_input_as_it_is() -> None:
-    """A ReLU in place would change a state that other edges read."""
+def test_rows_do_not_change_their_input() -> None:
+    """An in-place ReLU would change a state that other edges read."""
     for name in OPERATIONS:
         for rules in (TF, DARTS, BOTTLENECKED):
             images = torch.randn(2, 4, 6, 6)
             before = images.clone()
-            operation(name, 4, 8, 2, rules)(images)
+            operation(name, 4, 8, stride=2, rules=rules)(images)
             assert torch.equal(images, before), name

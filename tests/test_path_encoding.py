@@ -14,7 +14,7 @@ from tests.cells import cells, members
 
 
 def test_a_small_cell_by_hand() -> None:
-    """Block 2 reads both inputs, block 3 reads block 2 twice; the output also takes input 0 as it is."""
+    """Block 2 reads both inputs, block 3 reads block 2 twice; the output also includes input 0 directly."""
     cell = Cell((Block.add((0, "a"), (1, "b")), Block.add((2, "c"), (2, "d"))), output=(0, 3))
     assert count_paths(cell) == {
         (0,): 1,
@@ -25,7 +25,7 @@ def test_a_small_cell_by_hand() -> None:
     }
 
 
-def test_equal_paths_are_counted() -> None:
+def test_repeated_paths_are_counted() -> None:
     cell = Cell((Block.add((0, "a"), (0, "a")), Block.add((1, "a"), (1, "b"))), output=(1, 2), inputs=1)
     assert count_paths(cell) == {(0, "a", "add"): 2, (0, "a", "add", "a", "add"): 2, (0, "a", "add", "b", "add"): 2}
 
@@ -40,18 +40,18 @@ def test_a_combination_is_part_of_the_path() -> None:
     assert count_paths(added) != count_paths(concatenated)
 
 
-def test_longer_paths_are_cut_off() -> None:
+def test_longer_paths_are_not_counted() -> None:
     chain = Cell(tuple(Block.add((state, "a"), (state, "b")) for state in range(9)), output=(1, 9), inputs=1)
-    assert {len(path) for path in count_paths(chain, longest=1)} == {3}
-    assert count_paths(chain, longest=9).total() == 2 + 2**9
-    with pytest.raises(ValueError, match="longest is -1; at least 0 is needed"):
-        count_paths(chain, longest=-1)
+    assert {len(path) for path in count_paths(chain, max_operations=1)} == {3}
+    assert count_paths(chain, max_operations=9).total() == 2 + 2**9
+    with pytest.raises(ValueError, match="max_operations is -1; it must be at least 0"):
+        count_paths(chain, max_operations=-1)
 
 
 @given(members(NAS_BENCH_201))
 @settings(max_examples=20)
 def test_a_cell_of_nas_bench_201_has_four_paths(architecture: Architecture) -> None:
-    """From node 0 to node 3: straight, by node 1, by node 2, by both."""
+    """From node 0 to node 3: directly, through node 1, through node 2, through both."""
     lengths = Counter(len(path) // 2 for path in count_paths(architecture.normal).elements())
     assert lengths == {1: 1, 2: 2, 3: 1}
 
@@ -64,7 +64,7 @@ def test_the_canonical_cell_has_the_same_paths(cell: Cell) -> None:
 
 @given(cells(), st.data())
 @settings(max_examples=50)
-def test_another_operation_shows_unless_its_block_is_loose(cell: Cell, data: st.DataObject) -> None:
+def test_another_operation_changes_the_paths_if_its_block_is_an_output(cell: Cell, data: st.DataObject) -> None:
     state = data.draw(st.sampled_from(cell.output))
     if state < cell.inputs:
         return

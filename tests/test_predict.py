@@ -17,7 +17,7 @@ from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.prediction import predict
 from tests.object_store import ObjectStore
 from tests.trained import digits_spec, make_run
-from trainables.exporting.program import network_in_use, runner_of
+from trainables.exporting.program import load_network, make_runner
 from trainables.storage import Folder
 
 TWO_FORMATS = ["model.onnx", "model.pt2"]
@@ -49,10 +49,10 @@ def here(run: Path, cellscout: Any, tmp_path: Path) -> Path:
 
 def test_files_and_the_network_itself_say_the_same(here: Path, cellscout: Any) -> None:
     paths = [draw(here / f"{seed}.png", seed) for seed in range(3)]
-    network = network_in_use(digits_spec("darts_v2"), (here / "run" / "best" / "weights.safetensors").read_bytes())
+    network = load_network(digits_spec("darts_v2"), (here / "run" / "best" / "weights.safetensors").read_bytes())
     info = json.loads((here / "run" / "run.json").read_text())["data"]
     pixels = np.stack([np.asarray(Image.open(path)) for path in paths])[:, None]
-    logits = runner_of(network)(((pixels - info["mean"][0]) / info["deviation"][0]).astype(np.float32))
+    logits = make_runner(network)(((pixels - info["mean"][0]) / info["deviation"][0]).astype(np.float32))
     wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for model in ("run", "run/best", *TWO_FORMATS):
         found = json.loads(cellscout("predict", model, "0.png", "1.png", "2.png", "--json").out)
@@ -126,7 +126,7 @@ def test_pictures_of_a_folder_that_cannot_be_read_are_named_and_the_others_answe
             "a.png is neither an exported file (.onnx, .pt2, .pte) nor the folder of a trained network",
         ),
         (["spoilt.onnx", "a.png"], "spoilt.onnx is no file of cellscout export: ONNX Runtime cannot read it"),
-        (["spoilt.pt2", "a.png"], "spoilt.pt2 is no file of cellscout export: it is no archive of torch.export"),
+        (["spoilt.pt2", "a.png"], "spoilt.pt2 is no file of cellscout export: it is not an archive of torch.export"),
         (["zip.pt2", "a.png"], "zip.pt2 is no file of cellscout export: it has no metadata 'cellscout'"),
         (["others.onnx", "a.png"], "others.onnx is no file of cellscout export: it has no metadata 'cellscout'"),
         (["run", "none.png"], "none.png: there is no such file"),

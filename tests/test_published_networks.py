@@ -1,7 +1,7 @@
-"""Proof by equality: our networks against independent implementations, with the same random weights, in float64.
+"""Our networks equal independent implementations with the same random weights, in float64.
 
-timm, pytorchcv and pretrainedmodels wrote these networks out by hand. Weights go over by `convert_weights`, which is
-proven with them.
+timm, pytorchcv and pretrainedmodels define these networks layer by layer. `convert_weights` copies the weights and is
+tested with them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trainables.network_spec import NetworkSpec
 from trainables.pretrained import convert_weights
 from trainables.skeleton import SKELETONS
 
-with warnings.catch_warnings():  # theirs, at import
+with warnings.catch_warnings():  # of these libraries, at import
     warnings.simplefilter("ignore")
     import timm
     from pretrainedmodels.models.nasnet import NASNetALarge
@@ -33,7 +33,7 @@ with warnings.catch_warnings():  # theirs, at import
     from pytorchcv.models.nasnet import nasnet_4a1056, nasnet_6a4032
     from pytorchcv.models.pnasnet import pnasnet5large
 
-LARGEST_DIFFERENCE = 1e-8
+MAX_DIFFERENCE = 1e-8
 
 
 def imagenet(cell: str, skeleton: str, repeats: int, filters: int) -> NetworkSpec:
@@ -78,7 +78,7 @@ def pretrainedmodels(make: Callable[..., Any]) -> Callable[[], nn.Module]:
 
 
 def randomised(make: Callable[[], nn.Module]) -> nn.Module:
-    """Random weights and running statistics that keep activations near 1, so that differences are not hidden."""
+    """Random weights and running statistics that keep activations near 1, so that differences stay visible."""
     torch.manual_seed(0)
     network = make().double().eval()
     for name, value in network.state_dict().items():
@@ -102,7 +102,7 @@ def images(size: int) -> Tensor:
     return torch.randn(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-# 75 and 331 pixels are odd and even at the same places of the network, and so are 64 and 224.
+# Sizes from 75 and 331 pixels are odd and even at the same layers of the network; so are sizes from 64 and 224.
 @pytest.mark.parametrize(
     ("make", "spec", "size"),
     [
@@ -142,7 +142,7 @@ def images(size: int) -> Tensor:
         ),
     ],
 )
-def test_networks_are_those_of_independent_implementations(
+def test_networks_equal_independent_implementations(
     make: Callable[[], nn.Module], spec: NetworkSpec, size: int
 ) -> None:
     theirs = randomised(make)
@@ -150,11 +150,11 @@ def test_networks_are_those_of_independent_implementations(
     with torch.no_grad():
         expected, found = theirs(images(size)), ours(images(size))
     assert expected.std() > 0.1
-    assert (expected - found).abs().max() < LARGEST_DIFFERENCE
+    assert (expected - found).abs().max() < MAX_DIFFERENCE
 
 
 class PoolThatCountsPadding(nn.Module):
-    """What timm's average pool with stride 2 does: it averages zeros of the padding in."""
+    """timm's average pool with stride 2, which counts zeros of the padding."""
 
     def forward(self, images: Tensor) -> Tensor:
         vertical, horizontal = (same_padding(size, 3, 2) for size in images.shape[2:])
@@ -162,7 +162,7 @@ class PoolThatCountsPadding(nn.Module):
 
 
 @pytest.mark.slow
-def test_timms_nasnet_differs_by_its_padding_fault_alone() -> None:
+def test_timms_nasnet_differs_only_by_its_padding_bug() -> None:
     theirs = randomised(lambda: timm.create_model("nasnetalarge"))
     ours = with_weights_of(theirs, NASNET_LARGE)
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_timms_nasnet_differs_by_its_padding_fault_alone() -> None:
             for name, child in list(parent.named_children()):
                 if isinstance(child, Pool) and (child.layer.kind, child.layer.stride) == ("average", 2):
                     setattr(parent, name, PoolThatCountsPadding())
-        assert (expected - ours(images(75))).abs().max() < LARGEST_DIFFERENCE
+        assert (expected - ours(images(75))).abs().max() < MAX_DIFFERENCE
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_timms_nasnet_differs_by_its_padding_fault_alone() -> None:
 )
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_are_equal(make: Callable[[], nn.Module], spec: NetworkSpec, training: bool) -> None:
-    """Of every weight; in training with the batch's own statistics."""
+    """For every weight, in training mode with the statistics of the batch."""
     theirs = randomised(make)
     ours = with_weights_of(theirs, spec)
     for network in (theirs, ours):
@@ -205,18 +205,18 @@ def test_gradients_are_equal(make: Callable[[], nn.Module], spec: NetworkSpec, t
 def test_weights_of_another_network_are_refused() -> None:
     state = randomised(pytorchcv(nasnet_4a1056)).state_dict()
     refusal = (
-        r"part \(0, 'input', 1\) of the network has a tensor of shape \(12, 32, 1, 1\), and \(11, 32, 1, 1\) in the"
+        r"part \(0, 'input', 1\) of the network has a tensor of shape \(12, 32, 1, 1\), but \(11, 32, 1, 1\) in the"
     )
     with pytest.raises(ValueError, match=refusal):
         convert_weights(state, imagenet("nasnet_a", "nasnet_mobile", 4, 48))
     with pytest.raises(ValueError, match="part .* has .* in the weights to convert"):
         convert_weights(state, DARTS)
-    with pytest.raises(ValueError, match=r"part \('head',\) of the network has 2 tensors, and 0 in the weights"):
+    with pytest.raises(ValueError, match=r"part \('head',\) of the network has 2 tensors, but 0 in the weights"):
         convert_weights({name: value for name, value in state.items() if not name.startswith("output")}, NASNET_MOBILE)
 
 
 def test_weights_without_batch_counters_are_converted() -> None:
-    """Old weights have none."""
+    """Old weights lack them."""
     state = randomised(pytorchcv(darts)).state_dict()
     bare = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     CellNetwork(DARTS).load_state_dict(convert_weights(bare, DARTS))

@@ -357,7 +357,7 @@ def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
         (
             {"training": {"epochs": 9, "auxiliary_weight": 0.4}, "trainable": {"name": "cell"}},
             ConfigError,
-            "the auxiliary head would stand on 4x4 pixels and needs 5x5",
+            "the auxiliary head would get 4x4 pixels and needs 5x5",
         ),
         (
             {"network": {"skeleton": "json:dumps"}},

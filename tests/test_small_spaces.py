@@ -1,4 +1,4 @@
-"""A search over so few networks that its sampler often proposes what is being trained, or is paused."""
+"""Searches of a space so small that the sampler often proposes a network that is in training or paused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
 
 
 def rest(config: dict[str, Any]) -> list[Row]:
-    """A trial's epochs that are still to be trained."""
+    """The remaining epochs of a trial."""
     assignment, params = Assignment.of(config)
     limit = made_up_limit(SPACE.decode(params))
     return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
@@ -42,8 +42,8 @@ def rest(config: dict[str, Any]) -> list[Row]:
     ("scheduler", "workers"),
     [("asha_promotion", 2), ("asha_promotion", 4), ("hyperband", 4), ("fifo", 16), ("asha", 16)],
 )
-def test_a_search_ends_when_every_network_was_trained(scheduler: str, workers: int, tmp_path: Path) -> None:
-    """And does not wait for an end among trials that are all paused."""
+def test_a_search_ends_once_every_network_was_trained(scheduler: str, workers: int, tmp_path: Path) -> None:
+    """It does not wait for a trial to end if all trials are paused."""
     assert SPACE.count_distinct() == NETWORKS
     distributions = to_distributions(SPACE.param_space())
     state, decides = RunState(), SCHEDULERS[scheduler](max_epochs=9, objectives=OBJECTIVES)

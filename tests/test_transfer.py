@@ -1,4 +1,4 @@
-"""Trainings that start from the weights of others: what is taken over, what is trained, and what is refused."""
+"""Trainings that start from the weights of other trainings: what is loaded, trained and refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from trainables.network_spec import NetworkSpec
 from trainables.retraining import Retraining, RetrainingPlan
 from trainables.settings import DataSettings, TrainingSettings
 from trainables.skeleton import SKELETONS
-from trainables.transfer import Start, classifier_place, give_weights
+from trainables.transfer import InitialWeights, classifier_prefix, load_weights
 
 CPU = torch.device("cpu")
 CELLS = NetworkSpec(
@@ -47,7 +47,7 @@ SMALL_BASELINE = BaselineSpec(baseline="two_convolutions", classes=10, image_cha
 
 
 EPOCHS = 200
-"""Of a training that takes longer than until its first checkpoint is written."""
+"""Enough epochs that a training outlasts the writing of its first checkpoint."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def splits() -> DataSplits:
 
 
 def weights_of(spec: Any) -> dict[str, Tensor]:
-    """Random, other than those that a seed of these tests gives, the statistics of batch norms too."""
+    """Random weights and running statistics, different from those of the seeds in these tests."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1234)
         state = {name: value.clone() for name, value in build_network(spec).state_dict().items()}
@@ -67,16 +67,16 @@ def weights_of(spec: Any) -> dict[str, Tensor]:
 
 
 def started(spec: Any, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The state dict before and after the weights were given."""
+    """State dicts of a network before and after loading the weights."""
     torch.manual_seed(0)
     network = build_network(spec)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    give_weights(network, weights)
+    load_weights(network, weights)
     return before, dict(network.state_dict())
 
 
 def changed(spec: Any, weights: dict[str, Tensor]) -> set[str]:
-    """Names of what is the weights' afterwards; all else is as it was."""
+    """Names of the tensors that were loaded; checks that all others are unchanged."""
     before, after = started(spec, weights)
     kept = {name for name in before if torch.equal(before[name], after[name])}
     taken = {name for name in before if name in weights and after[name].shape == weights[name].shape}
@@ -86,12 +86,12 @@ def changed(spec: Any, weights: dict[str, Tensor]) -> set[str]:
 
 
 def learned(state: dict[str, Tensor]) -> set[str]:
-    """Names, without those whose values are the same in every new network."""
+    """Names, except those of tensors that have the same values in every new network."""
     return {name for name, value in state.items() if value.ndim > 1 or "running" in name}
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS)
-def test_all_is_taken_over_but_a_classifier_for_other_classes(skeleton: str) -> None:
+def test_everything_is_loaded_except_a_classifier_for_other_classes(skeleton: str) -> None:
     spec = replace(CELLS, skeleton=SKELETONS[skeleton], filters=8, image_size=(32, 32))
     weights = weights_of(spec)
     assert changed(spec, weights) >= learned(weights)
@@ -101,7 +101,7 @@ def test_all_is_taken_over_but_a_classifier_for_other_classes(skeleton: str) -> 
     assert len(classifier) == 1
 
 
-def test_the_classifier_is_found_behind_a_dropout_layer_too() -> None:
+def test_the_classifier_is_found_after_a_dropout_layer() -> None:
     weights = weights_of(CELLS)
     _, after = started(replace(CELLS, dropout=0.5), weights)
     assert torch.equal(after["head.2.weight"], weights["head.1.weight"])
@@ -111,7 +111,7 @@ def test_the_classifier_is_found_behind_a_dropout_layer_too() -> None:
     assert torch.equal(after["head.1.weight"], weights["head.2.weight"])
 
 
-def test_an_auxiliary_head_is_taken_over_where_it_fits_and_never_needed() -> None:
+def test_an_auxiliary_head_is_loaded_if_it_fits_and_never_needed() -> None:
     spec = replace(CELLS, image_size=(32, 32), auxiliary_head=True)
     weights = weights_of(spec)
     auxiliary = {name for name in learned(weights) if name.startswith("auxiliary.")}
@@ -125,7 +125,7 @@ def test_an_auxiliary_head_is_taken_over_where_it_fits_and_never_needed() -> Non
 @pytest.mark.parametrize(
     "name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "densenet121", "mnasnet0_5", "regnet_x_400mf"]
 )
-def test_a_baselines_classifier_is_found_whatever_it_is_called(name: str) -> None:
+def test_the_classifier_of_a_baseline_is_found_under_any_name(name: str) -> None:
     spec = BaselineSpec(baseline=name, classes=10, image_channels=3, image_size=(32, 32))
     weights = weights_of(spec)
     before, after = started(replace(spec, classes=7), weights)
@@ -137,7 +137,7 @@ def test_a_baselines_classifier_is_found_whatever_it_is_called(name: str) -> Non
 
 @pytest.fixture
 def _weights_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of networks that are built: names and shapes alone, for random values of the largest take many seconds."""
+    """Build networks without values: drawing them takes many seconds for the largest networks."""
     register = nn.Module.register_parameter
 
     def without_values(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
@@ -151,9 +151,9 @@ def _weights_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", baseline_names())
 def test_the_classifier_of_every_baseline_is_found(name: str) -> None:
     network = build_network(BaselineSpec(baseline=name, classes=17, image_channels=3, image_size=(32, 32)))
-    place = classifier_place(network)
-    assert place is not None
-    found = [value for key, value in network.state_dict().items() if key.startswith(place)]
+    prefix = classifier_prefix(network)
+    assert prefix is not None
+    found = [value for key, value in network.state_dict().items() if key.startswith(prefix)]
     assert 1 <= len(found) <= 2
     assert {len(value) for value in found} == {17}
 
@@ -169,41 +169,41 @@ def test_torchvisions_own_weights_fit_with_a_prefix() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"filters": 4}, r"stem.0.0.weight has shape \(12, 1, 3, 3\) there, and \(6, 1, 3, 3\) here"),
+        ({"filters": 4}, r"stem.0.0.weight has shape \(12, 1, 3, 3\), but needs \(6, 1, 3, 3\)"),
         ({"repeats": 2}, "cells.1.* has shape|they lack cells.1"),
-        ({"image_channels": 3}, r"stem.0.0.weight has shape \(6, 3, 3, 3\) there"),
+        ({"image_channels": 3}, r"stem.0.0.weight has shape \(6, 3, 3, 3\), but needs"),
         ({"architecture": PUBLISHED["darts_v2"].architecture}, "another architecture: "),
     ],
 )
 def test_weights_of_another_architecture_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        give_weights(build_network(CELLS), weights_of(replace(CELLS, **change)))
+        load_weights(build_network(CELLS), weights_of(replace(CELLS, **change)))
 
 
-def test_more_and_fewer_tensors_are_refused_and_bytes_that_are_none() -> None:
+def test_extra_tensors_missing_tensors_and_malformed_bytes_are_refused() -> None:
     weights = weights_of(CELLS)
     network = build_network(CELLS)
-    with pytest.raises(ValueError, match="another architecture: cells.99.weight is none of this one's"):
-        give_weights(network, {**weights, "cells.99.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match="another architecture: this one has no cells.99.weight"):
+        load_weights(network, {**weights, "cells.99.weight": torch.zeros(1)})
     fewer = {name: value for name, value in weights.items() if name != "stem.0.1.running_var"}
     with pytest.raises(ValueError, match="another architecture: they lack stem.0.1.running_var"):
-        give_weights(network, fewer)
+        load_weights(network, fewer)
     with pytest.raises(ValueError, match="not in the safetensors format"):
-        Start(b"nothing").prepare(network)
+        InitialWeights(b"nothing").prepare(network)
 
 
-def plan(spec: Any, start: Start, decay: float = 0.0, patience: int | None = None, **training: Any) -> RetrainingPlan:
+def plan(
+    spec: Any, start: InitialWeights, decay: float = 0.0, patience: int | None = None, **training: Any
+) -> RetrainingPlan:
     settings = TrainingSettings(**{"epochs": 4, "batch_size": 32, "learning_rate": 0.01, **training})
     return RetrainingPlan(spec=spec, training=settings, patience=patience, average_decay=decay, start=start)
 
 
 @pytest.mark.parametrize("spec", [CELLS, SMALL_BASELINE], ids=["cells", "baseline"])
 @pytest.mark.parametrize("decay", [0.0, 0.9])
-def test_frozen_features_stay_bit_for_bit_and_the_classifier_learns(
-    spec: Any, decay: float, splits: DataSplits
-) -> None:
+def test_frozen_features_stay_identical_and_the_classifier_learns(spec: Any, decay: float, splits: DataSplits) -> None:
     weights = weights_of(replace(spec, classes=4))
-    wanted = plan(spec, Start(save(weights), freeze=True), decay, epochs=8, learning_rate=0.05)
+    wanted = plan(spec, InitialWeights(save(weights), freeze=True), decay, epochs=8, learning_rate=0.05)
     run = Retraining(wanted, wanted.images(splits), 0, CPU)
     while not run.is_over:
         run.train_epoch()
@@ -214,14 +214,14 @@ def test_frozen_features_stay_bit_for_bit_and_the_classifier_learns(
     assert {name.rpartition(".")[0] for name in changed} == {"head.1" if spec is CELLS else "model.9"}
 
 
-def test_fine_tuning_begins_at_the_weights_and_changes_all_of_them(splits: DataSplits) -> None:
+def test_fine_tuning_starts_from_the_weights_and_changes_all_of_them(splits: DataSplits) -> None:
     weights = weights_of(CELLS)
-    first = plan(CELLS, Start(save(weights)))
+    first = plan(CELLS, InitialWeights(save(weights)))
     run = Retraining(first, first.images(splits), 0, CPU)
     assert all(torch.equal(value, weights[name]) for name, value in load(run.weights()).items())
     while not run.is_over:
         run.train_epoch()
-    again = plan(CELLS, Start(run.weights()), patience=9)
+    again = plan(CELLS, InitialWeights(run.weights()), patience=9)
     second = Retraining(again, again.images(splits), 1, CPU)
     assert second.weights() == run.weights()
     assert second.train_epoch().train_loss < run.curve[0].train_loss
@@ -231,10 +231,12 @@ def test_fine_tuning_begins_at_the_weights_and_changes_all_of_them(splits: DataS
 
 @pytest.mark.parametrize("freeze", [False, True])
 @pytest.mark.parametrize(("patience", "decay"), [(None, 0.0), (2, 0.9)])
-def test_a_training_from_weights_goes_on_bit_for_bit(
+def test_a_resumed_training_from_weights_is_identical(
     freeze: bool, patience: int | None, decay: float, splits: DataSplits
 ) -> None:
-    wanted = plan(CELLS, Start(save(weights_of(replace(CELLS, classes=4))), freeze), decay, patience, crop_padding=1)
+    wanted = plan(
+        CELLS, InitialWeights(save(weights_of(replace(CELLS, classes=4))), freeze), decay, patience, crop_padding=1
+    )
     images = wanted.images(splits)
     whole, before = Retraining(wanted, images, 3, CPU), Retraining(wanted, images, 3, CPU)
     for _ in range(3):
@@ -248,7 +250,7 @@ def test_a_training_from_weights_goes_on_bit_for_bit(
     assert after.weights() == whole.weights()
 
 
-def test_the_user_names_weights_by_a_file_or_a_folder_and_baselines_by_their_names(tmp_path: Path) -> None:
+def test_weights_are_named_by_a_file_or_folder_and_baselines_by_name(tmp_path: Path) -> None:
     (tmp_path / "trained=well").mkdir()
     (tmp_path / "trained=well" / "weights.safetensors").write_bytes(b"cells")
     (tmp_path / "other.safetensors").write_bytes(b"baseline")
@@ -270,7 +272,7 @@ def test_the_user_names_weights_by_a_file_or_a_folder_and_baselines_by_their_nam
         (["s3://key:secret@bucket/w.safetensors"], "a s3:// URI with a secret in it"),
     ],
 )
-def test_weights_that_cannot_be_read_are_refused_in_a_line(
+def test_unreadable_weights_are_refused_in_one_line(
     weights: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -288,8 +290,8 @@ def test_freezing_random_features_is_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_network_goes_from_one_data_set_to_another(tmp_path: Path, cellscout: Any) -> None:
-    """From the digits 0 to 4 to the digits 5 to 7: fine-tuned, frozen, killed and started again, and refused."""
+def test_a_network_is_transferred_between_data_sets(tmp_path: Path, cellscout: Any) -> None:
+    """From the digits 0 to 4 to the digits 5 to 9: fine-tuned, frozen, killed and resumed, and refused."""
     images, labels = (load_data(DataSettings(), seed=0).train.images, load_data(DataSettings(), seed=0).train.labels)
     for name, chosen in (("first", labels < 5), ("second", labels >= 5)):
         np.savez(tmp_path / f"{name}.npz", images=images[chosen], labels=labels[chosen] - labels[chosen].min())

@@ -1,4 +1,4 @@
-"""A baseline as a value: a known network by its name, for images of some size and some classes. No torch."""
+"""A baseline as a value: the name of a known network, the image size and the classes. Does not know torch."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineSpec:
-    """Everything that decides a baseline.
-
-    Args:
-        baseline: its name; `trainables.baselines.baseline_names` has them all.
-        classes: number of classes, at least 2.
-        image_channels: channels of the images.
-        image_size: height and width of the images in pixels.
-    """
+    """All values that determine a baseline."""
 
     baseline: str
+    """One of `trainables.baselines.baseline_names()`."""
     classes: int
+    """Number of classes, at least 2."""
     image_channels: int
+    """Channels of the images."""
     image_size: tuple[int, int]
+    """Height and width of the images in pixels."""
 
     def to_json(self) -> dict[str, Any]:
+        """All values as JSON."""
         return {**asdict(self), "image_size": list(self.image_size)}
 
     @classmethod
@@ -31,7 +29,7 @@ class BaselineSpec:
         """Inverse of `to_json`.
 
         Raises:
-            ValueError: the value is not of that form.
+            ValueError: the value does not have that form.
         """
         try:
             return cls(**{**value, "image_size": tuple(value["image_size"])})

@@ -1,6 +1,6 @@
-"""Networks to compare with: torchvision's classification models, and the small convolutional network of textbooks.
+"""Baselines: torchvision's classification models, and a small textbook convolutional network, with random weights.
 
-Knows how they are fitted to images and classes. Their weights are random; how they are trained, nothing here knows.
+Knows how they are fitted to image sizes, channels and classes. Does not know how they are trained.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from trainables.modules import Regularisation
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
-OWN_SIDE = 224
-"""Side in pixels for which torchvision's models were made."""
+NATIVE_SIDE = 224
+"""Side in pixels for which torchvision's models were designed."""
 
 _WITHOUT_AUXILIARY: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
-"""Auxiliary heads are the recipe's business, and it weighs those of cell networks only."""
+"""Options that build these models without auxiliary heads: a recipe weighs only those of cell networks."""
 
 
 class BaselineNetwork(nn.Module):
-    """A baseline that takes images as a `CellNetwork` does.
+    """A baseline with the same interface as `CellNetwork`.
 
-    `forward` takes float images [batch, channels, height, width] and gives logits [batch, classes]. Images of a size
-    that the model cannot take are enlarged first, bilinearly: to twice their height and width, or 4, 8, ... times, the
-    first that it can take and that is no larger than 224 pixels a side, and if there is none to 224x224
-    (`input_size`). A model for three channels gets a first convolution for those of the images.
+    `forward` maps float images [batch, channels, height, width] to logits [batch, classes]. If the model cannot take
+    the image size, images are first enlarged bilinearly to `input_size`: the first of 2, 4, 8, ... times their size
+    that it can take and that has at most 224 pixels per side, or else 224x224. The first convolution of a model for
+    three channels is adapted to the channels of the images.
 
     Raises:
-        ValueError: no baseline has this name, or it takes none of these sizes.
+        ValueError: there is no baseline of this name, or it takes none of these sizes.
     """
 
     auxiliary = None
@@ -49,60 +49,61 @@ class BaselineNetwork(nn.Module):
     def __init__(self, spec: BaselineSpec) -> None:
         super().__init__()
         if spec.baseline not in baseline_names():
-            raise ValueError(f"{spec.baseline!r} is no baseline")
+            raise ValueError(f"{spec.baseline!r} is not a baseline")
         self.spec = spec
-        self.regularisation = Regularisation()  # for the training to set; these models have a dropout of their own
-        self.model, self.input_size, self._macs = _fitted(spec)
+        self.regularisation = Regularisation()  # set by the training, but not read: these models have their own dropout
+        self.model, self.input_size, self._macs = _fit_model(spec)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits [batch, classes]."""
         if images.shape[2:] != self.input_size:
             images = F.interpolate(images, self.input_size, mode="bilinear", align_corners=False)
         logits: Tensor = self.model(images)
         return logits
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, None]:
-        """Logits, and None in place of those of an auxiliary head."""
+        """Logits, and None because there is no auxiliary head."""
         return self(images), None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """From a plain mapping too: torchvision's MNASNet asks for a version, which safetensors files lack."""
+        """Load weights, also from a plain mapping: MNASNet needs version metadata, which safetensors files lack."""
         weights = OrderedDict(state_dict)
         weights._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]
         return super().load_state_dict(weights, strict, assign)
 
     @property
     def parameters_count(self) -> int:
-        """Trainable ones."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of convolutions, linear layers and attention for one image, enlarged if it is."""
+        """Multiply-adds of convolutions, linear layers and attention for one image of `input_size`."""
         return self._macs
 
 
 Network = CellNetwork | BaselineNetwork
-"""What a training trains."""
+"""A network that can be trained."""
 
 
 def build_network(spec: NetworkSpec | BaselineSpec) -> Network:
-    """The network with random weights.
+    """Build the network of a spec, with random weights.
 
     Raises:
-        ValueError: there is no such network; see `CellNetwork` and `BaselineNetwork`.
+        ValueError: the network cannot be built; see `CellNetwork` and `BaselineNetwork`.
     """
     return CellNetwork(spec) if isinstance(spec, NetworkSpec) else BaselineNetwork(spec)
 
 
 def baseline_names() -> list[str]:
-    """Every baseline that there is: ours, then torchvision's classification models."""
-    return [*_OURS, *models.list_models(module=models)]
+    """Names of all baselines: our own, then torchvision's classification models."""
+    return [*_OWN_MODELS, *models.list_models(module=models)]
 
 
-def _maker(spec: BaselineSpec) -> Callable[[tuple[int, int]], nn.Module]:
-    """What makes the model for a height and width; of torchvision's it is one and the same for all sizes."""
-    if spec.baseline in _OURS:
-        return lambda size: _OURS[spec.baseline](spec, size)
+def _model_builder(spec: BaselineSpec) -> Callable[[tuple[int, int]], nn.Module]:
+    """A function that builds the model for a height and width; torchvision's are the same model for all sizes."""
+    if spec.baseline in _OWN_MODELS:
+        return lambda size: _OWN_MODELS[spec.baseline](spec, size)
     options = _WITHOUT_AUXILIARY.get(spec.baseline, {})
     model = models.get_model(spec.baseline, weights=None, num_classes=spec.classes, **options)
     _adapt_channels(model, spec.image_channels)
@@ -110,8 +111,10 @@ def _maker(spec: BaselineSpec) -> Callable[[tuple[int, int]], nn.Module]:
 
 
 def _adapt_channels(model: nn.Module, channels: int) -> None:
-    """Give the first convolution this many input channels: those of its three again and again, scaled so that what it
-    gives varies as before."""
+    """Give the first convolution this many input channels.
+
+    Its weights repeat those of the original channels in turn, scaled to keep the variance of its output.
+    """
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     if first.in_channels == channels:
         return
@@ -121,11 +124,13 @@ def _adapt_channels(model: nn.Module, channels: int) -> None:
 
 
 def _two_convolutions(spec: BaselineSpec, size: tuple[int, int]) -> nn.Module:
-    """Two 3x3 convolutions without padding, each halved by max pooling, then 64 units: the network that textbooks train
-    on MNIST's 28x28 digits."""
+    """Two 3x3 convolutions without padding, each with 2x2 max pooling, then 64 units.
+
+    Textbooks train this network on MNIST's 28x28 digits.
+    """
     height, width = (((side - 2) // 2 - 2) // 2 for side in size)
     if min(height, width) < 1:
-        raise ValueError(f"{size[0]}x{size[1]} pixels are too few")
+        raise ValueError(f"images have {size[0]}x{size[1]} pixels; two_convolutions needs at least 10x10")
     return nn.Sequential(
         nn.Conv2d(spec.image_channels, 32, 3),
         nn.ReLU(),
@@ -140,35 +145,38 @@ def _two_convolutions(spec: BaselineSpec, size: tuple[int, int]) -> nn.Module:
     )
 
 
-_OURS: dict[str, Callable[[BaselineSpec, tuple[int, int]], nn.Module]] = {"two_convolutions": _two_convolutions}
+_OWN_MODELS: dict[str, Callable[[BaselineSpec, tuple[int, int]], nn.Module]] = {"two_convolutions": _two_convolutions}
 
 
-def _fitted(spec: BaselineSpec) -> tuple[nn.Module, tuple[int, int], int]:
-    """The model, the size of the images that it is given, and its multiply-adds for one."""
-    make = _maker(spec)
-    for size in _sizes(spec.image_size):
+def _fit_model(spec: BaselineSpec) -> tuple[nn.Module, tuple[int, int], int]:
+    """The model, the size to which its images are enlarged, and its multiply-adds for one of them."""
+    build = _model_builder(spec)
+    for size in _candidate_sizes(spec.image_size):
         try:
-            model = make(size)
-            return model, size, _macs(model, spec.image_channels, size)
-        except (RuntimeError, ValueError, AssertionError):  # whatever a model says of images that are too small
+            model = build(size)
+            return model, size, _count_macs(model, spec.image_channels, size)
+        except (RuntimeError, ValueError, AssertionError):  # models raise any of these for images that are too small
             continue
-    raise ValueError(f"{spec.baseline} takes no images of {spec.image_size[0]}x{spec.image_size[1]} pixels")
+    raise ValueError(f"{spec.baseline} cannot take images of {spec.image_size[0]}x{spec.image_size[1]} pixels")
 
 
-def _sizes(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+def _candidate_sizes(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the sizes to try, from the size of the images to 224x224."""
     yield size
     factor = 2
-    while factor * max(size) <= OWN_SIDE:
+    while factor * max(size) <= NATIVE_SIDE:
         yield factor * size[0], factor * size[1]
         factor *= 2
-    yield OWN_SIDE, OWN_SIDE
+    yield NATIVE_SIDE, NATIVE_SIDE
 
 
-def _macs(model: nn.Module, channels: int, size: tuple[int, int]) -> int:
-    """Counted in a training step's forward pass on tensors without memory, so that a model that cannot be trained on
-    images of this size is found out."""
+def _count_macs(model: nn.Module, channels: int, size: tuple[int, int]) -> int:
+    """Count multiply-adds for one image, on tensors without memory.
+
+    The forward pass is that of training, so it fails for images on which the model cannot be trained.
+    """
     state = {name: torch.empty_like(value, device="meta") for name, value in model.state_dict().items()}
-    images = torch.empty(2, channels, *size, device="meta")  # batch norms need two
+    images = torch.empty(2, channels, *size, device="meta")  # batch norm in training mode needs two
     with FlopCounterMode(display=False) as counter:
         functional_call(model, state, (images,))
     return int(counter.get_total_flops()) // 2 // len(images)

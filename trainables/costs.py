@@ -1,4 +1,4 @@
-"""What a network costs before it is trained, counted from its plan in a millisecond or two. No torch, no tensors."""
+"""Counts parameters, multiply-adds and activation memory from a network's plan, in 1 to 2 ms. No torch."""
 
 from __future__ import annotations
 
@@ -26,34 +26,32 @@ from trainables.network_plan import CellPlan, plan_network
 from trainables.network_spec import NetworkSpec
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
-"""Pixels above and below, and left and right."""
+"""((top, bottom), (left, right)) in pixels."""
 
 FLOAT_BYTES = 4
 INDEX_BYTES = 8
-"""Max pooling remembers where each maximum was, as a 64-bit integer."""
+"""Max pooling keeps the index of each maximum as a 64-bit integer."""
 
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """Costs of one network.
-
-    `parameters`: trainable ones, those of an auxiliary head included. `macs`: multiply-adds of convolutions and linear
-    layers for one image at inference. `activation_bytes`: what PyTorch keeps of one image for the backward pass, in
-    float32 (in bfloat16 about half); with a batch's number of images it is most of the memory that training needs. It
-    is exact to the byte where cells read all that they are given; PyTorch frees what nothing reads, but it is counted.
-    The masks of drop path and dropout are left out.
-    """
+    """Costs of one network."""
 
     parameters: int
+    """Trainable parameters, including those of an auxiliary head."""
     macs: int
+    """Multiply-adds of convolutions and linear layers for one image at inference."""
     activation_bytes: int
+    """Bytes that PyTorch keeps per image for the backward pass in float32 (in bfloat16 about half). Times the batch
+    size, it is most of the memory that training needs. The count is exact, with two exceptions: states that no layer
+    reads are counted although PyTorch frees them, and the masks of drop path and dropout are not counted."""
 
 
 def network_costs(spec: NetworkSpec) -> NetworkCosts:
-    """Costs of the network that the spec stands for.
+    """Count the costs of the network of a spec.
 
     Raises:
-        ValueError: no network can be made of it; see `plan_network`.
+        ValueError: the network cannot be built; see `plan_network`.
     """
     plan = plan_network(spec)
     counter = _Counter()
@@ -74,7 +72,7 @@ def network_costs(spec: NetworkSpec) -> NetworkCosts:
 
 
 class _Tensor:
-    """A tensor of one image: its shape, the bytes that keeping it takes, and whether they are counted already."""
+    """A tensor of one image: its shape, its bytes, and whether they are already counted as kept."""
 
     def __init__(self, channels: int, size: Size) -> None:
         self.channels = channels
@@ -85,7 +83,7 @@ class _Tensor:
 
 
 class _Counter:
-    """Adds up costs along the way that the tensors take through a network."""
+    """Adds up costs while tensors flow through a network."""
 
     def __init__(self) -> None:
         self.parameters = 0
@@ -93,12 +91,13 @@ class _Counter:
         self.activation_bytes = 0
 
     def keep(self, tensor: _Tensor) -> None:
-        """Autograd keeps a tensor once, however many layers ask for it."""
+        """Count a kept tensor once; autograd keeps one copy for all layers that need it."""
         if not tensor.kept:
             tensor.kept = True
             self.activation_bytes += tensor.bytes
 
     def cell(self, plan: CellPlan, inputs: list[_Tensor]) -> _Tensor:
+        """Count a cell and return its output."""
         states = [self.row(row, state) for row, state in zip(plan.inputs, inputs, strict=True)]
         for block, rows in zip(plan.cell.blocks, plan.edges, strict=True):
             sides = [self.row(row, states[edge.state]) for edge, row in zip(block.edges, rows, strict=True)]
@@ -107,7 +106,7 @@ class _Counter:
         return _combined(outputs, "concat")
 
     def row(self, row: Row, tensor: _Tensor) -> _Tensor:
-        """What the layers make of the tensor."""
+        """Count the layers of a row and return their output."""
         for layer in row:
             match layer:
                 case Relu():
@@ -140,21 +139,21 @@ class _Counter:
                     tensor = _Tensor(layer.out_features, (1, 1))
                 case Parallel():
                     tensor = self._parallel(layer, tensor)
-                case DropPath() | Dropout():  # their masks are small: a number a channel, or one in all
+                case DropPath() | Dropout():  # their masks are small: a number per feature, or one per image
                     tensor = _Tensor(tensor.channels, tensor.size)
                 case _:
                     assert_never(layer)
         return tensor
 
     def _parallel(self, layer: Parallel, tensor: _Tensor) -> _Tensor:
-        """Its rows share one ReLU, which rows beside it do not share."""
+        """Count parallel rows. They share one ReLU among themselves, but not with other rows that read the tensor."""
         shared, tensor.rectified = tensor.rectified, None
         combined = _combined([self.row(row, tensor) for row in layer.rows], layer.combination)
         tensor.rectified = shared
         return combined
 
     def _relu(self, tensor: _Tensor) -> _Tensor:
-        """A ReLU keeps its result, which is computed once per tensor."""
+        """Count a ReLU, which keeps its result and is computed once per tensor."""
         if tensor.rectified is None:
             tensor.rectified = _Tensor(tensor.channels, tensor.size)
             self.keep(tensor.rectified)
@@ -170,13 +169,15 @@ class _Counter:
 
 @functools.lru_cache(maxsize=4096)
 def _convolved(layer: Convolution, size: Size) -> tuple[Padding | None, Size, int]:
-    """How an image is padded first, if so, its size afterwards, and the layer's parameters. Remembered, because a
-    search counts thousands of networks that consist of the same few layers."""
+    """Padding of the image before the layer (None: no separate step), output size, and parameters.
+
+    Cached because a search counts thousands of networks that consist of the same few layers.
+    """
     return layer.first_padding(size) if layer.pads_first else None, layer.size_after(size), layer.parameters
 
 
 def _padded(tensor: _Tensor, padding: Padding) -> _Tensor:
-    """A padded copy, or the tensor itself where there is nothing to pad."""
+    """A padded copy, or the tensor itself if the padding is empty."""
     height, width = (side + sum(pixels) for side, pixels in zip(tensor.size, padding, strict=True))
     return tensor if (height, width) == tensor.size else _Tensor(tensor.channels, (height, width))
 

@@ -1,12 +1,13 @@
-"""Why a network says what it says of an image: Grad-CAM and integrated gradients, by captum. Arrays in, arrays out.
+"""Explains a network's prediction for an image by Grad-CAM and integrated gradients, computed by captum.
 
-Both explain the logit of one class, and are maps of the image's size. Grad-CAM (Selvaraju et al. 2017, equations 1 and
-2) weighs the channels of the last feature map by their mean gradients, and leaves out what speaks against the class.
-Integrated gradients (Sundararajan et al. 2017, equation 1) follow the straight line from the mean training pixel,
-which is zero after normalisation, to the image; they sum to what the logit gains on that way (completeness). The
-integral is a sum over steps, and how far it misses is `delta`: steps are raised until it is small, or very many.
+Both explain the logit of one class and give maps of the image's size. Grad-CAM (Selvaraju et al. 2017, equations 1 and
+2) weighs the channels of the last feature map by their mean gradients and keeps only positive evidence for the class.
+Integrated gradients (Sundararajan et al. 2017, equation 1) integrate along the straight line from the mean training
+pixel, which is zero after normalisation, to the image. They sum to the difference of the logit between its ends
+(completeness). The integral is approximated by a sum over steps with an error `delta`. The number of steps is raised
+until the error is small or the number reaches `MAX_STEPS`.
 
-Does not know where images come from, or how maps are drawn.
+Does not know where images come from, or how maps are drawn. Takes and returns arrays.
 """
 
 from __future__ import annotations
@@ -29,62 +30,60 @@ from trainables.modules import GlobalAverage
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
-FEWEST_STEPS = 64
-MOST_STEPS = 1024
-MORE_STEPS = 4
-"""By this factor steps are raised, until the delta is within its tolerance or there are the most steps."""
+MIN_STEPS = 64
+MAX_STEPS = 1024
+STEPS_FACTOR = 4
+"""Factor by which the number of steps is raised, until the delta is within its tolerance or `MAX_STEPS` is reached."""
 RELATIVE_TOLERANCE = 0.01
-"""Of the delta: this part of what the logit gains,"""
+"""Tolerance of the delta as a fraction of the gain; the larger of the two tolerances holds."""
 ABSOLUTE_TOLERANCE = 0.005
-"""or so much of a logit, which nobody would see."""
-STEPS_AT_ONCE = 64
+"""Tolerance of the delta in logits, too small to be visible in a map."""
+STEPS_PER_BATCH = 64
 
 _ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-"""They end the part of a network that knows places; VGG's even makes 7x7 equal pixels of one."""
+"""Layers that end the spatial part of a network; VGG's even repeats one pixel 7x7 times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Of one image; height and width are the image's.
-
-    Args:
-        probabilities: of the classes.
-        target: the class that is explained.
-        grad_cam: [height, width], at least 0, in no unit; bilinear between the pixels of the feature map.
-        layer: the module whose feature map Grad-CAM weighs.
-        layer_size: height and width of that map, in its own pixels.
-        gradients: integrated gradients, [height, width], in logits, summed over the image's channels.
-        gain: the target's logit for the image, less that for the mean training pixel everywhere.
-        delta: by how much the sum of the integrated gradients is larger than the gain.
-        steps: of the integration.
-    """
+    """Explanation of one image. Maps have the image's height and width."""
 
     probabilities: NDArray[np.float32]
+    """Probabilities of the classes, [classes]."""
     target: int
+    """The class that is explained."""
     grad_cam: NDArray[np.float32]
+    """Grad-CAM, [height, width], at least 0, without a unit; bilinear between the pixels of the feature map."""
     layer: str
+    """Name of the module whose feature map Grad-CAM weighs."""
     layer_size: tuple[int, int]
+    """Height and width of that feature map, in its own pixels."""
     gradients: NDArray[np.float64]
+    """Integrated gradients, [height, width], in logits, summed over the image's channels."""
     gain: float
+    """The target's logit for the image, minus its logit for the mean training pixel everywhere."""
     delta: float
+    """The sum of the integrated gradients minus the gain."""
     steps: int
+    """Number of integration steps."""
 
 
 def explain(
-    spec: NetworkSpec | BaselineSpec, weights: bytes, images: NDArray[np.float32], target: int | None = None
+    spec: NetworkSpec | BaselineSpec, weights: bytes, images: NDArray[np.float32], *, target: int | None = None
 ) -> list[Explanation]:
-    """Explain a network's classes of images, on the GPU if there is one.
+    """Explain a network's predictions for images, on the GPU if there is one.
 
     Args:
-        spec, weights: the network; the weights as a safetensors file.
-        images: normalised, [n, channels, height, width].
-        target: the class to explain; None: of each image the most probable one.
+        spec: the network.
+        weights: its weights, as the contents of a safetensors file.
+        images: normalised images [n, channels, height, width].
+        target: the class to explain; None explains the most probable class of each image.
 
     Raises:
-        ValueError: the weights are those of another network, or it has no feature map.
+        ValueError: the weights are those of another network, or the network has no feature map.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng(devices=[]):  # for the random weights, which are replaced
+    with torch.random.fork_rng(devices=[]):  # random initial weights are drawn and then replaced
         network = build_network(spec)
     try:
         network.load_state_dict(load(weights))
@@ -122,59 +121,61 @@ def explain(
 def _integrated_gradients(
     network: Network, image: Tensor, target: int
 ) -> tuple[NDArray[np.float64], float, int, float]:
-    """The map, its delta, the steps taken, and what the logit gains."""
+    """Return the map, its delta, the number of steps, and the gain of the logit."""
     with torch.no_grad():
-        there, here = network(torch.cat([image, torch.zeros_like(image)]))[:, target].double().tolist()
-    gain = there - here
-    steps = FEWEST_STEPS
+        end, beginning = network(torch.cat([image, torch.zeros_like(image)]))[:, target].double().tolist()
+    gain = end - beginning
+    steps = MIN_STEPS
     while True:
         attributed = IntegratedGradients(network).attribute(
-            image, target=target, n_steps=steps, method="riemann_middle", internal_batch_size=STEPS_AT_ONCE
+            image, target=target, n_steps=steps, method="riemann_middle", internal_batch_size=STEPS_PER_BATCH
         )
         gradients = attributed[0].double().sum(dim=0).cpu().numpy()
         delta = float(gradients.sum()) - gain
-        if abs(delta) <= max(RELATIVE_TOLERANCE * abs(gain), ABSOLUTE_TOLERANCE) or steps >= MOST_STEPS:
+        if abs(delta) <= max(RELATIVE_TOLERANCE * abs(gain), ABSOLUTE_TOLERANCE) or steps >= MAX_STEPS:
             return gradients, delta, steps, gain
-        steps *= MORE_STEPS
+        steps *= STEPS_FACTOR
 
 
 def _last_feature_map(network: Network, image: Tensor) -> tuple[str, nn.Module, bool]:
-    """The name of the module, the module, and whether its input is meant rather than its output.
+    """The module of the last feature map: its name, the module, and whether the map is its input (else its output).
 
-    In a network of cells it is what is averaged over all places; in others the last that a module gives with several
-    rows and columns, adaptive pooling left out. (On images that are small for a network, places may be gone long before
-    its end.)
+    In a network of cells, the map is the input of the global average. In other networks, it is the last module output
+    with several rows and columns, except outputs of adaptive pooling. (If images are small for a network, feature maps
+    may shrink to one pixel long before its end.)
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no feature map.
     """
     if isinstance(network, CellNetwork):
         names = {module: name for name, module in network.named_modules()}
         pooling = next(module for module in network.head if isinstance(module, GlobalAverage))
         return names[pooling], pooling, True
     last: list[tuple[str, nn.Module]] = []
-    with _watching(network, last, max(network.input_size)), torch.no_grad():
+    with _record_feature_maps(network, last, max_side=max(network.input_size)), torch.no_grad():
         network(image)
     if not last:
-        raise ValueError("it has no feature map")
+        raise ValueError("the network has no feature map")
     name, module = last[-1]
     return name, module, False
 
 
 @contextmanager
-def _watching(network: nn.Module, found: list[tuple[str, nn.Module]], most: int) -> Iterator[None]:
-    """Within it, each module that gives a feature map of at most so many rows and columns is added to `found`."""
+def _record_feature_maps(network: nn.Module, found: list[tuple[str, nn.Module]], *, max_side: int) -> Iterator[None]:
+    """In this context, append each module to `found` that outputs a feature map of at most `max_side` pixels a side."""
 
-    def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def note(_module: nn.Module, _inputs: object, output: object) -> None:
-            # No larger than the images, or the last two dimensions are not height and width, as in Swin's.
-            if isinstance(output, Tensor) and output.dim() == 4 and all(1 < side <= most for side in output.shape[2:]):
+    def register(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def record(_module: nn.Module, _inputs: object, output: object) -> None:
+            if not isinstance(output, Tensor) or output.dim() != 4:
+                return
+            # If a side is larger than the images, the last two dimensions are not height and width, as in Swin.
+            if all(1 < side <= max_side for side in output.shape[2:]):
                 found.append((name, module))
 
-        return module.register_forward_hook(note)
+        return module.register_forward_hook(record)
 
     handles = [
-        watch(name, module) for name, module in network.named_modules() if not isinstance(module, _ADAPTIVE_POOLS)
+        register(name, module) for name, module in network.named_modules() if not isinstance(module, _ADAPTIVE_POOLS)
     ]
     try:
         yield

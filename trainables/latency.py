@@ -1,4 +1,4 @@
-"""How long a network takes for a batch of images, measured on a device."""
+"""Measures the inference latency of a network on a device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trainables.baselines import Network
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
-WARM_UP = 3
-MEASUREMENTS = 20
+WARM_UP_PASSES = 3
+MEASURED_PASSES = 20
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Of one forward pass: the median, and the quartiles around it."""
+    """Median and quartiles of the duration of one forward pass."""
 
     median_seconds: float
     lower_quartile_seconds: float
@@ -26,7 +26,7 @@ class Latency:
 
 
 def measure_latency(network: Network, device: torch.device, batch_size: int = 1) -> Latency:
-    """The latency of inference on random images, in float32, on `device`, where the network must be."""
+    """Measure inference on random float32 images on `device`, where the network must already be."""
     spec = network.spec
     images = torch.rand(batch_size, spec.image_channels, *spec.image_size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -34,25 +34,26 @@ def measure_latency(network: Network, device: torch.device, batch_size: int = 1)
     network.eval()
     seconds = []
     with torch.inference_mode():
-        for index in range(WARM_UP + MEASUREMENTS):
+        for index in range(WARM_UP_PASSES + MEASURED_PASSES):
             _wait_for(device)
             started = time.perf_counter()
             network(images)
             _wait_for(device)
-            if index >= WARM_UP:
+            if index >= WARM_UP_PASSES:
                 seconds.append(time.perf_counter() - started)
     network.train(was_training)
     lower, median, upper = statistics.quantiles(seconds, n=4)
     return Latency(median, lower, upper)
 
 
-def latency_on_this_machine(spec: NetworkSpec, batch_size: int) -> tuple[str, Latency]:
-    """The device, a GPU where there is one, and the latency of a network with random weights on it."""
+def measure_on_this_machine(spec: NetworkSpec, batch_size: int) -> tuple[str, Latency]:
+    """Measure a network with random weights; return the device (a GPU if there is one) and the latency."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = CellNetwork(spec).to(device).to(memory_format=torch.channels_last)
     return str(device), measure_latency(network, device, batch_size)
 
 
 def _wait_for(device: torch.device) -> None:
+    """Wait until all work on a GPU is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

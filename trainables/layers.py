@@ -1,18 +1,18 @@
-"""The layers that networks consist of, as values: what there is and what it costs. No torch.
+"""The layers of networks, as values: their settings, parameters and output sizes. Does not know torch.
 
-`modules.py` turns them into modules, `costs.py` into numbers. Sizes are (height, width) in pixels.
+`modules.py` builds them and `costs.py` counts them. Sizes are (height, width) in pixels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 Size = tuple[int, int]
 Padding = Literal["same", "symmetric", "valid"]
-"""What surrounds an image. `same`: TensorFlow's SAME, as much as an output of size/stride needs, the odd pixel last;
-`symmetric`: half of what the kernel reaches over, on each side; `valid`: nothing. With stride 1 and an odd kernel the
-first two are one."""
+"""How an image is padded. `same`: TensorFlow's SAME, as much as an output of size/stride needs, the odd pixel last;
+`symmetric`: half of the kernel's extent on each side; `valid`: not at all. With stride 1 and an odd kernel, `same` and
+`symmetric` are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Convolution:
     in_channels: int
     out_channels: int
     kernel: tuple[int, int]
+    _: KW_ONLY
     padding: Padding
     stride: tuple[int, int] = (1, 1)
     dilation: int = 1
@@ -34,27 +35,27 @@ class Convolution:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Pixels that the kernel reaches over, vertically and horizontally."""
+        """Pixels that the kernel spans, vertically and horizontally."""
         height, width = (self.dilation * (size - 1) + 1 for size in self.kernel)
         return height, width
 
     @property
     def pads_first(self) -> bool:
-        """Whether the sides get different padding, which depends on the image, so that it is padded beforehand."""
+        """Whether a separate step pads the image first: opposite sides may need different padding, given its size."""
         return self.padding == "same" and any(
             step > 1 and reach > 1 for step, reach in zip(self.stride, self.extent, strict=True)
         )
 
     @property
     def own_padding(self) -> tuple[int, int]:
-        """Pixels that the convolution itself adds above and below, and left and right."""
+        """Pixels that the convolution itself adds at top and bottom, and at left and right."""
         if self.padding == "valid" or self.pads_first:
             return (0, 0)
         height, width = (reach // 2 for reach in self.extent)
         return height, width
 
     def first_padding(self, size: Size) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Pixels to put above and below, and left and right of an image of this size, where `pads_first`."""
+        """((top, bottom), (left, right)): pixels to add to an image of this size first, if `pads_first`."""
         vertical, horizontal = (
             same_padding(side, reach, step) for side, reach, step in zip(size, self.extent, self.stride, strict=True)
         )
@@ -65,7 +66,7 @@ class Convolution:
         return self.out_channels * (self.in_channels // self.groups) * self.kernel[0] * self.kernel[1]
 
     def size_after(self, size: Size) -> Size:
-        return _size_after(size, self.extent, self.stride, self.padding)
+        return _size_after(size, extent=self.extent, stride=self.stride, padding=self.padding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,41 +84,43 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Max or average pooling by a square window; padding is never the maximum and never averaged."""
+    """Max or average pooling by a square window, which ignores padding."""
 
     kind: Literal["max", "average"]
     kernel: int
+    _: KW_ONLY
     stride: int
     padding: Padding
 
     def __post_init__(self) -> None:
-        assert not (self.pads_first and self.kind == "average"), "no such pool is needed, and none is made"
+        assert not (self.pads_first and self.kind == "average"), "average pools of even windows need stride > 1"
 
     @property
     def pads_first(self) -> bool:
-        """Whether the image gets a row and a column at its end beforehand, as for an even window with stride 1."""
+        """Whether a separate step first pads a row and a column at the end: an even window with stride 1 needs it."""
         return self.padding == "same" and self.kernel % 2 == 0 and self.stride == 1
 
     def size_after(self, size: Size) -> Size:
-        return _size_after(size, (self.kernel, self.kernel), (self.stride, self.stride), self.padding)
+        extent, stride = (self.kernel, self.kernel), (self.stride, self.stride)
+        return _size_after(size, extent=extent, stride=stride, padding=self.padding)
 
 
 @dataclass(frozen=True, slots=True)
 class Zero:
-    """Zeros in the shape that an operation with this stride would give."""
+    """Zeros in the output shape of an operation with this stride."""
 
     channels: int
     stride: int
 
     def size_after(self, size: Size) -> Size:
-        return _size_after(size, (1, 1), (self.stride, self.stride), "same")
+        return _size_after(size, extent=(1, 1), stride=(self.stride, self.stride), padding="same")
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """The image without its first row and column; an odd size is first padded by a row or column of zeros at the end.
+    """Drops the first row and column; an odd size is first padded by a row or column of zeros at the end.
 
-    A stride of 2 then sees the pixels that it skips otherwise.
+    A following stride of 2 then reads the pixels that it would otherwise skip.
     """
 
     def size_after(self, size: Size) -> Size:
@@ -127,29 +130,30 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class DropPath:
-    """Drops all that an operation gave, image by image; `probability` is the one at the end of the training.
+    """Drops the whole output of an operation, independently for each image.
 
     ScheduledDropPath (Zoph et al. 2018, section 4): the probability grows linearly with the training's progress.
     """
 
     probability: float
+    """The probability at the end of the training."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Drops features, each by itself."""
+    """Drops each feature independently."""
 
     probability: float
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalAverage:
-    """The mean over all pixels: [batch, channels, height, width] to [batch, channels]."""
+    """Mean over all pixels: [batch, channels, height, width] to [batch, channels]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flatten:
-    """[batch, channels, height, width] to [batch, channels * height * width]."""
+    """Reshapes [batch, channels, height, width] to [batch, channels * height * width]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """Rows of layers on the same input; what they give is added or concatenated."""
+    """Rows of layers on the same input, whose outputs are added or concatenated."""
 
     rows: tuple[Row, ...]
     combination: Literal["add", "concat"]
@@ -188,16 +192,16 @@ Layer = (
     | Parallel
 )
 Row = tuple[Layer, ...]
-"""Layers one after the other; the empty row gives what it gets."""
+"""Layers in sequence; the empty row is the identity."""
 
 
 def same_padding(size: int, extent: int, stride: int) -> tuple[int, int]:
-    """Pixels that TensorFlow's SAME puts before and after an axis."""
+    """Pixels that TensorFlow's SAME adds before and after an axis of `size` pixels."""
     missing = max((-(-size // stride) - 1) * stride + extent - size, 0)
     return missing // 2, missing - missing // 2
 
 
-def _size_after(size: Size, extent: tuple[int, int], stride: tuple[int, int], padding: Padding) -> Size:
+def _size_after(size: Size, *, extent: tuple[int, int], stride: tuple[int, int], padding: Padding) -> Size:
     height, width = (
         (side - reach) // step + 1 if padding == "valid" else -(-side // step)
         for side, reach, step in zip(size, extent, stride, strict=True)

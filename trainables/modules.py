@@ -1,7 +1,7 @@
 """Layers as PyTorch modules.
 
-Knows how each layer is computed. Which layers there are, `network_plan.py` decides; how states flow through a cell,
-`network.py` knows.
+Knows how each layer is computed. Does not know which layers a network has (`network_plan.py`) or how states flow
+through a cell (`network.py`).
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from trainables.layers import Layer, Row, same_padding
 
 
 class State:
-    """What a stem, a cell or a block gives; its ReLU is computed once, for all that read it through a ReLU."""
+    """Output of a stem, a cell or a block. Its ReLU is computed once and shared by all rows that begin with a ReLU."""
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
         self._rectified: Tensor | None = None
 
     @property
-    def rectified(self) -> Tensor:  # no cached_property, whose lock would break the graph that `torch.compile` makes
+    def rectified(self) -> Tensor:  # not a cached_property, whose lock causes a graph break in `torch.compile`
+        """ReLU of the value, computed at the first call."""
         if self._rectified is None:
             self._rectified = F.relu(self.value)
         return self._rectified
 
 
 class RowModule(nn.Sequential):
-    """The layers of a row without a leading ReLU, which the state computes (`State.rectified`)."""
+    """The layers of a row, except a leading ReLU, which the state computes (`State.rectified`)."""
 
     def __init__(self, row: Row, regularisation: Regularisation) -> None:
         self.rectifies = row[:1] == (layers.Relu(),)
@@ -41,24 +42,24 @@ class RowModule(nn.Sequential):
         super().__init__(*(module for layer in rest for module in _build(layer, regularisation)))
 
     def read(self, state: State) -> State:
-        """What the row makes of the state; an empty row gives the state itself."""
+        """Run the row on a state; an empty row returns the state itself."""
         if self.rectifies:
             return State(self(state.rectified))
         return State(self(state.value)) if len(self) else state
 
 
 def module_list(rows: Iterable[Row], regularisation: Regularisation) -> nn.ModuleList:
-    """A module for every row."""
+    """Build a module for every row."""
     return nn.ModuleList(RowModule(row, regularisation) for row in rows)
 
 
 def rows_of(modules: Any) -> Iterable[RowModule]:
-    """The rows in a module list, which does not tell what it holds."""
+    """The rows of a module list; a cast, because `nn.ModuleList` is not generic."""
     return cast("Iterable[RowModule]", modules)
 
 
 def combine(sides: list[State], combination: str) -> State:
-    """The sum or the concatenation of states of one size; a single one is both."""
+    """Add or concatenate states of the same size; a single state is returned unchanged."""
     if len(sides) == 1:
         return sides[0]
     if combination == "concat":
@@ -71,24 +72,23 @@ def combine(sides: list[State], combination: str) -> State:
 
 @dataclass
 class Regularisation:
-    """What drop path and dropout need to know of the training, shared by all of a network's modules.
-
-    `progress` runs from 0 to 1 over the whole training; `generator` draws what is dropped (None: torch's global one).
-    """
+    """State of the training that drop path and dropout read, shared by all modules of a network."""
 
     progress: float = 0.0
+    """Progress of the whole training, from 0 to 1."""
     generator: torch.Generator | None = field(default=None, repr=False)
+    """Source of the random draws; None uses torch's global generator."""
 
     def drop(self, values: Tensor, shape: tuple[int, ...], probability: float) -> Tensor:
-        """Zero values with `probability`, one draw for each entry of `shape`, and scale the rest to keep the mean."""
+        """Zero values with `probability`, one draw per entry of `shape`, and scale the others to keep the mean."""
         keep = 1 - probability
-        # Not `bernoulli_`, for whose probability, new in every step, `torch.compile` would compile everything anew.
+        # Not `bernoulli_`: its probability changes in every step, and `torch.compile` would recompile each time.
         mask = torch.rand(shape, device=values.device, generator=self.generator) < keep
         return values * (mask.to(values.dtype) / keep)
 
 
 class DropPath(nn.Module):
-    """`layers.DropPath`."""
+    """Module of `layers.DropPath`."""
 
     def __init__(self, probability: float, regularisation: Regularisation) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class DropPath(nn.Module):
 
 
 class Dropout(nn.Module):
-    """`layers.Dropout`, drawn from the training's generator."""
+    """Module of `layers.Dropout`, which draws from the training's generator."""
 
     def __init__(self, probability: float, regularisation: Regularisation) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Dropout(nn.Module):
 
 
 class FirstPadding(nn.Module):
-    """Zeros around the image, where a convolution cannot add them by itself."""
+    """Pads the image with zeros if the convolution cannot do so itself (`layers.Convolution.pads_first`)."""
 
     def __init__(self, layer: layers.Convolution) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class FirstPadding(nn.Module):
 
 
 class Pool(nn.Module):
-    """`layers.Pool`."""
+    """Module of `layers.Pool`."""
 
     def __init__(self, layer: layers.Pool) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Pool(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         kernel, stride, padding = self.layer.kernel, self.layer.stride, self.layer.padding
         if padding == "same":
-            # The odd pixel of padding comes last, which is what ceil_mode adds.
+            # The odd pixel of padding comes last, where ceil_mode adds it.
             top, left = (same_padding(size, kernel, stride)[0] for size in images.shape[2:])
         else:
             top = left = kernel // 2 if padding == "symmetric" else 0
@@ -152,7 +152,7 @@ class Pool(nn.Module):
 
 
 class Zero(nn.Module):
-    """`layers.Zero`."""
+    """Module of `layers.Zero`."""
 
     def __init__(self, layer: layers.Zero) -> None:
         super().__init__()
@@ -164,23 +164,23 @@ class Zero(nn.Module):
 
 
 class Shift(nn.Module):
-    """`layers.Shift`."""
+    """Module of `layers.Shift`."""
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        # A copy rather than a view, whose gradient would lose the memory layout and slow the layers before it down.
+        # A copy: the gradient of a view would lose the memory layout, which slows down the layers before it.
         return F.pad(images, (-1, width % 2, -1, height % 2))
 
 
 class GlobalAverage(nn.Module):
-    """`layers.GlobalAverage`."""
+    """Module of `layers.GlobalAverage`."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.mean(dim=(2, 3))
 
 
 class Parallel(nn.Module):
-    """`layers.Parallel`."""
+    """Module of `layers.Parallel`."""
 
     def __init__(self, rows: list[RowModule], combination: str) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ class Parallel(nn.Module):
 def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
     match layer:
         case layers.Relu():
-            return [nn.ReLU(inplace=True)]  # never the first of its row, so its input is the row's own
+            return [nn.ReLU(inplace=True)]  # never the first layer of its row, so no other row reads its input
         case layers.Convolution():
             return _convolution(layer)
         case layers.BatchNorm():

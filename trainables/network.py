@@ -1,7 +1,7 @@
-"""The network that an architecture stands for, as a PyTorch module.
+"""Networks of cells as PyTorch modules.
 
-Knows how states flow through a cell, and from cell to cell. Which layers there are, `network_plan.py` decides; how each
-is computed, `modules.py` knows; how the network is trained, and from which space its cells come, nothing here knows.
+Knows how states flow through a cell and between cells. Does not know which layers a network has (`network_plan.py`),
+how a layer is computed (`modules.py`), how a network is trained, or which space its cells come from.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from trainables.network_spec import NetworkSpec
 
 
 class CellModule(nn.Module):
-    """One cell: takes its input states, gives the concatenation of its output states.
+    """One cell: maps its input states to the concatenation of its output states.
 
-    `row.read(state)` runs the layers of a row on a state; a ReLU at the row's beginning is computed once per state,
-    for all that read it (`modules.State`).
+    `row.read(state)` runs the layers of a row on a state. A ReLU at the beginning of rows is computed once per state
+    and shared by all rows that read the state (`modules.State`).
     """
 
     def __init__(self, plan: CellPlan, regularisation: Regularisation) -> None:
@@ -43,27 +43,28 @@ class CellModule(nn.Module):
 
 
 class CellNetwork(nn.Module):
-    """Stem, cells and a classifier; or with `features_only` the same as a backbone, with feature maps for a result.
+    """Stem, cells and classifier of a spec, or with `features_only` a backbone that returns feature maps.
 
-    `forward` takes float images [batch, channels, height, width] and gives logits [batch, classes]. `regularisation`
-    carries what drop path and dropout need from the training.
+    `forward` maps float images [batch, channels, height, width] to logits [batch, classes]. The training sets the
+    progress and the generator of drop path and dropout in `regularisation`.
 
-    With `features_only` it gives the feature maps of every stage as a list, from the finest to the coarsest: each is
-    what the stage's last cell gives (the stem, where no cell has that resolution), without the ReLU through which the
-    next cells read it; the last is what the classifier would average, after the ReLU that may stand there. Of the head,
-    only what comes before the average is there, and there is no auxiliary head. The other tensors have the names that
-    they have in the classifying network; `transfer.give_weights` takes them over from one.
+    With `features_only`, `forward` returns a list of feature maps, one per stage, from the finest to the coarsest. Each
+    map is the output of the stage's last cell (or of the stem, if no cell has that resolution), before the ReLU of the
+    next cells. The last map is the input of the classifier's global average, after the head's ReLU if it has one. The
+    head ends before this average, and there is no auxiliary head. All other tensors have the same names as in the
+    classifying network; `transfer.load_weights` loads its weights.
 
     Args:
-        features_only: for feature maps (the name is timm's).
+        spec: the network.
+        features_only: whether to build a backbone (timm's name for it).
 
     Attributes:
-        feature_channels: of the feature maps.
-        feature_strides: by which factors the feature maps are smaller than the image, up to the rounding of odd sizes
-            and to a pixel that a stem without padding loses.
+        feature_channels: channels of the feature maps.
+        feature_strides: factors by which the feature maps are smaller than the image, except for the rounding of odd
+            sizes and a pixel that a stem without padding loses.
 
     Raises:
-        ValueError: no network can be made of the spec; see `plan_network`.
+        ValueError: the network cannot be built; see `plan_network`.
     """
 
     def __init__(self, spec: NetworkSpec, *, features_only: bool = False) -> None:
@@ -84,26 +85,27 @@ class CellNetwork(nn.Module):
         self._stage_ends = tuple(stage.last for stage in plan.stages)
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
+        """Logits, or feature maps with `features_only`."""
         return self._feature_maps(images) if self.features_only else self.all_logits(images)[0]
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits of the classifier, and in training those of the auxiliary head if there is one."""
+        """Logits of the classifier, and of the auxiliary head in training mode (otherwise None)."""
         assert not self.features_only, "a backbone has no classifier"
         auxiliary = self.auxiliary if self.training else None
-        last, middle = self._stage_ends[-1], len(self.stem) + self.auxiliary_after
-        states = self._states(images, {last} if auxiliary is None else {last, middle})
+        last, auxiliary_place = self._stage_ends[-1], len(self.stem) + self.auxiliary_after
+        states = self._states(images, {last} if auxiliary is None else {last, auxiliary_place})
         logits: Tensor = self.head.read(states[last]).value
-        return logits, None if auxiliary is None else auxiliary.read(states[middle]).value
+        return logits, None if auxiliary is None else auxiliary.read(states[auxiliary_place]).value
 
     def _feature_maps(self, images: Tensor) -> list[Tensor]:
         *earlier, last = self._states(images, set(self._stage_ends)).values()
         return [*(state.value for state in earlier), self.head.read(last).value]
 
-    def _states(self, images: Tensor, wanted: set[int]) -> dict[int, State]:
-        """The wanted ones of the states that the stem and the cells give, by their places in that chain."""
-        chain: deque[State] = deque(maxlen=3)  # no cell looks further back
+    def _states(self, images: Tensor, places: set[int]) -> dict[int, State]:
+        """States at these places of the chain of the stem's and the cells' outputs, by place."""
+        chain: deque[State] = deque(maxlen=3)  # no cell reads an earlier state
         found: dict[int, State] = {}
-        cells = cast("Iterable[CellModule]", self.cells)  # nn.ModuleList does not tell what it holds
+        cells = cast("Iterable[CellModule]", self.cells)  # nn.ModuleList is not generic
         parts: tuple[RowModule | CellModule, ...] = (*rows_of(self.stem), *cells)
         for place, part in enumerate(parts):
             if isinstance(part, CellModule):
@@ -111,6 +113,6 @@ class CellNetwork(nn.Module):
             else:
                 state = part.read(chain[-1] if chain else State(images))
             chain.append(state)
-            if place in wanted:
+            if place in places:
                 found[place] = state
         return found

@@ -1,11 +1,11 @@
-"""From a `NetworkSpec` to the layers of its network: stem, cells, auxiliary head, classifier. No torch.
+"""Plans the layers of the network of a `NetworkSpec`: stem, cells, auxiliary head, classifier. No torch.
 
-Knows the macro rules (`skeleton.py`) and applies them: which cell comes when, what a cell does with its inputs, which
-layers stand on its edges. Does not know how a layer is computed.
+Applies the macro rules (`skeleton.py`): the order of cells, how a cell reads its inputs, and the layers of its edges.
+Does not know how a layer is computed.
 
-An example: the first cell of NASNet-A on CIFAR, F = 32. The stem has 96 channels. State 0 is the stem as it is; state 1
-is the stem through ReLU, 1x1 convolution and batch norm, 32 channels wide. So `sep_conv_3x3` on state 0 is ReLU,
-depthwise 3x3 on 96 channels, 1x1 to 32, batch norm, and the same again on 32 channels.
+Example: the first cell of NASNet-A on CIFAR with F = 32. The stem has 96 channels. State 0 is the stem's output
+unchanged; state 1 is the stem's output after ReLU, 1x1 convolution to 32 channels and batch norm. So `sep_conv_3x3` on
+state 0 is ReLU, depthwise 3x3 on 96 channels, 1x1 to 32, batch norm, and the same again on 32 channels.
 """
 
 from __future__ import annotations
@@ -33,97 +33,90 @@ from trainables.operations import OPERATIONS, batch_norm, factorized_reduction, 
 from trainables.skeleton import OperationRules, Skeleton
 
 STAGES = 3
-FEWEST_FILTERS = 2
+MIN_FILTERS = 2
 """A factorised reduction halves the filters."""
 NEVER_DROPPED = ("none", "residual_block")
-"""Operations that drop path never drops; whether it drops an identity, the skeleton says."""
+"""Operations that drop path never drops. The skeleton decides on identities."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a state: its channels, its size in pixels, and by which factor strides have made it smaller than the image.
+    """The shape of a state.
 
-    Resolutions are compared by the factor, so that a network's weights do not depend on the size of its images (but for
-    those of an auxiliary head).
+    Resolutions are compared by `reduction`, so that a network's weights do not depend on the image size, except those
+    of an auxiliary head.
     """
 
     channels: int
     size: Size
+    """Height and width in pixels."""
     reduction: int
+    """The product of all strides since the image."""
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """One cell of the network.
-
-    Args:
-        cell: the value that is built here.
-        reads: how many states back each of the cell's inputs lies in the chain of the stem's and the cells' outputs:
-            (2, 1) for k-2 and k-1; (1, 1) where there is no k-2; (3, 1) where the skeleton skips a reduction cell; (1,)
-            for a cell of one input.
-        inputs: layers that bring each state that the cell is given to the cell's width and resolution.
-        edges: layers of every edge, block by block.
-        outputs: layers that bring each concatenated state to the width and resolution of the output.
-        shape: of the output.
-    """
+    """The layers of one cell."""
 
     cell: Cell
     reads: tuple[int, ...]
+    """For each input of the cell, how many states back it is in the chain of the stem's and the cells' outputs: (2, 1)
+    for k-2 and k-1; (1, 1) if there is no k-2; (3, 1) if the skeleton skips a reduction cell; (1,) for a cell with one
+    input."""
     inputs: tuple[Row, ...]
+    """Layers that match each input to the cell's width and resolution."""
     edges: tuple[tuple[Row, ...], ...]
+    """Layers of every edge, block by block."""
     outputs: tuple[Row, ...]
+    """Layers that match each concatenated state to the width and resolution of the output."""
     shape: Shape
+    """Shape of the output."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """All states of one resolution; what it gives is the last of them.
-
-    Args:
-        last: its place in the chain of the stem's and the cells' outputs, from 0.
-        shape: of that output.
-    """
+    """All states of one resolution. The last of them is the output of the stage."""
 
     last: int
+    """Index of the last state in the chain of the stem's and the cells' outputs, from 0."""
     shape: Shape
+    """Shape of the last state."""
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """All layers of a network.
-
-    Args:
-        stem: rows of layers one after the other; the output of each is a state that the first cells may read.
-        cells: one after the other.
-        head: from the last cell to the logits.
-        auxiliary: from cell number `auxiliary_after` to further logits, in training; empty where there is none.
-        stages: from the finest resolution to the coarsest; the last one ends with the last cell.
-    """
+    """All layers of a network."""
 
     stem: tuple[Row, ...]
+    """Rows of layers in sequence; the output of each row is a state that the first cells may read."""
     cells: tuple[CellPlan, ...]
+    """Cells in sequence."""
     head: Row
+    """Layers from the last cell to the logits."""
     auxiliary: Row
+    """Layers from cell `auxiliary_after` to the auxiliary logits, for training; empty without an auxiliary head."""
     auxiliary_after: int
+    """Index of the cell that the auxiliary head reads, from 0."""
     stages: tuple[Stage, ...]
+    """Stages from the finest resolution to the coarsest; the last one ends with the last cell."""
 
     @property
     def before_pooling(self) -> Row:
-        """The head's layers up to its global average: what the last cell's output goes through to be a feature map."""
+        """The head's layers before its global average, which turn the last cell's output into a feature map."""
         return self.head[: self.head.index(GlobalAverage())]
 
 
 def plan_network(spec: NetworkSpec) -> NetworkPlan:
-    """The network that the spec stands for.
+    """Plan the network of a spec.
 
     Raises:
-        ValueError: no network can be made of it, because an operation is unknown, the images are too small for the
-            skeleton, or there are too few filters.
+        ValueError: the network cannot be built: an operation is unknown, the images are too small for the skeleton, or
+            there are too few filters.
     """
     skeleton = spec.skeleton
     stem, chain = _stem(spec)
     schedule = list(_schedule(spec))
-    # Normal cells only, and not the first one behind a stem of reduction cells.
+    # Normal cells only, and not the first one after a stem of reduction cells.
     after_reductions = {
         index
         for index in range(skeleton.stem_cells + 1, len(schedule))
@@ -166,7 +159,7 @@ def _stages(chain: list[Shape]) -> tuple[Stage, ...]:
 
 
 def _reads(inputs: int, states: int, *, skips: bool) -> tuple[int, ...]:
-    """Which of the states so far a cell is given, counted from the last: see `CellPlan.reads`."""
+    """`CellPlan.reads` of a cell after `states` states; `skips` omits the reduction cell before it."""
     if inputs == 1:
         return (1,)
     if states == 1:
@@ -175,12 +168,12 @@ def _reads(inputs: int, states: int, *, skips: bool) -> tuple[int, ...]:
 
 
 def _schedule(spec: NetworkSpec) -> Iterator[tuple[bool, int]]:
-    """For every cell whether it reduces, and its filters."""
+    """Yield for every cell whether it is a reduction cell, and its filters."""
     skeleton = spec.skeleton
-    fewest = FEWEST_FILTERS * 2**skeleton.stem_cells
-    if spec.filters < fewest:
+    minimum = MIN_FILTERS * 2**skeleton.stem_cells
+    if spec.filters < minimum:
         raise ValueError(
-            f"filters is {spec.filters}; with {skeleton.stem_cells} stem cells at least {fewest} are needed"
+            f"filters is {spec.filters}; with {skeleton.stem_cells} stem cells at least {minimum} are needed"
         )
     for index in range(skeleton.stem_cells):
         yield True, spec.filters // 2 ** (skeleton.stem_cells - index)
@@ -196,24 +189,27 @@ def plan_cell(
     cell: Cell,
     skeleton: Skeleton,
     chain: list[Shape],
+    *,
     reads: tuple[int, ...],
     filters: int,
     stride: int,
     drop_path: float,
 ) -> CellPlan:
-    """One cell at the end of the chain of states so far; `reads` as in `CellPlan`."""
+    """Plan a cell that follows the states in `chain`; `reads` is as in `CellPlan`."""
     current = chain[-1]
     inputs: tuple[Row, ...] = (_match_current(current, filters, skeleton),)
     if cell.inputs == 2:
-        inputs = (_match_previous(chain[-reads[0]], current, filters, skeleton), *inputs)
-    # How wide each state is: an input that no layers bring to F channels keeps its own width.
+        inputs = (_match_previous(chain[-reads[0]], current, filters=filters, skeleton=skeleton), *inputs)
+    # Channels of each state. An input without layers keeps its own width.
     widths = [filters if row else chain[-back].channels for row, back in zip(inputs, reads, strict=True)]
     edges: list[tuple[Row, ...]] = []
     for block in cell.blocks:
         rows = []
         for edge in block.edges:
             edge_stride = stride if edge.state < cell.inputs else 1
-            row = _operation(edge.operation, widths[edge.state], filters, edge_stride, skeleton.operations)
+            row = _operation(
+                edge.operation, widths[edge.state], filters=filters, stride=edge_stride, rules=skeleton.operations
+            )
             drops = drop_path > 0 and _may_drop(edge.operation, edge_stride, skeleton)
             rows.append((*row, DropPath(drop_path)) if drops else row)
         edges.append(tuple(rows))
@@ -226,7 +222,7 @@ def plan_cell(
         inputs=inputs,
         edges=tuple(edges),
         outputs=tuple(
-            _match_output(widths[state], filters, stride if state < cell.inputs else 1, skeleton)
+            _match_output(widths[state], filters, stride=stride if state < cell.inputs else 1, skeleton=skeleton)
             for state in cell.output
         ),
         shape=Shape(filters * len(cell.output), (height, width), current.reduction * stride),
@@ -234,11 +230,11 @@ def plan_cell(
 
 
 @functools.lru_cache(maxsize=4096)
-def _operation(name: str, in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
-    """The layers of an operation, remembered: a search counts the costs of thousands of cells, made of the same few."""
+def _operation(name: str, in_channels: int, *, filters: int, stride: int, rules: OperationRules) -> Row:
+    """Layers of an operation, cached because a search counts the costs of thousands of cells with the same few."""
     if name not in OPERATIONS:
         raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}")
-    return OPERATIONS[name](in_channels, filters, stride, rules)
+    return OPERATIONS[name](in_channels, filters, stride=stride, rules=rules)
 
 
 def _may_drop(operation: str, stride: int, skeleton: Skeleton) -> bool:
@@ -247,10 +243,10 @@ def _may_drop(operation: str, stride: int, skeleton: Skeleton) -> bool:
     return operation not in NEVER_DROPPED
 
 
-def _match_previous(previous: Shape, current: Shape, filters: int, skeleton: Skeleton) -> Row:
-    """Bring state 0 to the resolution of state 1 and to the width of the cell.
+def _match_previous(previous: Shape, current: Shape, *, filters: int, skeleton: Skeleton) -> Row:
+    """Match state 0 to the resolution of state 1 and the width of the cell.
 
-    State 0 is the output of cell k-2, of k-3 where a reduction cell is skipped, and the stem's in the first cell.
+    State 0 is the output of cell k-2, of cell k-3 if a reduction cell is skipped, or of the stem in the first cell.
     """
     if previous is current and skeleton.first_previous == "raw":
         return ()
@@ -262,7 +258,7 @@ def _match_previous(previous: Shape, current: Shape, filters: int, skeleton: Ske
 
 
 def _match_current(current: Shape, filters: int, skeleton: Skeleton) -> Row:
-    """Bring the output of cell k-1 to the width of the cell."""
+    """Match the output of cell k-1 to the width of the cell."""
     if skeleton.current_projection == "never":
         return ()
     row = (Relu(), *pointwise(current.channels, filters, skeleton.operations))
@@ -271,28 +267,28 @@ def _match_current(current: Shape, filters: int, skeleton: Skeleton) -> Row:
     return row
 
 
-def _match_output(channels: int, filters: int, stride: int, skeleton: Skeleton) -> Row:
-    """Bring a concatenated state to the resolution and width of the cell's output; no ReLU."""
+def _match_output(channels: int, filters: int, *, stride: int, skeleton: Skeleton) -> Row:
+    """Match a concatenated state to the resolution and width of the cell's output; no ReLU."""
     if stride == 2:
         return factorized_reduction(channels, filters, skeleton.operations)
     return () if channels == filters else pointwise(channels, filters, skeleton.operations)
 
 
 def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
-    """The stem's rows, and the shape of the state that each of them gives."""
+    """The stem's rows, and the shape of each row's output."""
     skeleton = spec.skeleton
     channels = skeleton.stem_channels or int(skeleton.stem_multiplier * spec.filters)
 
     def convolution(in_channels: int, out_channels: int, stride: int) -> Row:
         padding = "valid" if skeleton.stem == "strided" else skeleton.operations.padding
-        layer = Convolution(in_channels, out_channels, (3, 3), padding, (stride, stride))
+        layer = Convolution(in_channels, out_channels, (3, 3), padding=padding, stride=(stride, stride))
         return (layer, batch_norm(out_channels, skeleton.operations))
 
     if skeleton.stem == "convolution":
         rows: tuple[Row, ...] = (convolution(spec.image_channels, channels, 1),)
     elif skeleton.stem == "strided":
         if min(spec.image_size) < 3:
-            raise ValueError(f"image_size is {spec.image_size}; this stem convolves 3x3 pixels without padding")
+            raise ValueError(f"image_size is {spec.image_size}; the stem {skeleton.stem!r} needs at least 3x3 pixels")
         rows = (convolution(spec.image_channels, channels, 2),)
     else:
         half = channels // 2
@@ -310,7 +306,7 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
 
 
 def _head(spec: NetworkSpec, channels: int) -> Row:
-    """The classifier."""
+    """The classifier, with the layers before it."""
     before: dict[str, Row] = {
         "relu": (Relu(),),
         "batch_norm_relu": (batch_norm(channels, spec.skeleton.operations), Relu()),
@@ -324,12 +320,12 @@ def _head(spec: NetworkSpec, channels: int) -> Row:
 def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
     """The auxiliary head (TF-slim `_build_aux_head`, DARTS `AuxiliaryHeadCIFAR`)."""
     rules = spec.skeleton.auxiliary
-    pool = Pool("average", 5, rules.pool_stride, "valid")
+    pool = Pool("average", 5, stride=rules.pool_stride, padding="valid")
     if min(shape.size) < pool.kernel:
         pixels = f"{shape.size[0]}x{shape.size[1]}"
         raise ValueError(
-            f"image_size is {spec.image_size}; the auxiliary head would stand on {pixels} pixels and needs 5x5 "
-            "(training.auxiliary_weight = 0 builds none)"
+            f"image_size is {spec.image_size}; the auxiliary head would get {pixels} pixels and needs 5x5; "
+            "set training.auxiliary_weight = 0 to build none"
         )
     wide: tuple[BatchNorm, ...] = (batch_norm(768, spec.skeleton.operations),) if rules.second_norm else ()
     return (
@@ -337,7 +333,7 @@ def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
         pool,
         *pointwise(shape.channels, 128, spec.skeleton.operations),
         Relu(),
-        Convolution(128, 768, pool.size_after(shape.size), "valid"),
+        Convolution(128, 768, pool.size_after(shape.size), padding="valid"),
         *wide,
         Relu(),
         Flatten(),

@@ -1,4 +1,4 @@
-"""A network as a value: an architecture, the rules by which it is repeated, and how often and how wide. No torch."""
+"""A network as a value: an architecture, macro rules, depth and width. Does not know torch."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from trainables.skeleton import NASNET_CIFAR, Skeleton
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """Everything that decides a network.
-
-    Args:
-        architecture: the two cells.
-        skeleton: the macro rules; see `trainables.skeleton`.
-        repeats: N, normal cells a stage; there are three stages with a reduction cell between two.
-        filters: F, channels of every operation in the first stage; doubled at each reduction cell.
-        classes: number of classes, at least 2.
-        image_channels: channels of the images.
-        image_size: height and width of the images in pixels.
-        drop_path_probability: chance to drop an operation's output in the last cell at the end of the training; it
-            grows linearly with the training, and as the skeleton says with the depth. 1 - 0.6 for NASNet-A on CIFAR-10.
-        dropout: chance to drop a feature before the classifier.
-        auxiliary_head: adds a second classifier, for training only, where the skeleton says.
+    """All values that determine a network.
 
     Raises:
-        ValueError: a value is out of its range. `plan_network` tells whether a network can be made of them all.
+        ValueError: a value is out of its range. `plan_network` checks whether the values fit together.
     """
 
     architecture: Architecture
+    """The two cells."""
     skeleton: Skeleton = NASNET_CIFAR
+    """The macro rules."""
     repeats: int
+    """N, normal cells per stage. There are three stages, with a reduction cell between each two."""
     filters: int
+    """F, channels of every operation in the first stage; doubled at each reduction cell."""
     classes: int
+    """Number of classes, at least 2."""
     image_channels: int = 3
+    """Channels of the images."""
     image_size: tuple[int, int] = (32, 32)
+    """Height and width of the images in pixels."""
     drop_path_probability: float = 0.0
+    """Probability of dropping an operation's output in the last cell at the end of the training; at least 0, below 1.
+    It grows linearly with the training's progress, and with the depth if the skeleton says so. 1 - 0.6 for NASNet-A on
+    CIFAR-10."""
     dropout: float = 0.0
+    """Probability of dropping a feature before the classifier, at least 0 and below 1."""
     auxiliary_head: bool = False
+    """Whether to add a second classifier, for training only, at the skeleton's place."""
 
     def __post_init__(self) -> None:
-        for name, least in (("repeats", 1), ("filters", 2), ("classes", 2), ("image_channels", 1)):
+        for name, minimum in (("repeats", 1), ("filters", 2), ("classes", 2), ("image_channels", 1)):
             value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ValueError(f"{name} is {value!r}; a whole number of at least {least} is needed")
+            if type(value) is not int or value < minimum:
+                raise ValueError(f"{name} is {value!r}; a whole number of at least {minimum} is needed")
         for name in ("drop_path_probability", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
         if len(self.image_size) != 2 or not all(type(side) is int and side >= 1 for side in self.image_size):
             raise ValueError(f"image_size is {self.image_size}; a height and a width of at least 1 pixel are needed")
         if not isinstance(self.skeleton, Skeleton):
-            raise ValueError(f"skeleton is {self.skeleton!r}, which is no Skeleton")
+            raise ValueError(f"skeleton is {self.skeleton!r}, which is not a Skeleton")
 
     def to_json(self) -> dict[str, Any]:
+        """All values as JSON."""
         return {**asdict(self), "architecture": self.architecture.to_json(), "image_size": list(self.image_size)}
 
     @classmethod
@@ -63,7 +63,7 @@ class NetworkSpec:
         """Inverse of `to_json`.
 
         Raises:
-            ValueError: the value is not of that form.
+            ValueError: the value does not have that form.
         """
         try:
             return cls(

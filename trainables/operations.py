@@ -1,115 +1,133 @@
-"""The operations that a cell may apply to a state: name -> layers, in one table. No torch.
+"""Operations that a cell may apply to a state: a table from names to layers. Does not know torch.
 
-Knows kernels, strides and the order of layers. Does not know cells. Unless the rules say otherwise, a convolution (a
-depthwise one with its 1x1) is ReLU -> convolution -> batch norm (TF-slim `nasnet_utils.py`).
+Knows kernels, strides and the order of layers. Does not know cells. Unless the rules say otherwise, a convolution (or a
+depthwise convolution with its 1x1) is ReLU -> convolution -> batch norm (TF-slim `nasnet_utils.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from trainables.layers import BatchNorm, Convolution, Parallel, Pool, Relu, Row, Shift, Zero
 from trainables.skeleton import OperationRules
 
-OperationBuilder = Callable[[int, int, int, OperationRules], Row]
-"""(input channels, filters, stride, rules) -> layers from [n, channels, h, w] to [n, filters, h/stride, w/stride]."""
+
+class OperationBuilder(Protocol):
+    """Builds the layers of an operation."""
+
+    def __call__(self, in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
+        """Return layers that map [n, in_channels, h, w] to [n, filters, h/stride, w/stride]."""
 
 
 def batch_norm(channels: int, rules: OperationRules) -> BatchNorm:
+    """Batch norm with the rules' epsilon and momentum."""
     return BatchNorm(channels, rules.batch_norm_epsilon, rules.batch_norm_momentum)
 
 
-def pointwise(in_channels: int, filters: int, rules: OperationRules, stride: int = 1) -> Row:
+def pointwise(in_channels: int, filters: int, rules: OperationRules, *, stride: int = 1) -> Row:
     """1x1 convolution and batch norm, without a ReLU."""
-    convolution = Convolution(in_channels, filters, (1, 1), rules.padding, (stride, stride))
+    convolution = Convolution(in_channels, filters, (1, 1), padding=rules.padding, stride=(stride, stride))
     return (convolution, batch_norm(filters, rules))
 
 
 def factorized_reduction(in_channels: int, filters: int, rules: OperationRules) -> Row:
-    """Halves the resolution by two 1x1 convolutions, the second one pixel further right and down; no ReLU."""
-    even = Convolution(in_channels, filters // 2, (1, 1), rules.padding, (2, 2))
-    odd = Convolution(in_channels, filters - filters // 2, (1, 1), rules.padding, (2, 2))
+    """Two 1x1 convolutions of stride 2, the second shifted by one pixel right and down, and batch norm; no ReLU."""
+    even = Convolution(in_channels, filters // 2, (1, 1), padding=rules.padding, stride=(2, 2))
+    odd = Convolution(in_channels, filters - filters // 2, (1, 1), padding=rules.padding, stride=(2, 2))
     return (Parallel(((even,), (Shift(), odd)), "concat"), batch_norm(filters, rules))
 
 
-def _none(_in_channels: int, filters: int, stride: int, _rules: OperationRules) -> Row:
+def _none(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
     return (Zero(filters, stride),)
 
 
-def _identity(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
-    """Nothing where width and size stay; else ReLU, 1x1 convolution, batch norm, or strided what the rules say."""
+def _identity(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
+    """No layers if width and size stay; otherwise ReLU, 1x1 convolution, batch norm, or the rules' strided identity."""
     if stride == 1 and in_channels == filters:
         return ()
     if stride == 1 or rules.strided_identity == "pointwise":
-        return (Relu(), *pointwise(in_channels, filters, rules, stride))
+        return (Relu(), *pointwise(in_channels, filters, rules, stride=stride))
     reduction = factorized_reduction(in_channels, filters, rules)
     return (Relu(), *reduction) if rules.strided_identity == "relu_factorized" else reduction
 
 
 def _pool(kind: Literal["max", "average"], kernel: int) -> OperationBuilder:
-    """A pool, and where the width changes a 1x1 convolution and batch norm."""
+    """A pool, followed by a 1x1 convolution and batch norm if the width changes."""
 
-    def build(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
-        pool = Pool(kind, kernel, stride, rules.padding if kernel % 2 else "same")  # an even one has no middle
+    def build(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
+        padding = rules.padding if kernel % 2 else "same"  # an even window has no centre
+        pool = Pool(kind, kernel, stride=stride, padding=padding)
         return (pool,) if in_channels == filters else (pool, *pointwise(in_channels, filters, rules))
 
     return build
 
 
-def _dense(in_channels: int, filters: int, kernel: int, stride: int, rules: OperationRules, dilation: int = 1) -> Row:
+def _dense(
+    in_channels: int, filters: int, *, kernel: int, stride: int, rules: OperationRules, dilation: int = 1
+) -> Row:
     """ReLU, a square convolution, batch norm."""
-    layer = Convolution(in_channels, filters, (kernel, kernel), rules.padding, (stride, stride), dilation)
+    layer = Convolution(
+        in_channels,
+        filters,
+        (kernel, kernel),
+        padding=rules.padding,
+        stride=(stride, stride),
+        dilation=dilation,
+    )
     return (Relu(), layer, batch_norm(filters, rules))
 
 
 def _convolution(kernel: int) -> OperationBuilder:
-    def build(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
+    def build(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
         def core(width_in: int, width: int) -> Row:
-            return _dense(width_in, width, kernel, stride, rules)
+            return _dense(width_in, width, kernel=kernel, stride=stride, rules=rules)
 
         if kernel > 1 and rules.wide_convolutions == "bottlenecked":
-            return _bottlenecked(core, in_channels, filters, filters // 4, rules)
+            return _bottlenecked(core, in_channels, filters, middle=filters // 4, rules=rules)
         return core(in_channels, filters)
 
     return build
 
 
 def _convolution_pair(kernel: int) -> OperationBuilder:
-    """1xk, then kx1; each strides along the axis that it filters."""
+    """1xk, then kx1 convolution; each strides along the axis that it filters."""
 
-    def build(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
+    def build(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
         def core(width_in: int, width: int) -> Row:
-            across = Convolution(width_in, width, (1, kernel), rules.padding, (1, stride))
-            down = Convolution(width, width, (kernel, 1), rules.padding, (stride, 1))
+            across = Convolution(width_in, width, (1, kernel), padding=rules.padding, stride=(1, stride))
+            down = Convolution(width, width, (kernel, 1), padding=rules.padding, stride=(stride, 1))
             between: Row = (batch_norm(width, rules), Relu()) if rules.pairs == "separate" else ()
             return (Relu(), across, *between, down, batch_norm(width, rules))
 
         if rules.wide_convolutions == "bottlenecked":
             middle = filters * 3 // 8 if kernel == 3 else filters // 4
-            return _bottlenecked(core, in_channels, filters, middle, rules)
+            return _bottlenecked(core, in_channels, filters, middle=middle, rules=rules)
         return core(in_channels, filters)
 
     return build
 
 
 def _bottlenecked(
-    core: Callable[[int, int], Row], in_channels: int, filters: int, middle: int, rules: OperationRules
+    core: Callable[[int, int], Row], in_channels: int, filters: int, *, middle: int, rules: OperationRules
 ) -> Row:
+    """1x1 convolution to `middle` channels, `core` on these, and 1x1 convolution to the filters."""
     middle = max(middle, 1)
     into, out_of = pointwise(in_channels, middle, rules), pointwise(middle, filters, rules)
     return (Relu(), *into, *core(middle, middle), Relu(), *out_of)
 
 
 def _separable(kernel: int, layers: int = 2, dilation: int = 1) -> OperationBuilder:
-    """Depthwise then pointwise convolution, `layers` times; only the first strides and sees the input width."""
+    """Depthwise then pointwise convolution, `layers` times; only the first has the stride and the input width."""
 
-    def build(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
+    def build(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
         row: Row = ()
         for layer in range(layers):
             width = filters if layer else in_channels
             step = (1, 1) if layer else (stride, stride)
-            depthwise = Convolution(width, width, (kernel, kernel), rules.padding, step, dilation, groups=width)
+            depthwise = Convolution(
+                width, width, (kernel, kernel), padding=rules.padding, stride=step, dilation=dilation, groups=width
+            )
             row += (Relu(), depthwise, *pointwise(width, filters, rules))
         return row
 
@@ -117,25 +135,28 @@ def _separable(kernel: int, layers: int = 2, dilation: int = 1) -> OperationBuil
 
 
 def _dilated(kernel: int) -> OperationBuilder:
-    def build(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
+    def build(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
         if rules.dilated_convolutions == "separable":
-            return _separable(kernel, layers=1, dilation=2)(in_channels, filters, stride, rules)
-        return _dense(in_channels, filters, kernel, stride, rules, dilation=2)
+            return _separable(kernel, layers=1, dilation=2)(in_channels, filters, stride=stride, rules=rules)
+        return _dense(in_channels, filters, kernel=kernel, stride=stride, rules=rules, dilation=2)
 
     return build
 
 
-def _residual_block(in_channels: int, filters: int, stride: int, rules: OperationRules) -> Row:
-    """Two 3x3 convolutions beside a shortcut, which a 2x2 average pool and a 1x1 convolution bring into shape.
+def _residual_block(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
+    """Two 3x3 convolutions and a shortcut, which a 2x2 average pool and a 1x1 convolution match to their output.
 
-    Dong and Yang 2020, section 2.1: He et al. 2016's basic block, but with ReLU and batch norm as in the cells.
+    Dong and Yang 2020, section 2.1: the basic block of He et al. 2016, with ReLU and batch norm as in the cells.
     """
     shortcut: Row = ()
     if stride > 1:
-        shortcut += (Pool("average", stride, stride, "same"),)
+        shortcut += (Pool("average", stride, stride=stride, padding="same"),)
     if stride > 1 or in_channels != filters:
-        shortcut += (Convolution(in_channels, filters, (1, 1), rules.padding),)
-    main = (*_dense(in_channels, filters, 3, stride, rules), *_dense(filters, filters, 3, 1, rules))
+        shortcut += (Convolution(in_channels, filters, (1, 1), padding=rules.padding),)
+    main = (
+        *_dense(in_channels, filters, kernel=3, stride=stride, rules=rules),
+        *_dense(filters, filters, kernel=3, stride=1, rules=rules),
+    )
     return (Parallel((main, shortcut), "add"),)
 
 

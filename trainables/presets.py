@@ -1,9 +1,9 @@
-"""The papers' training recipes, as values for `[training]`. No torch.
+"""Training recipes of papers, as values for `[training]`. Does not know torch.
 
-What a recipe does not state is left at the default. Weight decay is PyTorch's: where the source adds
-`rate * sum(w ** 2)` to the loss (ENAS), it is twice that rate. It acts on the weights of convolutions and linear
-layers; DARTS, NDS and NAS-Bench-201 decay batch norms and biases too. Drop path grows from step to step; in DARTS
-from epoch to epoch.
+Values that a recipe does not state keep their defaults. Weight decay is PyTorch's; if the source adds
+`rate * sum(w ** 2)` to the loss (ENAS), it is twice that rate. Two differences from the sources remain: weight decay
+acts only on the weights of convolutions and linear layers, while DARTS, NDS and NAS-Bench-201 also decay batch norms
+and biases; and drop path grows from step to step, while in DARTS it grows from epoch to epoch.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe.
-
-    Args:
-        source: where its values stand.
-        settings: fields of `TrainingSettings`.
-    """
+    """A training recipe."""
 
     source: str
+    """Paper, section or code that states the values."""
     settings: Mapping[str, Any]
+    """Fields of `TrainingSettings`."""
 
 
 _TF_SLIM: dict[str, Any] = {
@@ -44,7 +41,7 @@ NASNET_SEARCH = Preset(
     "Zoph et al. 2018: 20 epochs a candidate (with N=2, F=32); otherwise TF-slim cifar_config",
     {**_TF_SLIM, "epochs": 20},
 )
-"""`epochs`: the paper, on the search; the rest: as `_TF_SLIM`, without what only a long training needs."""
+"""`epochs`: the paper, for the search; the rest: `_TF_SLIM`, without the settings that only a long training needs."""
 
 NASNET_CIFAR = Preset(
     "Zoph et al. 2018, section 4.1; TF-slim cifar_config",
@@ -63,14 +60,15 @@ AMOEBANET_SEARCH = Preset(
     "Real et al. 2019: 25 epochs a candidate (with N=3, F=24); otherwise as NASNet's",
     {**_TF_SLIM, "epochs": 25},
 )
-"""`epochs`: the paper, section Search; the rest: NASNet's, whose code the paper trains with. Its final training is
-`nasnet-cifar`."""
+"""`epochs`: the paper, section Search; the rest: NASNet's, whose training code the paper uses. Use `nasnet-cifar` for
+its final training."""
 
 PNAS_SEARCH = Preset(
     "Liu et al. 2018, section 5.1: 20 epochs a candidate (with N=2, F=24), learning rate 0.01; otherwise as NASNet's",
     {**_TF_SLIM, "epochs": 20, "learning_rate": 0.01},
 )
-"""`epochs`, `learning_rate` with one cosine: the paper; the rest: NASNet's. Its final training is `nasnet-cifar`."""
+"""`epochs`, `learning_rate` with one cosine: the paper; the rest: NASNet's. Use `nasnet-cifar` for its final
+training."""
 
 ENAS = Preset(
     "Pham et al. 2018; melodyguan/enas cifar10_micro_final.sh",
@@ -95,9 +93,9 @@ ENAS = Preset(
 )
 """`--num_epochs`, `--batch_size`, `--child_lr_max`, `--child_lr_min`, `--child_lr_T_0` (and `T_mul` 2: cycles of 10,
 20, 40, 80, 160 and 320 epochs), twice `--child_l2_reg`, 1 - `--child_drop_path_keep_prob`, 1 - `--child_keep_prob`,
-`--child_use_aux_heads`, `--child_cutout_size` of the script; Nesterov's momentum, the auxiliary weight and the
-augmentation of the code. The code means to clip each gradient (`src/utils.py`, `clip_mode="norm"`), but keeps the
-gradients as they were."""
+`--child_use_aux_heads`, `--child_cutout_size` of the script; Nesterov momentum, auxiliary weight and augmentation of
+the code. The code is meant to clip each gradient (`src/utils.py`, `clip_mode="norm"`), but leaves gradients unchanged,
+so `gradient_clip` is 0."""
 
 DARTS = Preset(
     "Liu et al. 2019, appendix A.2; quark0/darts cnn/train.py",
@@ -117,7 +115,7 @@ DARTS = Preset(
         "cutout": 16,
     },
 )
-"""All of them defaults of `train.py`, with `--cutout --auxiliary` as the paper's command has."""
+"""Defaults of `train.py`, with `--cutout --auxiliary` as in the paper's command."""
 
 NDS = Preset(
     "Radosavovic et al. 2019, On Network Design Spaces, CIFAR-10",
@@ -134,7 +132,7 @@ NDS = Preset(
         "flip": True,
     },
 )
-"""The configurations of the paper's code (facebookresearch/unnas)."""
+"""From the configurations of the paper's code (facebookresearch/unnas)."""
 
 NAS_BENCH_201 = Preset(
     "Dong and Yang 2020, table 1",
@@ -151,7 +149,7 @@ NAS_BENCH_201 = Preset(
         "flip": True,
     },
 )
-"""The table's training strategy."""
+"""The training strategy of the table."""
 
 PRESETS: dict[str, Preset] = {
     "nasnet-search": NASNET_SEARCH,
@@ -163,4 +161,4 @@ PRESETS: dict[str, Preset] = {
     "nds": NDS,
     "nas-bench-201": NAS_BENCH_201,
 }
-"""Every recipe that a search file may name."""
+"""Recipes that a search file may name."""

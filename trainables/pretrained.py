@@ -1,6 +1,6 @@
-"""Weights of timm, pytorchcv and pretrainedmodels, renamed to ours, so that a training can start from pretrained cells.
+"""Converts pretrained weights of timm, pytorchcv and pretrainedmodels to the tensor names of `CellNetwork`.
 
-Knows how those libraries name the parts of their NASNet-A, PNASNet-5 and DARTS networks. Downloads nothing.
+Knows how these libraries name the parts of their NASNet-A, PNASNet-5 and DARTS networks. Downloads nothing.
 """
 
 from __future__ import annotations
@@ -16,68 +16,68 @@ from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
 Part = tuple[int | str, ...]
-"""A part of a network, whoever names it: ("stem",), (cell, "input", 0 or 1), (cell, block, side), ("head",); and with
-us perhaps (cell, "output", place) and ("auxiliary",), which those networks do not have."""
+"""A part of a network, independent of its library: ("stem",), (cell, "input", 0 or 1), (cell, block, side) or
+("head",). Only our networks may also have (cell, "output", place) and ("auxiliary",)."""
 
 _CELL = re.compile(r"(?:features\.)?(cell_stem_\d+|reduction_cell_\d+|cell_\d+|stem\d_unit|stage\d+\.unit\d+)\.(.+)")
 _EDGE = re.compile(r"comb(?:_iter_)?(\d+)_(left|right)\.")
 _NUMBERED_EDGE = re.compile(r"body\.ops\.(\d+)\.")
 _PREVIOUS = re.compile(r"conv_prev_1x1\.|conv1x1_prev\.|path|final_path_bn\.|preprocess_prev\.")
 _CURRENT = re.compile(r"conv_?1x1\.|preprocess\.")
-_OURS = re.compile(r"cells\.(\d+)\.(inputs|blocks|outputs)\.(\d+)\.(?:(\d)\.)?")
+_TARGET_NAME = re.compile(r"cells\.(\d+)\.(inputs|blocks|outputs)\.(\d+)\.(?:(\d)\.)?")
 
 
 def convert_weights(state: Mapping[str, Tensor], spec: NetworkSpec) -> dict[str, Tensor]:
-    """The state dict of `CellNetwork(spec)` with the values of another library's network.
+    """Convert the weights of another library's network to a state dict of `CellNetwork(spec)`.
+
+    The strided average pools of timm's `nasnetalarge` count zeros of the padding. With its weights, the logits of
+    `CellNetwork` therefore differ slightly from timm's, and equal those of the network in which they were trained.
 
     Args:
         state: `state_dict()` of timm's `nasnetalarge` or `pnasnet5large`, of pytorchcv's `nasnet_4a1056`,
             `nasnet_6a4032`, `pnasnet5large` or `darts`, or of pretrainedmodels' networks of those names.
-        spec: the same network as ours, without an auxiliary head; `examples/pretrained.py` has timm's. `image_size`
-            does not matter.
-
-    timm's `nasnetalarge` averages zeros of the padding in its strided average pools, so with its weights the logits
-    here differ a little from timm's, and are those of the network that the weights were trained in.
+        spec: the spec of the same network, without an auxiliary head; `examples/pretrained.py` has those of timm's
+            networks. `image_size` does not matter.
 
     Raises:
-        ValueError: a part of the network has other tensors there than here, so the two are not the same network.
+        ValueError: a part has different tensors in the two networks, so they are not the same network.
     """
     with torch.device("meta"):
-        ours = CellNetwork(spec).state_dict()
-    theirs_by_part, ours_by_part = _by_part(_their_parts(state)), _by_part(_our_parts(ours))
-    converted = {name: torch.zeros((), dtype=torch.long) for name in ours if _is_counter(name)}
-    for part in {**ours_by_part, **theirs_by_part}:
-        # Within a part, tensors come in the order in which they are used, here and there.
-        here, there = ours_by_part[part], theirs_by_part[part]
-        ours_shapes, their_shapes = [ours[name].shape for name in here], [state[name].shape for name in there]
-        if ours_shapes != their_shapes:
-            raise ValueError(f"part {part} of the network {_difference(ours_shapes, their_shapes)}")
-        converted |= {name: state[source] for name, source in zip(here, there, strict=True)}
-    return {name: converted[name] for name in ours}
+        target = CellNetwork(spec).state_dict()
+    sources_by_part, targets_by_part = _group_by_part(_source_parts(state)), _group_by_part(_target_parts(target))
+    converted = {name: torch.zeros((), dtype=torch.long) for name in target if _is_counter(name)}
+    for part in {**targets_by_part, **sources_by_part}:
+        # Within a part, both networks list tensors in the order in which they are used.
+        targets, sources = targets_by_part[part], sources_by_part[part]
+        target_shapes, source_shapes = [target[name].shape for name in targets], [state[name].shape for name in sources]
+        if target_shapes != source_shapes:
+            raise ValueError(f"part {part} of the network {_describe_difference(target_shapes, source_shapes)}")
+        converted |= {name: state[source] for name, source in zip(targets, sources, strict=True)}
+    return {name: converted[name] for name in target}
 
 
-def _difference(here: list[torch.Size], there: list[torch.Size]) -> str:
-    if len(here) != len(there):
-        return f"has {len(here)} tensors, and {len(there)} in the weights to convert"
-    ours, theirs = next(pair for pair in zip(here, there, strict=True) if pair[0] != pair[1])
-    return f"has a tensor of shape {tuple(ours)}, and {tuple(theirs)} in the weights to convert"
+def _describe_difference(targets: list[torch.Size], sources: list[torch.Size]) -> str:
+    if len(targets) != len(sources):
+        return f"has {len(targets)} tensors, but {len(sources)} in the weights to convert"
+    target, source = next(pair for pair in zip(targets, sources, strict=True) if pair[0] != pair[1])
+    return f"has a tensor of shape {tuple(target)}, but {tuple(source)} in the weights to convert"
 
 
-def _their_parts(state: Mapping[str, Tensor]) -> dict[str, Part]:
+def _source_parts(state: Mapping[str, Tensor]) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     cells: dict[str, int] = {}
     for name in state:
         part: Part | None = None
         if found := _CELL.match(name):
-            part = _their_part(cells.get(found[1], len(cells)), found[2])
+            part = _source_part(cells.get(found[1], len(cells)), found[2])
             if part is not None:
                 cells.setdefault(found[1], len(cells))
         parts[name] = part or (("head",) if cells else ("stem",))
     return parts
 
 
-def _their_part(cell: int, rest: str) -> Part | None:
-    """The part of a cell, or None where a stem, although it is named as a unit, is none."""
+def _source_part(cell: int, rest: str) -> Part | None:
+    """The part of a cell, or None for a stem that is named like a cell."""
     if edge := _EDGE.match(rest):
         return (cell, int(edge[1]), ("left", "right").index(edge[2]))
     if edge := _NUMBERED_EDGE.match(rest):
@@ -87,10 +87,10 @@ def _their_part(cell: int, rest: str) -> Part | None:
     return (cell, "input", 1) if _CURRENT.match(rest) else None
 
 
-def _our_parts(state: Mapping[str, Tensor]) -> dict[str, Part]:
+def _target_parts(state: Mapping[str, Tensor]) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for name in state:
-        found = _OURS.match(name)
+        found = _TARGET_NAME.match(name)
         if found is None:
             parts[name] = (name.split(".")[0],)
         elif found[2] == "blocks":
@@ -100,7 +100,7 @@ def _our_parts(state: Mapping[str, Tensor]) -> dict[str, Part]:
     return parts
 
 
-def _by_part(parts: Mapping[str, Part]) -> dict[Part, list[str]]:
+def _group_by_part(parts: Mapping[str, Part]) -> dict[Part, list[str]]:
     names: dict[Part, list[str]] = defaultdict(list)
     for name, part in parts.items():
         if not _is_counter(name):
@@ -109,5 +109,5 @@ def _by_part(parts: Mapping[str, Part]) -> dict[Part, list[str]]:
 
 
 def _is_counter(name: str) -> bool:
-    """Batches seen by a batch norm, which old weights do not have and nothing here uses."""
+    """Whether the tensor counts the batches of a batch norm. Old weights lack it, and our networks do not use it."""
     return name.endswith("num_batches_tracked")

@@ -28,7 +28,7 @@ from trainables.network_spec import NetworkSpec
 from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
 from trainables.training import Training, part_of, scoring_batch
-from trainables.transfer import Start
+from trainables.transfer import InitialWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class RetrainingPlan:
     patience: int | None = None
     average_decay: float = 0.0
     compiled: bool = False
-    start: Start | None = None
+    start: InitialWeights | None = None
 
     def images(self, splits: DataSplits) -> DataSplits:
         """What is trained on, what is held out, and the test images, which only `scored_on_test` looks at."""

@@ -1,8 +1,10 @@
-"""The rules by which cells become a network, as values: what papers and their code differ in. No torch.
+"""Rules for building a network from cells, as values: what differs between papers and their code. No torch.
 
-Two families: TensorFlow's (NASNet, PNASNet, AmoebaNet, ENAS: TF-slim `nasnet.py`, tensorflow/tpu `amoeba_net`,
-melodyguan/enas `micro_child.py`) and DARTS' (quark0/darts `model.py`); and NAS-Bench-201's. The defaults are
-NASNET_CIFAR's; the others are written as differences from it or from one another.
+There are two families, TensorFlow's (NASNet, PNASNet, AmoebaNet, ENAS: TF-slim `nasnet.py`, tensorflow/tpu
+`amoeba_net`, melodyguan/enas `micro_child.py`) and DARTS' (quark0/darts `model.py`), and NAS-Bench-201. The defaults
+are those of NASNET_CIFAR; the other skeletons are defined by their differences from it or from one another.
+
+Knows rules and their allowed values. Does not know layers.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-LEAST: dict[str, tuple[float, Any]] = {
+MIN_VALUES: dict[str, tuple[float, Any]] = {
     "batch_norm_epsilon": (1e-12, (int, float)),
     "batch_norm_momentum": (0.0, (int, float)),
     "stem_multiplier": (0.5, (int, float)),
@@ -19,49 +21,47 @@ LEAST: dict[str, tuple[float, Any]] = {
     "stem_cells": (0, int),
     "pool_stride": (1, int),
 }
-"""Bounds of the rules that are numbers, and what kind of number."""
+"""Lower bounds and types of the rules that are numbers."""
 
 
 def _check_rules(rules: object) -> None:
-    """Refuse a value that a rule does not have, which would silently be taken for another."""
+    """Raise ValueError for an unknown value, which would otherwise silently act as another one."""
     for name, kind in get_type_hints(type(rules)).items():
         value = getattr(rules, name)
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise ValueError(f"{name} is {value!r}; known: {', '.join(get_args(kind))}")
-        if name in LEAST and value is not None:
-            least, number = LEAST[name]
-            if isinstance(value, bool) or not isinstance(value, number) or value < least:
-                raise ValueError(f"{name} is {value!r}; a number of at least {least} is needed")
+        if name in MIN_VALUES and value is not None:
+            minimum, number = MIN_VALUES[name]
+            if isinstance(value, bool) or not isinstance(value, number) or value < minimum:
+                raise ValueError(f"{name} is {value!r}; a number of at least {minimum} is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperationRules:
-    """What decides the inside of an operation.
-
-    Args:
-        padding: `same`: TensorFlow's SAME, which with stride 2 is asymmetric; `symmetric`: half of what the kernel
-            reaches over, on each side.
-        batch_norm_epsilon, batch_norm_momentum: as in PyTorch (momentum = 1 - TensorFlow's decay).
-        strided_identity: identity with stride 2. `pointwise`: ReLU, 1x1 convolution, batch norm; `factorized`: two 1x1
-            convolutions, the second one pixel further, concatenated, batch norm; `relu_factorized`: a ReLU before that.
-        wide_convolutions: `conv_3x3` and the pairs. `full`: on all filters; `bottlenecked`: between two 1x1
-            convolutions, on a quarter of the filters (1x3 then 3x1: three eighths).
-        pairs: 1x3 then 3x1, and 1x7 then 7x1. `separate`: each with its ReLU and batch norm; `joined`: one ReLU, one
-            batch norm.
-        dilated_convolutions: `dil_conv`. `dense`: ReLU, convolution, batch norm; `separable`: depthwise then pointwise,
-            once.
+    """Rules for the layers inside operations.
 
     Raises:
-        ValueError: a rule's value is not one of those listed.
+        ValueError: a value is not one of those listed, or below its bound in `MIN_VALUES`.
     """
 
     padding: Literal["same", "symmetric"] = "same"
+    """`same`: TensorFlow's SAME, which is asymmetric with stride 2; `symmetric`: half of the kernel's extent on each
+    side."""
     batch_norm_epsilon: float = 1e-5
+    """As in PyTorch."""
     batch_norm_momentum: float = 0.1
+    """As in PyTorch: 1 - TensorFlow's decay."""
     strided_identity: Literal["pointwise", "factorized", "relu_factorized"] = "pointwise"
+    """Identity with stride 2. `pointwise`: ReLU, 1x1 convolution, batch norm; `factorized`: two 1x1 convolutions, the
+    second shifted by one pixel, concatenated, then batch norm; `relu_factorized`: the same after a ReLU."""
     wide_convolutions: Literal["full", "bottlenecked"] = "full"
+    """`conv_3x3` and the pairs. `full`: on all filters; `bottlenecked`: between two 1x1 convolutions, on a quarter of
+    the filters (1x3 then 3x1: three eighths)."""
     pairs: Literal["separate", "joined"] = "separate"
+    """1x3 then 3x1, and 1x7 then 7x1. `separate`: a ReLU and a batch norm for each; `joined`: one ReLU and one batch
+    norm for both."""
     dilated_convolutions: Literal["dense", "separable"] = "dense"
+    """`dil_conv`. `dense`: ReLU, convolution, batch norm; `separable`: depthwise then pointwise, once."""
 
     def __post_init__(self) -> None:
         _check_rules(self)
@@ -69,21 +69,23 @@ class OperationRules:
 
 @dataclass(frozen=True, kw_only=True)
 class AuxiliaryRules:
-    """A second classifier in the middle, for training only.
+    """Rules for the auxiliary head: a second classifier on an intermediate cell, for training only.
 
-    ReLU, 5x5 average pool, 1x1 convolution to 128 channels, one of the whole remaining size to 768, linear; each
-    convolution with batch norm and ReLU. (ENAS' own averages over a convolution that keeps the size; this is not done.)
+    ReLU, 5x5 average pool, 1x1 convolution to 128 channels, convolution over the whole remaining size to 768 channels,
+    linear layer; each convolution has batch norm and ReLU. (ENAS' head differs: it averages over a convolution that
+    keeps the size. That is not implemented.)
 
-    Args:
-        offset: the cell after which it stands, counted from the last reduction cell: -1 is the one before it. At most
-            the last cell.
-        pool_stride: stride of the 5x5 average pool.
-        second_norm: whether the second convolution, too, is followed by batch norm.
+    Raises:
+        ValueError: `pool_stride` is below 1.
     """
 
     offset: int = -1
+    """The cell that the head reads, counted from the last reduction cell: -1 is the cell before it. At most the last
+    cell of the network."""
     pool_stride: int = 3
+    """Stride of the 5x5 average pool."""
     second_norm: bool = True
+    """Whether batch norm also follows the second convolution."""
 
     def __post_init__(self) -> None:
         _check_rules(self)
@@ -91,68 +93,69 @@ class AuxiliaryRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Skeleton:
-    """Macro rules: stem, order of the cells, what a cell does with its inputs, ends.
-
-    Args:
-        about: where the rules come from.
-        operations: rules inside the operations.
-        stem: `convolution`: 3x3 and batch norm; `strided`: the same with stride 2 and no padding; `three_strided`:
-            three 3x3 convolutions of stride 2, batch norm each, a ReLU before all but the first, the last two of them
-            states.
-        stem_multiplier: channels of the stem in multiples of F, if they are not stated:
-        stem_channels: channels of the stem, or None.
-        stem_cells: reduction cells that belong to the stem, with F/4 and F/2 filters where there are two.
-        reduction_replaces_normal: a reduction cell is one of its stage's N cells, rather than one more between stages.
-        first_previous: state 0 of the first cell, which has no k-2: `raw`: the stem as it is; `matched`: the stem,
-            brought to F channels as any other state 0.
-        previous_projection: the output of cell k-2 of another resolution is brought to the cell's width by ReLU and a
-            factorised reduction; one of the same resolution by ReLU, 1x1 convolution and batch norm: `where_needed`,
-            that is where its width differs, or `always`.
-        current_projection: the output of cell k-1 is brought to the cell's width by ReLU, 1x1 convolution and batch
-            norm: `always`; `twice`: once more before that where its width differs; `never`.
-        skip_reduction_input: the first cell after a reduction cell (not after the stem's) reads as its state 0 what
-            that cell read as its state 0, rather than as its state 1 (TF-slim `skip_reduction_layer_input`).
-        before_pooling: what precedes the global average pool: `relu`, `batch_norm_relu` or `nothing`.
-        classifier_bias: whether the classifier has a bias.
-        drop_path_by_depth: the probability of drop path grows with the depth; otherwise all cells have the same.
-        drop_path_on_strided_identity: drop path spares identities, but not those that halve the resolution.
-        auxiliary: the auxiliary head.
+    """Macro rules: the stem, the order of cells, how a cell reads its inputs, and the head.
 
     Raises:
-        ValueError: a rule's value is not one of those listed.
+        ValueError: a value is not one of those listed, or below its bound in `MIN_VALUES`.
     """
 
     about: str
+    """Source of the rules."""
     operations: OperationRules = OperationRules()
+    """Rules inside the operations."""
     stem: Literal["convolution", "strided", "three_strided"] = "convolution"
+    """`convolution`: 3x3 and batch norm; `strided`: the same with stride 2 and no padding; `three_strided`: three 3x3
+    convolutions of stride 2, each with batch norm, and a ReLU before all but the first; the outputs of the last two
+    are states."""
     stem_multiplier: float = 3
+    """Channels of the stem as a multiple of F, if `stem_channels` is None."""
     stem_channels: int | None = None
+    """Channels of the stem, or None for `stem_multiplier` times F."""
     stem_cells: int = 0
+    """Number of reduction cells in the stem; two have F/4 and F/2 filters."""
     reduction_replaces_normal: bool = False
+    """Whether a reduction cell is one of its stage's N cells, rather than an additional cell between stages."""
     first_previous: Literal["raw", "matched"] = "raw"
+    """State 0 of the first cell, which has no k-2. `raw`: the stem's output unchanged; `matched`: the stem's output,
+    projected to F channels like any other state 0."""
     previous_projection: Literal["where_needed", "always"] = "where_needed"
+    """When ReLU, 1x1 convolution and batch norm project the output of cell k-2 to the cell's width: `where_needed` (its
+    width differs) or `always`. If its resolution differs, ReLU and a factorised reduction always do so instead."""
     current_projection: Literal["always", "twice", "never"] = "always"
+    """Whether ReLU, 1x1 convolution and batch norm project the output of cell k-1 to the cell's width: `always`;
+    `twice` (once if it already has this width); `never`."""
     skip_reduction_input: bool = False
+    """Whether the first cell after a reduction cell (not after the stem's) takes as its state 0 the reduction cell's
+    state 0, rather than its state 1 (TF-slim `skip_reduction_layer_input`)."""
     before_pooling: Literal["relu", "batch_norm_relu", "nothing"] = "relu"
+    """Layers before the global average pool."""
     classifier_bias: bool = True
+    """Whether the classifier has a bias."""
     drop_path_by_depth: bool = True
+    """Whether the probability of drop path grows with the depth; otherwise it is the same in all cells."""
     drop_path_on_strided_identity: bool = False
+    """Whether drop path also drops identities of stride 2; it never drops identities of stride 1."""
     auxiliary: AuxiliaryRules = AuxiliaryRules()
+    """Rules for the auxiliary head."""
 
     def __post_init__(self) -> None:
         _check_rules(self)
 
     def to_json(self) -> dict[str, Any]:
+        """All rules, nested as in the fields."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Skeleton:
-        """Inverse of `to_json`; KeyError or TypeError for what is none."""
+        """Inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: the value does not have that form.
+        """
         operations = OperationRules(**value["operations"])
         return cls(**{**value, "operations": operations, "auxiliary": AuxiliaryRules(**value["auxiliary"])})
 
 
-# The defaults are this skeleton's.
 NASNET_CIFAR = Skeleton(about="NASNet on CIFAR (Zoph et al. 2018, figure 2; TF-slim build_nasnet_cifar)")
 
 _IMAGENET_OPERATIONS = OperationRules(batch_norm_epsilon=1e-3, batch_norm_momentum=3e-4)
@@ -256,4 +259,4 @@ SKELETONS: dict[str, Skeleton] = {
     "darts_imagenet": DARTS_IMAGENET,
     "nas_bench_201": NAS_BENCH_201,
 }
-"""Every skeleton that a search file may name."""
+"""Skeletons that a search file may name."""

@@ -23,7 +23,7 @@ from trainables.loader import Augmentation, DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
 from trainables.peers import ALONE, Peers
 from trainables.settings import TrainingSettings
-from trainables.transfer import Start
+from trainables.transfer import InitialWeights
 from trainables.weight_average import WeightAverage
 
 LARGEST_SCORING_BATCH = 512
@@ -69,7 +69,7 @@ class Training:
         average_decay: float = 0.0,
         peers: Peers = ALONE,
         compiled: bool = False,
-        start: Start | None = None,
+        start: InitialWeights | None = None,
     ) -> None:
         peers.check_batch(min(settings.batch_size, len(data.train)))
         self.peers = peers

@@ -1,7 +1,6 @@
-"""A network that starts from the weights of another training, for other classes too; all of it trained, or its
-classifier alone.
+"""Starts a training from the weights of another one, possibly for other classes.
 
-Knows which tensors are features and which the classifier. Does not know where weights come from.
+Knows which tensors of a network are features and which are the classifier. Does not know where weights come from.
 """
 
 from __future__ import annotations
@@ -21,41 +20,38 @@ from trainables.network_spec import NetworkSpec
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a training starts from.
-
-    Args:
-        weights: the contents of a safetensors file.
-        freeze: whether the classifier alone is trained, on the features that the weights give.
-    """
+class InitialWeights:
+    """Weights from which a training starts."""
 
     weights: bytes
+    """Contents of a safetensors file."""
     freeze: bool = False
+    """Whether only the classifier is trained, on fixed features."""
 
     def check(self, spec: NetworkSpec | BaselineSpec) -> None:
-        """
+        """Check that the weights fit the network of a spec.
+
         Raises:
-            ValueError: the weights are none, or not those of such a network; see `give_weights`.
+            ValueError: they are not in the safetensors format, or do not fit; see `load_weights`.
         """
         with torch.random.fork_rng(devices=[]):
             network = build_network(spec)
-        _fitting(network, self._tensors())
+        _matching_tensors(network, self._tensors())
 
     def prepare(self, network: Network) -> None:
-        """Give it the weights; with `freeze`, gradients are those of its classifier only.
+        """Load the weights into a network; with `freeze`, only its classifier keeps gradients.
 
-        A frozen network is to be trained in the mode of evaluation, so that the statistics of its batch norms stay and
-        nothing is dropped.
+        Train a frozen network in evaluation mode, so that its running statistics stay and nothing is dropped.
 
         Raises:
             ValueError: as for `check`.
         """
-        give_weights(network, self._tensors())
+        load_weights(network, self._tensors())
         if self.freeze:
-            place = classifier_place(network)
-            assert place is not None, "a backbone has no classifier"
+            prefix = classifier_prefix(network)
+            assert prefix is not None, "a backbone has no classifier"
             for name, parameter in network.named_parameters():
-                parameter.requires_grad_(name.startswith(place))
+                parameter.requires_grad_(name.startswith(prefix))
 
     def _tensors(self) -> dict[str, Tensor]:
         try:
@@ -64,53 +60,56 @@ class Start:
             raise ValueError("not in the safetensors format") from error
 
 
-def give_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
-    """Load the weights of a network of the same cells, or of the same baseline, whatever its classes.
+def load_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
+    """Load the weights of a network of the same architecture or baseline, for the same or other classes.
 
-    The classifier is taken over if it is for as many classes, and left at its random weights otherwise. So is each
-    tensor of an auxiliary head, whose sizes depend on the images' too. All else must agree by name and shape.
+    The classifier is loaded if it has the same number of classes; otherwise it keeps its random weights. Tensors of an
+    auxiliary head are loaded if their shapes match; these also depend on the image size. All other tensors must have
+    the same names and shapes.
 
     Args:
-        network: may be a backbone (`CellNetwork` with `features_only`), which has no classifier.
+        network: a network, or a backbone (`CellNetwork` with `features_only`), which has no classifier.
         weights: the state dict of a network or of a backbone.
 
     Raises:
-        ValueError: they are those of another architecture.
+        ValueError: the weights belong to another architecture.
     """
-    network.load_state_dict({**network.state_dict(), **_fitting(network, weights)})
+    network.load_state_dict({**network.state_dict(), **_matching_tensors(network, weights)})
 
 
-def _fitting(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the network takes over, by the names of its own tensors."""
+def _matching_tensors(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that the network loads, by their names in the network."""
     own = network.state_dict()
-    place = classifier_place(network)
-    classifier = [] if place is None else [name for name in own if name.startswith(place)]
+    prefix = classifier_prefix(network)
+    classifier = [] if prefix is None else [name for name in own if name.startswith(prefix)]
     features = {name: value for name, value in own.items() if name not in classifier and not _is_auxiliary(name)}
     for name, value in features.items():
         if name not in weights:
             raise ValueError(f"weights of another architecture: they lack {name}")
         if weights[name].shape != value.shape:
-            there, here = tuple(weights[name].shape), tuple(value.shape)
-            raise ValueError(f"weights of another architecture: {name} has shape {there} there, and {here} here")
-    # A dropout layer before it gives the classifier of a cell network another number.
-    their_place = "head." if isinstance(network, CellNetwork) else place or ""
-    their_classifier = {}
+            given, needed = tuple(weights[name].shape), tuple(value.shape)
+            raise ValueError(f"weights of another architecture: {name} has shape {given}, but needs {needed}")
+    # A dropout layer before the classifier of a cell network changes the classifier's index in the head.
+    given_prefix = "head." if isinstance(network, CellNetwork) else prefix or ""
+    given_classifier = {}
     for name, value in weights.items():
         if name not in features and not _is_auxiliary(name):
-            if not name.startswith(their_place):
-                raise ValueError(f"weights of another architecture: {name} is none of this one's")
-            their_classifier[_leaf(name)] = value
-    taken = {name: weights[name] for name in features}
+            if not name.startswith(given_prefix):
+                raise ValueError(f"weights of another architecture: this one has no {name}")
+            given_classifier[_leaf(name)] = value
+    matching = {name: weights[name] for name in features}
     shapes = {_leaf(name): own[name].shape for name in classifier}
-    if shapes == {name: value.shape for name, value in their_classifier.items()}:
-        taken |= {name: their_classifier[_leaf(name)] for name in classifier}
+    if shapes == {name: value.shape for name, value in given_classifier.items()}:
+        matching |= {name: given_classifier[_leaf(name)] for name in classifier}
     auxiliary = [name for name in own if _is_auxiliary(name) and name in weights]
-    return taken | {name: weights[name] for name in auxiliary if weights[name].shape == own[name].shape}
+    return matching | {name: weights[name] for name in auxiliary if weights[name].shape == own[name].shape}
 
 
-def classifier_place(network: Network) -> str | None:
-    """How the names of the classifier's tensors begin, which torchvision calls differently in each model; None for a
-    backbone."""
+def classifier_prefix(network: Network) -> str | None:
+    """The prefix of the names of the classifier's tensors, which differs between torchvision's models.
+
+    Returns None for a backbone.
+    """
     if isinstance(network, CellNetwork) and network.features_only:
         return None
     layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]

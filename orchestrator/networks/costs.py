@@ -23,10 +23,10 @@ def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str,
         "activation_bytes": batch_size * costs.activation_bytes,
     }
     if latency:
-        from trainables.latency import latency_on_this_machine  # takes seconds: it imports torch
+        from trainables.latency import measure_on_this_machine  # takes seconds: it imports torch
 
         try:
-            device, measured = latency_on_this_machine(spec, batch_size)
+            device, measured = measure_on_this_machine(spec, batch_size)
         except RuntimeError as error:  # most likely, the memory is too small
             raise InputError(f"the latency cannot be measured: {last_line(error)}") from error
         found |= {

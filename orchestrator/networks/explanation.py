@@ -193,7 +193,7 @@ def _explanations(found: TrainedNetwork, images: NDArray[np.float32], target: in
     from trainables.explanation import explain as explain_images
 
     try:
-        return explain_images(found.spec, found.weights, images, target)
+        return explain_images(found.spec, found.weights, images, target=target)
     except ValueError as error:
         raise RunDirectoryError(f"{found.folder}: {error}") from error
     except RuntimeError as error:  # such as too little memory

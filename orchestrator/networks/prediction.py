@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, SearchError, last_line
 from orchestrator.networks.trained_network import TrainedNetwork
-from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, format_of
+from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, find_format
 from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
 from trainables.preprocessing import PictureError
 from trainables.storage import Folder, reason
@@ -167,7 +167,7 @@ def _pictures(image: Path) -> Iterator[tuple[Path, bool]]:
 def _open(model: str) -> ModelFile:
     location, question, options = model.partition("?") if "://" in model else (model, "", "")
     parent, slash, name = location.rpartition("/")
-    how = format_of(Path(name).suffix)
+    how = find_format(Path(name).suffix)
     if how is None:
         return _trained(model)
     folder = f"{parent}{slash if not parent else ''}{question}{options}" if slash else "."
@@ -196,14 +196,14 @@ def _trained(model: str) -> ModelFile:
         suffixes = ", ".join(one.suffix for one in FORMATS.values())
         raise InputError(f"{model} is neither an exported file ({suffixes}) nor the folder of a trained network")
     found = TrainedNetwork.find(model)
-    from trainables.exporting.program import network_in_use, runner_of  # takes seconds: it imports torch
+    from trainables.exporting.program import load_network, make_runner  # takes seconds: it imports torch
 
     try:
-        network = network_in_use(found.spec, found.weights)
+        network = load_network(found.spec, found.weights)
     except (ValueError, RuntimeError) as error:
         raise InputError(f"{found.folder}: {last_line(error)}") from error
     facts = ModelFacts(name=found.name, preprocessing=found.preprocessing, int8=False)
-    return ModelFile(facts, runner_of(network))
+    return ModelFile(facts, make_runner(network))
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,1 +1,1 @@
-"""A trained network as one file for use without cellscout: its formats, its quantisation, its pruning."""
+"""Exports trained networks as files for use without cellscout: formats, quantisation and pruning."""

@@ -1,7 +1,7 @@
-"""ExecuTorch, PyTorch for phones and microcontrollers: what XNNPACK can compute is handed to it, the rest is portable.
+"""ExecuTorch (PyTorch for phones and microcontrollers): XNNPACK runs what it can, portable kernels run the rest.
 
-A file takes at most `MOST_IMAGES` images at once, for whom it plans its memory; `read` runs more in parts. The facts
-are a method of the program that returns their bytes.
+A file takes at most `MAX_IMAGES` images at once, because it plans its memory in advance; `read` splits larger batches.
+The facts are stored as a method of the program that returns their bytes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from torch import Tensor
 
 from trainables.baselines import Network
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
-from trainables.exporting.program import captured
-from trainables.exporting.quantisation import quantised
+from trainables.exporting.program import capture
+from trainables.exporting.quantisation import quantise
 
-MOST_IMAGES = 64
+MAX_IMAGES = 64
 
 
 def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
-    """See `FormatModule`. 8 bits: symmetric, weights a channel."""
-    # Captured with as many images as it may take: with fewer, choosing a convolution's algorithm lowers the bound.
-    program = captured(network, facts.preprocessing, examples=MOST_IMAGES, most=MOST_IMAGES)
+    """See `FormatModule`. 8 bits: symmetric, weights per channel."""
+    # Captured with the largest batch: with a smaller one, the choice of a convolution's algorithm lowers the bound.
+    program = capture(network, facts.preprocessing, examples=MAX_IMAGES, max_images=MAX_IMAGES)
     if calibration is not None:
         quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
-        in_8_bits = quantised(program, quantiser, calibration)
-        program = captured(in_8_bits, facts.preprocessing, examples=MOST_IMAGES, most=MOST_IMAGES)
+        quantised = quantise(program, quantiser, calibration)
+        program = capture(quantised, facts.preprocessing, examples=MAX_IMAGES, max_images=MAX_IMAGES)
     text = torch.tensor(list(facts.dumps().encode()), dtype=torch.uint8)
     edge = to_edge_transform_and_lower(
         program.run_decompositions({torch.ops.aten.pad.default: _pad}),
@@ -47,7 +47,7 @@ def read(content: bytes) -> ModelFile:
     try:
         program = Runtime.get().load_program(content)
         names = program.method_names
-    except Exception as error:  # a RuntimeError, or whatever else a spoilt file makes it raise
+    except Exception as error:  # a malformed file raises a RuntimeError or various others
         raise ModelFileError("ExecuTorch cannot read it") from error
     if METADATA not in names:
         raise ModelFileError(f"it has no metadata {METADATA!r}")
@@ -57,21 +57,21 @@ def read(content: bytes) -> ModelFile:
 
 @dataclass(frozen=True)
 class _Runner:
-    """A `Runner`. The method uses the memory of its program, which therefore must be kept."""
+    """A `Runner`. It keeps the program, because the method uses the program's memory."""
 
     program: Program
     forward: Method
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = torch.tensor(images).split(MOST_IMAGES)
-        # A copy, for the memory of a result is that of the next one too.
+        parts = torch.tensor(images).split(MAX_IMAGES)
+        # A copy, because the next result reuses the memory.
         return np.asarray(torch.cat([self.forward.execute([part])[0].clone() for part in parts]).numpy())
 
 
 def _pad(values: Tensor, pads: list[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """`F.pad` by a constant; what is cut off is sliced, which ExecuTorch's padding cannot do."""
+    """`F.pad` with a constant; negative padding is sliced, which ExecuTorch's padding cannot do."""
     if mode != "constant":
-        raise ValueError(f"padding of the kind {mode!r}")
+        raise ValueError(f"padding mode is {mode!r}; only 'constant' is supported")
     for place in range(0, len(pads), 2):
         dimension = values.ndim - 1 - place // 2
         before, after = (max(-pad, 0) for pad in pads[place : place + 2])

@@ -1,4 +1,4 @@
-"""The formats, by name: a literal table. No torch; a format's own module is imported when it is used."""
+"""Table of the export formats by name. Does not know torch: a format's module is imported when it is used."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class FormatModule(Protocol):
-    """What a format's module has."""
+    """Interface of a format's module."""
 
     def write(self, network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
-        """The file's content. With `calibration`, normalised images, quantised to 8 bits after them."""
+        """Return the content of a file; with `calibration` (normalised images), quantised to 8 bits."""
 
     def read(self, content: bytes) -> ModelFile:
-        """Open a file; ModelFileError if it is none of `write`."""
+        """Open a file; raises ModelFileError if `write` did not make it."""
 
 
 class MissingPackageError(ImportError):
@@ -32,33 +32,34 @@ class MissingPackageError(ImportError):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFormat:
-    """
-    Args:
-        name: as a user writes it.
-        suffix: of its files.
-        module: that writes and reads it.
-        extra: of cellscout, with the packages that it needs.
-        to_write, to_read: packages that are needed.
-        to_quantise: packages that writing needs besides for int8.
-    """
+    """An export format and the packages that it needs."""
 
     name: str
+    """Name on the command line."""
     suffix: str
+    """Suffix of its files."""
     module: str
+    """Name of the module that writes and reads it."""
     extra: str
+    """Extra of cellscout that installs its packages."""
     to_write: tuple[str, ...] = ()
+    """Packages that writing needs in addition to those for reading."""
     to_read: tuple[str, ...] = ()
+    """Packages that reading needs."""
     to_quantise: tuple[str, ...] = ()
+    """Packages that writing int8 needs in addition."""
 
     def writer(self, *, int8: bool) -> FormatModule:
-        """
+        """Import the module, for writing.
+
         Raises:
             MissingPackageError: a package that writing needs is not installed.
         """
         return self._module((*self.to_write, *self.to_read, *(self.to_quantise if int8 else ())))
 
     def reader(self) -> FormatModule:
-        """
+        """Import the module, for reading.
+
         Raises:
             MissingPackageError: a package that reading needs is not installed.
         """
@@ -102,6 +103,6 @@ FORMATS: dict[str, ExportFormat] = {
 }
 
 
-def format_of(suffix: str) -> ExportFormat | None:
-    """The format whose files end so."""
-    return next((one for one in FORMATS.values() if one.suffix == suffix), None)
+def find_format(suffix: str) -> ExportFormat | None:
+    """The format whose files have this suffix, or None if there is none."""
+    return next((known for known in FORMATS.values() if known.suffix == suffix), None)

@@ -1,4 +1,4 @@
-"""What a network in use comes to, however it is run: how far its logits are off, accuracy, latency. No torch."""
+"""Measures logits, accuracy and latency of anything that runs a network (a `Runner`). Does not know torch."""
 
 from __future__ import annotations
 
@@ -11,44 +11,50 @@ from numpy.typing import NDArray
 
 from trainables.exporting.model_file import Runner
 
-BATCH = 64
-"""Images that are run at once, where it does not matter."""
-LATENCY_BATCHES = (1, 32)
-WARM_UP = 3
-MEASUREMENTS = 100
-LONGEST_SECONDS = 5.0
-"""After which no further measurement begins."""
+BATCH_SIZE = 64
+"""Images per batch when latency is not measured."""
+LATENCY_BATCH_SIZES = (1, 32)
+WARM_UP_RUNS = 3
+MAX_RUNS = 100
+MAX_SECONDS = 5.0
+"""No further run begins after this time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Logits [n, classes] of n images, accuracy on them (0..1), median seconds by the number of images at once."""
+class Measurement:
+    """Result of running a network on n images."""
 
     logits: NDArray[np.float32]
+    """[n, classes]."""
     accuracy: float
+    """Accuracy on the images, 0..1."""
     latency_seconds: dict[int, float]
+    """Median seconds per batch, by batch size."""
 
 
-def measure(run: Runner, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Measured:
-    """`images` are normalised, [n, channels, height, width]."""
-    logits = logits_of(run, images)
-    return Measured(
+def measure(run: Runner, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Measurement:
+    """Measure a network on normalised images [n, channels, height, width] and their labels."""
+    logits = compute_logits(run, images)
+    return Measurement(
         logits=logits,
         accuracy=float((logits.argmax(axis=1) == labels).mean()),
-        latency_seconds={count: _latency(run, images[np.arange(count) % len(images)]) for count in LATENCY_BATCHES},
+        latency_seconds={
+            size: _measure_latency(run, images[np.arange(size) % len(images)]) for size in LATENCY_BATCH_SIZES
+        },
     )
 
 
-def logits_of(run: Runner, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate([run(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
+def compute_logits(run: Runner, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run all images in batches; return logits [n, classes]."""
+    return np.concatenate([run(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)])
 
 
-def _latency(run: Runner, images: NDArray[np.float32]) -> float:
+def _measure_latency(run: Runner, images: NDArray[np.float32]) -> float:
     seconds: list[float] = []
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP_RUNS):
         run(images)
     begun = time.perf_counter()
-    while not seconds or (len(seconds) < MEASUREMENTS and time.perf_counter() - begun < LONGEST_SECONDS):
+    while not seconds or (len(seconds) < MAX_RUNS and time.perf_counter() - begun < MAX_SECONDS):
         started = time.perf_counter()
         run(images)
         seconds.append(time.perf_counter() - started)

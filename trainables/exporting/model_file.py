@@ -1,4 +1,4 @@
-"""What travels in an exported file beside the network, and an exported file once it is open. No torch."""
+"""Facts that an exported file stores beside the network, and an opened exported file. Does not know torch."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from numpy.typing import NDArray
 from trainables.preprocessing import Preprocessing
 
 METADATA = "cellscout"
-"""Under this name every format keeps the facts, as JSON."""
+"""Name under which every format stores the facts as JSON."""
 
 Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From normalised images [n, channels, height, width] to logits [n, classes], for any n of at least 1."""
+"""Maps normalised images [n, channels, height, width] to logits [n, classes], for any n of at least 1."""
 
 
 class ModelFileError(ValueError):
-    """The content is no file of `cellscout export`, or is spoilt."""
+    """The content is not a file of `cellscout export`, or is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """
-    Args:
-        name: of the network.
-        preprocessing: what its images must be like, and what its logits stand for.
-        int8: whether it is quantised.
-    """
+    """Facts that an exported file stores beside the network."""
 
     name: str
+    """Name of the network."""
     preprocessing: Preprocessing
+    """How its images are prepared, and the classes of its logits."""
     int8: bool
+    """Whether it is quantised."""
 
     def dumps(self) -> str:
+        """The facts as JSON text."""
         return json.dumps({"name": self.name, "int8": self.int8, "preprocessing": self.preprocessing.to_json()})
 
     @classmethod
@@ -43,14 +42,14 @@ class ModelFacts:
         """Inverse of `dumps`.
 
         Raises:
-            ModelFileError: the text is none of its results.
+            ModelFileError: `dumps` did not write the text.
         """
         try:
             value = json.loads(text)
             preprocessing = Preprocessing.from_json(value["preprocessing"])
             return cls(name=str(value["name"]), preprocessing=preprocessing, int8=bool(value["int8"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"its metadata {METADATA!r} are not those of an exported network") from error
+            raise ModelFileError(f"its metadata {METADATA!r} is not that of an exported network") from error
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""ONNX: written by PyTorch's exporter from the captured graph, quantised and run by ONNX Runtime.
+"""ONNX files: PyTorch's exporter writes them from the captured graph; ONNX Runtime quantises and runs them.
 
-Knows torch only where it writes, so that an exported file is opened without it.
+Imports torch only for writing, so that a file can be opened without it.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, Mod
 if TYPE_CHECKING:
     from trainables.baselines import Network
 
-CALIBRATION_BATCH = 64
+CALIBRATION_BATCH_SIZE = 64
 IMAGES, LOGITS, COUNT = "images", "logits", "n"
-"""Names in the file: of the input, the output, and the number of images."""
+"""Names of the input, the output and the batch dimension in the file."""
 
 
 def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
-    """See `FormatModule`. Checked by `onnx.checker`. 8 bits: static, in QDQ form, weights a channel."""
+    """See `FormatModule`. `onnx.checker` checks the file. 8 bits: static, in QDQ form, weights per channel."""
     import onnx
     import torch
 
-    from trainables.exporting.program import captured
+    from trainables.exporting.program import capture
 
-    program = captured(network, facts.preprocessing)
+    program = capture(network, facts.preprocessing)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         exported = torch.onnx.export(
             program, dynamo=True, input_names=[IMAGES], output_names=[LOGITS], external_data=False, verbose=False
         )
-        assert exported is not None  # it is, unless a file is named
+        assert exported is not None  # None only if a file is given
         exported.save(path)
         if calibration is not None:
-            path = _quantised(path, calibration)
+            path = _quantise(path, calibration)
         model = onnx.load(path)
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = COUNT
-        for node in model.graph.node:  # where in whose files its line of Python stood
+        for node in model.graph.node:  # stack traces with paths of this machine
             del node.metadata_props[:]
         onnx.helper.set_model_props(model, {METADATA: facts.dumps()})
         onnx.checker.check_model(model, full_check=True)
@@ -52,16 +52,16 @@ def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] 
 
 
 def read(content: bytes) -> ModelFile:
-    """See `FormatModule`. On the CPU, with as many threads as `OMP_NUM_THREADS` says, which PyTorch obeys too."""
+    """See `FormatModule`. Runs on the CPU with `OMP_NUM_THREADS` threads, as PyTorch does."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # 0: one a core
-    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # 0: one per core
+    options.log_severity_level = 3  # errors only
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no base of their own
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ModelFileError("ONNX Runtime cannot read it") from error
     metadata = session.get_modelmeta().custom_metadata_map
     if METADATA not in metadata:
@@ -74,18 +74,19 @@ def read(content: bytes) -> ModelFile:
     return ModelFile(facts, run)
 
 
-def _quantised(path: Path, calibration: NDArray[np.float32]) -> Path:
+def _quantise(path: Path, calibration: NDArray[np.float32]) -> Path:
+    """Write a file in 8 bits beside `path`, calibrated on these images; return its path."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Batches(CalibrationDataReader):
-        """Its reader of calibration images."""
+        """Batches of calibration images."""
 
         def __init__(self) -> None:
-            starts = range(0, len(calibration), CALIBRATION_BATCH)
+            starts = range(0, len(calibration), CALIBRATION_BATCH_SIZE)
             self._parts: Iterator[dict[str, Any]] = (
-                {IMAGES: calibration[start : start + CALIBRATION_BATCH]} for start in starts
+                {IMAGES: calibration[start : start + CALIBRATION_BATCH_SIZE]} for start in starts
             )
 
         def get_next(self) -> dict[str, Any] | None:
@@ -93,7 +94,7 @@ def _quantised(path: Path, calibration: NDArray[np.float32]) -> Path:
 
     prepared, quantised = path.with_name("prepared.onnx"), path.with_name("quantised.onnx")
     quant_pre_process(path, prepared, skip_symbolic_shape=True)
-    # Those that no convolution takes in; there is no such kernel in 8 bits.
+    # Batch norms that are not folded into a convolution; they have no kernel in 8 bits.
     norms = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "BatchNormalization"]
     quantize_static(
         prepared,
@@ -101,7 +102,7 @@ def _quantised(path: Path, calibration: NDArray[np.float32]) -> Path:
         Batches(),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        activation_type=QuantType.QUInt8,  # on x86, signed ones take several times as long
+        activation_type=QuantType.QUInt8,  # on x86, signed activations are several times slower
         weight_type=QuantType.QInt8,
         nodes_to_exclude=norms,
     )

@@ -1,4 +1,4 @@
-"""A network with its weights as PyTorch runs it and as `torch.export` captures it. Knows no file format."""
+"""Loads a network for inference and captures its graph by `torch.export`. Does not know file formats."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from trainables.exporting.model_file import Runner
 from trainables.network_spec import NetworkSpec
 from trainables.preprocessing import Preprocessing
 
-EXAMPLES = 4
-"""Images with which a graph is captured: more than one, so that their number is not taken for a constant."""
+EXAMPLE_IMAGES = 4
+"""Images with which a graph is captured. More than one, because `torch.export` treats a batch size of 1 as constant."""
 
 
-def network_in_use(spec: NetworkSpec | BaselineSpec, weights: bytes) -> Network:
-    """The network for inference, on the CPU, without an auxiliary head.
+def load_network(spec: NetworkSpec | BaselineSpec, weights: bytes) -> Network:
+    """Load a network for inference, on the CPU, without its auxiliary head.
 
     Args:
-        spec: what it is.
-        weights: a safetensors file, which may hold those of an auxiliary head.
+        spec: the network.
+        weights: contents of a safetensors file, with or without tensors of an auxiliary head.
 
     Raises:
-        ValueError: there is no such network, or the weights are those of another one.
+        ValueError: the network cannot be built, or the weights are those of another network.
     """
-    used = replace(spec, auxiliary_head=False) if isinstance(spec, NetworkSpec) else spec
+    spec = replace(spec, auxiliary_head=False) if isinstance(spec, NetworkSpec) else spec
     with torch.random.fork_rng(devices=[]):
-        network = build_network(used)
+        network = build_network(spec)
     try:
         network.load_state_dict({name: value for name, value in load(weights).items() if _is_used(name)})
     except (RuntimeError, SafetensorError) as error:
@@ -41,8 +41,8 @@ def network_in_use(spec: NetworkSpec | BaselineSpec, weights: bytes) -> Network:
     return network.eval().requires_grad_(False)
 
 
-def runner_of(network: torch.nn.Module) -> Runner:
-    """Runs a module on arrays."""
+def make_runner(network: torch.nn.Module) -> Runner:
+    """A `Runner` of a PyTorch module."""
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -52,14 +52,19 @@ def runner_of(network: torch.nn.Module) -> Runner:
     return run
 
 
-def captured(
-    network: torch.nn.Module, preprocessing: Preprocessing, *, examples: int = EXAMPLES, most: int | None = None
+def capture(
+    network: torch.nn.Module,
+    preprocessing: Preprocessing,
+    *,
+    examples: int = EXAMPLE_IMAGES,
+    max_images: int | None = None,
 ) -> ExportedProgram:
-    """The network's graph for any number of images, or for `most` at most."""
+    """Capture the network's graph for batches of any size, or of at most `max_images`."""
     images = torch.zeros(examples, preprocessing.channels, *preprocessing.image_size)
-    count = Dim.DYNAMIC if most is None else Dim("images", min=1, max=most)
+    count = Dim.DYNAMIC if max_images is None else Dim("images", min=1, max=max_images)
     return torch.export.export(network, (images,), dynamic_shapes=({0: count},))
 
 
 def _is_used(name: str) -> bool:
+    """Whether inference uses the tensor."""
     return not name.startswith("auxiliary.")

@@ -1,6 +1,7 @@
-"""Weights that matter least set to zero, by magnitude (Han et al. 2015; channels: Li et al. 2017), then fine-tuning.
+"""Prunes a network by magnitude (weights: Han et al. 2015; channels: Li et al. 2017) and fine-tunes it.
 
-Nothing gets smaller or faster by this alone: zeros compress well, and that is all. Knows torch; no files.
+Pruning sets weights to zero. It makes a network neither smaller nor faster, but its file compresses better. Does not
+know files.
 """
 
 from __future__ import annotations
@@ -23,19 +24,21 @@ from trainables.retraining import device
 from trainables.settings import TrainingSettings
 from trainables.training import Training
 
-RATE = 0.1
-"""The learning rate of the fine-tuning, in that of the training."""
+LEARNING_RATE_FACTOR = 0.1
+"""Learning rate of the fine-tuning, as a fraction of the training's."""
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """Weights, a safetensors file, and what part of those of convolutions and linear layers is zero (0..1)."""
+class PrunedWeights:
+    """Weights after pruning and fine-tuning."""
 
     weights: bytes
+    """Contents of a safetensors file."""
     zeros: float
+    """Fraction (0..1) of the weights of convolutions and linear layers that are zero."""
 
 
-def pruned(
+def prune_weights(
     spec: NetworkSpec | BaselineSpec,
     weights: bytes,
     *,
@@ -46,25 +49,26 @@ def pruned(
     images: DataSplits,
     seed: int,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
-) -> Pruned:
-    """Prune every layer by the same fraction, and train what is left.
+) -> PrunedWeights:
+    """Prune every layer by the same fraction, then fine-tune the remaining weights.
 
     Args:
-        spec, weights: the network and its weights, a safetensors file.
-        kind: `weights`: single ones of convolutions and linear layers, by their absolute values. `channels`: those of
-            whole output channels of convolutions, by their L2 norms.
-        fraction: of them, above 0 and below 1.
-        epochs: of fine-tuning; what is zero stays so.
-        recipe: by which the network was trained; the fine-tuning begins at a tenth of its learning rate.
-        images: to fine-tune on, with the mean and deviation that the network knows.
-        seed: of the fine-tuning.
-        on_epoch: told of each epoch of it.
+        spec: the network.
+        weights: its weights, as the contents of a safetensors file.
+        kind: `weights`: single weights of convolutions and linear layers, by absolute value; `channels`: whole output
+            channels of convolutions, by L2 norm.
+        fraction: fraction of the weights or channels to prune, above 0 and below 1.
+        epochs: epochs of fine-tuning; pruned weights stay zero.
+        recipe: the recipe of the network's training; fine-tuning starts at a tenth of its learning rate.
+        images: images for fine-tuning, with the mean and deviation of the network's training.
+        seed: seed of the fine-tuning.
+        on_epoch: called with the result of each epoch of fine-tuning.
     """
     settings = recipe.model_copy(
         update={
             "preset": None,
             "epochs": max(epochs, 1),
-            "learning_rate": RATE * recipe.learning_rate,
+            "learning_rate": LEARNING_RATE_FACTOR * recipe.learning_rate,
             "learning_rate_end": 0.0,
             "schedule": "cosine",
             "restart_epochs": 0,
@@ -72,7 +76,7 @@ def pruned(
     )
     training = Training(spec, settings, DeviceData(images, device()), seed)
     training.network.load_state_dict(load(weights))
-    training.network.to(memory_format=torch.contiguous_format)  # which PyTorch's pruning needs
+    training.network.to(memory_format=torch.contiguous_format)  # PyTorch's pruning needs this format
     layers = _layers(training.network, kind)
     for layer in layers:
         if kind == "weights":
@@ -85,9 +89,10 @@ def pruned(
         prune.remove(layer, "weight")
     values = torch.cat([layer.weight.detach().flatten() for layer in _layers(training.network, "weights")])
     tensors = {name: value.contiguous() for name, value in training.network.state_dict().items()}
-    return Pruned(save(tensors), float((values == 0).double().mean()))
+    return PrunedWeights(save(tensors), float((values == 0).double().mean()))
 
 
 def _layers(network: nn.Module, kind: str) -> list[nn.Conv2d | nn.Linear]:
+    """The layers that this kind of pruning changes."""
     kinds = (nn.Conv2d, nn.Linear) if kind == "weights" else (nn.Conv2d,)
     return [module for module in network.modules() if isinstance(module, kinds)]

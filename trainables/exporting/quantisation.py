@@ -1,4 +1,4 @@
-"""A captured graph in 8 bits, by torchao's PT2E: observed on calibration images, then static. Knows no file format."""
+"""Quantises a captured graph to 8 bits by torchao's static PT2E. Does not know file formats."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from torch.export import ExportedProgram
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from torchao.quantization.pt2e.quantizer import Quantizer
 
-CALIBRATION_BATCH = 64
+CALIBRATION_BATCH_SIZE = 64
 
 
-def quantised(program: ExportedProgram, quantiser: Quantizer, calibration: NDArray[np.float32]) -> torch.nn.Module:
-    """
+def quantise(program: ExportedProgram, quantiser: Quantizer, calibration: NDArray[np.float32]) -> torch.nn.Module:
+    """Quantise a graph with the ranges that it has on calibration images.
+
     Args:
-        program: of a network, for batches of at least 64 images.
-        quantiser: what is quantised, and how.
+        program: the graph of a network, which must take batches of 64 images.
+        quantiser: which parts are quantised, and how.
         calibration: normalised images [n, channels, height, width].
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # one for each layer that stays in float32
+        warnings.simplefilter("ignore", UserWarning)  # one per layer that stays in float32
         prepared = prepare_pt2e(program.module(), quantiser)
     with torch.no_grad():
-        for batch in torch.tensor(calibration).split(CALIBRATION_BATCH):
+        for batch in torch.tensor(calibration).split(CALIBRATION_BATCH_SIZE):
             prepared(batch)
     return convert_pt2e(prepared)

@@ -1,7 +1,7 @@
-"""PyTorch's own `.pt2`: the captured graph, as `torch.export.save` writes it.
+"""PyTorch's `.pt2` files: the captured graph, as `torch.export.save` writes it.
 
-PyTorch reads such a file by unpickling parts of it, so a file from someone else can run whatever its author likes. The
-facts are read without that.
+PyTorch unpickles parts of such a file, so a file from an untrusted source can run any code. The facts are read without
+unpickling.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 
 from trainables.baselines import Network
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
-from trainables.exporting.program import captured, runner_of
+from trainables.exporting.program import capture, make_runner
 
 _EXTRA = f"/extra/{METADATA}.json"
-"""How the name of the facts ends in the archive."""
+"""End of the name of the facts in the archive."""
 
 
 def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
-    """See `FormatModule`. 8 bits: quantise and dequantise nodes in the graph, for `torch.compile` to make use of."""
-    program = captured(network, facts.preprocessing)
+    """See `FormatModule`. 8 bits: quantise and dequantise nodes in the graph, which `torch.compile` fuses."""
+    program = capture(network, facts.preprocessing)
     if calibration is not None:
         from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
             X86InductorQuantizer,
             get_default_x86_inductor_quantization_config,
         )
 
-        from trainables.exporting.quantisation import quantised
+        from trainables.exporting.quantisation import quantise
 
         quantiser = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-        program = captured(quantised(program, quantiser, calibration), facts.preprocessing)
-    for node in program.graph.nodes:  # where in whose files its line of Python stood
+        program = capture(quantise(program, quantiser, calibration), facts.preprocessing)
+    for node in program.graph.nodes:  # stack traces with paths of this machine
         node.meta.pop("stack_trace", None)
         node.meta.pop("from_node", None)
     file = io.BytesIO()
@@ -43,20 +43,20 @@ def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] 
 
 
 def read(content: bytes) -> ModelFile:
-    """See `FormatModule`. Only for files that one trusts."""
+    """See `FormatModule`. Read only files from a trusted source."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             name = next((name for name in archive.namelist() if name.endswith(_EXTRA)), None)
             text = None if name is None else archive.read(name).decode()
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ModelFileError("it is no archive of torch.export") from error
+        raise ModelFileError("it is not an archive of torch.export") from error
     if text is None:
         raise ModelFileError(f"it has no metadata {METADATA!r}")
     facts = ModelFacts.loads(text)
     if facts.int8:
-        from torch.ao.quantization.fx import _decomposed  # noqa: F401  it registers what the graph is made of
+        from torch.ao.quantization.fx import _decomposed  # noqa: F401  registers the operators of the graph
     try:
         network = torch.export.load(io.BytesIO(content)).module()
-    except Exception as error:  # PyTorch raises whatever a spoilt archive makes it
+    except Exception as error:  # a damaged archive raises various exceptions
         raise ModelFileError("torch.export cannot read it") from error
-    return ModelFile(facts, runner_of(network))
+    return ModelFile(facts, make_runner(network))

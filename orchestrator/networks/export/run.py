@@ -21,7 +21,7 @@ from orchestrator.record import now
 from trainables.datasets import DataSplits, ImageArrays
 from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError
-from trainables.exporting.measurement import Measured, logits_of, measure
+from trainables.exporting.measurement import Measurement, compute_logits, measure
 from trainables.exporting.model_file import ModelFacts
 from trainables.settings import TrainingSettings
 from trainables.storage import Folder
@@ -100,11 +100,11 @@ class _Work:
 
     def run(self) -> tuple[bytes, ExportedFile]:
         """The file's content, and its entry in the record."""
-        from trainables.exporting.program import runner_of  # takes seconds: it imports torch
+        from trainables.exporting.program import make_runner  # takes seconds: it imports torch
 
         network = self._network(self.found.weights)
         images, labels = self._images(self.splits.validation), self.splits.validation.labels
-        before = float((logits_of(runner_of(network), images).argmax(axis=1) == labels).mean())
+        before = float((compute_logits(make_runner(network), images).argmax(axis=1) == labels).mean())
         pruning = None
         if self.settings.pruning is not None:
             weights, pruning = self._prune()
@@ -112,7 +112,7 @@ class _Work:
         self.tell.step(f"writing {self.settings.file}")
         content = self._content(network)
         self.tell.step("comparing it with PyTorch, and measuring both")
-        reference = measure(runner_of(network), images, labels)
+        reference = measure(make_runner(network), images, labels)
         measured = measure(self.writer.read(content).run, images, labels)
         return content, ExportedFile(
             file=self.settings.file,
@@ -133,10 +133,10 @@ class _Work:
         )
 
     def _network(self, weights: bytes) -> Network:
-        from trainables.exporting.program import network_in_use
+        from trainables.exporting.program import load_network
 
         try:
-            return network_in_use(self.found.spec, weights)
+            return load_network(self.found.spec, weights)
         except ValueError as error:
             raise InputError(f"{self.found.folder}: {error}") from error
 
@@ -155,14 +155,14 @@ class _Work:
         return self._images(train.take(chosen))
 
     def _prune(self) -> tuple[bytes, PruningDone]:
-        from trainables.exporting.pruning import pruned
+        from trainables.exporting.pruning import prune_weights
 
         asked, epochs = self.settings.pruning, self.settings.epochs
         assert asked is not None
         self.tell.step(f"pruning {asked.fraction:.0%} of the {asked.kind}, and training what is left")
         preprocessing = self.found.preprocessing
         try:
-            result = pruned(
+            result = prune_weights(
                 self.found.spec,
                 self.found.weights,
                 kind=asked.kind,
@@ -195,7 +195,7 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _scores(measured: Measured) -> Scores:
+def _scores(measured: Measurement) -> Scores:
     return Scores(accuracy=measured.accuracy, latency_seconds=measured.latency_seconds)
 
 

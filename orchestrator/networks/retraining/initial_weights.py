@@ -15,7 +15,7 @@ from trainables.network_spec import NetworkSpec
 from trainables.storage import Folder, reason
 
 if TYPE_CHECKING:
-    from trainables.transfer import Start
+    from trainables.transfer import InitialWeights
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Weights:
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
-    def start(self, *, freeze: bool) -> Start:
-        from trainables.transfer import Start  # takes seconds: it imports torch
+    def start(self, *, freeze: bool) -> InitialWeights:
+        from trainables.transfer import InitialWeights  # takes seconds: it imports torch
 
-        return Start(self.content, freeze)
+        return InitialWeights(self.content, freeze)
 
 
 def read_weights(settings: RetrainSettings, names: Iterable[str]) -> dict[str, Weights]:
