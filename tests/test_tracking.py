@@ -263,7 +263,7 @@ def feed_to(tracker: Broken, hand: Hand, said: list[str]) -> Feed:
 
 
 def _as_it_is(trial: Any) -> TrackedTrial:
-    return TrackedTrial(trial.trial_id, trial.trial_id, 0, {}, (), None)
+    return TrackedTrial(trial.trial_id, trial.trial_id, {}, (), None)
 
 
 def test_a_tool_that_fails_is_told_in_one_line_and_no_more(tmp_path: Path) -> None:
@@ -381,6 +381,30 @@ def wandb_records(content: bytes) -> Iterator[bytes]:
         if kind in (1, 4):  # all of it, or its last part
             yield whole
             whole = b""
+
+
+def test_offline_runs_of_wandb_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path: Path) -> None:
+    two_processes(tmp_path, wandb="offline")
+    found = in_wandb(tmp_path / "wandb")
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == len(EXPECTED)
+    check_told(found, EXPECTED)
+    configurations = {name: config for name, _, config in map(wandb_run, (tmp_path / "wandb").glob("offline-run-*"))}
+    assert configurations["00007"]["latency_seconds"] == 0.25
+    assert {"normal.0.left.operation", "macs"} <= configurations["00007"].keys()
+
+
+def test_wandb_without_an_api_key_is_reported_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    monkeypatch.setattr(wandb, "login", lambda **options: False)
+    said: list[str] = []
+    config = parse_config({"logging": {"wandb": "online"}}, "x")
+    with driven(tmp_path) as hand, tracked(config, RunDirectory.at(tmp_path), info(), hand.state, said.append):
+        pass
+    (line,) = said
+    assert line.startswith("Weights & Biases: no API key; run `wandb login` or set WANDB_API_KEY; the search does")
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -57,7 +57,6 @@ class Feed:
         self._closed = False
         self._given_up = False
         self._on_workers: dict[str, TrackedTrial] = {}
-        self._stints: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name=f"{name} logging", daemon=True)
         for trial in state.trials.values():
             if trial.status != "running" and trial.attempt > 0:
@@ -127,10 +126,8 @@ class Feed:
         self._tell(lambda tracker: self._end(tracker, ended))
 
     def _begin(self, tracker: Tracker, trial: TrackedTrial) -> None:
-        self._stints[trial.name] += 1
-        begun = replace(trial, stint=self._stints[trial.name])
-        self._on_workers[trial.name] = begun
-        tracker.begin(begun)
+        self._on_workers[trial.name] = trial
+        tracker.begin(trial)
 
     def _rest(self, tracker: Tracker, name: str) -> None:
         if name in self._on_workers:  # it is not, if its worker was lost before it could begin
@@ -141,6 +138,5 @@ class Feed:
             return
         if trial.name not in self._on_workers:  # it rested, or ended in an earlier process
             self._begin(tracker, replace(trial, status=None))
-        begun = self._on_workers.pop(trial.name)
-        tracker.end(replace(trial, stint=begun.stint))
-        self._stints.pop(trial.name)
+        del self._on_workers[trial.name]
+        tracker.end(trial)

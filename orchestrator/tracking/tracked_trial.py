@@ -17,14 +17,12 @@ LATENCY = "latency_seconds"
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """Stands in for a `ray.tune.experiment.Trial`. Two are equal if they are the same trial in the same stint."""
+    """Stands in for a `ray.tune.experiment.Trial`. Two are equal if they are the same trial."""
 
     trial_id: str
     """Unlike that of any other trial of any run, which tools that keep several runs in one place need."""
     name: str = field(compare=False)
     """The trial's id in the record."""
-    stint: int
-    """How often it was begun by this process: after a pause the callbacks get it as another one."""
     config: dict[str, Any] = field(compare=False)
     """The architecture's decisions by name, what the candidate costs, and its `LATENCY` if that was measured."""
     curve: tuple[EpochDone, ...] = field(compare=False)

@@ -90,7 +90,6 @@ def _describe(trial: Trial, key: str, folder: Path | None) -> TrackedTrial:
     return TrackedTrial(
         trial_id=f"{key}-{trial.trial_id}",
         name=trial.trial_id,
-        stint=0,
         config={**trial.params, **trial.costs, **latency},
         curve=tuple(trial.curve),
         folder=folder,
@@ -99,10 +98,6 @@ def _describe(trial: Trial, key: str, folder: Path | None) -> TrackedTrial:
 
 
 def _environment(settings: LoggingSettings) -> dict[str, str]:
-    """What the tools are told only so."""
-    return {
-        # Four minutes of trying, which are its default, are more than the end of a search should wait for.
-        **({RETRIES: os.environ.get(RETRIES, "3")} if settings.mlflow is not None else {}),
-        # Or Ray Tune's callback asks for a key, which nobody needs offline.
-        **({"WANDB_MODE": "offline"} if settings.wandb == "offline" else {}),
-    }
+    """Settings of the tools that exist only as environment variables."""
+    # MLflow retries for four minutes by default, longer than the end of a search should wait.
+    return {RETRIES: os.environ.get(RETRIES, "3")} if settings.mlflow is not None else {}
