@@ -72,8 +72,8 @@ class Meter(Progress):
         self._last_event = 0.0
 
     @contextlib.contextmanager
-    def showing(self, view: View, *, ticking: bool = False) -> Iterator[Self]:
-        """The search is about to begin."""
+    def display(self, view: View, *, ticking: bool = False) -> Iterator[Self]:
+        """Begin the first block: the search is about to begin."""
         assert isinstance(view, SearchView)
         self._state = view.state
         self.memory_before = self._memory()

@@ -17,7 +17,7 @@ from orchestrator.housekeeping import Housekeeper
 from orchestrator.page.keeping import PageKeeper, refresh
 from orchestrator.preparation import Ground, Parts
 from orchestrator.progress import Progress
-from orchestrator.progress.search_view import SearchView, ShowsSteps
+from orchestrator.progress.search_view import RefreshOnStep, SearchView
 from orchestrator.run_directory import RunDirectory
 from orchestrator.run_info import RunInfo
 from orchestrator.run_state import RunState
@@ -108,7 +108,7 @@ class Run:
             view = SearchView(config, self.state, self.plan.milestones)
             # Again, because Ray's start has put handlers of its own in place.
             with (
-                self.progress.showing(view) as show,
+                self.progress.display(view) as show,
                 stopping_on_interrupt(stopper),
             ):
                 run_tune(
@@ -120,7 +120,7 @@ class Run:
                     searcher=driver.searcher,
                     scheduler=self.parts.scheduler,
                     stopper=stopper,
-                    callbacks=[driver.recorder, ShowsSteps(show)],
+                    callbacks=[driver.recorder, RefreshOnStep(show)],
                     scratch=self.directory.scratch,
                 )
             if stopper.failure is not None:

@@ -8,7 +8,7 @@ from orchestrator.comparing.groups import Group
 from orchestrator.comparing.outcome import Outcome, Pair
 from orchestrator.comparing.statistics import SEEDS_NEEDED
 from orchestrator.evaluation.verdict import is_chance
-from orchestrator.progress import listed, number
+from orchestrator.progress import join_words, number
 
 
 def verdict(outcome: Outcome) -> str:
@@ -25,7 +25,7 @@ def sentences(outcome: Outcome) -> list[str]:
         return [f"The runs differ in their seeds only: {_best(outcome, scored[0])}."]
     tested = [group for group in scored if len(group.bests) >= SEEDS_NEEDED]
     if len(tested) < 2:
-        counts = listed([f"{group.label} has {len(group.bests)}" for group in scored])
+        counts = join_words([f"{group.label} has {len(group.bests)}" for group in scored])
         return [
             f"Too few seeds to say: a test needs two groups with at least {SEEDS_NEEDED} seeds each, and {counts}.",
             f"{scored[0].label} leads, which may be luck: {_best(outcome, scored[0])}.",
@@ -52,8 +52,8 @@ def _of_tested(outcome: Outcome, tested: Sequence[Group]) -> str:
             f"{leader} is ahead: {_best(outcome, tested[0])}, and its difference from {others} is more than chance "
             f"({how})."
         )
-    rest = f"; {listed(worse)} {'is' if len(worse) == 1 else 'are'} worse than {leader}" if worse else ""
-    return f"No difference found among {listed([leader, *level])}{rest} ({how})."
+    rest = f"; {join_words(worse)} {'is' if len(worse) == 1 else 'are'} worse than {leader}" if worse else ""
+    return f"No difference found among {join_words([leader, *level])}{rest} ({how})."
 
 
 def _how(pairs: Sequence[Pair], *, adjusted: bool) -> str:

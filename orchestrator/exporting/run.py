@@ -14,7 +14,7 @@ from orchestrator.errors import InputError, last_line
 from orchestrator.events import now
 from orchestrator.exporting.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores
 from orchestrator.exporting.settings import ExportSettings
-from orchestrator.progress import Progress, Show, WorkView
+from orchestrator.progress import Progress, Refresh, WorkView
 from orchestrator.retraining.record import RetrainFolder
 from orchestrator.retraining.run import images_of
 from orchestrator.trained_network import TrainedNetwork
@@ -62,7 +62,7 @@ def export(name: str, settings: ExportSettings, *, progress: Progress | None = N
     folder = found.folder / EXPORTED
     Exports.read(folder)  # a record that is spoilt is told at once
     view = WorkView(f"export of {found.name}", "epoch")
-    with progress.showing(view, ticking=True) as show:
+    with progress.display(view, ticking=True) as show:
         tell = _Tell(progress, view, show)
         tell.step(f"reading the data set {found.search.config.data.name}")
         content, file = _Work(found, settings, writer, images_of(found.search), tell).run()
@@ -76,7 +76,7 @@ class _Tell:
 
     progress: Progress
     view: WorkView
-    show: Show
+    show: Refresh
 
     def step(self, doing: str) -> None:
         self.progress.note(doing)

@@ -13,7 +13,7 @@ from orchestrator.events import Direction
 from orchestrator.objectives import losses_of
 from orchestrator.page.occupancy import Break
 from orchestrator.page.plot import BLUE, GREY, INK, RED, STATUSES, Plot, around, figure, named, text, thinned, whole
-from orchestrator.progress import listed
+from orchestrator.progress import join_words
 from orchestrator.run_state import RunState, Trial
 from orchestrator.trainings import score_of
 
@@ -62,7 +62,7 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         )
     if rungs:
         epochs = "epoch" if rungs == (1,) else "epochs"
-        after = listed([str(epoch) for epoch in rungs])
+        after = join_words([str(epoch) for epoch in rungs])
         caption += f" Dotted: the rungs, after {after} {epochs}, where weak trials are stopped."
     return Plot(
         name="curves",

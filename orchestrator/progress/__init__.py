@@ -1,27 +1,36 @@
-"""How work is shown while it goes on: a calm panel in a terminal and in a notebook, plain lines elsewhere.
+"""Progress of running work: a panel in a terminal or a notebook, plain lines elsewhere.
 
-`standing` knows how it looks, `display` where and when it is shown. What there is to say: of a search `search_view`,
-with `time_left`; of smaller work `work_view`; of a retraining `orchestrator.retraining.showing`.
+A view makes a snapshot of the work: `search_view`, with `time_left`, of a search; `work_view` of smaller work; and
+`orchestrator.retraining.showing` of a retraining. `snapshot` draws it, and `display` decides where and when.
 """
 
-from orchestrator.progress.display import Progress, Show, View
-from orchestrator.progress.standing import Row, Standing
-from orchestrator.progress.words import clock, describe, harmless, listed, number, roughly, scores, sparkline
+from orchestrator.progress.display import Progress, Refresh, View
+from orchestrator.progress.snapshot import Row, Snapshot
+from orchestrator.progress.words import (
+    clock,
+    describe,
+    format_estimate,
+    join_words,
+    number,
+    plain_line,
+    scores,
+    sparkline,
+)
 from orchestrator.progress.work_view import WorkView
 
 __all__ = [
     "Progress",
+    "Refresh",
     "Row",
-    "Show",
-    "Standing",
+    "Snapshot",
     "View",
     "WorkView",
     "clock",
     "describe",
-    "harmless",
-    "listed",
+    "format_estimate",
+    "join_words",
     "number",
-    "roughly",
+    "plain_line",
     "scores",
     "sparkline",
 ]

@@ -14,7 +14,7 @@ from orchestrator.config import SamplerSettings, SchedulerSettings
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.events import Direction
 from orchestrator.optuna_searcher import to_distributions
-from orchestrator.progress import Progress, Show, WorkView
+from orchestrator.progress import Progress, Refresh, WorkView
 from orchestrator.replaying.recorded import RecordedCurves
 from orchestrator.replaying.search import regrets, searched
 from orchestrator.sampler_fit import check_fits
@@ -120,7 +120,7 @@ def simulate_searches(
         _check(setup, recorded)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     view = WorkView("simulate", "searches")
-    with progress.showing(view, ticking=True) as show:
+    with progress.display(view, ticking=True) as show:
         found = _simulated(setups, settings.seeds, recorded, trainings, view, show)
     return SimulateResult(len(recorded.curves), recorded.epochs, trainings, settings.seeds, found)
 
@@ -133,7 +133,7 @@ def _check(setup: Setup, recorded: RecordedCurves) -> None:
 
 
 def _simulated(
-    setups: Sequence[Setup], seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Show
+    setups: Sequence[Setup], seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Refresh
 ) -> list[Simulated]:
     found = [Simulated(setup=setup, regrets=[], trials=[], completed=[], busy=[]) for setup in setups]
     # All setups with a seed, and then with the next: the time left can be told early.

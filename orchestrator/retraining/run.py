@@ -16,7 +16,7 @@ from orchestrator.ended_search import EndedSearch
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.events import now
 from orchestrator.page.keeping import refresh
-from orchestrator.progress import Progress, Show
+from orchestrator.progress import Progress, Refresh
 from orchestrator.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.retraining.result import NetworkResult, result_of
 from orchestrator.retraining.settings import RetrainSettings, networks_of
@@ -110,7 +110,7 @@ def _trained(
         )
         with (
             _place(search, settings, stopper) as place,
-            progress.showing(view, ticking=True) as show,
+            progress.display(view, ticking=True) as show,
         ):
             work = _Work(search, settings, recipe, splits, place, stopper, progress, view, show)
             try:
@@ -133,7 +133,7 @@ class _Work:
     stopper: SearchStopper
     progress: Progress
     view: RetrainView
-    show: Show
+    show: Refresh
 
     def network(
         self,

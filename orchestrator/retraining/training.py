@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import RunDirectoryError, SearchError, last_line
 from orchestrator.events import now
-from orchestrator.progress import Progress, Show
+from orchestrator.progress import Progress, Refresh
 from orchestrator.retraining.record import (
     WEIGHTS,
     EpochTrained,
@@ -82,7 +82,7 @@ class NetworkTraining:
     log: RetrainLog
     place: Place
     progress: Progress
-    show: Show
+    show: Refresh
     is_stopped: Callable[[], bool]
 
     def run(self, tests_before: int) -> None:
