@@ -143,8 +143,8 @@ def main() -> None:
         f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}. Written by\n\n```\n{command}\n```\n\n"
         f"Regret in points of validation accuracy (mean over {arguments.seeds} seeds, with the 95 % interval of the "
         f"mean): the best accuracy of {len(pool.curves)} recorded architectures less that of the leading candidate "
-        f"when trained to the end. The workers' total time is that of {BUDGET} whole trainings of {EPOCHS} epochs. ASHA "
-        "has its rungs at epochs 1, 3 and 9.\n\n" + "\n".join(table(found)) + f"\n\n{verdict(found)}\n"
+        f"when trained to the end. The workers' total time is that of {BUDGET} whole trainings of {EPOCHS} epochs. "
+        "ASHA has its rungs at epochs 1, 3 and 9.\n\n" + "\n".join(table(found)) + f"\n\n{verdict(found)}\n"
     )
 
 
