@@ -278,8 +278,8 @@ def report(results: Mapping[str, Runs], command: str, evaluations: int) -> Itera
         "Regret in percentage points of validation accuracy: the best cell's mean accuracy less that of the candidate "
         "that looks best so far. A search sees the accuracy of one training, which is noisy, so the regret of a run "
         "can grow. Mean over seeds ± half of its 95 % interval. Samplers with default options, one candidate at a "
-        "time. Known proposals were evaluated before in the same run; they are answered from the record, and count neither "
-        "as evaluations nor as time. Hours are the recorded training times, added up.\n"
+        "time. Known proposals were evaluated before in the same run; they are answered from the record, and count "
+        "neither as evaluations nor as time. Hours are the recorded training times, added up.\n"
     )
     yield "![Regret against evaluations and against training time](samplers.svg)\n"
     checkpoints = [checkpoint for checkpoint in CHECKPOINTS if checkpoint <= evaluations] or [evaluations]
