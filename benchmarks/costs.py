@@ -1,6 +1,6 @@
-"""How long it takes to know what a candidate costs, beside PyTorch's own counter on the meta device.
+"""Measures the time to count a candidate's costs, compared with PyTorch's own counter on the meta device.
 
-Prints Markdown; `benchmarks/costs.md` is what it printed: python benchmarks/costs.py > benchmarks/costs.md
+Prints Markdown; `benchmarks/costs.md` is its output: python benchmarks/costs.py > benchmarks/costs.md
 """
 
 import argparse
@@ -25,20 +25,20 @@ from trainables.skeleton import SKELETONS
 
 
 def candidate(space: CellSpace, generator: np.random.Generator) -> NetworkSpec:
-    """A network of the size that a search trains: N = 2, F = 16, CIFAR-10."""
+    """Draw a network of the size that a search trains: N = 2, F = 16, CIFAR-10."""
     return NetworkSpec(
         architecture=space.sample(generator), skeleton=SKELETONS[space.skeleton], repeats=2, filters=16, classes=10
     )
 
 
-def counted(spec: NetworkSpec) -> tuple[int, int]:
-    """Parameters and multiply-adds, as cellscout counts them."""
+def count(spec: NetworkSpec) -> tuple[int, int]:
+    """Count parameters and multiply-adds with cellscout."""
     costs = network_costs(spec)
     return costs.parameters, costs.macs
 
 
-def counted_by_pytorch(spec: NetworkSpec) -> tuple[int, int]:
-    """The same by building the network on the meta device and running it under `FlopCounterMode`."""
+def count_with_pytorch(spec: NetworkSpec) -> tuple[int, int]:
+    """Count them by building the network on the meta device and running it under `FlopCounterMode`."""
     with torch.device("meta"):
         network = CellNetwork(spec).eval()
         image = torch.empty(1, spec.image_channels, *spec.image_size)
@@ -47,10 +47,10 @@ def counted_by_pytorch(spec: NetworkSpec) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2
 
 
-def seconds(count: Callable[[NetworkSpec], tuple[int, int]], spec: NetworkSpec) -> tuple[float, tuple[int, int]]:
-    """How long one count takes, and what it says."""
+def seconds(counter: Callable[[NetworkSpec], tuple[int, int]], spec: NetworkSpec) -> tuple[float, tuple[int, int]]:
+    """Return the seconds of one count, and its result."""
     started = time.perf_counter()
-    found = count(spec)
+    found = counter(spec)
     return time.perf_counter() - started, found
 
 
@@ -60,22 +60,22 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=100, help="random candidates of each space")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("# What it takes to know a candidate's costs\n")
+    print("# The time to count a candidate's costs\n")
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, torch {version('torch')}. Written by\n")
     print(f"```\n{' '.join(['python benchmarks/costs.py', *sys.argv[1:]])}\n```\n")
-    print(f"{arguments.candidates} random candidates of each space, N = 2, F = 16, one thread, both in turn on each;")
-    print("median, fifth and ninety-fifth percentile. Both say the same of every candidate, which is checked.\n")
+    print(f"{arguments.candidates} random candidates of each space, N = 2, F = 16, one thread, both counters in turn;")
+    print("median, fifth and ninety-fifth percentile. Both counts are equal for every candidate, which is checked.\n")
     print("| space | cellscout, ms | PyTorch's meta device and FlopCounterMode, ms | ratio |")
     print("|---|---|---|---|")
     generator = np.random.default_rng(0)
     for name, space in SPACES.items():
         ours, theirs = [], []
-        counted_by_pytorch(candidate(space, generator))  # warms up
+        count_with_pytorch(candidate(space, generator))  # warm-up
         for _ in range(arguments.candidates):
             spec = candidate(space, generator)
-            our_seconds, our_counts = seconds(counted, spec)
-            their_seconds, their_counts = seconds(counted_by_pytorch, spec)
+            our_seconds, our_counts = seconds(count, spec)
+            their_seconds, their_counts = seconds(count_with_pytorch, spec)
             assert our_counts == their_counts, spec
             ours.append(our_seconds)
             theirs.append(their_seconds)
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def spread(values: list[float], factor: float) -> str:
-    """Median, and the range without the most extreme tenth."""
+    """Format the median, and the range without the most extreme tenth."""
     twentieths = statistics.quantiles(values, n=20)
     return f"{statistics.median(values) * factor:.1f} ({twentieths[0] * factor:.1f} to {twentieths[-1] * factor:.1f})"
 

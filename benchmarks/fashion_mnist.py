@@ -1,11 +1,11 @@
-"""A found cell beside ResNet-18 and the textbooks' network on Fashion-MNIST, in one time; prints Markdown.
+"""Compares a found cell with ResNet-18 and the textbooks' network on Fashion-MNIST, in equal time; prints Markdown.
 
     cellscout search examples/fashion_mnist.toml --set data.root=data --run-dir runs/fashion
     python benchmarks/fashion_mnist.py runs/fashion data > benchmarks/fashion_mnist.md
 
-Each network is trained from scratch on all 60,000 training images by the search's recipe: the found cell's for some
-epochs, the others for as many as fit into the time that took. The learning rate falls over the epochs that there are.
-The cell was found on 5,000 of these images. Nothing is chosen by the test images, which are looked at once a training.
+Each network is trained from scratch on all 60,000 training images with the search's recipe: the found cell for some
+epochs, the others for as many epochs as fit into the same time. The learning rate schedule spans each network's epochs.
+The cell was found on 5,000 of these images. The test images choose nothing; each training is tested on them once.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ class Trained:
 
 @dataclass(frozen=True)
 class Course:
-    """What the networks have in common."""
+    """The recipe and the images that all networks share."""
 
     recipe: TrainingSettings
     splits: DataSplits
     few: DataSplits
-    """A part of the images, to time a network by."""
+    """A part of the images, to measure the speed of a network."""
     seeds: int
 
     def epochs_within(self, seconds: float, spec: NetworkSpec | BaselineSpec) -> int:
-        """As many as fit, at least one."""
+        """Return how many epochs fit into a time, at least one."""
         plan = RetrainingPlan(spec=spec, training=self.recipe)
         images = plan.images(self.few)
         training = Retraining(plan, images, 0, PLACE)
-        training.train_epoch()  # which is slower than those that follow
+        training.train_epoch()  # the first epoch is slower than the others
         epoch_seconds = training.train_epoch().seconds * len(plan.images(self.splits).train) / len(images.train)
         return max(1, int(seconds / epoch_seconds))
 
-    def trained(self, spec: NetworkSpec | BaselineSpec, epochs: int) -> Trained:
-        """Train a network by every seed, and test it."""
+    def train(self, spec: NetworkSpec | BaselineSpec, epochs: int) -> Trained:
+        """Train a network with every seed, and test it."""
         plan = RetrainingPlan(spec=spec, training=self.recipe.model_copy(update={"epochs": epochs}))
         images = plan.images(self.splits)
         accuracies, seconds, latencies = [], [], []
@@ -83,7 +83,7 @@ class Course:
 
 
 def row(name: str, one: Trained) -> str:
-    """Of the table."""
+    """Format a row of the table."""
     parameters, macs = costs_of(one.spec)
     spread = f" ± {stdev(one.accuracies):.4f}" if len(one.accuracies) > 1 else ""
     return (
@@ -95,9 +95,9 @@ def row(name: str, one: Trained) -> str:
 def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run_dir", help="of the search")
+    parser.add_argument("run_dir", help="run directory of the search")
     parser.add_argument("data", help="folder with Fashion-MNIST in torchvision's layout")
-    parser.add_argument("--epochs", type=int, default=2, help="of the found cell, whose time all others have")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the found cell, whose time the others get")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each network")
     arguments = parser.parse_args()
     info = RunDirectory.at(arguments.run_dir).read_info()
@@ -109,11 +109,11 @@ def main() -> None:
     course = Course(recipe, splits, few, arguments.seeds)
     found = find_network(arguments.run_dir)
     name = f"found cell, N = {found.repeats}, F = {found.filters}"
-    results = {name: course.trained(found, arguments.epochs)}
+    results = {name: course.train(found, arguments.epochs)}
     budget = mean(results[name].seconds)
     for name in BASELINES:
         spec = BaselineSpec(baseline=name, classes=10, image_channels=1, image_size=(28, 28))
-        results[name] = course.trained(spec, course.epochs_within(budget, spec))
+        results[name] = course.train(spec, course.epochs_within(budget, spec))
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision"))
     print("# A found cell and two baselines on Fashion-MNIST\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} CPUs, ", end="")
@@ -122,9 +122,9 @@ def main() -> None:
     shown = ", ".join(f"{name} {value}" for name, value in recipe.model_dump(exclude={"preset", "epochs"}).items())
     trials = info.config["budget"]["trials"]
     print(
-        f"The 60,000 training images, {arguments.seeds} seeds, one recipe ({shown}), one time: the baselines have as "
+        f"The 60,000 training images, {arguments.seeds} seeds, one recipe ({shown}), equal time: the baselines have as "
         f"many epochs as fit into the {budget:.0f} s that {arguments.epochs} epochs of the found cell took. The cell "
-        f"is the best of {trials} candidates that were searched on 5,000 of the training images. Accuracy on the "
+        f"is the best of {trials} candidates of a search on 5,000 of the training images. Accuracy on the "
         "10,000 test images, mean and standard deviation over the seeds; latency of one image.\n"
     )
     print("| network | parameters | multiply-adds | latency | epochs | training | test accuracy |")

@@ -1,10 +1,10 @@
-"""One search of ten thousand trials: what an event costs the driver, and what it keeps; prints Markdown.
+"""Measures the driver's time and memory in a search of ten thousand trials; prints Markdown.
 
     python benchmarks/long_run.py > benchmarks/long_run.md
 
-Two questions. Does the driver grow, in memory or in the time that an event takes it, with the number of trials? And how
-long does it take to rebuild such a run from its log? The trainable trains nothing and the sampler is random by default,
-because TPE's own time grows with the number of trials, in its own thread: that is the sampler's, not the driver's.
+Two questions: do the driver's memory and its time per event grow with the number of trials? And how long does it take
+to rebuild such a run from its log? The trainable trains nothing. The sampler is random by default, because TPE's own
+time grows with the number of trials; it is spent in the sampler's thread and is not the driver's.
 """
 
 from __future__ import annotations
@@ -44,21 +44,22 @@ MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Block:
-    """So many trials in a row.
-
-    `event_seconds` is the median CPU time of the driver's main thread over the steps of its loop, each of them an
-    event; `cpu_seconds` is the mean of all its threads' time a trial.
-    """
+    """Measurements of consecutive trials."""
 
     trials: int
+    """Trials of the run up to the end of this block."""
     seconds: float
+    """Wall seconds per trial."""
     event_seconds: float
+    """Median CPU seconds of the driver's main thread per step of its loop; each step is an event."""
     cpu_seconds: float
+    """Mean CPU seconds of all threads of the driver per trial."""
     memory: int
+    """Resident bytes of the driver at the end of the block."""
 
 
 class Meter(Progress):
-    """Shows nothing, and measures the driver after each of its steps, when it is called to show them."""
+    """Displays nothing; measures the driver after each step, when it is called to refresh."""
 
     def __init__(self, block: int) -> None:
         super().__init__(Console(quiet=True))
@@ -70,8 +71,8 @@ class Meter(Progress):
         self._last_event = 0.0
 
     @contextlib.contextmanager
-    def showing(self, view: View, *, ticking: bool = False) -> Iterator[Self]:
-        """The search is about to begin."""
+    def display(self, view: View, *, ticking: bool = False) -> Iterator[Self]:
+        """Begin the first block: the search is about to begin."""
         assert isinstance(view, SearchView)
         self._state = view.state
         self.memory_before = self._memory()
@@ -79,11 +80,11 @@ class Meter(Progress):
         yield self
 
     def __call__(self) -> None:
-        """Called after each event."""
+        """Measure one step; called after each event."""
         now = time.thread_time()
         self._events.append(now - self._last_event)
         self._last_event = now
-        # Suggested ones, because to count those that ended would take longer with each.
+        # Counts suggested trials: counting the ended ones would take longer with each trial.
         if len(self._state.trials) >= (len(self.blocks) + 1) * self._block:
             cpu = self._cpu() - self._cpu_before
             self.blocks.append(
@@ -119,7 +120,7 @@ def search_config(trials: int, sampler: str) -> SearchConfig:
 
 
 def measure_resume(run_dir: Path) -> dict[str, float]:
-    """Seconds that it takes to rebuild the run from its log, by part."""
+    """Return the seconds to rebuild each part of the run from its log."""
     directory = RunDirectory.at(run_dir)
     config = parse_config(directory.read_info().config, str(directory))
     seconds: dict[str, float] = {}
@@ -141,7 +142,7 @@ def measure_resume(run_dir: Path) -> dict[str, float]:
 
 
 def events_table(meter: Meter, rows: int = 10) -> str:
-    """The course of the search in about so many rows."""
+    """Format the measurements of the search in about `rows` rows."""
     lines = ["| trials | seconds a trial | driver's CPU seconds a trial | median CPU ms an event | memory, MB |"]
     lines.append("|---|---|---|---|---|")
     step = max(1, len(meter.blocks) // rows)
@@ -154,7 +155,7 @@ def events_table(meter: Meter, rows: int = 10) -> str:
 
 
 def growth(meter: Meter) -> str:
-    """What the criteria are about: the last tenth of the search beside its first."""
+    """Compare the last tenth of the search with its first."""
     tenth = max(1, len(meter.blocks) // 10)
     first, last = meter.blocks[:tenth], meter.blocks[-tenth:]
     by_event = median(b.event_seconds for b in last) / median(b.event_seconds for b in first)
@@ -162,7 +163,7 @@ def growth(meter: Meter) -> str:
     by_time = median(b.seconds for b in last) / median(b.seconds for b in first)
     return (
         f"Memory grew by **{(meter.blocks[-1].memory - meter.memory_before) / MEGABYTE:.0f} MB** from before the first "
-        f"trial to the last.\nThe last tenth beside the first: an event takes **{by_event:.2f}** times as long, a "
+        f"trial to the last.\nThe last tenth against the first: an event takes **{by_event:.2f}** times as long, a "
         f"trial {by_cpu:.2f} times the driver's CPU time and {by_time:.2f} times the time by the clock."
     )
 
@@ -172,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--sampler", default="random")
-    parser.add_argument("--block", type=int, default=250, help="trials that are measured together")
+    parser.add_argument("--block", type=int, default=250, help="trials per measurement")
     arguments = parser.parse_args()
     ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     packages = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))

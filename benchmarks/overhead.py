@@ -1,9 +1,9 @@
-"""What a search costs besides training, beside stock Ray Tune in the same run; prints Markdown.
+"""Measures what a search costs besides training, compared with stock Ray Tune in the same run; prints Markdown.
 
     python benchmarks/overhead.py --data-root data > benchmarks/overhead.md
 
-Two questions. With a trainable that trains nothing, how many seconds does a trial take, and how many epochs a second
-are reported and recorded? And, with `--data-root`, how busy are the workers in a real search, that of
+Two questions: with a trainable that trains nothing, how many seconds does a trial take, and how many epochs a second
+are reported and recorded? And with `--data-root`, how busy are the workers in a real search, that of
 examples/fashion_mnist.toml?
 """
 
@@ -44,6 +44,7 @@ from trainables.instant_trainable import InstantTrainable, made_up_limit, made_u
 EPOCHS = 27
 CPUS = 2
 LEVEL = 0.9
+"""Validation accuracy of every epoch of the level trainables."""
 
 
 class StockTrainable(tune.Trainable):
@@ -65,12 +66,12 @@ class StockTrainable(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """As it comes, Ray Tune saves every trial at its end."""
+        """Save something: by default Ray Tune saves every trial at its end."""
         (Path(checkpoint_dir) / "epoch").write_text(str(self.epoch))
 
 
 class LevelStockTrainable(StockTrainable):
-    """All score alike, so that ASHA stops none."""
+    """Gives all trials the same score, so that ASHA stops none."""
 
     def setup(self, config: dict[str, Any]) -> None:
         super().setup(config)
@@ -78,7 +79,7 @@ class LevelStockTrainable(StockTrainable):
 
 
 class LevelTrainable(EpochTrainable):
-    """As `InstantTrainable`, but all score alike, so that ASHA stops none."""
+    """Trains nothing, like `InstantTrainable`, and gives all trials the same score, so that ASHA stops none."""
 
     def prepare(self, data: Any) -> None:
         pass
@@ -97,7 +98,7 @@ class LevelTrainable(EpochTrainable):
 
 @dataclass(frozen=True)
 class Workload:
-    """A kind of search: what is trained by cellscout and by stock Ray Tune, and which sampler both get."""
+    """A kind of search: the trainables of cellscout and of stock Ray Tune, and the sampler of both."""
 
     name: str
     trainable: type[EpochTrainable]
@@ -108,13 +109,13 @@ class Workload:
 WORKLOADS = (
     Workload("27 epochs a trial: all score alike, ASHA stops none", LevelTrainable, LevelStockTrainable, "random"),
     Workload("ASHA stops most trials after an epoch", InstantTrainable, StockTrainable, "random"),
-    Workload("the same with TPE, and Optuna's own cost of a proposal in both", InstantTrainable, StockTrainable, "tpe"),
+    Workload("the same with TPE; both include Optuna's time for a proposal", InstantTrainable, StockTrainable, "tpe"),
 )
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One search: its wall seconds, the driver's CPU seconds, its trials, and the epochs that were reported."""
+    """One search: its wall seconds, the driver's CPU seconds, its trials, and the reported epochs."""
 
     seconds: float
     cpu_seconds: float
@@ -123,7 +124,7 @@ class Measurement:
 
 
 def cellscout(trials: int, workload: Workload) -> Measurement:
-    """cellscout as it comes, its durable record included."""
+    """Measure cellscout with its default settings, including its durable record."""
     asha = ["scheduler.name=asha", "scheduler.min_epochs=1", "scheduler.reduction_factor=3"]
     work = [f"training.epochs={EPOCHS}", f"budget.trials={trials}", f"sampler.name={workload.sampler}"]
     config = load_config(None, [*work, *asha])
@@ -138,8 +139,8 @@ def cellscout(trials: int, workload: Workload) -> Measurement:
 
 
 def stock(trials: int, workload: Workload, *, tuned: bool) -> Measurement:
-    """Ray Tune with its own Optuna bridge and ASHA: as it comes, or at its best for this work."""
-    # With fewer trials pending than there are slots, a worker that ends is not reused.
+    """Measure Ray Tune with its own Optuna bridge and ASHA, by default or tuned for this work."""
+    # Workers are reused only if at least as many trials are pending as there are slots.
     environment = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_MAX_PENDING_TRIALS_PG": str(CPUS)}
     with tempfile.TemporaryDirectory() as folder, environment_variables(environment if tuned else {}):
         tuner = tune.Tuner(
@@ -172,14 +173,14 @@ SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
     "random": lambda: optuna.samplers.RandomSampler(seed=0),
     "tpe": lambda: optuna.samplers.TPESampler(seed=0, constant_liar=True),
 }
-"""By cellscout's name, what stock Ray Tune gets: the same."""
+"""The sampler of stock Ray Tune, by cellscout's name: the same one."""
 
 VARIANTS: dict[str, Callable[[int, Workload], Measurement]] = {
     "cellscout": cellscout,
     "stock Ray Tune at its best (actors reused, no loggers, no checkpoints, 2 trials pending)": partial(
         stock, tuned=True
     ),
-    # At more than a second a trial, a fortieth of the trials says enough.
+    # A trial takes more than a second here, so a fortieth of the trials is enough.
     "stock Ray Tune (OptunaSearch, ASHAScheduler, default loggers, no actor reuse)": lambda trials, workload: stock(
         trials // 40, workload, tuned=False
     ),
@@ -187,13 +188,13 @@ VARIANTS: dict[str, Callable[[int, Workload], Measurement]] = {
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Median, and the range over the runs."""
+    """Format the median, and the range over the runs."""
     middle, low, high = statistics.median(values), min(values), max(values)
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def instant_table(trials: int, runs: int, workload: Workload) -> str:
-    """Every variant in turn, `runs` times; ratios are taken within a turn."""
+    """Measure every variant in turn, `runs` times; each ratio compares two searches of the same turn."""
     found: dict[str, list[Measurement]] = {name: [] for name in VARIANTS}
     for _ in range(runs):
         for name, measure in VARIANTS.items():
@@ -219,7 +220,7 @@ def instant_table(trials: int, runs: int, workload: Workload) -> str:
 
 
 def busy_workers(data_root: Path) -> str:
-    """The search of examples/fashion_mnist.toml, and what part of its slots' time was training."""
+    """Run the search of examples/fashion_mnist.toml; report the fraction of its slots' time that was training."""
     example = Path(__file__).parents[1] / "examples" / "fashion_mnist.toml"
     with tempfile.TemporaryDirectory() as folder:
         state = run_search(load_config(example, [f"data.root={data_root}"]), run_dir=Path(folder) / "run").state
@@ -256,8 +257,8 @@ def main() -> None:
     print(f"```\n{command}\n```\n")
     print(
         f"## A trainable that trains nothing\n\nTrials of at most {EPOCHS} epochs, ASHA with rungs 1, 3, 9, "
-        f"{CPUS} slots; median and range of {arguments.runs} searches each,\nin turn, the start of the workers "
-        "included. cellscout's figures include its durable record of every epoch."
+        f"{CPUS} slots; median and range of {arguments.runs} searches each,\nin turn, including the start of "
+        "the workers. cellscout's figures include its durable record of every epoch."
     )
     for workload in WORKLOADS:
         table = instant_table(arguments.trials, arguments.runs, workload)

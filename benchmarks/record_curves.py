@@ -1,7 +1,7 @@
-"""Learning curves of random NASNet architectures, for replaying searches on a virtual clock.
+"""Records learning curves of random NASNet architectures, for replaying searches on a virtual clock.
 
     python benchmarks/record_curves.py record RUN_DIR       # trains 200 architectures for 27 epochs each
-    python benchmarks/record_curves.py summarise RUN_DIR    # commits the tables and what they say
+    python benchmarks/record_curves.py summarise RUN_DIR    # copies the tables here and writes the summary
 
 The task is scikit-learn's digits with few training images and many validation images, so that scores do not saturate.
 """
@@ -26,7 +26,7 @@ TRIALS, EPOCHS = 200, 27
 
 
 def recording() -> SearchConfig:
-    """Random architectures, each trained to the end."""
+    """Return the search: random architectures, each trained to the end."""
     return parse_config(
         {
             "run": {"name": "curves"},
@@ -42,12 +42,13 @@ def recording() -> SearchConfig:
 
 
 def rank_correlations(folder: Path) -> Iterator[str]:
-    """How well an epoch's accuracies rank the final ones, and how much of the best tenth is in its best third."""
+    """Yield a table: how well an epoch's accuracies rank the final ones, and how many of the best it would keep."""
     epochs = pq.read_table(folder / "epochs.parquet").to_pandas()
     curves = epochs.pivot(index="trial_id", columns="epoch", values="val_accuracy").dropna()
     final = curves[EPOCHS]
     best = set(final.nlargest(len(final) // 10).index)
-    yield "| epoch | Spearman's rank correlation with epoch 27 | Kendall's tau | of the best tenth, in its best third |"
+    correlations = "Spearman's rank correlation with epoch 27 | Kendall's tau"
+    yield f"| epoch | {correlations} | fraction of the best tenth in its best third |"
     yield "|---|---|---|---|"
     for epoch in (1, 3, 9, 18):
         scores = curves[epoch]
@@ -56,7 +57,7 @@ def rank_correlations(folder: Path) -> Iterator[str]:
 
 
 def summarise(run_dir: Path) -> None:
-    """Copy the tables beside this program, and write what they say."""
+    """Copy the tables beside this program, and write their summary."""
     folder = Path(__file__).parent / "curves"
     folder.mkdir(exist_ok=True)
     for name in ("trials.parquet", "epochs.parquet"):
@@ -76,7 +77,7 @@ def summarise(run_dir: Path) -> None:
         f"`curves/` holds the run's own tables: {len(trials)} architectures of the NASNet space (N = 1, F = 8), each "
         f"trained for {EPOCHS} epochs on {data['train']} of scikit-learn's digits and scored on {data['validation']} "
         f"others. They took {trials.train_seconds.sum() / 3600:.1f} hours of one core each, {hours:.1f} hours in all; "
-        "other work ran on the machine at the time, so the seconds of an epoch are longer than they need be.\n\n"
+        "other work ran on the machine at the time, so an epoch took longer than it would alone.\n\n"
         f"Final validation accuracy: best {final.max():.4f}, median {final.median():.4f}, worst {final.min():.4f}; one "
         f"standard error of the best is {(final.max() * (1 - final.max()) / data['validation']) ** 0.5:.4f}."
         "\n\n" + "\n".join(rank_correlations(folder)) + "\n"
@@ -84,7 +85,7 @@ def summarise(run_dir: Path) -> None:
 
 
 def main() -> None:
-    """As the module's docstring says."""
+    """Run the command of the command line."""
     command, run_dir = sys.argv[1], Path(sys.argv[2])
     if command == "record":
         run_search(recording(), run_dir=run_dir, progress=Progress(Console(stderr=True)))

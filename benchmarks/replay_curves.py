@@ -1,12 +1,12 @@
-"""Does a correct bridge find better cells than Ray Tune's stock one? Replayed on recorded curves; writes Markdown.
+"""Compares cellscout's bridge to Optuna with Ray Tune's stock one on recorded curves; writes Markdown.
 
     python benchmarks/replay_curves.py benchmarks/curves --output benchmarks/replay_curves.md
 
 Both bridges drive the same sampler (Optuna's TPE) and the same ASHA on a virtual clock, with 1, 4 and 16 workers. Both
-propose in the whole NASNet space; a proposal is answered by the recorded architecture that differs from it in the
-fewest decisions and was not tried in this run, so what a sampler can learn is coarser than it would really be. An epoch
-takes the seconds that it took when it was recorded. Ray Tune's `OptunaSearch` tells Optuna that a trial which ASHA
-stopped is complete; cellscout's tells it as pruned, with its curve.
+propose in the whole NASNet space. A proposal is answered by the recorded architecture that differs from it in the
+fewest decisions and was not used in this run, so a sampler learns less than in a real search. An epoch takes the
+seconds that it took when it was recorded. Ray Tune's `OptunaSearch` reports a trial that ASHA stopped to Optuna as
+complete; cellscout reports it as pruned, with its curve.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from search_spaces import NASNET
 TRIALS, EPOCHS = 200, 27
 WORKERS = (1, 4, 16)
 BUDGET = 20
-"""Whole trainings that the workers' time is enough for, together."""
+"""The workers' total time, in whole trainings."""
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
-"""Parts of the time at which the regret is read."""
+"""Fractions of the time at which the regret is measured."""
 SPACE = NASNET.param_space()
 
 
 def sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler that both bridges drive, or random search."""
+    """Create the sampler that both bridges drive, or random search."""
     if kind == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
 def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
-    """Our study, candidates and recorder, as in a search on Ray."""
+    """Run cellscout's study, candidates and recorder, as in a search on Ray."""
     return simulate_search(NASNET, EPOCHS, sampler(kind, seed), scheduler, run)
 
 
 def stock(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
-    """Ray Tune's own bridge."""
+    """Run Ray Tune's own bridge."""
     return run(OptunaSearch(sampler=sampler(kind, seed)), scheduler, param_space=SPACE)
 
 
@@ -67,7 +67,7 @@ VARIANTS: dict[str, Callable[..., Simulation]] = {
 
 
 def one(folder: Path, variant: str, workers: int, seed: int) -> tuple[list[float], int, int]:
-    """Regret at each moment, trials, and those that completed."""
+    """Return the regret at each moment, the number of trials, and the number of completed ones."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pool = RecordedCurves.of_table(folder / TRIALS_TABLE, NASNET)
     seconds = BUDGET * pool.training_seconds / workers
@@ -85,7 +85,7 @@ def one(folder: Path, variant: str, workers: int, seed: int) -> tuple[list[float
 
 
 def differences(found: dict[tuple[str, int], list[tuple[list[float], int, int]]], workers: int) -> Iterator[Any]:
-    """Our regret less the stock bridge's, seed by seed, at each moment: mean and half the interval's width."""
+    """Yield our regret less the stock bridge's, paired by seed, at each moment: mean and half the interval's width."""
     ours, theirs = (found[variant, workers] for variant in list(VARIANTS)[:2])
     for place in range(len(MOMENTS)):
         difference = mean_of([a[0][place] - b[0][place] for a, b in zip(ours, theirs, strict=True)])
@@ -93,20 +93,20 @@ def differences(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]
 
 
 def verdict(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) -> str:
-    """What the differences say, and what they cannot."""
+    """Return what the differences show, and what they cannot show."""
     every = [difference for workers in WORKERS for difference in differences(found, workers)]
     better = sum(mean + half < 0 for mean, half in every)
     worse = sum(mean - half > 0 for mean, half in every)
     return (
         f"Of the {len(every)} differences between the two bridges, {better} are clearly in favour of cellscout's and "
-        f"{worse} clearly against it (the interval leaves out zero). A pool of {TRIALS} architectures, in which a "
-        "proposal is answered by one that shares some of its decisions, leaves a sampler little to learn, as the rows "
-        "of random search show; it says nothing about longer searches in the whole space."
+        f"{worse} clearly against it (the interval excludes zero). In a pool of {TRIALS} architectures, where a "
+        "proposal is answered by one that shares some of its decisions, a sampler can learn little, as the rows of "
+        "random search show. The result says nothing about longer searches in the whole space."
     )
 
 
 def table(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) -> Iterator[str]:
-    """A row a variant and number of workers, and the paired difference between the two bridges."""
+    """Yield a row per variant and number of workers, and the paired difference between the two bridges."""
     moments = " | ".join(f"{moment:.0%} of the time" for moment in MOMENTS)
     yield f"| workers | | {moments} | trials | whole trainings |"
     yield "|---|---|" + "---|" * (len(MOMENTS) + 2)
@@ -124,7 +124,7 @@ def table(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) -> I
 def main() -> None:
     """Replay and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the tables of record_curves.py")
+    parser.add_argument("folder", type=Path, help="folder with the tables of record_curves.py")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -142,9 +142,9 @@ def main() -> None:
         f"# The bridge between sampler and scheduler, replayed\n\n{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
         f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}. Written by\n\n```\n{command}\n```\n\n"
         f"Regret in points of validation accuracy (mean over {arguments.seeds} seeds, with the 95 % interval of the "
-        f"mean): what the leading candidate lacks, when trained to the end, to the best of {len(pool.curves)} recorded "
-        f"architectures. The workers' time together is that of {BUDGET} whole trainings of {EPOCHS} epochs. ASHA has "
-        "its rungs at epochs 1, 3 and 9.\n\n" + "\n".join(table(found)) + f"\n\n{verdict(found)}\n"
+        f"mean): the best accuracy of {len(pool.curves)} recorded architectures less that of the leading candidate "
+        f"when trained to the end. The workers' total time is that of {BUDGET} whole trainings of {EPOCHS} epochs. "
+        "ASHA has its rungs at epochs 1, 3 and 9.\n\n" + "\n".join(table(found)) + f"\n\n{verdict(found)}\n"
     )
 
 

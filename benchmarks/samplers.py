@@ -1,11 +1,11 @@
-"""How good every sampler is on NAS-Bench-201, where each of 15,625 cells was trained on three data sets.
+"""Compares all samplers on NAS-Bench-201, where each of 15,625 cells was trained on three data sets.
 
     python benchmarks/samplers.py nb201_final.parquet --cache runs/samplers
 
 Writes `samplers.md` and `samplers.svg` beside this file. The table holds, per data set and cell, the final validation
-accuracy of up to three trainings and the seconds that one took. A search is told the accuracy of one of the trainings,
-drawn for each evaluation; its regret is by the mean of all, of the candidate that looks best. Finished runs are kept in
-the cache, so that an interrupted benchmark goes on, and samplers that join later do not cost the others' time again.
+accuracy of up to three trainings and the seconds of one training. Each evaluation reports the accuracy of one of the
+trainings, drawn at random. The regret uses the mean of all trainings of the candidate that looks best. Finished runs
+are kept in the cache, so an interrupted benchmark continues, and adding a sampler does not run the others again.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNe
 SEEDS_COLUMNS = ("val_acc_s0", "val_acc_s1", "val_acc_s2")
 
 CHECKPOINTS = (100, 200, 300, 500)
-"""Evaluations after which the table states the regret."""
+"""Evaluations after which the table shows the regret."""
 
 JUDGED_AT = 300
 """Evaluations after which samplers are compared with random search."""
 
 SHARES_OF_TIME = (0.2, 0.5, 1.0)
-"""Of the training time that the shortest run took: where the table states the regret at equal time."""
+"""Fractions of the shortest run's training time at which the table shows the regret at equal time."""
 
 KNOWN_IN_A_ROW, KNOWN_IN_ALL = 1000, 5000
-"""A run ends after so many known proposals: it has converged, and asks would go on for hours."""
+"""Known proposals after which a run ends: it has converged, and further asks would take hours."""
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; black is random's. Dashes show lines that coincide.
+# Okabe and Ito's colours are safe for the colour-blind; black is for random. Dashes show lines that coincide.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C8C00")
 DASHES = ("-", "--", ":", "-.")
 
@@ -64,7 +64,7 @@ Floats = NDArray[np.float64]
 
 
 class Trained(NamedTuple):
-    """A cell on one data set: accuracies in percent, by training and on average, and seconds that a training takes."""
+    """A cell on one data set: accuracies in percent, by training and on average, and the seconds of a training."""
 
     accuracies: tuple[float, ...]
     mean_accuracy: float
@@ -73,7 +73,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One search, by everything that decides it."""
+    """One search: everything that determines it."""
 
     table: Path
     dataset: str
@@ -83,50 +83,53 @@ class Task:
     known_in_a_row: int = KNOWN_IN_A_ROW
 
     def cached_in(self, cache: Path) -> Path:
-        """The file of its run."""
+        """Return the file of its run."""
         known = "" if self.known_in_a_row == KNOWN_IN_A_ROW else f"-{self.known_in_a_row}-known"
         return cache / self.dataset / self.sampler / f"{self.evaluations}-evaluations{known}-seed-{self.seed}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What became of a search.
-
-    Args:
-        asked: evaluations that it was to have.
-        known_in_a_row: known proposals in a row after which it was to end.
-        regrets: after each evaluation, in percentage points.
-        seconds: of training up to the end of each evaluation.
-        ask_seconds: of each ask, those of known proposals included.
-        known: proposals that had been evaluated before.
-        ended_early: hardly anything new was proposed any more.
-    """
+    """The result of a search."""
 
     asked: int
+    """Evaluations that were planned."""
     known_in_a_row: int
+    """Known proposals in a row after which the search would end."""
     regrets: Floats
+    """Regret after each evaluation, in percentage points."""
     seconds: Floats
+    """Training seconds up to the end of each evaluation."""
     ask_seconds: Floats
+    """Seconds of each ask, including those of known proposals."""
     known: int
+    """Proposals that had been evaluated before."""
     ended_early: bool
+    """Whether too many known proposals ended the search."""
 
     def regret_at(self, seconds: Floats) -> Floats:
-        """The regret after so much training time; infinite before the first evaluation, NaN after the last one that it
-        was to have."""
+        """Return the regret after some training time.
+
+        It is infinite before the first evaluation, and NaN after the last planned one.
+        """
         done = np.searchsorted(self.seconds, seconds, side="right")
         over = (seconds > self.seconds[-1]) & (not self.ended_early)
         return np.where(over, np.nan, np.concatenate([[np.inf], self.regrets])[done])
 
     def regret_after(self, evaluations: NDArray[np.int64]) -> Floats:
-        """The regret after so many evaluations; a run that ended early stays where it is. NaN after more than it was to
-        have."""
+        """Return the regret after some evaluations.
+
+        A run that ended early keeps its last regret; the value is NaN beyond the planned evaluations.
+        """
         regrets = self.regrets[np.minimum(evaluations, len(self.regrets)) - 1]
         return np.where(evaluations > self.asked, np.nan, regrets)
 
 
 class Interval(NamedTuple):
-    """A mean over runs, and half the width of its 95 % interval (Student's t); NaN for a single run, and where runs had
-    ended as they were to."""
+    """A mean over runs, and half the width of its 95 % interval (Student's t).
+
+    The interval is NaN for a single run; both are NaN beyond the planned end of the runs.
+    """
 
     mean: Floats
     half: Floats
@@ -137,7 +140,7 @@ class Interval(NamedTuple):
 
 @functools.cache
 def read_table(path: Path, dataset: str) -> dict[str, Trained]:
-    """Every cell's trainings, by its six digits."""
+    """Read every cell's trainings, by its six digits."""
     columns = ["arch_key", *SEEDS_COLUMNS, "val_acc_mean", "train_time_s"]
     rows = pyarrow.parquet.read_table(path, columns=columns, filters=[("dataset", "=", dataset)]).to_pydict()
     trained = {}
@@ -149,10 +152,10 @@ def read_table(path: Path, dataset: str) -> dict[str, Trained]:
 
 
 def search(task: Task) -> Run:
-    """Ask, look up and tell, one after the other.
+    """Ask, look up and tell in turn.
 
-    As in the product, a candidate that was evaluated before is told its recorded result: that takes no training time
-    and does not count as an evaluation.
+    As in cellscout, a candidate that was evaluated before is answered with its recorded result, which takes no training
+    time and does not count as an evaluation.
     """
     trained = read_table(task.table, task.dataset)
     best = max(cell.mean_accuracy for cell in trained.values())
@@ -190,17 +193,17 @@ def search(task: Task) -> Run:
 
 
 def search_and_keep(task: Task, cache: Path) -> None:
-    """Run in a process of its own."""
+    """Run a search and write it into the cache; called in a process of its own."""
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run, path = search(task), task.cached_in(cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished.npz")
     np.savez_compressed(unfinished, **vars(run))
-    unfinished.replace(path)  # so that an interruption leaves no half of a file
+    unfinished.replace(path)  # an interruption leaves no partial file
 
 
-def kept(task: Task, cache: Path) -> Run:
+def load(task: Task, cache: Path) -> Run:
     with np.load(task.cached_in(cache)) as arrays:
         return Run(
             asked=task.evaluations,
@@ -214,7 +217,7 @@ def kept(task: Task, cache: Path) -> Run:
 
 
 def run_missing(tasks: Sequence[Task], cache: Path, processes: int) -> None:
-    """Run what is not in the cache."""
+    """Run the searches that are not in the cache."""
     missing = [task for task in tasks if not task.cached_in(cache).exists()]
     os.environ["OMP_NUM_THREADS"] = "1"  # the processes are the parallelism
     context = multiprocessing.get_context("spawn")
@@ -231,7 +234,7 @@ Runs = Mapping[str, Sequence[Run]]
 
 
 def interval(values: Floats) -> Interval:
-    """Of the mean over the first axis, the runs."""
+    """Return the interval of the mean over the first axis, the runs."""
     runs = len(values)
     if runs == 1:
         return Interval(values[0], np.full_like(values[0], np.nan))
@@ -247,7 +250,7 @@ def at(runs: Sequence[Run], seconds: Any) -> Interval:
 
 
 def common_seconds(runs: Runs) -> tuple[float, float]:
-    """From when on every run has a candidate, and up to when every run goes on (but those that ended early)."""
+    """Return the training seconds from which every run has a candidate, and up to which every whole run lasts."""
     every = [run for of_sampler in runs.values() for run in of_sampler]
     longest = max(run.asked for run in every)
     whole = [run for run in every if not run.ended_early and run.asked == longest] or every
@@ -255,7 +258,7 @@ def common_seconds(runs: Runs) -> tuple[float, float]:
 
 
 def better_than_random(runs: Runs, evaluations: int) -> list[str]:
-    """The samplers whose interval lies below that of random search."""
+    """Return the samplers whose interval lies below that of random search."""
     ends = {name: after(of_sampler, evaluations) for name, of_sampler in runs.items()}
     if "random" not in ends:
         return []
@@ -264,7 +267,7 @@ def better_than_random(runs: Runs, evaluations: int) -> list[str]:
 
 
 def report(results: Mapping[str, Runs], command: str, evaluations: int) -> Iterator[str]:
-    """The Markdown file, line by line."""
+    """Yield the Markdown file, line by line."""
     yield "# How good the samplers are on NAS-Bench-201\n"
     packages = ", ".join(f"{name} {version(name)}" for name in ("optuna", "numpy", "scikit-learn", "torch"))
     machine = f"{cpu()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
@@ -272,10 +275,10 @@ def report(results: Mapping[str, Runs], command: str, evaluations: int) -> Itera
     yield f"```\n{command}\n```\n"
     yield (
         "Regret in percentage points of validation accuracy: the best cell's mean accuracy less that of the candidate "
-        "that looks best so far. A search sees the accuracy of one training, which is noisy, so that the regret of a "
-        "run can grow. Mean over seeds ± half of its 95 % interval. Samplers as they come, one candidate at a time. "
-        "Known proposals were evaluated before in the same run; they are answered from the record, and count neither "
-        "as evaluations nor as time. Hours are the recorded training times, added up.\n"
+        "that looks best so far. A search sees the accuracy of one training, which is noisy, so the regret of a run "
+        "can grow. Mean over seeds ± half of its 95 % interval. Samplers with default options, one candidate at a "
+        "time. Known proposals were evaluated before in the same run; they are answered from the record, and count "
+        "neither as evaluations nor as time. Hours are the recorded training times, added up.\n"
     )
     yield "![Regret against evaluations and against training time](samplers.svg)\n"
     checkpoints = [checkpoint for checkpoint in CHECKPOINTS if checkpoint <= evaluations] or [evaluations]
@@ -310,18 +313,18 @@ def verdict(runs: Runs, evaluations: int) -> Iterator[str]:
         asked = of_sampler[0].asked
         if asked < evaluations:
             better = "better" if name in better_than_random(runs, asked) else "not better"
-            yield f"{name} was given {asked} evaluations only; after these it is {better} in this sense.\n"
+            yield f"{name} was given {asked} evaluations only; after these it is {better} by this criterion.\n"
         early = [len(run.regrets) for run in of_sampler if run.ended_early]
         if early:
             yield (
                 f"{len(early)} of {len(of_sampler)} runs of {name} ended after {min(early)} to {max(early)} "
                 f"evaluations, with {of_sampler[0].known_in_a_row} known proposals in a row or {KNOWN_IN_ALL} in all; "
-                "they count as they ended.\n"
+                "they count with their last regret.\n"
             )
 
 
 def cpu() -> str:
-    """The processor's name where Linux tells it."""
+    """Return the processor's name, or the machine type if it is unknown."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -329,7 +332,7 @@ def cpu() -> str:
 
 
 def draw(results: Mapping[str, Runs], path: Path, evaluations: int) -> None:
-    """One column a data set: above against evaluations, below against training time."""
+    """Draw one column per data set: regret against evaluations above, against training time below."""
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "samplers", "font.size": 9})
     figure, axes = plt.subplots(2, len(results), figsize=(4 * len(results), 6.6), squeeze=False, sharey="col")
     for (dataset, runs), above, below in zip(results.items(), *axes, strict=True):
@@ -352,17 +355,17 @@ def draw(results: Mapping[str, Runs], path: Path, evaluations: int) -> None:
 
 
 def rounded(svg: str) -> str:
-    """Paths to a tenth of a point instead of a millionth: a third of the size, and nobody sees it."""
+    """Round paths to a tenth of a point: a third of the size, without a visible difference."""
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path.group()), svg)
 
 
 def draw_lines(axes: Axes, places: NDArray[Any], intervals: Mapping[str, Interval]) -> None:
-    """A mean with its band for each sampler."""
+    """Draw a mean with its band for each sampler."""
     floor = 0.5 * min(float(np.nanmin(line.mean)) for line in intervals.values())
     for name, line in intervals.items():
         colour, dash = look(name)
         axes.plot(places, line.mean, dash, color=colour, linewidth=1.4, label=name)
-        low = np.maximum(line.mean - line.half, floor)  # a logarithmic axis knows no zero
+        low = np.maximum(line.mean - line.half, floor)  # a logarithmic axis has no zero
         axes.fill_between(places, low, line.mean + line.half, color=colour, alpha=0.15, linewidth=0)
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
@@ -374,7 +377,7 @@ def draw_lines(axes: Axes, places: NDArray[Any], intervals: Mapping[str, Interva
 
 
 def look(name: str) -> tuple[str, str]:
-    """Colour and dashes of a sampler, the same whichever others are drawn."""
+    """Return the colour and dashes of a sampler, independent of which others are drawn."""
     if name == "random":
         return "black", "-"
     place = [other for other in SAMPLERS if other != "random"].index(name)
@@ -388,13 +391,23 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of samplers.md and .svg")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS), metavar="NAME")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="NAME")
-    parser.add_argument("--evaluations", type=int, default=max(CHECKPOINTS), help="of each run")
+    parser.add_argument("--evaluations", type=int, default=max(CHECKPOINTS), help="evaluations of each run")
     parser.add_argument("--seeds", type=int, default=50, help="runs of each sampler on each data set")
     parser.add_argument(
-        "--seeds-of", type=pair, action="append", default=[], metavar="NAME=COUNT", help="fewer, for a slow sampler"
+        "--seeds-of",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="NAME=COUNT",
+        help="fewer seeds, for a slow sampler",
     )
     parser.add_argument(
-        "--evaluations-of", type=pair, action="append", default=[], metavar="NAME=COUNT", help="fewer, likewise"
+        "--evaluations-of",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="NAME=COUNT",
+        help="fewer evaluations, for a slow sampler",
     )
     parser.add_argument(
         "--known-of",
@@ -402,7 +415,7 @@ def parse() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME=COUNT",
-        help=f"end its runs after so many known proposals in a row instead of {KNOWN_IN_A_ROW}",
+        help=f"known proposals in a row that end its runs, instead of {KNOWN_IN_A_ROW}",
     )
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()
@@ -416,7 +429,7 @@ def pair(text: str) -> tuple[str, int]:
 
 
 def command(arguments: argparse.Namespace) -> str:
-    """What was called, with names of files instead of this machine's paths."""
+    """Return the command line, with file names instead of this machine's paths."""
     words = [f"python benchmarks/samplers.py {arguments.table.name} --cache {arguments.cache.name}"]
     words += [f"--evaluations {arguments.evaluations} --seeds {arguments.seeds}"]
     words += [f"--seeds-of {name}={count}" for name, count in arguments.seeds_of]
@@ -431,7 +444,7 @@ def command(arguments: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Run what is missing, then write the table and the plot of all."""
+    """Run the missing searches, then write the table and the plot of all."""
     arguments = parse()
     seeds = {**dict.fromkeys(arguments.samplers, arguments.seeds), **dict(arguments.seeds_of)}
     evaluations = {**dict.fromkeys(arguments.samplers, arguments.evaluations), **dict(arguments.evaluations_of)}
@@ -453,7 +466,7 @@ def main() -> None:
     run_missing([task for of_cell in tasks.values() for task in of_cell], arguments.cache, arguments.processes)
     results = {
         dataset: {
-            sampler: [kept(task, arguments.cache) for task in tasks[dataset, sampler]] for sampler in arguments.samplers
+            sampler: [load(task, arguments.cache) for task in tasks[dataset, sampler]] for sampler in arguments.samplers
         }
         for dataset in arguments.datasets
     }

@@ -1,10 +1,10 @@
-"""How busy workers are kept with a sampler that takes a second for a proposal; prints Markdown.
+"""Measures how busy the workers are with a sampler that takes a second per proposal; prints Markdown.
 
     python benchmarks/slow_sampler.py > benchmarks/slow_sampler.md
 
-Trials sleep for two seconds, in four epochs, on two workers, beside stock Ray Tune with its own Optuna bridge in the
-same run. Busy is the time that workers slept for epochs, over the time of all workers from the first trial's start to
-the last one's end.
+Trials sleep for two seconds, in four epochs, on two workers. Stock Ray Tune with its own Optuna bridge runs for
+comparison. The busy fraction is the time that workers slept for epochs, over the time of all workers from the first
+trial's start to the last one's end.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ EPOCH_SECONDS = 0.5
 
 
 class SlowSampler(optuna.samplers.RandomSampler):
-    """Random, after a second of thought."""
+    """Proposes at random, after a second."""
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        """Nothing; the parameters are drawn one by one."""
+        """Sleep, and return nothing: the parameters are drawn one by one."""
         time.sleep(ASK_SECONDS)
         return {}
 
 
 class SleepingTrainable(EpochTrainable):
-    """Epochs of half a second."""
+    """Sleeps for half a second per epoch."""
 
     def prepare(self, data: Any) -> None:
-        """Nothing is needed."""
+        """Do nothing."""
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
-        """Nothing is built."""
+        """Build nothing."""
         self.epoch = 0
         return {"device": "none"}
 
@@ -78,32 +78,32 @@ class SleepingTrainable(EpochTrainable):
         )
 
     def weights(self) -> bytes:
-        """None."""
+        """Return no weights."""
         return b""
 
 
 class StockTrainable(tune.Trainable):
-    """The same for stock Ray Tune."""
+    """Sleeps in the same way, for stock Ray Tune."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Nothing is built."""
+        """Build nothing."""
         self.epoch = 0
         self.began = time.time()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The worker may be reused."""
+        """Allow Ray Tune to reuse the worker."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Sleep."""
+        """Sleep for an epoch."""
         time.sleep(EPOCH_SECONDS)
         self.epoch += 1
         return {"val_accuracy": 0.5, "began": self.began, "ended": time.time(), "done": self.epoch == EPOCHS}
 
 
 def cellscout(trials: int) -> float:
-    """Busy part of the workers' time in a search of ours."""
+    """Return the busy fraction of the workers' time with cellscout."""
     settings = [f"training.epochs={EPOCHS}", f"budget.trials={trials}", "scheduler.name=fifo", "scheduler.min_epochs=1"]
     with tempfile.TemporaryDirectory() as folder:
         run = run_search(
@@ -118,7 +118,7 @@ def cellscout(trials: int) -> float:
 
 
 def stock(trials: int) -> float:
-    """The same with stock Ray Tune at its best: workers reused, no loggers, no checkpoints, two trials pending."""
+    """Return it with stock Ray Tune, tuned: workers reused, no loggers, no checkpoints, two trials pending."""
     environment = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_MAX_PENDING_TRIALS_PG": str(WORKERS)}
     with tempfile.TemporaryDirectory() as folder, environment_variables(environment):
         grid = tune.Tuner(
@@ -161,7 +161,7 @@ def main() -> None:
             print(name, found[name][-1], file=sys.stderr)
     ray.shutdown()
     packages = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))
-    print("# Workers kept busy while the sampler thinks\n")
+    print("# Busy workers with a slow sampler\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} CPUs, Python ", end="")
     print(f"{platform.python_version()}, {packages}. Written by\n")
     print("```\n" + " ".join(["python benchmarks/slow_sampler.py", *sys.argv[1:]]) + "\n```\n")
@@ -170,7 +170,7 @@ def main() -> None:
         f"workers, {arguments.trials} trials, {arguments.runs} searches of each kind in turn: median "
         "(lowest to highest).\n"
     )
-    print("| | busy part of the workers' time | cellscout's, times this |\n|---|---|---|")
+    print("| | busy fraction of the workers' time | cellscout's, times this |\n|---|---|---|")
     for name, values in found.items():
         ratios = [ours / theirs for ours, theirs in zip(found["cellscout"], values, strict=True)]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"

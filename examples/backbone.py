@@ -1,4 +1,4 @@
-"""The backbone of detection.py and segmentation.py: a cell network that gives feature maps."""
+"""The backbone of detection.py and segmentation.py: a cell network that returns feature maps."""
 
 import json
 from dataclasses import replace
@@ -17,12 +17,12 @@ SMALL = NetworkSpec(
     skeleton=replace(NASNET_CIFAR, stem="strided", stem_channels=16),  # maps of strides 2, 4 and 8
     repeats=1,
     filters=8,
-    classes=2,  # of a classifier, which is left out
+    classes=2,  # of the classifier, which a backbone leaves out
 )
 
 
 def network_of(folder: Path | None) -> CellNetwork:
-    """What a folder such as RUN_DIR/best holds, with its weights; without one a small NASNet-A with random weights."""
+    """Load the network of a folder such as RUN_DIR/best; without one, make a small NASNet-A with random weights."""
     if folder is None:
         return CellNetwork(SMALL, features_only=True)
     spec = NetworkSpec.from_json(json.loads((folder / "network.json").read_text()))

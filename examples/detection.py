@@ -1,6 +1,6 @@
-"""Where are which shapes? torchvision's Faster R-CNN on our network: python examples/detection.py -o shapes.png
+"""Detects shapes with torchvision's Faster R-CNN on a cell network: python examples/detection.py -o shapes.png
 
-`--network runs/flowers/best` starts from a trained network for images of three channels. The same pyramid serves
+`--network runs/flowers/best` starts from a trained network for images of three channels. The same pyramid fits
 torchvision's RetinaNet, which takes longer to learn this.
 """
 
@@ -22,11 +22,11 @@ from trainables.network import CellNetwork
 
 BATCH = 8
 LEVELS = 2
-"""Feature maps that are searched for shapes: the last ones, of strides 4 and 8 unless another network is given."""
+"""Number of feature maps in which shapes are detected: the last ones, of strides 4 and 8 in the default network."""
 
 
 class Pyramid(nn.Module):
-    """Images to maps by name, the finest first, all with `out_channels`, as torchvision's detectors take them."""
+    """Maps images to named feature maps, the finest first, all with `out_channels`, as torchvision expects."""
 
     out_channels = 64
 
@@ -42,7 +42,7 @@ class Pyramid(nn.Module):
 
 
 def detector(network: CellNetwork) -> FasterRCNN:
-    """Smaller than torchvision's own, as the pictures are. Kinds are counted from 1, as it does."""
+    """Build a Faster R-CNN, smaller than torchvision's own because the pictures are small; kinds count from 1."""
     pyramid = Pyramid(network)
     return FasterRCNN(
         pyramid,
@@ -62,7 +62,7 @@ def detector(network: CellNetwork) -> FasterRCNN:
 
 
 def train(model: nn.Module, data: list[Picture], steps: int, seed: int) -> None:
-    """Adam, with a learning rate that rises and falls once."""
+    """Train with Adam and a learning rate that rises and falls once."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
@@ -78,15 +78,18 @@ def train(model: nn.Module, data: list[Picture], steps: int, seed: int) -> None:
 
 
 @torch.no_grad()
-def found_in(model: nn.Module, data: list[Picture]) -> list[dict[str, Tensor]]:
-    """For each picture `boxes`, `labels` and `scores`, the surest first."""
+def detect(model: nn.Module, data: list[Picture]) -> list[dict[str, Tensor]]:
+    """Return `boxes`, `labels` and `scores` of each picture, the highest score first."""
     model.eval()
     return [found for picture in data for found in model([picture.image])]
 
 
 def average_precision(found: list[dict[str, Tensor]], data: list[Picture]) -> float:
-    """The area under precision over recall; right is a box of the same kind whose IoU with a true one that no surer box
-    has claimed is at least 0.5."""
+    """Return the area under precision over recall.
+
+    A box is right if its IoU with a true box of the same kind is at least 0.5 and no box of a higher score has matched
+    that true box.
+    """
     right: list[tuple[float, bool]] = []
     for one, picture in zip(found, data, strict=True):
         overlaps = box_iou(one["boxes"], picture.boxes) * (one["labels"][:, None] == picture.kinds)
@@ -101,7 +104,7 @@ def average_precision(found: list[dict[str, Tensor]], data: list[Picture]) -> fl
 
 
 def draw(found: list[dict[str, Tensor]], data: list[Picture], to: Path) -> None:
-    """Pictures with the boxes that are surer than a half."""
+    """Draw pictures with the boxes that score above 0.5."""
     figure = Figure(figsize=(12, 6), layout="constrained")
     for axes, one, picture in zip(figure.subplots(2, 4).flat, found, data, strict=False):
         axes.imshow(picture.image.permute(1, 2, 0))
@@ -114,19 +117,19 @@ def draw(found: list[dict[str, Tensor]], data: list[Picture], to: Path) -> None:
 
 
 def main() -> None:
-    """Train, and tell the average precision before and after, on pictures that are not trained on."""
+    """Train, and print the average precision before and after on pictures that are not used for training."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, help="folder with network.json and weights.safetensors to start from")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", type=Path, help="picture of what is found")
+    parser.add_argument("-o", "--output", type=Path, help="file for a picture of the results")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     model = detector(network_of(arguments.network))
     test = pictures(100, arguments.seed + 1)
-    print(f"average precision before  {average_precision(found_in(model, test), test):.3f}")
+    print(f"average precision before  {average_precision(detect(model, test), test):.3f}")
     train(model, pictures(1000, arguments.seed), arguments.steps, arguments.seed)
-    found = found_in(model, test)
+    found = detect(model, test)
     print(f"average precision after   {average_precision(found, test):.3f}")
     if arguments.output is not None:
         draw(found, test, arguments.output)

@@ -1,4 +1,4 @@
-"""A sampler of one's own, for `examples/own_sampler.toml`: mutate the best candidate so far, or now and then draw anew.
+"""A custom sampler for `examples/own_sampler.toml`: mutates the best candidate so far, or sometimes draws a new one.
 
 A sampler is an `optuna.samplers.BaseSampler`: it reads the study and returns a value for each parameter.
 """
@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 
 class GreedySampler(BaseSampler):
-    """Give it options in the search file; `seed` and `space` are passed in if it takes them."""
+    """The search file sets its options; `seed` and `space` are passed if the class takes them."""
 
     several_objectives = False
 
@@ -17,11 +17,11 @@ class GreedySampler(BaseSampler):
         self.seed, self.exploration = seed, exploration
 
     def _generator(self, trial, purpose):
-        # From seed and trial number alone, so that a resumed search goes on as this one would have.
+        # Depends only on seed and trial number, so a resumed search makes the same proposals.
         return np.random.default_rng([self.seed, trial.number, purpose])
 
     def _best(self, study):
-        # Not `study.best_trial`, which of equal ones is the first to end, and after a resume the first to be proposed.
+        # Not `study.best_trial`: among equal trials it is the first to end, but after a resume the first proposed.
         complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         return next((trial for trial in complete if trial.value == study.best_value), None)
 

@@ -1,13 +1,13 @@
-"""A scheduler of one's own, for `examples/own_scheduler.toml`: stop who has not improved for some epochs.
+"""A custom scheduler for `examples/own_scheduler.toml`: stops trials that have not improved for some epochs.
 
-A scheduler is a `ray.tune.schedulers.TrialScheduler`; Ray Tune's FIFOScheduler is one that stops nobody.
+A scheduler is a `ray.tune.schedulers.TrialScheduler`; Ray Tune's FIFOScheduler is one that stops no trial.
 """
 
 from ray.tune.schedulers import FIFOScheduler
 
 
 class PatienceScheduler(FIFOScheduler):
-    """Results hold `epoch` and every metric; without `milestones` each epoch is a result of its own."""
+    """Receives results with `epoch` and all metrics; without `milestones`, each epoch is a separate result."""
 
     def __init__(self, patience=3):
         super().__init__()

@@ -1,6 +1,6 @@
-"""A space of one's own: cells of three blocks, one cell in both roles, for `examples/own_space.toml`.
+"""A custom space for `examples/own_space.toml`: cells of three blocks, one cell in both roles.
 
-A space is a value. Its operations are names of `trainables/operations.py`, its rules are explained at `CellSpace`.
+A space is a value. Its operations are names of `trainables/operations.py`, and `CellSpace` explains its rules.
 """
 
 from search_spaces import CellSpace

@@ -1,7 +1,7 @@
-"""A trainable of one's own, for `examples/own_trainable.toml`: score networks without training them.
+"""A custom trainable for `examples/own_trainable.toml`: scores networks without training them.
 
-The untrained network's outputs are taken as features, a linear classifier is fitted to them, and its accuracy on the
-validation images is the score. A trainable derives from `EpochTrainable`; this one needs a single epoch.
+A linear classifier is fitted to the untrained network's outputs, and its accuracy on the validation images is the
+score. A trainable derives from `EpochTrainable`; this one needs a single epoch.
 """
 
 import time
@@ -16,7 +16,7 @@ FEATURES = 64
 
 
 class UntrainedTrainable(EpochTrainable):
-    """Its further metric `margin`, of the right class over the best other, may be an objective in the search file."""
+    """Also reports the metric `margin`, of the right class over the best other one, which can be an objective."""
 
     metrics = ("margin",)
 
@@ -24,7 +24,7 @@ class UntrainedTrainable(EpochTrainable):
         self.splits = data
 
     def begin(self, architecture):
-        import torch  # in here, because the driver imports this module and needs no torch
+        import torch  # here, because the driver imports this module without needing torch
 
         from trainables.network import CellNetwork
 
@@ -60,7 +60,7 @@ class UntrainedTrainable(EpochTrainable):
 
         images = torch.tensor(part.images, dtype=torch.float32).permute(0, 3, 1, 2) / 255
         with torch.no_grad():
-            # In training mode, so that batch norms use the images' own statistics: they have learned none.
+            # Training mode makes batch norms use the images' statistics; they have no learned ones.
             return self.network.train()(images).numpy(), part.labels
 
     def weights(self):

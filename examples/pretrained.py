@@ -1,7 +1,7 @@
-"""Load timm's NASNet-A or PNASNet-5 into cellscout's network: python examples/pretrained.py nasnetalarge [--download]
+"""Loads timm's NASNet-A or PNASNet-5 into cellscout's network: python examples/pretrained.py nasnetalarge [--download]
 
-Needs timm (`pip install timm`). Without --download the weights are random; with it timm fetches those of ImageNet.
-With `--save nasnetalarge` they are left in that folder, for a training on the images of a search to start from:
+Needs timm (`pip install timm`). Without --download the weights are random; with it timm downloads those of ImageNet.
+`--save nasnetalarge` writes them to that folder, from which a training on the images of a search can start:
 
     cellscout retrain RUN_DIR --architecture nasnetalarge/network.json --weights nasnetalarge --freeze
 """
@@ -41,11 +41,11 @@ NETWORKS = {
 
 
 def main() -> None:
-    """Convert the weights, perhaps save them, and show the most likely classes of a random image."""
+    """Convert the weights, save them with --save, and print the most likely classes of a random image."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", choices=sorted(NETWORKS))
-    parser.add_argument("--download", action="store_true", help="let timm fetch pretrained weights")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="leave network.json and weights.safetensors here")
+    parser.add_argument("--download", action="store_true", help="let timm download pretrained weights")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write network.json and weights.safetensors here")
     arguments = parser.parse_args()
     spec = NETWORKS[arguments.network]
     theirs = timm.create_model(arguments.network, pretrained=arguments.download)

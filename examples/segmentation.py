@@ -1,7 +1,7 @@
-"""What shape is each pixel of? torchvision's FCN head on our network: python examples/segmentation.py -o shapes.png
+"""Segments shapes with torchvision's FCN head on a cell network: python examples/segmentation.py -o shapes.png
 
-`--network runs/flowers/best` starts from a trained network for images of three channels. torchvision's DeepLabHead fits
-in place of its FCNHead.
+`--network runs/flowers/best` starts from a trained network for images of three channels. torchvision's DeepLabHead
+fits in place of its FCNHead.
 """
 
 import argparse
@@ -21,7 +21,7 @@ BATCH = 16
 
 
 class Segmenter(nn.Module):
-    """Images [batch, 3, height, width] to logits [batch, kinds, height, width]."""
+    """Maps images [batch, 3, height, width] to logits [batch, kinds, height, width]."""
 
     def __init__(self, backbone: CellNetwork) -> None:
         super().__init__()
@@ -33,21 +33,21 @@ class Segmenter(nn.Module):
         return F.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
 
 
-def stacked(chosen: list[Picture]) -> tuple[Tensor, Tensor]:
-    """Images of about mean 0 and deviation 1, and masks."""
+def stack(chosen: list[Picture]) -> tuple[Tensor, Tensor]:
+    """Stack images, scaled to about mean 0 and deviation 1, and masks."""
     images = (torch.stack([picture.image for picture in chosen]) - 0.5) / 0.25
     return images.to(memory_format=torch.channels_last), torch.stack([picture.mask for picture in chosen])
 
 
 def train(model: nn.Module, data: list[Picture], steps: int, seed: int) -> None:
-    """Adam, with a learning rate that rises and falls once."""
+    """Train with Adam and a learning rate that rises and falls once."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=steps)
     model.train()
     for _ in range(steps):
         chosen = torch.randint(len(data), (BATCH,), generator=generator)
-        images, masks = stacked([data[int(index)] for index in chosen])
+        images, masks = stack([data[int(index)] for index in chosen])
         loss = F.cross_entropy(model(images), masks)
         optimizer.zero_grad()
         loss.backward()
@@ -56,15 +56,15 @@ def train(model: nn.Module, data: list[Picture], steps: int, seed: int) -> None:
 
 
 @torch.no_grad()
-def masks_of(model: nn.Module, data: list[Picture]) -> Tensor:
-    """The most likely kind of every pixel [pictures, height, width]."""
+def segment(model: nn.Module, data: list[Picture]) -> Tensor:
+    """Return the most likely kind of every pixel [pictures, height, width]."""
     model.eval()
     parts = [data[start : start + BATCH] for start in range(0, len(data), BATCH)]
-    return torch.cat([model(stacked(part)[0]).argmax(dim=1) for part in parts])
+    return torch.cat([model(stack(part)[0]).argmax(dim=1) for part in parts])
 
 
 def mean_iou(found: Tensor, data: list[Picture]) -> float:
-    """Pixels that are rightly of a kind, of those that are or are said to be, averaged over the kinds."""
+    """Return the intersection of found and true pixels over their union, averaged over the kinds."""
     truth = torch.stack([picture.mask for picture in data])
     shares = []
     for kind in range(len(KINDS)):
@@ -74,7 +74,7 @@ def mean_iou(found: Tensor, data: list[Picture]) -> float:
 
 
 def draw(found: Tensor, data: list[Picture], to: Path) -> None:
-    """A column a picture: as it is, what was found, what is true."""
+    """Draw a column per picture: the image, the mask that was found, the true mask."""
     figure = Figure(figsize=(12, 6), layout="constrained")
     rows = figure.subplots(3, 8)
     for place, picture in enumerate(data[:8]):
@@ -89,19 +89,19 @@ def draw(found: Tensor, data: list[Picture], to: Path) -> None:
 
 
 def main() -> None:
-    """Train, and tell the mean intersection over union before and after, on pictures that are not trained on."""
+    """Train, and print the mean IoU before and after on pictures that are not used for training."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, help="folder with network.json and weights.safetensors to start from")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", type=Path, help="picture of what is found")
+    parser.add_argument("-o", "--output", type=Path, help="file for a picture of the results")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     model = Segmenter(network_of(arguments.network)).to(memory_format=torch.channels_last)
     test = pictures(100, arguments.seed + 1)
-    print(f"mean IoU before  {mean_iou(masks_of(model, test), test):.3f}")
+    print(f"mean IoU before  {mean_iou(segment(model, test), test):.3f}")
     train(model, pictures(1000, arguments.seed), arguments.steps, arguments.seed)
-    found = masks_of(model, test)
+    found = segment(model, test)
     print(f"mean IoU after   {mean_iou(found, test):.3f}")
     if arguments.output is not None:
         draw(found, test, arguments.output)

@@ -13,7 +13,7 @@ KINDS = ("background", "circle", "square", "triangle")
 
 @dataclass(frozen=True)
 class Picture:
-    """An image [3, height, width] in 0..1, the kind of every pixel, box (x0, y0, x1, y1) and kind of every shape."""
+    """An image [3, height, width] in 0..1, the kind of each pixel, and box (x0, y0, x1, y1) and kind of each shape."""
 
     image: Tensor
     mask: Tensor
@@ -22,7 +22,7 @@ class Picture:
 
 
 def pictures(count: int, seed: int) -> list[Picture]:
-    """Each has one to four shapes of any colour, so that only its outline tells the kind of a shape."""
+    """Draw pictures of one to four shapes; the colours are random, so only the outline shows a shape's kind."""
     generator = np.random.default_rng(seed)
     return [_picture(generator) for _ in range(count)]
 
@@ -36,7 +36,7 @@ def _picture(generator: np.random.Generator) -> Picture:
         kind, side = int(generator.integers(1, len(KINDS))), int(generator.integers(14, 30))
         left, top = generator.integers(0, SIDE - side, 2)
         place = slice(top, top + side), slice(left, left + side)
-        if mask[place].any():  # it would cover another one
+        if mask[place].any():  # it would cover another shape
             continue
         outline = _outline(kind, side)
         colour = (background + generator.uniform(0.3, 0.7, 3)) % 1
@@ -51,7 +51,7 @@ def _picture(generator: np.random.Generator) -> Picture:
 
 
 def _outline(kind: int, side: int) -> np.ndarray:
-    """Which pixels of its box a shape fills."""
+    """Return which pixels of its box a shape fills."""
     row, column = np.mgrid[:side, :side]
     if KINDS[kind] == "circle":
         return (2 * row - side + 1) ** 2 + (2 * column - side + 1) ** 2 <= side**2

@@ -1,10 +1,10 @@
 #!/bin/bash
-# A search on the nodes of one SLURM allocation: a Ray head on the first node, a Ray worker on each other one, and the
-# search beside the head.
+# Runs a search on the nodes of one SLURM allocation: a Ray head on the first node, a Ray worker on each other node, and
+# the search beside the head.
 #
 #   sbatch slurm.sh SEARCH.toml RUN_DIR [further options of `cellscout search`]
 #
-# RUN_DIR must be on a file system that all nodes mount. Activate the environment with cellscout before, or below.
+# RUN_DIR must be on a file system that all nodes mount. Activate the environment with cellscout before sbatch, or below.
 #SBATCH --job-name=cellscout
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -12,7 +12,7 @@
 #SBATCH --gpus-per-node=4
 #SBATCH --exclusive
 #SBATCH --time=24:00:00
-# Two minutes before its time is up the search is told to end in order.
+# SLURM signals the search two minutes before the time limit, so that it ends in order.
 #SBATCH --signal=B:TERM@120
 
 set -euo pipefail
@@ -21,12 +21,12 @@ search_file=${1:?usage: sbatch slurm.sh SEARCH.toml RUN_DIR [options]}
 run_dir=${2:?usage: sbatch slurm.sh SEARCH.toml RUN_DIR [options]}
 shift 2
 
-# Other users reach the nodes' ports, too. srun hands the token to the nodes.
+# Other users can reach the nodes' ports too. srun passes the token to the nodes.
 export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN
 
-# Ports and folders of this job's own: a node may hold several jobs.
+# Every job has its own ports and folders: a node may run several jobs.
 port=$((20000 + SLURM_JOB_ID % 10000))
 ray_options=(
     --block "--num-cpus=$SLURM_CPUS_PER_TASK" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}"
@@ -34,20 +34,20 @@ ray_options=(
 )
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-on() { # on NODE COMMAND...: one task there
+on() { # on NODE COMMAND...: run one task on that node
     local node=$1
     shift
     srun --nodes=1 --ntasks=1 --overlap "--nodelist=$node" "$@"
 }
 read -r head_ip _ < <(on "${nodes[0]}" hostname --ip-address)
 
-# SLURM ends what has not ended by itself.
+# SLURM ends processes that do not end on this signal.
 trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 on "${nodes[0]}" ray start --head "--node-ip-address=$head_ip" "--port=$port" --include-dashboard=false \
     "--temp-dir=/tmp/ray-$SLURM_JOB_ID" "${ray_options[@]}" &
 head=$!
 for node in "${nodes[@]:1}"; do
-    # It may come up before the head does; Ray tries again for a while.
+    # It may start before the head does; Ray retries for a while.
     on "$node" ray start "--address=$head_ip:$port" "${ray_options[@]}" &
 done
 
@@ -58,7 +58,7 @@ try:
 except OSError:
     sys.exit(1)
 END
-    kill -0 $head # else it has ended, and said why
+    kill -0 $head # fails if the head has ended, which has printed the reason
     sleep 1
 done
 python - "$head_ip:$port" "${#nodes[@]}" <<'END'
@@ -74,7 +74,7 @@ search=$!
 trap 'kill -TERM $search' TERM
 status=0
 wait $search || status=$?
-while kill -0 $search 2> /dev/null; do # the signal ended the waiting, not yet the search
+while kill -0 $search 2> /dev/null; do # the signal ended `wait`, not the search
     status=0
     wait $search || status=$?
 done

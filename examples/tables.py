@@ -1,6 +1,7 @@
-"""Questions to the tables of searches, in DuckDB's SQL and in pandas: python examples/tables.py RUN_DIR ...
+"""Answers questions from the tables of searches, in DuckDB's SQL and in pandas: python examples/tables.py RUN_DIR ...
 
-Several run directories, or a pattern such as 'runs/*', make one table; then the best of them stand beside each other.
+Several run directories, or a pattern such as 'runs/*', are read as one table, which also compares their
+best trials.
 Needs DuckDB and pandas: pip install duckdb pandas
 """
 
@@ -36,7 +37,7 @@ RUNS_COMPARED = """
 
 
 def connect(runs: list[str]) -> duckdb.DuckDBPyConnection:
-    """A database in memory with the views `trials` and `epochs`, which have a column `run` besides the tables' own."""
+    """Create a database in memory with the views `trials` and `epochs`; a column `run` is added to both."""
     database = duckdb.connect()
     for name in ("trials", "epochs"):
         files = [f"{run}/{name}.parquet" for run in runs]
@@ -46,13 +47,13 @@ def connect(runs: list[str]) -> duckdb.DuckDBPyConnection:
 
 
 def accuracy_by_epoch(trials: pd.DataFrame, epochs: pd.DataFrame, status: str) -> pd.DataFrame:
-    """How many trials of this status had each epoch, and their validation accuracy there."""
+    """Return for each epoch how many trials of this status reached it, and their validation accuracy."""
     curves = epochs.merge(trials.loc[trials.status == status, ["run", "trial_id"]])
     return curves.groupby("epoch").val_accuracy.agg(["count", "mean", "min", "max"])
 
 
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
-    """Each completed trial that was better than all before it in its run, with the hours from the run's first start."""
+    """Return the completed trials that beat all earlier ones of their run, with hours since the run's first start."""
     begun = trials.groupby("run").started_at.transform("min")
     ended = trials.assign(hours=(trials.ended_at - begun).dt.total_seconds() / 3600)
     ended = ended[ended.status == "completed"].sort_values(["run", "ended_at"])
@@ -69,7 +70,7 @@ def main() -> None:
     answers = {
         "The operations of the ten best": database.sql(OPERATIONS_OF_THE_BEST).df(),
         "Accuracy by epoch of the pruned": accuracy_by_epoch(trials, epochs, "pruned").reset_index(),
-        "Seconds by what became of the trials": database.sql(SECONDS_BY_STATUS).df(),
+        "Seconds by status": database.sql(SECONDS_BY_STATUS).df(),
         "Best so far": best_so_far(trials),
         "The runs": database.sql(RUNS_COMPARED).df(),
     }

@@ -1,4 +1,4 @@
-"""Train NASNet-A, built from its published cells, in plain PyTorch: python examples/train_nasnet.py [--data cifar10]"""
+"""Trains NASNet-A from its published cells in plain PyTorch: python examples/train_nasnet.py [--data cifar10]"""
 
 import argparse
 from typing import Any
@@ -15,7 +15,7 @@ from trainables.network_spec import NetworkSpec
 
 
 def training_set(name: str, root: str) -> tuple[Dataset[Any], int, int]:
-    """The images with their labels, their channels, and their height and width."""
+    """Return the images with their labels, their number of channels, and their height and width."""
     if name == "cifar10":
         return datasets.CIFAR10(root, download=True, transform=transforms.ToTensor()), 3, 32
     digits = load_digits()
@@ -24,10 +24,10 @@ def training_set(name: str, root: str) -> tuple[Dataset[Any], int, int]:
 
 
 def main() -> None:
-    """Ten epochs of SGD."""
+    """Train with SGD, ten epochs by default."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", choices=["digits", "cifar10"], default="digits")
-    parser.add_argument("--root", default="data", help="where CIFAR-10 is, or is downloaded to")
+    parser.add_argument("--root", default="data", help="folder of CIFAR-10, which is downloaded if it is missing")
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

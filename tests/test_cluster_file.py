@@ -30,7 +30,7 @@ def aws() -> dict[str, Any]:
 
 def machines_of_ones_own() -> dict[str, Any]:
     """As its comment says: what it names is deleted, what follows uncommented."""
-    before, _, commented = FILE.partition("# Machines of one's own instead of AWS: delete ")
+    before, _, commented = FILE.partition("# Your own machines instead of AWS: delete ")
     kept = yaml.safe_load(before)
     words, _, block = commented.partition("\n#\n")
     for name in words.partition(" and uncomment")[0].replace("\n#", "").split("`")[1::2]:

@@ -201,7 +201,7 @@ def see(block: Block) -> None:
         missing = sorted({first, *others} ^ {finding.what for finding in found})
     elif first.startswith("╭"):
         shown = {line[2:10].strip() for line in others[:-1]}
-        missing = sorted(shown ^ {row.label for row in in_trouble().standing().rows})
+        missing = sorted(shown ^ {row.label for row in in_trouble().snapshot().rows})
     else:
         pytest.fail(f"{block}: no rule for a text that begins with {first!r}")
     assert missing == []

@@ -337,11 +337,11 @@ def test_the_tables_tell_seed_and_fold(tmp_path: Path) -> None:
 def test_progress_names_the_candidate_that_leads() -> None:
     state = planned(RunState.replay(SEARCH))
     view = SearchView(load_config(None), state, ())
-    assert "0 of 12 ended, 12 open" in view.standing().line
+    assert "0 of 12 ended, 12 open" in view.snapshot().line
     for number, score in enumerate([0.5, 0.9, 0.1, 0.6]):
         end(state, number, score)
-    assert "4 of 12 ended (4 completed), 8 open" in view.standing().line
-    assert "best 0.9000 (cell 00001, mean of 1 trainings)" in view.standing().line
+    assert "4 of 12 ended (4 completed), 8 open" in view.snapshot().line
+    assert "best 0.9000 (cell 00001, mean of 1 trainings)" in view.snapshot().line
 
 
 def recorded(folder: Path, events: Sequence[Event], **values: Any) -> RunDirectory:

@@ -1,4 +1,4 @@
-"""What running work shows, drawn from made-up states: words, panel, terminal, notebook, log."""
+"""Progress of running work, drawn from made-up states: words, panel, terminal, notebook, log."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.config.search_config import load_config
-from orchestrator.progress import Progress, Row, Standing, WorkView, clock, harmless, roughly, sparkline
+from orchestrator.progress import Progress, Row, Snapshot, WorkView, clock, format_estimate, plain_line, sparkline
 from orchestrator.progress import display as display_module
 from orchestrator.progress.search_view import SearchView
 from orchestrator.record.events import RunResumed, TrialEnded, TrialSetBack, TrialStarted
 from orchestrator.record.run_state import RunState
 from tests.test_record import RUN, at, trial
 
-EVIL = "RuntimeError: \x1b[31mmat1 and\n mat2\x1b[2J shapes [bold]cannot be multiplied (128x12 and 14x10), as it seems"
+LONG_ERROR = (
+    "RuntimeError: \x1b[31mmat1 and\n mat2\x1b[2J shapes [bold]cannot be multiplied (128x12 and 14x10), as it seems"
+)
 
 
 def view(budget: int = 10, *settings: str, state: RunState | None = None) -> SearchView:
@@ -31,19 +33,19 @@ def in_trouble() -> SearchView:
     state = RunState.replay(RUN)
     state.apply(TrialSetBack(time=at(11), trial_id="00005", cause="node_died", reason="its node died"))
     state.apply(TrialStarted(time=at(12), trial_id="00005", attempt=2))
-    state.apply(TrialEnded(time=at(13), trial_id="00005", status="failed", error=EVIL))
+    state.apply(TrialEnded(time=at(13), trial_id="00005", status="failed", error=LONG_ERROR))
     return view(state=state)
 
 
-def drawn(standing: Standing, width: int = 80, **settings: Any) -> str:
+def drawn(snapshot: Snapshot, width: int = 80, **settings: Any) -> str:
     console = Console(width=width, file=io.StringIO(), **{"force_terminal": False, **settings})
     with console.capture() as capture:
-        console.print(standing)
+        console.print(snapshot)
     return capture.get()
 
 
-def test_the_panel_answers_what_a_user_asks_and_fits_80_columns() -> None:
-    panel = drawn(view().standing(at(30)))
+def test_the_panel_shows_the_state_of_the_search_in_80_columns() -> None:
+    panel = drawn(view().snapshot(at(30)))
     assert "5 of 10 ended" in panel
     assert "2 completed  1 diverged  1 failed  1 pruned  1 open" in panel
     assert "0.8000  trial 00001, 3 epochs" in panel
@@ -58,8 +60,8 @@ def test_the_panel_answers_what_a_user_asks_and_fits_80_columns() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
-def test_at_any_width_it_is_small_and_whole_parts_are_left_out(width: int) -> None:
-    panel = drawn(in_trouble().standing(at(30)), width)
+def test_the_panel_fits_any_width_by_leaving_out_whole_parts(width: int) -> None:
+    panel = drawn(in_trouble().snapshot(at(30)), width)
     lines = panel.splitlines()
     assert {len(line) for line in lines} == {min(width, 120)}
     assert len(lines) <= 10
@@ -69,55 +71,55 @@ def test_at_any_width_it_is_small_and_whole_parts_are_left_out(width: int) -> No
     assert "6 of 10 ended" in panel
 
 
-def test_the_last_failure_is_told_whatever_it_says_and_clipped_to_a_line() -> None:
-    standing = in_trouble().standing(at(30))
-    assert "2 failed, 1 diverged, 1 set back; last 00005: RuntimeError: mat1 and mat2" in standing.line
-    assert "[bold]cannot" in standing.line
-    assert standing.line.isprintable()
-    (told,) = [line for line in drawn(standing).splitlines() if "trouble" in line]
-    assert told.endswith("… │")
+def test_the_last_failure_is_shown_on_one_clipped_line() -> None:
+    snapshot = in_trouble().snapshot(at(30))
+    assert "2 failed, 1 diverged, 1 set back; last 00005: RuntimeError: mat1 and mat2" in snapshot.line
+    assert "[bold]cannot" in snapshot.line
+    assert snapshot.line.isprintable()
+    (line,) = [line for line in drawn(snapshot).splitlines() if "trouble" in line]
+    assert line.endswith("… │")
 
 
-def test_without_unicode_or_colours_the_bar_can_be_read() -> None:
-    plain = drawn(Standing("a", [Row("b", ["1 of 2"], done=0.5)], "", None), no_color=True, force_terminal=True)
-    assert "━" * 15 + "─" * 15 in harmless(plain)
+def test_the_bar_is_readable_without_unicode_or_colours() -> None:
+    plain = drawn(Snapshot("a", [Row("b", ["1 of 2"], done=0.5)], "", None), no_color=True, force_terminal=True)
+    assert "━" * 15 + "─" * 15 in plain_line(plain)
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
-    Console(width=80, file=file).print(Standing("a", [Row("b", ["1 of 2"], done=0.5)], "", None))
+    Console(width=80, file=file).print(Snapshot("a", [Row("b", ["1 of 2"], done=0.5)], "", None))
     file.seek(0)
     assert "#" * 15 + "." * 15 in file.read()
 
 
-def test_before_the_first_trial_there_is_something_to_show_too() -> None:
-    standing = SearchView(load_config(None), RunState(), None).standing()
-    assert "none completed yet" in drawn(standing)
-    assert "starting" in drawn(standing)
-    assert "no trial completed yet" in standing.line
+def test_a_search_without_trials_can_be_shown() -> None:
+    snapshot = SearchView(load_config(None), RunState(), None).snapshot()
+    assert "none completed yet" in drawn(snapshot)
+    assert "starting" in drawn(snapshot)
+    assert "no trial completed yet" in snapshot.line
 
 
-def test_before_a_trial_completed_the_highest_score_so_far_is_told() -> None:
+def test_the_highest_score_so_far_is_shown_until_a_trial_completes() -> None:
     state = RunState.replay([RUN[0], *trial("00000", [0.2, 0.6], "running"), *trial("00001", [0.5], "pruned")])
-    assert "0.6000 so far  trial 00000, 2 epochs  none completed yet" in drawn(view(state=state).standing(at(5)))
+    assert "0.6000 so far  trial 00000, 2 epochs  none completed yet" in drawn(view(state=state).snapshot(at(5)))
 
 
-def test_time_in_which_nothing_ran_does_not_count() -> None:
+def test_time_between_two_processes_does_not_count() -> None:
     state = RunState.replay([*RUN, RunResumed(time=at(7200), slots=2)])
-    assert "00:40 elapsed" in view(state=state).standing(at(7200 + 25)).line  # 15 s up to the last event
+    assert "00:40 elapsed" in view(state=state).snapshot(at(7200 + 25)).line  # 15 s up to the last event
     trial = state.trials["00005"]
     state.apply(TrialStarted(time=at(7210), trial_id=trial.trial_id, attempt=2))
-    assert "about 5 s left" in view(6, state=state).standing(at(7211)).line  # and not hours
+    assert "about 5 s left" in view(6, state=state).snapshot(at(7211)).line  # and not hours
 
 
 def test_the_hours_of_the_budget_end_a_search_too() -> None:
-    assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5").standing(at(10)).line
-    assert "at most 30 min left" in view(10_000, "budget.hours=0.5").standing(at(10)).line
-    assert "(budget.hours)" not in view(10, "budget.hours=100").standing(at(15)).line
+    assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5").snapshot(at(10)).line
+    assert "at most 30 min left" in view(10_000, "budget.hours=0.5").snapshot(at(10)).line
+    assert "(budget.hours)" not in view(10, "budget.hours=100").snapshot(at(15)).line
 
 
-def test_of_the_time_left_nothing_is_said_rather_than_nonsense() -> None:
-    assert "left" not in view(1000).standing(at(15)).line
-    assert "left" in view(10).standing(at(15)).line
+def test_no_time_left_is_shown_without_enough_data() -> None:
+    assert "left" not in view(1000).snapshot(at(15)).line
+    assert "left" in view(10).snapshot(at(15)).line
     over = RunState.replay([*RUN, TrialEnded(time=at(16), trial_id="00005", status="pruned")])
-    assert "left" not in view(6, state=over).standing(at(17)).line
+    assert "left" not in view(6, state=over).snapshot(at(17)).line
 
 
 def test_an_ended_trial_no_longer_counts_as_busy() -> None:
@@ -126,7 +128,7 @@ def test_an_ended_trial_no_longer_counts_as_busy() -> None:
 
 
 class Clock:
-    """In place of the module `time`."""
+    """Replaces the module `time`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -136,15 +138,15 @@ class Clock:
 
 
 class Counting:
-    """A view of a count."""
+    """A view of a counter, which counts its snapshots."""
 
     def __init__(self) -> None:
-        self.value, self.asked = 0, 0
-        self.trouble: str | None = None
+        self.value, self.snapshots = 0, 0
+        self.urgent: str | None = None
 
-    def standing(self) -> Standing:
-        self.asked += 1
-        return Standing("count", [Row("count", [str(self.value)])], f"at {self.value}", self.value, "", self.trouble)
+    def snapshot(self) -> Snapshot:
+        self.snapshots += 1
+        return Snapshot("count", [Row("count", [str(self.value)])], f"at {self.value}", self.value, "", self.urgent)
 
 
 class Terminal(io.StringIO):
@@ -159,21 +161,21 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def lines_after(ticking: Clock, seconds: int, *, news: bool) -> list[float]:
-    """When lines came, with or without news all the time."""
+def lines_after(ticking: Clock, seconds: int, *, changing: bool) -> list[float]:
+    """Return the times at which lines were printed, if every second changes something or none does."""
     file, counting, times = io.StringIO(), Counting(), []
-    with Progress(Console(file=file, width=80)).showing(counting) as show:
+    with Progress(Console(file=file, width=80)).display(counting) as show:
         for second in range(seconds):
-            ticking.now, counting.value = float(second), second if news else 7
+            ticking.now, counting.value = float(second), second if changing else 7
             before = file.tell()
             show()
             times += [ticking.now] * (file.tell() > before)
-    assert counting.asked <= seconds / 10  # it is not looked at for nothing
+    assert counting.snapshots <= seconds / 10  # no snapshot is made in vain
     return times
 
 
-def test_in_a_log_lines_come_every_ten_seconds_and_then_more_rarely(ticking: Clock) -> None:
-    times = lines_after(ticking, 4 * 3600, news=True)
+def test_a_log_gets_a_line_every_ten_seconds_and_later_less_often(ticking: Clock) -> None:
+    times = lines_after(ticking, 4 * 3600, changing=True)
     assert times[:5] == [10, 20, 30, 40, 50]
     gaps = [second - first for first, second in itertools.pairwise(times)]
     assert gaps == sorted(gaps)
@@ -181,17 +183,17 @@ def test_in_a_log_lines_come_every_ten_seconds_and_then_more_rarely(ticking: Clo
     assert len(times) < 100
 
 
-def test_in_a_log_no_line_comes_without_news_but_to_show_that_it_lives(ticking: Clock) -> None:
-    assert lines_after(ticking, 3600, news=False) == [10, 910, 1810, 2710]
+def test_a_log_without_changes_gets_a_line_every_15_minutes(ticking: Clock) -> None:
+    assert lines_after(ticking, 3600, changing=False) == [10, 910, 1810, 2710]
 
 
-def test_in_a_log_trouble_does_not_wait(ticking: Clock) -> None:
+def test_an_urgent_line_in_a_log_is_printed_at_once(ticking: Clock) -> None:
     file, counting = io.StringIO(), Counting()
-    with Progress(Console(file=file)).showing(counting) as show:
+    with Progress(Console(file=file)).display(counting) as show:
         for second in range(3000):
             ticking.now = float(second)
             show()
-        counting.trouble = "1 failed"
+        counting.urgent = "1 failed"
         ticking.now = 3010.0
         before = file.tell()
         show()
@@ -206,75 +208,75 @@ def test_in_a_log_trouble_does_not_wait(ticking: Clock) -> None:
         (Terminal, {"TERM": "dumb"}),
         (Terminal, {"TTY_INTERACTIVE": "0"}),
     ],
-    ids=["pipe", "pipe with colours", "dumb terminal", "terminal that is none"],
+    ids=["pipe", "pipe with colours", "dumb terminal", "not interactive"],
 )
-def test_where_nothing_can_be_drawn_again_lines_are_printed(
+def test_lines_are_printed_if_a_panel_cannot_be_redrawn(
     ticking: Clock, monkeypatch: pytest.MonkeyPatch, file: type[io.StringIO], environment: dict[str, str]
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     written, counting = file(), Counting()
-    with Progress(Console(file=written)).showing(counting) as show:
+    with Progress(Console(file=written)).display(counting) as show:
         ticking.now = 11.0
         show()
-    assert harmless(written.getvalue()) == "at 0"
+    assert plain_line(written.getvalue()) == "at 0"
 
 
-def test_in_a_terminal_a_panel_is_drawn_twice_a_second_and_leaves_nothing_behind(ticking: Clock) -> None:
+def test_a_terminal_panel_is_drawn_twice_a_second_and_removed_at_the_end(ticking: Clock) -> None:
     written, counting = Terminal(), Counting()
     console = Console(file=written, width=80, height=24, force_terminal=True)
 
     def interrupted() -> None:
         progress = Progress(console)
-        with progress.showing(counting) as show:
+        with progress.display(counting) as show:
             for tenth in range(100):
                 ticking.now, counting.value = tenth / 10, tenth
                 show()
-            progress.note("said meanwhile")
+            progress.note("printed meanwhile")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     text = written.getvalue()
-    assert counting.asked <= 22
-    assert "said meanwhile" in text
-    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is there again
-    assert text.endswith("\x1b[2K")  # and the panel is not
+    assert counting.snapshots <= 22
+    assert "printed meanwhile" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is shown again
+    assert text.endswith("\x1b[2K")  # and the panel is removed
 
 
-def test_a_panel_that_takes_long_to_draw_is_drawn_more_rarely(ticking: Clock) -> None:
+def test_a_slow_panel_is_drawn_less_often(ticking: Clock) -> None:
     class Slow(Counting):
-        def standing(self) -> Standing:
+        def snapshot(self) -> Snapshot:
             ticking.now += 0.2
-            return super().standing()
+            return super().snapshot()
 
     slow = Slow()
-    with Progress(Console(file=Terminal(), force_terminal=True)).showing(slow) as show:
+    with Progress(Console(file=Terminal(), force_terminal=True)).display(slow) as show:
         while ticking.now < 100:
             ticking.now += 0.1
             show()
-    assert slow.asked <= 11
+    assert slow.snapshots <= 11
 
 
-def test_work_that_says_nothing_is_shown_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ticking_display_needs_no_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display_module, "PANEL_SECONDS", 0.01)
     counting = Counting()
-    with Progress(Console(file=Terminal(), force_terminal=True)).showing(counting, ticking=True):
+    with Progress(Console(file=Terminal(), force_terminal=True)).display(counting, ticking=True):
         for _ in range(500):
-            if counting.asked > 3:
+            if counting.snapshots > 3:
                 break
             time.sleep(0.01)
-    assert counting.asked > 3
+    assert counting.snapshots > 3
 
 
-def test_silent_progress_says_nothing(capsys: Any) -> None:
+def test_silent_progress_prints_nothing(capsys: Any) -> None:
     progress, counting = Progress.silent(), Counting()
     progress.note("starting")
-    with progress.showing(counting) as show:
+    with progress.display(counting) as show:
         show()
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
-    assert counting.asked == 0
+    assert counting.snapshots == 0
 
 
 NOTEBOOK = """
@@ -283,7 +285,7 @@ from orchestrator.progress import Progress, WorkView
 work = WorkView("counting", "sheep")
 progress = Progress(Console(stderr=True))
 progress.note("beginning")
-with progress.showing(work) as show:
+with progress.display(work) as show:
     for count in range(3):
         work.count(count, 4, [f"<b>{count}</b>"])
         show()
@@ -291,18 +293,18 @@ with progress.showing(work) as show:
 
 
 @pytest.mark.slow
-def test_in_a_notebook_the_same_panel_stands_in_the_cell() -> None:
+def test_a_notebook_cell_shows_the_same_panel() -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
     nbclient.NotebookClient(notebook, timeout=120).execute()
-    # Beside them there is what Ray says of packages that are missing.
-    said, panel = [output for output in notebook.cells[0].outputs if output["output_type"] == "display_data"]
-    assert "beginning ..." in said["data"]["text/plain"]
+    # The other outputs are warnings of Ray about missing packages.
+    note, panel = [output for output in notebook.cells[0].outputs if output["output_type"] == "display_data"]
+    assert "beginning ..." in note["data"]["text/plain"]
     assert "sheep  2 of 4" in Text.from_ansi(panel["data"]["text/plain"]).plain
     assert "&lt;b&gt;2&lt;/b&gt;" in panel["data"]["text/html"]
 
 
-def test_smaller_work_says_what_is_done_how_far_it_is_and_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smaller_work_shows_its_step_its_count_and_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr("orchestrator.progress.work_view.time", clock)
     work = WorkView("export of best", "epoch")
@@ -310,12 +312,12 @@ def test_smaller_work_says_what_is_done_how_far_it_is_and_for_how_long(monkeypat
     work.count(0, 4)
     clock.now = 30.0
     work.count(1, 4, ["accuracy 0.9000"])
-    standing = work.standing()
-    assert standing.line == "pruning; epoch 1 of 4; accuracy 0.9000; about 2 min left, 00:30 elapsed"
-    assert "epoch  1 of 4  ━━━━━━━───" in drawn(standing)
+    snapshot = work.snapshot()
+    assert snapshot.line == "pruning; epoch 1 of 4; accuracy 0.9000; about 2 min left, 00:30 elapsed"
+    assert "epoch  1 of 4  ━━━━━━━───" in drawn(snapshot)
     work.count(4, 4, ["accuracy 0.9100"])
     work.say("writing")
-    assert work.standing().line == "writing; 00:30 elapsed"
+    assert work.snapshot().line == "writing; 00:30 elapsed"
 
 
 def test_a_sparkline_runs_from_the_lowest_to_the_highest_score() -> None:
@@ -324,9 +326,9 @@ def test_a_sparkline_runs_from_the_lowest_to_the_highest_score() -> None:
     assert len(sparkline([0.1, 0.2] * 100)) <= 30
 
 
-def test_times_are_read_at_a_glance() -> None:
+def test_times_are_short() -> None:
     assert [clock(seconds) for seconds in (5, 65, 3725)] == ["00:05", "01:05", "1:02:05"]
     seconds = (0, 2, 33, 58, 500, 3570, 3600, 8000, 86_000, 90_000, 180_000)
-    assert [roughly(value) for value in seconds] == [
+    assert [format_estimate(value) for value in seconds] == [
         *("5 s", "5 s", "35 s", "1 min", "8 min", "1 h", "1 h", "2 h 10 min", "23 h 50 min", "1 day 1 h", "2 days 2 h")
     ]

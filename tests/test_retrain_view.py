@@ -52,7 +52,7 @@ def test_it_says_which_network_seed_and_epoch_how_well_how_fast_and_how_long(clo
     clock.now = 300.0
     apply(state, begun(5), *(epoch(5, number) for number in range(1, 11)), TrainingEnded(seed=5, kept_epoch=10))
     apply(state, begun(6), *(epoch(6, number, 0.1 * number) for number in (1, 2, 3, 4)))
-    panel = drawn(view.standing())
+    panel = drawn(view.snapshot())
     assert "2 of 3: resnet18" in panel
     assert "2 of 2: 6" in panel
     assert "4 of 10  ━━━━━━━━━━━━─" in panel
@@ -62,7 +62,7 @@ def test_it_says_which_network_seed_and_epoch_how_well_how_fast_and_how_long(clo
     assert "about 6 min left, then 1 more network  05:00 elapsed" in panel
     assert {len(line) for line in panel.splitlines()} == {80}
     assert "…" not in panel
-    assert view.standing().line == (
+    assert view.snapshot().line == (
         "network 2 of 3: resnet18, training 2 of 2, epoch 4 of 10; loss 0.2500, accuracy 0.4000 on training images; "
         "about 6 min left, then 1 more network, 05:00 elapsed"
     )
@@ -73,19 +73,19 @@ def test_with_early_stopping_it_says_the_best_epoch_and_at_most_how_long(clock: 
     state = RetrainState()
     view.turn_to("best", state)
     apply(state, begun(0), epoch(0, 1, 0.9, held_out=True), epoch(0, 2, 0.6, held_out=True))
-    panel = drawn(view.standing())
+    panel = drawn(view.snapshot())
     assert "0.5000  on validation images  best 0.8000 at epoch 1  █▁" in panel
     assert "stopping after this epoch  at most 1 h 40 min left" in panel
 
 
 def test_before_the_first_epoch_and_between_two_seeds_nothing_is_made_up(clock: Clock) -> None:
     view = RetrainView(["best"], 2, 10, held_out=False, is_stopped=lambda: False)
-    assert "0 of 10" in drawn(view.standing())
-    assert "left" not in view.standing().line
+    assert "0 of 10" in drawn(view.snapshot())
+    assert "left" not in view.snapshot().line
     state = RetrainState()
     view.turn_to("best", state)
     apply(state, begun(0), *(epoch(0, number) for number in range(1, 11)), TrainingEnded(seed=0, kept_epoch=10))
-    assert "about 10 min left" in view.standing().line
+    assert "about 10 min left" in view.snapshot().line
     state.apply(begun(1))
-    assert "left" not in view.standing().line
-    assert "2 of 2: 1" in drawn(view.standing())
+    assert "left" not in view.snapshot().line
+    assert "2 of 2: 1" in drawn(view.snapshot())

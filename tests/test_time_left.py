@@ -1,4 +1,4 @@
-"""How far off the estimate of the time left is, on searches simulated with known curves."""
+"""The error of the estimated time left, on searches simulated with known curves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Numbers(Searcher):
 
 
 def curves(seed: int) -> Callable[[dict[str, Any]], Sequence[Row]]:
-    """Candidates that differ in what they come to and, by a factor of about 5, in what an epoch takes."""
+    """Return curves of candidates that differ in final score and, by a factor of about 5, in seconds per epoch."""
     generator = np.random.default_rng(seed)
     limits = generator.normal(0.8, 0.05, TRIALS)
     seconds = np.exp(generator.normal(1.0, 0.4, TRIALS))
@@ -58,7 +58,7 @@ def curves(seed: int) -> Callable[[dict[str, Any]], Sequence[Row]]:
 
 
 def simulated(name: str, slots: int, seed: int) -> tuple[list[Event], float, tuple[int, ...] | None]:
-    """A record, the time that it took, and the milestones."""
+    """Return a record, the seconds that the search took, and the milestones."""
     scheduler = make_scheduler(SchedulerSettings(name=name), EPOCHS, {"val_accuracy": "maximize"})
     run = simulate(Numbers(), scheduler, curves(seed), workers=slots, trials=TRIALS)
     return record_of(run, slots), run.seconds, getattr(scheduler, "milestones", None)
@@ -73,7 +73,7 @@ def up_to(events: list[Event], seconds: float) -> RunState:
     ("name", "bounds"),
     [("fifo", (0.1, 0.1, 0.1)), ("asha", (0.25, 0.2, 0.12)), ("asha_promotion", (0.2, 0.15, 0.1))],
 )
-def test_the_estimate_is_off_by_a_small_part_of_the_whole_time(
+def test_the_estimate_is_off_by_a_small_fraction_of_the_whole_time(
     name: str, bounds: tuple[float, ...], slots: int
 ) -> None:
     errors: dict[float, list[float]] = {moment: [] for moment in MOMENTS}
@@ -83,12 +83,12 @@ def test_the_estimate_is_off_by_a_small_part_of_the_whole_time(
             found = seconds_left(up_to(events, moment * seconds), TRIALS, EPOCHS, milestones, at(moment * seconds))
             if found is not None:
                 errors[moment].append(abs(found - (1 - moment) * seconds) / seconds)
-    assert len(errors[0.25]) >= 5  # of the others, fewer than a tenth of the trials have ended
+    assert len(errors[0.25]) >= 5  # in the others fewer than a tenth of the trials have ended
     assert len(errors[0.75]) == 8
     assert all(mean(errors[moment]) < bound for moment, bound in zip(MOMENTS, bounds, strict=True)), errors
 
 
-def test_nothing_is_said_before_a_tenth_of_the_trials_have_ended() -> None:
+def test_there_is_no_estimate_before_a_tenth_of_the_trials_have_ended() -> None:
     events, seconds, milestones = simulated("asha", 4, 0)
     assert seconds_left(up_to(events, 0.01 * seconds), TRIALS, EPOCHS, milestones, at(0.01 * seconds)) is None
     assert seconds_left(RunState(), TRIALS, EPOCHS, milestones, at(0)) is None
@@ -100,15 +100,15 @@ def test_a_resume_changes_the_estimate_by_its_slots_only() -> None:
     state = up_to(events, half)
     before = seconds_left(state, TRIALS, EPOCHS, milestones, at(half))
     days = at(half) + timedelta(days=3)
-    for slots, least, most in ((4, 0.9, 1.1), (8, 0.4, 0.8)):
+    for slots, low, high in ((4, 0.9, 1.1), (8, 0.4, 0.8)):
         state.apply(RunResumed(time=days, slots=slots))
         after = seconds_left(state, TRIALS, EPOCHS, milestones, days)
         assert before is not None
         assert after is not None
-        assert least < after / before < most
+        assert low < after / before < high
 
 
-def test_epochs_that_take_no_time_are_no_trouble() -> None:
+def test_epochs_of_zero_seconds_are_estimated() -> None:
     state = RunState.replay(
         event.model_copy(update={"seconds": 0.0}) if isinstance(event, EpochDone) else event for event in RUN
     )

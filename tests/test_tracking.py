@@ -34,10 +34,10 @@ from trainables.storage import Folder
 SCORES = [0.1, 0.5, 0.7]
 CURVE = [(1, 0.1), (2, 0.5), (3, 0.7)]
 
-Told = dict[str, tuple[str, list[tuple[int, float]]]]
-"""Status and validation accuracies by epoch, by trial."""
+Curves = dict[str, tuple[str, list[tuple[int, float]]]]
+"""Trial -> its status, and its validation accuracies by epoch."""
 
-EXPECTED: Told = {
+EXPECTED: Curves = {
     "00000": ("completed", CURVE),
     "00001": ("pruned", CURVE[:1]),
     "00002": ("completed", CURVE),  # after a pause
@@ -45,14 +45,14 @@ EXPECTED: Told = {
     "00004": ("completed", CURVE),  # after the death of its worker
     "00005": ("diverged", [(1, 0.1), (2, 0.0)]),
     "00007": ("completed", CURVE),  # in two processes
-    "00008": ("pruned", CURVE[:2]),  # when nothing was told any more
+    "00008": ("pruned", CURVE[:2]),  # after the tools were closed
 }
-"""Of those that `first_process` and `second_process` train; 00006 is a duplicate."""
+"""The trials that `first_process` and `second_process` train; 00006 is a duplicate."""
 
 
 @contextmanager
-def told(folder: Path, hand: Hand, run: RunInfo, **logging: Any) -> Iterator[None]:
-    """Tools hear what the hand does; they must not fail."""
+def tracking(folder: Path, hand: Hand, run: RunInfo, **logging: Any) -> Iterator[None]:
+    """Send what the hand does to the tools, which must not fail."""
     config = parse_config({"run": {"name": "digits"}, "logging": logging}, "x")
     said: list[str] = []
     with tracked(config, RunDirectory.at(folder), run, hand.state, said.append) as feeds:
@@ -67,7 +67,7 @@ def first_process(hand: Hand) -> None:
         trial = hand.admit()
         assert trial is not None
         assert trial.trial_id == f"{number:05d}"
-    assert hand.admit(hand.state.trials["00000"].params) is None  # not known as a duplicate before that has ended
+    assert hand.admit(hand.state.trials["00000"].params) is None  # not known as a duplicate until that trial has ended
     start(hand, "00002", 1, 1)
     start(hand, "00003", 1, 1)
     start(hand, "00004", 1, 1)
@@ -98,24 +98,24 @@ def second_process(hand: Hand) -> None:
 
 
 def two_processes(folder: Path, between: Any = None, **logging: Any) -> None:
-    """A search whose driver died before the tools had heard all, and that went on."""
+    """A search whose driver died before the tools had everything, and that was resumed."""
     run = info()
     for name in ("first", "second"):
         (folder / name).mkdir()
     with driven(folder / "first") as hand:
-        with told(folder, hand, run, **logging):
+        with tracking(folder, hand, run, **logging):
             first_process(hand)
         hand.log.append(epoch("00007", 2, 0.5))
         hand.train(hand.state.trials["00008"], SCORES[:2], "pruned")
     if between is not None:
         between()
     events = list(read_events(Folder.at(folder / "first")))
-    with driven(folder / "second", before=events) as hand, told(folder, hand, run, **logging):
+    with driven(folder / "second", before=events) as hand, tracking(folder, hand, run, **logging):
         second_process(hand)
 
 
-def in_tensorboard(folder: Path) -> Told:
-    """Status and validation accuracies of each trial, as TensorBoard reads them."""
+def in_tensorboard(folder: Path) -> Curves:
+    """Return the status and the validation accuracies of each trial, as TensorBoard reads them."""
     return {
         path.name: (str(hyperparameters(path)["status"]), scalars(path)) for path in folder.iterdir() if path.is_dir()
     }
@@ -137,7 +137,7 @@ def hyperparameters(folder: Path) -> dict[str, str | float]:
     return {name: value.string_value or value.number_value for name, value in values.items()}
 
 
-def in_mlflow(uri: str, experiment: str = "digits") -> Told:
+def in_mlflow(uri: str, experiment: str = "digits") -> Curves:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
@@ -152,16 +152,16 @@ def in_mlflow(uri: str, experiment: str = "digits") -> Told:
     }
 
 
-def test_tensorboards_files_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path: Path) -> None:
+def test_tensorboards_files_hold_each_epoch_once_however_the_trial_ended(tmp_path: Path) -> None:
     two_processes(tmp_path, tensorboard=True)
     files = tmp_path / "tensorboard"
-    check_told(in_tensorboard(files), EXPECTED)
+    check_curves(in_tensorboard(files), EXPECTED)
     assert hyperparameters(files / "00007")["latency_seconds"] == 0.25
     assert [step for step, _ in scalars(files / "00005", "val_loss")] == [1]  # the second one was not finite
 
 
 def test_tensorboard_has_the_decisions_and_the_costs(tmp_path: Path) -> None:
-    with driven(tmp_path) as hand, told(tmp_path, hand, info(), tensorboard=True):
+    with driven(tmp_path) as hand, tracking(tmp_path, hand, info(), tensorboard=True):
         trial = hand.admit()
         assert trial is not None
         hand.train(trial, SCORES)
@@ -170,13 +170,13 @@ def test_tensorboard_has_the_decisions_and_the_costs(tmp_path: Path) -> None:
     assert {"normal.0.left.operation", "macs"} <= found.keys()
 
 
-def test_a_tool_that_is_switched_on_later_is_told_all_that_is_on_record(tmp_path: Path) -> None:
+def test_a_tool_that_is_switched_on_later_receives_the_whole_record(tmp_path: Path) -> None:
     two_processes(tmp_path)
     (tmp_path / "third").mkdir()
     events = list(read_events(Folder.at(tmp_path / "second")))
-    with driven(tmp_path / "third", before=events) as hand, told(tmp_path, hand, info(), tensorboard=True):
+    with driven(tmp_path / "third", before=events) as hand, tracking(tmp_path, hand, info(), tensorboard=True):
         pass
-    check_told(in_tensorboard(tmp_path / "tensorboard"), EXPECTED)
+    check_curves(in_tensorboard(tmp_path / "tensorboard"), EXPECTED)
 
 
 def test_a_trial_that_is_complete_is_not_written_again(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_trial_that_is_complete_is_not_written_again(tmp_path: Path) -> None:
     before = file.stat().st_mtime_ns
     (tmp_path / "third").mkdir()
     events = list(read_events(Folder.at(tmp_path / "second")))
-    with driven(tmp_path / "third", before=events) as hand, told(tmp_path, hand, info(), tensorboard=True):
+    with driven(tmp_path / "third", before=events) as hand, tracking(tmp_path, hand, info(), tensorboard=True):
         pass
     assert file.stat().st_mtime_ns == before
 
@@ -196,7 +196,7 @@ def file_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"file:{tmp_path / 'mlruns'}"
 
 
-def test_mlflows_runs_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path: Path, file_store: str) -> None:
+def test_mlflows_runs_hold_each_epoch_once_however_the_trial_ended(tmp_path: Path, file_store: str) -> None:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=file_store)
@@ -208,8 +208,8 @@ def test_mlflows_runs_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path
         return str(client.get_experiment_by_name("digits").experiment_id)
 
     def half_an_epoch() -> None:
-        """As a process leaves it that is killed while it writes one."""
-        assert runs()["00007"].info.status == "KILLED"  # nothing runs between the two
+        """Leave what a process leaves that is killed while it writes an epoch."""
+        assert runs()["00007"].info.status == "KILLED"  # no trial runs between the two processes
         client.log_metric(runs()["00007"].info.run_id, "val_accuracy", 0.5, step=2)
 
     two_processes(tmp_path, half_an_epoch, mlflow=file_store)
@@ -224,12 +224,12 @@ def test_mlflows_runs_hold_each_epoch_once_whatever_became_of_the_trial(tmp_path
     assert found["00007"].data.params["latency_seconds"] == "0.25"
 
 
-def test_two_searches_of_one_name_share_an_experiment_and_no_run(tmp_path: Path, file_store: str) -> None:
+def test_two_searches_of_one_name_share_an_experiment_but_no_run(tmp_path: Path, file_store: str) -> None:
     from mlflow.tracking import MlflowClient
 
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        with driven(tmp_path / name) as hand, told(tmp_path / name, hand, info(), mlflow=file_store):
+        with driven(tmp_path / name) as hand, tracking(tmp_path / name, hand, info(), mlflow=file_store):
             trial = hand.admit()
             assert trial is not None
             hand.train(trial, SCORES)
@@ -240,7 +240,7 @@ def test_two_searches_of_one_name_share_an_experiment_and_no_run(tmp_path: Path,
 
 
 class Broken:
-    """A tool that fails or hangs at its first epoch."""
+    """A tracker that fails or hangs at its first epoch."""
 
     def __init__(self, hang: threading.Event | None = None) -> None:
         self.complete: set[str] = set()
@@ -255,18 +255,18 @@ class Broken:
         self._hang.wait()
 
     def end(self, trial: Any) -> None:
-        raise AssertionError("it is told no more")
+        raise AssertionError("called after an error")
 
 
 def feed_to(tracker: Broken, hand: Hand, said: list[str]) -> Feed:
-    return Feed("Tool", "logging.tool", lambda: nullcontext(tracker), hand.state, _as_it_is, said.append)
+    return Feed("Tool", "logging.tool", lambda: nullcontext(tracker), hand.state, _unchanged, said.append)
 
 
-def _as_it_is(trial: Any) -> TrackedTrial:
-    return TrackedTrial(trial.trial_id, trial.trial_id, 0, {}, (), None)
+def _unchanged(trial: Any) -> TrackedTrial:
+    return TrackedTrial(trial.trial_id, trial.trial_id, {}, (), None)
 
 
-def test_a_tool_that_fails_is_told_in_one_line_and_no_more(tmp_path: Path) -> None:
+def test_a_tool_that_fails_is_reported_in_one_line_and_not_called_again(tmp_path: Path) -> None:
     said: list[str] = []
     with driven(tmp_path) as hand:
         with feed_to(Broken(), hand, said) as feed:
@@ -276,13 +276,11 @@ def test_a_tool_that_fails_is_told_in_one_line_and_no_more(tmp_path: Path) -> No
                 assert trial is not None
                 hand.train(trial, SCORES)
         assert len(hand.state.trials) == 3
-    assert said == ["Tool: the server is gone; the search does without, and a resume catches up (logging.tool)"]
+    assert said == ["Tool: the server is gone; the search continues without it, and a resume catches up (logging.tool)"]
 
 
-def test_a_tool_that_hangs_holds_nothing_up_but_the_end_for_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("orchestrator.tracking.feed.PATIENT_SECONDS", 0.1)
+def test_a_tool_that_hangs_delays_only_the_end_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.tracking.feed.NOTICE_SECONDS", 0.1)
     monkeypatch.setattr("orchestrator.tracking.feed.FINISH_SECONDS", 0.3)
     said: list[str] = []
     hang = threading.Event()
@@ -297,11 +295,11 @@ def test_a_tool_that_hangs_holds_nothing_up_but_the_end_for_a_while(
     feed._thread.join(timeout=20)
     assert said == [
         "writing the rest to Tool",
-        "Tool: it was not done after 0 s; the search does without, and a resume catches up (logging.tool)",
+        "Tool: not done after 0 s; the search continues without it, and a resume catches up (logging.tool)",
     ]
 
 
-def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     config = parse_config({"logging": {"mlflow": "http://127.0.0.1:9"}}, "x")
     said: list[str] = []
@@ -318,7 +316,7 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
     assert "\n" not in line
 
 
-def test_what_cannot_be_is_told_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_settings_are_reported_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def check(folder: str | Path, **logging: Any) -> None:
         check_tracking(parse_config({"logging": logging}, "x").logging, RunDirectory.at(folder))
 
@@ -334,21 +332,21 @@ def test_what_cannot_be_is_told_before_anything_starts(tmp_path: Path, monkeypat
         parse_config({"logging": {"mlflow": "http://me:secret@host"}}, "x")
 
 
-def test_an_object_store_takes_no_files_that_grow() -> None:
+def test_tools_that_append_to_files_are_refused_on_an_object_store() -> None:
     settings = parse_config({"logging": {"tensorboard": True}}, "x").logging
-    with pytest.raises(ConfigError, match="logging.tensorboard writes files bit by bit, which s3://"):
+    with pytest.raises(ConfigError, match="logging.tensorboard appends to files, which s3://"):
         check_tracking(
             settings, RunDirectory.at("s3://bucket/run?endpoint_override=127.0.0.1%3A9&scheme=http&region=x")
         )
 
 
-def in_wandb(folder: Path) -> Told:
-    """What `wandb sync` would send of the offline runs in a folder."""
-    return {name: told for name, told, _ in map(wandb_run, folder.glob("offline-run-*"))}
+def in_wandb(folder: Path) -> Curves:
+    """Return what `wandb sync` would send of the offline runs in a folder."""
+    return {name: curve for name, curve, _ in map(wandb_run, folder.glob("offline-run-*"))}
 
 
 def wandb_run(folder: Path) -> tuple[str, tuple[str, list[tuple[int, float]]], dict[str, Any]]:
-    """Its name, its status with its validation accuracies, and its configuration."""
+    """Return a run's name, its status with its validation accuracies, and its configuration."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     (file,) = folder.glob("run-*.wandb")
@@ -368,7 +366,10 @@ def wandb_run(folder: Path) -> tuple[str, tuple[str, list[tuple[int, float]]], d
 
 
 def wandb_records(content: bytes) -> Iterator[bytes]:
-    """Of the format of LevelDB's logs, behind a header of 7 bytes: blocks of 32 KiB, a record in one or more parts."""
+    """Yield the records of a file in the format of LevelDB's logs.
+
+    After a header of 7 bytes come blocks of 32 KiB; a record has one or more parts.
+    """
     place, whole = 7, b""
     while place + 7 <= len(content):
         left = 32768 - place % 32768
@@ -378,14 +379,37 @@ def wandb_records(content: bytes) -> Iterator[bytes]:
         length, kind = struct.unpack_from("<HB", content, place + 4)
         whole += content[place + 7 : place + 7 + length]
         place += 7 + length
-        if kind in (1, 4):  # all of it, or its last part
+        if kind in (1, 4):  # a whole record, or its last part
             yield whole
             whole = b""
 
 
 @pytest.mark.slow
+def test_offline_wandb_runs_hold_each_epoch_once_however_the_trial_ended(tmp_path: Path) -> None:
+    two_processes(tmp_path, wandb="offline")
+    found = in_wandb(tmp_path / "wandb")
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == len(EXPECTED)
+    check_curves(found, EXPECTED)
+    configurations = {name: config for name, _, config in map(wandb_run, (tmp_path / "wandb").glob("offline-run-*"))}
+    assert configurations["00007"]["latency_seconds"] == 0.25
+    assert {"normal.0.left.operation", "macs"} <= configurations["00007"].keys()
+
+
+def test_a_missing_wandb_key_is_reported_and_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    monkeypatch.setattr(wandb, "login", lambda **options: False)
+    said: list[str] = []
+    config = parse_config({"logging": {"wandb": "online"}}, "x")
+    with driven(tmp_path) as hand, tracked(config, RunDirectory.at(tmp_path), info(), hand.state, said.append):
+        pass
+    (line,) = said
+    assert line.startswith("Weights & Biases: no API key; run `wandb login` or set WANDB_API_KEY; the search cont")
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
-def test_a_search_that_goes_on_is_told_to_all_three(
+def test_all_three_tools_hold_a_resumed_search(
     tmp_path: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.tracking.feed.FINISH_SECONDS", 200)
@@ -407,24 +431,24 @@ def test_a_search_that_goes_on_is_told_to_all_three(
     progress = Progress(Console(file=lines))
     run_search(config, run_dir=tmp_path / "run", progress=progress)
     result = resume_search(tmp_path / "run", ["budget.trials=3"], progress=progress)
-    expected: Told = {
+    expected: Curves = {
         trial.trial_id: (trial.status, [(row.epoch, row.val_accuracy or 0.0) for row in trial.curve])
         for trial in result.state.trials.values()
     }
     assert len(expected) == 3
     assert all(len(curve) == 3 for _, curve in expected.values())
     files = tmp_path / "run"
-    check_told(in_tensorboard(files / "tensorboard"), expected)
-    check_told(in_mlflow(database), expected)
-    check_told(in_wandb(files / "wandb"), expected)
+    check_curves(in_tensorboard(files / "tensorboard"), expected)
+    check_curves(in_mlflow(database), expected)
+    check_curves(in_wandb(files / "wandb"), expected)
     configurations = {name: config for name, _, config in map(wandb_run, (files / "wandb").glob("offline-run-*"))}
     for trial in result.state.trials.values():
         assert (trial.params | trial.costs).items() <= configurations[trial.trial_id].items()
-    assert "the search does without" not in lines.getvalue()
+    assert "the search continues without" not in lines.getvalue()
 
 
-def check_told(found: Told, expected: Told) -> None:
-    """But for what is lost in float32."""
+def check_curves(found: Curves, expected: Curves) -> None:
+    """Compare, with the precision of float32."""
     assert {name: (end, [step for step, _ in curve]) for name, (end, curve) in found.items()} == {
         name: (end, [step for step, _ in curve]) for name, (end, curve) in expected.items()
     }

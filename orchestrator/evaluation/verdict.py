@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.evaluation.outcome import Outcome
-from orchestrator.progress import listed, number
+from orchestrator.progress import join_words, number
 from orchestrator.significance import PairedTest, is_chance
 
 SAMPLE = "the best of a random search of equal cost"
@@ -16,7 +16,7 @@ def verdict(outcome: Outcome) -> str:
     sentences = [_of_candidates(outcome)]
     if outcome.several_objectives:
         front = [one.name for one in outcome.candidates if one.on_front]
-        sentences.append(f"By the means of all objectives, beaten by none: {listed(front)}.")
+        sentences.append(f"By the means of all objectives, beaten by none: {join_words(front)}.")
     if outcome.winner is not None:
         sentences += _of_sample(outcome, outcome.winner)
     sentences += [
@@ -36,7 +36,7 @@ def _of_candidates(outcome: Outcome) -> str:
     if level:
         others = "1 other is" if worse == 1 else f"{worse} others are"
         rest = f"; {others} worse than {outcome.winner}" if worse else ""
-        return f"No difference found among {listed([outcome.winner, *level])}{rest}."
+        return f"No difference found among {join_words([outcome.winner, *level])}{rest}."
     extreme = "highest" if outcome.direction == "maximize" else "lowest"
     others = "the other" if worse == 1 else f"each of the other {worse}"
     return (

@@ -1,7 +1,8 @@
-"""How work is shown while it goes on: a calm panel in a terminal and in a notebook, plain lines elsewhere.
+"""Progress of running work: a panel in a terminal or a notebook, plain lines elsewhere.
 
-`standing` knows how it looks, `display` where and when it is shown. What there is to say: of a search `search_view`,
-with `time_left`; of smaller work `work_view`; of a retraining `orchestrator.networks.retraining.progress_view`.
+A view makes a snapshot of the work: `search_view`, with `time_left`, of a search; `work_view` of smaller work; and
+`orchestrator.networks.retraining.progress_view` of a retraining. `snapshot` draws it, and `display` decides where and
+when.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""Where and when work is shown: a panel that is drawn again, in a terminal or a notebook, or lines now and then.
+"""Where and when progress is shown: a panel that is redrawn in a terminal or a notebook, or occasional lines in a log.
 
-Whoever works calls the `Show` that it is given whenever something may have happened; how often that is does not matter.
-Does not know what is shown.
+The running work calls its `Refresh` whenever something may have changed, as often as it likes. Does not know what is
+shown.
 """
 
 from __future__ import annotations
@@ -16,86 +16,88 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.progress.standing import Standing
+from orchestrator.progress.snapshot import Snapshot
 
 PANEL_SECONDS = 0.5
-MOST_OF_THE_TIME = 0.02
-"""A panel is drawn no more often than lets it take this part of the time: the state of many trials takes its time."""
+MAX_DRAWING_FRACTION = 0.02
+"""Upper bound on the fraction of time spent drawing panels: a snapshot of many trials is slow."""
 
 LINE_SECONDS = 10.0
-LONGEST_SECONDS = 300.0
-"""Between two lines with news, in a long run."""
+"""Between two looks at the work when lines are printed."""
+MAX_LINE_SECONDS = 300.0
+"""Upper bound on the pause between two lines that differ; the pause grows with the duration of the run."""
 SILENCE_SECONDS = 900.0
-"""After which a line is said without news, so that it is seen to live."""
+"""After this time a line is printed although nothing changed, to show that the process is alive."""
 
-Show = Callable[[], None]
-"""Something may have happened. Any thread may call it."""
+Refresh = Callable[[], None]
+"""Called when something may have changed. Any thread may call it."""
 
 
 class View(Protocol):
-    """What there is to say of some work."""
+    """Reports on some running work."""
 
-    def standing(self) -> Standing:
-        """How it stands now."""
+    def snapshot(self) -> Snapshot:
+        """Return the current state of the work."""
 
 
 class _Display(Protocol):
-    def show(self, standing: Standing) -> None: ...
+    def show(self, snapshot: Snapshot) -> None: ...
 
     def is_due(self) -> bool: ...
 
 
 class Progress:
-    """Where progress goes: a console (standard error), or nowhere."""
+    """Writes progress to a console, or nowhere."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @classmethod
     def silent(cls) -> Self:
+        """Create a `Progress` that writes nothing."""
         return cls(Console(quiet=True))
 
     def note(self, message: str) -> None:
-        """What is being done, where there is nothing more to say about it."""
+        """Print what is being done now, for work without a view."""
         self._console.print(Text(f"{message} ..."), style="dim", soft_wrap=True)
 
     def line(self, message: str) -> None:
-        """What has been done."""
+        """Print one line."""
         self._console.print(Text(message), soft_wrap=True)
 
     @contextlib.contextmanager
-    def showing(self, view: View, *, ticking: bool = False) -> Iterator[Show]:
-        """Show how the work stands for as long as the context lasts.
+    def display(self, view: View, *, ticking: bool = False) -> Iterator[Refresh]:
+        """Display the view as long as the context lasts, and yield the function that refreshes it.
 
         Args:
-            view: says how; asked as often as it is shown.
-            ticking: it is shown twice a second even if nobody calls; `view` is then asked by another thread.
+            view: reports on the work; called once per display.
+            ticking: also refresh twice a second, from another thread.
         """
         with contextlib.ExitStack() as stack:
-            shown = _Shown(self._display(view, stack), view)
+            refresh = _Refresh(self._make_display(view, stack), view)
             if ticking:
-                stack.enter_context(_ticking(shown))
-            yield shown
+                stack.enter_context(_ticking(refresh))
+            yield refresh
 
-    def _display(self, view: View, stack: contextlib.ExitStack) -> _Display:
+    def _make_display(self, view: View, stack: contextlib.ExitStack) -> _Display:
         console = self._console
         if console.quiet:
-            return _Nothing()
+            return _NoDisplay()
         if console.is_jupyter:
-            panel = _NotebookPanel(view.standing())
-            stack.callback(lambda: panel.show(view.standing()))  # it stays
+            panel = _NotebookPanel(view.snapshot())
+            stack.callback(lambda: panel.show(view.snapshot()))  # the last panel stays in the cell
             return panel
-        # Where colours are forced into a log (FORCE_COLOR), rich would draw there too.
+        # FORCE_COLOR makes rich draw into a log too, unless the file is checked.
         if console.is_interactive and console.file.isatty():
             return _LivePanel(
-                stack.enter_context(Live(view.standing(), console=console, auto_refresh=False, transient=True))
+                stack.enter_context(Live(view.snapshot(), console=console, auto_refresh=False, transient=True))
             )
         return _Lines(console)
 
 
 @final
-class _Shown:
-    """What whoever works calls."""
+class _Refresh:
+    """Shows a new snapshot if one is due."""
 
     def __init__(self, display: _Display, view: View) -> None:
         self._display = display
@@ -105,16 +107,16 @@ class _Shown:
     def __call__(self) -> None:
         with self._lock:
             if self._display.is_due():
-                self._display.show(self._view.standing())
+                self._display.show(self._view.snapshot())
 
 
 @contextlib.contextmanager
-def _ticking(show: Show) -> Iterator[None]:
+def _ticking(refresh: Refresh) -> Iterator[None]:
     ended = threading.Event()
 
     def tick() -> None:
         while not ended.wait(PANEL_SECONDS):
-            show()
+            refresh()
 
     thread = threading.Thread(target=tick, name="progress", daemon=True)
     thread.start()
@@ -126,16 +128,16 @@ def _ticking(show: Show) -> Iterator[None]:
 
 
 @final
-class _Nothing:
+class _NoDisplay:
     def is_due(self) -> bool:
         return False
 
-    def show(self, standing: Standing) -> None:
-        """Nowhere."""
+    def show(self, snapshot: Snapshot) -> None:
+        """Do nothing."""
 
 
 class _Rate:
-    """When a panel is to be drawn again: at most twice a second, and more rarely where it takes long."""
+    """Decides when a panel is redrawn: at most twice a second, and less often if drawing is slow."""
 
     def __init__(self) -> None:
         self._due = self._begun = 0.0
@@ -146,12 +148,12 @@ class _Rate:
 
     def drawn(self) -> None:
         now = time.monotonic()
-        self._due = now + max(PANEL_SECONDS, (now - self._begun) / MOST_OF_THE_TIME)
+        self._due = now + max(PANEL_SECONDS, (now - self._begun) / MAX_DRAWING_FRACTION)
 
 
 @final
 class _LivePanel:
-    """In a terminal, below whatever is printed meanwhile."""
+    """A panel in a terminal, below what is printed meanwhile."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -160,47 +162,47 @@ class _LivePanel:
     def is_due(self) -> bool:
         return self._rate.is_due()
 
-    def show(self, standing: Standing) -> None:
-        self._live.update(standing, refresh=True)
+    def show(self, snapshot: Snapshot) -> None:
+        self._live.update(snapshot, refresh=True)
         self._rate.drawn()
 
 
 @final
 class _NotebookPanel:
-    """In the output of a notebook's cell, where the last one stays."""
+    """A panel in the output of a notebook's cell, where the last one stays."""
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         from IPython.display import display
 
-        self._handle: Any = display(standing, display_id=True)
+        self._handle: Any = display(snapshot, display_id=True)
         self._rate = _Rate()
 
     def is_due(self) -> bool:
         return self._rate.is_due()
 
-    def show(self, standing: Standing) -> None:
-        self._handle.update(standing)
+    def show(self, snapshot: Snapshot) -> None:
+        self._handle.update(snapshot)
         self._rate.drawn()
 
 
 @final
 class _Lines:
-    """In a file or a log: with news only, every ten seconds at first, in a long run every five minutes."""
+    """Lines in a file or a log, if something changed: every ten seconds at first, later every five minutes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._begun = self._said_at = self._looked_at = time.monotonic()
-        self._news: object = None
-        self._trouble: object = None
+        self._begun = self._printed_at = self._checked_at = time.monotonic()
+        self._key: object = None
+        self._urgent_key: object = None
 
     def is_due(self) -> bool:
-        return time.monotonic() - self._looked_at >= LINE_SECONDS
+        return time.monotonic() - self._checked_at >= LINE_SECONDS
 
-    def show(self, standing: Standing) -> None:
-        now = self._looked_at = time.monotonic()
-        silent = now - self._said_at
-        turn = min(LONGEST_SECONDS, (now - self._begun) / 10)
-        is_news = standing.news != self._news and silent >= turn
-        if is_news or standing.trouble != self._trouble or silent >= SILENCE_SECONDS:
-            self._console.print(Text(standing.line), soft_wrap=True)
-            self._said_at, self._news, self._trouble = now, standing.news, standing.trouble
+    def show(self, snapshot: Snapshot) -> None:
+        now = self._checked_at = time.monotonic()
+        silent = now - self._printed_at
+        pause = min(MAX_LINE_SECONDS, (now - self._begun) / 10)
+        changed = snapshot.key != self._key and silent >= pause
+        if changed or snapshot.urgent_key != self._urgent_key or silent >= SILENCE_SECONDS:
+            self._console.print(Text(snapshot.line), soft_wrap=True)
+            self._printed_at, self._key, self._urgent_key = now, snapshot.key, snapshot.urgent_key

@@ -1,4 +1,4 @@
-"""What there is to say of a running search or evaluation. Drawn from the same state that a log's replay gives."""
+"""The progress of a running search or evaluation, read from the state that replaying its log also gives."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from typing import Any, final
 from ray import tune
 
 from orchestrator.config import SearchConfig
-from orchestrator.progress.display import Show
-from orchestrator.progress.standing import Row, Standing
+from orchestrator.progress.display import Refresh
+from orchestrator.progress.snapshot import Row, Snapshot
 from orchestrator.progress.time_left import seconds_left
-from orchestrator.progress.words import clock, describe, harmless, named, number, roughly, scores, sparkline
+from orchestrator.progress.words import (
+    clock,
+    describe,
+    format_estimate,
+    number,
+    plain_line,
+    scores,
+    sparkline,
+    trial_label,
+)
 from orchestrator.record import RunState, Trial, leader, now
 
 OPEN = ("running", "waiting", "paused")
@@ -20,23 +29,25 @@ PROBLEMS = ("failed", "diverged")
 
 
 @final
-class ProgressCallback(tune.Callback):
-    """Shows how it stands in Ray Tune's own loop."""
+class RefreshOnStep(tune.Callback):
+    """Refreshes the display from Ray Tune's loop."""
 
-    def __init__(self, show: Show) -> None:
-        self._show = show
+    def __init__(self, refresh: Refresh) -> None:
+        self._refresh = refresh
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Called by Ray Tune after each event, or every tenth of a second."""
-        self._show()
+        """Refresh; Ray Tune calls this after each event, or every tenth of a second."""
+        self._refresh()
 
 
 @final
 class SearchView:
-    """
+    """Reports on a search or an evaluation.
+
     Args:
-        config, state: of the run; the state goes on.
-        milestones: the epochs after which the scheduler may stop a trial; None: after any.
+        config: the configuration of the run.
+        state: the state of the run, which changes while it runs.
+        milestones: the epochs after which the scheduler may stop a trial; None: after any epoch.
     """
 
     def __init__(self, config: SearchConfig, state: RunState, milestones: tuple[int, ...] | None) -> None:
@@ -44,8 +55,8 @@ class SearchView:
         self.state = state
         self._milestones = milestones
 
-    def standing(self, at: datetime | None = None) -> Standing:
-        """How it stands `at` a time, by default now."""
+    def snapshot(self, at: datetime | None = None) -> Snapshot:
+        """Return the state of the run `at` a time, by default now."""
         at = at or now()
         state, counts = self.state, self.state.counts()
         ended, budget = self._ended(counts), self._budget
@@ -61,39 +72,39 @@ class SearchView:
             ),
             Row("", [*kinds, f"{open_trials} open"]),
             *self._best_rows(),
-            *([Row("front", [f"{len(state.front)} completed, beaten by none in all objectives"])] * self._has_front),
+            *([Row("front", [f"{len(state.front)} completed, none dominated"])] * self._has_front),
             Row("reached", [f"{epoch}: {count}" for epoch, count in self._reached().items()]),
             Row("workers", self._workers(counts, at)),
             Row("time", time),
-            *([] if trouble is None else [Row("trouble", [trouble], mood="trouble")]),
+            *([] if trouble is None else [Row("trouble", [trouble], style="trouble")]),
         ]
-        said = ", ".join(kinds)
+        ended_kinds = ", ".join(kinds)
         line = "; ".join(
             [
-                f"{of_budget} ended{f' ({said})' if said else ''}, {open_trials} open",
+                f"{of_budget} ended{f' ({ended_kinds})' if ended_kinds else ''}, {open_trials} open",
                 f"{counts['running']}/{state.slots} workers busy",
                 self._best_in_words(),
                 ", ".join(time),
                 *([] if trouble is None else [trouble]),
             ]
         )
-        return Standing(
+        return Snapshot(
             title=f"cellscout · {self._config.run.name}",
             subtitle=" · ".join(self._names()),
             rows=rows,
             line=line,
-            news=(ended, state.trained_epochs, counts["running"]),
-            trouble=trouble,
+            key=(ended, state.trained_epochs, counts["running"]),
+            urgent_key=trouble,
         )
 
     @property
     def _budget(self) -> int | None:
-        """How many trials are to be trained."""
+        """Number of trials to train; None without a limit."""
         return self._config.budget.trials if self.state.evaluation is None else len(self.state.trials)
 
     @property
     def _width(self) -> int:
-        """Of the trials' row, so that its bar stays where it is."""
+        """Width of the count in the row of trials, so that the bar does not move."""
         return 0 if self._budget is None else len(f"{self._budget} of {self._budget} ended")
 
     @property
@@ -101,33 +112,33 @@ class SearchView:
         return len(self.state.objectives) > 1 and self.state.evaluation is None
 
     def _ended(self, counts: Counter[str]) -> int:
-        """Of those that count: duplicates and infeasible ones cost no budget."""
+        """Count the ended trials, without duplicates and infeasible ones, which cost no budget."""
         return sum(counts.values()) - sum(counts[kind] for kind in (*OPEN, "duplicate", "infeasible"))
 
     def _best_rows(self) -> list[Row]:
-        """The trial that leads, or in an evaluation the candidate."""
+        """Return the row of the best trial, or in an evaluation of the best candidate."""
         state, leads = self.state, leader(self.state)
         if leads is not None:
             candidate, score, trainings = leads
-            return [Row("best", [number(score), f"cell {candidate.name}, mean of {trainings} trainings"], mood="good")]
+            return [Row("best", [number(score), f"cell {candidate.name}, mean of {trainings} trainings"], style="good")]
         if state.evaluation is not None:
             return [Row("best", ["no training completed yet"])]
         best = state.best
         if best is None:
             return [Row("best", [*self._so_far(), "none completed yet"])]
-        found = [named(best), *self._since(best), sparkline(_accuracies(best))]
-        return [Row("best", [scores(best, state), *filter(None, found)], mood="good")]
+        found = [trial_label(best), *self._since(best), sparkline(_accuracies(best))]
+        return [Row("best", [scores(best, state), *filter(None, found)], style="good")]
 
     def _so_far(self) -> list[str]:
-        """The highest score of those in training, before one has completed."""
+        """Return the highest score so far, for the time before a trial has completed."""
         trained = [trial for trial in self.state.trials.values() if trial.val_accuracy is not None]
         if not trained or next(iter(self.state.objectives), "val_accuracy") != "val_accuracy":
             return []
         highest = max(trained, key=lambda trial: trial.val_accuracy or 0.0)
-        return [f"{number(highest.val_accuracy)} so far", named(highest)]
+        return [f"{number(highest.val_accuracy)} so far", trial_label(highest)]
 
     def _since(self, best: Trial) -> list[str]:
-        """How many trials have ended since the best one did."""
+        """Return how many trials have ended since the best one did."""
         later = sum(
             trial.ended_at is not None and best.ended_at is not None and trial.ended_at > best.ended_at
             for trial in self.state.trials.values()
@@ -149,7 +160,7 @@ class SearchView:
         return [self._config.space.name, self._config.sampler.name, self._config.scheduler.name]
 
     def _reached(self) -> dict[str, int]:
-        """How many trials came to each rung, and to the end."""
+        """Count the trials that reached each rung, and the last epoch."""
         reached = Counter(trial.epochs for trial in self.state.trials.values() if trial.duplicate_of is None)
         return {
             f"{'epoch ' if place == 0 else ''}{epoch}": sum(
@@ -163,7 +174,7 @@ class SearchView:
         on_worker = [trial for trial in state.trials.values() if trial.on_worker]
         parts = [f"{counts['running']} of {state.slots} busy"]
         if state.session_started_at is None:
-            return [*parts, "they are being started"]
+            return [*parts, "starting"]
         nodes = {trial.node for trial in on_worker if trial.node is not None}
         if len(nodes) > 1:
             parts.append(f"on {len(nodes)} nodes")
@@ -174,19 +185,19 @@ class SearchView:
             parts.append(f"{min(1.0, utilisation):.0%} of the time")
         last = max((trial.curve[-1].time for trial in state.trials.values() if trial.curve), default=None)
         if last is not None and last >= state.session_started_at:
-            ago = (at - last).total_seconds()  # by two clocks, of which one may be ahead
-            parts.append(f"last epoch {f'{roughly(ago)} ago' if ago >= 3 else 'just now'}")
+            ago = (at - last).total_seconds()  # by two clocks: negative if the worker's is ahead
+            parts.append(f"last epoch {f'{format_estimate(ago)} ago' if ago >= 3 else 'just now'}")
         return parts
 
     def _is_last(self, on_worker: list[Trial]) -> bool:
-        """Whether every trial of the budget has begun."""
+        """Return whether every trial of the budget has begun."""
         budget = self._budget
         return (
             bool(on_worker) and budget is not None and sum(t.attempt > 0 for t in self.state.trials.values()) >= budget
         )
 
     def _time(self, at: datetime) -> list[str]:
-        """Elapsed, without the times in which nothing ran; left, as far as it is known; and when it will be over."""
+        """Return the time left and the end, if there is an estimate, and the elapsed time without breaks."""
         state = self.state
         if state.started_at is None:
             return ["starting"]
@@ -201,15 +212,15 @@ class SearchView:
         by_hours = None if budget.hours is None else max(0.0, budget.hours * 3600 - elapsed)
         if by_hours is not None and (by_trials is None or by_hours < by_trials):
             most = "at most " if by_trials is None and self._budget is not None else ""
-            return [f"{most}{roughly(by_hours)} left (budget.hours)", _until(at, by_hours)]
-        return [] if by_trials is None else [f"about {roughly(by_trials)} left", _until(at, by_trials)]
+            return [f"{most}{format_estimate(by_hours)} left (budget.hours)", _until(at, by_hours)]
+        return [] if by_trials is None else [f"about {format_estimate(by_trials)} left", _until(at, by_trials)]
 
     @property
     def _rungs(self) -> tuple[int, ...] | None:
         return () if self.state.evaluation is not None else self._milestones
 
     def _trouble(self, counts: Counter[str]) -> str | None:
-        """How many went wrong, and why the last of them did."""
+        """Return how many trials failed, diverged or were set back, and the reason of the last."""
         kinds = [f"{counts[kind]} {kind}" for kind in PROBLEMS if counts[kind]]
         set_back = sum(len(trial.set_back) for trial in self.state.trials.values())
         if set_back:
@@ -225,11 +236,11 @@ class SearchView:
                 reasons.append((trial.ended_at, trial.trial_id, trial.error or trial.status))
             reasons += [(event.time, trial.trial_id, event.reason) for event in trial.set_back[-1:]]
         _, trial_id, reason = max(reasons)
-        return f"last {trial_id}: {harmless(reason)}"
+        return f"last {trial_id}: {plain_line(reason)}"
 
 
 def _until(at: datetime, left: float) -> str:
-    """When it will be over, by the clock of this machine."""
+    """Format the expected end, in local time."""
     end, here = (at + timedelta(seconds=left)).astimezone(), at.astimezone()
     return f"until {end:%H:%M}" if end.date() == here.date() else f"until {end:%a %H:%M}"
 

@@ -1,4 +1,4 @@
-"""Numbers, times and curves in words short enough for a line."""
+"""Numbers, times and curves as short text for one line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ CURVE_WIDTH = 30
 
 
 def describe(trial: Trial, state: RunState) -> str:
-    return f"{scores(trial, state)} ({named(trial)})"
+    """Return the trial's scores with its id and epochs."""
+    return f"{scores(trial, state)} ({trial_label(trial)})"
 
 
-def named(trial: Trial) -> str:
+def trial_label(trial: Trial) -> str:
+    """Return the trial's id and epochs, such as `trial 00012, 9 epochs`."""
     return f"trial {trial.trial_id}, {trial.epochs} epoch{'s' * (trial.epochs != 1)}"
 
 
 def scores(trial: Trial, state: RunState) -> str:
-    """The trial's value in each objective; the accuracy on the validation images needs no name."""
+    """Return the trial's value in each objective, by name except for the validation accuracy."""
     return ", ".join(
         number(trial.metric(name)) if name == "val_accuracy" else f"{name} {number(trial.metric(name))}"
         for name in state.objectives
@@ -29,7 +31,7 @@ def scores(trial: Trial, state: RunState) -> str:
 
 
 def number(value: float | None) -> str:
-    """Whole numbers with thousands separated, others to four digits."""
+    """Format a number: whole ones with thousands separated, others to four digits, None as `-`."""
     if value is None:
         return "-"
     if 0 < abs(value) < 0.01:
@@ -38,7 +40,7 @@ def number(value: float | None) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """From the lowest to the highest, in at most 30 characters; nothing of fewer than two values."""
+    """Draw values as bars from the lowest to the highest, in at most 30 characters; empty for fewer than two values."""
     if len(values) < 2:
         return ""
     low, span = min(values), max(values) - min(values) or 1.0
@@ -46,21 +48,21 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in values[step - 1 :: step])
 
 
-def listed(words: Sequence[str]) -> str:
-    """At least one: `a`, `a and b`, `a, b and c`."""
+def join_words(words: Sequence[str]) -> str:
+    """Join one or more words: `a`, `a and b`, `a, b and c`."""
     *before, last = words
     return f"{', '.join(before)} and {last}" if before else last
 
 
 def clock(seconds: float) -> str:
-    """As a clock shows it: 01:05, 1:02:05."""
+    """Format a duration as on a clock: 01:05, 1:02:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
-def roughly(seconds: float) -> str:
-    """As precise as an estimate can be: 20 s, 8 min, 2 h 10 min, 3 days 4 h."""
+def format_estimate(seconds: float) -> str:
+    """Format an estimated duration, rounded: 20 s, 8 min, 2 h 10 min, 3 days 4 h."""
     if seconds < 55:
         return f"{max(5, 5 * round(seconds / 5))} s"
     minutes = round(seconds / 60)
@@ -73,7 +75,7 @@ def roughly(seconds: float) -> str:
     return f"{days} day{'s' * (days > 1)} {hours} h" if hours else f"{days} day{'s' * (days > 1)}"
 
 
-def harmless(message: str) -> str:
-    """On one line, without what would colour it or move the cursor."""
+def plain_line(message: str) -> str:
+    """Return a message on one line, without control characters that colour it or move the cursor."""
     plain = Text.from_ansi(message).plain
     return " ".join("".join(sign if sign.isprintable() else " " for sign in plain).split())

@@ -1,4 +1,4 @@
-"""What there is to say of work that goes from one thing to the next, and counts some of them."""
+"""The progress of work that consists of steps, some of which are counted."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import time
 from collections.abc import Sequence
 from typing import final
 
-from orchestrator.progress.standing import Row, Standing
-from orchestrator.progress.words import clock, roughly
+from orchestrator.progress.snapshot import Row, Snapshot
+from orchestrator.progress.words import clock, format_estimate
 
-LEAST_SECONDS = 5.0
-"""Of counting, before anything is said of the time left."""
+MIN_SECONDS = 5.0
+"""Seconds of counting before a time left is estimated."""
 
 
 @final
 class WorkView:
-    """
+    """The current step of some work, and a count within it.
+
     Args:
         title: what is done.
         unit: what is counted, in one word.
@@ -30,18 +31,18 @@ class WorkView:
         self._parts: Sequence[str] = ()
 
     def say(self, doing: str) -> None:
-        """What is done now."""
+        """Begin a step."""
         self._doing, self._parts = doing, ()
 
     def count(self, done: int, of: int, parts: Sequence[str] = ()) -> None:
-        """So many are done, and how that went in `parts`; nothing is left to count when all are."""
+        """Report how many are `done`, with results in `parts`; the count disappears when all are done."""
         if done == 0 or self._count is None:
             self._counting_since = time.monotonic()
         self._count = (done, of) if done < of else None
         self._parts = parts
 
-    def standing(self) -> Standing:
-        """How it stands."""
+    def snapshot(self) -> Snapshot:
+        """Return the current step, its count and the time."""
         time_row = [*self._left(), f"{clock(time.monotonic() - self._begun)} elapsed"]
         rows, counted = [Row("now", [self._doing])], ""
         if self._count is not None:
@@ -51,11 +52,11 @@ class WorkView:
         if self._parts:
             rows.append(Row("", self._parts))
             counted += f"; {', '.join(self._parts)}"
-        return Standing(
+        return Snapshot(
             title=f"cellscout · {self._title}",
             rows=[*rows, Row("time", time_row)],
             line=f"{self._doing}{counted}; {', '.join(time_row)}",
-            news=(self._doing, self._count),
+            key=(self._doing, self._count),
         )
 
     def _left(self) -> list[str]:
@@ -63,4 +64,4 @@ class WorkView:
             return []
         done, of = self._count
         seconds = time.monotonic() - self._counting_since
-        return [f"about {roughly(seconds / done * (of - done))} left"] if seconds >= LEAST_SECONDS else []
+        return [f"about {format_estimate(seconds / done * (of - done))} left"] if seconds >= MIN_SECONDS else []

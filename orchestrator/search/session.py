@@ -11,7 +11,7 @@ from ray import tune
 
 from orchestrator.cluster import TrialSource, run_tune, stopping_on_interrupt
 from orchestrator.errors import CellscoutError, SearchError, last_line
-from orchestrator.progress import Progress, ProgressCallback, SearchView
+from orchestrator.progress import Progress, RefreshOnStep, SearchView
 from orchestrator.record import (
     Event,
     EventLog,
@@ -121,7 +121,7 @@ class SearchSession:
             stopper.start_clock(self.state.active_seconds())
             view = SearchView(config, self.state, self.plan.milestones)
             # Again, because Ray's start has installed handlers of its own.
-            with self.progress.showing(view) as show, stopping_on_interrupt(stopper):
+            with self.progress.display(view) as show, stopping_on_interrupt(stopper):
                 run_tune(
                     self.components.trainable,
                     self.plan,
@@ -131,7 +131,7 @@ class SearchSession:
                     searcher=driver.searcher,
                     scheduler=self.components.scheduler,
                     stopper=stopper,
-                    callbacks=[driver.recorder, ProgressCallback(show)],
+                    callbacks=[driver.recorder, RefreshOnStep(show)],
                     scratch=self.directory.scratch,
                 )
             if stopper.failure is not None:

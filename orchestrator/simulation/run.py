@@ -12,7 +12,7 @@ import optuna
 from orchestrator.config import SamplerSettings, SchedulerSettings, check_fits, make_sampler, make_scheduler
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.objectives import Direction
-from orchestrator.progress import Progress, Show, WorkView
+from orchestrator.progress import Progress, Refresh, WorkView
 from orchestrator.simulation.controller import SimulationStalledError, simulate
 from orchestrator.simulation.recorded_curves import RecordedCurves
 from orchestrator.simulation.simulated_search import regrets, simulate_search
@@ -118,7 +118,7 @@ def simulate_searches(
         _check(setup, recorded)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     view = WorkView("simulate", "searches")
-    with progress.showing(view, ticking=True) as show:
+    with progress.display(view, ticking=True) as show:
         found = _simulated(setups, settings.seeds, recorded, trainings, view, show)
     return SimulateResult(len(recorded.curves), recorded.epochs, trainings, settings.seeds, found)
 
@@ -131,7 +131,7 @@ def _check(setup: Setup, recorded: RecordedCurves) -> None:
 
 
 def _simulated(
-    setups: Sequence[Setup], seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Show
+    setups: Sequence[Setup], seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Refresh
 ) -> list[Simulated]:
     found = [Simulated(setup=setup, regrets=[], trials=[], completed=[], busy=[]) for setup in setups]
     # All setups with a seed, and then with the next: the time left can be told early.

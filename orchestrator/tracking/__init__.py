@@ -1,9 +1,8 @@
-"""A running search told to TensorBoard, MLflow and Weights & Biases, each through Ray Tune's own callback.
+"""Logs a running search to TensorBoard, MLflow and Weights & Biases, with each tool's own API.
 
-What those callbacks would hear from Ray Tune itself is not what a user wants to see: a report of ours may hold several
-epochs, a trial that goes on elsewhere is a new one to Ray Tune, and it counts what it hears anew. So they are told the
-facts of the event log, once each, by a thread: the record is the truth here as elsewhere, and a tool that is slow or
-gone costs the search nothing.
+Ray Tune's logger callbacks are not attached to the run: one of our reports may hold several epochs, a trial that
+continues elsewhere is a new trial to Ray Tune, and Ray Tune's own counters start anew. Instead a thread per tool sends
+each event of the log once. The event log stays the truth, and a tool that is slow or gone costs the search nothing.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Which trials a tool has everything of, in a text file beside the tool's own: one id a line."""
+"""The trials that a tool has completely, in a text file beside the tool's own files: one id per line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COMPLETED = "completed.txt"
 
 @final
 class Completed:
-    """Read once; a line that a crash cut short names no trial, which then is written anew."""
+    """The set of completed trials. A line that a crash cut short is ignored, and its trial is written again."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / COMPLETED
@@ -18,6 +18,7 @@ class Completed:
         self.names = set(text.split("\n")[:-1])
 
     def add(self, name: str) -> None:
+        """Append a trial to the file."""
         with self._path.open("a") as file:
             file.write(f"{name}\n")
         self.names.add(name)

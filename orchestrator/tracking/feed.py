@@ -1,9 +1,12 @@
-"""Event log -> one tracker, in a thread of its own. Knows when a trial begins, rests and ends; not what a tool does."""
+"""Sends the event log to one tracker, in a thread of its own.
+
+Knows when a trial begins, pauses and ends. Does not know what a tool does with it.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -15,25 +18,25 @@ from orchestrator.record import EpochDone, Event, RunState, Trial, TrialEnded, T
 from orchestrator.tracking.tracked_trial import TrackedTrial, Tracker
 
 FINISH_SECONDS = 60.0
-"""How long the end of a search waits for a tool that has not been told everything yet."""
-PATIENT_SECONDS = 2.0
-"""After so long the user is told what is waited for."""
+"""How long the end of a search waits for a tool that does not have everything yet."""
+NOTICE_SECONDS = 2.0
+"""After this time the user is told what the search waits for."""
 
 
 @final
 class Feed:
-    """A listener of the event log, after `state`. Use it as a context.
+    """A listener of the event log, to be registered after `state`. Use it as a context manager.
 
-    Only trials that had a worker are told: duplicates and infeasible ones were never trained. Of a run that goes on,
-    the trials that have ended are told first, but those of which the tracker has everything.
+    Sends only trials that had a worker: duplicates and infeasible candidates were never trained. In a resumed run it
+    starts with the trials that have ended already, except those that the tracker has completely.
 
     Args:
-        name: of the tool, for the user.
-        setting: that switches it on.
-        tracker: reaches the tool; entered, used and left by the thread.
-        state: of the run.
-        describe: a trial as the tool is to see it.
-        say: tells the user a line.
+        name: the tool's name, shown to the user.
+        setting: the setting that switches the tool on.
+        tracker: opens the tracker; the thread enters, uses and leaves the context.
+        state: the state of the run.
+        describe: converts a trial to what the tool shows.
+        say: shows the user one line.
     """
 
     def __init__(
@@ -56,24 +59,23 @@ class Feed:
         self._closed = False
         self._given_up = False
         self._on_workers: dict[str, TrackedTrial] = {}
-        self._stints: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name=f"{name} logging", daemon=True)
         for trial in state.trials.values():
             if trial.status != "running" and trial.attempt > 0:
-                self._end_of(trial)
+                self._enqueue_end(trial)
 
     def apply(self, event: Event) -> None:
-        """Called by the event log. Takes some microseconds, whatever the tool does."""
+        """Queue an event; the event log calls this. Takes some microseconds, however slow the tool is."""
         match event:
             case TrialStarted():
                 trial = self._describe(self._state.trials[event.trial_id])
-                self._tell(lambda tracker: self._begin(tracker, trial))
+                self._enqueue(lambda tracker: self._begin(tracker, trial))
             case EpochDone():
-                self._tell(lambda tracker: tracker.epoch(self._on_workers[event.trial_id], event))
+                self._enqueue(lambda tracker: tracker.epoch(self._on_workers[event.trial_id], event))
             case TrialPaused() | TrialSetBack():
-                self._tell(lambda tracker: self._rest(tracker, event.trial_id))
+                self._enqueue(lambda tracker: self._pause(tracker, event.trial_id))
             case TrialEnded() if self._state.trials[event.trial_id].attempt > 0:
-                self._end_of(self._state.trials[event.trial_id])
+                self._enqueue_end(self._state.trials[event.trial_id])
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -85,14 +87,14 @@ class Feed:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join(timeout=PATIENT_SECONDS)
+        self._thread.join(timeout=NOTICE_SECONDS)
         if self._thread.is_alive() and not self._given_up:
             self._say(f"writing the rest to {self._name}")
-            self._thread.join(timeout=FINISH_SECONDS - PATIENT_SECONDS)
+            self._thread.join(timeout=FINISH_SECONDS - NOTICE_SECONDS)
         if self._thread.is_alive() and not self._given_up:
-            self._give_up(f"it was not done after {FINISH_SECONDS:.0f} s")
+            self._give_up(f"not done after {FINISH_SECONDS:.0f} s")
 
-    def _tell(self, job: Callable[[Tracker], None]) -> None:
+    def _enqueue(self, job: Callable[[Tracker], None]) -> None:
         with self._changed:
             if not self._given_up:
                 self._jobs.append(job)
@@ -105,7 +107,7 @@ class Feed:
                     job(tracker)
                 for trial in () if self._given_up else self._on_workers.values():
                     tracker.end(trial)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the search goes on)
+        except Exception as error:  # noqa: BLE001 (no error of a tool may end the search)
             if not self._given_up:
                 self._give_up(last_line(error))
 
@@ -119,27 +121,24 @@ class Feed:
             self._given_up = True
             self._jobs.clear()
             self._changed.notify_all()
-        self._say(f"{self._name}: {reason}; the search does without, and a resume catches up ({self._setting})")
+        self._say(f"{self._name}: {reason}; the search continues without it, and a resume catches up ({self._setting})")
 
-    def _end_of(self, trial: Trial) -> None:
+    def _enqueue_end(self, trial: Trial) -> None:
         ended = self._describe(trial)
-        self._tell(lambda tracker: self._end(tracker, ended))
+        self._enqueue(lambda tracker: self._end(tracker, ended))
 
     def _begin(self, tracker: Tracker, trial: TrackedTrial) -> None:
-        self._stints[trial.name] += 1
-        begun = replace(trial, stint=self._stints[trial.name])
-        self._on_workers[trial.name] = begun
-        tracker.begin(begun)
+        self._on_workers[trial.name] = trial
+        tracker.begin(trial)
 
-    def _rest(self, tracker: Tracker, name: str) -> None:
-        if name in self._on_workers:  # it is not, if its worker was lost before it could begin
+    def _pause(self, tracker: Tracker, name: str) -> None:
+        if name in self._on_workers:  # not if its worker was lost before the trial began
             tracker.end(self._on_workers.pop(name))
 
     def _end(self, tracker: Tracker, trial: TrackedTrial) -> None:
         if trial.name in tracker.complete:
             return
-        if trial.name not in self._on_workers:  # it rested, or ended in an earlier process
+        if trial.name not in self._on_workers:  # it was paused, or ended in an earlier process
             self._begin(tracker, replace(trial, status=None))
-        begun = self._on_workers.pop(trial.name)
-        tracker.end(replace(trial, stint=begun.stint))
-        self._stints.pop(trial.name)
+        del self._on_workers[trial.name]
+        tracker.end(trial)

@@ -1,8 +1,7 @@
-"""MLflow: an experiment a search, a run a trial, by Ray Tune's `MLflowLoggerCallback`.
+"""MLflow: an experiment per search, a run per trial, through MLflow's own client.
 
-The callback makes the runs and ends them. It would send each parameter and each number in a request of its own, more
-than sixty a trial and ten an epoch, and with the time at which it is sent; here a trial's parameters are one request,
-and an epoch's numbers another. What is there already is asked of MLflow, so that a run goes on with what it lacks.
+A trial's parameters are one request and an epoch's metrics are another, with the time at which the epoch ended. The
+tracker first asks MLflow what it already has, so that a resumed search only adds what is missing.
 """
 
 from __future__ import annotations
@@ -10,69 +9,72 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, final
 
 from orchestrator.record import EpochDone
 from orchestrator.tracking.tracked_trial import FAILED, LATENCY, TrackedTrial, result_of
 
 RUN = "cellscout.run"
-"""Tag: of which search the run is."""
+"""Tag: the key of the search that the run belongs to."""
 STATUS = "status"
-"""Tag: how the trial ended. MLflow's own status of a run knows neither `pruned` nor `diverged`."""
+"""Tag: how the trial ended. MLflow's own run status has no `pruned` and no `diverged`."""
 
-PARAMS_AT_ONCE = 100
-"""MLflow's limit."""
+MAX_PARAMS = 100
+"""Parameters in one request: MLflow's limit."""
 
 
 @final
 class Mlflow:
-    """Runs of the trials of one search.
+    """Writes the trials of one search as runs of one experiment.
 
     Args:
-        callback: Ray Tune's, set up.
-        client: an `MlflowClient` of the same server.
-        key: of the search, its value of the tag `RUN`.
+        client: an `MlflowClient`.
+        experiment_id: the experiment that holds the runs.
+        key: identifies the search: the value of the tag `RUN`.
     """
 
-    def __init__(self, callback: Any, client: Any, key: str) -> None:
-        self._callback = callback
+    def __init__(self, client: Any, experiment_id: str, key: str) -> None:
         self._client = client
+        self._experiment_id = experiment_id
+        self._key = key
         runs = list(self._search(f"tags.`{RUN}` = '{key}'"))
         self._run_ids: dict[str, str] = {run.info.run_name: run.info.run_id for run in runs}
         self.complete = {run.info.run_name for run in runs if STATUS in run.data.tags}
         self._open: set[str] = set()
 
     def begin(self, trial: TrackedTrial) -> None:
-        known = self._run_ids.get(trial.name)
-        if known is not None:
-            # There is no other way to let the callback go on with a run that it did not make.
-            self._callback._trial_runs[trial] = known
-            self._client.update_run(known, status="RUNNING")
-        self._callback.log_trial_start(replace(trial, config={}))  # the parameters go in one request
-        run_id = self._run_ids[trial.name] = self._callback._trial_runs[trial]
+        """Create the trial's run, or reopen it and add the epochs that it lacks."""
+        run_id = self._run_ids.get(trial.name)
+        if run_id is None:
+            run = self._client.create_run(self._experiment_id, tags={RUN: self._key}, run_name=trial.name)
+            run_id = self._run_ids[trial.name] = run.info.run_id
+            present: set[tuple[str, int]] = set()
+        else:
+            self._client.update_run(run_id, status="RUNNING")
+            present = self._points(run_id, trial)
         self._open.add(trial.name)
         self._log_params(run_id, trial.config)
-        there = self._points(run_id, trial) if known is not None else set()
         for row in trial.curve:
-            self._log_epoch(run_id, row, there)
+            self._log_epoch(run_id, row, present)
 
     def epoch(self, trial: TrackedTrial, row: EpochDone) -> None:
+        """Log the metrics of one epoch."""
         self._log_epoch(self._run_ids[trial.name], row, set())
 
     def end(self, trial: TrackedTrial) -> None:
-        if trial.status is None:  # its run stays open
+        """Terminate the run of an ended trial; the run of a paused one stays open."""
+        if trial.status is None:
             return
+        run_id = self._run_ids[trial.name]
         if LATENCY in trial.config:
-            self._log_params(self._run_ids[trial.name], {LATENCY: trial.config[LATENCY]})
-        self._callback.log_trial_end(trial, failed=trial.status in FAILED)
-        self._client.set_tag(self._run_ids[trial.name], STATUS, trial.status)
+            self._log_params(run_id, {LATENCY: trial.config[LATENCY]})
+        self._client.set_terminated(run_id, status="FAILED" if trial.status in FAILED else "FINISHED")
+        self._client.set_tag(run_id, STATUS, trial.status)
         self._open.remove(trial.name)
         self.complete.add(trial.name)
-        del self._callback._trial_runs[trial]  # it would keep all to the end
 
-    def leave(self) -> None:
-        """The search is over; what has not ended runs no more."""
+    def close(self) -> None:
+        """Mark the runs of trials that have not ended as killed: the search is over."""
         for name in self._open:
             self._client.set_terminated(self._run_ids[name], status="KILLED")
 
@@ -80,26 +82,26 @@ class Mlflow:
         from mlflow.entities import Param
 
         params = [Param(name, str(value)) for name, value in config.items()]
-        for first in range(0, len(params), PARAMS_AT_ONCE):
-            self._client.log_batch(run_id, params=params[first : first + PARAMS_AT_ONCE])
+        for first in range(0, len(params), MAX_PARAMS):
+            self._client.log_batch(run_id, params=params[first : first + MAX_PARAMS])
 
-    def _log_epoch(self, run_id: str, row: EpochDone, there: Collection[tuple[str, int]]) -> None:
-        """What the run lacks of an epoch, with the time at which that ended."""
+    def _log_epoch(self, run_id: str, row: EpochDone, present: Collection[tuple[str, int]]) -> None:
+        """Log the metrics of an epoch that are not `present` yet, with the time at which the epoch ended."""
         from mlflow.entities import Metric
 
         ended_at = round(row.time.timestamp() * 1000)
-        values = {name: x for name, x in result_of(row).items() if (name, row.epoch) not in there}
+        values = {name: x for name, x in result_of(row).items() if (name, row.epoch) not in present}
         self._client.log_batch(run_id, [Metric(name, float(x), ended_at, row.epoch) for name, x in values.items()])
 
     def _points(self, run_id: str, trial: TrackedTrial) -> set[tuple[str, int]]:
-        """What a run has, as metric and epoch. A process that was killed may have left half of an epoch there."""
+        """The (metric, epoch) pairs that a run has. A process that was killed may have logged half an epoch."""
         names = {name for row in trial.curve for name in result_of(row)}
         return {(name, point.step) for name in names for point in self._client.get_metric_history(run_id, name)}
 
     def _search(self, filter_string: str) -> Iterator[Any]:
-        experiment, token = [self._callback.mlflow_util.experiment_id], None
+        token = None
         while True:
-            page = self._client.search_runs(experiment, filter_string, page_token=token)
+            page = self._client.search_runs([self._experiment_id], filter_string, page_token=token)
             yield from page
             if not (token := page.token):
                 return
@@ -107,15 +109,14 @@ class Mlflow:
 
 @contextlib.contextmanager
 def mlflow(tracking_uri: str, experiment: str, key: str) -> Iterator[Mlflow]:
-    """Writes into the experiment of this name, which is made if it is not there."""
+    """Write into the experiment of this name; create it if it does not exist."""
     from mlflow.tracking import MlflowClient
-    from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new database is told of at length
-    callback = MLflowLoggerCallback(tracking_uri, experiment_name=experiment, tags={RUN: key})
-    callback.setup()
-    tracker = Mlflow(callback, MlflowClient(tracking_uri=tracking_uri), key)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs many lines when it creates a database
+    client = MlflowClient(tracking_uri=tracking_uri)
+    found = client.get_experiment_by_name(experiment)
+    tracker = Mlflow(client, client.create_experiment(experiment) if found is None else found.experiment_id, key)
     try:
         yield tracker
     finally:
-        tracker.leave()
+        tracker.close()

@@ -1,4 +1,4 @@
-"""A trial as Ray Tune's logger callbacks ask for it, and an epoch as they want it told."""
+"""What a tool receives of a trial and of an epoch, and what a tracker must do with it."""
 
 from __future__ import annotations
 
@@ -12,66 +12,69 @@ from orchestrator.record import EpochDone, TrialStatus
 
 FAILED = ("failed", "diverged")
 LATENCY = "latency_seconds"
-"""Of a trial's `config` what is known only once a worker has measured it."""
+"""The entry of a trial's `config` that is missing until a worker has measured it."""
 
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """Stands in for a `ray.tune.experiment.Trial`. Two are equal if they are the same trial in the same stint."""
+    """A trial as a tool shows it. Ray Tune's TensorBoard callback takes it as a `ray.tune.experiment.Trial`.
+
+    Two are equal if they have the same `trial_id`.
+    """
 
     trial_id: str
-    """Unlike that of any other trial of any run, which tools that keep several runs in one place need."""
+    """Unique among the trials of all runs, because some tools keep several runs in one place."""
     name: str = field(compare=False)
     """The trial's id in the record."""
-    stint: int
-    """How often it was begun by this process: after a pause the callbacks get it as another one."""
     config: dict[str, Any] = field(compare=False)
-    """The architecture's decisions by name, what the candidate costs, and its `LATENCY` if that was measured."""
+    """The architecture's decisions by name, the candidate's costs, and its `LATENCY` if that was measured."""
     curve: tuple[EpochDone, ...] = field(compare=False)
-    """The epochs that it had when it was begun, or when it ended."""
+    """Its epochs up to when it began on a worker, or up to its end."""
     folder: Path | None = field(compare=False)
-    """Where a tool may keep files of this trial; None: nowhere."""
+    """Local folder for the tool's files of this trial; None if the tool keeps none."""
     status: TrialStatus | None = field(default=None, compare=False)
-    """How it ended; None: it has not."""
+    """How it ended; None if it has not ended."""
 
     def __str__(self) -> str:
-        """What the callbacks name its run."""
+        """Return the name of its run."""
         return self.name
 
     @property
     def local_path(self) -> str | None:
+        """The folder, as Ray Tune's callback reads it."""
         return None if self.folder is None else str(self.folder)
 
     def init_local_path(self) -> None:
+        """Create the folder, as Ray Tune's callback requests it."""
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def evaluated_params(self) -> dict[str, Any]:
-        """What TensorBoard keeps as hyperparameters: only once, when the trial has ended."""
+        """The hyperparameters in TensorBoard: empty until the trial has ended, because they are written once."""
         return {} if self.status is None else {**self.config, "status": self.status}
 
 
 def result_of(row: EpochDone) -> dict[str, float]:
-    """An epoch as a result of Ray Tune's; what is not finite is left out.
+    """Convert an epoch to a result of Ray Tune; values that are not finite are left out.
 
-    Ray Tune's callbacks take its `training_iteration` for the step, which here is the epoch as the trial counts it.
+    Its `training_iteration` is the epoch as the trial counts it. Ray Tune's callback takes it as the step.
     """
     values = row.model_dump(exclude={"event", "time", "trial_id", "epoch", "metrics"})
     return {TRAINING_ITERATION: row.epoch, **{name: x for name, x in (values | row.metrics).items() if x is not None}}
 
 
 class Tracker(Protocol):
-    """One of the tools. Called by one thread; may raise anything, after which it is told no more."""
+    """Writes to one tool. Called by one thread; may raise any exception, and is not called again after one."""
 
     complete: set[str]
-    """Names of trials of which it has everything."""
+    """Names of the trials that the tool has completely."""
 
     def begin(self, trial: TrackedTrial) -> None:
-        """A worker has the trial: it has a run from now on, that holds `trial.curve`, each epoch once."""
+        """Open the trial's run and make it hold `trial.curve`, each epoch once: a worker has the trial."""
 
     def epoch(self, trial: TrackedTrial, row: EpochDone) -> None:
-        """One more epoch of a trial that was begun."""
+        """Add an epoch of a trial that was begun."""
 
     def end(self, trial: TrackedTrial) -> None:
-        """It has left its worker: for good if it has a `status`."""
+        """Close the trial's run: it has left its worker, and has ended if it has a `status`."""

@@ -1,4 +1,4 @@
-"""`[logging]` -> who is told of a search. Knows the tools' names and what each needs."""
+"""Starts a feed for each tool that `[logging]` switches on. Knows the tools' names and what each needs."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from orchestrator.tracking.tracked_trial import LATENCY, TrackedTrial, Tracker
 from orchestrator.tracking.wandb import wandb
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
-"""What each setting needs; its extra has the name of the setting."""
+"""The package that each setting needs; the extra that installs it has the setting's name."""
 LOCAL = ("tensorboard", "wandb")
-"""These write files of their own as they go."""
+"""Tools that append to files of their own, which an object store cannot do."""
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 OpensTracker = Callable[[], AbstractContextManager[Tracker]]
 
 
 def check_tracking(settings: LoggingSettings, directory: RunDirectory) -> None:
-    """
+    """Check that the tools that are switched on can be used.
+
     Raises:
-        ConfigError: a package is missing, or the run directory is no place for a tool's files.
+        ConfigError: a package is missing, or a tool needs a local run directory.
     """
     for name, package in PACKAGES.items():
         if not getattr(settings, name):
             continue
         spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:  # a folder of that name, as W&B makes them, is no package
+        if spec is None or spec.origin is None:  # W&B leaves folders called `wandb`, which are not the package
             raise ConfigError(f'logging.{name} needs {package}: pip install "cellscout[{name}]"')
         if name in LOCAL and not directory.folder.is_local:
             raise ConfigError(
-                f"logging.{name} writes files bit by bit, which {directory} cannot take; leave it off, or choose a "
+                f"logging.{name} appends to files, which {directory} cannot do; switch it off, or use a "
                 "local folder (run.storage or --run-dir)"
             )
 
@@ -51,11 +52,11 @@ def check_tracking(settings: LoggingSettings, directory: RunDirectory) -> None:
 def tracked(
     config: SearchConfig, directory: RunDirectory, info: RunInfo, state: RunState, say: Callable[[str], None]
 ) -> Iterator[list[Feed]]:
-    """Listeners of the event log, one for each tool that is switched on.
+    """Yield a listener of the event log for each tool that is switched on.
 
     Args:
         config, directory, info, state: of the search.
-        say: tells the user a line.
+        say: shows the user one line.
     """
     settings, name = config.logging, config.run.name
     key = f"{name}-{info.started_at:%Y%m%d-%H%M%S-%f}"
@@ -67,7 +68,7 @@ def tracked(
 
         feeds.append(Feed(tool, f"logging.{setting}", tracker, state, describe, say))
 
-    path = Path(directory.folder.path)  # local, where it is used
+    path = Path(directory.folder.path)  # local if it is used: check_tracking
     if settings.tensorboard:
         events = path / "tensorboard"
         feed("TensorBoard", "tensorboard", partial(tensorboard, events), lambda trial_id: events / trial_id)
@@ -88,7 +89,6 @@ def _describe(trial: Trial, key: str, folder: Path | None) -> TrackedTrial:
     return TrackedTrial(
         trial_id=f"{key}-{trial.trial_id}",
         name=trial.trial_id,
-        stint=0,
         config={**trial.params, **trial.costs, **latency},
         curve=tuple(trial.curve),
         folder=folder,
@@ -97,10 +97,6 @@ def _describe(trial: Trial, key: str, folder: Path | None) -> TrackedTrial:
 
 
 def _environment(settings: LoggingSettings) -> dict[str, str]:
-    """What the tools are told only so."""
-    return {
-        # Four minutes of trying, which are its default, are more than the end of a search should wait for.
-        **({RETRIES: os.environ.get(RETRIES, "3")} if settings.mlflow is not None else {}),
-        # Or Ray Tune's callback asks for a key, which nobody needs offline.
-        **({"WANDB_MODE": "offline"} if settings.wandb == "offline" else {}),
-    }
+    """Settings of the tools that exist only as environment variables."""
+    # MLflow retries for four minutes by default, longer than the end of a search should wait.
+    return {RETRIES: os.environ.get(RETRIES, "3")} if settings.mlflow is not None else {}

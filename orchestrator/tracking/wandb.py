@@ -1,113 +1,112 @@
-"""Weights & Biases: a project a search, a run a trial, by Ray Tune's `WandbLoggerCallback`.
+"""Weights & Biases: a project per search, a run per trial, through `wandb.init`, `run.log` and `run.finish`.
 
-The callback gives each run a process of its own and another one for its queue, on the driver's node, both without a
-CPU of Ray's. So no more runs are open than trials have workers, and few that are only being finished.
+All runs of the driver share one process of W&B's (`wandb-core`). A run is open only while its trial has a worker.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, final
 
-import ray
-from ray.tune.result import TRAINING_ITERATION
-
 from orchestrator.record import EpochDone
 from orchestrator.tracking.completed import Completed
-from orchestrator.tracking.tracked_trial import FAILED, TrackedTrial, result_of
+from orchestrator.tracking.tracked_trial import TrackedTrial, result_of
 
-FINISHING_AT_ONCE = 4
 UPLOAD_SECONDS = 60
+"""How long the server may take to open a run, or to finish one with all its uploads."""
 
 Mode = Literal["online", "offline"]
 
 
 @final
 class WeightsAndBiases:
-    """Runs of the trials of one search, and their files in `folder`.
+    """Writes the trials of one search as runs, with their files in `folder`.
 
-    A trial that begins again gives its whole curve: offline its files are written anew; online the server, which knows
-    the run by its id, passes over the steps that it has.
+    A trial that begins again writes its whole curve again. Offline, its files are replaced; online, the server knows
+    the run by its id and ignores the steps that it has.
+
+    Args:
+        common: arguments of `wandb.init` that all runs share.
+        folder: of the runs' files; W&B wants it to be called `wandb`.
     """
 
-    def __init__(self, callback: Any, folder: Path) -> None:
-        self._callback = callback
+    def __init__(self, common: Mapping[str, Any], folder: Path) -> None:
+        self._common = common
         self._folder = folder
         self._completed = Completed(folder)
         self.complete = self._completed.names
-        self._ended: dict[Any, str] = {}
-        """Runs of ended trials that are still being written, by what Ray answers when they are."""
-        self._resting: dict[str, Any] = {}
-        """The same of trials that have left their worker and may go on, the other way round."""
+        self._runs: dict[str, Any] = {}
 
     def begin(self, trial: TrackedTrial) -> None:
-        if trial.name in self._resting:  # two processes must not write one run
-            ray.wait([self._resting.pop(trial.name)], timeout=UPLOAD_SECONDS)
+        """Open the trial's run and write its curve so far."""
+        import wandb
+
         for old in self._folder.glob(f"offline-run-*-{trial.trial_id}"):
             shutil.rmtree(old)
-        self._callback.log_trial_start(trial)
+        self._runs[trial.name] = wandb.init(id=trial.trial_id, name=trial.name, config=trial.config, **self._common)
         for row in trial.curve:
             self.epoch(trial, row)
 
     def epoch(self, trial: TrackedTrial, row: EpochDone) -> None:
-        self._callback.log_trial_result(row.epoch, trial, result_of(row))
+        """Log the metrics of one epoch."""
+        self._runs[trial.name].log(result_of(row), step=row.epoch)
 
     def end(self, trial: TrackedTrial) -> None:
-        run = self._callback._trial_logging_futures[trial]  # nothing else tells when, and whether, it has been written
-        if trial.status is not None:
-            last = trial.curve[-1].epoch if trial.curve else 0
-            outcome = {**trial.config, "status": trial.status}
-            self._callback.log_trial_result(last, trial, {TRAINING_ITERATION: last, "config": outcome})
-            self._ended[run] = trial.name
-        else:
-            self._resting[trial.name] = run
-        self._callback.log_trial_end(trial, failed=trial.status in FAILED)
-        self._settle(FINISHING_AT_ONCE)
-
-    def leave(self) -> None:
-        """Wait for what is still being written."""
-        if ray.is_initialized():  # or asking Ray would start it again, when the search has not waited to the end
-            self._settle(0)
-            self._callback.on_experiment_end([])
-
-    def _settle(self, most: int) -> None:
-        """Note the runs that have been written, and wait until no more than so many are not.
+        """Finish the run and wait for its uploads; a paused trial opens it again.
 
         Raises:
-            Exception: one could not be written; Ray tells why.
+            TimeoutError: the uploads took longer than `UPLOAD_SECONDS`.
         """
-        runs = list(self._ended)
-        if not runs:
-            return
-        done, _ = ray.wait(runs, num_returns=len(runs), timeout=0)
-        if len(runs) - len(done) > most:
-            done, _ = ray.wait(runs, num_returns=len(runs) - most, timeout=UPLOAD_SECONDS)
-        for run in done:
-            ray.get(run)
-            self._completed.add(self._ended.pop(run))
+        run = self._runs.pop(trial.name)
+        if trial.status is not None:
+            run.config.update({**trial.config, "status": trial.status}, allow_val_change=True)
+        run.finish()
+        if trial.status is not None:
+            self._completed.add(trial.name)
+
+    def close(self) -> None:
+        """Finish what an error has left open."""
+        for run in self._runs.values():
+            with contextlib.suppress(Exception):  # the error that ended the tracking is the one to report
+                run.finish()
 
 
 @contextlib.contextmanager
 def wandb(mode: Mode, project: str, group: str, folder: Path) -> Iterator[WeightsAndBiases]:
-    """Writes into the project of this name, and its files into `folder`, which is called `wandb`."""
-    from ray.air.integrations.wandb import WandbLoggerCallback
+    """Write into the project of this name, with files in `folder`, which must be called `wandb`.
 
+    Raises:
+        RuntimeError: the mode is online and there is no API key.
+    """
+    import wandb as tool
+
+    tool.setup(tool.Settings(silent=True, mode=mode))
+    # Or `wandb.init` would ask for a key on the terminal.
+    if mode == "online" and not tool.login(prompt=False, verify=False):
+        raise RuntimeError("no API key; run `wandb login` or set WANDB_API_KEY")
     folder.mkdir(parents=True, exist_ok=True)
-    callback = WandbLoggerCallback(
-        project,
-        group,
-        upload_timeout=UPLOAD_SECONDS,
-        mode=mode,
-        dir=str(folder.parent),
-        resume="allow",
-        settings={"silent": True},
+    settings = tool.Settings(
+        console="off",  # or every run would record the driver's output
+        stop_fn=lambda: None,  # or stopping a run on W&B's page would interrupt the search
+        init_timeout=UPLOAD_SECONDS,
+        finish_timeout=UPLOAD_SECONDS,
+        finish_timeout_raises=True,
     )
-    callback.setup()
-    tracker = WeightsAndBiases(callback, folder)
+    common = {
+        "mode": mode,
+        "project": project,
+        "group": group,
+        "dir": str(folder.parent),
+        "resume": "allow",
+        "reinit": "create_new",  # several runs at a time
+        "allow_val_change": True,
+        "settings": settings,
+    }
+    tracker = WeightsAndBiases(common, folder)
     try:
         yield tracker
     finally:
-        tracker.leave()
+        tracker.close()

@@ -16,7 +16,7 @@ from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.retraining.record import RetrainFolder
 from orchestrator.networks.retraining.run import images_of
 from orchestrator.networks.trained_network import TrainedNetwork
-from orchestrator.progress import Progress, Show, WorkView
+from orchestrator.progress import Progress, Refresh, WorkView
 from orchestrator.record import now
 from trainables.datasets import DataSplits, ImageArrays
 from trainables.epoch_result import EpochResult
@@ -62,7 +62,7 @@ def export_network(name: str, settings: ExportSettings, *, progress: Progress | 
     folder = found.folder / EXPORTED
     Exports.read(folder)  # a record that is spoilt is told at once
     view = WorkView(f"export of {found.name}", "epoch")
-    with progress.showing(view, ticking=True) as show:
+    with progress.display(view, ticking=True) as show:
         tell = _ProgressReporter(progress, view, show)
         tell.step(f"reading the data set {found.search.config.data.name}")
         content, file = _Work(found, settings, writer, images_of(found.search), tell).run()
@@ -76,7 +76,7 @@ class _ProgressReporter:
 
     progress: Progress
     view: WorkView
-    show: Show
+    show: Refresh
 
     def step(self, doing: str) -> None:
         self.progress.note(doing)

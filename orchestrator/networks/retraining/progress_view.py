@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 from orchestrator.networks.retraining.record import EpochTrained, RetrainState
-from orchestrator.progress import Row, Standing, clock, roughly, sparkline
+from orchestrator.progress import Row, Snapshot, clock, format_estimate, sparkline
 
 RECENT = 5
 """Epochs by which the speed is told."""
@@ -40,7 +40,7 @@ class RetrainView:
         """From now on this network is trained; its state goes on."""
         self._name, self._state = name, state
 
-    def standing(self) -> Standing:
+    def snapshot(self) -> Snapshot:
         """How it stands."""
         seed, rows = self._training()
         place = f"{self._names.index(self._name) + 1} of {len(self._names)}"
@@ -53,7 +53,7 @@ class RetrainView:
         if rows:
             shown += [
                 Row("loss", [f"{rows[-1].train_loss:.4f}", sparkline([row.train_loss for row in rows])]),
-                Row("accuracy", [*self._accuracy(rows)], mood="good"),
+                Row("accuracy", [*self._accuracy(rows)], style="good"),
                 Row("speed", [f"{rows[-1].images_per_second:,.0f} images/s", f"{_pace(rows):.1f} s an epoch"]),
             ]
         elapsed = f"{clock(time.monotonic() - self._begun)} elapsed"
@@ -62,11 +62,11 @@ class RetrainView:
         epoch = f"epoch {len(rows)} of {self._epochs}"
         scores = f"; loss {rows[-1].train_loss:.4f}, accuracy {' '.join(self._accuracy(rows)[:2])}" if rows else ""
         which = f"network {place}: {self._name}, training {number} of {self._seeds}"
-        return Standing(
+        return Snapshot(
             title="cellscout · retrain",
             rows=shown,
             line=f"{which}, {epoch}{scores}; {', '.join([*left, elapsed])}",
-            news=(self._name, number, len(rows)),
+            key=(self._name, number, len(rows)),
         )
 
     def _training(self) -> tuple[int | None, list[EpochTrained]]:
@@ -89,7 +89,7 @@ class RetrainView:
         after = len(self._names) - self._names.index(self._name) - 1
         most = "at most" if self._held_out else "about"
         then = f", then {after} more network{'s' * (after > 1)}" if after else ""
-        return [f"{most} {roughly(epochs * _pace(rows))} left{then}"] if epochs > 0 else []
+        return [f"{most} {format_estimate(epochs * _pace(rows))} left{then}"] if epochs > 0 else []
 
 
 def _pace(rows: Sequence[EpochTrained]) -> float:

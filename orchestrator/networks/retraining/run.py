@@ -20,7 +20,7 @@ from orchestrator.networks.retraining.record import Asked, RetrainFolder, Retrai
 from orchestrator.networks.retraining.result import NetworkResult, result_of
 from orchestrator.networks.retraining.runner import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
-from orchestrator.progress import Progress, Show
+from orchestrator.progress import Progress, Refresh
 from orchestrator.record import NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, commit, now, versions
 from orchestrator.report import refresh
 from trainables.baseline_spec import BaselineSpec
@@ -106,7 +106,7 @@ def _trained(
         )
         with (
             _place(search, settings, stopper) as place,
-            progress.showing(view, ticking=True) as show,
+            progress.display(view, ticking=True) as show,
         ):
             work = _Work(search, settings, recipe, splits, place, stopper, progress, view, show)
             try:
@@ -129,7 +129,7 @@ class _Work:
     stopper: SearchStopper
     progress: Progress
     view: RetrainView
-    show: Show
+    show: Refresh
 
     def network(
         self,

@@ -17,7 +17,7 @@ from orchestrator.networks.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
-from orchestrator.progress import Progress, Show
+from orchestrator.progress import Progress, Refresh
 from orchestrator.record import now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
@@ -82,7 +82,7 @@ class NetworkTraining:
     log: RetrainLog
     place: Place
     progress: Progress
-    show: Show
+    show: Refresh
     is_stopped: Callable[[], bool]
 
     def run(self, tests_before: int) -> None:

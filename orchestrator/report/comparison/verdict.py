@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.progress import listed, number
+from orchestrator.progress import join_words, number
 from orchestrator.report.comparison.groups import Group
 from orchestrator.report.comparison.outcome import MIN_SEEDS, Outcome, Pair
 from orchestrator.significance import is_chance
@@ -24,7 +24,7 @@ def sentences(outcome: Outcome) -> list[str]:
         return [f"The runs differ in their seeds only: {_best(outcome, scored[0])}."]
     tested = [group for group in scored if len(group.bests) >= MIN_SEEDS]
     if len(tested) < 2:
-        counts = listed([f"{group.label} has {len(group.bests)}" for group in scored])
+        counts = join_words([f"{group.label} has {len(group.bests)}" for group in scored])
         return [
             f"Too few seeds to say: a test needs two groups with at least {MIN_SEEDS} seeds each, and {counts}.",
             f"{scored[0].label} leads, which may be luck: {_best(outcome, scored[0])}.",
@@ -51,8 +51,8 @@ def _of_tested(outcome: Outcome, tested: Sequence[Group]) -> str:
             f"{leader} is ahead: {_best(outcome, tested[0])}, and its difference from {others} is more than chance "
             f"({how})."
         )
-    rest = f"; {listed(worse)} {'is' if len(worse) == 1 else 'are'} worse than {leader}" if worse else ""
-    return f"No difference found among {listed([leader, *level])}{rest} ({how})."
+    rest = f"; {join_words(worse)} {'is' if len(worse) == 1 else 'are'} worse than {leader}" if worse else ""
+    return f"No difference found among {join_words([leader, *level])}{rest} ({how})."
 
 
 def _how(pairs: Sequence[Pair], *, adjusted: bool) -> str:

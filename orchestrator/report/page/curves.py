@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.objectives import Direction, losses_of
-from orchestrator.progress import listed
+from orchestrator.progress import join_words
 from orchestrator.record import RunState, Trial, score_of
 from orchestrator.report.page.plot import (
     BLUE,
@@ -73,7 +73,7 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         )
     if rungs:
         epochs = "epoch" if rungs == (1,) else "epochs"
-        after = listed([str(epoch) for epoch in rungs])
+        after = join_words([str(epoch) for epoch in rungs])
         caption += f" Dotted: the rungs, after {after} {epochs}, where weak trials are stopped."
     return Plot(
         name="curves",

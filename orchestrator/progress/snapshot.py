@@ -1,4 +1,4 @@
-"""How work stands, as a value, and how that looks: a small panel, or a line.
+"""The state of running work as a value, drawn as a small panel or as one line.
 
 Knows widths and colours. Does not know what is shown, nor where or how often.
 """
@@ -15,51 +15,49 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-MOST_COLUMNS = 120
-"""A panel is not drawn wider: eyes would have to travel."""
+MAX_COLUMNS = 120
+"""Widest panel: longer lines are hard to read."""
 BAR_COLUMNS = 30
 GAP = "  "
 
-Mood = Literal["calm", "good", "trouble"]
+Style = Literal["calm", "good", "trouble"]
 
-STYLES: dict[Mood, str] = {"calm": "", "good": "bold green", "trouble": "bold red"}
+STYLES: dict[Style, str] = {"calm": "", "good": "bold green", "trouble": "bold red"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a panel: a label, and parts, of which the last ones are left out where they do not fit.
-
-    `mood` is that of the first part. `done` (0..1) is drawn as a bar after it.
-    """
+    """One line of a panel."""
 
     label: str
     parts: Sequence[str]
-    mood: Mood = "calm"
+    """Texts after the label; the last ones are left out if they do not fit."""
+    style: Style = "calm"
+    """Style of the first part."""
     done: float | None = None
+    """Fraction (0 to 1) that is drawn as a bar after the first part; None for no bar."""
 
 
 @dataclass(frozen=True)
-class Standing(JupyterMixin):
-    """How work stands.
-
-    Args:
-        title, subtitle: what is done; how, in short words.
-        rows: what there is to say.
-        line: the same in one line.
-        news: what must have changed before the line is worth saying again.
-        trouble: the same for a line that does not wait for its turn.
-    """
+class Snapshot(JupyterMixin):
+    """The state of running work at one time."""
 
     title: str
+    """What is done."""
     rows: Sequence[Row]
+    """The lines of the panel."""
     line: str
-    news: object
+    """The same content in one line."""
+    key: object
+    """The line is printed again only if this value has changed."""
     subtitle: str = ""
-    trouble: object = None
+    """How it is done, in a few words."""
+    urgent_key: object = None
+    """If this value has changed, the line is printed without a pause."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The panel, one line a row."""
-        width = min(options.max_width, MOST_COLUMNS)
+        """Yield the panel, one line per row."""
+        width = min(options.max_width, MAX_COLUMNS)
         labels = max(len(row.label) for row in self.rows)
         room = width - labels - len(GAP) - 4  # the frame, and a space on each side of it
         table = Table.grid(padding=(0, len(GAP), 0, 0), pad_edge=False)
@@ -79,14 +77,14 @@ class Standing(JupyterMixin):
 def _text(row: Row, room: int, *, ascii_only: bool) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     for place, part in enumerate(_fitting(row.parts, room)):
-        text.append(GAP if place else "").append(part, style=STYLES[row.mood] if place == 0 else "")
+        text.append(GAP if place else "").append(part, style=STYLES[row.style] if place == 0 else "")
         if place == 0 and row.done is not None:
             _append_bar(text, row.done, room - text.cell_len, ascii_only=ascii_only)
     return text
 
 
 def _fitting(parts: Sequence[str], room: int) -> Iterator[str]:
-    """The first one, and those after it as long as there is room."""
+    """Yield the first part, and the ones after it as long as there is room."""
     used = 0
     for place, part in enumerate(parts):
         used += Text(part).cell_len + (len(GAP) if place else 0)
