@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
-from trainables.storage import Folder, check_location, may_pass, reason
+from trainables.storage import Folder, check_location, is_retryable, reason
 
 
 @pytest.fixture(params=["local", "in memory"])
@@ -95,7 +95,7 @@ def test_several_writers_of_a_file_leave_one_that_is_whole(tmp_path: Path) -> No
     ("uri", "message"),
     [
         ("ftp://bucket/runs", "Unrecognized filesystem type in URI: ftp://bucket/runs"),
-        ("s3://", "names no bucket"),
+        ("s3://", "does not name a bucket"),
         ("s3://bucket/runs?endpoint_override=127.0.0.1%3A9&colour=red", "Unexpected query parameter .*colour"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_uri_that_cannot_be_used_is_told(uri: str, message: str) -> None:
     ],
 )
 def test_a_secret_is_refused_and_not_told(location: str) -> None:
-    with pytest.raises(ValueError, match="with a secret in it .* set the environment") as refused:
+    with pytest.raises(ValueError, match="with a secret in it .* use environment variables") as refused:
         check_location(location)
     assert "hun" not in str(refused.value)
 
@@ -146,7 +146,7 @@ AWS = "When listing objects under key 'runs' in bucket 'b': AWS Error {} during 
         ),
         (
             OSError(AWS.format("ACCESS_DENIED", "No entry. (Request ID: 1)")),
-            "the object store denies access: No entry.; it is asked with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "the object store denies access: No entry.; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "~/.aws/credentials or the machine's role",
             False,
         ),
@@ -155,4 +155,4 @@ AWS = "When listing objects under key 'runs' in bucket 'b': AWS Error {} during 
 )
 def test_a_reason_is_one_line(error: Any, told: str, passes: bool) -> None:
     assert reason(error) == told
-    assert may_pass(error) == passes
+    assert is_retryable(error) == passes

@@ -154,7 +154,7 @@ def test_access_that_is_denied_is_told_and_not_tried_again(
         object_store.demand_credentials(after=0)
         try:
             started = time.monotonic()
-            with pytest.raises(RunDirectoryError, match=r"denies access: .*it is asked with AWS_ACCESS_KEY_ID and"):
+            with pytest.raises(RunDirectoryError, match=r"denies access: .*check AWS_ACCESS_KEY_ID and"):
                 RunDirectory.at(uri).check_usable()
             with pytest.raises(SearchError, match=r"cannot be written: .*denies access.*\(run.storage\)"):
                 log.append(RunEnded(outcome="completed"))
