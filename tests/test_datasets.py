@@ -233,10 +233,13 @@ def make():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("np.full((8, 8, 3), 0.5, np.float32)", r"an image is float32 of shape \[8, 8, 3\]; uint8 \(0..255\)"),
+        (
+            "np.full((8, 8, 3), 0.5, np.float32)",
+            r"an image is float32 of shape \[8, 8, 3\]; it must be uint8 \(0..255\)",
+        ),
         ("np.full((8, 8), 40_000, np.uint16)", r"an image is uint16 of shape \[8, 8\]"),
-        ("np.zeros((3, 16, 16), np.uint8)", r"of shape \[3, 16, 16\]; .* \[height, width\(, channels\)\] is needed"),
-        ("Image.fromarray(np.full((8, 8), 40_000, np.uint16))", r"more than 8 bits a channel \(mode I;16\)"),
+        ("np.zeros((3, 16, 16), np.uint8)", r"of shape \[3, 16, 16\]; .* \[height, width\(, channels\)\]"),
+        ("Image.fromarray(np.full((8, 8), 40_000, np.uint16))", r"more than 8 bits per channel \(mode I;16\)"),
     ],
 )
 def test_images_of_other_numbers_or_shapes_are_refused(
@@ -279,7 +282,10 @@ LABELS = np.arange(40) % 2
         ({"images": UINT8, "labels": LABELS, "test_images": UINT8}, "'test_labels' is missing"),
         ({"images": UINT8, "labels": LABELS[:39]}, r"has 40 images but labels of shape \[39\]"),
         ({"images": UINT8, "labels": LABELS[:, None]}, r"labels of shape \[40, 1\]"),
-        ({"images": UINT8 / 255, "labels": LABELS}, r"are float64 of shape \[40, 4, 4\]; for each, uint8 \(0..255\)"),
+        (
+            {"images": UINT8 / 255, "labels": LABELS},
+            r"are float64 of shape \[40, 4, 4\]; each must be uint8 \(0..255\)",
+        ),
         ({"images": UINT8[:, 0], "labels": LABELS}, r"are uint8 of shape \[40, 4\]"),
         ({"images": np.zeros((40, 3, 9, 9), np.uint8), "labels": LABELS}, r"are uint8 of shape \[40, 3, 9, 9\]"),
         ({"images": UINT8[:0], "labels": LABELS[:0]}, "are empty"),
@@ -307,9 +313,9 @@ def test_missing_data_is_told_with_the_settings_to_change(tmp_path: Path) -> Non
     absent = str(tmp_path / "absent")
     with pytest.raises(DataError, match=r"data.root = .*absent' does not hold FashionMNIST .*data.download = true"):
         load_data(DataSettings(name="fashion_mnist", root=absent), seed=0)
-    with pytest.raises(DataError, match="is no .npz file of plain arrays"):
+    with pytest.raises(DataError, match="is not an .npz file of plain arrays"):
         load_data(DataSettings(name="npz", root=absent), seed=0)
-    with pytest.raises(DataError, match="absent' is no folder"):
+    with pytest.raises(DataError, match="absent' is not a folder"):
         load_data(DataSettings(name="image_folder", root=absent), seed=0)
     with pytest.raises(DataError, match="data.name = 'no_such_module:make' raised ModuleNotFoundError"):
         load_data(DataSettings(name="no_such_module:make"), seed=0)
@@ -325,12 +331,12 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
 def test_a_picture_of_16_bits_is_named_rather_than_clipped(tmp_path: Path) -> None:
     write_folders(tmp_path, {"a": 3, "b": 3})
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "b" / "deep.png")
-    with pytest.raises(DataError, match=r"deep.png: .* more than 8 bits a channel \(mode I;16\)"):
+    with pytest.raises(DataError, match=r"deep.png: .* more than 8 bits per channel \(mode I;16\)"):
         load_data(DataSettings(name="image_folder", root=str(tmp_path)), seed=0)
 
 
 def test_reading_arrays_executes_nothing(tmp_path: Path) -> None:
     """An .npz may hold pickles, which run code when they are read."""
     path = write_npz(tmp_path / "a.npz", images=UINT8, labels=np.array([object()] * 40))
-    with pytest.raises(DataError, match="is no .npz file of plain arrays"):
+    with pytest.raises(DataError, match="is not an .npz file of plain arrays"):
         load_data(DataSettings(name="npz", root=path), seed=0)

@@ -9,7 +9,7 @@ import pytest
 
 from trainables.assignment import Assignment, Resample
 from trainables.datasets import DataError, DataSplits, ImageArrays, load_data
-from trainables.folds import check_folds, resampled
+from trainables.folds import check_folds, resample_splits
 from trainables.settings import DataSettings
 
 FOLDS = 5
@@ -36,7 +36,7 @@ def places(part: ImageArrays) -> list[int]:
 
 
 def cut(splits: DataSplits, seed: int = 1) -> list[DataSplits]:
-    return [resampled(splits, Resample(seed=seed, folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
+    return [resample_splits(splits, Resample(seed=seed, folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
 
 
 def test_the_folds_cover_each_training_and_validation_image_once_and_no_test_image(splits: DataSplits) -> None:
@@ -88,6 +88,6 @@ def test_more_folds_than_the_rarest_class_has_images_are_refused(splits: DataSpl
 
 def test_an_assignment_carries_it_to_the_worker() -> None:
     resample = Resample(seed=3, folds=5, fold=4)
-    sent = Assignment(trial_id="00007", resample=resample).within({"a": 1})
-    assert Assignment.of(sent) == (Assignment(trial_id="00007", resample=resample), {"a": 1})
-    assert Assignment.of(sent)[0].resample == resample  # what was sent stays as it was
+    sent = Assignment(trial_id="00007", resample=resample).to_config({"a": 1})
+    assert Assignment.from_config(sent) == (Assignment(trial_id="00007", resample=resample), {"a": 1})
+    assert Assignment.from_config(sent)[0].resample == resample  # what was sent stays as it was

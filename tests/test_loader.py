@@ -15,7 +15,7 @@ def images(count: int = 10, height: int = 5, width: int = 4, channels: int = 3) 
     arrays = ImageArrays(
         generator.integers(1, 256, (count, height, width, channels), dtype=np.uint8), np.arange(count) % 3
     )
-    return DeviceImages(arrays, (0.0,) * channels, (1.0,) * channels, CPU)
+    return DeviceImages(arrays, mean=(0.0,) * channels, deviation=(1.0,) * channels, device=CPU)
 
 
 def epoch(data: DeviceImages, batch: int, seed: int = 0, **augmentation: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,7 +30,7 @@ def original(data: DeviceImages) -> torch.Tensor:
 
 def test_normalised_to_mean_and_deviation_and_laid_out_channels_last() -> None:
     arrays = ImageArrays(np.full((2, 3, 3, 2), (10, 40), np.uint8), np.array([0, 1]))
-    data = DeviceImages(arrays, (4.0, 10.0), (2.0, 10.0), CPU)
+    data = DeviceImages(arrays, mean=(4.0, 10.0), deviation=(2.0, 10.0), device=CPU)
     batch, labels = next(iter(data.in_order(8)))
     assert batch.shape == (2, 2, 3, 3)
     assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -114,6 +114,6 @@ def test_images_are_a_copy_that_the_worker_may_keep() -> None:
     """Ray hands out read-only views of memory that it shares."""
     shared = np.zeros((2, 3, 3, 1), np.uint8)
     shared.setflags(write=False)
-    data = DeviceImages(ImageArrays(shared, np.array([0, 1])), (0.0,), (1.0,), CPU)
+    data = DeviceImages(ImageArrays(shared, np.array([0, 1])), mean=(0.0,), deviation=(1.0,), device=CPU)
     data.images += 1
     assert shared.sum() == 0

@@ -64,7 +64,8 @@ def test_a_picture_is_read_as_the_data_set_reads_it(tmp_path: Path) -> None:
 
     import torch
 
-    ((theirs, _),) = DeviceImages(splits.train, splits.mean, splits.deviation, torch.device("cpu")).in_order(100)
+    on_device = DeviceImages(splits.train, mean=splits.mean, deviation=splits.deviation, device=torch.device("cpu"))
+    ((theirs, _),) = on_device.in_order(100)
     seen = ours.normalised(splits.train.images)
     assert seen.dtype == np.float32
     assert seen.shape == tuple(theirs.shape)
@@ -99,7 +100,7 @@ def test_other_channels_are_refused(channels: int, mode: str, theirs: int, tmp_p
 def test_grey_pictures_of_16_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "a.png")
     for channels in (1, 3):
-        with pytest.raises(PictureError, match=r"a.png: .* more than 8 bits a channel \(mode I;16\)"):
+        with pytest.raises(PictureError, match=r"a.png: .* more than 8 bits per channel \(mode I;16\)"):
             preprocessing(channels).read(tmp_path / "a.png")
 
 

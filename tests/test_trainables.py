@@ -51,7 +51,7 @@ def candidate(seed: int) -> dict[str, Any]:
 
 def config(seed: int, **assignment: Any) -> dict[str, Any]:
     """As Ray Tune hands it to a worker."""
-    return Assignment(**{"trial_id": f"{seed:05d}", **assignment}).within(candidate(seed))
+    return Assignment(**{"trial_id": f"{seed:05d}", **assignment}).to_config(candidate(seed))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def keep_threads() -> Any:
 
 @pytest.fixture(autouse=True)
 def every_report_is_worth_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epoch_trainable, "WORTH_KEEPING_SECONDS", 0.0)
+    monkeypatch.setattr(epoch_trainable, "MIN_CHECKPOINT_SECONDS", 0.0)
 
 
 Make = Callable[..., EpochTrainable]
@@ -263,7 +263,7 @@ def test_a_pause_goes_on_where_the_driver_left_it(make: Make, kept: TrialPlan, t
 def test_epochs_that_take_no_time_are_kept_only_at_a_pause(
     make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(epoch_trainable, "WORTH_KEEPING_SECONDS", 100.0)
+    monkeypatch.setattr(epoch_trainable, "MIN_CHECKPOINT_SECONDS", 100.0)
     trainable: Any = make(InstantTrainable, kept)
     interrupted(trainable, steps=2)
     assert not (tmp_path / "00000").exists()
@@ -353,7 +353,7 @@ def test_a_node_that_is_about_to_go_trains_no_further_epoch(
     trainable: Any = make(InstantTrainable, kept)
     trainable.step()
     monkeypatch.setattr("trainables.epoch_trainable.node_is_draining", lambda: True)
-    with pytest.raises(CandidateFault, match="its node is about to go") as caught:
+    with pytest.raises(CandidateFault, match="its node is about to be removed") as caught:
         trainable.step()
     assert caught.value.kind == "preempted"
     assert trainable._epoch == 1

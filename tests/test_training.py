@@ -24,7 +24,7 @@ def data() -> DeviceData:
 
 
 def training(data: DeviceData, spec: NetworkSpec = SPEC, seed: int = 0, **settings: Any) -> Training:
-    return Training(spec, TrainingSettings(**{"epochs": 3, "batch_size": 32, **settings}), data, seed)
+    return Training(spec, TrainingSettings(**{"epochs": 3, "batch_size": 32, **settings}), data, seed=seed)
 
 
 def facts(result: Any) -> tuple[float, ...]:
@@ -153,7 +153,7 @@ def test_validation_is_the_networks_accuracy_without_its_randomness(data: Device
 def test_no_more_images_are_scored_at_once_than_the_memory_of_training_holds(
     batch_size: int, micro_batches: int, at_once: int, data: DeviceData
 ) -> None:
-    run = Training(SPEC, TrainingSettings(epochs=1, batch_size=batch_size), data, 0, micro_batches=micro_batches)
+    run = Training(SPEC, TrainingSettings(epochs=1, batch_size=batch_size), data, seed=0, micro_batches=micro_batches)
     seen: list[int] = []
     run.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     loss, accuracy = run.score(data.validation)

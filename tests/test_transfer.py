@@ -204,7 +204,7 @@ def test_frozen_features_stay_bit_for_bit_and_the_classifier_learns(
 ) -> None:
     weights = weights_of(replace(spec, classes=4))
     wanted = plan(spec, Start(save(weights), freeze=True), decay, epochs=8, learning_rate=0.05)
-    run = Retraining(wanted, wanted.images(splits), 0, CPU)
+    run = Retraining(wanted, wanted.images(splits), seed=0, device=CPU)
     while not run.is_over:
         run.train_epoch()
     assert run.curve[-1].train_loss < run.curve[0].train_loss
@@ -217,12 +217,12 @@ def test_frozen_features_stay_bit_for_bit_and_the_classifier_learns(
 def test_fine_tuning_begins_at_the_weights_and_changes_all_of_them(splits: DataSplits) -> None:
     weights = weights_of(CELLS)
     first = plan(CELLS, Start(save(weights)))
-    run = Retraining(first, first.images(splits), 0, CPU)
+    run = Retraining(first, first.images(splits), seed=0, device=CPU)
     assert all(torch.equal(value, weights[name]) for name, value in load(run.weights()).items())
     while not run.is_over:
         run.train_epoch()
     again = plan(CELLS, Start(run.weights()), patience=9)
-    second = Retraining(again, again.images(splits), 1, CPU)
+    second = Retraining(again, again.images(splits), seed=1, device=CPU)
     assert second.weights() == run.weights()
     assert second.train_epoch().train_loss < run.curve[0].train_loss
     before, after = load(run.weights()), load(second.weights())
@@ -236,11 +236,11 @@ def test_a_training_from_weights_goes_on_bit_for_bit(
 ) -> None:
     wanted = plan(CELLS, Start(save(weights_of(replace(CELLS, classes=4))), freeze), decay, patience, crop_padding=1)
     images = wanted.images(splits)
-    whole, before = Retraining(wanted, images, 3, CPU), Retraining(wanted, images, 3, CPU)
+    whole, before = (Retraining(wanted, images, seed=3, device=CPU) for _ in range(2))
     for _ in range(3):
         whole.train_epoch()
     before.train_epoch()
-    after = Retraining(wanted, images, 3, CPU)
+    after = Retraining(wanted, images, seed=3, device=CPU)
     after.load_state(before.state(), before.curve)
     for _ in range(2):
         after.train_epoch()
