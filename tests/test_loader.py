@@ -28,7 +28,7 @@ def original(data: DeviceImages) -> torch.Tensor:
     return torch.cat([batch for batch, _ in data.in_order(3)])
 
 
-def test_normalised_to_mean_and_deviation_and_laid_out_channels_last() -> None:
+def test_batches_are_normalised_and_channels_last() -> None:
     arrays = ImageArrays(np.full((2, 3, 3, 2), (10, 40), np.uint8), np.array([0, 1]))
     data = DeviceImages(arrays, mean=(4.0, 10.0), deviation=(2.0, 10.0), device=CPU)
     batch, labels = next(iter(data.in_order(8)))
@@ -49,7 +49,7 @@ def test_in_order_gives_every_image_once() -> None:
 def test_an_epoch_has_every_image_at_most_once_with_its_label() -> None:
     data = images(10)
     batch, labels = epoch(data, 3)
-    assert len(batch) == 9  # batches of one size only
+    assert len(batch) == 9  # all batches have one size
     found = [next(place for place, image in enumerate(original(data)) if torch.equal(image, one)) for one in batch]
     assert len(set(found)) == 9
     assert labels.tolist() == [place % 3 for place in found]
@@ -110,8 +110,8 @@ def test_cutout_blanks_one_square_that_the_border_may_clip(side: int) -> None:
     assert min(areas) >= 1
 
 
-def test_images_are_a_copy_that_the_worker_may_keep() -> None:
-    """Ray hands out read-only views of memory that it shares."""
+def test_the_images_are_a_copy() -> None:
+    """Ray's arrays are read-only views of shared memory."""
     shared = np.zeros((2, 3, 3, 1), np.uint8)
     shared.setflags(write=False)
     data = DeviceImages(ImageArrays(shared, np.array([0, 1])), mean=(0.0,), deviation=(1.0,), device=CPU)

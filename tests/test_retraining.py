@@ -1,4 +1,4 @@
-"""How a network is trained in full: the average of its weights, early stopping, what is held out, going on."""
+"""Training a network in full: weight average, early stopping, held-out images, resuming."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def scores(*accuracies: float) -> list[EpochResult]:
     ]
 
 
-def test_the_average_is_what_a_hand_computes() -> None:
+def test_the_average_follows_its_formula() -> None:
     network = nn.BatchNorm1d(1)
     network.weight.data.fill_(0.0)
     average = WeightAverage(network, 0.5)
@@ -94,7 +94,7 @@ def test_the_average_is_what_a_hand_computes() -> None:
     assert (other.steps, other.network.weight.item()) == (24, average.network.weight.item())
 
 
-def test_the_average_is_what_is_scored_and_kept(splits: DataSplits) -> None:
+def test_the_average_is_scored_and_kept(splits: DataSplits) -> None:
     averaged, plain = (
         Retraining(plan(patience=9, average_decay=decay), splits, seed=0, device=CPU) for decay in (0.9, 0.0)
     )
@@ -108,16 +108,18 @@ def test_the_average_is_what_is_scored_and_kept(splits: DataSplits) -> None:
     ("accuracies", "best", "stalled"),
     [((), 0, False), ((0.5,), 1, False), ((0.5, 0.6, 0.6), 2, False), ((0.5, 0.6, 0.6, 0.1), 2, True)],
 )
-def test_a_training_stalls_when_no_epoch_was_better_for_a_while(
+def test_a_training_stalls_after_patience_epochs_without_a_better_one(
     accuracies: tuple[float, ...], best: int, stalled: bool
 ) -> None:
     curve = scores(*accuracies)
     assert (best_epoch(curve), is_stalled(curve, patience=2)) == (best, stalled)
 
 
-def test_early_stopping_ends_it_and_keeps_the_best_epochs_weights(splits: DataSplits) -> None:
-    still = plan(patience=2, epochs=50, learning_rate=1e-9, momentum=0.0)  # nothing is learned, so no epoch is better
-    run = Retraining(still, still.images(splits), seed=0, device=CPU)
+def test_early_stopping_keeps_the_best_epochs_weights(splits: DataSplits) -> None:
+    unchanging = plan(
+        patience=2, epochs=50, learning_rate=1e-9, momentum=0.0
+    )  # nothing is learned, so no epoch is better
+    run = Retraining(unchanging, unchanging.images(splits), seed=0, device=CPU)
     weights = []
     while not run.is_over:
         run.train_epoch()
@@ -140,7 +142,7 @@ def test_without_early_stopping_the_validation_images_are_trained_on_too(splits:
 
 @pytest.mark.parametrize("spec", [SMALL, CELLS, DROPPING], ids=["baseline", "cells", "torchvision's dropout"])
 @pytest.mark.parametrize(("patience", "decay"), [(None, 0.0), (2, 0.9)])
-def test_a_retraining_goes_on_bit_for_bit(spec: Any, patience: int | None, decay: float, splits: DataSplits) -> None:
+def test_a_retraining_continues_bit_for_bit(spec: Any, patience: int | None, decay: float, splits: DataSplits) -> None:
     wanted = plan(spec, patience, decay, crop_padding=1, learning_rate=0.01)
     images = wanted.images(splits)
     whole = Retraining(wanted, images, seed=3, device=CPU)
@@ -157,7 +159,7 @@ def test_a_retraining_goes_on_bit_for_bit(spec: Any, patience: int | None, decay
     assert after.weights() == whole.weights()
 
 
-def test_the_test_is_the_accuracy_on_the_test_images(splits: DataSplits) -> None:
+def test_a_test_score_is_measured_on_the_test_images(splits: DataSplits) -> None:
     wanted = plan()
     images = wanted.images(splits)
     run = Retraining(wanted, images, seed=0, device=CPU)
@@ -197,10 +199,10 @@ def test_a_compiled_network_learns_the_same(splits: DataSplits) -> None:
         alone, compiled = (run.train_epoch() for run in runs)
         assert compiled.train_loss == pytest.approx(alone.train_loss, rel=1e-3)
     weights = [load(run.weights()) for run in runs]
-    assert weights[0].keys() == weights[1].keys()  # a wrapper's names are no network's
+    assert weights[0].keys() == weights[1].keys()  # without the prefixes that wrappers add
 
 
-def test_costs_leave_the_auxiliary_head_out() -> None:
+def test_costs_exclude_the_auxiliary_head() -> None:
     with_head = replace(CELLS, image_size=(32, 32), auxiliary_head=True)
     assert count_costs(with_head) == count_costs(replace(with_head, auxiliary_head=False))
     assert count_costs(SMALL)[0] == sum(
