@@ -152,7 +152,7 @@ class EpochTrainable(tune.Trainable, ABC):
     def setup(self, config: Mapping[str, Any], plan: TrialPlan, data: list[Any]) -> None:
         """Called by Ray Tune when the worker starts; `data` holds a Ray reference to the `DataSplits`.
 
-        The reference is in a list because Ray fetches a bare one before it calls the worker.
+        The reference is in a list because Ray would resolve a bare one on behalf of the driver.
         """
         self.plan = plan
         self._writer = None if plan.checkpoints is None else CheckpointWriter(plan.checkpoints)

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Peers:
-    """This process's place among the processes that train together; with one process, nothing is distributed.
+    """This process and the number of processes that train together; with one, nothing is distributed.
 
     The gradient of a step is that of the whole batch. Each process's batch norms see only its part of the batch; the
     running statistics are those of the first process.
