@@ -27,7 +27,7 @@ from orchestrator.record import RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataSplits, load_data
 from trainables.network_spec import NetworkSpec
-from trainables.retraining import Retraining, RetrainingPlan, costs_of, scored_on_test
+from trainables.retraining import Retraining, RetrainingPlan, count_costs, score_on_test
 from trainables.settings import DataSettings, TrainingSettings
 
 BASELINES = ("resnet18", "two_convolutions")
@@ -59,7 +59,7 @@ class Course:
         """Return how many epochs fit into a time, at least one."""
         plan = RetrainingPlan(spec=spec, training=self.recipe)
         images = plan.images(self.few)
-        training = Retraining(plan, images, 0, PLACE)
+        training = Retraining(plan, images, seed=0, device=PLACE)
         training.train_epoch()  # the first epoch is slower than the others
         epoch_seconds = training.train_epoch().seconds * len(plan.images(self.splits).train) / len(images.train)
         return max(1, int(seconds / epoch_seconds))
@@ -70,11 +70,11 @@ class Course:
         images = plan.images(self.splits)
         accuracies, seconds, latencies = [], [], []
         for seed in range(self.seeds):
-            training, began = Retraining(plan, images, seed, PLACE), time.perf_counter()
+            training, began = Retraining(plan, images, seed=seed, device=PLACE), time.perf_counter()
             while not training.is_over:
                 training.train_epoch()
             seconds.append(time.perf_counter() - began)
-            score = scored_on_test(plan, training.weights(), images)
+            score = score_on_test(plan, training.weights(), images)
             accuracies.append(score.accuracy)
             latencies.append(score.latency_seconds)
             name = spec.to_json().get("baseline", "found cell")
@@ -84,7 +84,7 @@ class Course:
 
 def row(name: str, one: Trained) -> str:
     """Format a row of the table."""
-    parameters, macs = costs_of(one.spec)
+    parameters, macs = count_costs(one.spec)
     spread = f" ± {stdev(one.accuracies):.4f}" if len(one.accuracies) > 1 else ""
     return (
         f"| {name} | {parameters:,} | {macs / 1e6:.1f} M | {one.latency_seconds * 1e3:.2f} ms | {one.epochs} | "

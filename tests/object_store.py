@@ -1,4 +1,4 @@
-"""An S3 server on loopback, moto's, in a process of its own: what a test of an object store talks to."""
+"""moto's S3 server on loopback in a separate process, for tests of object stores."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import pytest
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_EC2_METADATA_DISABLED": "true",  # it would be asked for credentials, and does not answer
+    "AWS_EC2_METADATA_DISABLED": "true",  # else the client asks it for credentials, and it does not answer
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-"""So that no test uses anybody's real credentials. Ray's workers must be started with it."""
+"""Keeps tests from using real credentials. Start Ray's workers with it."""
 
 
 class ObjectStore:
-    """The server. `end` and `start` are for tests of an outage; what it holds is lost with its end."""
+    """The server. Tests of an outage call `end` and `start`; its objects are lost when it ends."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -36,14 +36,14 @@ class ObjectStore:
         return f"http://127.0.0.1:{self.port}"
 
     def uri(self, path: str) -> str:
-        """`bucket/folder` as a URI that leads to this server."""
+        """The URI of `bucket/folder` on this server."""
         return f"s3://{path}?endpoint_override={quote(self.endpoint, safe='')}&scheme=http"
 
     def make_bucket(self, name: str) -> None:
         self._ask("PUT", f"/{name}")
 
     def demand_credentials(self, *, after: int | None) -> None:
-        """Deny everything after so many requests, for nobody is known here; None: allow everything again."""
+        """Deny all requests after this many, because no user is registered; None: allow everything again."""
         self._ask("POST", "/moto-api/reset-auth", str(1e9 if after is None else after).encode())
 
     def start(self) -> None:
@@ -93,6 +93,6 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def object_store(_no_real_credentials: None) -> Iterator[ObjectStore]:
-    """One server for all tests; each has a folder of its own."""
+    """One server for all tests; each test uses its own folder."""
     with serving() as store:
         yield store

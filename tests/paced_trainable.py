@@ -1,4 +1,4 @@
-"""A trainable for tests of faults: made-up curves, epochs of a set length, and a note of each one that was trained."""
+"""A trainable for tests of faults: made-up curves, epochs of a set duration, and a log of the epochs it trained."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from trainables.epoch_result import EpochResult
 from trainables.instant_trainable import made_up_limit, made_up_result
 
 PACE = "pace"
-"""A file that says how many seconds an epoch takes. In its folder epochs are noted, and a file named after a fault
-makes it happen. It is the nearest one above the run directory, so that one Ray can serve many tests."""
+"""File with the seconds that an epoch takes, in the nearest folder above the run directory that has one, so that one
+Ray can serve many tests. Trained epochs are logged in that folder, and a file named after a fault there causes it."""
 
 FOLDER = "PACED_FOLDER"
-"""Environment variable: that folder, where the run directory is not on the disk."""
+"""Environment variable that names that folder if the run directory is not on a local disk."""
 
 EVALUATED = "evaluation/"
-"""Before the name of a trial of an evaluation, because its random search has trials of the same names."""
+"""Prefix of an evaluation's trial ids in the log, because its random search uses the same ids."""
 
 
 class PacedTrainable(EpochTrainable):
-    """Notes `TRIAL_ID EPOCH` on a line of the file `trained` once an epoch is over."""
+    """Appends the line `TRIAL_ID EPOCH` to the file `trained` after each epoch."""
 
     def prepare(self, data: Any) -> None:
         self._folder = self._notes()
@@ -38,7 +38,7 @@ class PacedTrainable(EpochTrainable):
     def begin(self, architecture: Architecture) -> dict[str, Any]:
         self._architecture = architecture
         self._epoch = 0
-        return {"device": ray.get_runtime_context().get_node_id()}  # nodes on one machine have one name
+        return {"device": ray.get_runtime_context().get_node_id()}  # nodes on one machine share a host name
 
     def train_epoch(self) -> EpochResult:
         self._fail()
@@ -61,11 +61,11 @@ class PacedTrainable(EpochTrainable):
     def _notes(self) -> Path:
         if FOLDER in os.environ:
             return Path(os.environ[FOLDER])
-        assert self.plan.checkpoints is not None, "a run directory has a place for them"
+        assert self.plan.checkpoints is not None, "a run has a folder for checkpoints"
         return next(above for above in Path(self.plan.checkpoints.folder.path).parents if (above / PACE).exists())
 
     def _fail(self) -> None:
-        """As a file in the folder says, `fault-FAULT-LAST_DIGIT_OF_FINGERPRINT-EPOCH`, each once a trial's attempt."""
+        """Cause the faults that files `fault-FAULT-LAST_DIGITS_OF_FINGERPRINTS-EPOCH` ask for, once per attempt."""
         for path in self._folder.glob("fault-*"):
             _, fault, digits, epoch = path.name.split("-")
             if self._architecture.fingerprint[-1] in digits and self._epoch + 1 == int(epoch):
@@ -86,7 +86,7 @@ class PacedTrainable(EpochTrainable):
 
 
 def trained(folder: Path) -> list[tuple[str, int]]:
-    """Every epoch that was trained to its end, as `(trial_id, epoch)`."""
+    """The trained epochs in the log, as `(trial_id, epoch)`."""
     file = folder / "trained"
     lines = file.read_text().splitlines() if file.exists() else []
     return [(trial_id, int(epoch)) for trial_id, epoch in (line.split() for line in lines)]

@@ -107,7 +107,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("logging.mlflow=postgresql://user:hunter2@host/runs", "logging.mlflow: mlflow holds a password or token"),
         ("logging.mlflow=postgresql://host/runs?password=hunter2", "logging.mlflow: mlflow holds a password or token"),
         ('warm_start.runs=["s3://key:hunter2@bucket/runs/a"]', "warm_start.runs: a s3:// URI with a secret in it"),
-        ("data.options={a=1}", "data: options are for a 'module:function' data set; 'digits' takes none"),
+        ("data.options={a=1}", "data: options are for a 'module:function' data set; 'digits' takes no options"),
         ("run.name=../up", "run.name is '../up'; it may hold letters, digits"),
         ("run.name=.hidden", "run.name is '.hidden'; it may hold letters, digits"),
         ("space.blocks=0", "space.blocks is 0; it must be greater than or equal to 1"),

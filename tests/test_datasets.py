@@ -63,7 +63,7 @@ def test_no_image_is_in_two_parts(tmp_path: Path) -> None:
     assert sum(map(len, parts)) == len(set.union(*parts)) == 60
 
 
-def test_an_official_test_set_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_an_official_test_set_is_used_unchanged(tmp_path: Path) -> None:
     tests = np.full((4, 6, 5, 3), 7, np.uint8)
     path = small(tmp_path / "a.npz", test_images=tests, test_labels=np.array([0, 1, 2, 0]))
     splits = load_data(DataSettings(name="npz", root=path), seed=0)
@@ -80,8 +80,8 @@ def test_limit_bounds_training_and_validation_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [9, 10, 46, 47, 48])
-def test_a_limit_near_the_number_of_images_is_kept(limit: int, tmp_path: Path) -> None:
-    path = small(tmp_path / "a.npz")  # 48 images remain beside the test part
+def test_a_limit_near_the_number_of_images_is_respected(limit: int, tmp_path: Path) -> None:
+    path = small(tmp_path / "a.npz")  # 48 images remain without the test images
     settings = DataSettings(name="npz", root=path, limit=limit, validation_fraction=0.4)
     splits = load_data(settings, seed=0)
     assert limit - 3 <= len(splits.train) + len(splits.validation) <= limit
@@ -101,7 +101,7 @@ def test_labels_of_any_values_become_classes(tmp_path: Path) -> None:
     assert splits.train.images.shape[1:] == (4, 4, 1)
 
 
-def test_a_folder_a_class(tmp_path: Path) -> None:
+def test_one_folder_per_class(tmp_path: Path) -> None:
     write_folders(tmp_path, {"cats": 20, "dogs": 30})
     splits = load_data(DataSettings(name="image_folder", root=str(tmp_path), image_size=8), seed=0)
     assert splits.classes == ("cats", "dogs")
@@ -134,7 +134,7 @@ def write_idx(path: Path, values: Any) -> None:
 
 
 def write_fashion_mnist(root: Path) -> None:
-    """A few made-up images in the files and the layout of the real data set."""
+    """A few made-up images in the file layout of the real data set."""
     raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for name, count in (("train", 100), ("t10k", 20)):
@@ -142,7 +142,7 @@ def write_fashion_mnist(root: Path) -> None:
         write_idx(raw / f"{name}-labels-idx1-ubyte", (np.arange(count) % 10).astype(np.uint8))
 
 
-def test_torchvisions_layout_is_read(tmp_path: Path) -> None:
+def test_torchvisions_file_layout_is_read(tmp_path: Path) -> None:
     write_fashion_mnist(tmp_path)
     splits = load_data(DataSettings(name="fashion_mnist", root=str(tmp_path)), seed=0)
     assert len(splits.train) + len(splits.validation) == 100
@@ -180,7 +180,7 @@ def test_colour_images_have_their_channels_last(
     from torchvision.datasets import CIFAR10, SVHN
 
     write(tmp_path)
-    for data_set in (CIFAR10, SVHN):  # the made-up files have other checksums than the real ones
+    for data_set in (CIFAR10, SVHN):  # the made-up files have wrong checksums
         monkeypatch.setattr(data_set, "_check_integrity", lambda _self: True)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
     splits = load_data(DataSettings(name=name, root=str(tmp_path), validation_fraction=0.5), seed=0)
@@ -205,13 +205,13 @@ def make(count=40, test=False):
 """
 
 
-def test_a_function_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = from_function(tmp_path, monkeypatch, BALLS, options={"count": 50})
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 50
     assert splits.classes == ("0", "1")
 
 
-def test_a_function_may_bring_its_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_may_return_a_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = from_function(tmp_path, monkeypatch, BALLS, options={"test": True}, image_size=6)
     assert splits.test.images.shape == (4, 6, 6, 3)
     assert (splits.test.images == 6).all()
@@ -233,13 +233,16 @@ def make():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("np.full((8, 8, 3), 0.5, np.float32)", r"an image is float32 of shape \[8, 8, 3\]; uint8 \(0..255\)"),
+        (
+            "np.full((8, 8, 3), 0.5, np.float32)",
+            r"an image is float32 of shape \[8, 8, 3\]; it must be uint8 \(0..255\)",
+        ),
         ("np.full((8, 8), 40_000, np.uint16)", r"an image is uint16 of shape \[8, 8\]"),
-        ("np.zeros((3, 16, 16), np.uint8)", r"of shape \[3, 16, 16\]; .* \[height, width\(, channels\)\] is needed"),
-        ("Image.fromarray(np.full((8, 8), 40_000, np.uint16))", r"more than 8 bits a channel \(mode I;16\)"),
+        ("np.zeros((3, 16, 16), np.uint8)", r"of shape \[3, 16, 16\]; .* \[height, width\(, channels\)\]"),
+        ("Image.fromarray(np.full((8, 8), 40_000, np.uint16))", r"more than 8 bits per channel \(mode I;16\)"),
     ],
 )
-def test_images_of_other_numbers_or_shapes_are_refused(
+def test_images_of_other_types_or_shapes_are_refused(
     image: str, message: str, image_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = "import numpy as np\nfrom PIL import Image\n"
@@ -249,7 +252,7 @@ def test_images_of_other_numbers_or_shapes_are_refused(
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("P", 3)])
-def test_pictures_of_two_colours_and_of_palettes_are_what_they_show(
+def test_bilevel_and_palette_pictures_are_converted(
     mode: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = "from PIL import Image\n"
@@ -279,7 +282,10 @@ LABELS = np.arange(40) % 2
         ({"images": UINT8, "labels": LABELS, "test_images": UINT8}, "'test_labels' is missing"),
         ({"images": UINT8, "labels": LABELS[:39]}, r"has 40 images but labels of shape \[39\]"),
         ({"images": UINT8, "labels": LABELS[:, None]}, r"labels of shape \[40, 1\]"),
-        ({"images": UINT8 / 255, "labels": LABELS}, r"are float64 of shape \[40, 4, 4\]; for each, uint8 \(0..255\)"),
+        (
+            {"images": UINT8 / 255, "labels": LABELS},
+            r"are float64 of shape \[40, 4, 4\]; each must be uint8 \(0..255\)",
+        ),
         ({"images": UINT8[:, 0], "labels": LABELS}, r"are uint8 of shape \[40, 4\]"),
         ({"images": np.zeros((40, 3, 9, 9), np.uint8), "labels": LABELS}, r"are uint8 of shape \[40, 3, 9, 9\]"),
         ({"images": UINT8[:0], "labels": LABELS[:0]}, "are empty"),
@@ -303,13 +309,13 @@ def test_a_fraction_that_leaves_a_class_without_an_image_is_refused(tmp_path: Pa
         )
 
 
-def test_missing_data_is_told_with_the_settings_to_change(tmp_path: Path) -> None:
+def test_errors_about_missing_data_name_the_settings_to_change(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent")
     with pytest.raises(DataError, match=r"data.root = .*absent' does not hold FashionMNIST .*data.download = true"):
         load_data(DataSettings(name="fashion_mnist", root=absent), seed=0)
-    with pytest.raises(DataError, match="is no .npz file of plain arrays"):
+    with pytest.raises(DataError, match="is not an .npz file of plain arrays"):
         load_data(DataSettings(name="npz", root=absent), seed=0)
-    with pytest.raises(DataError, match="absent' is no folder"):
+    with pytest.raises(DataError, match="absent' is not a folder"):
         load_data(DataSettings(name="image_folder", root=absent), seed=0)
     with pytest.raises(DataError, match="data.name = 'no_such_module:make' raised ModuleNotFoundError"):
         load_data(DataSettings(name="no_such_module:make"), seed=0)
@@ -322,15 +328,15 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
         load_data(DataSettings(name="image_folder", root=str(tmp_path)), seed=0)
 
 
-def test_a_picture_of_16_bits_is_named_rather_than_clipped(tmp_path: Path) -> None:
+def test_a_picture_of_16_bits_is_refused_and_not_clipped(tmp_path: Path) -> None:
     write_folders(tmp_path, {"a": 3, "b": 3})
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "b" / "deep.png")
-    with pytest.raises(DataError, match=r"deep.png: .* more than 8 bits a channel \(mode I;16\)"):
+    with pytest.raises(DataError, match=r"deep.png: .* more than 8 bits per channel \(mode I;16\)"):
         load_data(DataSettings(name="image_folder", root=str(tmp_path)), seed=0)
 
 
-def test_reading_arrays_executes_nothing(tmp_path: Path) -> None:
+def test_reading_arrays_executes_no_code(tmp_path: Path) -> None:
     """An .npz may hold pickles, which run code when they are read."""
     path = write_npz(tmp_path / "a.npz", images=UINT8, labels=np.array([object()] * 40))
-    with pytest.raises(DataError, match="is no .npz file of plain arrays"):
+    with pytest.raises(DataError, match="is not an .npz file of plain arrays"):
         load_data(DataSettings(name="npz", root=path), seed=0)

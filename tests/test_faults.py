@@ -73,7 +73,7 @@ def test_nodes_that_die_cost_a_trial_nothing_either_and_more_of_them_may() -> No
         candidate.setbacks_in_a_row[back.cause] += 1
     assert answered(Fault("worker_died", "SIGSEGV"), candidate).cause == "worker_died"
     assert answered(died, candidate).error.startswith("its node died 10 times without an epoch in between")
-    assert answered(Fault("preempted", "its node is about to go"), candidate).cause == "preempted"
+    assert answered(Fault("preempted", "its node is about to be removed"), candidate).cause == "preempted"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
         assert begun is not None
         recorder = Recorder(hand.log, hand.state, plan_of(TINY), RunDirectory.at(tmp_path), failures.append)
         recorder.assign("of Ray", begun.trial_id)
-        config = Assignment(trial_id=begun.trial_id).within(begun.params)
+        config = Assignment(trial_id=begun.trial_id).to_config(begun.params)
         on_ray: Any = SimpleNamespace(
             trial_id="of Ray", config=config, failure=CandidateFault("storage", "a checkpoint cannot be written")
         )

@@ -9,7 +9,7 @@ import pytest
 
 from trainables.assignment import Assignment, Resample
 from trainables.datasets import DataError, DataSplits, ImageArrays, load_data
-from trainables.folds import check_folds, resampled
+from trainables.folds import check_folds, resample_splits
 from trainables.settings import DataSettings
 
 FOLDS = 5
@@ -17,7 +17,7 @@ FOLDS = 5
 
 @pytest.fixture(scope="module")
 def splits() -> DataSplits:
-    """Each image tells its place in its first two pixels; the classes are of different sizes."""
+    """Digits whose first two pixels encode the image's place; the classes have different sizes."""
     whole = load_data(DataSettings(limit=203, validation_fraction=0.2), seed=0)
     number = 0
     parts = []
@@ -36,10 +36,10 @@ def places(part: ImageArrays) -> list[int]:
 
 
 def cut(splits: DataSplits, seed: int = 1) -> list[DataSplits]:
-    return [resampled(splits, Resample(seed=seed, folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
+    return [resample_splits(splits, Resample(seed=seed, folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
 
 
-def test_the_folds_cover_each_training_and_validation_image_once_and_no_test_image(splits: DataSplits) -> None:
+def test_folds_hold_each_training_and_validation_image_once_and_no_test_image(splits: DataSplits) -> None:
     folds = cut(splits)
     images = len(splits.train) + len(splits.validation)
     assert sorted(place for fold in folds for place in places(fold.validation)) == list(range(images))
@@ -68,7 +68,7 @@ def test_the_seed_alone_decides_the_folds(splits: DataSplits) -> None:
     assert [places(fold.validation) for fold in first] != [places(fold.validation) for fold in other]
 
 
-def test_pixels_are_normalised_by_those_that_are_trained_on(splits: DataSplits) -> None:
+def test_mean_and_deviation_are_those_of_the_training_images(splits: DataSplits) -> None:
     fold = cut(splits)[2]
     assert fold.mean == pytest.approx([fold.train.images.mean()])
     assert fold.deviation == pytest.approx([fold.train.images.std()])
@@ -86,8 +86,8 @@ def test_more_folds_than_the_rarest_class_has_images_are_refused(splits: DataSpl
         check_folds(few, 5)
 
 
-def test_an_assignment_carries_it_to_the_worker() -> None:
+def test_an_assignment_carries_the_resample_to_the_worker() -> None:
     resample = Resample(seed=3, folds=5, fold=4)
-    sent = Assignment(trial_id="00007", resample=resample).within({"a": 1})
-    assert Assignment.of(sent) == (Assignment(trial_id="00007", resample=resample), {"a": 1})
-    assert Assignment.of(sent)[0].resample == resample  # what was sent stays as it was
+    sent = Assignment(trial_id="00007", resample=resample).to_config({"a": 1})
+    assert Assignment.from_config(sent) == (Assignment(trial_id="00007", resample=resample), {"a": 1})
+    assert Assignment.from_config(sent)[0].resample == resample  # reading does not change the configuration

@@ -15,7 +15,7 @@ def images(count: int = 10, height: int = 5, width: int = 4, channels: int = 3) 
     arrays = ImageArrays(
         generator.integers(1, 256, (count, height, width, channels), dtype=np.uint8), np.arange(count) % 3
     )
-    return DeviceImages(arrays, (0.0,) * channels, (1.0,) * channels, CPU)
+    return DeviceImages(arrays, mean=(0.0,) * channels, deviation=(1.0,) * channels, device=CPU)
 
 
 def epoch(data: DeviceImages, batch: int, seed: int = 0, **augmentation: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,9 +28,9 @@ def original(data: DeviceImages) -> torch.Tensor:
     return torch.cat([batch for batch, _ in data.in_order(3)])
 
 
-def test_normalised_to_mean_and_deviation_and_laid_out_channels_last() -> None:
+def test_batches_are_normalised_and_channels_last() -> None:
     arrays = ImageArrays(np.full((2, 3, 3, 2), (10, 40), np.uint8), np.array([0, 1]))
-    data = DeviceImages(arrays, (4.0, 10.0), (2.0, 10.0), CPU)
+    data = DeviceImages(arrays, mean=(4.0, 10.0), deviation=(2.0, 10.0), device=CPU)
     batch, labels = next(iter(data.in_order(8)))
     assert batch.shape == (2, 2, 3, 3)
     assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -49,7 +49,7 @@ def test_in_order_gives_every_image_once() -> None:
 def test_an_epoch_has_every_image_at_most_once_with_its_label() -> None:
     data = images(10)
     batch, labels = epoch(data, 3)
-    assert len(batch) == 9  # batches of one size only
+    assert len(batch) == 9  # all batches have one size
     found = [next(place for place, image in enumerate(original(data)) if torch.equal(image, one)) for one in batch]
     assert len(set(found)) == 9
     assert labels.tolist() == [place % 3 for place in found]
@@ -110,10 +110,10 @@ def test_cutout_blanks_one_square_that_the_border_may_clip(side: int) -> None:
     assert min(areas) >= 1
 
 
-def test_images_are_a_copy_that_the_worker_may_keep() -> None:
-    """Ray hands out read-only views of memory that it shares."""
+def test_the_images_are_a_copy() -> None:
+    """Ray's arrays are read-only views of shared memory."""
     shared = np.zeros((2, 3, 3, 1), np.uint8)
     shared.setflags(write=False)
-    data = DeviceImages(ImageArrays(shared, np.array([0, 1])), (0.0,), (1.0,), CPU)
+    data = DeviceImages(ImageArrays(shared, np.array([0, 1])), mean=(0.0,), deviation=(1.0,), device=CPU)
     data.images += 1
     assert shared.sum() == 0

@@ -24,14 +24,14 @@ def preprocessing(channels: int = 3, size: tuple[int, int] = (6, 9)) -> Preproce
 
 
 def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (31, 17)) -> Path:
-    """Of random pixels; `size` is width and height."""
+    """Write a picture of random pixels; `size` is width and height."""
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).convert(mode).save(path)
     return path
 
 
-def test_it_travels_as_json() -> None:
+def test_json_round_trip() -> None:
     value = preprocessing()
     assert Preprocessing.from_json(json.loads(json.dumps(value.to_json()))) == value
 
@@ -41,18 +41,18 @@ def test_it_travels_as_json() -> None:
     [{"image_size": None}, {"image_size": [1, 2, 3]}, {"mean": 3}, {"classes": None}, {"colour": "red"}],
     ids=str,
 )
-def test_other_values_are_none(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  some are Python's own
+def test_malformed_values_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  some messages are Python's own
         Preprocessing.from_json({**preprocessing().to_json(), **change})
 
 
-def test_of_a_description_that_lacks_something() -> None:
+def test_the_error_names_a_missing_field() -> None:
     with pytest.raises(ValueError, match="not a preprocessing: 'mean'"):
         Preprocessing.from_json({"image_size": [1, 1]})
 
 
-def test_a_picture_is_read_as_the_data_set_reads_it(tmp_path: Path) -> None:
-    """From a folder of images to what the network sees, to the last bit."""
+def test_a_picture_is_read_in_the_same_way_as_by_the_data_set(tmp_path: Path) -> None:
+    """From a folder of images to the network's input."""
     for index in range(10):
         for name in ("cat", "dog"):
             picture(tmp_path / name / f"{index}.png", size=(20 + index, 33))
@@ -64,7 +64,8 @@ def test_a_picture_is_read_as_the_data_set_reads_it(tmp_path: Path) -> None:
 
     import torch
 
-    ((theirs, _),) = DeviceImages(splits.train, splits.mean, splits.deviation, torch.device("cpu")).in_order(100)
+    on_device = DeviceImages(splits.train, mean=splits.mean, deviation=splits.deviation, device=torch.device("cpu"))
+    ((theirs, _),) = on_device.in_order(100)
     seen = ours.normalised(splits.train.images)
     assert seen.dtype == np.float32
     assert seen.shape == tuple(theirs.shape)
@@ -96,23 +97,23 @@ def test_other_channels_are_refused(channels: int, mode: str, theirs: int, tmp_p
         preprocessing(channels).read(path)
 
 
-def test_grey_pictures_of_16_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
+def test_grey_pictures_of_16_bits_are_refused_and_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "a.png")
     for channels in (1, 3):
-        with pytest.raises(PictureError, match=r"a.png: .* more than 8 bits a channel \(mode I;16\)"):
+        with pytest.raises(PictureError, match=r"a.png: .* more than 8 bits per channel \(mode I;16\)"):
             preprocessing(channels).read(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 20, 60, 200])
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp"])
-def test_a_picture_that_is_cut_off_or_none_is_refused(kept: int, suffix: str, tmp_path: Path) -> None:
+def test_a_truncated_or_malformed_picture_is_refused(kept: int, suffix: str, tmp_path: Path) -> None:
     path = picture(tmp_path / f"a.{suffix}", size=(64, 64))
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(PictureError, match=f"a.{suffix} cannot be read as a picture"):
         preprocessing().read(path)
 
 
-def test_a_picture_that_is_not_there_is_told_apart(tmp_path: Path) -> None:
+def test_a_missing_picture_has_its_own_error(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="no.png: there is no such file"):
         preprocessing().read(tmp_path / "no.png")
     with pytest.raises(PictureError, match="cannot be read as a picture"):

@@ -61,7 +61,7 @@ class Pieces:
 
 def rest(config: dict[str, Any]) -> list[Row]:
     """The epochs that are not on record, each as a worker reports it."""
-    assignment, params = Assignment.of(config)
+    assignment, params = Assignment.from_config(config)
     limit = made_up_limit(SPACE.decode(params))
     return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
 

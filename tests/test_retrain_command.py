@@ -87,7 +87,7 @@ def test_a_network_that_is_trained_and_cannot_be_tested_is_tested_later(
 
     words = ["retrain", "run", "--architecture", "run/best/network.json", "--set", "training.epochs=1"]
     with monkeypatch.context() as patch:
-        patch.setattr("trainables.retraining.scored_on_test", full)
+        patch.setattr("trainables.retraining.score_on_test", full)
         status, _, err = told(cellscout(*words))
     assert status == 1
     assert "network is trained, but cannot be tested: CUDA out of memory; the same command tests it" in err
@@ -168,7 +168,7 @@ def test_two_workers_come_to_what_one_does(place: Path, cellscout: Any) -> None:
     )
     words = ["--name", "y", "--workers", "2", "--set", "training.batch_size=33"]
     status, _, err = told(cellscout("retrain", "run", *words))
-    assert (status, "a batch has 33 images, which 2 processes cannot divide evenly" in err) == (2, True)
+    assert (status, "a batch of 33 images cannot be divided evenly among 2 processes" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How a network is trained in full: the average of its weights, early stopping, what is held out, going on."""
+"""Training a network in full: weight average, early stopping, held-out images, resuming."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainables.datasets import DataSplits, load_data
 from trainables.early_stopping import best_epoch, is_stalled
 from trainables.epoch_result import EpochResult
 from trainables.network_spec import NetworkSpec
-from trainables.retraining import Retraining, RetrainingPlan, costs_of, scored_on_test
+from trainables.retraining import Retraining, RetrainingPlan, count_costs, score_on_test
 from trainables.settings import DataSettings, TrainingSettings
 from trainables.weight_average import WeightAverage
 
@@ -71,7 +71,7 @@ def scores(*accuracies: float) -> list[EpochResult]:
     ]
 
 
-def test_the_average_is_what_a_hand_computes() -> None:
+def test_the_average_follows_its_formula() -> None:
     network = nn.BatchNorm1d(1)
     network.weight.data.fill_(0.0)
     average = WeightAverage(network, 0.5)
@@ -94,28 +94,32 @@ def test_the_average_is_what_a_hand_computes() -> None:
     assert (other.steps, other.network.weight.item()) == (24, average.network.weight.item())
 
 
-def test_the_average_is_what_is_scored_and_kept(splits: DataSplits) -> None:
-    averaged, plain = (Retraining(plan(patience=9, average_decay=decay), splits, 0, CPU) for decay in (0.9, 0.0))
+def test_the_average_is_scored_and_kept(splits: DataSplits) -> None:
+    averaged, plain = (
+        Retraining(plan(patience=9, average_decay=decay), splits, seed=0, device=CPU) for decay in (0.9, 0.0)
+    )
     first, second = averaged.train_epoch(), plain.train_epoch()
     assert first.train_loss == second.train_loss
     assert first.val_loss != second.val_loss
-    assert scored_on_test(plan(), averaged.weights(), splits) != scored_on_test(plan(), plain.weights(), splits)
+    assert score_on_test(plan(), averaged.weights(), splits) != score_on_test(plan(), plain.weights(), splits)
 
 
 @pytest.mark.parametrize(
     ("accuracies", "best", "stalled"),
     [((), 0, False), ((0.5,), 1, False), ((0.5, 0.6, 0.6), 2, False), ((0.5, 0.6, 0.6, 0.1), 2, True)],
 )
-def test_a_training_stalls_when_no_epoch_was_better_for_a_while(
+def test_a_training_stalls_after_patience_epochs_without_a_better_one(
     accuracies: tuple[float, ...], best: int, stalled: bool
 ) -> None:
     curve = scores(*accuracies)
     assert (best_epoch(curve), is_stalled(curve, patience=2)) == (best, stalled)
 
 
-def test_early_stopping_ends_it_and_keeps_the_best_epochs_weights(splits: DataSplits) -> None:
-    still = plan(patience=2, epochs=50, learning_rate=1e-9, momentum=0.0)  # nothing is learned, so no epoch is better
-    run = Retraining(still, still.images(splits), 0, CPU)
+def test_early_stopping_keeps_the_best_epochs_weights(splits: DataSplits) -> None:
+    unchanging = plan(
+        patience=2, epochs=50, learning_rate=1e-9, momentum=0.0
+    )  # nothing is learned, so no epoch is better
+    run = Retraining(unchanging, unchanging.images(splits), seed=0, device=CPU)
     weights = []
     while not run.is_over:
         run.train_epoch()
@@ -130,7 +134,7 @@ def test_without_early_stopping_the_validation_images_are_trained_on_too(splits:
     assert (len(whole.validation), held_out) == (0, splits)
     assert whole.mean == pytest.approx(whole.train.images.mean(axis=(0, 1, 2)))
     assert whole.test is splits.test
-    result = Retraining(plan(), whole, 0, CPU).train_epoch()
+    result = Retraining(plan(), whole, seed=0, device=CPU).train_epoch()
     assert math.isnan(result.val_loss)
     assert math.isnan(result.val_accuracy)
     assert result.train_loss > 0
@@ -138,16 +142,16 @@ def test_without_early_stopping_the_validation_images_are_trained_on_too(splits:
 
 @pytest.mark.parametrize("spec", [SMALL, CELLS, DROPPING], ids=["baseline", "cells", "torchvision's dropout"])
 @pytest.mark.parametrize(("patience", "decay"), [(None, 0.0), (2, 0.9)])
-def test_a_retraining_goes_on_bit_for_bit(spec: Any, patience: int | None, decay: float, splits: DataSplits) -> None:
+def test_a_retraining_continues_bit_for_bit(spec: Any, patience: int | None, decay: float, splits: DataSplits) -> None:
     wanted = plan(spec, patience, decay, crop_padding=1, learning_rate=0.01)
     images = wanted.images(splits)
-    whole = Retraining(wanted, images, 3, CPU)
+    whole = Retraining(wanted, images, seed=3, device=CPU)
     for _ in range(3):
         whole.train_epoch()
-    before = Retraining(wanted, images, 3, CPU)
+    before = Retraining(wanted, images, seed=3, device=CPU)
     before.train_epoch()
     torch.manual_seed(17)  # the global generator must not matter
-    after = Retraining(wanted, images, 3, CPU)
+    after = Retraining(wanted, images, seed=3, device=CPU)
     after.load_state(before.state(), before.curve)
     for _ in range(2):
         after.train_epoch()
@@ -155,13 +159,13 @@ def test_a_retraining_goes_on_bit_for_bit(spec: Any, patience: int | None, decay
     assert after.weights() == whole.weights()
 
 
-def test_the_test_is_the_accuracy_on_the_test_images(splits: DataSplits) -> None:
+def test_a_test_score_is_measured_on_the_test_images(splits: DataSplits) -> None:
     wanted = plan()
     images = wanted.images(splits)
-    run = Retraining(wanted, images, 0, CPU)
+    run = Retraining(wanted, images, seed=0, device=CPU)
     while not run.is_over:
         run.train_epoch()
-    found = scored_on_test(wanted, run.weights(), images)
+    found = score_on_test(wanted, run.weights(), images)
     weights = load(run.weights())
     network = BaselineNetwork(SMALL).eval()
     network.load_state_dict(weights)
@@ -175,31 +179,34 @@ def test_the_test_is_the_accuracy_on_the_test_images(splits: DataSplits) -> None
 
 
 def test_weights_of_another_network_are_refused(splits: DataSplits) -> None:
-    weights = Retraining(plan(), splits, 0, CPU).weights()
+    weights = Retraining(plan(), splits, seed=0, device=CPU).weights()
     for others in (CELLS, replace(SMALL, classes=3)):
         with pytest.raises(ValueError, match="the weights are those of another network"):
-            scored_on_test(plan(others), weights, splits)
+            score_on_test(plan(others), weights, splits)
     with pytest.raises(ValueError, match="the weights are those of another network"):
-        scored_on_test(plan(), b"nothing", splits)
+        score_on_test(plan(), b"nothing", splits)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_compiled_network_learns_the_same(splits: DataSplits) -> None:
     plain = plan(learning_rate=0.01)
-    runs = [Retraining(replace(plain, compiled=compiled), plain.images(splits), 0, CPU) for compiled in (False, True)]
+    runs = [
+        Retraining(replace(plain, compiled=compiled), plain.images(splits), seed=0, device=CPU)
+        for compiled in (False, True)
+    ]
     for _ in range(2):
         alone, compiled = (run.train_epoch() for run in runs)
         assert compiled.train_loss == pytest.approx(alone.train_loss, rel=1e-3)
     weights = [load(run.weights()) for run in runs]
-    assert weights[0].keys() == weights[1].keys()  # a wrapper's names are no network's
+    assert weights[0].keys() == weights[1].keys()  # without the prefixes that wrappers add
 
 
-def test_costs_leave_the_auxiliary_head_out() -> None:
+def test_costs_exclude_the_auxiliary_head() -> None:
     with_head = replace(CELLS, image_size=(32, 32), auxiliary_head=True)
-    assert costs_of(with_head) == costs_of(replace(with_head, auxiliary_head=False))
-    assert costs_of(SMALL)[0] == sum(
-        value.numel() for value in load(Retraining(plan(), _blank(), 0, CPU).weights()).values()
+    assert count_costs(with_head) == count_costs(replace(with_head, auxiliary_head=False))
+    assert count_costs(SMALL)[0] == sum(
+        value.numel() for value in load(Retraining(plan(), _blank(), seed=0, device=CPU).weights()).values()
     )
 
 

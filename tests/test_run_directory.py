@@ -186,9 +186,9 @@ def test_no_name_leads_out_of_the_directory(name: str, tmp_path: Path) -> None:
         (directory.folder / "checkpoints").__truediv__,
         (directory.folder / "checkpoints").remove,
     ):
-        with pytest.raises(ValueError, match="is no name of a file in"):
+        with pytest.raises(ValueError, match="is not a name of a file in"):
             use(name)
-    with pytest.raises(ValueError, match="is no name of a file in"):
+    with pytest.raises(ValueError, match="is not a name of a file in"):
         (directory.folder / "checkpoints").write(name, b"")
     assert list(tmp_path.iterdir()) == []
 
@@ -206,6 +206,6 @@ def test_a_trial_whose_id_would_lead_out_of_the_directory_is_refused(trial_id: s
 
 @pytest.mark.parametrize("uri", ["s3://key:hunter2@bucket/runs", "s3://key:hun/ter2+x@bucket/runs"])
 def test_a_secret_is_refused_and_not_shown(uri: str) -> None:
-    with pytest.raises(RunDirectoryError, match="set the environment") as refused:
+    with pytest.raises(RunDirectoryError, match="use environment variables") as refused:
         RunDirectory.at(uri)
     assert "hun" not in str(refused.value)

@@ -33,7 +33,7 @@ OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
 
 def rest(config: dict[str, Any]) -> list[Row]:
     """The remaining epochs of a trial."""
-    assignment, params = Assignment.of(config)
+    assignment, params = Assignment.from_config(config)
     limit = made_up_limit(SPACE.decode(params))
     return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
 

@@ -1,4 +1,4 @@
-"""A folder on any filesystem, here on the local one; see `test_storage_s3` for an object store."""
+"""Folders on the local filesystem and in memory; see `test_storage_s3` for an object store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
-from trainables.storage import Folder, check_location, may_pass, reason
+from trainables.storage import Folder, check_location, is_retryable, reason
 
 
 @pytest.fixture(params=["local", "in memory"])
@@ -24,7 +24,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     return Folder(filesystem, "a", "mock://a")
 
 
-def test_what_is_written_is_read(folder: Folder) -> None:
+def test_files_are_written_read_listed_and_deleted(folder: Folder) -> None:
     folder.write("deep/x", b"one")
     folder.write("deep/x", b"two", durable=True)
     folder.write("y", b"")
@@ -41,13 +41,13 @@ def test_what_is_written_is_read(folder: Folder) -> None:
     assert folder.names() == []
 
 
-def test_what_is_not_there_is_told(folder: Folder) -> None:
+def test_reading_a_missing_file_raises(folder: Folder) -> None:
     with pytest.raises(FileNotFoundError):
         folder.read("nothing")
     assert folder.names() == [] or folder.names() == ["deep"]
 
 
-def test_a_folder_is_where_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_and_locations_of_local_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     relative, absolute, uri = Folder.at("a b"), Folder.at(tmp_path / "a b"), Folder.at((tmp_path / "a").as_uri())
     assert relative == absolute
@@ -66,7 +66,7 @@ def test_options_of_a_uri_stay_at_its_end() -> None:
     assert Folder.at(folder.location) == folder == pickle.loads(pickle.dumps(folder))
 
 
-def test_an_old_file_is_whole_until_the_new_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder.at(tmp_path)
     folder.write("x", b"old")
 
@@ -80,7 +80,7 @@ def test_an_old_file_is_whole_until_the_new_one_is(tmp_path: Path, monkeypatch: 
     assert folder.names() == ["x"]
 
 
-def test_several_writers_of_a_file_leave_one_that_is_whole(tmp_path: Path) -> None:
+def test_concurrent_writes_leave_one_intact_file(tmp_path: Path) -> None:
     folder = Folder.at(tmp_path)
     contents = [bytes([writer]) * 100_000 for writer in range(4)]
     with ThreadPoolExecutor(len(contents)) as writers:
@@ -95,11 +95,11 @@ def test_several_writers_of_a_file_leave_one_that_is_whole(tmp_path: Path) -> No
     ("uri", "message"),
     [
         ("ftp://bucket/runs", "Unrecognized filesystem type in URI: ftp://bucket/runs"),
-        ("s3://", "names no bucket"),
+        ("s3://", "does not name a bucket"),
         ("s3://bucket/runs?endpoint_override=127.0.0.1%3A9&colour=red", "Unexpected query parameter .*colour"),
     ],
 )
-def test_a_uri_that_cannot_be_used_is_told(uri: str, message: str) -> None:
+def test_an_unusable_uri_is_refused(uri: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Folder.at(uri)
 
@@ -115,8 +115,8 @@ def test_a_uri_that_cannot_be_used_is_told(uri: str, message: str) -> None:
         "abfs://container@account/runs?sig=hunter2",
     ],
 )
-def test_a_secret_is_refused_and_not_told(location: str) -> None:
-    with pytest.raises(ValueError, match="with a secret in it .* set the environment") as refused:
+def test_a_secret_is_refused_and_not_repeated(location: str) -> None:
+    with pytest.raises(ValueError, match="with a secret in it .* use environment variables") as refused:
         check_location(location)
     assert "hun" not in str(refused.value)
 
@@ -125,7 +125,7 @@ def test_a_secret_is_refused_and_not_told(location: str) -> None:
     "location",
     ["s3://bucket/a@b", "gs://anonymous@bucket/runs", "abfs://container@account/runs", "a:b@c/d", "hdfs://host:80/a"],
 )
-def test_what_holds_no_secret_is_not_refused(location: str) -> None:
+def test_a_location_without_a_secret_is_accepted(location: str) -> None:
     check_location(location)
 
 
@@ -133,7 +133,7 @@ AWS = "When listing objects under key 'runs' in bucket 'b': AWS Error {} during 
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "passes"),
+    ("error", "message", "retryable"),
     [
         (OSError(errno.ENOSPC, "long words [errno 28]"), "No space left on device", True),
         (OSError("two\nlines"), "two", True),
@@ -146,13 +146,13 @@ AWS = "When listing objects under key 'runs' in bucket 'b': AWS Error {} during 
         ),
         (
             OSError(AWS.format("ACCESS_DENIED", "No entry. (Request ID: 1)")),
-            "the object store denies access: No entry.; it is asked with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "the object store denies access: No entry.; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "~/.aws/credentials or the machine's role",
             False,
         ),
         (OSError(AWS.format("SLOW_DOWN", "Please.")), "Please.", True),
     ],
 )
-def test_a_reason_is_one_line(error: Any, told: str, passes: bool) -> None:
-    assert reason(error) == told
-    assert may_pass(error) == passes
+def test_a_reason_is_one_line(error: Any, message: str, retryable: bool) -> None:
+    assert reason(error) == message
+    assert is_retryable(error) == retryable

@@ -36,7 +36,7 @@ ROW = next(event for event in RUN if isinstance(event, EpochDone))
 
 @pytest.fixture
 def uri(object_store: ObjectStore, tmp_path: Path) -> str:
-    """A place that no other test has."""
+    """A folder of this test alone."""
     return object_store.uri(f"bucket/{tmp_path.name}")
 
 
@@ -56,7 +56,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def never_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_timed_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_segments, "UPLOAD_SECONDS", 1e6)
 
 
@@ -65,7 +65,7 @@ def record(directory: RunDirectory, events: list[Event] = RUN) -> None:
         log.append(*events)
 
 
-def appended_until_it_fails(log: EventLog) -> SearchError:
+def append_until_it_fails(log: EventLog) -> SearchError:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -137,26 +137,24 @@ def test_checking_leaves_nothing_behind(uri: str) -> None:
     assert directory.folder.names() == []
 
 
-def test_a_bucket_that_is_not_there_is_told(object_store: ObjectStore) -> None:
+def test_a_missing_bucket_is_refused(object_store: ObjectStore) -> None:
     with pytest.raises(RunDirectoryError, match=r"there is no such bucket \(--run-dir or run.storage\)"):
         RunDirectory.at(object_store.uri("elsewhere/run")).check_usable()
 
 
-def test_a_server_that_is_not_there_is_told() -> None:
+def test_an_unreachable_server_is_refused() -> None:
     nowhere = f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http"
     with pytest.raises(RunDirectoryError, match=r"cannot be written: the object store cannot be reached: .*endpoint"):
         RunDirectory.at(nowhere).check_usable()
 
 
-def test_access_that_is_denied_is_told_and_not_tried_again(
-    object_store: ObjectStore, uri: str, run: RunDirectory
-) -> None:
+def test_denied_access_is_reported_and_not_retried(object_store: ObjectStore, uri: str, run: RunDirectory) -> None:
     with EventLog.create(run) as log:
         log.append(RUN[0])
         object_store.demand_credentials(after=0)
         try:
             started = time.monotonic()
-            with pytest.raises(RunDirectoryError, match=r"denies access: .*it is asked with AWS_ACCESS_KEY_ID and"):
+            with pytest.raises(RunDirectoryError, match=r"denies access: .*check AWS_ACCESS_KEY_ID and"):
                 RunDirectory.at(uri).check_usable()
             with pytest.raises(SearchError, match=r"cannot be written: .*denies access.*\(run.storage\)"):
                 log.append(RunEnded(outcome="completed"))
@@ -175,7 +173,7 @@ def test_the_environment_may_name_the_server(
     assert directory.read_info() == info(started_at=directory.read_info().started_at)
 
 
-def test_segments_are_in_order_and_of_some_size(
+def test_segments_are_in_order_and_hold_several_events(
     run: RunDirectory, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_segments, "SEGMENT_BYTES", 1000)
@@ -195,7 +193,7 @@ def test_segments_are_in_order_and_of_some_size(
     assert list(read_events(run)) == [RUN[0], *rows, RUN[1]]
 
 
-def test_the_start_and_the_end_are_there_at_once_and_the_rest_in_a_second(run: RunDirectory) -> None:
+def test_the_start_and_the_end_are_uploaded_at_once_and_the_rest_within_a_second(run: RunDirectory) -> None:
     with EventLog.create(run) as log:
         log.append(RUN[0])
         assert list(read_events(run)) == RUN[:1]
@@ -211,7 +209,7 @@ def test_the_start_and_the_end_are_there_at_once_and_the_rest_in_a_second(run: R
     assert not run.folder.has(OWNER)
 
 
-@pytest.mark.usefixtures("never_by_itself")
+@pytest.mark.usefixtures("no_timed_uploads")
 def test_closing_uploads_what_is_left(run: RunDirectory) -> None:
     with EventLog.create(run) as log:
         log.append(RUN[0])
@@ -242,7 +240,7 @@ def test_a_kill_loses_what_was_not_uploaded_and_no_more(run: RunDirectory) -> No
     assert ended.returncode == -9
     assert list(read_events(run)) == RUN[:10]
     started = time.monotonic()
-    with EventLog.reopen(run) as log:  # it ran on this machine, so nobody need wait for it to notice
+    with EventLog.reopen(run) as log:  # it ran on this machine, so there is no wait for the old owner
         assert time.monotonic() - started < event_segments.OWNER_SECONDS
         log.append(*RUN[10:])
     assert list(read_events(run)) == RUN
@@ -254,7 +252,7 @@ def test_a_log_that_was_taken_over_fails_and_the_new_one_goes_on(run: RunDirecto
     old.append(RUN[0])
     with EventLog.reopen(run) as new:
         new.append(RUN[1])
-        error = appended_until_it_fails(old)
+        error = append_until_it_fails(old)
         assert "was taken over by" in str(error)
         assert old.failure is error
         old.close()
@@ -276,19 +274,19 @@ def test_an_idle_log_notices_that_it_was_taken_over(run: RunDirectory) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_outage_is_told_by_the_next_append(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_append_reports_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_segments, "RETRY_SECONDS", ())  # the client itself tries for six seconds
     with serving() as store:
         directory = RunDirectory.at(store.uri("bucket/run"))
         log = EventLog.create(directory)
         log.append(RUN[0])
         store.end()
-        assert "run/events?endpoint" in str(appended_until_it_fails(log))
+        assert "run/events?endpoint" in str(append_until_it_fails(log))
         log.close()
 
 
-@pytest.mark.usefixtures("never_by_itself", "quick")
-def test_what_cannot_be_uploaded_at_the_close_is_told(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_timed_uploads", "quick")
+def test_what_cannot_be_uploaded_at_the_close_is_reported(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_segments, "UPLOAD_SECONDS", 1e6)
     log = EventLog.create(run)
     log.append(RUN[0])
@@ -316,7 +314,7 @@ def test_a_short_outage_is_waited_for(run: RunDirectory, quick: None, monkeypatc
     assert list(read_events(run)) == RUN
 
 
-def test_a_corrupt_or_missing_segment_is_told_and_not_skipped(
+def test_a_corrupt_or_missing_segment_is_reported_and_not_skipped(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_segments, "SEGMENT_BYTES", 1)
@@ -334,7 +332,7 @@ def test_a_corrupt_or_missing_segment_is_told_and_not_skipped(
         RecordedRun.read(run).state()
 
 
-def test_a_run_that_was_copied_here_is_gone_on_with(run: RunDirectory) -> None:
+def test_a_run_that_was_copied_here_continues(run: RunDirectory) -> None:
     lines = b"".join(event.model_dump_json().encode() + b"\n" for event in RUN)
     run.folder.write("events.jsonl", lines + b'{"torn')
     assert list(read_events(run)) == RUN

@@ -50,13 +50,13 @@ def candidate(seed: int) -> dict[str, Any]:
 
 
 def config(seed: int, **assignment: Any) -> dict[str, Any]:
-    """As Ray Tune hands it to a worker."""
-    return Assignment(**{"trial_id": f"{seed:05d}", **assignment}).within(candidate(seed))
+    """The configuration that Ray Tune hands to a worker."""
+    return Assignment(**{"trial_id": f"{seed:05d}", **assignment}).to_config(candidate(seed))
 
 
 @pytest.fixture(autouse=True)
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The data is passed as it is, where Ray would pass a reference."""
+    """Pass the data itself instead of a Ray reference."""
     data = load_data(DataSettings(limit=150, validation_fraction=0.3), seed=0)
     monkeypatch.setattr(ray, "get", lambda reference: data)
     monkeypatch.setattr(ray, "get_gpu_ids", list)
@@ -70,8 +70,8 @@ def keep_threads() -> Any:
 
 
 @pytest.fixture(autouse=True)
-def every_report_is_worth_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epoch_trainable, "WORTH_KEEPING_SECONDS", 0.0)
+def checkpoint_every_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_trainable, "MIN_CHECKPOINT_SECONDS", 0.0)
 
 
 Make = Callable[..., EpochTrainable]
@@ -82,7 +82,7 @@ def make() -> Make:
     def build(
         kind: type[EpochTrainable] = CellTrainable, plan: TrialPlan = PLAN, seed: int = 0, **assignment: Any
     ) -> EpochTrainable:
-        trainable = kind.__new__(kind)  # Ray's constructor wants a cluster
+        trainable = kind.__new__(kind)  # Ray's constructor needs a cluster
         trainable.setup(config(seed, **assignment), plan=plan, data=[None])
         return trainable
 
@@ -90,7 +90,7 @@ def make() -> Make:
 
 
 class Paced(EpochTrainable):
-    """Epochs that take a given time, for testing how they are grouped."""
+    """Trains epochs of a given duration, to test how they are grouped."""
 
     seconds = 0.0
     diverges_at = 99
@@ -136,12 +136,12 @@ def test_short_epochs_are_reported_together_but_never_past_a_milestone(make: Mak
     assert [epochs(report) for report in reports(make(Paced))] == [[1], [2, 3], [4, 5, 6, 7, 8, 9]]
 
 
-def test_without_known_milestones_every_epoch_is_reported_by_itself(make: Make) -> None:
+def test_without_milestones_every_epoch_is_reported_alone(make: Make) -> None:
     found = reports(make(Paced, replace(PLAN, milestones=None)))
     assert [epochs(report) for report in found] == [[number] for number in range(1, 10)]
 
 
-def test_long_epochs_are_reported_by_themselves(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_epochs_are_reported_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Paced, "seconds", 0.04)
     monkeypatch.setattr("trainables.epoch_trainable.STEP_SECONDS", 0.1)
     found = reports(make(Paced, replace(PLAN, milestones=())))
@@ -165,7 +165,7 @@ def test_every_score_must_be_finite(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["learning_rate", "seconds", "images_per_second", "ended_at"])
 def test_other_numbers_that_are_not_finite_are_refused(name: str) -> None:
-    """JSON has no such numbers, and the record would not be readable."""
+    """JSON has no such numbers, so the record could not be read."""
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match=rf"{name} of epoch 1 is (nan|inf); it must be finite"):
             scored(**{name: value})
@@ -177,7 +177,7 @@ def scored(**scores: Any) -> EpochResult:
     return EpochResult(**{**good, **others, **scores})
 
 
-def test_metrics_of_its_own_must_be_those_that_it_declares(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_further_metrics_must_be_declared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Paced, "metrics", ("margin",))
     with pytest.raises(
         CandidateFault, match=r"ValueError: epoch 1 has the metrics \[\]; Paced.metrics declares \['margin'\]"
@@ -196,7 +196,7 @@ def test_every_trainable_reports_what_a_search_needs(kind: type[EpochTrainable],
 
 
 class Prepared(Paced):
-    """Notes what it was given for each candidate."""
+    """Notes the seed and the sizes of the parts at each `prepare`."""
 
     given: tuple[tuple[int, int, int], ...] = ()
 
@@ -225,45 +225,45 @@ def test_the_seed_and_the_fold_of_an_evaluation_decide_what_is_trained(make: Mak
 
 @pytest.fixture
 def kept(tmp_path: Path) -> TrialPlan:
-    """Of a search that keeps checkpoints."""
+    """The plan of a search that writes checkpoints."""
     return replace(PLAN, checkpoints=CheckpointFolder(Folder.at(tmp_path)))
 
 
 def untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of reports, without what a clock says."""
+    """The epochs of reports, without timing."""
     timing = ("seconds", "images_per_second", "ended_at")
     return [{name: row[name] for name in row if name not in timing} for report in found for row in report["curve"]]
 
 
 def interrupted(trainable: Any, steps: int) -> None:
-    """Train so many steps, and let the last checkpoint be written."""
+    """Train this many steps and wait until the last checkpoint is written."""
     for _ in range(steps):
         trainable.step()
     trainable._writer.wait()
 
 
 @pytest.mark.parametrize("kind", TRAINABLES.values())
-def test_every_trainable_goes_on_from_its_checkpoint(kind: type[EpochTrainable], make: Make, kept: TrialPlan) -> None:
-    undisturbed = untimed(reports(make(kind)))
+def test_every_trainable_continues_from_its_checkpoint(kind: type[EpochTrainable], make: Make, kept: TrialPlan) -> None:
+    uninterrupted = untimed(reports(make(kind)))
     interrupted(make(kind, kept), steps=2)
     rest = reports(make(kind, kept, epochs=3))
-    assert untimed(rest) == undisturbed[3:]
+    assert untimed(rest) == uninterrupted[3:]
 
 
-def test_a_pause_goes_on_where_the_driver_left_it(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
+def test_a_paused_trial_continues_after_the_last_reported_epoch(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
     first: Any = make(InstantTrainable, kept)
     first.step()
     (tmp_path / "pause").mkdir()
     first.save_checkpoint(str(tmp_path / "pause"))
-    second: Any = make(InstantTrainable, kept)  # assigned before it had an epoch on record
+    second: Any = make(InstantTrainable, kept)  # its assignment is from before the first epoch was recorded
     second.load_checkpoint(str(tmp_path / "pause"))
     assert epochs(second.step()) == [2, 3]
 
 
-def test_epochs_that_take_no_time_are_kept_only_at_a_pause(
+def test_epochs_that_take_no_time_are_checkpointed_only_at_a_pause(
     make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(epoch_trainable, "WORTH_KEEPING_SECONDS", 100.0)
+    monkeypatch.setattr(epoch_trainable, "MIN_CHECKPOINT_SECONDS", 100.0)
     trainable: Any = make(InstantTrainable, kept)
     interrupted(trainable, steps=2)
     assert not (tmp_path / "00000").exists()
@@ -273,7 +273,7 @@ def test_epochs_that_take_no_time_are_kept_only_at_a_pause(
 
 
 def test_epochs_that_the_record_lost_are_reported_again_and_not_trained(make: Make, kept: TrialPlan) -> None:
-    interrupted(make(Paced, kept), steps=1)  # has no state to go on from
+    interrupted(make(Paced, kept), steps=1)  # has no state
     assert epochs(make(Paced, kept, epochs=1).step()) == [1]
     interrupted(make(InstantTrainable, kept), steps=2)
     second: Any = make(InstantTrainable, kept, epochs=0)
@@ -282,12 +282,12 @@ def test_epochs_that_the_record_lost_are_reported_again_and_not_trained(make: Ma
     assert epochs(second.step()) == [4, 5, 6, 7, 8, 9]
 
 
-def test_a_checkpoint_of_another_candidate_is_not_gone_on_from(make: Make, kept: TrialPlan) -> None:
+def test_a_checkpoint_of_another_candidate_is_ignored(make: Make, kept: TrialPlan) -> None:
     interrupted(make(InstantTrainable, kept, seed=1, trial_id="00000"), steps=2)
     assert epochs(make(InstantTrainable, kept, seed=2, trial_id="00000").step()) == [1]
 
 
-def test_a_spoilt_checkpoint_is_passed_over_for_the_one_before(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
+def test_a_corrupt_checkpoint_is_skipped_for_the_previous_one(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
     interrupted(make(InstantTrainable, kept), steps=2)
     newest = tmp_path / "00000" / "00003.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1] + b"?")
@@ -308,7 +308,7 @@ def test_checkpoints_and_weights_are_plain_tensors_and_json(make: Make, kept: Tr
     assert load((tmp_path / "00000" / "weights.safetensors").read_bytes())
 
 
-def test_a_disk_that_is_full_is_told_apart_from_a_failing_candidate(
+def test_a_full_disk_is_a_storage_fault_and_not_the_candidates(
     make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any) -> None:
@@ -334,7 +334,7 @@ def test_a_disk_that_is_full_is_told_apart_from_a_failing_candidate(
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "error"),
     ],
 )
-def test_memory_that_ran_out_is_told_apart_from_other_errors(
+def test_out_of_memory_is_distinguished_from_other_errors(
     error: Exception, kind: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(self: Paced) -> EpochResult:
@@ -347,13 +347,11 @@ def test_memory_that_ran_out_is_told_apart_from_other_errors(
     assert pickle.loads(pickle.dumps(caught.value)).reason == caught.value.reason
 
 
-def test_a_node_that_is_about_to_go_trains_no_further_epoch(
-    make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_draining_node_trains_no_further_epoch(make: Make, kept: TrialPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     trainable: Any = make(InstantTrainable, kept)
     trainable.step()
     monkeypatch.setattr("trainables.epoch_trainable.node_is_draining", lambda: True)
-    with pytest.raises(CandidateFault, match="its node is about to go") as caught:
+    with pytest.raises(CandidateFault, match="its node is about to be removed") as caught:
         trainable.step()
     assert caught.value.kind == "preempted"
     assert trainable._epoch == 1
@@ -363,7 +361,7 @@ def test_a_node_that_is_about_to_go_trains_no_further_epoch(
     assert newest.epoch == 1
 
 
-def test_the_facts_are_the_networks(make: Make) -> None:
+def test_a_report_has_the_networks_costs_and_device(make: Make) -> None:
     architecture = PLAN.space.decode(candidate(0))
     spec = PLAN.network_spec(architecture)
     report = make(costs=PLAN.costs(architecture)).step()
@@ -371,7 +369,7 @@ def test_the_facts_are_the_networks(make: Make) -> None:
     assert report["facts"]["device"] == "cpu"
 
 
-def test_the_latency_is_measured_on_request_and_leaves_the_training_as_it_was(make: Make) -> None:
+def test_measuring_the_latency_on_request_does_not_change_the_training(make: Make) -> None:
     measured = make(plan=replace(PLAN, measure_latency=True))
     seconds = measured._facts["latency_seconds"]
     assert 0 < seconds < 10
@@ -411,17 +409,17 @@ def test_a_reused_worker_trains_the_next_candidate_as_a_fresh_one_would(make: Ma
     assert ours["epoch"] == 1
 
 
-def test_the_last_candidate_is_gone_before_the_next_is_built(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_previous_candidate_is_freed_before_the_next_is_built(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     trainable: Any = make(seed=1)
     trainable.step()
     old = [weakref.ref(value) for value in (trainable._training, trainable._training.network)]
     alive_when_built: list[bool] = []
 
-    def building(*arguments: Any, **settings: Any) -> Training:
+    def build(*arguments: Any, **settings: Any) -> Training:
         alive_when_built.extend(reference() is not None for reference in old)
         return Training(*arguments, **settings)
 
-    monkeypatch.setattr("trainables.training.Training", building)
+    monkeypatch.setattr("trainables.training.Training", build)
     trainable.reset_config(config(2))
     assert alive_when_built == [False, False]
 
@@ -445,7 +443,7 @@ def test_fifty_candidates_in_one_worker_leave_its_memory_flat(make: Make) -> Non
     assert late - early < 25, f"grew from {early:.0f} to {late:.0f} MiB"
 
 
-def test_the_made_up_curve_is_the_architectures_own(make: Make) -> None:
+def test_the_architecture_alone_decides_the_made_up_curve(make: Make) -> None:
     plan = replace(PLAN, milestones=())
     first, again = (reports(make(InstantTrainable, plan, seed=3))[-1] for _ in range(2))
     other = reports(make(InstantTrainable, plan, seed=4))[-1]
@@ -454,7 +452,7 @@ def test_the_made_up_curve_is_the_architectures_own(make: Make) -> None:
     assert scores == sorted(scores)
 
 
-def test_a_plan_says_all_that_a_network_needs() -> None:
+def test_a_plan_has_everything_that_a_network_spec_needs() -> None:
     plan = replace(
         PLAN, training=TrainingSettings(drop_path_probability=0.2, auxiliary_weight=0.4), image_shape=(16, 12, 3)
     )

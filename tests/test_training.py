@@ -24,14 +24,14 @@ def data() -> DeviceData:
 
 
 def training(data: DeviceData, spec: NetworkSpec = SPEC, seed: int = 0, **settings: Any) -> Training:
-    return Training(spec, TrainingSettings(**{"epochs": 3, "batch_size": 32, **settings}), data, seed)
+    return Training(spec, TrainingSettings(**{"epochs": 3, "batch_size": 32, **settings}), data, seed=seed)
 
 
 def facts(result: Any) -> tuple[float, ...]:
     return (result.epoch, result.train_loss, result.train_accuracy, result.val_loss, result.val_accuracy)
 
 
-def test_it_learns(data: DeviceData) -> None:
+def test_a_network_learns(data: DeviceData) -> None:
     run = training(data, epochs=6)
     results = [run.train_epoch() for _ in range(6)]
     assert [result.epoch for result in results] == [1, 2, 3, 4, 5, 6]
@@ -57,13 +57,13 @@ def test_the_same_seed_gives_the_same_curve(data: DeviceData, regularised: bool)
     assert facts(other.train_epoch()) != curves[0][0]
 
 
-def test_building_and_training_leave_the_global_generator_alone(data: DeviceData) -> None:
+def test_building_and_training_do_not_use_the_global_generator(data: DeviceData) -> None:
     before = torch.get_rng_state()
     training(data, replace(SPEC, **REGULARISED)).train_epoch()  # type: ignore[arg-type]
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_training_goes_on_bit_for_bit(data: DeviceData) -> None:
+def test_a_training_continues_bit_for_bit(data: DeviceData) -> None:
     settings = {"epochs": 4, "crop_padding": 1, "flip": True, "cutout": 2}
     spec = replace(SPEC, **REGULARISED)  # type: ignore[arg-type]
     whole = training(data, spec, **settings)
@@ -72,7 +72,7 @@ def test_a_training_goes_on_bit_for_bit(data: DeviceData) -> None:
     curve += [facts(whole.train_epoch()) for _ in range(2)]
 
     resumed = training(data, spec, **settings)
-    resumed.train_epoch()  # whatever it has done before is overwritten
+    resumed.train_epoch()  # its own progress is overwritten
     resumed.load_state(saved)
     assert [facts(resumed.train_epoch()) for _ in range(2)] == curve[2:]
     ours, theirs = resumed.state(), whole.state()
@@ -89,7 +89,7 @@ def test_a_fresh_state_can_be_loaded_too(data: DeviceData) -> None:
     assert facts(used.train_epoch()) == facts(fresh.train_epoch())
 
 
-def test_a_loss_that_is_not_finite_is_told(data: DeviceData) -> None:
+def test_a_loss_that_is_not_finite_is_reported(data: DeviceData) -> None:
     result = training(data, learning_rate=1e30, gradient_clip=0.0).train_epoch()
     assert result.diverged
     assert not math.isfinite(result.train_loss) or not math.isfinite(result.val_loss)
@@ -102,7 +102,7 @@ def test_cosine_falls_from_the_rate_to_zero_and_constant_stays() -> None:
     assert {learning_rate(constant, progress) for progress in (0, 0.5, 1)} == {0.2}
 
 
-def test_the_rate_that_is_reported_is_the_one_of_the_last_step(data: DeviceData) -> None:
+def test_the_reported_learning_rate_is_that_of_the_last_step(data: DeviceData) -> None:
     run = training(data, epochs=2, learning_rate=0.1)
     steps = len(data.train) // 32
     expected = [0.05 * (1 + math.cos(math.pi * (epoch + (steps - 1) / steps) / 2)) for epoch in range(2)]
@@ -117,10 +117,10 @@ def test_only_weights_decay(data: DeviceData) -> None:
 
 
 def test_the_gradient_is_clipped(data: DeviceData) -> None:
-    still = training(data, gradient_clip=1e-12, weight_decay=0.0, epochs=1)
-    before = [parameter.detach().clone() for parameter in still.network.parameters()]
-    still.train_epoch()
-    for old, new in zip(before, still.network.parameters(), strict=True):
+    frozen = training(data, gradient_clip=1e-12, weight_decay=0.0, epochs=1)
+    before = [parameter.detach().clone() for parameter in frozen.network.parameters()]
+    frozen.train_epoch()
+    for old, new in zip(before, frozen.network.parameters(), strict=True):
         torch.testing.assert_close(old, new.detach(), rtol=0, atol=1e-9)
 
 
@@ -137,7 +137,7 @@ def test_the_auxiliary_loss_trains_the_auxiliary_head() -> None:
     assert all(moved)
 
 
-def test_validation_is_the_networks_accuracy_without_its_randomness(data: DeviceData) -> None:
+def test_validation_scores_the_network_without_regularisation(data: DeviceData) -> None:
     run = training(data, replace(SPEC, **REGULARISED), epochs=1)  # type: ignore[arg-type]
     result = run.train_epoch()
     images, labels = next(data.validation.in_order(1000))
@@ -150,10 +150,10 @@ def test_validation_is_the_networks_accuracy_without_its_randomness(data: Device
 @pytest.mark.parametrize(
     ("batch_size", "micro_batches", "at_once"), [(32, 1, 64), (32, 4, 16), (2, 4, 1), (512, 1, 100)]
 )
-def test_no_more_images_are_scored_at_once_than_the_memory_of_training_holds(
+def test_the_scoring_batch_fits_the_memory_of_training(
     batch_size: int, micro_batches: int, at_once: int, data: DeviceData
 ) -> None:
-    run = Training(SPEC, TrainingSettings(epochs=1, batch_size=batch_size), data, 0, micro_batches=micro_batches)
+    run = Training(SPEC, TrainingSettings(epochs=1, batch_size=batch_size), data, seed=0, micro_batches=micro_batches)
     seen: list[int] = []
     run.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     loss, accuracy = run.score(data.validation)
@@ -165,7 +165,7 @@ def test_no_more_images_are_scored_at_once_than_the_memory_of_training_holds(
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
 
 
-def test_label_smoothing_changes_the_loss_that_is_trained(data: DeviceData) -> None:
+def test_label_smoothing_changes_the_training_loss(data: DeviceData) -> None:
     plain, smoothed = (training(data, label_smoothing=value).train_epoch() for value in (0.0, 0.1))
     assert plain.train_loss != smoothed.train_loss
 
@@ -184,20 +184,20 @@ def test_restarted_cosines_double_in_length() -> None:
     assert rate(20) == pytest.approx((0.05 + 1e-4) / 2)
 
 
-def test_each_cycle_begins_with_the_whole_rate_however_its_place_is_rounded() -> None:
+def test_rounding_does_not_shift_the_start_of_a_cycle() -> None:
     for epochs in range(31, 700):
         settings = TrainingSettings(epochs=epochs, learning_rate=0.1, restart_epochs=10)
         assert learning_rate(settings, 30 / epochs) == pytest.approx(0.1)
 
 
-def test_a_cosine_ends_where_it_is_told() -> None:
+def test_a_cosine_ends_at_the_final_learning_rate() -> None:
     settings = TrainingSettings(epochs=4, learning_rate=0.2, learning_rate_end=0.1)
     assert [learning_rate(settings, progress) for progress in (0, 0.5, 1)] == pytest.approx([0.2, 0.15, 0.1])
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_it_learns_in_bfloat16_and_repeats_itself() -> None:
+def test_on_a_gpu_a_network_learns_in_bfloat16_and_reproducibly() -> None:
     device = torch.device("cuda")
     data = DeviceData(load_data(DataSettings(validation_fraction=0.2), seed=0), device)
     spec = replace(SPEC, architecture=NASNET.sample(np.random.default_rng(0)), filters=8)

@@ -204,7 +204,7 @@ def plan(
 def test_frozen_features_stay_identical_and_the_classifier_learns(spec: Any, decay: float, splits: DataSplits) -> None:
     weights = weights_of(replace(spec, classes=4))
     wanted = plan(spec, InitialWeights(save(weights), freeze=True), decay, epochs=8, learning_rate=0.05)
-    run = Retraining(wanted, wanted.images(splits), 0, CPU)
+    run = Retraining(wanted, wanted.images(splits), seed=0, device=CPU)
     while not run.is_over:
         run.train_epoch()
     assert run.curve[-1].train_loss < run.curve[0].train_loss
@@ -217,12 +217,12 @@ def test_frozen_features_stay_identical_and_the_classifier_learns(spec: Any, dec
 def test_fine_tuning_starts_from_the_weights_and_changes_all_of_them(splits: DataSplits) -> None:
     weights = weights_of(CELLS)
     first = plan(CELLS, InitialWeights(save(weights)))
-    run = Retraining(first, first.images(splits), 0, CPU)
+    run = Retraining(first, first.images(splits), seed=0, device=CPU)
     assert all(torch.equal(value, weights[name]) for name, value in load(run.weights()).items())
     while not run.is_over:
         run.train_epoch()
     again = plan(CELLS, InitialWeights(run.weights()), patience=9)
-    second = Retraining(again, again.images(splits), 1, CPU)
+    second = Retraining(again, again.images(splits), seed=1, device=CPU)
     assert second.weights() == run.weights()
     assert second.train_epoch().train_loss < run.curve[0].train_loss
     before, after = load(run.weights()), load(second.weights())
@@ -238,11 +238,11 @@ def test_a_resumed_training_from_weights_is_identical(
         CELLS, InitialWeights(save(weights_of(replace(CELLS, classes=4))), freeze), decay, patience, crop_padding=1
     )
     images = wanted.images(splits)
-    whole, before = Retraining(wanted, images, 3, CPU), Retraining(wanted, images, 3, CPU)
+    whole, before = (Retraining(wanted, images, seed=3, device=CPU) for _ in range(2))
     for _ in range(3):
         whole.train_epoch()
     before.train_epoch()
-    after = Retraining(wanted, images, 3, CPU)
+    after = Retraining(wanted, images, seed=3, device=CPU)
     after.load_state(before.state(), before.curve)
     for _ in range(2):
         after.train_epoch()

@@ -1,4 +1,4 @@
-"""How a candidate is built and trained. Importing the package does not import torch."""
+"""Builds and trains candidates. Importing the package does not import torch."""
 
 from trainables.cell_trainable import CellTrainable
 from trainables.epoch_trainable import EpochTrainable, TrialPlan
@@ -6,6 +6,6 @@ from trainables.instant_trainable import InstantTrainable
 from trainables.network_spec import NetworkSpec
 
 TRAINABLES: dict[str, type[EpochTrainable]] = {"cell": CellTrainable, "instant": InstantTrainable}
-"""Every trainable that a search file may name."""
+"""Built-in trainables, by their names in a search file."""
 
 __all__ = ["TRAINABLES", "CellTrainable", "EpochTrainable", "InstantTrainable", "NetworkSpec", "TrialPlan"]

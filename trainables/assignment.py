@@ -1,6 +1,6 @@
-"""What a worker is told of a trial besides its parameters: which one of the record it is, and where that stands.
+"""What a worker is given besides a trial's parameters: the trial's id, its progress and its share of the resources.
 
-Travels in the configuration that Ray Tune hands to the worker, under one key. No torch, no Ray.
+It travels under one key of the configuration that Ray Tune hands to the worker. No torch, no Ray.
 """
 
 from __future__ import annotations
@@ -9,53 +9,49 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-KEY = "cellscout"
-"""Of the assignment in a trial's configuration; no decision of a space is called so."""
+CONFIG_KEY = "cellscout"
+"""Key of the assignment in a trial's configuration; no decision of a space has this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resample:
-    """One training of a candidate in an evaluation, which has one for each fold of each seed.
-
-    The training and validation images are shuffled by `seed` and cut into so many `folds`, each with the classes in the
-    proportion of the whole. The one of the number `fold` (0..folds - 1) is scored on, the others are trained on. `seed`
-    decides the training, too.
-    """
+    """One training of a candidate in an evaluation, which has one training for each fold of each seed."""
 
     seed: int
+    """Shuffles the training and validation images before they are cut into folds, and seeds the training."""
     folds: int
+    """Number of folds; each has the classes in the proportion of the whole."""
     fold: int
+    """The fold to score on, 0..folds - 1; the others are trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """A trial of the record, to begin or to go on with.
-
-    `epochs` of it are on record; if a checkpoint is there, it goes on from that, else from its beginning.
-    `micro_batches` is into how many parts each batch is split, whose gradients are added up. `expected_seconds` is the
-    longest that an epoch of this search has taken so far, None if there was none.
-    """
+    """A trial of the record, to be started or continued."""
 
     trial_id: str
     epochs: int = 0
+    """Epochs on record. The trial continues from its checkpoint if there is one, else from its beginning."""
     micro_batches: int = 1
+    """Number of parts into which each batch is split; their gradients are added up."""
     gpus: float | None = None
-    """The share that Ray is asked for; None: that of all trials."""
+    """GPUs to request from Ray; None: as many as for every other trial."""
     expected_seconds: float | None = None
+    """Longest epoch of this search so far; None if no epoch has ended yet."""
     costs: dict[str, float] = field(default_factory=dict)
-    """What is known of the candidate without training it."""
+    """The candidate's costs that are known without training it."""
     resample: Resample | None = None
-    """On which images and with which seed; None: those of the run."""
+    """The images and the seed to use; None: those of the run."""
 
-    def within(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration for Ray Tune: the parameters, and this."""
-        return {**params, KEY: asdict(self)}
+    def to_config(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration for Ray Tune: the parameters and this assignment."""
+        return {**params, CONFIG_KEY: asdict(self)}
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
-        """The assignment in a configuration, and the parameters."""
+    def from_config(cls, config: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
+        """The assignment and the parameters in a configuration; inverse of `to_config`."""
         params = dict(config)
-        values = {**params.pop(KEY)}
+        values = {**params.pop(CONFIG_KEY)}
         if values.get("resample") is not None:
             values["resample"] = Resample(**values["resample"])
         return cls(**values), params

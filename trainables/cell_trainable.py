@@ -1,4 +1,4 @@
-"""The trainable of cell networks: the only place where Ray meets torch.
+"""The trainable of cell networks, the only module that uses both Ray and torch.
 
 The driver imports this module, so torch is imported inside the methods, which only workers call.
 """
@@ -46,7 +46,7 @@ class CellTrainable(EpochTrainable):
 
         torch.set_num_threads(self.plan.threads)
         device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
-        self._data = self._training = None  # before the next are there, so that two never share the device
+        self._data = self._training = None  # freed before the next are built, so that two never share the device
         self._data = DeviceData(data, device)
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
@@ -55,13 +55,13 @@ class CellTrainable(EpochTrainable):
         from trainables.latency import measure_latency
         from trainables.training import Training
 
-        self._training = None  # before the next is built, so that two never share the device
+        self._training = None  # freed before the next is built, so that two never share the device
         data = self._data
         assert data is not None, "prepare() comes first"
         if data.device.type == "cuda":
-            torch.cuda.empty_cache()  # what PyTorch keeps, other workers on the same GPU cannot have
+            torch.cuda.empty_cache()  # other workers on the same GPU cannot use memory that PyTorch caches
         spec = self.plan.network_spec(architecture)
-        self._training = Training(spec, self.plan.training, data, self.plan.seed, micro_batches=self.micro_batches)
+        self._training = Training(spec, self.plan.training, data, seed=self.plan.seed, micro_batches=self.micro_batches)
         facts: dict[str, Any] = {"device": str(data.device)}
         if self.plan.measure_latency:
             facts["latency_seconds"] = measure_latency(self._training.network, data.device).median_seconds
@@ -76,7 +76,7 @@ class CellTrainable(EpochTrainable):
         return save({name: value.contiguous() for name, value in self._candidate.network.state_dict().items()})
 
     def state(self) -> bytes:
-        """Weights, momentum and epoch as safetensors: all that is needed to go on bit for bit."""
+        """Weights, momentum and epoch in the safetensors format: enough to continue bit for bit."""
         from safetensors.torch import save
 
         return save({name: value.contiguous() for name, value in self._candidate.state().items()})

@@ -1,11 +1,11 @@
-"""Where trials can go on from, and the weights of those that ended: files in the run directory.
+"""Checkpoints of trials, and the weights of completed ones, as files in the run directory.
 
     checkpoints/00012/00009.safetensors   the state after epoch 9, as the trainable wrote it
     checkpoints/00012/00009.json          written after it: its SHA-256 and the results of all epochs so far
     checkpoints/00012/weights.safetensors the weights of a trial that had its whole budget
 
-A checkpoint counts only if its state has the noted hash, so one that was cut off or spoilt is passed over for the one
-before. Knows files; does not know what is in a state. No torch, no Ray.
+A checkpoint counts only if its state matches the recorded hash; if it is truncated or corrupt, the previous one is
+used. Knows files; does not know what a state contains. No torch, no Ray.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import final
 from trainables.epoch_result import EpochResult
 from trainables.storage import Folder
 
-KEPT = 2
-"""Checkpoints of one trial that are kept: the newest, and the one before in case that is spoilt."""
+KEPT_CHECKPOINTS = 2
+"""Checkpoints kept for each trial: the newest, and the previous one in case the newest is corrupt."""
 
 WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a candidate after its last epoch, and the results of all its epochs."""
+    """A candidate's state after its latest epoch, and the results of all its epochs so far (at least one)."""
 
     fingerprint: str
     curve: tuple[EpochResult, ...]
@@ -43,13 +43,13 @@ class Checkpoint:
 @final
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """The checkpoints of a run. Every method raises OSError where the storage does."""
+    """The checkpoints of a run. Every method raises OSError if the storage fails."""
 
     folder: Folder
 
     def write(self, trial_id: str, checkpoint: Checkpoint) -> None:
-        """Keep this one and the one before."""
-        trial = self._of(trial_id)
+        """Write a checkpoint and delete all but the newest `KEPT_CHECKPOINTS`."""
+        trial = self._trial_folder(trial_id)
         name = f"{checkpoint.epoch:05d}"
         note = {
             "fingerprint": checkpoint.fingerprint,
@@ -58,46 +58,49 @@ class CheckpointFolder:
         }
         trial.write(f"{name}.safetensors", checkpoint.state)
         trial.write(f"{name}.json", json.dumps(note).encode())
-        for epoch in _epochs(trial)[:-KEPT]:
+        for epoch in _epochs(trial)[:-KEPT_CHECKPOINTS]:
             for suffix in ("json", "safetensors"):
                 trial.remove(f"{epoch:05d}.{suffix}")
 
     def newest(self, trial_id: str, fingerprint: str) -> Checkpoint | None:
-        """The newest that is whole and of this candidate; None if there is none.
+        """The newest intact checkpoint of the candidate with this fingerprint; None if there is none.
 
-        Of another one it is where a record lost its last lines, and with them what that trial was.
+        A trial's checkpoints can belong to another candidate: a record that lost its last lines assigns the trial id
+        again.
         """
-        found = self._whole(self._of(trial_id))
+        found = self._intact(self._trial_folder(trial_id))
         return next((checkpoint for checkpoint in found if checkpoint.fingerprint == fingerprint), None)
 
     def write_weights(self, trial_id: str, weights: bytes, *, durable: bool = False) -> None:
-        self._of(trial_id).write(WEIGHTS, weights, durable=durable)
+        """Write the final weights; `durable` as for `Folder.write`."""
+        self._trial_folder(trial_id).write(WEIGHTS, weights, durable=durable)
 
     def weights(self, trial_id: str) -> bytes:
-        """Those of a trial that had its whole budget; FileNotFoundError if they are not kept."""
-        return self._of(trial_id).read(WEIGHTS)
+        """The weights of a trial that had its whole budget; FileNotFoundError if they are not kept."""
+        return self._trial_folder(trial_id).read(WEIGHTS)
 
     def drop_states(self, trial_id: str) -> None:
-        """Remove what the trial could go on from; its weights stay."""
-        trial = self._of(trial_id)
+        """Delete the trial's checkpoints but not its weights."""
+        trial = self._trial_folder(trial_id)
         for name in trial.names():
             if name != WEIGHTS:
                 trial.remove(name)
 
     def drop(self, trial_id: str) -> None:
-        """Remove all that is kept of the trial."""
-        self._of(trial_id).delete()
+        """Delete the trial's checkpoints and weights."""
+        self._trial_folder(trial_id).delete()
 
     def trial_ids(self) -> list[str]:
-        """Of the trials of which something is kept."""
+        """The trials that have a checkpoint or weights."""
         return self.folder.names()
 
-    def _of(self, trial_id: str) -> Folder:
-        if not re.fullmatch(r"\w+", trial_id):  # a record may come from anywhere, and names no path outside
-            raise ValueError(f"{trial_id!r} is no trial id")
+    def _trial_folder(self, trial_id: str) -> Folder:
+        if not re.fullmatch(r"\w+", trial_id):  # a record can be foreign; it must not name a path outside the folder
+            raise ValueError(f"{trial_id!r} is not a trial id; it may have letters, digits and _ only")
         return self.folder / trial_id
 
-    def _whole(self, trial: Folder) -> Iterator[Checkpoint]:
+    def _intact(self, trial: Folder) -> Iterator[Checkpoint]:
+        """The checkpoints whose state matches its hash, newest first."""
         for epoch in reversed(_epochs(trial)):
             try:
                 state = trial.read(f"{epoch:05d}.safetensors")
@@ -111,7 +114,7 @@ class CheckpointFolder:
 
 @final
 class CheckpointWriter:
-    """Writes checkpoints in a thread of its own, one after the other, so that training need not wait for a disk."""
+    """Writes checkpoints one at a time in a background thread, so that training does not wait for the storage."""
 
     def __init__(self, folder: CheckpointFolder) -> None:
         self._folder = folder
@@ -119,17 +122,17 @@ class CheckpointWriter:
         self._writing: Future[None] | None = None
 
     def write(self, trial_id: str, checkpoint: Checkpoint) -> None:
-        """Begin to write it, once the one before is written; OSError if that could not be."""
+        """Wait for the previous write, then start this one; OSError if the previous one failed."""
         self.wait()
         self._writing = self._thread.submit(self._folder.write, trial_id, checkpoint)
 
     def wait(self) -> None:
-        """Until all is written; OSError if it could not be."""
+        """Wait until everything is written; OSError if the write failed."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
 
 
 def _epochs(trial: Folder) -> list[int]:
-    """Of the checkpoints that were finished, whole or not."""
+    """Epochs of the checkpoints whose JSON file exists, in ascending order; their states may be corrupt."""
     return sorted(int(stem) for stem, _, suffix in (name.partition(".") for name in trial.names()) if suffix == "json")

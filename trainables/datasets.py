@@ -1,7 +1,7 @@
-"""Data sets as arrays: read once, split once by the seed into training, validation and test.
+"""Data sets as arrays: read once, and split once by the seed into training, validation and test images.
 
-Knows where images come from. Does not know networks or devices. torchvision, and torch with it, is imported only by the
-loaders that need it, so that a process that merely lists the names stays light.
+Knows where images come from; does not know networks or devices. Only the loaders that need torchvision (and with it
+torch) import it, so that listing the names stays cheap.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainables.settings import DataSettings
 
 DEFAULT_FOLDER_IMAGE_SIZE = 32
 
-SHAPE = "uint8 (0..255) of shape [height, width(, channels)]"
+IMAGE_FORMAT = "uint8 (0..255) of shape [height, width(, channels)]"
 
 
 class DataError(ValueError):
@@ -30,40 +30,49 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """`images`: uint8 [n, height, width, channels], 0..255. `labels`: int64 [n], 0..classes - 1."""
+    """Images and their labels."""
 
     images: NDArray[np.uint8]
+    """[n, height, width, channels], 0..255."""
     labels: NDArray[np.int64]
+    """[n], 0..classes - 1."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> ImageArrays:
+        """The images with these indices, in their order."""
         return ImageArrays(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """What a loader found: labels may still be any values; `test` is None where the data set has no test set."""
+    """A data set before it is split."""
 
     train: ImageArrays
+    """The images to split into training and validation."""
     test: ImageArrays | None
+    """The official test images; None if the data set has none."""
     classes: tuple[str, ...]
+    """Class names, by label."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSplits:
-    """The three parts, the class names by label, and mean and deviation a channel of the training images (0..255)."""
+    """Training, validation and test images with the statistics to normalise them."""
 
     train: ImageArrays
     validation: ImageArrays
     test: ImageArrays
     classes: tuple[str, ...]
+    """Class names, by label."""
     mean: tuple[float, ...]
+    """Mean of the training images' pixels (0..255), per channel."""
     deviation: tuple[float, ...]
+    """Standard deviation of the training images' pixels (0..255), per channel."""
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the record; `sha256` is that of the training and validation images and labels."""
+        """Facts for the record; `sha256` is the hash of the training and validation images and labels."""
         digest = hashlib.sha256()
         for part in (self.train, self.validation):
             digest.update(part.images.tobytes())
@@ -84,9 +93,9 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
     """Read the data set and split it; the same settings and seed give the same split on every machine.
 
     Raises:
-        DataError: the data is not there, malformed, has one class only, or a part would lack a class.
+        DataError: the data is missing or malformed, has only one class, or a part would lack a class.
     """
-    source = _loader(settings.name)(settings)
+    source = _find_loader(settings.name)(settings)
     if len(source.classes) < 2:
         raise DataError(
             f"data set {settings.name!r} has {len(source.classes)} class ({', '.join(source.classes) or 'none'}); "
@@ -94,18 +103,22 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
         )
     train, test = source.train, source.test
     if test is None:
-        train, test = _split(train, settings.test_fraction, seed, source.classes, "test_fraction")
+        train, test = _split(train, settings.test_fraction, seed=seed, classes=source.classes, setting="test_fraction")
     if settings.limit is not None and settings.limit < len(train):
-        # What is left out must have an image a class, as every part of a split by class has.
+        # A stratified split needs an image of every class in both parts, so also among the images that are left out.
         keep = min(settings.limit, len(train) - len(source.classes))
-        _, train = _split(train, keep, seed, source.classes, "limit")
-    train, validation = _split(train, settings.validation_fraction, seed, source.classes, "validation_fraction")
-    mean, deviation = statistics(train)
-    return DataSplits(train, validation, test, source.classes, mean, deviation)
+        _, train = _split(train, keep, seed=seed, classes=source.classes, setting="limit")
+    train, validation = _split(
+        train, settings.validation_fraction, seed=seed, classes=source.classes, setting="validation_fraction"
+    )
+    mean, deviation = channel_statistics(train)
+    return DataSplits(
+        train=train, validation=validation, test=test, classes=source.classes, mean=mean, deviation=deviation
+    )
 
 
-def statistics(part: ImageArrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation a channel (0..255); a constant channel has the deviation 1, so that it stays as it is."""
+def channel_statistics(part: ImageArrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the pixels (0..255) per channel; the deviation of a constant channel is set to 1."""
     pixels = part.images.reshape(-1, part.images.shape[-1])
     deviation = pixels.std(axis=0, dtype=np.float64)
     mean = pixels.mean(axis=0, dtype=np.float64)
@@ -113,15 +126,15 @@ def statistics(part: ImageArrays) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def _split(
-    part: ImageArrays, amount: float, seed: int, classes: Sequence[str], setting: str
+    part: ImageArrays, amount: float, *, seed: int, classes: Sequence[str], setting: str
 ) -> tuple[ImageArrays, ImageArrays]:
-    """The rest, and what is taken: a fraction of each class, or so many images (int) in the classes' proportion."""
+    """Take a fraction (float) or a number (int) of images, stratified by class; returns the rest and the taken ones."""
     from sklearn.model_selection import train_test_split
 
     counts = np.bincount(part.labels, minlength=len(classes))
     rarest = int(counts.argmin())
     problem = (
-        f"data.{setting} = {amount} leaves a part without an image of some class, for example {classes[rarest]!r}, "
+        f"data.{setting} = {amount} leaves a part without an image of a class, for example {classes[rarest]!r}, "
         f"which has {counts[rarest]} of {len(part)} images; add images or change data.{setting}"
     )
     try:
@@ -136,7 +149,7 @@ def _split(
     return part.take(rest), part.take(taken)
 
 
-def _loader(name: str) -> Callable[[DataSettings], DataSource]:
+def _find_loader(name: str) -> Callable[[DataSettings], DataSource]:
     return _from_function if ":" in name else DATASETS[name]
 
 
@@ -146,7 +159,7 @@ def _digits(settings: DataSettings) -> DataSource:
 
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    return _source(settings, (images, digits.target), None, [str(label) for label in range(10)])
+    return _make_source(settings, (images, digits.target), names=[str(label) for label in range(10)])
 
 
 def _torchvision(
@@ -156,7 +169,7 @@ def _torchvision(
     splits: Sequence[dict[str, Any]] = ({"train": True}, {"train": False}),
     labels: str = "targets",
 ) -> Callable[[DataSettings], DataSource]:
-    """A torchvision data set that keeps its images as arrays and has an official test set."""
+    """The loader of a torchvision data set that keeps its images as arrays and has an official test set."""
 
     def load(settings: DataSettings) -> DataSource:
         from torchvision import datasets
@@ -165,7 +178,7 @@ def _torchvision(
         for split in splits:
             try:
                 data = getattr(datasets, class_name)(settings.root, download=settings.download, **split)
-            except Exception as error:  # torchvision's parsers raise whatever a broken file makes them
+            except Exception as error:  # torchvision's parsers raise exceptions of any type on a broken file
                 reason = next(iter(str(error).splitlines()), type(error).__name__).partition(" You can use")[0]
                 raise DataError(
                     f"data.root = {settings.root!r} does not hold {class_name} in torchvision's layout: "
@@ -176,20 +189,20 @@ def _torchvision(
                 images = images.transpose(0, 2, 3, 1)
             parts.append((images, np.asarray(getattr(data, labels))))
         classes = getattr(data, "classes", [str(label) for label in range(10)])
-        return _source(settings, parts[0], parts[1], classes)
+        return _make_source(settings, parts[0], test=parts[1], names=classes)
 
     load.__doc__ = about
     return load
 
 
 def _image_folder(settings: DataSettings) -> DataSource:
-    """A folder a class, directly under `root`, or under `root/train` and `root/test` (or `root/val`)."""
+    """One folder per class, directly under `root`, or under `root/train` and `root/test` (or `root/val`)."""
     from PIL import Image
     from torchvision.datasets import ImageFolder
 
     root = Path(settings.root)
     if not root.is_dir():
-        raise DataError(f"data.root = {settings.root!r} is no folder")
+        raise DataError(f"data.root = {settings.root!r} is not a folder")
     train_root, test_root = root, None
     if (root / "train").is_dir():
         train_root = root / "train"
@@ -201,15 +214,15 @@ def _image_folder(settings: DataSettings) -> DataSource:
         try:
             data = ImageFolder(str(folder))
         except FileNotFoundError as error:
-            raise DataError(f"data.root = {settings.root!r} holds no folder of images a class: {error}") from error
+            raise DataError(f"data.root = {settings.root!r} needs one folder of images per class: {error}") from error
         images = np.empty((len(data), size, size, 3), np.uint8)
         for index, (path, _) in enumerate(data.samples):
             try:
                 with Image.open(path) as picture:
-                    check_bits(picture.mode)
-                    images[index] = resize_image(pixels_of(picture.convert("RGB")), (size, size))
+                    check_bit_depth(picture.mode)
+                    images[index] = resize_image(to_pixels(picture.convert("RGB")), (size, size))
             except OSError as error:
-                raise DataError(f"{path} cannot be read as an image; mend or remove it (data.root)") from error
+                raise DataError(f"{path} cannot be read as an image; repair or remove it (data.root)") from error
             except ValueError as error:
                 raise DataError(f"{path}: {error} (data.root)") from error
         return (images, np.asarray(data.targets)), list(data.classes)
@@ -219,8 +232,11 @@ def _image_folder(settings: DataSettings) -> DataSource:
     if test_root is not None:
         test, test_classes = read(test_root)
         if test_classes != classes:
-            raise DataError(f"{test_root} has the classes {test_classes}, {train_root} has {classes}")
-    return _source(settings, train, test, classes)
+            raise DataError(
+                f"{test_root} has the classes {test_classes}, but {train_root} has {classes}; they must be the same "
+                "(data.root)"
+            )
+    return _make_source(settings, train, test=test, names=classes)
 
 
 def _npz(settings: DataSettings) -> DataSource:
@@ -229,9 +245,9 @@ def _npz(settings: DataSettings) -> DataSource:
         with np.load(settings.root, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        # NumPy's own words would recommend to read it as a pickle, which runs whatever is in it.
+        # NumPy's own message recommends to unpickle the file, which would run any code in it.
         raise DataError(
-            f"data.root = {settings.root!r} is no .npz file of plain arrays, as numpy.savez writes it"
+            f"data.root = {settings.root!r} is not an .npz file of plain arrays as numpy.savez writes it"
         ) from error
     for needed in ("images", "labels", *(("test_images", "test_labels") if "test_images" in arrays else ())):
         if needed not in arrays:
@@ -239,11 +255,11 @@ def _npz(settings: DataSettings) -> DataSource:
                 f"data.root = {settings.root!r} holds the arrays {', '.join(arrays) or 'none'}; {needed!r} is missing"
             )
     test = (arrays["test_images"], arrays["test_labels"]) if "test_images" in arrays else None
-    return _source(settings, (arrays["images"], arrays["labels"]), test, None)
+    return _make_source(settings, (arrays["images"], arrays["labels"]), test=test)
 
 
 def _from_function(settings: DataSettings) -> DataSource:
-    """What `module:function` returns: a map-style data set of (image, label), or (training, test)."""
+    """The result of `module:function`: a map-style data set of (image, label), or a pair of them (training, test)."""
     module, _, function = settings.name.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)(**settings.options)
@@ -253,43 +269,46 @@ def _from_function(settings: DataSettings) -> DataSource:
 
     def read(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         if not len(data):
-            raise DataError(f"data.name = {settings.name!r} gives an empty data set")
+            raise DataError(f"data.name = {settings.name!r} returns an empty data set")
         pairs = [data[index] for index in range(len(data))]
         if len({np.shape(image) for image, _ in pairs}) > 1 and settings.image_size is None:
-            raise DataError(f"data.name = {settings.name!r} gives images of several sizes; set data.image_size")
+            raise DataError(f"data.name = {settings.name!r} returns images of several sizes; set data.image_size")
         try:
-            images = [pixels_of(image) for image, _ in pairs]
+            images = [to_pixels(image) for image, _ in pairs]
         except ValueError as error:
             raise DataError(f"data.name = {settings.name!r}: {error}") from error
         if settings.image_size is not None:
             images = [resize_image(image, (settings.image_size, settings.image_size)) for image in images]
         return np.stack(images), np.asarray([int(label) for _, label in pairs])
 
-    return _source(
-        settings, read(parts[0]), read(parts[1]) if len(parts) > 1 else None, getattr(parts[0], "classes", None)
-    )
+    test = read(parts[1]) if len(parts) > 1 else None
+    return _make_source(settings, read(parts[0]), test=test, names=getattr(parts[0], "classes", None))
 
 
-def _source(
+def _make_source(
     settings: DataSettings,
     train: tuple[NDArray[Any], NDArray[Any]],
-    test: tuple[NDArray[Any], NDArray[Any]] | None,
-    names: Sequence[str] | None,
+    *,
+    test: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    names: Sequence[str] | None = None,
 ) -> DataSource:
-    """Check the arrays, resize, and number the labels; without `names` the classes are the labels that occur."""
+    """Check the arrays, resize the images and number the labels.
+
+    Without `names`, the classes are the labels that occur in the training images.
+    """
     for part, which in ((train, "images"), (test, "test_images")):
         if part is None:
             continue
         images, labels = part
         if images.ndim not in (3, 4) or images.dtype != np.uint8 or _has_channels_first(images.shape[1:]):
             raise DataError(
-                f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; for each, "
-                f"{SHAPE} is needed (data.root or data.name)"
+                f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; each must be "
+                f"{IMAGE_FORMAT} (data.root or data.name)"
             )
         if labels.ndim != 1 or len(images) != len(labels):
             raise DataError(
                 f"data set {settings.name!r} has {len(images)} {which} but labels of shape {list(labels.shape)}; "
-                "one label an image is needed (data.root or data.name)"
+                "one label per image is needed (data.root or data.name)"
             )
         if not len(images):
             raise DataError(f"{which} of data set {settings.name!r} are empty (data.root or data.name)")
@@ -305,50 +324,57 @@ def _source(
             images = images[..., None]
         if settings.image_size is not None and images.shape[1:3] != (settings.image_size, settings.image_size):
             images = np.stack([resize_image(image, (settings.image_size, settings.image_size)) for image in images])
-        strange = np.setdiff1d(labels, values)
-        if len(strange):
-            raise DataError(f"data set {settings.name!r} has the label {strange[0]!r}, which is none of its classes")
+        unknown = np.setdiff1d(labels, values)
+        if len(unknown):
+            raise DataError(
+                f"data set {settings.name!r} has the label {unknown[0]!r}, which is not one of its classes "
+                "(data.root or data.name)"
+            )
         return ImageArrays(np.ascontiguousarray(images), np.searchsorted(values, labels).astype(np.int64))
 
     return DataSource(arrays(train), None if test is None else arrays(test), tuple(map(str, names)))
 
 
-def pixels_of(image: Any) -> NDArray[np.uint8]:
-    """Of a picture, or its array or tensor: [height, width(, channels)], 0..255.
+def to_pixels(image: Any) -> NDArray[np.uint8]:
+    """The pixels of a Pillow picture, an array or a tensor: [height, width(, channels)], 0..255.
 
     Raises:
-        ValueError: its numbers or its shape are others.
+        ValueError: the image has another type or shape.
     """
     from PIL import Image
 
     if isinstance(image, Image.Image):
-        check_bits(image.mode)
+        check_bit_depth(image.mode)
         image = image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(image.mode, image.mode))
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or _has_channels_first(pixels.shape):
-        raise ValueError(f"an image is {pixels.dtype} of shape {list(pixels.shape)}; {SHAPE} is needed")
+        raise ValueError(f"an image is {pixels.dtype} of shape {list(pixels.shape)}; it must be {IMAGE_FORMAT}")
     return pixels
 
 
-def check_bits(mode: str) -> None:
-    """
+def check_bit_depth(mode: str) -> None:
+    """Refuse pictures of more than 8 bits per channel, which Pillow clips without a warning.
+
+    Args:
+        mode: Pillow's mode of the picture.
+
     Raises:
-        ValueError: pictures of this mode of Pillow's have more than 8 bits a channel, which it clips without a word.
+        ValueError: the mode has more than 8 bits per channel.
     """
     if mode.startswith(("I", "F")):
-        raise ValueError(f"a picture has more than 8 bits a channel (mode {mode}); scale it to 8 bits first")
+        raise ValueError(f"a picture has more than 8 bits per channel (mode {mode}); scale it to 8 bits first")
 
 
 def _has_channels_first(shape: Sequence[int]) -> bool:
-    """Whether an image of this shape has its channels where its height should be, as torchvision's tensors do."""
+    """Whether the first axis of an image of this shape is probably its channels, as in torchvision's tensors."""
     return len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] > 4
 
 
 def resize_image(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Pixels [height, width(, channels)] as [*size, channels]; bilinear."""
+    """Resize pixels [height, width(, channels)] to [*size, channels], bilinearly; `size` is (height, width)."""
     from PIL import Image
 
-    # Channel by channel, because arrays have any number of them, and pictures 1, 3 or 4.
+    # One channel at a time, because arrays can have any number of channels, but Pillow's pictures 1, 3 or 4.
     pixels = np.atleast_3d(pixels)
     channels = [Image.fromarray(pixels[..., channel]) for channel in range(pixels.shape[-1])]
     resized = [channel.resize((size[1], size[0]), Image.Resampling.BILINEAR) for channel in channels]
@@ -370,4 +396,4 @@ DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {
     "image_folder": _image_folder,
     "npz": _npz,
 }
-"""Every data set that a search file may name, besides `module:function`."""
+"""Built-in data sets, by their names in a search file."""

@@ -1,4 +1,4 @@
-"""What one epoch of one candidate reports. No torch."""
+"""The result of one epoch of one candidate. No torch."""
 
 from __future__ import annotations
 
@@ -7,30 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 EPOCH_METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "seconds", "images_per_second")
-"""What every epoch of every trainable is measured by."""
+"""Metrics that every trainable reports for every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """Losses are means an image; accuracies are 0..1; `seconds` covers training and validation.
-
-    `learning_rate` is the one of the epoch's last step, `images_per_second` counts training images only, `ended_at` is
-    in seconds since 1970 by the worker's clock. `metrics` are further ones, of a trainable that declares their names.
+    """Scores and timing of one epoch. Losses are means per image; accuracies are 0..1.
 
     Raises:
-        ValueError: a number that says nothing of the candidate is not finite.
+        ValueError: `learning_rate`, `seconds`, `images_per_second` or `ended_at` is not finite.
     """
 
     epoch: int
+    """Number of the epoch, from 1."""
     train_loss: float
     train_accuracy: float
     val_loss: float
     val_accuracy: float
     learning_rate: float
+    """Learning rate of the epoch's last step."""
     seconds: float
+    """Duration of training and validation."""
     images_per_second: float
+    """Training throughput; validation images are not counted."""
     ended_at: float
+    """End of the epoch in seconds since 1970, by the worker's clock."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    """Further metrics, if the trainable declares their names."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "seconds", "images_per_second", "ended_at"):
@@ -40,6 +43,6 @@ class EpochResult:
 
     @property
     def diverged(self) -> bool:
-        """A loss, an accuracy or a further metric is not finite: nothing that follows can be trusted."""
+        """Whether a loss, an accuracy or a further metric is not finite; later epochs cannot be trusted then."""
         scores = (self.train_loss, self.train_accuracy, self.val_loss, self.val_accuracy, *self.metrics.values())
         return not all(map(math.isfinite, scores))

@@ -1,6 +1,6 @@
-"""What every trainable of cellscout shares: Ray Tune's `Trainable`, told in epochs. No torch.
+"""Base class of all trainables: turns epochs into the steps, reports and checkpoints of Ray Tune. No torch.
 
-Knows when to report; does not know how an epoch is trained. A trainable of one's own derives from `EpochTrainable`.
+Knows when to report; does not know how an epoch is trained. Derive your own trainable from `EpochTrainable`.
 """
 
 from __future__ import annotations
@@ -24,44 +24,46 @@ from trainables.checkpoints import Checkpoint, CheckpointFolder, CheckpointWrite
 from trainables.costs import network_costs
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
-from trainables.faults import CandidateFault, faults_told, storage_faults_told
-from trainables.folds import resampled
-from trainables.hang import hang_limit, process_ends_after
+from trainables.faults import CandidateFault, wrap_faults, wrap_storage_faults
+from trainables.folds import resample_splits
+from trainables.hang import end_process_after, hang_limit
 from trainables.network_spec import NetworkSpec
 from trainables.preemption import node_is_draining
 from trainables.settings import FaultSettings, NetworkSettings, TrainingSettings
 from trainables.skeleton import Skeleton
 
 STEP_SECONDS = 1.0
-"""Epochs are grouped into one report of about this many seconds, because a report costs the driver milliseconds."""
+"""One report covers epochs of about this many seconds, because each report costs the driver milliseconds."""
 
-WORTH_KEEPING_SECONDS = 0.05
-"""Epochs that took less together are sooner trained again than written to a disk and made sure of there."""
+MIN_CHECKPOINT_SECONDS = 0.05
+"""Epochs that take less than this in total are cheaper to retrain than to checkpoint durably."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
-    """What all trials of a run have in common, but the images.
-
-    `image_shape` is (height, width, channels); `milestones` are the epochs at which the scheduler decides, None means
-    at each one; `threads` is the number of CPUs that Ray allots to a trial; `measure_latency` asks for
-    `latency_seconds`; `checkpoints` is where trials are kept to go on from, None where nobody will.
-    """
+    """What all trials of a run have in common, except the images."""
 
     space: CellSpace
     skeleton: Skeleton
     network: NetworkSettings
     training: TrainingSettings
     image_shape: tuple[int, int, int]
+    """Height, width and channels."""
     classes: int
+    """Number of classes."""
     milestones: tuple[int, ...] | None
+    """Epochs at which the scheduler decides; None: at every epoch."""
     seed: int
     threads: int
+    """CPUs that Ray allots to a trial."""
     measure_latency: bool = False
+    """Whether `begin` returns `latency_seconds`."""
     faults: FaultSettings = field(default_factory=FaultSettings)
     checkpoints: CheckpointFolder | None = None
+    """Where checkpoints and weights are written; None: nowhere."""
 
     def network_spec(self, architecture: Architecture) -> NetworkSpec:
+        """The network of a candidate with this architecture."""
         height, width, channels = self.image_shape
         return NetworkSpec(
             architecture=architecture,
@@ -77,53 +79,56 @@ class TrialPlan:
         )
 
     def costs(self, architecture: Architecture) -> dict[str, float]:
-        """What is known of a candidate without training it: parameters, and for an image multiply-adds and bytes that
-        training keeps. Without torch, in about a millisecond."""
+        """A candidate's costs, computed without training: parameters, and multiply-adds and activation bytes per image.
+
+        Needs no torch and takes about a millisecond.
+        """
         return asdict(network_costs(self.network_spec(architecture)))
 
     def example(self) -> NetworkSpec:
-        """The network of a candidate drawn by the run's seed; ValueError if these settings make none."""
+        """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""
         return self.network_spec(self.space.sample(np.random.default_rng(self.seed)))
 
 
 class EpochTrainable(tune.Trainable, ABC):
-    """A worker that trains one candidate after the other.
+    """A worker that trains candidates one after another.
 
-    A report of `step()` holds `epoch`, the other fields and the further metrics of the last `EpochResult`; the
-    candidate's costs and latency; `curve`, the results of all epochs since the last report; `facts`, what `begin`
-    returned; and `diverged`.
+    Each report of `step()` holds the fields and further metrics of the last `EpochResult`; the candidate's costs and
+    latency; `curve`, the results of all epochs since the previous report; `facts`, what `begin` returned; and
+    `diverged`.
 
-    With each report a checkpoint is written, while the training goes on, unless that would take longer than to train
-    its epochs again; after the last epoch the weights are. A trial that was interrupted goes on from its newest
-    checkpoint. Epochs that it holds and the record does not are reported
-    first, and not trained again.
+    A checkpoint is written in the background after each report, unless retraining its epochs would be faster than
+    writing it. The weights are written after the last epoch. An interrupted trial continues from its newest checkpoint.
+    Epochs in the checkpoint that are missing from the record are reported first, without training them again.
     """
 
     plan: TrialPlan
-    """Its `seed` is the one to train by: in an evaluation, that of the training at hand."""
+    """The run's plan; in an evaluation, `plan.seed` is the seed of the current training."""
 
     metrics: tuple[str, ...] = ()
-    """Names of the further metrics of its `EpochResult`s, which may then be objectives of a search."""
+    """Names of the further metrics of its `EpochResult`s. They can be objectives of a search."""
 
     micro_batches = 1
-    """Into how many parts to split each batch, for a candidate that ran out of memory; set before `begin`."""
+    """Number of parts into which to split each batch, above 1 after the candidate ran out of memory. Set before `begin`
+    is called."""
 
     @classmethod
     def check(cls, plan: TrialPlan) -> None:
-        """Called once, before the search starts and without torch; ValueError if no candidate could be trained."""
+        """Check the plan once before the search starts, without torch; ValueError if no candidate can be trained."""
 
     @abstractmethod
     def prepare(self, data: DataSplits) -> None:
-        """Called once a worker, and in an evaluation with the images of each training that has others than the last.
+        """Load the images. Called once per worker; in an evaluation, whenever the fold or the seed changes.
 
-        Their arrays may be read-only memory that all workers of a node share.
+        The arrays may be read-only memory that all workers of a node share.
         """
 
     @abstractmethod
     def begin(self, architecture: Architecture) -> dict[str, Any]:
-        """Drop the last candidate, build this one; return its `device`.
+        """Drop the previous candidate and build this one.
 
-        And if the plan asks to measure it, `latency_seconds` for one image on that device.
+        Returns:
+            `device`; with `plan.measure_latency` also `latency_seconds`, for one image on that device.
         """
 
     @abstractmethod
@@ -135,62 +140,68 @@ class EpochTrainable(tune.Trainable, ABC):
         """The candidate's weights in the safetensors format."""
 
     def state(self) -> bytes | None:
-        """All that `load_state` needs to go on from here; None: there is no going on, only beginning anew."""
+        """Everything that `load_state` needs to continue; None if the trainable can only start again."""
         return None
 
     def load_state(self, state: bytes) -> None:
-        """Go on, in a candidate that `begin` has just built, from where `state` was taken."""
-        raise NotImplementedError(f"{type(self).__name__} has a state and no load_state")
+        """Continue from a state that `state` returned. Called right after `begin`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} defines state but not load_state; define both, or return None from state"
+        )
 
     def setup(self, config: Mapping[str, Any], plan: TrialPlan, data: list[Any]) -> None:
-        # `data` comes in a list, because Ray would fetch a bare reference in the driver's place.
+        """Called by Ray Tune when the worker starts; `data` holds a Ray reference to the `DataSplits`.
+
+        The reference is in a list because Ray would resolve a bare one on behalf of the driver.
+        """
         self.plan = plan
         self._writer = None if plan.checkpoints is None else CheckpointWriter(plan.checkpoints)
-        self._run = data[0], plan.seed
+        self._run_data, self._run_seed = data[0], plan.seed
         self._prepared: tuple[Resample | None] | None = None
-        self._begin(config)
+        self._start_trial(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Called by Ray Tune to reuse this worker, its imports and its data for the next candidate."""
-        self._begin(new_config)
+        self._start_trial(new_config)
         return True
 
-    def _begin(self, config: Mapping[str, Any]) -> None:
-        self._assignment, params = Assignment.of(config)
+    def _start_trial(self, config: Mapping[str, Any]) -> None:
+        self._assignment, params = Assignment.from_config(config)
         self.micro_batches = self._assignment.micro_batches
         self._curve: list[EpochResult] = []
         self._unreported: list[EpochResult] = []
-        self._seconds_not_kept = 0.0
+        self._unsaved_seconds = 0.0
         self._prepare(self._assignment.resample)
         architecture = self.plan.space.decode(params)
         self._fingerprint = architecture.fingerprint
-        with faults_told(), self._not_hanging():
+        with wrap_faults(), self._time_limit():
             self._facts = self.begin(architecture)
             if set(self._facts) - {"latency_seconds"} != {"device"}:
                 raise ValueError(
-                    f"{type(self).__name__}.begin returned {sorted(self._facts)}; it returns the device, and no more"
+                    f"{type(self).__name__}.begin returned {sorted(self._facts)}; it must return 'device', and may "
+                    "return 'latency_seconds'"
                 )
-            self._go_on()
+            self._restore()
 
     def _prepare(self, resample: Resample | None) -> None:
-        """With the images and the seed of the run, or those of one training of an evaluation."""
+        """Prepare the images and the seed of the run, or those of one training of an evaluation."""
         if self._prepared == (resample,):
             return
         self._prepared = None
-        images, seed = self._run
-        with faults_told():
-            data: DataSplits = ray.get(images)
+        seed = self._run_seed
+        with wrap_faults():
+            data: DataSplits = ray.get(self._run_data)
             if resample is not None:
-                data, seed = resampled(data, resample), resample.seed
+                data, seed = resample_splits(data, resample), resample.seed
             self.plan = replace(self.plan, seed=seed)
             self.prepare(data)
         self._prepared = (resample,)
 
-    def _go_on(self) -> None:
-        """From the newest checkpoint, if there is one."""
+    def _restore(self) -> None:
+        """Continue from the newest checkpoint, if there is one."""
         if self.plan.checkpoints is None:
             return
-        with storage_faults_told("read"):
+        with wrap_storage_faults("read"):
             checkpoint = self.plan.checkpoints.newest(self._assignment.trial_id, self._fingerprint)
         if checkpoint is not None:
             self.load_state(checkpoint.state)
@@ -198,20 +209,20 @@ class EpochTrainable(tune.Trainable, ABC):
             self._unreported = [result for result in self._curve if result.epoch > self._assignment.epochs]
 
     def step(self) -> dict[str, Any]:
-        """Train for about a second, but at least an epoch and never past a milestone."""
-        with faults_told():
+        """Train for about a second, but at least one epoch and never past a milestone."""
+        with wrap_faults():
             if self._unreported:
-                curve = self._next_unreported()
+                curve = self._take_unreported()
             else:
                 if node_is_draining():
-                    self._written()
-                    raise CandidateFault("preempted", "its node is about to go")
+                    self._wait_for_writer()
+                    raise CandidateFault("preempted", "its node is about to be removed")
                 curve = self._train()
             last = curve[-1]
             done = last.diverged or last.epoch >= self.plan.training.epochs
-            self._keep(done=done, diverged=last.diverged)
+            self._save(done=done, diverged=last.diverged)
         return {
-            **self._assignment.costs,  # because a scheduler knows of a trial only what its reports say
+            **self._assignment.costs,  # a scheduler sees nothing of a trial but its reports
             **({"latency_seconds": self._facts["latency_seconds"]} if self.plan.measure_latency else {}),
             **last.metrics,
             **asdict(last),
@@ -222,11 +233,11 @@ class EpochTrainable(tune.Trainable, ABC):
         }
 
     def _train(self) -> list[EpochResult]:
-        """The results of epochs that were trained just now."""
+        """Train the epochs of the next report and return their results."""
         started = time.monotonic()
         curve: list[EpochResult] = []
         while True:
-            with self._not_hanging():
+            with self._time_limit():
                 last = self.train_epoch()
             if set(last.metrics) != set(self.metrics):
                 raise ValueError(
@@ -236,60 +247,65 @@ class EpochTrainable(tune.Trainable, ABC):
             curve.append(last)
             self._curve.append(last)
             expected_end = (time.monotonic() - started) * (len(curve) + 1) / len(curve)
-            if self._is_to_be_reported(last) or expected_end > STEP_SECONDS:
-                self._seconds_not_kept += time.monotonic() - started
+            if self._must_report(last) or expected_end > STEP_SECONDS:
+                self._unsaved_seconds += time.monotonic() - started
                 return curve
 
-    def _next_unreported(self) -> list[EpochResult]:
-        """Results that the checkpoint brought along, up to the next at which the scheduler decides."""
-        count = next((n for n, result in enumerate(self._unreported, start=1) if self._is_to_be_reported(result)), None)
+    def _take_unreported(self) -> list[EpochResult]:
+        """Take the unreported results of the checkpoint, up to the next epoch at which the scheduler decides."""
+        count = next((n for n, result in enumerate(self._unreported, start=1) if self._must_report(result)), None)
         curve, self._unreported = self._unreported[:count], self._unreported[count or len(self._unreported) :]
         return curve
 
-    def _is_to_be_reported(self, result: EpochResult) -> bool:
+    def _must_report(self, result: EpochResult) -> bool:
+        """Whether a report must end with this epoch."""
         if result.diverged or result.epoch >= self.plan.training.epochs or self.plan.milestones is None:
             return True
         return result.epoch in self.plan.milestones
 
-    def _keep(self, *, done: bool, diverged: bool) -> None:
-        """Write what the trial can go on from, or at its end the weights."""
+    def _save(self, *, done: bool, diverged: bool) -> None:
+        """Write a checkpoint, or after the last epoch the weights."""
         if self._writer is None or self._unreported or diverged:
             return
-        assert self.plan.checkpoints is not None, "there is a writer for it"
+        assert self.plan.checkpoints is not None, "there is a writer, so there is a folder"
         if done:
-            self._written()  # or what failed of it would not be heard
-            with storage_faults_told("written"):
-                # The driver may read them as soon as it has the report.
+            self._wait_for_writer()  # raises if the last checkpoint could not be written
+            with wrap_storage_faults("written"):
+                # In this thread: the driver may read the weights as soon as it has the report.
                 self.plan.checkpoints.write_weights(self._assignment.trial_id, self.weights())
-        elif self._seconds_not_kept >= WORTH_KEEPING_SECONDS:
-            self._keep_state()
+        elif self._unsaved_seconds >= MIN_CHECKPOINT_SECONDS:
+            self._write_checkpoint()
 
-    def _keep_state(self) -> None:
-        """Begin to write what the trial can go on from."""
+    def _write_checkpoint(self) -> None:
+        """Start to write a checkpoint in the background, if the trainable has a state."""
         state = self.state()
         if self._writer is not None and state is not None:
-            with storage_faults_told("written"):
+            with wrap_storage_faults("written"):
                 self._writer.write(self._assignment.trial_id, Checkpoint(self._fingerprint, tuple(self._curve), state))
-            self._seconds_not_kept = 0.0
+            self._unsaved_seconds = 0.0
 
-    def _written(self) -> None:
+    def _wait_for_writer(self) -> None:
         if self._writer is not None:
-            with storage_faults_told("written"):
+            with wrap_storage_faults("written"):
                 self._writer.wait()
 
-    def _not_hanging(self) -> AbstractContextManager[None]:
+    def _time_limit(self) -> AbstractContextManager[None]:
+        """Ends this process if the block takes longer than any epoch should."""
         known = [self._assignment.expected_seconds, *(result.seconds for result in self._curve)]
         longest = max((seconds for seconds in known if seconds is not None), default=None)
-        return process_ends_after(hang_limit(self.plan.faults, longest))
+        return end_process_after(hang_limit(self.plan.faults, longest))
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Called by Ray Tune when the scheduler pauses the trial: its state lies with the others, here is a mark."""
-        if self._seconds_not_kept:
-            self._keep_state()
-        self._written()
+        """Called by Ray Tune when the scheduler pauses the trial.
+
+        The state goes into the run directory; `checkpoint_dir` only gets the number of the last reported epoch.
+        """
+        if self._unsaved_seconds:
+            self._write_checkpoint()
+        self._wait_for_writer()
         (Path(checkpoint_dir) / "reported.json").write_text(json.dumps(self._curve[-1].epoch))
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Called by Ray Tune when a paused trial goes on, after `begin`: the driver knows all up to the mark."""
+        """Called by Ray Tune after `begin` when a paused trial continues; reads what `save_checkpoint` wrote."""
         reported = json.loads((Path(checkpoint) / "reported.json").read_text())
         self._unreported = [result for result in self._curve if result.epoch > reported]

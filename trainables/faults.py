@@ -1,4 +1,4 @@
-"""What can end the training of one candidate, said in plain values so that the driver needs no torch to read it."""
+"""Faults that end the training of a candidate, as plain values that the driver can read without torch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Literal, final
 
 FaultKind = Literal["error", "out_of_memory", "storage", "preempted"]
-"""`error`: an exception. `out_of_memory`: of the GPU, or an allocation on the host that failed. `storage`: a checkpoint
-could not be written or read. `preempted`: the node is about to go."""
+"""`error`: an exception. `out_of_memory`: the GPU's memory ran out, or an allocation on the host failed. `storage`: a
+checkpoint could not be written or read. `preempted`: the node is about to be removed."""
 
-OUT_OF_MEMORY = (
+OUT_OF_MEMORY_PHRASES = (
     "out of memory",
     "can't allocate memory",
     "cannot allocate memory",
@@ -20,13 +20,16 @@ OUT_OF_MEMORY = (
     "cudnn_status_not_initialized",
     "unable to find an engine to execute",
 )
-"""What PyTorch and its libraries say, for they raise plain RuntimeErrors too. The last four are cuBLAS' and cuDNN's on
-a GPU whose memory others hold; if they should mean something else, the trial is tried once more in vain."""
+"""Lower-case phrases in RuntimeErrors of PyTorch and its libraries that mean out of memory.
+
+cuBLAS and cuDNN raise the last four on a GPU whose memory other processes hold. If they have another cause, the only
+cost is one retry that fails too.
+"""
 
 
 @final
 class CandidateFault(Exception):  # noqa: N818 (not always an error)
-    """Raised by a worker; `reason` is one line."""
+    """A fault in a worker; `reason` is one line."""
 
     def __init__(self, kind: FaultKind, reason: str) -> None:
         super().__init__(kind, reason)
@@ -38,8 +41,8 @@ class CandidateFault(Exception):  # noqa: N818 (not always an error)
 
 
 @contextmanager
-def faults_told() -> Iterator[None]:
-    """Whatever is raised within, as a `CandidateFault`."""
+def wrap_faults() -> Iterator[None]:
+    """Reraise any exception of the block as a `CandidateFault`."""
     try:
         yield
     except CandidateFault:
@@ -50,8 +53,8 @@ def faults_told() -> Iterator[None]:
 
 
 @contextmanager
-def storage_faults_told(verb: str) -> Iterator[None]:
-    """An OSError within, as the fault of the storage where a checkpoint cannot be `read` or `written`."""
+def wrap_storage_faults(verb: Literal["read", "written"]) -> Iterator[None]:
+    """Reraise an OSError of the block as a storage fault: a checkpoint cannot be `verb`."""
     try:
         yield
     except OSError as error:
@@ -59,7 +62,7 @@ def storage_faults_told(verb: str) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """Type and first line of an exception."""
+    """An exception's type and the first line of its message."""
     first_line = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 
@@ -67,4 +70,4 @@ def describe(error: BaseException) -> str:
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY_PHRASES)

@@ -1,19 +1,25 @@
-"""The images of one training in an evaluation: folds of the run's training and validation images, never of the test.
+"""The images of one training in an evaluation: folds of the training and validation images, never test images.
 
-Repeated stratified k-fold cross-validation: every seed shuffles the images anew. Knows arrays; does not know who asks.
+Repeated stratified k-fold cross-validation: every seed shuffles the images again. Knows arrays; does not know trials.
 No torch, no Ray.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from trainables.assignment import Resample
-from trainables.datasets import DataError, DataSplits, ImageArrays, statistics
+from trainables.datasets import DataError, DataSplits, ImageArrays, channel_statistics
+
+_NO_INDICES = np.empty(0, np.int64)
 
 
-def resampled(splits: DataSplits, resample: Resample) -> DataSplits:
-    """The images of this training; pixels are normalised by those that it trains on, and there are no test images.
+def resample_splits(splits: DataSplits, resample: Resample) -> DataSplits:
+    """Split training and validation images for one training of an evaluation.
+
+    Mean and deviation are those of the images that are trained on. There are no test images.
 
     Raises:
         DataError: see `check_folds`.
@@ -26,25 +32,31 @@ def resampled(splits: DataSplits, resample: Resample) -> DataSplits:
     for fold, (rest, held_out) in enumerate(folds.split(np.zeros(len(images)), images.labels)):
         if fold == resample.fold:
             train = images.take(rest)
-            mean, deviation = statistics(train)
-            nothing = splits.test.take(np.empty(0, np.int64))
-            return DataSplits(train, images.take(held_out), nothing, splits.classes, mean, deviation)
-    raise ValueError(f"there is no fold {resample.fold} of {resample.folds}")
+            mean, deviation = channel_statistics(train)
+            return replace(
+                splits,
+                train=train,
+                validation=images.take(held_out),
+                test=splits.test.take(_NO_INDICES),
+                mean=mean,
+                deviation=deviation,
+            )
+    raise ValueError(f"fold is {resample.fold}; it must be at least 0 and below folds = {resample.folds}")
 
 
-def merged(splits: DataSplits) -> DataSplits:
-    """Training and validation images as one, and pixels normalised by them; no validation images, the same test."""
+def merge_validation(splits: DataSplits) -> DataSplits:
+    """Move the validation images into the training images; mean and deviation are those of all of them."""
     train = _all(splits)
-    mean, deviation = statistics(train)
-    nothing = splits.validation.take(np.empty(0, np.int64))
-    return DataSplits(train, nothing, splits.test, splits.classes, mean, deviation)
+    mean, deviation = channel_statistics(train)
+    validation = splits.validation.take(_NO_INDICES)
+    return replace(splits, train=train, validation=validation, mean=mean, deviation=deviation)
 
 
 def check_folds(splits: DataSplits, folds: int) -> None:
-    """Refuse more folds than the rarest class has images, for some would be without it.
+    """Refuse more folds than the rarest class has images, because some folds would lack the class.
 
     Raises:
-        DataError: names the class.
+        DataError: there are too many folds; the message names the class.
     """
     counts = np.bincount(_labels(splits), minlength=len(splits.classes))
     rarest = int(counts.argmin())
@@ -56,6 +68,7 @@ def check_folds(splits: DataSplits, folds: int) -> None:
 
 
 def _all(splits: DataSplits) -> ImageArrays:
+    """Training and validation images together."""
     return ImageArrays(np.concatenate([splits.train.images, splits.validation.images]), _labels(splits))
 
 

@@ -1,4 +1,4 @@
-"""What to do about a training that stands still: end its process, for nothing else gets hold of a loop in C or CUDA."""
+"""Ends the process of a training that hangs: nothing gentler can interrupt a loop in C or CUDA."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from contextlib import contextmanager
 from trainables.settings import FaultSettings
 
 FIRST_EPOCH_SECONDS = 3600.0
-"""What an epoch may take while the search has not seen one end."""
+"""Lower bound of the limit while no epoch of the search has ended."""
 
 
 def hang_limit(settings: FaultSettings, longest: float | None) -> float:
-    """Seconds after which an epoch counts as hanging, if `longest` is how long the longest one known took."""
+    """Seconds after which an epoch counts as hanging.
+
+    Args:
+        settings: the `[faults]` section.
+        longest: seconds of the longest known epoch; None if no epoch has ended yet.
+    """
     if longest is None:
         return max(settings.hang_seconds, FIRST_EPOCH_SECONDS)
     return max(settings.hang_seconds, settings.hang_factor * longest)
 
 
 @contextmanager
-def process_ends_after(seconds: float) -> Iterator[None]:
-    """End the process, with all its threads' stacks on standard error, if this takes longer. Not to be nested."""
+def end_process_after(seconds: float) -> Iterator[None]:
+    """End the process if the block takes longer, and write the stacks of all threads to standard error.
+
+    Blocks must not be nested.
+    """
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or sys.stderr)
     try:
         yield

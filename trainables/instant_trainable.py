@@ -1,7 +1,7 @@
-"""A trainable that trains nothing: made-up, deterministic curves, at no cost.
+"""A trainable that trains nothing: it reports made-up, deterministic curves at once.
 
-For measuring what a search costs besides training, and for trying samplers and schedulers. Its scores say nothing about
-networks. No torch.
+Use it to measure the overhead of a search, and to try samplers and schedulers. Its scores say nothing about networks.
+No torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainables.epoch_trainable import EpochTrainable
 
 @final
 class InstantTrainable(EpochTrainable):
-    """Accuracy rises from 0.1 towards a limit (0.5 to 1) that the architecture's fingerprint decides."""
+    """Reports an accuracy that rises from 0.1 towards a limit (0.5..1) computed from the architecture's fingerprint."""
 
     _epoch = 0
     _limit = 0.0
@@ -54,12 +54,12 @@ class InstantTrainable(EpochTrainable):
 
 
 def made_up_limit(architecture: Architecture) -> float:
-    """Between 0.5 and 1."""
+    """The limit of the architecture's accuracy, 0.5..1."""
     return 0.5 + 0.5 * int(architecture.fingerprint, 16) / 16**16
 
 
 def made_up_result(limit: float, epoch: int) -> EpochResult:
-    """As if it had been trained so long."""
+    """The result of an epoch (from 1) of a candidate whose accuracy approaches `limit`."""
     accuracy = limit - (limit - 0.1) * math.exp(-epoch / 5)
     loss = -math.log(accuracy)
     return EpochResult(

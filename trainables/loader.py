@@ -1,4 +1,4 @@
-"""Batches from arrays that live on the device, augmented there by one gather. No files, no worker processes."""
+"""Batches from arrays on the device, cropped and mirrored there by one gather. No files, no worker processes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,27 @@ from trainables.datasets import DataSplits, ImageArrays
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Pad by `crop_padding` black pixels and crop, mirror if `flip`, blank a square of `cutout` pixels a side."""
+    """Random changes to training images."""
 
     crop_padding: int = 0
+    """Pad by this many black pixels, then crop to the original size."""
     flip: bool = False
+    """Mirror an image with probability 0.5."""
     cutout: int = 0
+    """Side in pixels of a square to blank."""
 
 
 class DeviceImages:
-    """One part of a data set on a device: uint8 [n, height, width, channels], and labels [n]."""
+    """One part of a data set on a device: `images` uint8 [n, height, width, channels], and `labels` [n].
+
+    Args:
+        arrays: the images; they are copied.
+        mean, deviation: of the pixels (0..255) per channel; batches are normalised by them.
+        device: where the images are kept and batches are made.
+    """
 
     def __init__(
-        self, arrays: ImageArrays, mean: tuple[float, ...], deviation: tuple[float, ...], device: torch.device
+        self, arrays: ImageArrays, *, mean: tuple[float, ...], deviation: tuple[float, ...], device: torch.device
     ) -> None:
         # A copy, because Ray's arrays are read-only views of memory that other workers share.
         self.images = torch.tensor(np.asarray(arrays.images), device=device)
@@ -38,7 +47,7 @@ class DeviceImages:
         return len(self.labels)
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images once, without augmentation; the last batch may be smaller."""
+        """Batches of all images in order, without augmentation; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             yield self._normalise(self.images[part]), self.labels[part]
@@ -46,20 +55,21 @@ class DeviceImages:
     def shuffled(
         self, batch_size: int, augmentation: Augmentation, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch in random order, augmented; all batches have one size, so the last few images may be left out."""
+        """Augmented batches of one epoch in random order; all have one size, so the last few images may be left out."""
         order = torch.randperm(len(self), generator=generator, device=self.images.device)
         size = min(batch_size, len(self))
         padding = augmentation.crop_padding
-        # Padded anew each epoch: a copy of the whole part, but a cheap one, and no second copy is held between epochs.
+        # Padded again in each epoch: copying the whole part is cheap, and no second copy is held between epochs.
         images = F.pad(self.images, (0, 0, padding, padding, padding, padding)) if padding else self.images
         for start in range(0, len(order) - size + 1, size):
             indices = order[start : start + size]
-            batch = self._normalise(self._gather(images, indices, augmentation, generator))
+            batch = self._normalise(self._gather(images, indices, augmentation=augmentation, generator=generator))
             yield self._cut_out(batch, augmentation.cutout, generator), self.labels[indices]
 
     def _gather(
-        self, images: Tensor, indices: Tensor, augmentation: Augmentation, generator: torch.Generator
+        self, images: Tensor, indices: Tensor, *, augmentation: Augmentation, generator: torch.Generator
     ) -> Tensor:
+        """Crop and mirror the images with these indices."""
         if not augmentation.crop_padding and not augmentation.flip:
             return images[indices]
         device, size = images.device, (len(indices), 1)
@@ -76,7 +86,10 @@ class DeviceImages:
         return images[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
 
     def _cut_out(self, batch: Tensor, side: int, generator: torch.Generator) -> Tensor:
-        """Blank a square around a random pixel, clipped at the border, with the mean (0 after normalisation)."""
+        """Blank a square around a random pixel, clipped at the border, with the mean (0 after normalisation).
+
+        Needs a batch that is already normalised: [n, channels, height, width].
+        """
         if not side:
             return batch
         inside = []
@@ -88,14 +101,16 @@ class DeviceImages:
         return batch.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0)
 
     def _normalise(self, images: Tensor) -> Tensor:
-        """Float [n, channels, height, width], channels last in memory, mean 0 and deviation 1 over the training set."""
+        """Convert to float [n, channels, height, width], channels last in memory, with mean 0 and deviation 1."""
         return ((images.float() - self._mean) * self._scale).permute(0, 3, 1, 2)
 
 
 class DeviceData:
-    """Training and validation images on one device, put there once a worker."""
+    """Training and validation images on one device; a worker copies them there once."""
 
     def __init__(self, splits: DataSplits, device: torch.device) -> None:
         self.device = device
-        self.train = DeviceImages(splits.train, splits.mean, splits.deviation, device)
-        self.validation = DeviceImages(splits.validation, splits.mean, splits.deviation, device)
+        self.train, self.validation = (
+            DeviceImages(part, mean=splits.mean, deviation=splits.deviation, device=device)
+            for part in (splits.train, splits.validation)
+        )

@@ -1,6 +1,6 @@
-"""The processes that train one network together: each on its part of every batch, all with the same weights.
+"""Data-parallel training: several processes train one network, each on its part of every batch, with the same weights.
 
-Knows torch's process groups; who starts the processes, nothing here knows. No Ray.
+Knows torch's process groups; does not know how the processes are started. No Ray.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Peers:
-    """One of `count` processes, the one with the number `rank`; the first has 0. Of one process nothing is distributed.
+    """This process and the number of processes that train together; with one, nothing is distributed.
 
-    The gradient of a step is that of the whole batch. Batch norms see a process's part of it only; the running
-    statistics are those of the first.
+    The gradient of a step is that of the whole batch. Each process's batch norms see only its part of the batch; the
+    running statistics are those of the first process.
     """
 
     rank: int = 0
+    """Number of this process; the first is 0."""
     count: int = 1
+    """Number of processes."""
 
     @classmethod
-    def of_process_group(cls) -> Peers:
-        """As torch's default process group has it."""
+    def from_process_group(cls) -> Peers:
+        """Rank and size of torch's default process group."""
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
@@ -35,38 +37,42 @@ class Peers:
         return self.rank == 0
 
     def check_batch(self, images: int) -> None:
-        """ValueError if a batch of so many images cannot be divided evenly."""
+        """Check that a batch can be divided evenly among the processes.
+
+        Raises:
+            ValueError: it cannot.
+        """
         if images % self.count:
             raise ValueError(
-                f"a batch has {images} images, which {self.count} processes cannot divide evenly "
+                f"a batch of {images} images cannot be divided evenly among {self.count} processes "
                 "(training.batch_size, --workers)"
             )
 
-    def joined(self, module: nn.Module) -> nn.Module:
-        """The module, whose gradients are then averaged over all processes."""
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Wrap the module so that its gradients are averaged over all processes."""
         if self.count == 1:
             return module
-        # A cell may leave an input unread, and with it weights; which ones is the same in every step.
+        # A cell may leave an input, and so its weights, unused; static, because they are the same ones in every step.
         return DistributedDataParallel(module, static_graph=True)
 
     def part(self, batch: Tensor) -> Tensor:
-        """This process's share of a batch, along the first axis."""
+        """This process's part of a batch, along the first axis."""
         return batch.chunk(self.count)[self.rank]
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes."""
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum the values over all processes, in place."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
-    def as_first(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """What the first process says, so that all decide alike."""
+    def broadcast(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The first process's values, so that all processes decide alike; every process passes as many values."""
         if self.count == 1:
             return list(values)
-        told = torch.tensor(values, dtype=torch.float64, device=device)
-        dist.broadcast(told, src=0)
-        return told.tolist()
+        shared = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.broadcast(shared, src=0)
+        return shared.tolist()
 
 
-ALONE = Peers()
-"""A process that trains by itself."""
+SINGLE_PROCESS = Peers()
+"""The only process of a training."""

@@ -1,4 +1,4 @@
-"""What is done to a picture before a network sees it: a value that travels with exported networks. No torch."""
+"""How a picture becomes a network's input: a value that is stored with exported networks. No torch."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.datasets import check_bits, pixels_of, resize_image
+from trainables.datasets import check_bit_depth, resize_image, to_pixels
 
-_GREY = ("1", "L")
+_GREY_MODES = ("1", "L")
 """Pillow's modes of pictures with one channel of at most 8 bits."""
 
 
 class PictureError(ValueError):
-    """A picture cannot be read, or is none for this network; the message names the file."""
+    """A picture cannot be read or does not fit the network; the message names the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """
-    Args:
-        image_size: height and width in pixels.
-        channels: of the images.
-        mean, deviation: of the training images' pixels (0..255), a channel; a network sees (pixel - mean) / deviation.
-        classes: names, in the order of the logits.
+    """Size, channels and normalisation of a network's input, and its class names.
+
+    The input of a network is (pixel - mean) / deviation.
     """
 
     image_size: tuple[int, int]
+    """Height and width in pixels."""
     channels: int
+    """Channels of an image."""
     mean: tuple[float, ...]
+    """Mean of the training images' pixels (0..255), per channel."""
     deviation: tuple[float, ...]
+    """Standard deviation of the training images' pixels (0..255), per channel."""
     classes: tuple[str, ...]
+    """Class names, in the order of the logits."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Preprocessing:
-        """From what `DataSplits.describe` says, which a run and a retraining have on record."""
+        """The preprocessing of a data set, from the facts of `DataSplits.describe` in the record."""
         height, width, channels = facts["image_shape"]
         return cls(
             image_size=(height, width),
@@ -53,10 +55,10 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
-        """Inverse of `to_json`, also after a way through JSON.
+        """Inverse of `to_json`; tuples may have become lists.
 
         Raises:
-            ValueError: the value is not of that form.
+            ValueError: a field is missing or malformed.
         """
         try:
             height, width = value["image_size"]
@@ -66,12 +68,13 @@ class Preprocessing:
             raise ValueError(f"not a preprocessing: {error}") from error
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """A picture's pixels [height, width, channels], 0..255, stretched to the network's size (bilinear).
+        """Read a picture as pixels [height, width, channels], 0..255, stretched bilinearly to the network's size.
 
-        A network of three channels gets any picture as RGB, one of one channel only pictures without colours.
+        For a network of three channels, any picture is converted to RGB. A network of one channel takes only grey
+        pictures.
 
         Raises:
-            PictureError: there is none, or it has other channels than the network takes.
+            PictureError: the file does not exist, is not a picture, or has other channels than the network takes.
         """
         from PIL import Image, UnidentifiedImageError
 
@@ -91,17 +94,17 @@ class Preprocessing:
         ) as error:
             raise PictureError(f"{path} cannot be read as a picture") from error
         try:
-            check_bits(mode)
+            check_bit_depth(mode)
         except ValueError as error:
             raise PictureError(f"{path}: {error}") from error
-        if len(loaded.getbands()) != self.channels or (self.channels == 1 and mode not in _GREY):
+        if len(loaded.getbands()) != self.channels or (self.channels == 1 and mode not in _GREY_MODES):
             raise PictureError(
                 f"{path} has {len(Image.new(mode, (1, 1)).getbands())} channels (mode {mode}); the network takes "
                 f"{self.channels}"
             )
-        return resize_image(pixels_of(loaded), self.image_size)
+        return resize_image(to_pixels(loaded), self.image_size)
 
     def normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What a network sees, [n, channels, height, width], of pixels [n, height, width, channels]."""
+        """The network's input [n, channels, height, width] for pixels [n, height, width, channels], 0..255."""
         mean, deviation = (np.asarray(values, np.float32) for values in (self.mean, self.deviation))
         return np.ascontiguousarray(((pixels - mean) / deviation).transpose(0, 3, 1, 2), dtype=np.float32)

@@ -1,7 +1,7 @@
-"""A network trained in full: what is held out, which weights are kept, how they are tested. No Ray, no record.
+"""Trains a network in full: which images are held out, which weights are kept, how they are tested. No Ray, no record.
 
-The state is that of the training and, with early stopping, the weights of the best epoch so far; whoever trains keeps
-the curve.
+The state is that of the training and, with early stopping, the weights of the best epoch so far. It does not hold the
+curve, which the caller must store.
 """
 
 from __future__ import annotations
@@ -21,55 +21,67 @@ from trainables.costs import network_costs
 from trainables.datasets import DataSplits
 from trainables.early_stopping import best_epoch, is_stalled
 from trainables.epoch_result import EpochResult
-from trainables.folds import merged
+from trainables.folds import merge_validation
 from trainables.latency import measure_latency
 from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
-from trainables.peers import ALONE, Peers
+from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.settings import TrainingSettings
-from trainables.training import Training, part_of, scoring_batch
+from trainables.training import Training, scoring_batch, select_prefix
 from trainables.transfer import InitialWeights
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainingPlan:
-    """How a network is trained in full.
-
-    Args:
-        spec: the network.
-        training: the recipe.
-        patience: None: train on training and validation images together. A number, at least 1: hold the validation
-            images out, end when the accuracy on them has not risen for so many epochs, and keep the weights of the
-            epoch in which it was highest.
-        average_decay, start, compiled: as for `Training`.
-    """
+    """How a network is trained in full."""
 
     spec: NetworkSpec | BaselineSpec
+    """The network."""
     training: TrainingSettings
+    """The recipe."""
     patience: int | None = None
+    """Epochs without a better validation accuracy after which to stop, at least 1; the best epoch's weights are kept.
+    None: no early stopping; the validation images are trained on too."""
     average_decay: float = 0.0
+    """As for `Training`."""
     compiled: bool = False
+    """As for `Training`."""
     start: InitialWeights | None = None
+    """The initial weights; None: random."""
 
     def images(self, splits: DataSplits) -> DataSplits:
-        """What is trained on, what is held out, and the test images, which only `scored_on_test` looks at."""
-        return merged(splits) if self.patience is None else splits
+        """The images to train on, the held-out images, and the test images, which only `score_on_test` uses."""
+        return merge_validation(splits) if self.patience is None else splits
 
 
 @final
 class Retraining:
-    """One training of a plan by a seed, on `device`. `splits` are those of `RetrainingPlan.images`."""
+    """One training of a plan with one seed.
+
+    Args:
+        plan: the network and how to train it.
+        splits: the result of `plan.images`.
+        seed: as for `Training`.
+        device: where to train.
+        peers: the processes that train the network together.
+    """
 
     def __init__(
-        self, plan: RetrainingPlan, splits: DataSplits, seed: int, place: torch.device, peers: Peers = ALONE
+        self,
+        plan: RetrainingPlan,
+        splits: DataSplits,
+        *,
+        seed: int,
+        device: torch.device,
+        peers: Peers = SINGLE_PROCESS,
     ) -> None:
         self._plan = plan
-        nothing = replace(splits, test=splits.test.take(splits.test.labels[:0]))
+        without_test = replace(splits, test=splits.test.take(splits.test.labels[:0]))
         self._training = Training(
             plan.spec,
             plan.training,
-            DeviceData(nothing, place),
-            seed,
+            DeviceData(without_test, device),
+            seed=seed,
             average_decay=plan.average_decay,
             peers=peers,
             compiled=plan.compiled,
@@ -80,18 +92,18 @@ class Retraining:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether there are validation scores; they are NaN where nothing is held out."""
+        """Whether images are held out for validation; without them the validation scores are NaN."""
         return self._plan.patience is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether its last epoch was trained."""
+        """Whether the last epoch has been trained, by the budget or by early stopping."""
         patience = self._plan.patience
         stalled = patience is not None and is_stalled(self.curve, patience)
         return self._training.epoch >= self._plan.training.epochs or stalled
 
     def train_epoch(self) -> EpochResult:
-        """The next epoch; `val_loss` and `val_accuracy` are NaN where nothing is held out."""
+        """Train the next epoch; `val_loss` and `val_accuracy` are NaN if no images are held out."""
         result = self._training.train_epoch()
         self.curve.append(result)
         if self._plan.patience is not None and best_epoch(self.curve) == result.epoch:
@@ -99,73 +111,78 @@ class Retraining:
         return result
 
     def state(self) -> bytes:
-        """All that `load_state` needs to go on bit for bit, but for the curve."""
+        """Everything but the curve that `load_state` needs to continue bit for bit."""
         best = {f"best.{name}": value for name, value in self._best.items()}
-        return _saved({**self._training.state(), **best})
+        return _to_bytes({**self._training.state(), **best})
 
     def load_state(self, state: bytes, curve: Sequence[EpochResult]) -> None:
+        """Continue from a result of `state` and the curve up to there."""
         tensors = load(state)
         self._training.load_state(tensors)
-        self._best = part_of(tensors, "best.")
+        self._best = select_prefix(tensors, "best.")
         self.curve = list(curve)
 
     @property
     def kept_epoch(self) -> int:
-        """Of which the weights are."""
+        """The epoch whose weights `weights` returns."""
         return best_epoch(self.curve) if self.is_held_out else len(self.curve)
 
     def weights(self) -> bytes:
-        """Those to keep: of the best epoch where there is a held-out part, and averaged where that is asked for."""
-        return _saved(self._best or self._training.scored.state_dict())
+        """The weights to keep: those of the best epoch if images are held out, and the average if the plan has one."""
+        return _to_bytes(self._best or self._training.scored.state_dict())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TestScore:
-    """Of weights: mean cross-entropy and accuracy on the test images, and seconds for one image on a device."""
+    """The scores of a network's weights on the test images."""
 
     loss: float
+    """Mean cross-entropy."""
     accuracy: float
+    """0..1."""
     device: str
+    """The device on which it was scored."""
     latency_seconds: float
+    """Median time for one image on that device."""
 
 
-def scored_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, *, workers: int = 1) -> TestScore:
-    """Score weights on the test images of `splits`, which are those of `plan.images`, in float32.
+def score_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, *, workers: int = 1) -> TestScore:
+    """Score weights on the test images in float32.
 
     Args:
-        plan: of the training, which says what the network is and how many images it was trained on at once.
-        weights: of such a network.
-        splits: with the test images.
-        workers: among which batches were divided.
+        plan: the plan of the training; gives the network, and the batch size that its memory allows.
+        weights: the network's weights in the safetensors format.
+        splits: the result of `plan.images`.
+        workers: number of processes among which the training divided each batch.
 
     Raises:
-        ValueError: the weights are not those of such a network.
+        ValueError: the weights are not those of the plan's network.
     """
     network = build_network(plan.spec)
     try:
         network.load_state_dict(load(weights))
     except (RuntimeError, SafetensorError) as error:
         raise ValueError("the weights are those of another network") from error
-    place = device()
-    network.to(place).to(memory_format=torch.channels_last).eval()
-    images = DeviceImages(splits.test, splits.mean, splits.deviation, place)
+    device = select_device()
+    network.to(device).to(memory_format=torch.channels_last).eval()
+    images = DeviceImages(splits.test, mean=splits.mean, deviation=splits.deviation, device=device)
     loss, hits = 0.0, 0
-    # Float32 takes twice the memory of the numbers that a GPU trains in.
-    at_once = scoring_batch(plan.training.batch_size, workers * (2 if place.type == "cuda" else 1))
+    # Float32 takes twice the memory of bfloat16, in which GPUs train.
+    at_once = scoring_batch(plan.training.batch_size, workers * (2 if device.type == "cuda" else 1))
     with torch.inference_mode():
         for batch, labels in images.in_order(at_once):
             logits = network(batch)
             loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
             hits += int((logits.argmax(dim=1) == labels).sum())
-    latency = measure_latency(network, place).median_seconds
-    return TestScore(loss / len(images), hits / len(images), str(place), latency)
+    latency = measure_latency(network, device).median_seconds
+    return TestScore(loss=loss / len(images), accuracy=hits / len(images), device=str(device), latency_seconds=latency)
 
 
-def costs_of(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
-    """Parameters and multiply-adds for one image of the network in use, without an auxiliary head.
+def count_costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
+    """Count parameters, and multiply-adds per image, of a network without its auxiliary head.
 
     Raises:
-        ValueError: there is no such network.
+        ValueError: no network can be built from `spec`.
     """
     if isinstance(spec, NetworkSpec):
         costs = network_costs(replace(spec, auxiliary_head=False))
@@ -175,10 +192,10 @@ def costs_of(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
     return network.parameters_count, network.macs
 
 
-def device() -> torch.device:
-    """The GPU, if there is one."""
+def select_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _saved(tensors: dict[str, Tensor]) -> bytes:
+def _to_bytes(tensors: dict[str, Tensor]) -> bytes:
     return save({name: value.contiguous() for name, value in tensors.items()})

@@ -1,6 +1,7 @@
-"""A retraining from wherever it stands to its end, with checkpoints, wherever it runs. No Ray, no record.
+"""Runs a retraining from its newest checkpoint to its end. No Ray, no record.
 
-One process does it, or several together; then each of them calls `carry_out`, and the first tells and writes.
+One process runs it, or several together. In that case each of them calls `run_job`, and only the first reports to the
+listener and writes files.
 """
 
 from __future__ import annotations
@@ -16,71 +17,75 @@ import torch
 from trainables.checkpoints import Checkpoint, CheckpointFolder, CheckpointWriter
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
-from trainables.peers import ALONE, Peers
+from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.retraining import Retraining, RetrainingPlan
 
-KEEP_SECONDS = 5.0
-"""A training that was killed goes on from where it stood at most about so long before, or an epoch."""
+CHECKPOINT_SECONDS = 5.0
+"""Time between two checkpoints, or one epoch if that takes longer: the work that a killed process loses at most."""
 
 
 class Listener(Protocol):
-    """Who is told how a retraining goes."""
+    """Callbacks of a retraining."""
 
     def begun(self, curve: Sequence[EpochResult]) -> None:
-        """It goes on after these epochs, perhaps none."""
+        """Called at the start with the epochs of the checkpoint; empty if there is no checkpoint."""
 
     def trained(self, result: EpochResult) -> bool:
-        """An epoch was trained; the answer says whether to stop after it."""
+        """Called after each epoch; returns whether to stop."""
 
     def ended(self, kept_epoch: int | None) -> None:
-        """All epochs were trained, and the weights of this one are kept; None if the loss was not finite."""
+        """Called after the last epoch with the epoch whose weights are kept; None if the training diverged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RetrainingJob:
-    """What is trained, by which seed, and where it is kept: a value that can be sent to other processes.
-
-    A checkpoint of another `fingerprint` is not gone on from. `key` names the training in `checkpoints`.
-    """
+    """One training with its seed and the folder of its checkpoints: a value that can be sent to other processes."""
 
     plan: RetrainingPlan
     seed: int
     fingerprint: str
+    """Of everything that decides the training; checkpoints with another fingerprint are ignored."""
     checkpoints: CheckpointFolder
 
     @property
     def key(self) -> str:
+        """The training's name in `checkpoints`, in place of a trial id."""
         return str(self.seed)
 
 
-def carry_out(
-    job: RetrainingJob, images: DataSplits, listener: Listener, place: torch.device, peers: Peers = ALONE
+def run_job(
+    job: RetrainingJob,
+    images: DataSplits,
+    listener: Listener,
+    *,
+    device: torch.device,
+    peers: Peers = SINGLE_PROCESS,
 ) -> None:
-    """Train to the end or until `listener` says to stop; all that is needed to go on is then written.
+    """Train to the end, or until the listener stops it after an epoch; then everything needed to continue is written.
 
     Args:
-        images: those of `job.plan.images`.
-        listener: is told by the first peer only.
-        place: the device.
+        job: the training.
+        images: the result of `job.plan.images`.
+        listener: is called by the first process only.
+        device: where to train.
+        peers: the processes that train together.
 
     Raises:
-        OSError: the storage does.
-        RuntimeError: torch does; most likely, the memory is too small.
+        OSError: the storage fails, or the processes see different checkpoints.
+        RuntimeError: torch fails; most likely the memory is too small.
     """
-    training = Retraining(job.plan, images, job.seed, place, peers)
+    training = Retraining(job.plan, images, seed=job.seed, device=device, peers=peers)
     checkpoint = job.checkpoints.newest(job.key, job.fingerprint)
     if checkpoint is not None:
         training.load_state(checkpoint.state, checkpoint.curve)
     epoch = len(training.curve)
-    first = int(peers.as_first([float(epoch)], place)[0])
-    if peers.total(torch.tensor(float(epoch != first), device=place)) > 0:
-        raise OSError(
-            "the workers do not see the same checkpoints; the run directory must be on storage that all share"
-        )
+    first = int(peers.broadcast([float(epoch)], device)[0])
+    if peers.sum(torch.tensor(float(epoch != first), device=device)) > 0:
+        raise OSError("the workers see different checkpoints; the run directory must be on storage that all share")
     if peers.is_first:
         listener.begun(training.curve)
     writer = CheckpointWriter(job.checkpoints)
-    kept_at = time.monotonic()
+    saved_at = time.monotonic()
     try:
         while not training.is_over:
             result = training.train_epoch()
@@ -88,11 +93,11 @@ def carry_out(
                 if peers.is_first:
                     listener.ended(None)
                 return
-            asked = listener.trained(result) if peers.is_first else False
-            is_stopped = bool(peers.as_first([float(asked)], place)[0])
-            if peers.is_first and (is_stopped or time.monotonic() - kept_at >= KEEP_SECONDS):
+            stop = listener.trained(result) if peers.is_first else False
+            is_stopped = bool(peers.broadcast([float(stop)], device)[0])
+            if peers.is_first and (is_stopped or time.monotonic() - saved_at >= CHECKPOINT_SECONDS):
                 writer.write(job.key, Checkpoint(job.fingerprint, tuple(training.curve), training.state()))
-                kept_at = time.monotonic()
+                saved_at = time.monotonic()
             if is_stopped and not training.is_over:
                 return
     finally:

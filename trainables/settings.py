@@ -1,6 +1,6 @@
-"""What a user may set about the data, the network and its training: typed, documented, checked. No torch.
+"""Settings of the data, the network, its training and its faults: typed, documented and checked. No torch.
 
-A field's description is what the reference shows; its bounds are what the error names.
+The reference of the search file shows each field's docstring and bounds; errors name the bounds.
 """
 
 from __future__ import annotations
@@ -16,105 +16,107 @@ from trainables.presets import PRESETS
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: the nearest known one, or nothing where none is near."""
+    """The end of an error about an unknown name: a hint with the nearest known one; empty if none is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class Settings(BaseModel):
-    """Base of every section of a search file: immutable, and unknown keys are refused."""
+    """Base class of every section of a search file: immutable; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class DataSettings(Settings):
-    """`[data]`: which images, and how they are split."""
+    """`[data]`: the images and how they are split."""
 
     name: str = "digits"
     """A built-in data set (`cellscout list datasets`), or `module:function`, a function that returns a map-style data
     set of (image, label), or a pair of them (training, test)."""
     root: str = "data"
-    """Folder of the data set; for `npz` the file."""
+    """Folder of the data set; for `npz`, the file."""
     download: bool = False
     """Let torchvision download the data set into `root`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for a `module:function` data set."""
     image_size: int | None = Field(default=None, ge=4, le=1024)
-    """Resize to this many pixels, height and width; unset: as they are (`image_folder`: 32)."""
+    """Resize images to this height and width in pixels. Unset: keep their size (`image_folder`: 32)."""
     limit: int | None = Field(default=None, ge=2)
-    """Use at most this many images for training and validation together, drawn class by class."""
+    """Maximum number of training and validation images together, stratified by class. Unset: use all."""
     validation_fraction: Fraction = 0.1
-    """Part of the training images that is held out to score candidates."""
+    """Fraction of the training images to hold out for scoring candidates."""
     test_fraction: Fraction = 0.2
-    """Part that is put aside as test set where the data set has none of its own. A search never touches it."""
+    """Fraction of the images to set aside as test set if the data set has none. A search never uses the test set."""
 
     @model_validator(mode="after")
-    def _options_have_a_taker(self) -> Self:
+    def _check_options(self) -> Self:
         if self.options and ":" not in self.name:
-            raise ValueError(f"options are for a 'module:function' data set; {self.name!r} takes none")
+            raise ValueError(f"options are for a 'module:function' data set; {self.name!r} takes no options")
         return self
 
 
 class NetworkSettings(Settings):
-    """`[network]`: the proxy that a search trains."""
+    """`[network]`: the small network that a search trains for each candidate."""
 
     skeleton: str | None = None
-    """The rules by which cells become a network (`cellscout list skeletons`); unset: as the space has it."""
+    """The rules for building a network from cells (`cellscout list skeletons`). Unset: the space's default."""
     repeats: int = Field(default=2, ge=1, le=64)
-    """N, normal cells a stage."""
+    """N, the number of normal cells per stage."""
     filters: int = Field(default=16, ge=2, le=4096)
-    """F, channels of the first stage; doubled at each reduction."""
+    """F, the number of channels in the first stage; doubled at each reduction."""
     stem_channels: int | None = Field(default=None, ge=2, le=4096)
-    """Channels of the stem; unset: as the skeleton has it."""
+    """Number of channels in the stem. Unset: the skeleton's default."""
 
 
 class TrainingSettings(Settings):
     """`[training]`: how every candidate is trained, by SGD with momentum."""
 
     preset: str | None = None
-    """A paper's recipe (`cellscout list presets`), which decides what is not set here."""
+    """A paper's recipe (`cellscout list presets`), which gives the values of the keys that are not set here."""
     epochs: int = Field(default=27, ge=1)
-    """The whole budget of one candidate."""
+    """The full budget of one candidate."""
     batch_size: int = Field(default=128, ge=2)
-    """Images of one step."""
+    """Images per step."""
     learning_rate: Positive = 0.1
-    """At the start of the schedule."""
-    learning_rate_end: NotNegative = 0.0
-    """At the end of a cosine; at most `learning_rate`."""
+    """Learning rate at the start of the schedule."""
+    learning_rate_end: NonNegative = 0.0
+    """Learning rate at the end of a cosine; at most `learning_rate`."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """Cosine: annealed over `epochs` (Loshchilov and Hutter 2017), in one go or with `restart_epochs`."""
+    """`cosine`: anneal the learning rate over `epochs`, or restart it after `restart_epochs` (Loshchilov and Hutter
+    2017)."""
     restart_epochs: int = Field(default=0, ge=0)
-    """Length of the first cosine; then the learning rate starts anew, each time for twice as long. 0: one cosine."""
+    """Length of the first cosine in epochs; each following one restarts the learning rate and is twice as long. 0: one
+    cosine over all epochs."""
     momentum: Probability = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     nesterov: bool = True
-    """Nesterov's kind of momentum."""
-    weight_decay: NotNegative = 5e-4
-    """L2, on convolution and linear weights; not on biases and batch norms."""
+    """Use Nesterov momentum."""
+    weight_decay: NonNegative = 5e-4
+    """L2 penalty on convolution and linear weights; biases and batch norms have none."""
     label_smoothing: Probability = 0.0
-    """How much of a label is spread over all classes (Szegedy et al. 2016)."""
-    gradient_clip: NotNegative = 5.0
-    """Largest norm of the whole gradient; 0: no limit."""
+    """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
+    gradient_clip: NonNegative = 5.0
+    """Maximum norm of the whole gradient. 0: no limit."""
     drop_path_probability: Probability = 0.0
-    """Of the last cell at the end of the training; grows linearly with progress, and as the skeleton says with
-    depth."""
+    """Drop-path probability of the last cell at the end of the training. It grows linearly with progress, and with
+    depth if the skeleton says so."""
     dropout: Probability = 0.0
-    """Before the classifier."""
-    auxiliary_weight: NotNegative = 0.0
-    """Weight of the auxiliary head's loss; 0 builds no such head."""
+    """Dropout probability before the classifier."""
+    auxiliary_weight: NonNegative = 0.0
+    """Weight of the auxiliary head's loss. 0: no auxiliary head."""
     crop_padding: int = Field(default=0, ge=0, le=64)
-    """Pad by this many black pixels and crop at random."""
+    """Pad by this many black pixels, then crop at random."""
     flip: bool = False
-    """Mirror every second image, at random."""
+    """Mirror images with probability 0.5."""
     cutout: int = Field(default=0, ge=0, le=512)
-    """Side in pixels of a random square that is blanked (DeVries and Taylor 2017)."""
+    """Side in pixels of a square that is blanked at random (DeVries and Taylor 2017)."""
 
     def check_images(self, height: int, width: int) -> None:
-        """ValueError if images of so many pixels cannot be trained on with these settings."""
+        """Check that images of this size in pixels can be trained on; ValueError if not."""
         if self.cutout > min(height, width):
             raise ValueError(
                 f"training.cutout is {self.cutout}; with images of {height}x{width} pixels it can be at most "
@@ -132,7 +134,7 @@ class TrainingSettings(Settings):
         return {**PRESETS[name].settings, **values}
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_schedule(self) -> Self:
         if self.learning_rate_end > self.learning_rate:
             raise ValueError(
                 f"learning_rate_end is {self.learning_rate_end}; it must be at most "
@@ -140,17 +142,17 @@ class TrainingSettings(Settings):
             )
         if self.schedule == "constant" and (self.learning_rate_end or self.restart_epochs):
             raise ValueError(
-                f"schedule is 'constant', with learning_rate_end = {self.learning_rate_end} and restart_epochs = "
-                f"{self.restart_epochs}; these are for 'cosine', and must be 0"
+                f"schedule is 'constant', but learning_rate_end is {self.learning_rate_end} and restart_epochs is "
+                f"{self.restart_epochs}; both must be 0 unless schedule is 'cosine'"
             )
         return self
 
 
 class FaultSettings(Settings):
-    """`[faults]`: when a trial is given up."""
+    """`[faults]`: when an epoch counts as hanging."""
 
     hang_factor: Annotated[float, Field(ge=2, allow_inf_nan=False)] = 10.0
-    """An epoch hangs if it takes so many times as long as the longest one that the search has seen, and `hang_seconds`.
-    Its worker is then ended, and the trial has failed."""
+    """An epoch hangs if it takes more than this many times the longest epoch of the search so far, and more than
+    `hang_seconds`. Its worker process is then ended and the trial fails."""
     hang_seconds: Positive = 600.0
-    """An epoch that takes less than this does not hang."""
+    """Minimum duration in seconds of an epoch that counts as hanging."""

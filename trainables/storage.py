@@ -1,6 +1,6 @@
-"""A folder on any filesystem that pyarrow knows: this machine's disks, or an object store such as S3.
+"""A folder on any filesystem that pyarrow supports: a local disk, or an object store such as S3.
 
-Knows names and bytes. Does not know what is stored. No torch, no Ray; it can be sent to a worker.
+Knows names and bytes; does not know what is stored. A folder can be sent to a worker. No torch, no Ray.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pyarrow.fs as pafs
 
 _SECRET_BEFORE_HOST = re.compile(r"[^:/]+://[^/?:@]*:[^?]*@")
-"""Also where the secret holds a slash, as Amazon's do, which a parser of URIs takes for the end of the host."""
+"""Also matches secrets that contain a slash, as Amazon's may; a URI parser takes the slash for the end of the host."""
 _SECRET_OPTION = re.compile(r"secret|password|token|access_key|account_key|^sig$", re.IGNORECASE)
 
 _AWS_ERROR = re.compile(
@@ -28,24 +28,25 @@ _DENIED = re.compile(
 
 @dataclass(frozen=True)
 class Folder:
-    """Files by name below one path; a name may have slashes. Every method raises OSError where the storage does.
+    """Files by name below one path; a name may contain slashes. Every method raises OSError if the storage fails.
 
-    A folder need not exist to be named: it is there once something is written into it, and lists as empty before. A
-    name that would lead out of the folder is a ValueError.
+    The folder is created when something is written into it; until then it lists as empty. Methods raise ValueError for
+    a name that leads out of the folder.
     """
 
     filesystem: pafs.FileSystem
     path: str
+    """The path on the filesystem."""
     location: str = field(compare=False)
-    """As the user wrote it: a path, or `s3://bucket/folder?options`. To be shown."""
+    """The path or URI (`s3://bucket/folder?options`) as the user wrote it, for messages."""
 
     @classmethod
     def at(cls, location: str | Path) -> Folder:
-        """The folder that a path or a URI names. Credentials are those that pyarrow finds.
+        """The folder at a path or URI. pyarrow looks up the credentials.
 
         Raises:
-            ValueError: it is a URI that pyarrow cannot read, or one that holds a secret.
-            OSError: the storage was asked for the bucket's region, and did not answer.
+            ValueError: pyarrow cannot read the URI, or the URI contains a secret.
+            OSError: the storage did not answer the query for the bucket's region.
         """
         text = str(location)
         check_location(text)
@@ -53,7 +54,7 @@ class Folder:
             written = Path(location).expanduser()
             return cls(pafs.LocalFileSystem(), str(written.absolute()), str(written))
         uri = urlsplit(text)
-        # A small object is then one request, and a process that is killed leaves no half of an upload behind.
+        # With this option a small object is one request, and a killed process leaves no partial upload behind.
         query = "&".join(filter(None, [uri.query, "allow_delayed_open=true"])) if uri.scheme == "s3" else uri.query
         try:
             filesystem, path = pafs.FileSystem.from_uri(uri._replace(query=query).geturl())
@@ -62,21 +63,22 @@ class Folder:
         if filesystem.type_name == "local":
             return cls(filesystem, path, path)
         if not path.strip("/"):
-            raise ValueError(f"{text!r} names no bucket; it is written s3://bucket/folder")
+            raise ValueError(f"{text!r} does not name a bucket; write it as s3://bucket/folder")
         return cls(filesystem, path.rstrip("/"), text)
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a path of this machine, which may be mounted on others too."""
+        """Whether it is a path on this machine, which may also be mounted on others."""
         return bool(self.filesystem.type_name == "local")
 
     @property
     def local_path(self) -> Path | None:
-        """The path of a local folder; None for one on an object store."""
+        """The path of a local folder; None on an object store."""
         return Path(self.path) if self.is_local else None
 
     @property
     def name(self) -> str:
+        """The last part of the path."""
         return self.path.rpartition("/")[2]
 
     def __truediv__(self, name: str) -> Folder:
@@ -91,34 +93,37 @@ class Folder:
         return self.location
 
     def names(self) -> list[str]:
-        """Files and folders directly in it, in alphabetical order."""
+        """Names of the files and folders directly in this folder, in alphabetical order."""
         selector = pafs.FileSelector(self.path, allow_not_found=True)
         return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
 
     def stamp(self, name: str) -> tuple[int, int] | None:
-        """How many bytes a file has and when it was written last (nanoseconds); None if there is none."""
+        """A file's size in bytes and its modification time in nanoseconds since 1970; None if there is no such file."""
         info = self.filesystem.get_file_info(self._path(name))
         return (info.size, info.mtime_ns) if info.type == pafs.FileType.File else None
 
     def has(self, name: str) -> bool:
+        """Whether there is a file of this name; False for a folder."""
         return bool(self.filesystem.get_file_info(self._path(name)).type == pafs.FileType.File)
 
     def read(self, name: str) -> bytes:
+        """The contents of a file; FileNotFoundError if there is no such file."""
         with self.filesystem.open_input_stream(self._path(name)) as stream:
             return bytes(stream.read())
 
     def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
-        """Write a file, or replace it: whole or not at all, whenever the process dies and whoever else writes it.
+        """Write or replace a file atomically, even if the process dies or another process writes the same file.
 
-        With `durable`, whenever the power fails too; that costs a forced write to the disk. An object store always is.
+        With `durable`, also if the power fails; this forces a write to the disk. On an object store, writes are always
+        durable.
         """
         path = self._path(name)
-        if not self.is_local:  # an object is there once it is complete
+        if not self.is_local:  # an object becomes visible only when it is complete
             with self.filesystem.open_output_stream(path) as stream:
                 stream.write(content)
             return
         target = Path(path)
-        # Of this writer alone: a worker that was thought dead may write the same file.
+        # The name is unique to this call, because a worker that was thought dead may write the same file.
         temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -133,27 +138,27 @@ class Folder:
             raise
 
     def copy(self, name: str, to: Folder) -> None:
-        """Copy a file into another folder, under its name."""
+        """Copy a file into another folder under the same name."""
         to.write(name, self.read(name))
 
     def remove(self, name: str) -> None:
-        """Remove a file; nothing happens if there is none."""
+        """Delete a file, if it exists."""
         if self.has(name):
             self.filesystem.delete_file(self._path(name))
 
     def delete(self) -> None:
-        """Remove the folder and all that is in it; nothing happens if it is not there."""
+        """Delete the folder and everything in it, if it exists."""
         if self.filesystem.get_file_info(self.path).type == pafs.FileType.Directory:
             self.filesystem.delete_dir(self.path)
 
     def _path(self, name: str) -> str:
         if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
-            raise ValueError(f"{name!r} is no name of a file in {self.location}")
+            raise ValueError(f"{name!r} is not a name of a file in {self.location}")
         return f"{self.path}/{name}"
 
 
 def holds_secret(location: str) -> bool:
-    """Whether there is one in a URI: before the host, or among its options."""
+    """Whether a URI contains a secret, before the host or among its options."""
     if "://" not in location:
         return False
     options = parse_qsl(location.partition("?")[2], keep_blank_values=True)
@@ -161,21 +166,21 @@ def holds_secret(location: str) -> bool:
 
 
 def check_location(location: str) -> None:
-    """Refuse a URI with a secret in it, which would be shown and recorded wherever the location is.
+    """Refuse a URI that contains a secret, because locations are shown and recorded.
 
     Raises:
-        ValueError: it holds one; the message does not.
+        ValueError: the URI contains a secret; the message does not repeat it.
     """
     if holds_secret(location):
         scheme = location.partition("://")[0]
         raise ValueError(
-            f"a {scheme}:// URI with a secret in it would be shown and recorded; leave it out and set the environment "
-            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), ~/.aws/credentials or the machine's role"
+            f"a {scheme}:// URI with a secret in it would be shown and recorded; remove the secret and use environment "
+            "variables (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), ~/.aws/credentials or the machine's role"
         )
 
 
 def reason(error: OSError) -> str:
-    """Why the storage refused, in one line, with what to change where that is known."""
+    """Why the storage failed, in one line; says what to change if that is known."""
     if found := _AWS_ERROR.search(str(error)):
         code, text = found["code"], found["text"].strip().splitlines()[0] if found["text"].strip() else found["code"]
         if code == "NO_SUCH_BUCKET":
@@ -185,8 +190,8 @@ def reason(error: OSError) -> str:
             return f"the object store cannot be reached: {text}; see endpoint_override in the URI, or AWS_ENDPOINT_URL"
         if _DENIED.search(f"{code} {text}"):
             return (
-                f"the object store denies access: {text}; it is asked with AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, ~/.aws/credentials or the machine's role"
+                f"the object store denies access: {text}; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "~/.aws/credentials or the machine's role"
             )
         return text
     if error.errno is not None:
@@ -194,12 +199,12 @@ def reason(error: OSError) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def may_pass(error: OSError) -> bool:
-    """Whether the same again may succeed: false for a bucket that is not there, and for access that is denied."""
+def is_retryable(error: OSError) -> bool:
+    """Whether a retry may succeed: False if the bucket does not exist or access is denied."""
     found = _AWS_ERROR.search(str(error))
     return found is None or (
         found["code"] != "NO_SUCH_BUCKET" and not _DENIED.search(f"{found['code']} {found['text']}")
     )
 
 
-__all__ = ["Folder", "check_location", "may_pass", "reason"]
+__all__ = ["Folder", "check_location", "holds_secret", "is_retryable", "reason"]

@@ -1,7 +1,7 @@
-"""The training of one candidate, epoch by epoch. Knows torch; does not know Ray, Optuna or where results go.
+"""Trains one candidate, epoch by epoch. Knows torch; does not know Ray, Optuna or where results go.
 
-Everything random in an epoch is drawn from a generator seeded with the training's seed and the epoch's number, and the
-learning rate is a function of the step. So weights, momentum and the epoch's number are the whole state.
+Each epoch draws its random numbers from a generator seeded with the training's seed and the epoch's number, and the
+learning rate is a function of the step. So weights, momentum and the epoch's number are the complete state.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from trainables.baselines import Network, build_network
 from trainables.epoch_result import EpochResult
 from trainables.loader import Augmentation, DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
-from trainables.peers import ALONE, Peers
+from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.settings import TrainingSettings
 from trainables.transfer import InitialWeights
 from trainables.weight_average import WeightAverage
 
-LARGEST_SCORING_BATCH = 512
+MAX_SCORING_BATCH = 512
 
 
 def scoring_batch(batch_size: int, parts: int) -> int:
-    """Images that are scored at once by a process that trains on `batch_size` in so many parts.
+    """Number of images to score at once in a process that trains on batches of `batch_size`, split into `parts`.
 
-    Twice a part: nothing is kept for a backward pass, so that an image takes less than half of what training on it does
-    in all but the smallest networks. What can be trained can be scored, then.
+    Twice the size of a part. Scoring keeps nothing for a backward pass, so in all but the smallest networks an image
+    takes less than half of the memory of training on it, and a network that can be trained can also be scored.
     """
-    return min(LARGEST_SCORING_BATCH, max(1, 2 * batch_size // parts))
+    return min(MAX_SCORING_BATCH, max(1, 2 * batch_size // parts))
 
 
 class Training:
-    """One candidate's network, optimiser and place in the schedule.
+    """One candidate's network, optimiser and position in the schedule.
 
     Args:
         spec: the network.
         settings: how to train it.
-        data: images on the device on which it is trained.
-        seed: decides the initial weights, the order of the images, their augmentation and what is dropped.
-        micro_batches: into how many parts each batch is split, whose gradients are added up: the memory of a part, and
-            the step of the whole batch, but for the batch norms, which see the parts.
-        average_decay: 0, or the decay (below 1) of an average of the weights, which is scored in their place; see
-            `weight_average`.
-        start: None for random weights.
-        peers: the processes that train it together.
-        compiled: whether `torch.compile` makes the network's steps. What is dropped is then drawn otherwise.
+        data: the images, on the device to train on.
+        seed: decides the initial weights, the order of the images, their augmentation and the dropped values.
+        micro_batches: number of parts into which each batch is split; their gradients are added up. The memory is that
+            of a part and the step that of the whole batch, except that batch norms see only the parts.
+        average_decay: decay (below 1) of a moving average of the weights, which is scored instead of them; 0: no
+            average. See `weight_average`.
+        start: the initial weights; None: random.
+        peers: the processes that train the network together.
+        compiled: whether to run the steps with `torch.compile`. The dropped values are then different ones.
 
     Raises:
-        ValueError: the batches cannot be divided among the peers.
+        ValueError: the batches cannot be divided evenly among the processes.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Training:
         spec: NetworkSpec | BaselineSpec,
         settings: TrainingSettings,
         data: DeviceData,
-        seed: int,
         *,
+        seed: int,
         micro_batches: int = 1,
         average_decay: float = 0.0,
-        peers: Peers = ALONE,
+        peers: Peers = SINGLE_PROCESS,
         compiled: bool = False,
         start: InitialWeights | None = None,
     ) -> None:
@@ -86,7 +86,7 @@ class Training:
             start.prepare(network)
         self.is_frozen = start is not None and start.freeze
         self.network: Network = network.to(data.device).to(memory_format=torch.channels_last)
-        all_logits = peers.joined(_AllLogits(self.network))
+        all_logits = peers.wrap(_AllLogits(self.network))
         self._all_logits = torch.compile(all_logits) if compiled else all_logits
         self.average = WeightAverage(self.network, average_decay) if average_decay else None
         weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
@@ -102,11 +102,11 @@ class Training:
 
     @property
     def scored(self) -> Network:
-        """The network that is scored and kept: the average, if there is one."""
+        """The network that is scored and saved: the weight average if there is one, else the trained network."""
         return self.network if self.average is None else self.average.network
 
     def train_epoch(self) -> EpochResult:
-        """Train on every image once, then score on the validation images (NaN if there are none)."""
+        """Train one epoch, then score on the validation images; the validation scores are NaN if there are none."""
         # Torchvision's models draw from the global generator.
         with torch.random.fork_rng([self.data.device] if self.data.device.type == "cuda" else []):
             torch.manual_seed(_epoch_seed(self.seed, self.epoch) + self.peers.rank)
@@ -117,7 +117,7 @@ class Training:
         settings, network = self.settings, self.network
         generator = torch.Generator(self.data.device).manual_seed(_epoch_seed(self.seed, self.epoch))
         network.train(not self.is_frozen)
-        network.regularisation.generator = self._dropping(generator)
+        network.regularisation.generator = self._dropping_generator(generator)
         steps = max(1, len(self.data.train) // settings.batch_size)
         loss_sum = torch.zeros((), device=self.data.device)
         hits = torch.zeros((), device=self.data.device)
@@ -150,7 +150,7 @@ class Training:
             if self.average is not None:
                 self.average.update(network)
             images_seen += len(all_labels)
-        train_loss, train_hits = self.peers.total(torch.stack([loss_sum, hits])).tolist()  # waits for the device
+        train_loss, train_hits = self.peers.sum(torch.stack([loss_sum, hits])).tolist()  # waits for the device
         train_seconds = time.perf_counter() - started
         val_loss, val_accuracy = self.validate()
         self.epoch += 1
@@ -167,13 +167,13 @@ class Training:
         )
 
     def validate(self) -> tuple[float, float]:
-        """Mean cross-entropy (without label smoothing) and accuracy over the validation images; of the first peer."""
+        """Score the validation images in the first process, and return its result in all of them; see `score`."""
         scores = self.score(self.data.validation) if self.peers.is_first else (math.nan, math.nan)
-        val_loss, val_accuracy = self.peers.as_first(scores, self.data.device)
+        val_loss, val_accuracy = self.peers.broadcast(scores, self.data.device)
         return val_loss, val_accuracy
 
     def score(self, part: DeviceImages) -> tuple[float, float]:
-        """The same over any images; NaN if there are none."""
+        """Mean cross-entropy (without label smoothing) and accuracy over the images; NaN if there are none."""
         if not len(part):
             return math.nan, math.nan
         network = self.scored.eval()
@@ -188,8 +188,7 @@ class Training:
         return loss_sum.item() / len(part), hits.item() / len(part)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, their average, momentum and epoch, as tensors by name: all that `load_state` needs to go on bit for
-        bit."""
+        """Weights, their average, momentum and epoch, by name: enough for `load_state` to continue bit for bit."""
         state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
@@ -200,22 +199,25 @@ class Training:
         return {**state, "epoch": torch.tensor(self.epoch)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from where `state` was taken. The seed and the settings must be the same."""
-        self.network.load_state_dict(part_of(state, "network."))
+        """Continue from a result of `state`. The seed and the settings must be the same."""
+        self.network.load_state_dict(select_prefix(state, "network."))
         if self.average is not None:
-            self.average.load_state(part_of(state, "average."))
+            self.average.load_state(select_prefix(state, "average."))
         for name, parameter in self.network.named_parameters():
             momentum = state.get(f"momentum.{name}")
             if momentum is None:
                 self.optimizer.state.pop(parameter, None)
             else:
-                # In the parameter's own memory layout, so that the next step is the same to the last bit.
+                # In the parameter's memory layout, so that the next step is the same bit for bit.
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
         self.epoch = int(state["epoch"])
 
-    def _dropping(self, generator: torch.Generator) -> torch.Generator | None:
-        """What draws the dropped values: peers draw the images' order alike, and what is dropped each for itself."""
-        if self.compiled:  # a graph can hold no generator but torch's own
+    def _dropping_generator(self, generator: torch.Generator) -> torch.Generator | None:
+        """The generator of the dropped values.
+
+        All processes draw the same order of images from `generator`, but each drops other values.
+        """
+        if self.compiled:  # a compiled graph can only use torch's global generator
             return None
         if self.peers.count == 1:
             return generator
@@ -223,15 +225,17 @@ class Training:
         return torch.Generator(self.data.device).manual_seed(seed)
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        """bfloat16 on a GPU that has it. Not on a CPU, where the backward of large depthwise kernels is slow in it, nor
-        on GPUs before Ampere, which only imitate it."""
+        """Autocast to bfloat16 on GPUs that support it natively, else a no-op.
+
+        GPUs before Ampere only emulate bfloat16. On a CPU the backward pass of large depthwise kernels is slow in it.
+        """
         if self.data.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 
 
 class _AllLogits(nn.Module):
-    """What a step calls, as a module of its own: wrappers know `forward` only."""
+    """`network.all_logits` as a `forward`, the only method that wrappers of modules replace."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -241,13 +245,13 @@ class _AllLogits(nn.Module):
         return self.network.all_logits(images)
 
 
-def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, under the rest of their names."""
+def select_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with the prefix, which is removed from their names."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def learning_rate(settings: TrainingSettings, progress: float) -> float:
-    """The rate at `progress` (0..1) of the training."""
+    """The learning rate at `progress` (0..1) of the training."""
     if settings.schedule == "constant":
         return settings.learning_rate
     cosine = 0.5 * (1 + math.cos(math.pi * _cycle_progress(settings, progress)))
@@ -255,10 +259,10 @@ def learning_rate(settings: TrainingSettings, progress: float) -> float:
 
 
 def _cycle_progress(settings: TrainingSettings, progress: float) -> float:
-    """How far the cosine is that is under way (0..1)."""
+    """Progress within the current cosine (0..1)."""
     if not settings.restart_epochs:
         return progress
-    # Rounded, so that the first step of a cycle is not taken for the last moment of the one before.
+    # Rounded, so that the first step of a cycle does not count as the end of the previous one.
     epochs, length = round(progress * settings.epochs, 9), settings.restart_epochs
     while epochs >= length:
         epochs -= length

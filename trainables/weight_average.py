@@ -1,8 +1,8 @@
-"""The exponential moving average of a network's weights, which is scored in place of the network itself.
+"""Exponential moving average of a network's weights, which is scored instead of the network itself.
 
-As in TensorFlow's `ExponentialMovingAverage` with the number of the step, by which NASNet's authors train: at step t
-(from 0) the decay is the smaller of `decay` and (1 + t) / (10 + t), so that the random weights are soon forgotten. The
-running means and variances of batch norms are averaged too, as theirs are.
+Follows TensorFlow's `ExponentialMovingAverage` with `num_updates`, which NASNet's authors use: at step t (from 0) the
+decay is the smaller of `decay` and (1 + t) / (10 + t), so that the random initial weights soon lose their influence. As
+in their code, the running means and variances of batch norms are averaged too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 class WeightAverage(Generic[NetworkT]):
-    """`network` holds the average of those of the network that is given; `decay` is at least 0 and below 1."""
+    """A copy of a network that holds the average of its weights, in `self.network`.
+
+    Args:
+        network: the network that is trained; the average starts from its current weights.
+        decay: weight of the previous average in each update; at least 0 and below 1.
+    """
 
     def __init__(self, network: NetworkT, decay: float) -> None:
         self.network = copy.deepcopy(network).eval()
@@ -28,21 +33,21 @@ class WeightAverage(Generic[NetworkT]):
 
     @torch.no_grad()
     def update(self, network: NetworkT) -> None:
-        """After a step of the training."""
+        """Add the weights of the trained network after a training step."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         averages, values = [], []
-        theirs = network.state_dict()
+        current = network.state_dict()
         for name, average in self.network.state_dict().items():
             if average.is_floating_point():
                 averages.append(average)
-                values.append(theirs[name])
-            else:  # how many batches a batch norm has seen
-                average.copy_(theirs[name])
+                values.append(current[name])
+            else:  # the number of batches that a batch norm has seen
+                average.copy_(current[name])
         torch._foreach_lerp_(averages, values, 1 - decay)
         self.steps += 1
 
     def state(self) -> dict[str, Tensor]:
-        """All that `load_state` needs."""
+        """Everything that `load_state` needs to continue."""
         return {**self.network.state_dict(), "steps": torch.tensor(self.steps)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

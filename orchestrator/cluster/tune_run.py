@@ -22,7 +22,7 @@ from orchestrator.cluster.tune_trials import TrialSource, TuneTrials
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from trainables import EpochTrainable, TrialPlan
-from trainables.assignment import KEY, Assignment
+from trainables.assignment import CONFIG_KEY, Assignment
 from trainables.storage import Folder
 
 TUNE_ENVIRONMENT = {
@@ -104,7 +104,7 @@ def run_tune(
 
 def _resources(allotment: Allotment, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray is asked for: one trial may need a larger share of a GPU than the others."""
-    gpus = Assignment.of(config)[0].gpus if KEY in config else None
+    gpus = Assignment.from_config(config)[0].gpus if CONFIG_KEY in config else None
     bundle = {"CPU": float(allotment.cpus_per_trial), "GPU": allotment.gpus_per_trial if gpus is None else gpus}
     return tune.PlacementGroupFactory([{name: amount for name, amount in bundle.items() if amount}])
 

@@ -72,4 +72,4 @@ class EvaluationDriver:
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
         self.recorder.assign(tune_id, trial.trial_id)
-        return assignment_of(trial, self._state).within(trial.params)
+        return assignment_of(trial, self._state).to_config(trial.params)

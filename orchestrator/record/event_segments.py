@@ -15,7 +15,7 @@ from io import BytesIO
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.log_owner import LogOwner
-from trainables.storage import Folder, may_pass, reason
+from trainables.storage import Folder, is_retryable, reason
 
 SEGMENTS = "events"
 FIRST_SEGMENT = "00000001.jsonl"
@@ -132,7 +132,7 @@ class EventSegments:
             try:
                 return do()
             except OSError as error:
-                if not may_pass(error):
+                if not is_retryable(error):
                     raise
                 time.sleep(seconds)
         return do()

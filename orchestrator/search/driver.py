@@ -95,7 +95,7 @@ class Driver:
             self._scheduler.identify(tune_id, trial.trial_id)
         if isinstance(self._scheduler, TakesUp) and trial.curve:
             self._scheduler.take_up(tune_id, trial.rows())
-        return assignment_of(trial, self._state).within(trial.params)
+        return assignment_of(trial, self._state).to_config(trial.params)
 
 
 def assignment_of(trial: Trial, state: RunState) -> Assignment:

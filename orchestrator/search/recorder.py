@@ -133,7 +133,7 @@ class Recorder(tune.Callback):
         self._log.append(TrialStarted(trial_id=recorded.trial_id, attempt=attempt))
 
     def _fault(self, trial: SearchTrial, trial_id: str) -> Fault:
-        assignment, _ = Assignment.of(trial.config)
+        assignment, _ = Assignment.from_config(trial.config)
         epochs = [row.seconds for row in self._state.trials[trial_id].curve]
         longest = max([*epochs, *filter(None, [assignment.expected_seconds])], default=None)
         silent = time.monotonic() - self._heard.get(trial_id, math.inf)

@@ -20,7 +20,7 @@ from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.loader import DeviceData
 from trainables.network_spec import NetworkSpec
-from trainables.retraining import device
+from trainables.retraining import select_device
 from trainables.settings import TrainingSettings
 from trainables.training import Training
 
@@ -74,7 +74,7 @@ def prune_weights(
             "restart_epochs": 0,
         }
     )
-    training = Training(spec, settings, DeviceData(images, device()), seed)
+    training = Training(spec, settings, DeviceData(images, select_device()), seed=seed)
     training.network.load_state_dict(load(weights))
     training.network.to(memory_format=torch.contiguous_format)  # PyTorch's pruning needs this format
     layers = _layers(training.network, kind)

@@ -122,10 +122,16 @@ def _work(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     from trainables.peers import Peers
-    from trainables.retraining_job import carry_out
+    from trainables.retraining_job import run_job
 
     images = ray.get(config["images"])
-    carry_out(config["job"], images, _ListenerProxy(config["line"]), get_device(), Peers.of_process_group())
+    run_job(
+        config["job"],
+        images,
+        _ListenerProxy(config["line"]),
+        device=get_device(),
+        peers=Peers.from_process_group(),
+    )
 
 
 class _Channel:

@@ -271,10 +271,10 @@ def _info(asked: Asked, images: DataSplits) -> RetrainInfo:
 
 
 def _costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
-    from trainables.retraining import costs_of  # takes seconds: it imports torch
+    from trainables.retraining import count_costs  # takes seconds: it imports torch
 
     try:
-        return costs_of(spec)
+        return count_costs(spec)
     except ValueError as error:
         raise InputError(str(error)) from error
 

@@ -52,10 +52,10 @@ class ThisProcess:
     count = 1
 
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
-        from trainables.retraining import device
-        from trainables.retraining_job import carry_out
+        from trainables.retraining import select_device
+        from trainables.retraining_job import run_job
 
-        carry_out(job, images, listener, device())
+        run_job(job, images, listener, device=select_device())
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,9 @@ class NetworkTraining:
         from trainables.retraining_job import RetrainingJob
 
         recorded = _Recorded(self, seed)
-        job = RetrainingJob(self.plan, seed, self.fingerprint, self.folder.checkpoints)
+        job = RetrainingJob(
+            plan=self.plan, seed=seed, fingerprint=self.fingerprint, checkpoints=self.folder.checkpoints
+        )
         self.place.train(job, self.images, recorded)
         if not recorded.has_ended:
             raise Interrupted
@@ -147,11 +149,11 @@ class NetworkTraining:
         )
 
     def _scored(self, seed: int) -> TestScore:
-        from trainables.retraining import scored_on_test
+        from trainables.retraining import score_on_test
 
         try:
             weights = self.folder.checkpoints.weights(str(seed))
-            return scored_on_test(self.plan, weights, self.images, workers=self.place.count)
+            return score_on_test(self.plan, weights, self.images, workers=self.place.count)
         except (FileNotFoundError, ValueError) as error:
             what = "are not there" if isinstance(error, FileNotFoundError) else "are those of another network"
             raise RunDirectoryError(f"the weights in {self.folder.checkpoints.folder / str(seed)} {what}") from error
