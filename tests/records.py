@@ -33,18 +33,18 @@ def check_ends(events: Sequence[Event]) -> None:
 
 
 def check_stops(events: Sequence[Event]) -> None:
-    """Whoever went on past a rung was among the best third of those that the record had there, and nobody else."""
+    """Check that exactly the trials in the best third of the rung, at the time of their report, went past it."""
     state = RunState.replay(events)
     rungs = {1: Rung(3), 3: Rung(3)}
     for event in events:
         if isinstance(event, EpochDone) and event.epoch in rungs:
-            goes_on = rungs[event.epoch].record(event.trial_id, (event.val_accuracy or 0.0,))
-            assert goes_on == (state.trials[event.trial_id].epochs > event.epoch)
+            passed = rungs[event.epoch].record(event.trial_id, (event.val_accuracy or 0.0,))
+            assert passed == (state.trials[event.trial_id].epochs > event.epoch)
 
 
 def check_promotions(events: Sequence[Event]) -> None:
-    """Whoever went on past a rung had been among the best third of those that the record had there; in the end, all
-    of the best third went on."""
+    """Check that every trial past a rung was in its best third at some time, and that finally all of that third went
+    past it."""
     state = RunState.replay(events)
     rungs = {1: Rung(3), 3: Rung(3)}
     promotable: dict[int, set[str]] = {1: set(), 3: set()}

@@ -1,3 +1,5 @@
+"""Tests of ASHA's stopping variant."""
+
 from __future__ import annotations
 
 import math
@@ -26,15 +28,18 @@ def report(scheduler: AshaScheduler, number: int, epoch: int, score: float, **ot
     return scheduler.on_trial_result(CONTROLLER, trial(number), {"epoch": epoch, "val_accuracy": score, **others})
 
 
-def test_the_best_third_goes_on() -> None:
+def test_the_best_third_continues() -> None:
     scheduler = asha()
     scores = (0.5, 0.4, 0.6, 0.55, 0.58, 0.57, 0.1)
-    kept = [report(scheduler, number, 1, score) == TrialScheduler.CONTINUE for number, score in enumerate(scores)]
-    # 0.5 is the first; 0.4 is worse; 0.6 is the best of 3; then 1 of 4 and 5 may go on, and the best 2 of 6 and 7.
+    kept = [
+        report(scheduler, number, epoch=1, score=score) == TrialScheduler.CONTINUE
+        for number, score in enumerate(scores)
+    ]
+    # 0.5 is the first; 0.4 is worse; 0.6 is the best of 3. Then 1 of 4 and of 5 passes, and the best 2 of 6 and of 7.
     assert kept == [True, False, True, False, False, False, False]
 
 
-def test_between_rungs_nothing_is_decided_or_counted() -> None:
+def test_reports_between_rungs_continue_and_do_not_count() -> None:
     scheduler = asha()
     for epoch in (2, 4, 5, 8, 10, 27):
         assert report(scheduler, 0, epoch, 0.0) == TrialScheduler.CONTINUE
@@ -42,25 +47,25 @@ def test_between_rungs_nothing_is_decided_or_counted() -> None:
 
 
 def test_a_report_past_a_rung_does_not_enter_it() -> None:
-    """Ray Tune's own enters the score of epoch 4 in the rung of epoch 1."""
+    """Ray Tune's ASHA enters the score of epoch 4 in the rung of epoch 1."""
     scheduler = asha()
     report(scheduler, 0, 4, 0.99)
     assert scheduler.rung_sizes == [{1: 0, 3: 0, 9: 0}]
     assert report(scheduler, 1, 1, 0.1) == TrialScheduler.CONTINUE
 
 
-def test_rungs_do_not_mix() -> None:
+def test_rungs_are_independent() -> None:
     scheduler = asha()
     report(scheduler, 0, 1, 0.9)
     assert report(scheduler, 1, 3, 0.1) == TrialScheduler.CONTINUE
 
 
-def test_equals_are_not_told_apart_by_their_order() -> None:
+def test_equal_scores_get_the_same_decision() -> None:
     scheduler = asha()
     assert {report(scheduler, number, 1, 0.5) for number in range(9)} == {TrialScheduler.CONTINUE}
 
 
-def test_a_metric_may_be_minimised() -> None:
+def test_a_metric_can_be_minimised() -> None:
     scheduler = asha(mode="min")
     assert report(scheduler, 0, 1, 0.5) == TrialScheduler.CONTINUE
     assert report(scheduler, 1, 1, 0.6) == TrialScheduler.STOP
@@ -68,7 +73,7 @@ def test_a_metric_may_be_minimised() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-def test_a_value_that_is_none_passes_no_rung_and_does_not_count(value: Any) -> None:
+def test_a_value_that_is_missing_or_not_finite_passes_no_rung_and_does_not_count(value: Any) -> None:
     scheduler = asha()
     assert report(scheduler, 0, 2, value) == TrialScheduler.CONTINUE
     assert report(scheduler, 0, 3, value) == TrialScheduler.STOP
@@ -76,34 +81,36 @@ def test_a_value_that_is_none_passes_no_rung_and_does_not_count(value: Any) -> N
     assert not scheduler.would_continue(3, {"val_accuracy": value})
 
 
-def test_several_objectives_go_by_fronts() -> None:
+def test_several_objectives_are_ranked_by_fronts() -> None:
     scheduler = asha(objectives={"val_accuracy": "maximize", "macs": "minimize"})
     assert report(scheduler, 0, 1, 0.5, macs=10) == TrialScheduler.CONTINUE
     assert report(scheduler, 1, 1, 0.4, macs=12) == TrialScheduler.STOP  # worse in both
     assert report(scheduler, 2, 1, 0.3, macs=2) == TrialScheduler.CONTINUE  # the cheapest
-    assert report(scheduler, 3, 1, 0.4, macs=6) == TrialScheduler.STOP  # on the front, but not as alone as its ends
+    assert (
+        report(scheduler, 3, 1, 0.4, macs=6) == TrialScheduler.STOP
+    )  # on the front, but with a smaller crowding distance than its ends
     assert report(scheduler, 4, 1, 0.9, macs=math.nan) == TrialScheduler.STOP
 
 
-def test_a_last_result_counts_though_nobody_decides_on_it() -> None:
+def test_a_last_result_counts_although_there_is_no_decision_on_it() -> None:
     scheduler = asha()
     scheduler.on_trial_complete(CONTROLLER, trial(0), {"epoch": 3, "val_accuracy": 0.9})
     assert scheduler.rung_sizes == [{1: 0, 3: 1, 9: 0}]
     assert report(scheduler, 1, 3, 0.8) == TrialScheduler.STOP
 
 
-def test_brackets_start_later_and_later_and_have_hyperbands_sizes() -> None:
+def test_brackets_start_at_successive_rungs_and_have_hyperbands_sizes() -> None:
     scheduler = asha(brackets=4)
     for number in range(98):
         scheduler.on_trial_add(CONTROLLER, trial(number))
         for epoch in (1, 3, 9):
             report(scheduler, number, epoch, 0.5)
-    # Of each 49 trials, Hyperband gives 27, 12, 6 and 4 to the brackets with 3, 2, 1 and 0 halvings.
+    # Of every 49 trials, Hyperband assigns 27, 12, 6 and 4 to the brackets with 3, 2, 1 and 0 halvings.
     assert scheduler.rung_sizes == [{1: 54, 3: 54, 9: 54}, {3: 24, 9: 24}, {9: 12}, {}]
     assert scheduler.milestones == (1, 3, 9)
 
 
-def test_a_bracket_is_kept_after_an_error() -> None:
+def test_a_trial_keeps_its_bracket_after_an_error() -> None:
     scheduler = asha(brackets=3)
     first = trial(0)
     scheduler.on_trial_add(CONTROLLER, first)
@@ -116,7 +123,7 @@ def test_a_bracket_is_kept_after_an_error() -> None:
     assert [sizes[9] for sizes in scheduler.rung_sizes] == [27, 12, 6]
 
 
-def test_a_replay_goes_by_the_records_names() -> None:
+def test_a_replay_uses_the_records_names() -> None:
     scheduler = asha()
     scheduler.replay("00000", [{"epoch": epoch, "val_accuracy": 0.2} for epoch in (1, 2)])
     scheduler.replay("00001", [{"epoch": 1, "val_accuracy": 0.9}])
@@ -125,13 +132,13 @@ def test_a_replay_goes_by_the_records_names() -> None:
     scheduler.identify("tune-a", "00000")
     resumed: Any = SimulatedTrial(trial_id="tune-a", config={})
     again = {"epoch": 1, "val_accuracy": 0.1}
-    assert scheduler.on_trial_result(CONTROLLER, resumed, again) == TrialScheduler.CONTINUE  # it went on before
+    assert scheduler.on_trial_result(CONTROLLER, resumed, again) == TrialScheduler.CONTINUE  # it passed before
     assert scheduler.rung_sizes == [{1: 2, 3: 0, 9: 0}]
     assert report(scheduler, 3, 1, 0.8) == TrialScheduler.STOP
 
 
 def test_a_rung_that_was_passed_before_a_resume_is_not_decided_again() -> None:
-    """The first trial's last row is at a rung, and its checkpoint is older: it comes to the rung once more."""
+    """The first trial's last row is at a rung, but its checkpoint is older: it reaches the rung a second time."""
     scheduler = asha()
     for number, score in enumerate((0.5, 0.6, 0.7)):
         scheduler.replay(f"{number:05d}", [{"epoch": 1, "val_accuracy": score}])
@@ -168,11 +175,11 @@ def test_settings_out_of_bounds_are_refused(settings: dict[str, Any], message: s
         asha(**settings)
 
 
-def test_without_a_metric_it_refuses_to_begin() -> None:
+def test_a_missing_metric_is_refused() -> None:
     assert not AshaScheduler(max_epochs=27).set_search_properties(None, None)
 
 
-def test_a_debug_string_says_how_far_trials_came() -> None:
+def test_the_debug_string_counts_the_trials_of_each_rung() -> None:
     scheduler = asha(max_epochs=9, brackets=2)
     report(scheduler, 0, 1, 0.5)
     assert scheduler.debug_string() == "AshaScheduler: epoch 1: 1, epoch 3: 0; epoch 3: 0"

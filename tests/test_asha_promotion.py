@@ -1,3 +1,5 @@
+"""Tests of ASHA's promotion variant, on a virtual clock and on Ray."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,7 +19,7 @@ from orchestrator.simulation.controller import Row, SimulatedTrial, Simulation, 
 
 
 class Scores(Searcher):
-    """Suggests given scores."""
+    """A searcher that suggests the given scores."""
 
     def __init__(self, scores: list[float]) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ def search(scores: list[float], workers: int = 1, **settings: Any) -> Simulation
     return simulate(Scores(scores), scheduler, curve, workers=workers, trials=len(scores))
 
 
-def stand_in(name: str) -> Any:
+def trial_named(name: str) -> Any:
     return SimulatedTrial(trial_id=name, config={})
 
 
@@ -50,26 +52,26 @@ def scheduler() -> AshaPromotionScheduler:
     return made
 
 
-def test_whoever_is_among_the_best_third_is_promoted_as_soon_as_there_is_a_third() -> None:
+def test_a_trial_in_the_best_third_is_promoted_as_soon_as_three_trials_are_in_the_rung() -> None:
     run = search([0.9, 0.1, 0.2, 0.3, 0.4, 0.5])
-    story = [(event.kind, event.trial_id) for event in run.events if event.kind in ("started", "paused")]
+    starts_and_pauses = [(event.kind, event.trial_id) for event in run.events if event.kind in ("started", "paused")]
     first, second, third, fourth, fifth, sixth = ("00000", "00001", "00002", "00003", "00004", "00005")
-    assert story[:8] == [
+    assert starts_and_pauses[:8] == [
         ("started", first),
         ("paused", first),
         ("started", second),
         ("paused", second),
         ("started", third),
         ("paused", third),
-        ("started", first),  # the best of three, before any new one
+        ("started", first),  # the best of three, before any new trial
         ("paused", first),
     ]
-    # The sixth is the second best of six: its worker goes on with it, without a pause at epoch 1.
-    assert [name for kind, name in story if kind == "started"][4:] == [fourth, fifth, sixth, first]
+    # The sixth is the second best of six: its worker continues it without a pause at epoch 1.
+    assert [name for kind, name in starts_and_pauses if kind == "started"][4:] == [fourth, fifth, sixth, first]
     assert [trial.epochs for trial in run.trials] == [9, 1, 1, 1, 1, 3]
 
 
-def test_the_highest_rung_comes_first() -> None:
+def test_the_highest_rung_promotes_first() -> None:
     resumed = scheduler()
     controller: Any = None
     for number, epochs in enumerate((1, 1, 1, 3, 3, 3)):
@@ -79,7 +81,7 @@ def test_the_highest_rung_comes_first() -> None:
             resumed.replay(f"better-{name}", [{"epoch": 1, "val_accuracy": 0.9}])
     waiting: dict[str, Any] = {}
     for name in ("better-00000", "00005"):
-        waiting[name] = stand_in(name)
+        waiting[name] = trial_named(name)
         resumed.on_trial_add(controller, waiting[name])
     chosen: Any = resumed.choose_trial_to_run(controller)
     assert chosen is waiting["00005"]  # the best of three at epoch 3
@@ -89,7 +91,7 @@ def test_the_highest_rung_comes_first() -> None:
 
 @pytest.mark.parametrize("trials", [1, 2, 5, 30])
 @pytest.mark.parametrize("workers", [1, 4, 16])
-def test_every_search_ends_and_trains_its_best_to_the_end(trials: int, workers: int) -> None:
+def test_every_search_ends_and_trains_its_best_trial_to_the_end(trials: int, workers: int) -> None:
     run = search([(number * 37 % 101) / 101 for number in range(trials)], workers=workers)
     assert {trial.status for trial in run.trials} == {Trial.TERMINATED}
     best = max(run.trials, key=lambda trial: trial.config["score"])
@@ -97,29 +99,29 @@ def test_every_search_ends_and_trains_its_best_to_the_end(trials: int, workers: 
     assert all(trial.epochs in (1, 3, 9) for trial in run.trials)
 
 
-def test_a_trial_that_waited_before_a_resume_waits_on() -> None:
+def test_a_trial_that_was_paused_before_a_resume_is_paused_again() -> None:
     resumed = scheduler()
     resumed.replay("00000", [{"epoch": 1, "val_accuracy": 0.9}])
     resumed.replay("00001", [{"epoch": epoch, "val_accuracy": 0.8} for epoch in (1, 2)])
-    resumed.identify("waits", "00000")
+    resumed.identify("paused", "00000")
     resumed.identify("runs", "00001")
     controller: Any = None
-    trials = [stand_in(name) for name in ("waits", "runs", "new")]
-    waits, _, new = trials
+    trials = [trial_named(name) for name in ("paused", "runs", "new")]
+    paused, _, new = trials
     for trial in trials:
         resumed.on_trial_add(controller, trial)
     assert [trial.status for trial in trials] == [Trial.PAUSED, Trial.PENDING, Trial.PENDING]
     result = {"epoch": 1, "val_accuracy": 0.1}
     new.status = Trial.RUNNING
     assert resumed.on_trial_result(controller, new, result) == TrialScheduler.PAUSE
-    # Of three the best is promotable now, and comes before the pending one.
-    assert resumed.choose_trial_to_run(controller) is waits
+    # Now the best of three is promotable, and comes before the pending one.
+    assert resumed.choose_trial_to_run(controller) is paused
 
 
-def test_a_trial_that_was_promoted_goes_on_after_an_error() -> None:
+def test_a_trial_that_was_promoted_continues_after_an_error() -> None:
     made = scheduler()
     controller: Any = None
-    trial = stand_in("a")
+    trial = trial_named("a")
     trial.set_status(Trial.RUNNING)
     made.replay("b", [{"epoch": 1, "val_accuracy": 0.1}])
     made.replay("c", [{"epoch": 1, "val_accuracy": 0.1}])
@@ -134,7 +136,7 @@ def test_a_trial_that_was_promoted_goes_on_after_an_error() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-def test_on_ray_it_ends_and_each_epoch_is_trained_once(tmp_path: Path) -> None:
+def test_on_ray_a_search_ends_and_each_epoch_is_trained_once(tmp_path: Path) -> None:
     config = parse_config(
         {
             "training": {"epochs": 9},
@@ -157,7 +159,7 @@ def test_on_ray_it_ends_and_each_epoch_is_trained_once(tmp_path: Path) -> None:
 
 
 class FromEpoch(tune.Trainable):
-    """Begins after the epoch that its parameters name, as after a resume."""
+    """A trainable that starts after the epoch in its parameters, as after a resume."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.epoch = config["start"]
@@ -176,7 +178,7 @@ class FromEpoch(tune.Trainable):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-def test_on_ray_whoever_waited_before_a_resume_costs_nothing_until_it_is_promoted(tmp_path: Path) -> None:
+def test_on_ray_a_trial_paused_before_a_resume_gets_no_worker_until_it_is_promoted(tmp_path: Path) -> None:
     resumed = AshaPromotionScheduler(max_epochs=9)
     resumed.set_search_properties("val_accuracy", "max")
     past = [0.1, 0.2, 0.9, 0.3]
@@ -207,5 +209,5 @@ def test_on_ray_whoever_waited_before_a_resume_costs_nothing_until_it_is_promote
             verbose=0,
         )
     trained = {Resuming.numbers[trial.trial_id]: trial.last_result.get("epoch") for trial in analysis.trials}
-    # The best of the four goes on. Of six the best two do, the other being 00003; the new ones are the worst.
+    # Trial 2, the best of four, is promoted. Of six trials the best two are, so trial 3 is too; the new ones are worst.
     assert trained == {0: None, 1: None, 2: 9, 3: 3, 4: 1, 5: 1}

@@ -1,4 +1,4 @@
-"""NASNet's controller in plain Optuna."""
+"""Tests of NASNet's controller in plain Optuna."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPACE: dict[str, BaseDistribution] = {
 
 
 def score(params: dict[str, Any]) -> float:
-    """How many decisions are `a`; 1.5 at random."""
+    """Count the decisions that are `a`; 1.5 on average at random."""
     return sum(value == "a" for value in params.values())
 
 
@@ -40,19 +40,19 @@ def run(
     return study
 
 
-def mean_score(study: optuna.Study, asked: int = 40) -> float:
-    """Of what would be proposed now."""
-    return sum(score(study.ask(SPACE).params) for _ in range(asked)) / asked
+def mean_score(study: optuna.Study, asks: int = 40) -> float:
+    """Return the mean score of the next `asks` proposals."""
+    return sum(score(study.ask(SPACE).params) for _ in range(asks)) / asks
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "reinforce"])
-def test_the_defaults_learn_in_a_few_hundred_trials(algorithm: Algorithm) -> None:
+def test_default_options_learn_within_a_few_hundred_trials(algorithm: Algorithm) -> None:
     study = run(ControllerSampler(algorithm=algorithm, seed=0), 240)
     assert mean_score(study) > 4
 
 
-def test_a_choice_may_depend_on_the_one_before() -> None:
-    """In what it is taught, no value is better than another by itself; only two that differ are."""
+def test_a_choice_can_depend_on_the_previous_one() -> None:
+    """In the training data no single value is better than another; only two values that differ score 1."""
     space: dict[str, BaseDistribution] = {name: CategoricalDistribution([0, 1]) for name in ("first", "second")}
     study = optuna.create_study(sampler=sampler(batch=20), direction="maximize")
     for first, second in [*itertools.product([0, 1], repeat=2)] * 75:
@@ -62,9 +62,9 @@ def test_a_choice_may_depend_on_the_one_before() -> None:
     assert sum(params["first"] != params["second"] for params in proposals) >= 36
 
 
-@pytest.mark.parametrize(("trials", "as_before"), [(9, True), (10, False), (19, True), (20, False)])
-def test_the_policy_changes_once_a_batch(trials: int, as_before: bool) -> None:
-    """The scores of a batch matter when it is full: of two studies that differ in the last one's, none before that."""
+@pytest.mark.parametrize(("trials", "same"), [(9, True), (10, False), (19, True), (20, False)])
+def test_the_policy_changes_once_per_batch(trials: int, same: bool) -> None:
+    """Two studies that differ only in the last batch's scores propose the same until that batch is full."""
     scored = run(sampler(seed=3), trials // 10 * 10 - (trials % 10 == 0) * 10)
     proposals = []
     for sign in (1, -1):
@@ -74,15 +74,15 @@ def test_the_policy_changes_once_a_batch(trials: int, as_before: bool) -> None:
             trial = study.ask(SPACE)
             study.tell(trial, sign * score(trial.params))
         proposals.append([study.ask(SPACE).params for _ in range(10)])
-    assert (proposals[0] == proposals[1]) == as_before
+    assert (proposals[0] == proposals[1]) == same
 
 
-def test_it_minimises_where_it_is_asked_to() -> None:
+def test_the_sampler_minimises_if_the_study_does() -> None:
     assert mean_score(run(sampler(), 150, "minimize")) < 0.5
 
 
 def test_the_scores_unit_does_not_matter() -> None:
-    """Advantages have none, up to rounding."""
+    """Advantages have no unit; a power of two as factor changes no rounding."""
     proposals = []
     for unit in (1.0, 1024.0):
         study = optuna.create_study(sampler=sampler(), direction="maximize")
@@ -93,14 +93,14 @@ def test_the_scores_unit_does_not_matter() -> None:
     assert proposals[0] == proposals[1]
 
 
-def test_equal_scores_teach_nothing_but_entropy() -> None:
+def test_equal_scores_leave_the_policy_near_uniform() -> None:
     study = optuna.create_study(sampler=sampler(), direction="maximize")
     for _ in range(200):
         study.tell(study.ask(SPACE), 0.1)
     assert 0.5 < mean_score(study, 100) < 2.5
 
 
-def test_pruned_trials_teach_with_their_last_score() -> None:
+def test_pruned_trials_count_with_their_last_score() -> None:
     study = optuna.create_study(sampler=sampler(), direction="maximize")
     for _ in range(150):
         trial = study.ask(SPACE)
@@ -110,28 +110,28 @@ def test_pruned_trials_teach_with_their_last_score() -> None:
     assert mean_score(study) > 4
 
 
-def test_failed_trials_and_those_without_a_finite_score_teach_nothing() -> None:
-    """A batch of each changes no proposal."""
+def test_trials_that_failed_or_have_no_finite_score_are_ignored() -> None:
+    """A batch of each kind changes no proposal."""
     study = run(sampler(), 30)
-    taught, plain = (optuna.create_study(sampler=sampler(), direction="maximize") for _ in range(2))
-    for other in (taught, plain):
+    extended, plain = (optuna.create_study(sampler=sampler(), direction="maximize") for _ in range(2))
+    for other in (extended, plain):
         other.add_trials(study.trials)
     for state, value in ((TrialState.FAIL, None), (TrialState.PRUNED, None), (TrialState.COMPLETE, math.inf)):
         for _ in range(10):
             params = dict.fromkeys(SPACE, "b")
-            taught.add_trial(optuna.create_trial(state=state, value=value, params=params, distributions=SPACE))
-            plain.ask()  # the numbers decide the noise, so both need the same
-    assert [taught.ask(SPACE).params for _ in range(5)] == [plain.ask(SPACE).params for _ in range(5)]
+            extended.add_trial(optuna.create_trial(state=state, value=value, params=params, distributions=SPACE))
+            plain.ask()  # the trial's number determines the noise, so both studies need the same numbers
+    assert [extended.ask(SPACE).params for _ in range(5)] == [plain.ask(SPACE).params for _ in range(5)]
 
 
-def test_the_seed_and_the_trials_number_decide_every_draw() -> None:
+def test_the_seed_and_the_trials_number_determine_every_draw() -> None:
     first, second, other = (run(sampler(seed=seed), 40) for seed in (7, 7, 8))
     assert [trial.params for trial in first.trials] == [trial.params for trial in second.trials]
     assert [trial.params for trial in first.trials] != [trial.params for trial in other.trials]
 
 
 @pytest.mark.parametrize("trials", [1, 39, 40, 45])
-def test_a_rebuilt_study_goes_on_as_the_old_one_would_have(trials: int) -> None:
+def test_a_rebuilt_study_continues_like_the_original(trials: int) -> None:
     study = run(sampler(seed=7), trials)
     rebuilt = optuna.create_study(sampler=sampler(seed=7), direction="maximize")
     rebuilt.add_trials(study.trials)
@@ -139,26 +139,26 @@ def test_a_rebuilt_study_goes_on_as_the_old_one_would_have(trials: int) -> None:
         assert study.ask(SPACE).params == rebuilt.ask(SPACE).params
 
 
-def test_trials_teach_in_the_order_in_which_they_finish() -> None:
-    """The sampler that saw them come and go, several at a time, ends where one that reads the record does."""
+def test_the_controller_learns_in_the_order_in_which_trials_finish() -> None:
+    """A sampler that followed several trials in flight proposes the same as one that reads the finished study."""
     study = optuna.create_study(sampler=sampler(), direction="maximize")
-    flying = [study.ask(SPACE) for _ in range(8)]
+    in_flight = [study.ask(SPACE) for _ in range(8)]
     for _ in range(40):
-        trial = flying.pop(-3)
+        trial = in_flight.pop(-3)
         study.tell(trial, score(trial.params))
-        flying.append(study.ask(SPACE))
+        in_flight.append(study.ask(SPACE))
     rebuilt = optuna.create_study(sampler=sampler(), direction="maximize")
     rebuilt.add_trials(study.trials)
     assert study.ask(SPACE).params == rebuilt.ask(SPACE).params
 
 
-def test_a_sampler_that_moves_to_another_study_begins_anew() -> None:
-    moved = sampler()
-    run(moved, 40)
-    assert [trial.params for trial in run(moved, 25).trials] == [trial.params for trial in run(sampler(), 25).trials]
+def test_a_sampler_used_in_a_second_study_starts_afresh() -> None:
+    reused = sampler()
+    run(reused, 40)
+    assert [trial.params for trial in run(reused, 25).trials] == [trial.params for trial in run(sampler(), 25).trials]
 
 
-def test_trials_from_elsewhere_teach() -> None:
+def test_the_controller_learns_from_trials_of_another_sampler() -> None:
     study = optuna.create_study(sampler=sampler(), direction="maximize")
     source = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize")
     for _ in range(150):
@@ -168,8 +168,8 @@ def test_trials_from_elsewhere_teach() -> None:
     assert mean_score(study) > 3
 
 
-def test_only_choices_that_a_decision_has_are_proposed() -> None:
-    """The decisions have unequally many, and one has none to make."""
+def test_only_existing_choices_of_a_decision_are_proposed() -> None:
+    """The decisions have different numbers of choices, one of them a single choice."""
     space: dict[str, BaseDistribution] = {
         f"of {size}": CategoricalDistribution(list(range(size))) for size in (2, 7, 1, 3)
     }
@@ -183,7 +183,7 @@ def test_only_choices_that_a_decision_has_are_proposed() -> None:
     assert {name: len(values) for name, values in seen.items()} == {"of 2": 2, "of 7": 7, "of 1": 1, "of 3": 3}
 
 
-def test_other_distributions_are_drawn_uniformly_beside_the_decisions() -> None:
+def test_parameters_that_are_not_categorical_are_drawn_uniformly() -> None:
     space = {
         "rate": FloatDistribution(0, 1),
         "choice": CategoricalDistribution(["a", "b"]),
@@ -199,7 +199,7 @@ def test_other_distributions_are_drawn_uniformly_beside_the_decisions() -> None:
     assert {params["size"] for params in late} == set(range(1, 10))
 
 
-def test_a_space_that_changes_is_followed() -> None:
+def test_a_space_that_changes_from_trial_to_trial_is_supported() -> None:
     study = optuna.create_study(sampler=sampler(batch=2), direction="maximize")
     for number in range(40):
         trial = study.ask()
@@ -217,7 +217,7 @@ def test_a_space_without_decisions_is_drawn_uniformly() -> None:
     assert len({trial.params["rate"] for trial in study.trials}) == 5
 
 
-def test_pytorchs_own_random_numbers_and_threads_are_left_alone() -> None:
+def test_pytorchs_global_random_state_and_threads_do_not_change() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -237,17 +237,17 @@ def test_pytorch_is_not_imported_before_it_is_needed() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algorithm": "trpo"}, "algorithm is 'trpo'; known are ppo, reinforce"),
-        ({"hidden": 0}, "hidden is 0; at least 1 is needed"),
-        ({"batch": 0}, "batch is 0; at least 1 is needed"),
-        ({"epochs": 0}, "epochs is 0; at least 1 is needed"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must lie between 0 and 1"),
-        ({"learning_rate": math.nan}, "learning_rate is nan; it must lie between 0 and 1"),
-        ({"clip": 1.0}, "clip is 1.0; it must lie between 0 and 1"),
-        ({"entropy_weight": -0.1}, "entropy_weight is -0.1; at least 0 is needed"),
-        ({"baseline_decay": 1.0}, "baseline_decay is 1.0; at least 0 and less than 1 is needed"),
+        ({"algorithm": "trpo"}, "algorithm is 'trpo'; it must be one of ppo, reinforce"),
+        ({"hidden": 0}, "hidden is 0; it must be at least 1"),
+        ({"batch": 0}, "batch is 0; it must be at least 1"),
+        ({"epochs": 0}, "epochs is 0; it must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be between 0 and 1"),
+        ({"learning_rate": math.nan}, "learning_rate is nan; it must be between 0 and 1"),
+        ({"clip": 1.0}, "clip is 1.0; it must be between 0 and 1"),
+        ({"entropy_weight": -0.1}, "entropy_weight is -0.1; it must be finite and at least 0"),
+        ({"baseline_decay": 1.0}, "baseline_decay is 1.0; it must be at least 0 and less than 1"),
     ],
 )
-def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_options_out_of_bounds_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ControllerSampler(**options)

@@ -1,4 +1,4 @@
-"""Regularised evolution in plain Optuna."""
+"""Tests of regularised evolution in plain Optuna."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPACE: dict[str, optuna.distributions.BaseDistribution] = {
 
 
 def score(params: dict[str, object]) -> float:
-    """How many operations are `a`; the state does not matter."""
+    """Count the operations that are `a`; the state does not matter."""
     return sum(value == "a" for value in params.values())
 
 
@@ -33,18 +33,18 @@ def run(
     return study
 
 
-def test_it_finds_what_random_search_would_not() -> None:
-    """All six right has a chance of 1 in 729 at random."""
+def test_evolution_finds_an_optimum_that_random_search_misses() -> None:
+    """A random point is the optimum with a probability of 1 in 729."""
     study = run(EvolutionSampler(population=20, tournament=5, seed=0), 150)
     assert study.best_value == 6
     assert max(trial.value or 0 for trial in study.trials[:20]) < 6
 
 
-def test_it_minimises_where_it_is_asked_to() -> None:
+def test_the_sampler_minimises_if_the_study_does() -> None:
     assert run(EvolutionSampler(population=20, tournament=5, seed=0), 100, "minimize").best_value == 0
 
 
-def test_a_child_is_a_living_trial_with_one_decision_changed() -> None:
+def test_a_child_is_a_member_of_the_population_with_one_decision_changed() -> None:
     study = run(EvolutionSampler(population=10, tournament=3, seed=1), 60)
     params = [trial.params for trial in study.trials]
     for number in range(10, 60):
@@ -55,9 +55,9 @@ def test_a_child_is_a_living_trial_with_one_decision_changed() -> None:
 
 
 def test_both_kinds_of_decision_are_mutated_equally_often() -> None:
-    """One of seven decisions is a state, and half of all mutations change it."""
+    """Only one of seven decisions is a state, but half of all mutations change it."""
     study = optuna.create_study(sampler=EvolutionSampler(population=1, tournament=1, seed=0), direction="maximize")
-    # So many choices that hardly a child was tried before.
+    # With so many choices, almost no child was tried before.
     wide: dict[str, optuna.distributions.BaseDistribution] = {
         name: CategoricalDistribution(range(1000)) for name in SPACE
     }
@@ -70,7 +70,7 @@ def test_both_kinds_of_decision_are_mutated_equally_often() -> None:
     assert states / 398 == pytest.approx(0.5, abs=0.08)
 
 
-def test_what_was_tried_is_not_proposed_again() -> None:
+def test_a_tried_point_is_not_proposed_again() -> None:
     study = optuna.create_study(sampler=EvolutionSampler(population=5, tournament=2, seed=0), direction="maximize")
     seen = set()
     for number in range(40):
@@ -81,7 +81,7 @@ def test_what_was_tried_is_not_proposed_again() -> None:
         study.tell(trial, 1.0)
 
 
-def test_the_best_dies_of_age() -> None:
+def test_the_best_trial_leaves_the_population_by_age() -> None:
     study = optuna.create_study(sampler=EvolutionSampler(population=5, tournament=50, seed=0), direction="maximize")
     values = [100.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     for value in values:
@@ -90,7 +90,7 @@ def test_the_best_dies_of_age() -> None:
     assert sum(child.params[name] != parent.params[name] for name in SPACE) == 1
 
 
-def test_pruned_trials_count_with_their_last_score_and_failed_ones_not_at_all() -> None:
+def test_pruned_trials_count_with_their_last_score_and_failed_ones_do_not_count() -> None:
     study = optuna.create_study(sampler=EvolutionSampler(population=3, tournament=50, seed=0), direction="maximize")
     for state, value in ((TrialState.PRUNED, 9.0), (TrialState.FAIL, None), (TrialState.COMPLETE, 1.0)):
         trial = study.ask(SPACE)
@@ -103,21 +103,21 @@ def test_pruned_trials_count_with_their_last_score_and_failed_ones_not_at_all() 
     assert sum(child.params[name] != parent.params[name] for name in SPACE) == 1
 
 
-def test_the_seed_and_the_trials_number_decide_every_draw() -> None:
+def test_the_seed_and_the_trials_number_determine_every_draw() -> None:
     first, second = (run(EvolutionSampler(population=10, tournament=3, seed=7), 40) for _ in range(2))
     assert [trial.params for trial in first.trials] == [trial.params for trial in second.trials]
     other = run(EvolutionSampler(population=10, tournament=3, seed=8), 40)
     assert [trial.params for trial in other.trials] != [trial.params for trial in first.trials]
 
 
-def test_a_rebuilt_study_goes_on_as_the_old_one_would_have() -> None:
+def test_a_rebuilt_study_continues_like_the_original() -> None:
     study = run(EvolutionSampler(population=10, tournament=3, seed=7), 30)
     rebuilt = optuna.create_study(sampler=EvolutionSampler(population=10, tournament=3, seed=7), direction="maximize")
     rebuilt.add_trials(study.trials)
     assert study.ask(SPACE).params == rebuilt.ask(SPACE).params
 
 
-def test_other_distributions_are_drawn_anew() -> None:
+def test_parameters_that_are_not_categorical_are_drawn_anew() -> None:
     space = {"rate": FloatDistribution(0, 1), "cell.0.operation": CategoricalDistribution(["a"])}
     study = optuna.create_study(sampler=EvolutionSampler(population=2, tournament=2, seed=0), direction="minimize")
     for _ in range(60):
@@ -127,7 +127,7 @@ def test_other_distributions_are_drawn_anew() -> None:
     assert all(0 <= trial.params["rate"] <= 1 for trial in study.trials)
 
 
-def test_impossible_sizes_are_refused() -> None:
+def test_sizes_below_1_are_refused() -> None:
     for name in ("population", "tournament"):
-        with pytest.raises(ValueError, match=f"{name} is 0; at least 1 is needed"):
+        with pytest.raises(ValueError, match=f"{name} is 0; it must be at least 1"):
             EvolutionSampler(**{name: 0})

@@ -1,4 +1,4 @@
-"""Local search in plain Optuna."""
+"""Tests of local search in plain Optuna."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def distance(first: optuna.trial.FrozenTrial, second: optuna.trial.FrozenTrial) 
     return sum(first.params[name] != second.params[name] for name in SPACE)
 
 
-def test_it_climbs_to_the_top() -> None:
-    """Six steps up at the most, of twelve neighbours each."""
+def test_a_climb_reaches_the_optimum() -> None:
+    """It takes at most six steps, each among twelve neighbours."""
     study = run(LocalSearchSampler(initial=3, seed=0), 75)
     assert study.best_value == 6
 
 
-def test_every_proposal_of_a_climb_is_a_new_neighbour_of_its_best() -> None:
+def test_every_proposal_of_a_climb_is_an_untried_neighbour_of_its_best_trial() -> None:
     study = run(LocalSearchSampler(initial=1, seed=3), 12)
     for number in range(1, 12):
         before = study.trials[:number]
@@ -44,8 +44,8 @@ def test_every_proposal_of_a_climb_is_a_new_neighbour_of_its_best() -> None:
         assert all(distance(study.trials[number], other) > 0 for other in before)
 
 
-def test_a_better_neighbour_takes_its_place_at_once_and_the_top_starts_anew() -> None:
-    """All neighbours of a flat top are tried, then a random point is drawn."""
+def test_a_new_climb_begins_after_all_neighbours_are_tried() -> None:
+    """With equal scores, all neighbours are tried, then a random point is drawn."""
     study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
     for _ in range(1 + NEIGHBOURS + 1):
         study.tell(study.ask(SPACE), 0.0)
@@ -54,7 +54,7 @@ def test_a_better_neighbour_takes_its_place_at_once_and_the_top_starts_anew() ->
     assert distance(start, study.trials[1 + NEIGHBOURS]) > 1
 
 
-def test_a_trial_whose_last_score_is_no_number_is_no_place_to_climb_from() -> None:
+def test_a_trial_whose_last_score_is_nan_loses_to_any_other() -> None:
     study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
     first = study.ask(SPACE)
     first.report(float("nan"), step=1)
@@ -67,13 +67,13 @@ def test_a_trial_whose_last_score_is_no_number_is_no_place_to_climb_from() -> No
 def test_trials_in_flight_count_as_tried() -> None:
     study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
     study.tell(study.ask(SPACE), 1.0)
-    flying = [study.ask(SPACE) for _ in range(NEIGHBOURS)]
-    assert len({tuple(sorted(trial.params.items())) for trial in flying}) == NEIGHBOURS
-    further = study.ask(SPACE)  # nothing is left but a random point
+    in_flight = [study.ask(SPACE) for _ in range(NEIGHBOURS)]
+    assert len({tuple(sorted(trial.params.items())) for trial in in_flight}) == NEIGHBOURS
+    further = study.ask(SPACE)  # no neighbour is left, so this is a random point
     assert set(further.params) == set(SPACE)
 
 
-def test_pruned_trials_count_and_failed_ones_do_not_lead() -> None:
+def test_pruned_trials_count_with_their_last_score_and_failed_ones_do_not_count() -> None:
     study = optuna.create_study(sampler=LocalSearchSampler(initial=2, seed=0), direction="minimize")
     first, second, third = (study.ask(SPACE) for _ in range(3))
     study.tell(first, state=TrialState.FAIL)
@@ -84,7 +84,7 @@ def test_pruned_trials_count_and_failed_ones_do_not_lead() -> None:
     assert sum(proposal.params[name] != second.params[name] for name in SPACE) == 1
 
 
-def test_the_seed_and_the_trials_number_decide_every_draw() -> None:
+def test_the_seed_and_the_trials_number_determine_every_draw() -> None:
     first, second = (run(LocalSearchSampler(seed=7), 60) for _ in range(2))
     assert [trial.params for trial in first.trials] == [trial.params for trial in second.trials]
     rebuilt = optuna.create_study(sampler=LocalSearchSampler(seed=7), direction="maximize")
@@ -92,13 +92,13 @@ def test_the_seed_and_the_trials_number_decide_every_draw() -> None:
     assert first.ask(SPACE).params == rebuilt.ask(SPACE).params
 
 
-def test_an_impossible_beginning_is_refused() -> None:
-    with pytest.raises(ValueError, match="initial is 0; at least 1 is needed"):
+def test_an_initial_below_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="initial is 0; it must be at least 1"):
         LocalSearchSampler(initial=0)
 
 
-def test_neighbours_without_a_score_are_tried_too_and_the_climb_ends() -> None:
-    """Of a top, half of the neighbours break a constraint or fail; then a new climb begins, with a random point."""
+def test_neighbours_without_a_score_count_as_tried_and_the_climb_ends() -> None:
+    """Two thirds of the neighbours break a constraint or fail; then a new climb begins, with a random point."""
     study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
     top = study.ask(SPACE)
     study.tell(top, 1.0)
@@ -118,7 +118,7 @@ def test_neighbours_without_a_score_are_tried_too_and_the_climb_ends() -> None:
     assert sum(third.params[name] != second.params[name] for name in SPACE) == 1
 
 
-def test_what_breaks_a_constraint_is_no_place_to_climb_from() -> None:
+def test_a_trial_that_breaks_a_constraint_is_not_the_best_of_a_climb() -> None:
     study = optuna.create_study(sampler=LocalSearchSampler(initial=2, seed=0), direction="maximize")
     allowed, forbidden = study.ask(SPACE), study.ask(SPACE)
     forbidden.set_constraint("parameters", 1.0)

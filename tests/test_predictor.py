@@ -1,4 +1,4 @@
-"""Predictor-guided search in plain Optuna."""
+"""Tests of predictor-guided search in plain Optuna."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def distributions(space: CellSpace) -> dict[str, BaseDistribution]:
 
 
 def additive(params: dict[str, Any]) -> float:
-    """Every decision counts, and each a little less than the one before."""
+    """Count the decisions that are `a`; a `b` costs 0.01 times the decision's index."""
     return sum((value == "a") - index / 100 * (value == "b") for index, value in enumerate(params.values()))
 
 
@@ -48,24 +48,24 @@ def points(study: optuna.Study) -> set[frozenset[tuple[str, Any]]]:
     return {frozenset(trial.params.items()) for trial in study.trials}
 
 
-def test_it_finds_what_random_search_would_not() -> None:
-    """All eight right has a chance of 1 in 65,536 at random."""
+def test_the_predictor_finds_an_optimum_that_random_search_misses() -> None:
+    """A random point is the optimum with a probability of 1 in 65,536."""
     study = run(PredictorSampler(seed=0), 80)
     assert study.best_value == 8
     assert run(optuna.samplers.RandomSampler(seed=0), 80).best_value < 6
 
 
-def test_it_minimises_where_it_is_asked_to() -> None:
+def test_the_sampler_minimises_if_the_study_does() -> None:
     study = run(PredictorSampler(seed=0), 80, score=lambda params: -additive(params), direction="minimize")
     assert study.best_value == -8
 
 
-def test_with_a_space_it_learns_from_what_the_cells_are() -> None:
-    """The score is the paths' own: how many paths by way of both other nodes are convolutions only."""
+def test_with_a_space_the_predictor_learns_from_the_cells_paths() -> None:
+    """The score depends on one path: the convolutions on the way through both other nodes."""
 
     def score(params: dict[str, Any]) -> float:
-        way = ("normal.0.from_0.operation", "normal.1.from_1.operation", "normal.2.from_2.operation")
-        return sum(params[name].startswith("conv") for name in way) + (params[way[0]] == "conv_1x1")
+        path = ("normal.0.from_0.operation", "normal.1.from_1.operation", "normal.2.from_2.operation")
+        return sum(params[name].startswith("conv") for name in path) + (params[path[0]] == "conv_1x1")
 
     study = run(PredictorSampler(seed=0, space=NAS_BENCH_201), 60, distributions(NAS_BENCH_201), score)
     assert study.best_value == 4
@@ -74,8 +74,8 @@ def test_with_a_space_it_learns_from_what_the_cells_are() -> None:
 
 
 @pytest.mark.parametrize("space", [None, CELLS])
-def test_a_rebuilt_study_goes_on_as_the_old_one_would_have(space: CellSpace | None) -> None:
-    """At every distance from the last fit, and with a trial in flight."""
+def test_a_rebuilt_study_continues_like_the_original(space: CellSpace | None) -> None:
+    """Checked at every distance from the last fit, with a trial in flight."""
     study = optuna.create_study(sampler=PredictorSampler(seed=7, initial=5, space=space), direction="maximize")
     for number in range(28):
         rebuilt = optuna.create_study(sampler=PredictorSampler(seed=7, initial=5, space=space), direction="maximize")
@@ -86,7 +86,7 @@ def test_a_rebuilt_study_goes_on_as_the_old_one_would_have(space: CellSpace | No
             study.tell(trial, sum(value == "a" for value in trial.params.values()))
 
 
-def test_one_sampler_serves_two_studies() -> None:
+def test_one_sampler_can_serve_two_studies() -> None:
     shared = PredictorSampler(seed=3, initial=5)
     run(shared, 20)
     assert points(run(shared, 20, score=lambda params: -additive(params))) == points(
@@ -105,13 +105,13 @@ def test_64_trials_in_flight_differ(finished: int) -> None:
 
 
 def test_every_point_is_tried_before_any_is_repeated() -> None:
-    """Also when all mutants of the best are known."""
+    """This holds also if all mutants of the best trial are known."""
     study = run(PredictorSampler(seed=0, initial=4, candidates=3, parents=1), 27, TINY, lambda params: params["x"])
     assert len(points(study)) == 27
     assert set(study.ask(TINY).params) == set(TINY)
 
 
-def test_what_failed_is_neither_learned_from_nor_tried_again() -> None:
+def test_a_failed_trial_is_neither_learned_from_nor_proposed_again() -> None:
     study = optuna.create_study(sampler=PredictorSampler(seed=0, initial=3), direction="maximize")
     for number in range(27):
         trial = study.ask(TINY)
@@ -122,9 +122,9 @@ def test_what_failed_is_neither_learned_from_nor_tried_again() -> None:
     assert len(points(study)) == 27
 
 
-@pytest.mark.parametrize(("last", "followed"), [(0.5, True), (0.1, False)])
-def test_a_pruned_trial_counts_with_what_others_gained_since(last: float, followed: bool) -> None:
-    """Complete trials gained 0.4 from step 1 on: 0.5 promises 0.9, and 0.1 promises 0.5, of which the best has 0.8."""
+@pytest.mark.parametrize(("last", "is_parent"), [(0.5, True), (0.1, False)])
+def test_a_pruned_trial_counts_with_the_median_gain_of_complete_trials(last: float, is_parent: bool) -> None:
+    """Complete trials gained 0.4 since step 1, and the best has 0.8; so 0.5 counts as 0.9, and 0.1 as 0.5."""
     study = optuna.create_study(sampler=PredictorSampler(seed=0, initial=4, parents=1), direction="maximize")
     for early in (0.2, 0.3, 0.4):
         complete = study.ask(SPACE)
@@ -134,11 +134,11 @@ def test_a_pruned_trial_counts_with_what_others_gained_since(last: float, follow
     pruned.report(last, step=1)
     study.tell(pruned, state=TrialState.PRUNED)
     child = study.ask(SPACE)
-    parent = pruned if followed else complete
+    parent = pruned if is_parent else complete
     assert 1 <= sum(child.params[name] != parent.params[name] for name in SPACE) <= 2
 
 
-def test_a_score_that_is_no_number_ranks_last() -> None:
+def test_a_nan_score_ranks_last() -> None:
     study = optuna.create_study(sampler=PredictorSampler(seed=0, initial=4, parents=1), direction="maximize")
     for value in (1.0, float("inf"), float("-inf")):
         study.tell(study.ask(SPACE), value)
@@ -149,7 +149,7 @@ def test_a_score_that_is_no_number_ranks_last() -> None:
     assert 1 <= sum(child.params[name] != study.trials[1].params[name] for name in SPACE) <= 2
 
 
-def test_other_distributions_are_drawn_anew_and_other_choices_learned() -> None:
+def test_other_distributions_are_drawn_anew_and_other_categoricals_are_learned() -> None:
     space = {**distributions(CELLS), "rate": FloatDistribution(0, 1), "width": CategoricalDistribution([1, 2, 3])}
     sampler = PredictorSampler(seed=0, initial=10, space=CELLS)
     study = run(sampler, 60, space, lambda params: params["width"])
@@ -162,20 +162,20 @@ def test_a_study_without_categorical_parameters_is_drawn_at_random() -> None:
     assert len({trial.params["rate"] for trial in study.trials}) == 10
 
 
-def test_a_space_of_one_point_is_drawn_again_and_again() -> None:
+def test_a_space_of_one_point_is_proposed_repeatedly() -> None:
     study = run(PredictorSampler(seed=0, initial=2), 5, {"only": CategoricalDistribution(["a"])}, lambda params: 0.0)
     assert len(study.trials) == 5
 
 
-@pytest.mark.parametrize(("name", "least"), [("initial", 2), ("ensemble", 2), ("candidates", 1), ("parents", 1)])
-def test_impossible_sizes_are_refused(name: str, least: int) -> None:
-    options: dict[str, Any] = {name: least - 1}
-    with pytest.raises(ValueError, match=f"{name} is {least - 1}; at least {least} is needed"):
+@pytest.mark.parametrize(("name", "minimum"), [("initial", 2), ("ensemble", 2), ("candidates", 1), ("parents", 1)])
+def test_sizes_below_their_minimum_are_refused(name: str, minimum: int) -> None:
+    options: dict[str, Any] = {name: minimum - 1}
+    with pytest.raises(ValueError, match=f"{name} is {minimum - 1}; it must be at least {minimum}"):
         PredictorSampler(**options)
 
 
-def test_every_process_proposes_the_same_and_needs_no_ray() -> None:
-    """Python hashes texts differently in every process, so sets have other orders."""
+def test_every_process_makes_the_same_proposals_and_does_not_import_ray() -> None:
+    """Python's string hashes differ between processes, and so do the orders of sets."""
     code = """
 import sys, optuna
 from optuna.distributions import CategoricalDistribution

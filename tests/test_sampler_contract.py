@@ -1,4 +1,4 @@
-"""Every sampler that a search file may name keeps the contract, and the contract catches samplers that do not."""
+"""Tests of every sampler in `SAMPLERS` against the contract, and of the contract against broken samplers."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "nsgaiii": {"population_size": 10},
     "predictor": {"initial": 10},
 }
-"""Short random beginnings, so that the studies of the checks get beyond them."""
+"""Options that make the initial random phase shorter than the studies of the checks."""
 
 HISTORY = {"gp": 8}
-"""Shorter studies for samplers whose asks take long."""
+"""Trials in the studies of samplers with slow asks; 50 for the others."""
 
 GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}
-"""The same for the check of ask times."""
+"""Trials in the check of ask times of samplers with slow asks; 2,000 for the others."""
 
 SLOW = {"gp"}
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SAMPLERS]
 
 
-def maker(name: str) -> contract.Make:
+def sampler_maker(name: str) -> contract.Make:
     settings = SamplerSettings(name=name, options=OPTIONS.get(name, {}))
     return lambda seed, space: make_sampler(settings, seed, space)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_samplers_keep_the_contract(name: str) -> None:
-    contract.check_sampler(maker(name), history=HISTORY.get(name, 50), trials=min(100, GROWTH.get(name, 100)))
+def test_every_sampler_keeps_the_contract(name: str) -> None:
+    contract.check_sampler(sampler_maker(name), history=HISTORY.get(name, 50), trials=min(100, GROWTH.get(name, 100)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_asks_do_not_slow_down(name: str) -> None:
-    contract.check_growth(maker(name), trials=GROWTH.get(name, 2000))
+    contract.check_growth(sampler_maker(name), trials=GROWTH.get(name, 2000))
 
 
 class Broken(BaseSampler):
-    """Draws at random, and breaks the contract as it is told to."""
+    """Draws at random, and breaks the contract by calling `breach` for its relative proposals."""
 
     def __init__(self, seed: int, breach: Callable[[Study, FrozenTrial], dict[str, Any]]) -> None:
         self._random = RandomSampler(seed=seed)
@@ -81,8 +81,8 @@ class Broken(BaseSampler):
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
 
-class Greedy(Broken):
-    """Takes for granted that some trial succeeds."""
+class NeedsSuccess(Broken):
+    """Assumes that a trial succeeds."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         if trial.number > 50:
@@ -116,7 +116,7 @@ def global_numpy(study: Study, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def late_slowness(study: Study, trial: FrozenTrial) -> dict[str, Any]:
-    """A stand-in for work that outgrows the history: the last asks take hundreds of times as long."""
+    """Sleep in the last asks, which then take hundreds of times as long as the early ones."""
     time.sleep(0.2 if trial.number >= 95 else 0)
     return {}
 
@@ -131,44 +131,42 @@ def late_slowness(study: Study, trial: FrozenTrial) -> dict[str, Any]:
         (global_numpy, contract.check_global_random_state, "NumPy's global random generator"),
     ],
 )
-def test_breaches_are_told(
+def test_invalid_proposals_are_caught(
     breach: Callable[[Study, FrozenTrial], dict[str, Any]], check: Callable[..., None], message: str
 ) -> None:
     with pytest.raises(AssertionError, match=message):
         check(lambda seed: Broken(seed, breach))
 
 
-def test_a_sampler_that_ends_the_search_is_told() -> None:
+def test_a_sampler_that_ends_the_search_is_caught() -> None:
     with pytest.raises(AssertionError, match="50 asks in a space of 4 points .*stop"):
         contract.check_exhausted_space(lambda seed: BruteForceSampler(seed=seed))
 
 
-def test_a_sampler_that_needs_a_success_is_told() -> None:
-    with pytest.raises(
-        AssertionError, match="where all endings are 'failed' in .*: ValueError: No trials are completed"
-    ):
-        contract.check_endings(lambda seed: Greedy(seed, nothing))
+def test_a_sampler_that_needs_a_success_is_caught() -> None:
+    with pytest.raises(AssertionError, match="if all endings are 'failed' in .*: ValueError: No trials are completed"):
+        contract.check_endings(lambda seed: NeedsSuccess(seed, nothing))
 
 
-def test_random_state_of_its_own_is_told() -> None:
-    with pytest.raises(AssertionError, match="a study rebuilt with 7 trials goes on differently"):
+def test_random_state_inside_the_sampler_is_caught() -> None:
+    with pytest.raises(AssertionError, match="a study rebuilt with 7 trials continues differently"):
         contract.check_replay(lambda seed: RandomSampler(seed=seed))
 
 
-def test_a_seed_that_is_not_taken_is_told() -> None:
+def test_a_sampler_that_ignores_its_seed_is_caught() -> None:
     with pytest.raises(AssertionError, match="from trial 0 on"):
         contract.check_determinism(lambda seed: RandomSampler())
-    with pytest.raises(AssertionError, match="seeds 0 and 1 made the same 100 proposals"):
+    with pytest.raises(AssertionError, match="seeds 0 and 1 led to the same 100 proposals"):
         contract.check_determinism(lambda seed: EvolutionSampler(seed=7))
 
 
-def test_asks_that_slow_down_are_told() -> None:
-    with pytest.raises(AssertionError, match="times as long as an early one .* slowdown = 20 is allowed"):
+def test_asks_that_slow_down_are_caught() -> None:
+    with pytest.raises(AssertionError, match="times as long as an early one .* at most slowdown = 20"):
         contract.check_growth(lambda seed: Broken(seed, late_slowness), trials=100)
 
 
 def test_too_few_trials_are_refused() -> None:
-    with pytest.raises(ValueError, match="trials is 39; at least 40"):
-        contract.check_growth(maker("random"), trials=39)
-    with pytest.raises(ValueError, match="history is 1; at least 2"):
-        contract.check_determinism(maker("random"), history=1)
+    with pytest.raises(ValueError, match="trials is 39; it must be at least 40"):
+        contract.check_growth(sampler_maker("random"), trials=39)
+    with pytest.raises(ValueError, match="history is 1; it must be at least 2"):
+        contract.check_determinism(sampler_maker("random"), history=1)

@@ -1,4 +1,4 @@
-"""A sampler that cannot handle a search is refused before anything starts, with what would fit."""
+"""Tests of `check_fits`: a sampler that cannot handle a search is refused before the search starts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def made(name: str, **options: Any) -> optuna.samplers.BaseSampler:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_of_ours_fits_a_space_of_cells(name: str) -> None:
+def test_every_built_in_sampler_fits_a_space_of_cells(name: str) -> None:
     check_fits(made(name), SPACE, ONE)
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "nsgaii", "nsgaiii", "random"])
-def test_these_handle_several_objectives(name: str) -> None:
+def test_some_samplers_support_several_objectives(name: str) -> None:
     check_fits(made(name), SPACE, TWO)
 
 
@@ -41,7 +41,7 @@ def test_these_handle_several_objectives(name: str) -> None:
     ("sampler", "scheduler", "warns"),
     [("nsgaii", "asha", True), ("gp", "median", True), ("nsgaii", "fifo", False), ("predictor", "asha", False)],
 )
-def test_one_that_learns_nothing_from_stopped_candidates_is_told(sampler: str, scheduler: str, warns: bool) -> None:
+def test_a_sampler_that_ignores_stopped_candidates_gets_a_warning(sampler: str, scheduler: str, warns: bool) -> None:
     parts = SearchComponents.of(
         parse_config({"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}, "x"), Overrides()
     )
@@ -52,25 +52,25 @@ def test_one_that_learns_nothing_from_stopped_candidates_is_told(sampler: str, s
 
 
 @pytest.mark.parametrize("name", ["evolution", "local_search", "controller", "predictor"])
-def test_one_for_one_objective_is_refused_with_two(name: str) -> None:
+def test_a_sampler_for_one_objective_is_refused_with_two(name: str) -> None:
     with pytest.raises(ConfigError, match="is for one objective, and there are 2: val_accuracy, macs; tpe, gp, nsgaii"):
         check_fits(made(name), SPACE, TWO)
 
 
 @pytest.mark.parametrize("kind", [optuna.samplers.CmaEsSampler, optuna.samplers.QMCSampler])
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_one_that_would_draw_categories_at_random_is_refused(kind: Any) -> None:
+def test_a_sampler_that_would_draw_categories_at_random_is_refused(kind: Any) -> None:
     pytest.importorskip("cmaes") if kind is optuna.samplers.CmaEsSampler else None
     with pytest.raises(ConfigError, match="cannot handle categorical parameters such as 'normal.0.*tpe, gp, evolution"):
         check_fits(kind(), SPACE, ONE)
 
 
-def test_one_that_fails_when_asked_is_refused_with_its_reason() -> None:
+def test_a_sampler_that_fails_in_its_first_ask_is_refused_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="sampler GridSampler cannot handle this search: .*grid"):
         check_fits(optuna.samplers.GridSampler({"x": [1, 2]}), SPACE, ONE)
 
 
-def test_the_sampler_is_not_used_up_by_the_check() -> None:
+def test_the_check_does_not_change_the_samplers_state() -> None:
     def proposal(checked: bool) -> dict[str, Any]:
         sampler = optuna.samplers.RandomSampler(seed=3)
         if checked:
@@ -80,7 +80,7 @@ def test_the_sampler_is_not_used_up_by_the_check() -> None:
     assert proposal(True) == proposal(False)
 
 
-def test_every_class_of_optuna_can_be_named() -> None:
+def test_every_optuna_sampler_class_can_be_named() -> None:
     sampler = made("optuna:NSGAIISampler", population_size=7)
     assert isinstance(sampler, SeededSampler)
     assert sampler.kind is optuna.samplers.NSGAIISampler
@@ -96,11 +96,13 @@ def test_every_class_of_optuna_can_be_named() -> None:
         ("tpe", {"no": 1}, "sampler.options = {'no': 1}: .*unexpected keyword argument 'no'"),
     ],
 )
-def test_what_cannot_be_made_is_refused_in_one_line(name: str, options: dict[str, Any], message: str) -> None:
+def test_a_sampler_that_cannot_be_built_is_refused_in_one_line(
+    name: str, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         made(name, **options)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_may_name_them() -> None:
+def test_a_search_file_can_name_an_optuna_sampler() -> None:
     assert parse_config({"sampler": {"name": "optuna:GPSampler"}}, "x").sampler.name == "optuna:GPSampler"

@@ -1,3 +1,5 @@
+"""Tests of the waiting line of trials."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Who proposes candidates: Optuna samplers, by the names that a search file may use."""
+"""Samplers: the Optuna samplers that propose candidates, by their names in a search file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.samplers.local_search import LocalSearchSampler
 from orchestrator.samplers.predictor import PredictorSampler
 from orchestrator.samplers.seeded import SeededSampler
 
-# Optuna would say of some of its samplers, each time one is made, that their interface may change.
+# Some of Optuna's samplers warn at every construction that their interface may change.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 STATELESS = (
@@ -25,27 +25,27 @@ STATELESS = (
     optuna.samplers.NSGAIISampler,
     optuna.samplers.NSGAIIISampler,
 )
-"""Samplers of Optuna that keep nothing but a random state outside the study."""
+"""Optuna samplers whose only state outside the study is a random generator."""
 
 
 def seeded(kind: Callable[..., BaseSampler], seed: int, **options: Any) -> BaseSampler:
-    """One of Optuna's stateless samplers, its draws decided by the seed and the trial's number."""
+    """Wrap a stateless Optuna sampler so that its draws depend only on the seed, the trial's number and the study."""
     return SeededSampler(lambda trial_seed: kind(seed=trial_seed, **options), seed=seed)
 
 
 def _tpe(seed: int, **options: Any) -> BaseSampler:
     """Tree-structured Parzen estimator (Bergstra et al. 2011); options of Optuna's `TPESampler`."""
-    # Constant liar: with many trials in flight the sampler would otherwise propose the same region to all of them.
+    # Constant liar: without it, the sampler proposes the same region to all trials in flight.
     return seeded(optuna.samplers.TPESampler, seed, **{"constant_liar": True, **options})
 
 
 def _random(seed: int, **options: Any) -> BaseSampler:
-    """Uniform over all encodings, the yardstick for every other sampler."""
+    """Uniform over all encodings: the baseline for every other sampler."""
     return seeded(optuna.samplers.RandomSampler, seed, **options)
 
 
 def _gp(seed: int, **options: Any) -> BaseSampler:
-    """Gaussian process with expected improvement; options of Optuna's `GPSampler`. Slow beyond some hundred trials."""
+    """Gaussian process with expected improvement; options of Optuna's `GPSampler`. Slow beyond a few hundred trials."""
     return seeded(optuna.samplers.GPSampler, seed, **options)
 
 
@@ -55,7 +55,7 @@ def _nsgaii(seed: int, **options: Any) -> BaseSampler:
 
 
 def _nsgaiii(seed: int, **options: Any) -> BaseSampler:
-    """NSGA-III (Deb and Jain 2014), for three and more objectives; options of Optuna's `NSGAIIISampler`."""
+    """NSGA-III (Deb and Jain 2014), for three or more objectives; options of Optuna's `NSGAIIISampler`."""
     return seeded(optuna.samplers.NSGAIIISampler, seed, **options)
 
 
@@ -70,5 +70,7 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "nsgaii": _nsgaii,
     "nsgaiii": _nsgaiii,
 }
-"""Every sampler that a search file may name, besides `optuna:NAME` and `module:NAME`; called with the seed, the file's
-options, and `space` where it takes one."""
+"""Every sampler that a search file may name, besides `optuna:NAME` and `module:NAME`.
+
+Each is called with the seed, the search file's options, and `space` if it has that parameter.
+"""

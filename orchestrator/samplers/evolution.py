@@ -1,6 +1,6 @@
-"""Regularised evolution as an Optuna sampler: it works in any study of one objective, with or without Ray.
+"""Regularised evolution as an Optuna sampler, for any study of one objective, with or without Ray.
 
-Knows Optuna. Does not know cells; what it needs of a parameter's meaning it takes from the last part of its name.
+Knows Optuna. Does not know cells: it reads a parameter's kind from the last part of its name.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from orchestrator.samplers.history import TriedPoints, draw_independently, finished_trials, merit, new_seed, point
+from orchestrator.samplers.history import TriedPoints, draw_independently, finished_trials, merit, new_seed, to_point
 
-ATTEMPTS = 100
-"""Tournaments that are held for a child that was not tried before. In a population that has converged most were."""
+MAX_TOURNAMENTS = 100
+"""Tournaments per proposal until a child is new. In a converged population, most children were tried before."""
 
 
 @final
@@ -25,19 +25,20 @@ class EvolutionSampler(BaseSampler):
     """Regularised (aging) evolution (Real et al. 2019); options: population and tournament.
 
     Algorithm 1 of the paper. The first `population` trials are random. After that, each proposal draws `tournament`
-    members of the population with replacement, takes the best and mutates it. The population are the trials that
-    finished last, so that every trial dies of age, however good it is. A pruned trial counts with its last score.
+    members of the population with replacement, takes the best and mutates it. The population is the `population`
+    trials that finished last: a trial leaves it by age, however good it is. A pruned trial counts with its last score.
 
-    A mutation changes one decision to another value, as the paper's hidden-state and operation mutations do: first a
-    kind of decision is drawn, by the last part of the parameters' names (`state`, `operation`), then one of that kind.
-    Differs from the paper in that a child that was tried before is not proposed again: another tournament is held.
+    A mutation changes one decision to another value, like the paper's hidden-state and operation mutations. It first
+    draws a kind of decision, the last part of the parameter's name (`state`, `operation`), then a decision of that
+    kind. Unlike in the paper, a child that was tried before is not proposed again: another tournament is held, up to
+    `MAX_TOURNAMENTS`.
 
-    All random draws come from the seed and the trial's number, so a study that is rebuilt goes on as the old one would.
+    The seed and the trial's number determine all random draws, so a rebuilt study continues like the original.
 
     Args:
-        population: P in the paper, trials that are alive at a time; 100 there.
-        tournament: S in the paper, members that are compared for a parent; 25 there.
-        seed: of all draws; None takes one from the operating system.
+        population: number of trials in the population; P in the paper, 100 there.
+        tournament: number of members compared for a parent; S in the paper, 25 there.
+        seed: seed of all draws; None takes one from the operating system.
 
     Raises:
         ValueError: population or tournament is below 1.
@@ -48,59 +49,71 @@ class EvolutionSampler(BaseSampler):
     def __init__(self, *, population: int = 100, tournament: int = 25, seed: int | None = None) -> None:
         for name, value in (("population", population), ("tournament", tournament)):
             if value < 1:
-                raise ValueError(f"{name} is {value}; at least 1 is needed")
+                raise ValueError(f"{name} is {value}; it must be at least 1")
         self._population = population
         self._tournament = tournament
         self._seed = new_seed() if seed is None else seed
         self._tried = TriedPoints()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The decisions of the last trial to finish, once there is a population."""
-        alive = self._alive(study)
-        return dict(alive[-1].distributions) if len(alive) == self._population else {}
+        """Return the parameters of the last finished trial once the population is full; before that, none."""
+        members = self._members(study)
+        return dict(members[-1].distributions) if len(members) == self._population else {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A mutated copy of the tournament's winner."""
+        """Propose a mutated copy of a tournament's winner."""
         if not search_space:
             return {}
         generator = np.random.default_rng([self._seed, trial.number])
-        alive, tried = self._alive(study), self._tried.before(study, trial)
-        for _ in range(ATTEMPTS):
-            child = self._child(study, trial, alive, search_space, generator)
-            if point(child) not in tried:
+        members, tried = self._members(study), self._tried.before(study, trial)
+        for _ in range(MAX_TOURNAMENTS):
+            child = self._make_child(
+                study=study, trial=trial, members=members, search_space=search_space, generator=generator
+            )
+            if to_point(child) not in tried:
                 break
         return child
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A uniform draw: of the first trials, and of a decision that the parent did not make."""
-        return draw_independently(self._seed, study, trial, param_name, param_distribution)
+        """Draw uniformly: for the first `population` trials, and for a decision that the parent did not make."""
+        return draw_independently(study, trial, name=param_name, distribution=param_distribution, seed=self._seed)
 
-    def _child(
+    def _make_child(
         self,
+        *,
         study: Study,
         trial: FrozenTrial,
-        alive: Sequence[FrozenTrial],
+        members: Sequence[FrozenTrial],
         search_space: dict[str, BaseDistribution],
         generator: np.random.Generator,
     ) -> dict[str, Any]:
-        contestants = [alive[int(place)] for place in generator.integers(len(alive), size=self._tournament)]
+        """Hold one tournament and mutate one decision of the winner."""
+        contestants = [members[int(index)] for index in generator.integers(len(members), size=self._tournament)]
         parent = max(contestants, key=lambda contestant: merit(study, contestant))
         child = {name: value for name, value in parent.params.items() if name in search_space}
-        name = _decision(search_space, generator)
+        name = _draw_decision(search_space, generator)
         if name is not None:
-            child[name] = self._another(study, trial, name, search_space[name], child.get(name), generator)
+            child[name] = self._draw_other_value(
+                study=study,
+                trial=trial,
+                name=name,
+                distribution=search_space[name],
+                old=child.get(name),
+                generator=generator,
+            )
         return child
 
-    def _alive(self, study: Study) -> list[FrozenTrial]:
-        """The trials that finished last, in the order in which they did."""
+    def _members(self, study: Study) -> list[FrozenTrial]:
+        """Return the population: the trials that finished last, in the order in which they finished."""
         return finished_trials(study)[-self._population :]
 
-    def _another(
+    def _draw_other_value(
         self,
+        *,
         study: Study,
         trial: FrozenTrial,
         name: str,
@@ -108,14 +121,15 @@ class EvolutionSampler(BaseSampler):
         old: Any,
         generator: np.random.Generator,
     ) -> Any:
+        """Draw a choice other than `old`; draw a parameter that is not categorical anew."""
         if isinstance(distribution, CategoricalDistribution):
             others = [choice for choice in distribution.choices if choice != old]
             return others[int(generator.integers(len(others)))]
         return self.sample_independent(study, trial, name, distribution)
 
 
-def _decision(search_space: Mapping[str, BaseDistribution], generator: np.random.Generator) -> str | None:
-    """The decision to change; None where there is nothing to decide."""
+def _draw_decision(search_space: Mapping[str, BaseDistribution], generator: np.random.Generator) -> str | None:
+    """Draw the name of the decision to change. Returns None if every parameter has a single value."""
     kinds: dict[str, list[str]] = {}
     for name in sorted(name for name, distribution in search_space.items() if not distribution.single()):
         kinds.setdefault(name.rpartition(".")[2], []).append(name)

@@ -1,4 +1,7 @@
-"""What our samplers read of a study, and how they draw what needs no history."""
+"""Helpers shared by our samplers: read a study's history, and draw parameters that do not depend on it.
+
+Knows Optuna. Does not know any sampler.
+"""
 
 from __future__ import annotations
 
@@ -17,41 +20,50 @@ Point = frozenset[tuple[str, Any]]
 """The values of all decisions, as a set, so that their order does not matter."""
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+"""States in which a trial no longer changes."""
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """The trials that have a score and break no constraint, in the order in which they finished."""
+    """Return the ended trials that have a score and break no constraint, in the order in which they ended."""
     return [trial for trial in ended_trials(study) if has_score(trial)]
 
 
 def ended_trials(study: Study) -> list[FrozenTrial]:
-    """The same, and those that failed, broke a constraint or were pruned without a score."""
+    """Return all ended trials, in the order in which they ended.
+
+    Unlike `finished_trials`, includes those that failed, broke a constraint or were pruned without a score.
+    """
     trials = study.get_trials(deepcopy=False, states=ENDED)
     return sorted(trials, key=lambda trial: (trial.datetime_complete is None, trial.datetime_complete, trial.number))
 
 
 def merit(study: Study, trial: FrozenTrial) -> float:
-    """The trial's final score, or a pruned one's last; the higher the better, whatever the study's direction. What is
-    not a number is worse than any."""
+    """Return the trial's final score, or the last reported score of a pruned trial; higher is better.
+
+    The sign is flipped if the study minimises. NaN becomes -inf.
+    """
     value = trial.value if trial.value is not None else trial.intermediate_values[max(trial.intermediate_values)]
     if math.isnan(value):
         return -math.inf
     return -value if study.direction == StudyDirection.MINIMIZE else value
 
 
-def draw_independently(seed: int, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-    """A uniform draw that the seed, the trial's number and the parameter's name decide."""
+def draw_independently(
+    study: Study, trial: FrozenTrial, *, name: str, distribution: BaseDistribution, seed: int
+) -> Any:
+    """Draw a parameter uniformly; the seed, the trial's number and the parameter's name determine the draw."""
     sequence = np.random.SeedSequence([seed, trial.number, zlib.crc32(name.encode())])
     sampler = RandomSampler(seed=int(sequence.generate_state(1)[0]))
     return sampler.sample_independent(study, trial, name, distribution)
 
 
-def point(params: Mapping[str, Any]) -> Point:
+def to_point(params: Mapping[str, Any]) -> Point:
+    """Return the parameters as a point."""
     return frozenset(params.items())
 
 
 class TriedPoints:
-    """What the trials before a given one tried, however they ended; a memory of what can be read off the study."""
+    """The points of all trials before a given one, in any state; a cache of what the study holds."""
 
     def __init__(self) -> None:
         self._study: Study | None = None
@@ -59,20 +71,22 @@ class TriedPoints:
         self._count = 0
 
     def before(self, study: Study, trial: FrozenTrial) -> set[Point]:
+        """Return the points of all trials with a lower number. Do not change the set: it is the cache."""
         if study is not self._study or self._count > trial.number:
             self._study, self._points, self._count = study, set(), 0
         others = study.get_trials(deepcopy=False)[self._count : trial.number]
-        self._points.update(point(other.params) for other in others)
+        self._points.update(to_point(other.params) for other in others)
         self._count = trial.number
         return self._points
 
 
 def new_seed() -> int:
-    """A seed from the operating system, for who gave none."""
+    """Return a seed from the operating system; used if no seed was given."""
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def has_score(trial: FrozenTrial) -> bool:
+    """Return whether the trial has a score (a pruned one: any reported value) and breaks no constraint."""
     if any(excess > 0 for excess in trial.constraints.values()):
         return False
     pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values)

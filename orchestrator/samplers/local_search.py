@@ -1,4 +1,4 @@
-"""Local search as an Optuna sampler: it works in any study of one objective over categorical parameters.
+"""Local search as an Optuna sampler, for any study of one objective over categorical parameters.
 
 Knows Optuna. Does not know cells.
 """
@@ -14,24 +14,31 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.samplers.history import Point, draw_independently, ended_trials, has_score, merit, new_seed, point
+from orchestrator.samplers.history import (
+    Point,
+    draw_independently,
+    ended_trials,
+    has_score,
+    merit,
+    new_seed,
+    to_point,
+)
 
 
 @final
 class LocalSearchSampler(BaseSampler):
     """Hill climbing with restarts (White et al. 2021); option: initial, random trials of a climb.
 
-    Local Search is State of the Art for NAS Benchmarks. A climb begins with `initial` random trials. Then the
-    neighbours of its best trial, which differ in one decision, are tried in random order; a better one takes its place
-    at once (the paper's "query until lower"). When all neighbours have been tried and none is better, a new climb
-    begins. A pruned trial counts with its last score.
+    Source: Local Search is State of the Art for NAS Benchmarks. A climb begins with `initial` random trials. Then the
+    sampler proposes the neighbours of the climb's best trial, which differ from it in one decision, in random order. A
+    better neighbour replaces the best trial at once (the paper's "query until lower"). When all neighbours have been
+    tried and none is better, a new climb begins. A pruned trial counts with its last score.
 
-    With trials in flight, their points count as tried, and the neighbours of the best that is known are proposed. All
-    random draws come from the seed and the trial's number.
+    The points of trials in flight count as tried. The seed and the trial's number determine all random draws.
 
     Args:
-        initial: random trials at the beginning of a climb; 1 in the paper's simplest form.
-        seed: of all draws; None takes one from the operating system.
+        initial: number of random trials at the beginning of a climb; 1 in the paper's simplest form.
+        seed: seed of all draws; None takes one from the operating system.
 
     Raises:
         ValueError: initial is below 1.
@@ -41,46 +48,47 @@ class LocalSearchSampler(BaseSampler):
 
     def __init__(self, *, initial: int = 10, seed: int | None = None) -> None:
         if initial < 1:
-            raise ValueError(f"initial is {initial}; at least 1 is needed")
+            raise ValueError(f"initial is {initial}; it must be at least 1")
         self._initial = initial
         self._seed = new_seed() if seed is None else seed
-        self._climbs: _Climbs | None = None
+        self._state: _ClimbState | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The decisions of the climb's best trial, if it has a neighbour that was not tried."""
-        climbs = self._up_to_now(study)
-        if climbs.best is None or climbs.length < self._initial:
+        """Return the parameters of the climb's best trial if it has an untried neighbour; otherwise none."""
+        state = self._current_state(study)
+        if state.best is None or state.length < self._initial:
             return {}
-        fresh = _fresh_neighbours(climbs.best, climbs.tried, _tried_by_others(study, trial))
-        return {} if next(fresh, None) is None else dict(climbs.best.distributions)
+        untried = _untried_neighbours(state.best, state.tried, _points_in_flight(study, trial))
+        return {} if next(untried, None) is None else dict(state.best.distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A neighbour of the climb's best trial that was not tried."""
-        climbs = self._up_to_now(study)
-        if not search_space or climbs.best is None:
+        """Propose an untried neighbour of the climb's best trial."""
+        state = self._current_state(study)
+        if not search_space or state.best is None:
             return {}
-        fresh = list(_fresh_neighbours(climbs.best, climbs.tried, _tried_by_others(study, trial)))
+        untried = list(_untried_neighbours(state.best, state.tried, _points_in_flight(study, trial)))
         generator = np.random.default_rng([self._seed, trial.number])
-        return fresh[int(generator.integers(len(fresh)))]
+        return untried[int(generator.integers(len(untried)))]
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A uniform draw, at the beginning of a climb."""
-        return draw_independently(self._seed, study, trial, param_name, param_distribution)
+        """Draw uniformly, at the beginning of a climb."""
+        return draw_independently(study, trial, name=param_name, distribution=param_distribution, seed=self._seed)
 
-    def _up_to_now(self, study: Study) -> _Climbs:
+    def _current_state(self, study: Study) -> _ClimbState:
+        """Return the climb's state after all trials that have ended."""
         ended = ended_trials(study)
-        if self._climbs is None or not self._climbs.precede(study, ended):
-            self._climbs = _Climbs(study, self._initial)
-        self._climbs.follow(ended)
-        return self._climbs
+        if self._state is None or not self._state.is_prefix_of(study, ended):
+            self._state = _ClimbState(study, self._initial)
+        self._state.extend(ended)
+        return self._state
 
 
-class _Climbs:
-    """The climbs of a study up to some trial that ended; a memory of what can be read off the study at any time."""
+class _ClimbState:
+    """The current climb after some number of ended trials; a cache of what follows from the study."""
 
     def __init__(self, study: Study, initial: int) -> None:
         self.study = study
@@ -90,37 +98,37 @@ class _Climbs:
         self.best: FrozenTrial | None = None
         self.length = 0
 
-    def precede(self, study: Study, ended: list[FrozenTrial]) -> bool:
-        """Whether the ended trials of the study begin with those that were followed."""
+    def is_prefix_of(self, study: Study, ended: list[FrozenTrial]) -> bool:
+        """Return whether the study's ended trials begin with those that this state already counts."""
         return study is self.study and [trial.number for trial in ended[: len(self.numbers)]] == self.numbers
 
-    def follow(self, ended: list[FrozenTrial]) -> None:
-        """Go on from where the climbs stand, trial by trial; one without a score is tried, and no more."""
+    def extend(self, ended: list[FrozenTrial]) -> None:
+        """Count the ended trials that are not counted yet; one without a score only marks its point as tried."""
         for trial in ended[len(self.numbers) :]:
             self.numbers.append(trial.number)
-            self.tried.add(point(trial.params))
+            self.tried.add(to_point(trial.params))
             if has_score(trial):
                 self.length += 1
                 if self.best is None or merit(self.study, trial) > merit(self.study, self.best):
                     self.best = trial
             if self.best is None or self.length < self.initial:
                 continue
-            if next(_fresh_neighbours(self.best, self.tried), None) is None:
+            if next(_untried_neighbours(self.best, self.tried), None) is None:
                 self.best, self.length = None, 0
 
 
-def _fresh_neighbours(trial: FrozenTrial, *tried: set[Point]) -> Iterator[dict[str, Any]]:
-    """The trial's decisions with one of them changed, in every way that was not tried; only categorical ones change."""
+def _untried_neighbours(trial: FrozenTrial, *tried: set[Point]) -> Iterator[dict[str, Any]]:
+    """Yield the trial's parameters with one categorical parameter changed, for every such point that is untried."""
     for name, distribution in trial.distributions.items():
         if isinstance(distribution, CategoricalDistribution):
             for choice in distribution.choices:
                 params = {**trial.params, name: choice}
-                candidate = point(params)
+                candidate = to_point(params)
                 if choice != trial.params[name] and not any(candidate in points for points in tried):
                     yield params
 
 
-def _tried_by_others(study: Study, trial: FrozenTrial) -> set[Point]:
-    """What other trials try; those that ended are in the climbs."""
+def _points_in_flight(study: Study, trial: FrozenTrial) -> set[Point]:
+    """Return the points of the other running trials; `_ClimbState.tried` holds those of ended trials."""
     others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return {point(other.params) for other in others if other.number != trial.number}
+    return {to_point(other.params) for other in others if other.number != trial.number}

@@ -1,4 +1,4 @@
-"""Optuna's own samplers, made a function of the seed, the trial's number and the study.
+"""A wrapper that makes the draws of an Optuna sampler depend only on the seed, the trial's number and the study.
 
 Knows Optuna. Does not know which sampler it wraps.
 """
@@ -17,57 +17,61 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.samplers.history import new_seed
 
 SPACE_CACHE = "_search_space"
-"""Where Optuna's samplers keep the parameters that all trials share: a function of the study, and slow to find anew."""
+"""Attribute in which Optuna's samplers cache the search space that all trials share.
+
+It follows from the study but is slow to recompute, so each new sampler receives it from the one before.
+"""
 
 
 @final
 class SeededSampler(BaseSampler):
-    """A fresh sampler for every trial, seeded by the run's seed and the trial's number.
+    """Creates a new sampler for every trial, seeded by the run's seed and the trial's number.
 
-    Optuna's samplers carry a random state from trial to trial, which a study that is rebuilt from its record would have
-    lost. So made, the rebuilt study goes on as the old one would have. For samplers that keep all else in the study.
+    Optuna's samplers carry a random state from trial to trial. A study that is rebuilt from its record would lose that
+    state; with this wrapper it continues like the original. Only for samplers that keep all other state in the study.
 
     Args:
-        make: makes the sampler from a seed.
-        seed: of all draws; None takes one from the operating system.
+        make: builds the sampler from a seed.
+        seed: seed of all draws; None takes one from the operating system.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], *, seed: int | None = None) -> None:
         self._make = make
         self._seed = new_seed() if seed is None else seed
         self._number = -1
-        self._sampler = make(self._seed)  # so that wrong options are refused now
+        self._sampler = make(self._seed)  # raises now, not at the first trial, if the options are wrong
 
     @property
     def kind(self) -> type[BaseSampler]:
-        """The class of the samplers that it makes."""
+        """The class of the wrapped samplers."""
         return type(self._sampler)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As the trial's own sampler does."""
-        return self._of(trial).infer_relative_search_space(study, trial)
+        """Call the trial's sampler."""
+        return self._sampler_for(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As the trial's own sampler does."""
-        return self._of(trial).sample_relative(study, trial, search_space)
+        """Call the trial's sampler."""
+        return self._sampler_for(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """As the trial's own sampler does."""
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        """Call the trial's sampler."""
+        return self._sampler_for(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """As the trial's own sampler does."""
-        self._of(trial).before_trial(study, trial)
+        """Call the trial's sampler."""
+        self._sampler_for(trial).before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """As the sampler does; it is a new one, for the trial's own is long gone."""
+        """Call the current sampler; the trial's own may have been replaced by then."""
         self._sampler.after_trial(study, trial, state, values)
 
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
+    def _sampler_for(self, trial: FrozenTrial) -> BaseSampler:
+        """Return the trial's sampler; create it if the last call was for another trial."""
         if trial.number != self._number:
             self._number = trial.number
             sequence = np.random.SeedSequence([self._seed, trial.number])

@@ -1,7 +1,7 @@
-"""Who stops weak candidates: Ray Tune schedulers, by the names that a search file may use.
+"""Schedulers: the Ray Tune schedulers that stop weak candidates, by their names in a search file.
 
-Any Ray Tune `TrialScheduler` will do. What cellscout asks beyond that, all of it optional, is in
-`orchestrator.schedulers.protocol`: the epochs at which it decides, a replay of past trials, an answer on duplicates.
+Any Ray Tune `TrialScheduler` works. `orchestrator.schedulers.protocol` lists optional extensions: the epochs at which a
+scheduler decides, a replay of past trials, and a decision on duplicates.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Objectives = Mapping[str, Direction] | None
 
 
 def _asha(
-    max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None, brackets: int = 1
+    *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None, brackets: int = 1
 ) -> TrialScheduler:
-    """Asynchronous successive halving (Li et al. 2020): at each rung only the best go on, the others are stopped."""
+    """Asynchronous successive halving (Li et al. 2020): only the best trials of each rung continue."""
     return AshaScheduler(
         max_epochs=max_epochs,
         min_epochs=min_epochs,
@@ -34,9 +34,9 @@ def _asha(
 
 
 def _asha_promotion(
-    max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None, brackets: int = 1
+    *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None, brackets: int = 1
 ) -> TrialScheduler:
-    """Asynchronous successive halving as published: trials wait at each rung, and the best of it are promoted."""
+    """Asynchronous successive halving as published: trials pause at each rung, and the best ones are promoted."""
     return AshaPromotionScheduler(
         max_epochs=max_epochs,
         min_epochs=min_epochs,
@@ -47,27 +47,28 @@ def _asha_promotion(
 
 
 def _hyperband(
-    max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
+    *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
 ) -> TrialScheduler:
-    """Hyperband (Li et al. 2018), Ray Tune's: whole brackets of trials wait for each other. For 3 workers and more."""
+    """Ray Tune's Hyperband (Li et al. 2018): the trials of a bracket wait for each other. For 3 or more workers."""
     return HyperbandScheduler(
         max_epochs=max_epochs, min_epochs=min_epochs, reduction_factor=reduction_factor, objectives=objectives
     )
 
 
 def _median(
+    *,
     max_epochs: int,
     min_epochs: int = 1,
     reduction_factor: int = 3,
     objectives: Objectives = None,
     min_samples: int = 3,
 ) -> TrialScheduler:
-    """Median stopping rule (Golovin et al. 2017), Ray Tune's: whoever is below the others' median mean is stopped."""
+    """Ray Tune's median stopping rule (Golovin et al. 2017): stops a trial below the median of the others' means."""
     return MedianScheduler(max_epochs=max_epochs, min_epochs=min_epochs, objectives=objectives, min_samples=min_samples)
 
 
 def _fifo(
-    max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
+    *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
 ) -> TrialScheduler:
     """No early stopping: every trial gets its whole budget."""
     return FifoScheduler()
@@ -82,10 +83,10 @@ SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {
 }
 """Every scheduler that a search file may name, besides `module:NAME`.
 
-Called with `max_epochs`, the whole budget; `min_epochs`, below which nobody is stopped; `reduction_factor`;
-`objectives`, name -> "maximize" or "minimize", None for the one metric that Ray Tune names; and with the search file's
-options, of which an unknown one raises TypeError. Settings out of their bounds raise ValueError.
+Each is called by keyword with `max_epochs`, the whole budget; `min_epochs`, before which no trial is stopped;
+`reduction_factor`; `objectives`, name -> "maximize" or "minimize", None for the one metric that Ray Tune passes; and
+the search file's options. An unknown option raises TypeError, a setting out of its bounds ValueError.
 """
 
 SEVERAL_OBJECTIVES = frozenset({"asha", "asha_promotion", "fifo"})
-"""Those that rank trials by all objectives, or by none. The others know one."""
+"""Schedulers that rank trials by all objectives, or by none. The others support only one objective."""

@@ -1,15 +1,17 @@
-"""ASHA, promotion kind: asynchronous successive halving as published (Li et al., A System for Massively Parallel
-Hyperparameter Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934, algorithm 2). Ray Tune has none.
+"""ASHA, promotion variant: trials pause at each rung, and the best ones are promoted.
 
-A trial that reaches a rung is paused, with a checkpoint. A worker that is free goes on with a paused trial that is
-among the best of its rung, of the highest rung that has one; if there is none, it begins a new trial.
+Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934,
+algorithm 2. Ray Tune does not have this variant.
 
-Differs from the paper in how it ends, of which the paper says nothing: once there are no more new trials, nothing runs
-and nothing is promotable, the best of each rung that promoted nobody is promoted, so that a small search too trains its
-best to the end; then the paused trials are stopped.
+A trial that reaches a rung is paused with a checkpoint. A free worker continues a paused trial that is among the best
+of its rung, from the highest rung that has one. If there is none, it starts a new trial.
 
-A searcher that limits how many trials are unfinished (Ray Tune's `ConcurrencyLimiter`) counts the paused ones too, and
-then waits for ever.
+The paper does not say how a search ends. Here, once there are no new trials, none is running and none is promotable,
+the best trial of each rung that promoted none is promoted, so that a small search also trains its best trial to the
+end. Then the paused trials are stopped.
+
+A searcher that limits the number of unfinished trials (Ray Tune's `ConcurrencyLimiter`) also counts the paused ones,
+and then waits forever.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ from orchestrator.schedulers.waiting_line import waits_for_a_worker
 class AshaPromotionScheduler(SuccessiveHalving):
     """Pauses a trial at each rung, and promotes the best 1 in `reduction_factor`, rounded down.
 
-    For the settings see `SuccessiveHalving`. After a resume, a trial that was paused is paused again as soon as Ray
-    Tune is given it.
+    For the settings see `SuccessiveHalving`. After a resume, a trial that was paused is paused again as soon as it is
+    added to Ray Tune.
     """
 
     def __init__(
@@ -49,66 +51,69 @@ class AshaPromotionScheduler(SuccessiveHalving):
             brackets=brackets,
             objectives=objectives,
         )
-        self._added: set[str] = set()  # Ray Tune's ids
-        self._alive: set[str] = set()
-        self._pausing: dict[str, Trial] = {}  # until Ray Tune has saved them
+        self._added: set[str] = set()  # Ray Tune's ids of all trials that were ever added
+        self._unfinished: set[str] = set()
+        self._pausing: dict[str, Trial] = {}  # until Ray Tune has saved their checkpoints
         self._paused: dict[str, Trial] = {}
-        self._promoted: Trial | None = None  # until it has a worker; it is to get the next one that is free
+        self._promoted: Trial | None = None  # gets the next free worker; None again once it has one
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """The trial gets its bracket, unless it has one; if it waited in a rung before a resume, it waits on."""
+        """Assign the trial a bracket, unless it has one; pause it again if it was paused before a resume."""
         name = self._name_of(trial)
-        waited = any(name in rung and not rung.has_gone_on(name) for rung in self._rungs_of(trial).values())
-        self._alive.add(name)
-        if waited and trial.trial_id not in self._added:
-            trial.set_status(Trial.PAUSED)  # Ray Tune files a trial by the status that it has after this call
+        was_paused = any(name in rung and not rung.has_passed(name) for rung in self._rungs_of(trial).values())
+        self._unfinished.add(name)
+        if was_paused and trial.trial_id not in self._added:
+            trial.set_status(Trial.PAUSED)  # Ray Tune reads the trial's status after this call
             self._paused[name] = trial
         else:
             self._line.join(trial)
         self._added.add(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Pause at a rung, unless the worker would go on with this very trial; let it run between two."""
+        """Pause at a rung, unless this trial is the one to promote next; always continue between rungs."""
         rung = self._rungs_of(trial).get(result["epoch"])
         if rung is None:
             return TrialScheduler.CONTINUE
-        values = self._objectives.of(result)
+        values = self._objectives.read(result)
         if values is None:
             return TrialScheduler.STOP
         name = self._name_of(trial)
         rung.enter(name, values)
-        if rung.has_gone_on(name):  # it came here before, and was tried again after an error
+        if rung.has_passed(name):  # a retry after an error, which reaches the rung a second time
             return TrialScheduler.CONTINUE
-        self._settle()
+        self._sync_with_tune()
         self._paused[name] = trial
         if self._promoted is None:
             self._promoted = self._promote()
-        if self._promoted is trial:  # the worker that becomes free would go on with what it has
+        if self._promoted is trial:  # a pause would free the worker only to give it this trial again
             self._promoted = None
             return TrialScheduler.CONTINUE
         self._pausing[name] = self._paused.pop(name)
         return TrialScheduler.PAUSE
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """A trial that ended keeps its places on the rungs."""
-        self._enter_last(trial, result)
-        self._forget(trial)
+        """Enter the last result; an ended trial stays in its rungs."""
+        self._enter_last_result(trial, result)
+        self._remove_unfinished(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """As `on_trial_complete`: its scores were real. If it is tried again, Ray Tune adds it again."""
-        self._forget(trial)
+        """Keep the trial in its rungs, because its scores were real. Ray Tune adds it again if it retries it."""
+        self._remove_unfinished(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """As `on_trial_complete`."""
-        self._forget(trial)
+        """Keep the trial in its rungs."""
+        self._remove_unfinished(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """A promoted trial, else the new one that waits longest. At the end of the search, stop those left over."""
-        self._settle()
+        """Return a promoted trial, else the new one that has waited longest.
+
+        At the end of the search, promote the best trials left, or stop all paused trials if there are none.
+        """
+        self._sync_with_tune()
         if self._promoted is None:
             self._promoted = self._promote()
-        nothing_else = len(self._paused) == len(self._alive) and tune_controller.search_alg.is_finished()
-        if self._promoted is None and nothing_else:
+        only_paused_left = len(self._paused) == len(self._unfinished) and tune_controller.search_alg.is_finished()
+        if self._promoted is None and only_paused_left:
             self._promoted = self._promote(at_least=1)
             if self._promoted is None:
                 for trial in list(self._paused.values()):
@@ -116,27 +121,27 @@ class AshaPromotionScheduler(SuccessiveHalving):
         return self._promoted or self._line.head(tune_controller)
 
     def _promote(self, at_least: int = 0) -> Trial | None:
-        """Take the paused trial that is to go on out of its rung."""
+        """Return the paused trial to promote, marked as passed in its rung. Returns None if there is none."""
         for rung in self._brackets.by_height:
             for name in rung.promotable(at_least):
                 trial = self._paused.pop(name, None)
                 if trial is not None:
-                    rung.let_go_on(name)
+                    rung.mark_passed(name)
                     return trial
         return None
 
-    def _settle(self) -> None:
-        """Take note of what Ray Tune has done since."""
-        for name, trial in list(self._pausing.items()):  # at most one a worker
+    def _sync_with_tune(self) -> None:
+        """Update the sets of trials from the statuses that Ray Tune has set since the last call."""
+        for name, trial in list(self._pausing.items()):  # at most one per worker
             if trial.status == Trial.PAUSED:
                 self._paused[name] = self._pausing.pop(name)
         promoted = self._promoted
         if promoted is not None and promoted.status != Trial.PAUSED and not waits_for_a_worker(promoted):
             self._promoted = None
 
-    def _forget(self, trial: Trial) -> None:
+    def _remove_unfinished(self, trial: Trial) -> None:
         name = self._name_of(trial)
-        self._alive.discard(name)
+        self._unfinished.discard(name)
         self._pausing.pop(name, None)
         self._paused.pop(name, None)
         if self._promoted is trial:

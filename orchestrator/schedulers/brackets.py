@@ -1,6 +1,6 @@
-"""Brackets: sets of rungs that begin later and later, and which trial belongs to which.
+"""Brackets: sets of rungs that begin at ever later epochs, and the assignment of trials to them.
 
-Knows names of trials in the order of their arrival. Does not know results, objectives' names or Ray.
+Knows the names of trials in the order of their arrival. Does not know results, the names of objectives, or Ray.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Rungs = dict[int, Rung]
 
 @final
 class Brackets:
-    """Bracket s has its first rung at `min_epochs` times `reduction_factor` to the power of s.
+    """A set of brackets; bracket s has its first rung at epoch min_epochs * reduction_factor^s.
 
-    A trial's bracket follows from how many came before it, so that it can be rebuilt from a record of a run. Of each
-    bracket there are as many trials as Hyperband gives it at its start, evenly mixed: a bracket of h rungs has a
-    weight of ceil((H + 1) / (h + 1) * eta^h), H being the most rungs of a bracket (Li et al., Hyperband, JMLR 18(185),
-    2018, algorithm 1).
+    A trial's bracket depends only on the number of trials before it, so it can be rebuilt from a run's record. Trials
+    are spread evenly over the brackets, in the proportions of Hyperband's initial sizes: a bracket of h rungs has a
+    weight of ceil((H + 1) / (h + 1) * eta^h), where eta is `reduction_factor` and H is the largest number of rungs of a
+    bracket (Li et al., Hyperband, JMLR 18(185), 2018, algorithm 1).
 
     Raises:
-        ValueError: the settings make no such brackets.
+        ValueError: a setting is out of its bounds.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Brackets:
         if max_epochs < 1:
             raise ValueError(f"max_epochs is {max_epochs}; it must be at least 1")
         self.milestones = rung_epochs(min_epochs, reduction_factor, max_epochs)
-        """The epochs of all rungs: those of the first bracket."""
-        most = len(self.milestones) + 1
-        if not 1 <= brackets <= most:
+        """The epochs of all rungs, which are those of the first bracket."""
+        max_brackets = len(self.milestones) + 1
+        if not 1 <= brackets <= max_brackets:
             raise ValueError(
                 f"brackets is {brackets}; with max_epochs {max_epochs}, min_epochs {min_epochs} and reduction_factor "
-                f"{reduction_factor} it must be between 1 and {most}"
+                f"{reduction_factor} it must be between 1 and {max_brackets}"
             )
         self._brackets: list[Rungs] = [
             {epoch: Rung(reduction_factor, objectives) for epoch in self.milestones[s:]} for s in range(brackets)
@@ -50,28 +50,28 @@ class Brackets:
         self.by_height: list[Rung] = [
             rungs[epoch] for epoch in reversed(self.milestones) for rungs in self._brackets if epoch in rungs
         ]
-        """All rungs, the highest first; of the same epoch by bracket."""
-        highest = len(self.milestones)
+        """All rungs, the highest epoch first; rungs of the same epoch in the order of the brackets."""
+        max_rungs = len(self.milestones)
         self._weights = [
-            math.ceil((highest + 1) / (len(rungs) + 1) * reduction_factor ** len(rungs)) for rungs in self._brackets
+            math.ceil((max_rungs + 1) / (len(rungs) + 1) * reduction_factor ** len(rungs)) for rungs in self._brackets
         ]
         self._sizes = [0] * brackets
-        self._of_trial: dict[str, int] = {}
+        self._index_of_trial: dict[str, int] = {}
 
     def admit(self, trial_id: str) -> Rungs:
-        """The rungs of a trial, which gets its bracket when it is first named."""
-        if trial_id not in self._of_trial:
-            # The bracket that has the smallest part of what is due to it; of equals the first.
+        """Return the rungs of the trial's bracket; the first call assigns the bracket."""
+        if trial_id not in self._index_of_trial:
+            # The bracket with the smallest share of its weight; if several are equal, the first.
             index = min(range(len(self._sizes)), key=lambda s: ((self._sizes[s] + 1) / self._weights[s], s))
             self._sizes[index] += 1
-            self._of_trial[trial_id] = index
-        return self._brackets[self._of_trial[trial_id]]
+            self._index_of_trial[trial_id] = index
+        return self._brackets[self._index_of_trial[trial_id]]
 
     @property
     def first(self) -> Rungs:
-        """The bracket with a rung at every milestone, and the most trials."""
+        """The bracket that has a rung at every milestone, and the most trials."""
         return self._brackets[0]
 
     def sizes(self) -> list[dict[int, int]]:
-        """How many trials each rung of each bracket has."""
+        """Return the number of trials in each rung, by epoch, one dictionary per bracket."""
         return [{epoch: len(rung) for epoch, rung in rungs.items()} for rungs in self._brackets]

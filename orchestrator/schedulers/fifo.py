@@ -1,4 +1,4 @@
-"""No early stopping: every trial gets its whole budget. The yardstick for every other scheduler."""
+"""First in, first out, without early stopping: the baseline for every other scheduler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from orchestrator.schedulers.waiting_line import WaitingLine
 
 @final
 class FifoScheduler(TrialScheduler):
-    """Trials begin in the order of their suggestion. Knows nothing of results, so that there is nothing to rebuild."""
+    """Starts trials in the order of their suggestion, and trains each for its whole budget.
+
+    It ignores results, so a resume has nothing to rebuild.
+    """
 
     several_objectives = True
     milestones: tuple[int, ...] = ()
@@ -23,40 +26,40 @@ class FifoScheduler(TrialScheduler):
         self._line = WaitingLine()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Called by Ray Tune with the metric, which does not matter."""
+        """Accept any metric; Ray Tune calls this."""
         return True
 
     def identify(self, tune_id: str, trial_id: str) -> None:
-        """It does not matter which trial it is."""
+        """Do nothing: the decisions do not depend on the trial."""
 
     def replay(self, trial_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Past trials do not matter."""
+        """Do nothing: the decisions do not depend on past trials."""
 
     def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """The trial waits for its turn."""
+        """Add the trial to the waiting line."""
         self._line.join(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Go on."""
+        """Continue."""
         return TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The trial that waits longest."""
+        """Return the trial that has waited longest."""
         return self._line.head(tune_controller)
 
     def debug_string(self) -> str:
-        """Its name."""
+        """Return the scheduler's name."""
         return "FIFO"

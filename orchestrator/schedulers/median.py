@@ -1,8 +1,8 @@
 """The median stopping rule (Golovin et al., Google Vizier: A Service for Black-Box Optimization, KDD 2017).
 
-As Ray Tune has it: a trial is stopped whose best value so far is worse than the median of the others' means up to its
-epoch. To decide on an epoch it goes through all epochs of all trials, which takes milliseconds from a thousand trials
-on; the rungs of ASHA cost next to nothing.
+A wrapper of Ray Tune's rule: a trial is stopped if its best value so far is worse than the median of the other trials'
+means up to its epoch. Each decision goes through all epochs of all trials, which takes milliseconds from about 1,000
+trials on; a decision of ASHA costs almost nothing.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ from orchestrator.schedulers.objective_values import only_objective
 from orchestrator.schedulers.waiting_line import WaitingLine
 
 VALUE = "value"
+"""Name of the objective's value, higher is better, in the results passed to Ray Tune's rule."""
 
 
 @final
-class _Past:
-    """What the rule tells trials apart by: a past one is as good as one that runs."""
+class _RuleTrial:
+    """Stands for a trial in Ray Tune's rule, which uses trials only as keys; so past trials need no Ray Tune trial."""
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
         self.epoch = 0
-        """The last one that the rule knows."""
+        """The last epoch passed to the rule."""
 
 
 @final
 class MedianScheduler(TrialScheduler):
-    """Ray Tune's, on epochs.
+    """Ray Tune's median stopping rule, on epochs.
 
-    Differs from it in that trials never pause to let others begin, that an epoch of a trial counts once, that a value
-    that is not finite is worse than any median, and that it can be rebuilt from a record.
+    Differs from Ray Tune's rule: trials never pause to let others start, each epoch of a trial counts once, a value
+    that is not finite is worse than any median, and the scheduler can be rebuilt from a record.
 
     Args:
         max_epochs: the whole budget of a trial.
-        min_epochs: nobody is stopped before; only values from then on count.
-        objectives: the direction of the only objective; None for the one that Ray Tune names.
-        min_samples: there must be so many other trials that came as far.
+        min_epochs: no trial is stopped before this epoch, and only values from this epoch on count; 1 to `max_epochs`.
+        objectives: the direction of the only objective; None for the one metric that Ray Tune passes.
+        min_samples: number of other trials that must have reached the epoch, at least 1.
 
     Raises:
         ValueError: a setting is out of its bounds, or there are several objectives.
@@ -71,68 +72,68 @@ class MedianScheduler(TrialScheduler):
             mode="max",
             grace_period=min_epochs,
             min_samples_required=min_samples,
-            min_time_slice=math.inf,  # else every trial is paused at every epoch, as long as others wait
+            min_time_slice=math.inf,  # with less, every trial is paused at every epoch while others wait
         )
         self._line = WaitingLine()
         self._names: dict[str, str] = {}
-        self._past: dict[str, _Past] = {}
+        self._rule_trials: dict[str, _RuleTrial] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Called by Ray Tune with the metric, which is the objective if none was stated."""
+        """Set Ray Tune's metric as the objective if no objective was given; Ray Tune calls this."""
         return self._objective.set_metric(metric, mode)
 
     def identify(self, tune_id: str, trial_id: str) -> None:
-        """Ray Tune's trial `tune_id` is the record's `trial_id`."""
+        """Store that Ray Tune's trial `tune_id` is the record's trial `trial_id`."""
         self._names[tune_id] = trial_id
 
     def replay(self, trial_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Let the rule see the epochs of a past trial."""
+        """Pass the epochs of a past trial to the rule."""
         for row in curve:
-            self._learn(trial_id, row)
+            self._add_to_rule(trial_id, row)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """The trial waits for its turn."""
+        """Add the trial to the waiting line."""
         self._line.join(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Compare with the median."""
+        """Stop the trial if it is below the median."""
         name = self._name_of(trial)
-        past = self._past.setdefault(name, _Past(name))
+        rule_trial = self._rule_trials.setdefault(name, _RuleTrial(name))
         epoch = result["epoch"]
-        values = self._objective.of(result)
+        values = self._objective.read(result)
         if values is None:
             return TrialScheduler.CONTINUE if epoch < self._min_epochs else TrialScheduler.STOP
-        if epoch <= past.epoch:  # tried again after an error, from an earlier checkpoint
+        if epoch <= rule_trial.epoch:  # a retry after an error, from an earlier checkpoint
             return TrialScheduler.CONTINUE
-        past.epoch = epoch
-        return self._rule.on_trial_result(None, past, {"epoch": epoch, VALUE: values[0]})
+        rule_trial.epoch = epoch
+        return self._rule.on_trial_result(None, rule_trial, {"epoch": epoch, VALUE: values[0]})
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Ray Tune does not ask for a decision on a trial's last result; it counts all the same."""
+        """Pass the last result to the rule, because Ray Tune does not call `on_trial_result` for it."""
         if "epoch" in result:
-            self._learn(self._name_of(trial), result)
+            self._add_to_rule(self._name_of(trial), result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """What it reported counts on."""
+        """Do nothing: the values of a failed trial still count."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """As `on_trial_error`."""
+        """Do nothing: the values of a removed trial still count."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The trial that waits longest."""
+        """Return the trial that has waited longest."""
         return self._line.head(tune_controller)
 
     def debug_string(self) -> str:
-        """As Ray Tune has it."""
+        """Return the debug string of Ray Tune's rule."""
         return self._rule.debug_string()
 
-    def _learn(self, name: str, row: Mapping[str, Any]) -> None:
-        """Let the rule see an epoch that it knows nothing of, without a decision."""
-        past = self._past.setdefault(name, _Past(name))
-        values = self._objective.of(row)
-        if row["epoch"] > past.epoch and values is not None:
-            past.epoch = row["epoch"]
-            self._rule.on_trial_complete(None, past, {"epoch": past.epoch, VALUE: values[0]})
+    def _add_to_rule(self, name: str, row: Mapping[str, Any]) -> None:
+        """Pass a new epoch of the trial to the rule without a decision."""
+        rule_trial = self._rule_trials.setdefault(name, _RuleTrial(name))
+        values = self._objective.read(row)
+        if row["epoch"] > rule_trial.epoch and values is not None:
+            rule_trial.epoch = row["epoch"]
+            self._rule.on_trial_complete(None, rule_trial, {"epoch": rule_trial.epoch, VALUE: values[0]})
 
     def _name_of(self, trial: Trial) -> str:
         return self._names.get(trial.trial_id, trial.trial_id)

@@ -1,4 +1,4 @@
-"""What a result is worth: its objectives' values, each turned so that the higher is the better."""
+"""Read the objectives' values from a result, with signs such that higher is better."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ class ObjectiveValues:
     """Reads the values of named objectives from a result.
 
     Args:
-        objectives: the direction of each. None: one objective, which Ray Tune names by its `metric` and `mode`.
+        objectives: the direction of each objective, "maximize" or "minimize". None: one objective, given by Ray Tune's
+            `metric` and `mode`.
+
+    Raises:
+        ValueError: objectives is empty, or a direction is not one of the two.
     """
 
     def __init__(self, objectives: Mapping[str, Direction] | None) -> None:
@@ -24,20 +28,20 @@ class ObjectiveValues:
         for name, direction in (objectives or {}).items():
             if direction not in ("maximize", "minimize"):
                 raise ValueError(f"objectives[{name!r}] is {direction!r}; it must be 'maximize' or 'minimize'")
-        self._stated = objectives is not None
+        self._are_explicit = objectives is not None
         self._signs = {name: 1.0 if how == "maximize" else -1.0 for name, how in (objectives or {}).items()}
 
     def __len__(self) -> int:
-        return len(self._signs) if self._stated else 1
+        return len(self._signs) if self._are_explicit else 1
 
     def set_metric(self, metric: str | None, mode: str | None) -> bool:
-        """Told by Ray Tune; False if no objective is known then. Stated objectives stand."""
-        if not self._stated and metric is not None:
+        """Use Ray Tune's metric unless objectives were given; return whether there is an objective."""
+        if not self._are_explicit and metric is not None:
             self._signs = {metric: -1.0 if mode == "min" else 1.0}
         return bool(self._signs)
 
-    def of(self, result: Mapping[str, Any]) -> Values | None:
-        """The values; None if one is missing or not finite."""
+    def read(self, result: Mapping[str, Any]) -> Values | None:
+        """Return the values, higher is better. Returns None if one is missing or not finite."""
         values = []
         for name, sign in self._signs.items():
             value = result.get(name)
@@ -48,14 +52,14 @@ class ObjectiveValues:
 
 
 def only_objective(scheduler: str, objectives: Mapping[str, Direction] | None) -> ObjectiveValues:
-    """For a scheduler that knows one objective.
+    """Return the values of a scheduler that supports only one objective.
 
     Raises:
-        ValueError: there are several.
+        ValueError: there are several objectives.
     """
     if objectives is not None and len(objectives) > 1:
         raise ValueError(
-            f"the scheduler {scheduler} ranks by one objective, and there are {len(objectives)}: "
-            f"{', '.join(objectives)}; asha and asha_promotion rank by several"
+            f"scheduler {scheduler} supports one objective, but there are {len(objectives)}: "
+            f"{', '.join(objectives)}; use asha or asha_promotion for several"
         )
     return ObjectiveValues(objectives)

@@ -1,16 +1,17 @@
-"""What cellscout asks of a scheduler beyond Ray Tune's `TrialScheduler`. Each part is optional.
+"""Optional protocols by which a scheduler extends Ray Tune's `TrialScheduler`.
 
-Every result holds `epoch`, which the trial itself counts from 1 on, and the objectives' values; `training_iteration` is
-Ray Tune's own count of reports, and means nothing here.
+Every result holds `epoch`, which the trial itself counts from 1, and the objectives' values. `training_iteration` is
+Ray Tune's own count of reports and has no meaning here.
 
-A run is resumed by replay: a new scheduler is told of all past trials, then Ray Tune starts, and hands the unfinished
-trials over under new ids. In this order:
+A run is resumed by replay: a new scheduler receives all past trials, then Ray Tune starts and adds the unfinished
+trials under new ids. The calls come in this order:
 
     scheduler.replay("00000", rows)           # every trial that Ray Tune was given, in the order of their suggestion,
-    scheduler.replay("00001", [])             # also those without a result
+    scheduler.replay("00001", [])             # including those without a result
     scheduler.identify("a3f_00001", "00001")  # within Searcher.suggest, before Ray Tune calls on_trial_add
 
-Identify every trial, the new ones too: the record's names also decide between equals, so that a replay decides alike.
+`identify` is called for every trial, including new ones. The record's names also break ties between equal trials, so
+that a replay leads to the same decisions.
 """
 
 from __future__ import annotations
@@ -21,52 +22,57 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class HasMilestones(Protocol):
-    """Decides at known epochs only. Short epochs between two of them are then reported together; without this, every
-    epoch is reported by itself."""
+    """A scheduler that decides only at known epochs.
+
+    Short epochs between two milestones are then reported together. Without this protocol, every epoch is reported by
+    itself.
+    """
 
     milestones: tuple[int, ...]
+    """The epochs at which the scheduler decides."""
 
 
 @runtime_checkable
 class Replayable(Protocol):
-    """Can be brought to the state that it would have, had the trials of the record run under it."""
+    """A scheduler that can be brought to the state it would have if it had run the record's trials itself."""
 
     def replay(self, trial_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Learn what a past trial reported.
+        """Receive the results of a past trial.
 
-        To be called once a trial, before Ray Tune starts, in the order in which the trials were suggested.
+        Called once per trial, before Ray Tune starts, in the order in which the trials were suggested.
 
         Args:
             trial_id: the record's name of the trial.
-            curve: its rows by ascending epoch, each with `epoch` and the objectives' values; what has one value a
-                trial (`parameters`, `macs`) must be in each row too. Empty if the trial reported nothing.
+            curve: the trial's rows by ascending epoch, each with `epoch` and the objectives' values. Values that are
+                constant for a trial (`parameters`, `macs`) must also be in each row. Empty if the trial reported
+                nothing.
         """
 
     def identify(self, tune_id: str, trial_id: str) -> None:
-        """Ray Tune's trial `tune_id` is the record's `trial_id`.
+        """Receive that Ray Tune's trial `tune_id` is the record's trial `trial_id`.
 
-        To be called before `on_trial_add`. A trial that is not identified goes by Ray Tune's id, and is a new one.
+        Called before `on_trial_add`. A trial that is not identified is a new one, named by Ray Tune's id.
         """
 
 
 @runtime_checkable
 class TakesUp(Protocol):
-    """Cannot be rebuilt, but compares a trial that comes back with what it had."""
+    """A scheduler that cannot be rebuilt, but compares a resumed trial by its earlier results."""
 
     def take_up(self, tune_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """A trial that has reported something comes back, after a resume or because it lost its worker.
+        """Receive the earlier results of a trial that continues after a resume or after the loss of its worker.
 
-        To be called within `Searcher.suggest`, before `on_trial_add`.
+        Called within `Searcher.suggest`, before `on_trial_add`, if the trial has reported something.
 
         Args:
             tune_id: Ray Tune's new id of the trial.
-            curve: as for `Replayable.replay`; the trial goes on after it.
+            curve: rows as in `Replayable.replay`; the trial continues after the last one.
         """
 
 
 @runtime_checkable
 class AnswersDuplicates(Protocol):
-    """Can say whether an earlier decision would still be the same."""
+    """A scheduler that can tell whether an earlier decision would still be the same."""
 
     def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
-        """Whether a trial with this row, its last, would now go on past this epoch. Changes nothing."""
+        """Return whether a trial whose last row is `row` would now continue past `epoch`. Changes no state."""

@@ -1,6 +1,6 @@
-"""A rung: the trials that reached one epoch, and which of them go on. With several objectives as with one.
+"""A rung: the trials that reached one epoch, and which of them pass; for one or several objectives.
 
-Knows ranks and names of trials. Does not know who runs, pauses or stops them.
+Knows the names and ranks of trials. Does not run, pause or stop them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from orchestrator.schedulers.ranking import Values, make_ranking
 
 
 def rung_epochs(min_epochs: int, reduction_factor: int, max_epochs: int) -> tuple[int, ...]:
-    """Epochs at which trials are compared: `min_epochs` times the powers of the factor, below `max_epochs`."""
+    """Return the epochs at which trials are compared: min_epochs * reduction_factor^k, below `max_epochs`."""
     rungs = []
     epoch = min_epochs
     while epoch < max_epochs:
@@ -22,17 +22,17 @@ def rung_epochs(min_epochs: int, reduction_factor: int, max_epochs: int) -> tupl
 
 @final
 class Rung:
-    """What the trials that reached one epoch had there. A trial counts once, with the values it had first.
+    """The values of the trials that reached one epoch. A trial counts once, with its first values.
 
-    Values are finite, one an objective, the higher the better.
+    Values are finite, one per objective; higher is better.
     """
 
     def __init__(self, reduction_factor: int, objectives: int = 1) -> None:
         self._reduction_factor = reduction_factor
         self._ranking = make_ranking(objectives)
         self._values: dict[str, Values] = {}
-        self._gone_on: set[str] = set()
-        self._promotable: list[str] | None = []  # None: not known since the last entry
+        self._passed: set[str] = set()
+        self._promotable: list[str] | None = []  # None: must be recomputed
 
     def __len__(self) -> int:
         return len(self._values)
@@ -41,46 +41,50 @@ class Rung:
         return trial_id in self._values
 
     def enter(self, trial_id: str, values: Values) -> None:
-        """Note what a trial had here, without a decision."""
+        """Add a trial's values without a decision; does nothing if the trial is already here."""
         if trial_id not in self._values:
             self._values[trial_id] = values
             self._ranking.enter(trial_id, values)
             self._promotable = None
 
     def record(self, trial_id: str, values: Values) -> bool:
-        """Enter a trial; whether it goes on: if it is among the best 1 in `reduction_factor` so far, at least one of
-        them, or level with the last of these. Asked again, a trial that went on goes on."""
+        """Enter a trial, and return whether it passes.
+
+        It passes if it is among the best 1 in `reduction_factor` so far, rounded down but at least one, or equal to the
+        last of them. A trial that has passed once also passes later.
+        """
         self.enter(trial_id, values)
-        if trial_id not in self._gone_on and self._is_among_the_best(self._values[trial_id], len(self)):
-            self.let_go_on(trial_id)
-        return trial_id in self._gone_on
+        if trial_id not in self._passed and self._is_among_best(self._values[trial_id], len(self)):
+            self.mark_passed(trial_id)
+        return trial_id in self._passed
 
     def would_continue(self, values: Values) -> bool:
-        """What `record` would say of one trial more that has these values; nothing is recorded."""
-        return self._is_among_the_best(values, len(self) + 1)
+        """Return what `record` would return for one more trial with these values; records nothing."""
+        return self._is_among_best(values, len(self) + 1)
 
     def promotable(self, at_least: int = 0) -> list[str]:
-        """Who is among the best 1 in `reduction_factor`, rounded down, and has not gone on; the best first.
+        """Return the trials among the best 1 in `reduction_factor`, rounded down, that have not passed; best first.
 
-        With `at_least`, among no fewer than so many best.
+        With `at_least`, the best group has at least that many trials.
         """
         quota = len(self) // self._reduction_factor
         if at_least > quota:
-            return self._waiting_among(at_least)
+            return self._not_passed_among_best(at_least)
         if self._promotable is None:
-            self._promotable = self._waiting_among(quota)
+            self._promotable = self._not_passed_among_best(quota)
         return self._promotable
 
-    def let_go_on(self, trial_id: str) -> None:
-        """The trial passed: it is no longer promotable."""
-        self._gone_on.add(trial_id)
+    def mark_passed(self, trial_id: str) -> None:
+        """Mark the trial as passed; it is no longer promotable."""
+        self._passed.add(trial_id)
         self._promotable = None
 
-    def has_gone_on(self, trial_id: str) -> bool:
-        return trial_id in self._gone_on
+    def has_passed(self, trial_id: str) -> bool:
+        """Return whether the trial has passed this rung."""
+        return trial_id in self._passed
 
-    def _is_among_the_best(self, values: Values, count: int) -> bool:
-        return self._ranking.ahead_of(values) < max(1, count // self._reduction_factor)
+    def _is_among_best(self, values: Values, count: int) -> bool:
+        return self._ranking.count_ahead(values) < max(1, count // self._reduction_factor)
 
-    def _waiting_among(self, count: int) -> list[str]:
-        return [trial_id for trial_id in self._ranking.first(count) if trial_id not in self._gone_on]
+    def _not_passed_among_best(self, count: int) -> list[str]:
+        return [trial_id for trial_id in self._ranking.best(count) if trial_id not in self._passed]

@@ -1,6 +1,6 @@
-"""What both kinds of ASHA have in common: rungs in brackets, and how they are rebuilt from a record.
+"""The base of both ASHA variants: rungs in brackets, and how a replay rebuilds them.
 
-Knows epochs and values of trials. Does not know whether a trial that is not among the best is stopped or waits.
+Knows the epochs and values of trials. Does not know whether a trial that is not among the best is stopped or paused.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from orchestrator.schedulers.waiting_line import WaitingLine
 
 
 class SuccessiveHalving(TrialScheduler, ABC):
-    """A scheduler that compares trials at rungs. See `orchestrator.schedulers.protocol` for what it offers.
+    """A scheduler that compares trials at rungs.
 
-    Epochs are those that a trial itself counts, and only a report at exactly a rung's epoch counts there.
+    Implements `HasMilestones`, `Replayable` and `AnswersDuplicates` of `orchestrator.schedulers.protocol`. Epochs are
+    those that a trial itself counts, and only a report at exactly a rung's epoch counts there.
 
     Args:
-        max_epochs: the whole budget of a trial, where it ends by itself.
-        min_epochs: the first rung.
+        max_epochs: the whole budget of a trial, at which it ends by itself.
+        min_epochs: epoch of the first rung, at least 1.
         reduction_factor: eta, at least 2.
-        brackets: how many sets of rungs there are; see `Brackets`.
-        objectives: the direction of each objective; None for the one that Ray Tune names.
+        brackets: number of brackets; see `Brackets`.
+        objectives: the direction of each objective; None for the one metric that Ray Tune passes.
 
     Raises:
         ValueError: a setting is out of its bounds.
@@ -60,39 +61,39 @@ class SuccessiveHalving(TrialScheduler, ABC):
 
     @property
     def rung_sizes(self) -> list[dict[int, int]]:
-        """How many trials reached each rung, a bracket each."""
+        """The number of trials that reached each rung, by epoch, one dictionary per bracket."""
         return self._brackets.sizes()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Called by Ray Tune with the metric to maximise or minimise, which is the objective if none were stated."""
+        """Set Ray Tune's metric as the objective if no objectives were given; Ray Tune calls this."""
         return self._objectives.set_metric(metric, mode)
 
     def identify(self, tune_id: str, trial_id: str) -> None:
-        """Ray Tune's trial `tune_id` is the record's `trial_id`."""
+        """Store that Ray Tune's trial `tune_id` is the record's trial `trial_id`."""
         self._names[tune_id] = trial_id
 
     def replay(self, trial_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Enter a past trial in its rungs; where it has a later row, it went on."""
+        """Enter a past trial in its rungs; it passed a rung if it has a later row."""
         rungs = self._brackets.admit(trial_id)
         for row in curve:
             rung = rungs.get(row["epoch"])
-            values = self._objectives.of(row)
+            values = self._objectives.read(row)
             if rung is None or values is None:
                 continue
             rung.enter(trial_id, values)
             if row["epoch"] < curve[-1]["epoch"]:
-                rung.let_go_on(trial_id)
+                rung.mark_passed(trial_id)
 
     def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
-        """Whether it is good enough in the first bracket, which has a rung at every milestone."""
+        """Return whether the row would pass in the first bracket, which has a rung at every milestone."""
         rung = self._brackets.first.get(epoch)
         if rung is None:
             return True
-        values = self._objectives.of(row)
+        values = self._objectives.read(row)
         return values is not None and rung.would_continue(values)
 
     def debug_string(self) -> str:
-        """How many trials reached each rung."""
+        """Return the number of trials that reached each rung, as text."""
         brackets = [", ".join(f"epoch {epoch}: {size}" for epoch, size in sizes.items()) for sizes in self.rung_sizes]
         return f"{type(self).__name__}: {'; '.join(brackets)}"
 
@@ -102,9 +103,9 @@ class SuccessiveHalving(TrialScheduler, ABC):
     def _rungs_of(self, trial: Trial) -> Rungs:
         return self._brackets.admit(self._name_of(trial))
 
-    def _enter_last(self, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Ray Tune does not ask for a decision on a trial's last result; it counts all the same."""
+    def _enter_last_result(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        """Enter a trial's last result, for which Ray Tune does not call `on_trial_result`."""
         rung = self._rungs_of(trial).get(result.get("epoch", 0))
-        values = self._objectives.of(result)
+        values = self._objectives.read(result)
         if rung is not None and values is not None:
             rung.enter(self._name_of(trial), values)

@@ -1,1 +1,1 @@
-"""Contract suites for what users plug in: run them on samplers of your own."""
+"""Contract suites for plug-ins: run them on your own samplers and schedulers."""

@@ -1,12 +1,12 @@
-"""The contract of a sampler, as checks that run in plain Optuna: without Ray, without pytest, within a minute.
+"""The contract of a sampler, as checks in plain Optuna that take less than a minute and need neither Ray nor pytest.
 
     from orchestrator.testing.samplers import check_sampler
 
     check_sampler(lambda seed: MySampler(seed=seed, population=20))
 
-A search asks for many candidates before the first result is there, hears of them in any order, and hears of failures,
-of pruned and of infeasible candidates, and of the same candidate twice. It can be stopped and rebuilt from its record.
-`check_sampler` runs all checks; each can be called by itself. What breaks raises AssertionError.
+A search asks for many candidates before the first result arrives. Results arrive in any order. Candidates fail, are
+pruned or are infeasible, and the same candidate can be reported twice. A search can be stopped and rebuilt from its
+record. `check_sampler` runs all checks, and each check can be called by itself. A broken rule raises AssertionError.
 
 Knows Optuna and spaces. Does not know any sampler.
 """
@@ -32,14 +32,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from search_spaces import NAS_BENCH_201, NASNET, CellSpace
 
 Make = Callable[..., BaseSampler]
-"""Seed -> a new sampler; given `space=` as well, a CellSpace, where it takes that, as in a search."""
+"""Builds a new sampler from a seed; also receives `space=`, a CellSpace, if it has that parameter, as in a search."""
 
 IN_FLIGHT = 64
-"""Trials that are asked for before anything is told."""
+"""Trials that are asked for before the first result."""
 
-# Two of NASNet's five blocks: 20 decisions instead of 50 show the same, in less time.
+# Two of NASNet's five blocks: 20 decisions instead of 50 take less time and check the same.
 SPACES = (replace(NASNET, name="nasnet_of_two_blocks", blocks=2), NAS_BENCH_201)
-"""Of the checks: states, operations and combinations in two cells, and operations alone in one."""
+"""The spaces of the checks: two cells with states, operations and combinations; one cell with operations only."""
 
 FOUR_POINTS = CellSpace(
     name="four_points",
@@ -49,10 +49,10 @@ FOUR_POINTS = CellSpace(
     wiring="all_states",
     shared=True,
 )
-"""A space that is soon exhausted."""
+"""A space of four points, which a few trials exhaust."""
 
 REPLAYED_EVERY = 7
-"""Every seventh proposal is made again in a rebuilt study; all of them would take quadratic time."""
+"""Every seventh proposal is repeated in a rebuilt study; repeating all would take quadratic time."""
 
 
 def check_sampler(
@@ -67,18 +67,18 @@ def check_sampler(
     """Run every check on the sampler that `make` builds.
 
     Args:
-        make: builds a new sampler from a seed, and from a `space` if it has such a parameter. Let its random beginning
-            be shorter than `history`.
-        history: trials in the study of a check; a slow sampler may use fewer.
-        trials: trials in the study of the check of ask times; a slow sampler may use fewer.
-        slowdown: how much longer a late ask may take than an early one (see `check_growth`).
-        replays: whether a rebuilt study must go on as the old one would have. Samplers that keep random state, as
-            Optuna's own, do not.
-        directions: of the study, one for each objective.
+        make: builds a new sampler from a seed, and from a `space` if it has that parameter. The sampler's initial
+            random trials must be fewer than `history`.
+        history: number of trials in the study of each check, at least 2; use fewer for a slow sampler.
+        trials: number of trials in `check_growth`, at least 40; use fewer for a slow sampler.
+        slowdown: maximum ratio of a late ask's time to an early one's (see `check_growth`).
+        replays: whether a rebuilt study must continue like the original. Set it to False for samplers that keep random
+            state, such as Optuna's own.
+        directions: the study's directions, "maximize" or "minimize", one per objective.
 
     Raises:
         AssertionError: the sampler breaks the contract; the message says how.
-        ValueError: history is below 2, or trials below 40.
+        ValueError: history is below 2, or trials is below 40.
     """
     check_trials_in_flight(make, directions=directions)
     check_endings(make, history=history, directions=directions)
@@ -91,83 +91,90 @@ def check_sampler(
 
 
 def check_trials_in_flight(make: Make, *, directions: Sequence[str] = ("maximize",)) -> None:
-    """64 trials are asked for before anything is told; then results come in any order, between further asks."""
+    """Check that 64 asks succeed before the first result, and further asks while results arrive in any order."""
     for space in SPACES:
-        with _told(f"with {IN_FLIGHT} trials in flight in {space.name}"):
-            study = _study(make, 0, space, directions)
-            for _ in _asks(study, space, IN_FLIGHT + 8, complete, in_flight=IN_FLIGHT):
+        with _errors_located(f"with {IN_FLIGHT} trials in flight in {space.name}"):
+            study = _make_study(make, seed=0, space=space, directions=directions)
+            for _ in _ask_trials(study, space, trials=IN_FLIGHT + 8, ending=complete, in_flight=IN_FLIGHT):
                 pass
-            for _ in _asks(study, space, 8, complete):  # every result is there now
+            for _ in _ask_trials(study, space, trials=8, ending=complete):  # all results have arrived by now
                 pass
 
 
 def check_endings(make: Make, *, history: int = 100, directions: Sequence[str] = ("maximize",)) -> None:
-    """Trials end in every way: mixed, and in each way alone, so that there may never be a single score."""
+    """Check that asks succeed if all trials end in the same way, even without a score, and if endings are mixed."""
     for space in SPACES:
         for ending_name, ending in {**ENDINGS, "mixed": mixed}.items():
-            with _told(f"where all endings are {ending_name!r} in {space.name}"):
-                for _ in _asks(_study(make, 0, space, directions), space, history, ending):
+            with _errors_located(f"if all endings are {ending_name!r} in {space.name}"):
+                study = _make_study(make, seed=0, space=space, directions=directions)
+                for _ in _ask_trials(study, space, trials=history, ending=ending):
                     pass
 
 
 def check_determinism(make: Make, *, history: int = 100, directions: Sequence[str] = ("maximize",)) -> None:
-    """The same seed and the same events make the same proposals; another seed makes others.
+    """Check that the same seed and events lead to the same proposals, and another seed to other proposals.
 
     Raises:
-        AssertionError: they do not.
+        AssertionError: the sampler breaks this rule.
         ValueError: history is below 2.
     """
     if history < 2:
-        raise ValueError(f"history is {history}; at least 2 is needed")
+        raise ValueError(f"history is {history}; it must be at least 2")
     for space in SPACES:
-        with _told(f"asked twice with the same seed in {space.name}"):
+        with _errors_located(f"in studies with the seeds 0, 0 and 1 in {space.name}"):
+            studies = (_make_study(make, seed=seed, space=space, directions=directions) for seed in (0, 0, 1))
             first, second, other = (
-                [dict(trial.params) for trial in _asks(_study(make, seed, space, directions), space, history, mixed)]
-                for seed in (0, 0, 1)
+                [dict(trial.params) for trial in _ask_trials(study, space, trials=history, ending=mixed)]
+                for study in studies
             )
-        differ = [number for number in range(history) if first[number] != second[number]]
-        since = min(differ, default=history)
-        _expect(not differ, f"the same seed and events made other proposals in {space.name}, from trial {since} on")
-        _expect(first != other, f"seeds 0 and 1 made the same {history} proposals in {space.name}")
+        differing = [number for number in range(history) if first[number] != second[number]]
+        start = min(differing, default=history)
+        _expect(
+            not differing, f"the same seed and events led to other proposals in {space.name}, from trial {start} on"
+        )
+        _expect(first != other, f"seeds 0 and 1 led to the same {history} proposals in {space.name}")
 
 
 def check_replay(make: Make, *, history: int = 100, directions: Sequence[str] = ("maximize",)) -> None:
-    """A study that is rebuilt trial by trial, running ones included, goes on as the old one does.
+    """Check that a study rebuilt from its trials, running ones included, continues like the original.
 
-    Trials are copied, and the attributes that samplers set on them and on the study, as the record of a run keeps them.
-    What a sampler keeps in itself is lost.
+    The rebuilt study has copies of the trials and of the attributes that samplers set on them and on the study, because
+    a run's record keeps these. State inside the sampler is lost.
     """
     for space in SPACES:
-        with _told(f"in a rebuilt study in {space.name}"):
-            for trial in _asks(_study(make, 0, space, directions), space, history, mixed):
+        with _errors_located(f"in a rebuilt study in {space.name}"):
+            study = _make_study(make, seed=0, space=space, directions=directions)
+            for trial in _ask_trials(study, space, trials=history, ending=mixed):
                 if trial.number % REPLAYED_EVERY == 0:
-                    again = _asked_again(make, trial, space, directions)
-                    differ = {name: (again[name], old) for name, old in trial.params.items() if again[name] != old}
+                    again = _ask_in_rebuilt_study(make, trial=trial, space=space, directions=directions)
+                    differing = {name: (again[name], old) for name, old in trial.params.items() if again[name] != old}
                     _expect(
-                        not differ,
-                        f"a study rebuilt with {trial.number} trials goes on differently (new and old: {differ}); a "
-                        "sampler's state must follow from the study, its draws from the seed and the trial's number",
+                        not differing,
+                        f"a study rebuilt with {trial.number} trials continues differently (new and old: {differing}); "
+                        "a sampler's state must follow from the study, its draws from the seed and the trial's number",
                     )
 
 
 def check_exhausted_space(make: Make, *, directions: Sequence[str] = ("maximize",)) -> None:
-    """Asks are answered after every point of a space was tried: who ends the search is not the sampler.
+    """Check that asks succeed after every point of a space was tried; a sampler must not end the search.
 
-    Optuna refuses `study.stop()` outside of `study.optimize`, so that a sampler that calls it fails here.
+    Optuna refuses `study.stop()` outside of `study.optimize`, so a sampler that calls it fails here.
     """
     space = FOUR_POINTS
     for ending_name, ending in {"complete": complete, "mixed": mixed}.items():
-        with _told(f"50 asks in a space of {space.size} points (endings: {ending_name})"):
-            for _ in _asks(_study(make, 0, space, directions), space, 50, ending):
+        with _errors_located(f"50 asks in a space of {space.size} points (endings: {ending_name})"):
+            study = _make_study(make, seed=0, space=space, directions=directions)
+            for _ in _ask_trials(study, space, trials=50, ending=ending):
                 pass
 
 
 def check_global_random_state(make: Make, *, history: int = 100, directions: Sequence[str] = ("maximize",)) -> None:
-    """Nothing is drawn from Python's and NumPy's global generators, and they are not seeded."""
+    """Check that the sampler neither draws from nor seeds Python's and NumPy's global generators."""
     space = NAS_BENCH_201
     before = random.getstate(), np.random.get_state(legacy=False)
-    with _told("beside global generators"):
-        for _ in _asks(_study(make, 0, space, directions), space, history, mixed):
+    with _errors_located("in the check of global generators"):
+        study = _make_study(make, seed=0, space=space, directions=directions)
+        for _ in _ask_trials(study, space, trials=history, ending=mixed):
             pass
     _expect(random.getstate() == before[0], "the sampler uses or seeds Python's global random generator")
     _expect(
@@ -179,69 +186,69 @@ def check_global_random_state(make: Make, *, history: int = 100, directions: Seq
 def check_growth(
     make: Make, *, trials: int = 2000, slowdown: float = 20.0, directions: Sequence[str] = ("maximize",)
 ) -> None:
-    """The median ask of the last twentieth of all trials takes at most `slowdown` times that of an early twentieth.
+    """Check that late asks take at most `slowdown` times as long as early ones.
 
-    The early one begins after a tenth of the trials, as a warm-up. Between the two, a time that is linear in the number
-    of trials grows by a factor of about 8, a quadratic one by about 60; the bound is far from both. It is a ratio, so
-    that the machine does not matter.
+    Compares the medians of the last twentieth of all trials and of the twentieth that begins after a tenth of the
+    trials, the warm-up. Between the two, a time that is linear in the number of trials grows by a factor of about 8, a
+    quadratic one by about 60; the default is far from both. The bound is a ratio, so it does not depend on the machine.
 
     Raises:
         AssertionError: late asks take longer.
         ValueError: trials is below 40.
     """
     if trials < 40:
-        raise ValueError(f"trials is {trials}; at least 40 are needed to compare early asks with late ones")
+        raise ValueError(f"trials is {trials}; it must be at least 40 to compare early asks with late ones")
     space = NAS_BENCH_201
-    with _told(f"in a study of {trials} trials"):
-        study = _study(make, 0, space, directions)
+    with _errors_located(f"in a study of {trials} trials"):
+        study = _make_study(make, seed=0, space=space, directions=directions)
         distributions = _distributions(space)
-        seconds = [_timed_ask(study, distributions) for _ in range(trials)]
+        seconds = [_time_ask(study, distributions) for _ in range(trials)]
     early, late = seconds[trials // 10 : trials // 10 + trials // 20], seconds[-(trials // 20) :]
     ratio = statistics.median(late) / statistics.median(early)
     _expect(
         ratio <= slowdown,
         f"a late ask takes {ratio:.1f} times as long as an early one (medians of {len(late)} trials from "
-        f"{trials // 10} and from {trials - len(late)} on); slowdown = {slowdown:g} is allowed",
+        f"{trials // 10} and from {trials - len(late)} on); it must be at most slowdown = {slowdown:g}",
     )
 
 
 def complete(study: Study, trial: Trial) -> None:
-    """The trial was trained to the end."""
+    """End the trial as trained to the end."""
     scores = _scores(study, trial)
     _report(study, trial, 0.5 * scores[0])
     study.tell(trial, scores)
 
 
 def tied(study: Study, trial: Trial) -> None:
-    """As every other trial, so that scores have no spread."""
+    """End the trial with the same score as every other trial, so that scores have no spread."""
     study.tell(trial, [0.1] * len(study.directions))
 
 
 def failed(study: Study, trial: Trial) -> None:
-    """An error, before anything was reported."""
+    """End the trial with an error before the first report."""
     study.tell(trial, state=TrialState.FAIL)
 
 
 def diverged(study: Study, trial: Trial) -> None:
-    """The loss was NaN after the first epoch, which the driver tells as a failure."""
+    """End the trial as the driver does if the loss is NaN after the first epoch: as failed, with one report."""
     _report(study, trial, 0.1)
     study.tell(trial, state=TrialState.FAIL)
 
 
 def pruned(study: Study, trial: Trial) -> None:
-    """Stopped at the first rung, with one value."""
+    """End the trial as stopped at the first rung, with one reported value."""
     _report(study, trial, 0.5 * _scores(study, trial)[0])
     study.tell(trial, state=TrialState.PRUNED)
 
 
 def infeasible(study: Study, trial: Trial) -> None:
-    """Never trained, because it breaks a constraint: no value at all."""
+    """End the trial without training, because it breaks a constraint: no value is reported."""
     trial.set_constraint("parameters", 1.0)
     study.tell(trial, state=TrialState.PRUNED)
 
 
 def duplicated(study: Study, trial: Trial) -> None:
-    """Trained, and once more told from the record, with a score that differs a little."""
+    """End the trial as trained, then add it again as from a record, with a slightly different score."""
     scores = _scores(study, trial)
     params, distributions = dict(trial.params), dict(trial.distributions)
     study.tell(trial, scores)
@@ -249,13 +256,14 @@ def duplicated(study: Study, trial: Trial) -> None:
 
 
 def mixed(study: Study, trial: Trial) -> None:
-    """One ending after the other; every other trial is trained to the end."""
+    """Train every second trial to the end; the others take the other endings in turn."""
     others = [ending for ending in ENDINGS.values() if ending is not complete]
     half, odd = divmod(trial.number, 2)
     (others[half % len(others)] if odd else complete)(study, trial)
 
 
 Ending = Callable[[Study, Trial], None]
+"""Ends a trial of the study, with or without scores."""
 
 ENDINGS: dict[str, Ending] = {
     "complete": complete,
@@ -266,19 +274,19 @@ ENDINGS: dict[str, Ending] = {
     "infeasible": infeasible,
     "duplicated": duplicated,
 }
-"""The ways in which a search lets a trial end."""
+"""The ways in which a trial of a search can end."""
 
 
 @final
-class _Watched(BaseSampler):
-    """A sampler whose proposals are looked at before Optuna sees them.
+class _CheckedSampler(BaseSampler):
+    """Wraps a sampler and checks its proposals before Optuna receives them.
 
-    Optuna drops a relative proposal that is not in the distribution, and draws independently in its stead.
+    Optuna itself would silently replace a relative proposal that is not in the distribution by an independent draw.
     """
 
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
-        self.attributes: dict[str, Any] = {}  # of the study, when the last trial was asked for
+        self.attributes: dict[str, Any] = {}  # the study's system attributes at the last ask
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._sampler.infer_relative_search_space(study, trial)
@@ -311,52 +319,52 @@ class _Watched(BaseSampler):
 
 
 def _distributions(space: CellSpace) -> dict[str, BaseDistribution]:
-    """As the driver hands the space to Optuna: a categorical for each decision."""
+    """Return a categorical distribution for each decision of the space, as the driver passes it to Optuna."""
     return {name: CategoricalDistribution(list(choices)) for name, choices in space.decisions()}
 
 
-def _study(make: Make, seed: int, space: CellSpace, directions: Sequence[str]) -> Study:
-    """A new study with a new sampler."""
+def _make_study(make: Make, *, seed: int, space: CellSpace, directions: Sequence[str]) -> Study:
+    """Create a study with a new sampler."""
     takes_space = "space" in inspect.signature(make).parameters
     sampler = make(seed, space=space) if takes_space else make(seed)
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce each of the studies on standard error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise Optuna logs every new study to standard error
     try:
         known = [StudyDirection[direction.upper()] for direction in directions]
-        return optuna.create_study(sampler=_Watched(sampler), directions=known)
+        return optuna.create_study(sampler=_CheckedSampler(sampler), directions=known)
     finally:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _asks(study: Study, space: CellSpace, trials: int, ending: Ending, *, in_flight: int = 8) -> Iterator[Trial]:
-    """Each trial just after it was asked for. When as many are in flight as may be, one of them ends, any one."""
+def _ask_trials(study: Study, space: CellSpace, *, trials: int, ending: Ending, in_flight: int = 8) -> Iterator[Trial]:
+    """Yield each trial right after its ask. Whenever `in_flight` trials are running, a random one of them ends."""
     order = random.Random(0)
-    flying: list[Trial] = []
+    running: list[Trial] = []
     distributions = _distributions(space)
     for _ in range(trials):
         trial = study.ask(dict(distributions))
         _expect(set(trial.params) == set(distributions), f"trial {trial.number} has {sorted(trial.params)} only")
         yield trial
-        flying.append(trial)
-        if len(flying) == in_flight:
-            ending(study, flying.pop(order.randrange(in_flight)))
-    order.shuffle(flying)
-    for trial in flying:
+        running.append(trial)
+        if len(running) == in_flight:
+            ending(study, running.pop(order.randrange(in_flight)))
+    order.shuffle(running)
+    for trial in running:
         ending(study, trial)
 
 
-def _asked_again(make: Make, trial: Trial, space: CellSpace, directions: Sequence[str]) -> dict[str, Any]:
-    """What a new sampler proposes in a study that is rebuilt as it was when the trial was asked for."""
-    rebuilt, watched = _study(make, 0, space, directions), trial.study.sampler
-    assert isinstance(watched, _Watched)
+def _ask_in_rebuilt_study(make: Make, *, trial: Trial, space: CellSpace, directions: Sequence[str]) -> dict[str, Any]:
+    """Return the proposal of a new sampler in a study rebuilt to its state before the trial's ask."""
+    rebuilt, checked = _make_study(make, seed=0, space=space, directions=directions), trial.study.sampler
+    assert isinstance(checked, _CheckedSampler)
     rebuilt.add_trials(trial.study.get_trials(deepcopy=False)[: trial.number])
-    for name, value in watched.attributes.items():
+    for name, value in checked.attributes.items():
         rebuilt._storage.set_study_system_attr(rebuilt._study_id, name, value)
     return dict(rebuilt.ask(_distributions(space)).params)
 
 
-def _timed_ask(study: Study, distributions: Mapping[str, BaseDistribution]) -> float:
-    """Seconds that the ask takes; the trial then ends."""
+def _time_ask(study: Study, distributions: Mapping[str, BaseDistribution]) -> float:
+    """Return the seconds of one ask, and end the trial."""
     started = time.perf_counter()
     trial = study.ask(dict(distributions))
     seconds = time.perf_counter() - started
@@ -365,38 +373,38 @@ def _timed_ask(study: Study, distributions: Mapping[str, BaseDistribution]) -> f
 
 
 def _scores(study: Study, trial: Trial) -> list[float]:
-    """For the first objective the share of decisions for the first choice, for the second that for the second."""
-    places = [_choices(trial.distributions[name]).index(value) for name, value in trial.params.items()]
-    return [places.count(objective) / len(places) for objective in range(len(study.directions))]
+    """Return one score per objective: the score of objective k is the share of decisions for their k-th choice."""
+    indices = [_choices(trial.distributions[name]).index(value) for name, value in trial.params.items()]
+    return [indices.count(objective) / len(indices) for objective in range(len(study.directions))]
 
 
 def _report(study: Study, trial: Trial, value: float) -> None:
-    """One epoch's score; Optuna takes none where there are several objectives."""
+    """Report one epoch's score, unless there are several objectives, for which Optuna refuses reports."""
     if len(study.directions) == 1:
         trial.report(value, step=1)
 
 
 def _expect_choice(name: str, value: Any, distribution: BaseDistribution) -> None:
     choices = _choices(distribution)
-    # The type as well: NumPy's integers and strings equal Python's, but cannot be written to the record.
+    # Compares the type too: NumPy's integers and strings equal Python's, but cannot be written to the record.
     known = any(value == choice and type(value) is type(choice) for choice in choices)
     _expect(known, f"{name} is {value!r} ({type(value).__name__}); choices: {choices}")
 
 
 def _choices(distribution: BaseDistribution) -> Sequence[Any]:
-    assert isinstance(distribution, CategoricalDistribution), "all of our spaces are categorical"
+    assert isinstance(distribution, CategoricalDistribution), "all spaces of the checks are categorical"
     return distribution.choices
 
 
 def _expect(condition: bool, message: str) -> None:
-    """As an assert statement, which `python -O` would leave out."""
+    """Raise AssertionError unless the condition holds; unlike an assert statement, also under `python -O`."""
     if not condition:
         raise AssertionError(message)
 
 
 @contextlib.contextmanager
-def _told(where: str) -> Iterator[None]:
-    """Whatever the sampler raises, as an AssertionError that tells where."""
+def _errors_located(where: str) -> Iterator[None]:
+    """Turn any error of the sampler into an AssertionError that begins with `where`."""
     try:
         yield
     except Exception as error:

@@ -1,13 +1,14 @@
-"""What every scheduler must keep to: run this on one of your own.
+"""The contract of a scheduler, as a check to run on your own.
 
     from orchestrator.testing.schedulers import check_scheduler
 
     def test_my_scheduler() -> None:
         check_scheduler(lambda: MyScheduler(max_epochs=27))
 
-It drives the scheduler through whole searches on a virtual clock, in the order of calls that Ray Tune has; no Ray is
-started. Results hold `epoch`, `val_accuracy` and `macs`; Ray Tune's metric is `val_accuracy`, to be maximised. Knows
-Ray Tune's interface and `orchestrator.schedulers.protocol`.
+The check runs the scheduler through whole searches on a virtual clock, with calls in Ray Tune's order, without starting
+Ray. Results hold `epoch`, `val_accuracy` and `macs`. Ray Tune's metric is `val_accuracy`, to be maximised.
+
+Knows Ray Tune's interface and `orchestrator.schedulers.protocol`. Does not know any scheduler.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from orchestrator.schedulers.protocol import HasMilestones, Replayable
 from orchestrator.simulation import Evaluate, Row, Simulation, SimulationStalledError, simulate
 
 DECISIONS = (TrialScheduler.CONTINUE, TrialScheduler.PAUSE, TrialScheduler.STOP)
+"""The decisions that a scheduler may return."""
+
 GROWTH_RUNS = 3
-"""Whatever else the machine does makes calls slower now and then: a scheduler that grows slow does so every time."""
+"""Attempts of the check of call times. Other load on the machine slows single runs, a slow scheduler slows all."""
 
 WORKERS = 64
+"""Workers in the largest searches."""
 
 
 def check_scheduler(
@@ -41,17 +45,17 @@ def check_scheduler(
     many_trials: int = 2000,
     growth: float = 4.0,
 ) -> None:
-    """Check a scheduler.
+    """Run every check on the scheduler that `make` builds.
 
     Args:
-        make: a new scheduler, without a metric of its own, for trials of `max_epochs`.
+        make: builds a new scheduler for trials of `max_epochs`, without a metric.
         max_epochs: the whole budget of a trial.
-        min_epochs: nobody may be stopped before that epoch.
-        many_trials: how many trials the longest search has.
-        growth: how many times longer the scheduler may take for a call in its last quarter than in its first.
+        min_epochs: the first epoch at which a trial may be stopped.
+        many_trials: number of trials in the longest search.
+        growth: maximum ratio of a call's mean time in the last quarter of that search to its time in the first quarter.
 
     Raises:
-        AssertionError: says what the scheduler does not keep to.
+        AssertionError: the scheduler breaks the contract; the message says how.
     """
     healthy = _curves(max_epochs)
     for workers, trials in ((WORKERS, 300), (4, 60), (1, 30), (WORKERS, 1), (2, 2)):
@@ -62,11 +66,11 @@ def check_scheduler(
     _check_trouble(make, max_epochs)
     _check_grouped(make, healthy)
     _check_replay(make, healthy)
-    _check_growth(make, healthy, many_trials, growth)
+    _check_growth(make, healthy, trials=many_trials, growth=growth)
 
 
 def _check_trouble(make: Callable[[], TrialScheduler], max_epochs: int) -> None:
-    """Errors, trials that end by themselves, and values that are not finite."""
+    """Check errors, trials that end by themselves, and values that are not finite."""
     for workers in (WORKERS, 3):
         _run(make(), _troubled(_curves(max_epochs)), workers=workers, trials=300)
     scheduler = make()
@@ -74,15 +78,15 @@ def _check_trouble(make: Callable[[], TrialScheduler], max_epochs: int) -> None:
         return
     last = max(scheduler.milestones)
     for value in (math.nan, math.inf, -math.inf):
-        run = _run(make(), _worthless(_curves(max_epochs), value), workers=WORKERS, trials=90)
+        run = _run(make(), _with_bad_values(_curves(max_epochs), value), workers=WORKERS, trials=90)
         passed = [trial for trial in run.trials if trial.config["number"] % 3 == 0 and trial.epochs > last]
         assert not passed, (
-            f"{passed[0]} reported val_accuracy {value} and went on past epoch {last}, the last milestone"
+            f"{passed[0]} reported val_accuracy {value} and continued past epoch {last}, the last milestone"
         )
 
 
 def _check_grouped(make: Callable[[], TrialScheduler], evaluate: Evaluate) -> None:
-    """Whoever states milestones decides alike when epochs in between are not reported by themselves."""
+    """Check that a scheduler with milestones decides the same if only the milestones are reported."""
     scheduler = make()
     if not isinstance(scheduler, HasMilestones):
         return
@@ -90,42 +94,42 @@ def _check_grouped(make: Callable[[], TrialScheduler], evaluate: Evaluate) -> No
     grouped = _run(scheduler, evaluate, workers=8, trials=120, milestones=scheduler.milestones)
     for one, other in zip(single.trials, grouped.trials, strict=True):
         assert one.epochs == other.epochs, (
-            f"trial {one.trial_id} was trained for {one.epochs} epochs when each was reported, and for {other.epochs} "
-            f"when only the milestones {scheduler.milestones} were"
+            f"trial {one.trial_id} was trained for {one.epochs} epochs if each was reported, but for {other.epochs} "
+            f"if only the milestones {scheduler.milestones} were"
         )
 
 
 def _check_determinism(make: Callable[[], TrialScheduler], evaluate: Evaluate) -> None:
     first, second = (_run(make(), evaluate, workers=8, trials=120) for _ in range(2))
     for one, other in zip(first.events, second.events, strict=False):
-        assert one == other, f"given the same results, the scheduler led to {one} once and to {other} then"
+        assert one == other, f"given the same results, the scheduler led to {one} at first and to {other} later"
 
 
 def _check_replay(make: Callable[[], TrialScheduler], evaluate: Evaluate) -> None:
-    """A scheduler that was told of past trials decides on new ones as the one under which they ran."""
-    lived, rebuilt = make(), make()
+    """Check that a scheduler after a replay decides the same as the one that ran the past trials."""
+    original, rebuilt = make(), make()
     replayable: Any = rebuilt
     if not isinstance(replayable, Replayable):
         return
-    past = _run(lived, evaluate, workers=8, trials=120)
+    past = _run(original, evaluate, workers=8, trials=120)
     rebuilt.set_search_properties("val_accuracy", "max")
     for trial in past.trials:
         replayable.replay(trial.trial_id, [{**row.metrics, "epoch": row.epoch} for row in trial.curve])
-    after, replayed = (_run(one, evaluate, workers=8, trials=60, first=120) for one in (lived, rebuilt))
+    after, replayed = (_run(one, evaluate, workers=8, trials=60, first=120) for one in (original, rebuilt))
     for one, other in zip(after.events, replayed.events, strict=False):
         assert one == other, f"after 120 trials {one} came next, but after a replay of these trials {other}"
 
 
-def _check_growth(make: Callable[[], TrialScheduler], evaluate: Evaluate, trials: int, growth: float) -> None:
+def _check_growth(make: Callable[[], TrialScheduler], evaluate: Evaluate, *, trials: int, growth: float) -> None:
     for _ in range(GROWTH_RUNS):
-        watched = _Watched(make())
-        _run(watched, evaluate, workers=WORKERS, trials=trials)
-        first, last = watched.seconds_per_call(0.0, 0.25), watched.seconds_per_call(0.75, 1.0)
+        checked = _CheckedScheduler(make())
+        _run(checked, evaluate, workers=WORKERS, trials=trials)
+        first, last = checked.seconds_per_call(0.0, 0.25), checked.seconds_per_call(0.75, 1.0)
         if last <= growth * first:
             return
     raise AssertionError(
-        f"of {trials} trials a call takes {last * 1e6:.0f} us towards the end, {last / first:.1f} times the "
-        f"{first * 1e6:.0f} us at the beginning; {growth} times is allowed"
+        f"in a search of {trials} trials a call takes {last * 1e6:.0f} us in the last quarter, {last / first:.1f} "
+        f"times the {first * 1e6:.0f} us of the first quarter; it must be at most growth = {growth:g} times"
     )
 
 
@@ -138,10 +142,11 @@ def _run(
     first: int = 0,
     milestones: Collection[int] | None = None,
 ) -> Simulation:
+    """Simulate a search and check that it ends all its trials."""
     try:
         run = simulate(
             _Numbers(first),
-            scheduler if isinstance(scheduler, _Watched) else _Watched(scheduler),
+            scheduler if isinstance(scheduler, _CheckedScheduler) else _CheckedScheduler(scheduler),
             evaluate,
             workers=workers,
             trials=trials,
@@ -152,12 +157,12 @@ def _run(
         raise AssertionError(f"a search of {trials} trials on {workers} workers does not end: {error}") from error
     ends = {"stopped", "ended", "failed"}
     ended = sum(event.kind in ends for event in run.events)
-    assert ended == trials, f"of {trials} trials {ended} ended"
+    assert ended == trials, f"only {ended} of {trials} trials ended"
     return run
 
 
 def _curves(max_epochs: int) -> Evaluate:
-    """Curves that rise and cross each other; no two epochs take equally long, so that results come in any order."""
+    """Return curves that rise and cross; no two epochs take equally long, so results arrive in any order."""
 
     def evaluate(config: dict[str, Any]) -> Sequence[Row]:
         generator = random.Random(config["number"])
@@ -179,7 +184,7 @@ def _curves(max_epochs: int) -> Evaluate:
 
 
 def _troubled(healthy: Evaluate) -> Evaluate:
-    """One in three trials fails, one ends by itself, one has values that are not finite from some epoch on."""
+    """Return curves of which one quarter fails, one ends early by itself, and one is NaN from some epoch on."""
 
     def evaluate(config: dict[str, Any]) -> Sequence[Row]:
         rows = list(healthy(config))
@@ -198,8 +203,8 @@ def _troubled(healthy: Evaluate) -> Evaluate:
     return evaluate
 
 
-def _worthless(healthy: Evaluate, value: float) -> Evaluate:
-    """Every third trial has this value at each epoch."""
+def _with_bad_values(healthy: Evaluate, value: float) -> Evaluate:
+    """Return curves in which every third trial has this value at each epoch."""
 
     def evaluate(config: dict[str, Any]) -> Sequence[Row]:
         rows = healthy(config)
@@ -212,7 +217,7 @@ def _worthless(healthy: Evaluate, value: float) -> Evaluate:
 
 @final
 class _Numbers(Searcher):
-    """Suggests `number` = 0, 1, 2, ..."""
+    """A searcher that suggests `number` = first, first + 1, ..."""
 
     def __init__(self, first: int) -> None:
         super().__init__()
@@ -230,8 +235,8 @@ class _Numbers(Searcher):
 
 
 @final
-class _Watched(TrialScheduler):
-    """Passes every call on, checks the answer, and notes how long it took."""
+class _CheckedScheduler(TrialScheduler):
+    """Wraps a scheduler, checks what it returns, and measures the time of its calls."""
 
     def __init__(self, scheduler: TrialScheduler) -> None:
         super().__init__()
@@ -241,10 +246,10 @@ class _Watched(TrialScheduler):
         self._at_result: list[tuple[float, int]] = [(0.0, 0)]
 
     def seconds_per_call(self, start: float, end: float) -> float:
-        """The mean from one part of all results (0 to 1) to another, in seconds of CPU time."""
+        """Return the mean CPU seconds of a call between two fractions, 0 to 1, of all results."""
         results = len(self._at_result) - 1
         (seconds_before, calls_before), (seconds, calls) = (
-            self._at_result[round(part * results)] for part in (start, end)
+            self._at_result[round(fraction * results)] for fraction in (start, end)
         )
         return (seconds - seconds_before) / (calls - calls_before)
 
@@ -257,7 +262,7 @@ class _Watched(TrialScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         decision: str = self._call(self._scheduler.on_trial_result, tune_controller, trial, result)
         self._at_result.append((self._seconds, self._calls))
-        assert decision in DECISIONS, f"on_trial_result returned {decision!r}, which is none of {', '.join(DECISIONS)}"
+        assert decision in DECISIONS, f"on_trial_result returned {decision!r}; it must be one of {', '.join(DECISIONS)}"
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
@@ -273,7 +278,7 @@ class _Watched(TrialScheduler):
         chosen: Trial | None = self._call(self._scheduler.choose_trial_to_run, tune_controller)
         again: Trial | None = self._call(self._scheduler.choose_trial_to_run, tune_controller)
         assert chosen is again, (
-            f"choose_trial_to_run returned {chosen}, and asked again {again}; Ray Tune may ask twice"
+            f"choose_trial_to_run returned {chosen}, and at a second call {again}; Ray Tune may call it twice"
         )
         return chosen
 
