@@ -33,7 +33,7 @@ from orchestrator.config import SearchConfig, load_config, make_sampler, make_sc
 from orchestrator.progress import Progress, View
 from orchestrator.progress.search_view import SearchView
 from orchestrator.record import EVENTS, RecordedRun, RunDirectory
-from orchestrator.schedulers.protocol import Replayable
+from orchestrator.schedulers import Replayable
 from orchestrator.search import run_search
 from orchestrator.study import replay_study
 

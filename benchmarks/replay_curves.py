@@ -28,7 +28,7 @@ import optuna
 from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.record import TRIALS as TRIALS_TABLE
-from orchestrator.schedulers.asha import AshaScheduler
+from orchestrator.schedulers import AshaScheduler
 from orchestrator.significance import mean_of
 from orchestrator.simulation import RecordedCurves, Simulation, regrets, simulate, simulate_search
 from search_spaces import NASNET

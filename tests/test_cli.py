@@ -303,14 +303,6 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
     assert RunDirectory.at(tmp_path / "out").read_info().state == "interrupted"
 
 
-def test_nothing_that_the_driver_imports_imports_torch() -> None:
-    code = "import sys, orchestrator.cli.app, orchestrator.search.run, orchestrator.cluster.doctor\n"
-    code += "import orchestrator.cli.catalogue, trainables\n"
-    code += "print('torch' in sys.modules, 'torchvision' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout == "False False\n"
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_doctor_looks_at_everything_and_is_well(cellscout: Any) -> None:

@@ -20,7 +20,7 @@ from orchestrator.config.search_config import (
 )
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
-from orchestrator.samplers import SAMPLERS, STATELESS, seeded
+from orchestrator.samplers import SAMPLERS, STATELESS, make_seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
@@ -65,7 +65,7 @@ def _optuna_sampler(name: str) -> Callable[..., BaseSampler]:
         raise ConfigError(f"sampler.name is {name!r}; optuna.samplers has {', '.join(sorted(kinds))}{hint}")
     if kind not in STATELESS:
         return kind
-    return lambda seed, **options: seeded(kind, seed, **options)
+    return lambda seed, **options: make_seeded(kind, seed, **options)
 
 
 def make_scheduler(settings: SchedulerSettings, max_epochs: int, objectives: Mapping[str, Direction]) -> TrialScheduler:

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 
 from orchestrator.errors import ConfigError, last_line
 from orchestrator.objectives import Direction
-from orchestrator.samplers.seeded import SeededSampler
+from orchestrator.samplers import SeededSampler
 
 NO_CATEGORICAL = (optuna.samplers.CmaEsSampler, optuna.samplers.QMCSampler)
 """Samplers of Optuna that draw categorical parameters at random."""

@@ -19,7 +19,7 @@ from orchestrator.record import (
     TrialSetBack,
     TrialSuggested,
 )
-from orchestrator.schedulers.protocol import AnswersDuplicates
+from orchestrator.schedulers import AnswersDuplicates
 from orchestrator.study import Suggestion
 from search_spaces import Architecture
 from trainables import TrialPlan

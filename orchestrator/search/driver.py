@@ -12,7 +12,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import SearchStopper
 from orchestrator.record import EventLog, RunDirectory, RunOutcome, RunState, Trial
-from orchestrator.schedulers.protocol import AnswersDuplicates, Replayable, TakesUp
+from orchestrator.schedulers import AnswersDuplicates, Replayable, TakesUp
 from orchestrator.search.candidates import Candidates
 from orchestrator.search.recorder import Recorder
 from orchestrator.search.searcher import OptunaSearcher

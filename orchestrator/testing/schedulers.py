@@ -24,7 +24,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.schedulers.protocol import HasMilestones, Replayable
+from orchestrator.schedulers import HasMilestones, Replayable
 from orchestrator.simulation import Evaluate, Row, Simulation, SimulationStalledError, simulate
 
 DECISIONS = (TrialScheduler.CONTINUE, TrialScheduler.PAUSE, TrialScheduler.STOP)

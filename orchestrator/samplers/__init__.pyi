@@ -1,0 +1,4 @@
+from .seeded import SeededSampler as SeededSampler
+from .table import SAMPLERS as SAMPLERS
+from .table import STATELESS as STATELESS
+from .table import make_seeded as make_seeded
