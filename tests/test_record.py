@@ -129,7 +129,7 @@ def test_a_corrupt_line_before_the_last_is_told_and_not_skipped(tmp_path: Path) 
     write(tmp_path, RUN)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], b"{broken}\n", *lines[4:]]))
-    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 4 is no event"):
+    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 4 is not an event"):
         list(read_events(Folder.at(tmp_path)))
 
 

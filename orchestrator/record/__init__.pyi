@@ -2,15 +2,14 @@ from .ended_search import EndedSearch as EndedSearch
 from .ended_search import check_same_data as check_same_data
 from .event_file import EVENTS as EVENTS
 from .event_log import EventLog as EventLog
-from .event_log import Writer as Writer
+from .event_log import TypedLog as TypedLog
 from .event_log import read_events as read_events
-from .event_log import read_lines as read_lines
-from .event_log import reopened as reopened
 from .event_segments import SEGMENTS as SEGMENTS
 from .events import EpochDone as EpochDone
 from .events import EvaluatedCandidate as EvaluatedCandidate
 from .events import EvaluationPlanned as EvaluationPlanned
 from .events import Event as Event
+from .events import EventBase as EventBase
 from .events import RunEnded as RunEnded
 from .events import RunOutcome as RunOutcome
 from .events import RunResumed as RunResumed

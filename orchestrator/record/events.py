@@ -31,13 +31,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class _Event(BaseModel):
+class EventBase(BaseModel):
+    """A fact on one line of a log; `time` is UTC."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     time: datetime = Field(default_factory=now)
 
 
-class RunStarted(_Event):
+class RunStarted(EventBase):
     """The search begins, on `slots` trials at a time.
 
     `objectives` are metrics with their directions, `constraints` upper bounds of metrics; `distributions` hold each
@@ -51,7 +53,7 @@ class RunStarted(_Event):
     distributions: dict[str, dict[str, Any]]
 
 
-class TrialSuggested(_Event):
+class TrialSuggested(EventBase):
     """The sampler proposed a candidate; asking it took `ask_seconds`.
 
     `number` is Optuna's. `costs` are what is known of a candidate without training it. `trial_attributes` and
@@ -70,7 +72,7 @@ class TrialSuggested(_Event):
     ask_seconds: float
 
 
-class TrialStarted(_Event):
+class TrialStarted(EventBase):
     """A worker begins with the candidate, for the `attempt`-th time."""
 
     event: Literal["trial_started"] = "trial_started"
@@ -78,7 +80,7 @@ class TrialStarted(_Event):
     attempt: int
 
 
-class TrialBuilt(_Event):
+class TrialBuilt(EventBase):
     """The worker built the network, and says where it is trained and, if asked to measure it, how fast it is."""
 
     event: Literal["trial_built"] = "trial_built"
@@ -88,7 +90,7 @@ class TrialBuilt(_Event):
     device: str
 
 
-class EpochDone(_Event):
+class EpochDone(EventBase):
     """One epoch of one trial. `time` is the worker's, but no later than it was told; a number that is not finite
     is null.
 
@@ -130,14 +132,14 @@ class EpochDone(_Event):
 EPOCH_FIELDS = set(EpochDone.model_fields)
 
 
-class RunResumed(_Event):
+class RunResumed(EventBase):
     """The search goes on, on `slots` trials at a time; what was not ended waits for a worker again."""
 
     event: Literal["run_resumed"] = "run_resumed"
     slots: int
 
 
-class TrialImported(_Event):
+class TrialImported(EventBase):
     """A trial of another run, on record here from the start: the sampler knows it, and it answers its duplicates."""
 
     event: Literal["trial_imported"] = "trial_imported"
@@ -172,7 +174,7 @@ class EvaluatedCandidate(BaseModel):
         return self.trial_id if self.trial_id is not None else f"random/{self.random_id}"
 
 
-class EvaluationPlanned(_Event):
+class EvaluationPlanned(EventBase):
     """The trials of an evaluation: each candidate is trained once for each of the `folds` of each seed.
 
     They are numbered from 0, by seed, then by fold, then by candidate, so that one that ends early can be compared.
@@ -184,14 +186,14 @@ class EvaluationPlanned(_Event):
     seeds: list[int]
 
 
-class TrialPaused(_Event):
+class TrialPaused(EventBase):
     """The scheduler took the trial off its worker; a checkpoint is kept, from which it may go on (`TrialStarted`)."""
 
     event: Literal["trial_paused"] = "trial_paused"
     trial_id: str
 
 
-class TrialSetBack(_Event):
+class TrialSetBack(EventBase):
     """The trial lost its worker, for this `reason`, and is put back: it goes on from its last checkpoint.
 
     After the memory ran out (`out_of_memory`), with each batch in so many `micro_batches`, and a share of `gpus` if
@@ -207,7 +209,7 @@ class TrialSetBack(_Event):
     gpus: float | None = None
 
 
-class TrialEnded(_Event):
+class TrialEnded(EventBase):
     """The trial is over; `error` says why where it did not end well, `duplicate_of` which trial answered it."""
 
     event: Literal["trial_ended"] = "trial_ended"
@@ -217,7 +219,7 @@ class TrialEnded(_Event):
     duplicate_of: str | None = None
 
 
-class RunEnded(_Event):
+class RunEnded(EventBase):
     """The search is over."""
 
     event: Literal["run_ended"] = "run_ended"
