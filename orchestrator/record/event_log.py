@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, final
@@ -46,6 +47,9 @@ class Writer(Protocol):
 class TypedLog(Generic[E]):
     """Writes events, then calls the listeners with them. Only one process can have a log open. Use it as a context.
 
+    Every listener receives the events in the order of the log. A listener may append events: they are written at once,
+    and delivered after the events before them.
+
     `create` or `reopen` makes one, of a subclass that says what its events are.
 
     In a local folder an appended event survives the death of the process at once, and a power loss once the file is
@@ -61,6 +65,8 @@ class TypedLog(Generic[E]):
     def __init__(self, writer: Writer, listeners: Sequence[Callable[[E], None]] = ()) -> None:
         self._writer = writer
         self._listeners = list(listeners)
+        self._undelivered: deque[E] = deque()
+        self._is_delivering = False
         self.failure: SearchError | None = None
         """Why the log can no longer be written; each later `append` raises it."""
 
@@ -111,6 +117,10 @@ class TypedLog(Generic[E]):
     def append(self, *events: E) -> None:
         """Write the events in one piece, then call the listeners.
 
+        All events are delivered when it returns, unless a listener calls it: then they are delivered once every
+        listener has received the events before them. If a listener raises an exception, the events that are not
+        delivered yet never are.
+
         Raises:
             SearchError: the events cannot be written, for example because the disk is full.
         """
@@ -119,9 +129,20 @@ class TypedLog(Generic[E]):
         lines = b"".join(event.model_dump_json().encode() + b"\n" for event in events)
         with self._keeping_failure():
             self._writer.write(lines, at_once=any(isinstance(event, self.SYNCED_AT_ONCE) for event in events))
-        for event in events:
-            for listener in self._listeners:
-                listener(event)
+        self._undelivered.extend(events)
+        if not self._is_delivering:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        self._is_delivering = True
+        try:
+            while self._undelivered:
+                event = self._undelivered.popleft()
+                for listener in self._listeners:
+                    listener(event)
+        finally:
+            self._undelivered.clear()  # not empty if a listener has raised an exception
+            self._is_delivering = False
 
     def listen(self, listener: Callable[[E], None]) -> None:
         """Call this listener too with every later event, after those that were added before it."""
