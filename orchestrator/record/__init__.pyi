@@ -6,6 +6,7 @@ from .event_log import TypedLog as TypedLog
 from .event_log import read_events as read_events
 from .event_segments import SEGMENTS as SEGMENTS
 from .events import EpochDone as EpochDone
+from .events import EpochFields as EpochFields
 from .events import EvaluatedCandidate as EvaluatedCandidate
 from .events import EvaluationPlanned as EvaluationPlanned
 from .events import Event as Event
@@ -23,6 +24,8 @@ from .events import TrialSetBack as TrialSetBack
 from .events import TrialStarted as TrialStarted
 from .events import TrialStatus as TrialStatus
 from .events import TrialSuggested as TrialSuggested
+from .events import epoch_values as epoch_values
+from .events import finite as finite
 from .events import now as now
 from .fold_scores import Training as Training
 from .fold_scores import leader as leader

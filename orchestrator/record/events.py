@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -29,6 +31,11 @@ SetBackCause = Literal["out_of_memory", "worker_died", "node_died", "preempted"]
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def finite(value: float) -> float | None:
+    """The value; None if it is infinite or not a number, which JSON does not have."""
+    return value if math.isfinite(value) else None
 
 
 class EventBase(BaseModel):
@@ -90,15 +97,15 @@ class TrialBuilt(EventBase):
     device: str
 
 
-class EpochDone(EventBase):
-    """One epoch of one trial. `time` is the worker's, but no later than it was told; a number that is not finite
-    is null.
+class EpochFields(BaseModel):
+    """What is recorded of an epoch, of a trial or of a retraining: the numbers of an `EpochResult`, see there.
 
-    `metrics` are further ones, of a trainable of the user's own.
+    The event types, the columns of `epochs.parquet` and the conversions from and to an `EpochResult` read the names,
+    their order and their types from here. A number that is not finite is None.
     """
 
-    event: Literal["epoch_done"] = "epoch_done"
-    trial_id: str
+    model_config = ConfigDict(frozen=True)
+
     epoch: int
     train_loss: float | None
     train_accuracy: float | None
@@ -107,29 +114,47 @@ class EpochDone(EventBase):
     learning_rate: float
     seconds: float
     images_per_second: float
+
+
+def epoch_values(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `EpochFields` in an `EpochResult`, which is given as a dictionary."""
+    return {name: finite(result[name]) for name in EpochFields.model_fields}
+
+
+SCORES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+"""The fields of an epoch that are not finite if the training has diverged."""
+
+
+class _EpochOfTrial(EventBase):
+    """Has the fields that precede those of the epoch in a line of the log."""
+
+    event: Literal["epoch_done"] = "epoch_done"
+    trial_id: str
+
+
+class EpochDone(EpochFields, _EpochOfTrial):
+    """One epoch of one trial. `time` is when the worker ended it, but no later than the driver received it.
+
+    `metrics` are further ones, of a trainable of the user's own; one that is not finite is null.
+    """
+
     metrics: dict[str, float | None] = {}
 
     def model_post_init(self, context: Any) -> None:
         """One set of field names for all: pydantic's own, for each epoch, is half of what it takes in memory."""
-        object.__setattr__(self, "__pydantic_fields_set__", EPOCH_FIELDS)
+        object.__setattr__(self, "__pydantic_fields_set__", FIELDS_SET)
 
     @property
     def diverged(self) -> bool:
         """A loss, an accuracy, or a metric of the trainable's own is not finite."""
-        return None in (
-            self.train_loss,
-            self.train_accuracy,
-            self.val_loss,
-            self.val_accuracy,
-            *self.metrics.values(),
-        )
+        return any(getattr(self, name) is None for name in SCORES) or None in self.metrics.values()
 
     def metric(self, name: str) -> float | None:
         """The value of one of the epoch's metrics; None if it has none of that name or it is not finite."""
         return self.metrics[name] if name in self.metrics else getattr(self, name, None)
 
 
-EPOCH_FIELDS = set(EpochDone.model_fields)
+FIELDS_SET = set(EpochDone.model_fields)
 
 
 class RunResumed(EventBase):

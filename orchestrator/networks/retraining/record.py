@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.record import EVENTS, RETRAIN_RESULT, EventBase, TypedLog
+from orchestrator.record import EVENTS, RETRAIN_RESULT, EpochFields, EventBase, TypedLog
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -71,19 +71,18 @@ class TrainingBegun(EventBase):
     compiled: bool
 
 
-class EpochTrained(EventBase):
-    """See `EpochResult`; no validation scores where nothing is held out."""
+class _EpochOfSeed(EventBase):
+    """Has the fields that precede those of the epoch in a line of the log."""
 
     event: Literal["epoch_trained"] = "epoch_trained"
     seed: int
-    epoch: int
+
+
+class EpochTrained(EpochFields, _EpochOfSeed):
+    """One epoch of a seed's training; its validation scores are None if no images are held out."""
+
     train_loss: float
     train_accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    seconds: float
-    images_per_second: float
 
 
 class TrainingEnded(EventBase):

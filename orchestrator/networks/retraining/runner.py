@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +18,7 @@ from orchestrator.networks.retraining.record import (
     TrainingEnded,
 )
 from orchestrator.progress import Progress, Show
-from orchestrator.record import now
+from orchestrator.record import epoch_values, finite, now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 
@@ -142,7 +141,7 @@ class NetworkTraining:
                 time=now(),
                 number=number,
                 accuracy={seed: one.accuracy for seed, one in found.items()},
-                loss={seed: one.loss if math.isfinite(one.loss) else None for seed, one in found.items()},
+                loss={seed: finite(one.loss) for seed, one in found.items()},
                 device=first.device,
                 latency_seconds=first.latency_seconds,
             )
@@ -208,6 +207,4 @@ def ordinal(number: int) -> str:
 
 
 def _row(seed: int, result: EpochResult) -> EpochTrained:
-    values = {name: value for name, value in asdict(result).items() if name not in ("ended_at", "metrics")}
-    held_out = {} if math.isfinite(result.val_loss) else {"val_loss": None, "val_accuracy": None}
-    return EpochTrained(seed=seed, **{**values, **held_out})
+    return EpochTrained(seed=seed, **epoch_values(asdict(result)))
