@@ -16,7 +16,7 @@ from orchestrator.errors import RunDirectoryError, SearchError
 from orchestrator.record import event_file
 from orchestrator.record.event_file import EventFile
 from orchestrator.record.event_log import EventLog, is_being_written, read_events
-from orchestrator.record.events import EpochDone, Event, RunEnded
+from orchestrator.record.events import EpochDone, Event, RunEnded, RunStarted, TrialEnded, TrialStarted
 from orchestrator.record.log_owner import OWNER, LogOwner
 from tests.test_record import RUN, fill_up, write
 from trainables.storage import Folder
@@ -61,6 +61,45 @@ def test_a_log_that_did_not_begin_can_be_gone_on_with(content: bytes | None, tmp
     with EventLog.reopen(Folder.at(tmp_path)) as log:
         log.append(*RUN)
     assert list(read_events(Folder.at(tmp_path))) == RUN
+
+
+def test_every_listener_receives_the_events_in_the_order_of_the_file(tmp_path: Path) -> None:
+    folder, first, second = Folder.at(tmp_path), list[Event](), list[Event]()
+    log = EventLog.create(folder)
+
+    def answer(event: Event) -> None:
+        first.append(event)
+        if isinstance(event, TrialStarted):
+            log.append(TrialEnded(trial_id=event.trial_id, status="failed"))
+            log.append(RunEnded(outcome="failed"))
+            assert [event.event for event in read_events(folder)][-2:] == ["trial_ended", "run_ended"]  # written
+            assert first[-1] is event  # and not delivered yet
+
+    log.listen(answer)
+    log.listen(second.append)
+    with log:
+        log.append(*RUN[:4])
+        kinds = ["run_started", "trial_suggested", "trial_started", "trial_built", "trial_ended", "run_ended"]
+        assert [event.event for event in second] == kinds
+    assert first == second == list(read_events(folder))
+
+
+def test_what_a_listener_appended_before_one_failed_is_not_delivered_later(tmp_path: Path) -> None:
+    folder, seen = Folder.at(tmp_path), list[Event]()
+    log = EventLog.create(folder, [seen.append])
+
+    def fail(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            log.append(RUN[1])
+            raise ValueError("bang")
+
+    log.listen(fail)
+    with log:
+        with pytest.raises(ValueError, match="bang"):
+            log.append(RUN[0])
+        log.append(RUN[2])
+    assert seen == [RUN[0], RUN[2]]
+    assert list(read_events(folder)) == RUN[:3]
 
 
 def test_two_processes_never_write_one_log(tmp_path: Path) -> None:

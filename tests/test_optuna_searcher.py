@@ -122,7 +122,8 @@ def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_d
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 5)
-    monkeypatch.setattr("orchestrator.record.run_state.INFEASIBLE_IN_A_ROW", 100)
+    for module in ("record.run_state", "search.candidates"):
+        monkeypatch.setattr(f"orchestrator.{module}.INFEASIBLE_IN_A_ROW", 100)
     monkeypatch.setattr("orchestrator.search.searcher.HOLD_SECONDS", 0.005)
     with driven(tmp_path) as hand:
         searcher, _ = searcher_of(hand)

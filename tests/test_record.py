@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from orchestrator.record.event_log import EventLog, Place, read_events
 from orchestrator.record.events import (
     EVENT,
     EpochDone,
+    EpochFields,
     Event,
     RunEnded,
     RunStarted,
@@ -29,10 +31,13 @@ from orchestrator.record.events import (
     TrialStarted,
     TrialStatus,
     TrialSuggested,
+    epoch_values,
 )
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
+from trainables.epoch_result import EpochResult
+from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,12 +129,20 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path, cut: int) -> None:
     assert list(read_events(Folder.at(tmp_path))) == RUN[:-1]
 
 
+def test_an_epoch_is_recorded_with_every_number_of_its_result() -> None:
+    names = [field.name for field in dataclasses.fields(EpochResult) if field.name not in ("ended_at", "metrics")]
+    assert list(EpochFields.model_fields) == names
+    assert list(EpochDone.model_fields) == ["time", "event", "trial_id", *names, "metrics"]  # the order in the file
+    result = dataclasses.replace(made_up_result(0.5, 1), val_loss=math.inf)
+    assert epoch_values(dataclasses.asdict(result))["val_loss"] is None
+
+
 def test_a_corrupt_line_before_the_last_is_told_and_not_skipped(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     write(tmp_path, RUN)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], b"{broken}\n", *lines[4:]]))
-    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 4 is no event"):
+    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 4 is not an event"):
         list(read_events(Folder.at(tmp_path)))
 
 

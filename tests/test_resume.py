@@ -90,8 +90,7 @@ def gone_on(before: Sequence[Event], scheduler: str, workers: int = 1) -> Pieces
         Driver(log, state, plan_of(SPACE), RunDirectory.at("unused"), live_study, decides, budget=TRIALS) as driver,
     ):
         log.append(RunResumed(slots=workers))
-        for listener in driver.listeners:
-            log.listen(listener)
+        log.listen(*driver.listeners)
         driver.resume()
         simulate(
             PatientSearcher(driver.searcher), decides, rest, workers=workers, seconds=1e9, callbacks=[driver.recorder]

@@ -218,4 +218,4 @@ def test_a_log_that_is_spoilt_is_refused_and_a_torn_line_is_not(place: Path, cel
     assert (status, json.loads(out)["networks"][0]["test_number"]) == (0, 1)
     log.write_bytes(b'{"event": "nothing"}\n' + b"".join(lines))
     status, _, err = told(cellscout(*short))
-    assert (status, "line 1 is no event of a retraining" in err) == (2, True)
+    assert (status, "line 1 is not an event: Input tag 'nothing'" in err) == (2, True)

@@ -14,7 +14,6 @@ from orchestrator.networks.retraining.record import (
     RetrainFolder,
     RetrainInfo,
     RetrainLog,
-    RetrainState,
     TrainingBegun,
     TrainingEnded,
 )
@@ -61,11 +60,11 @@ def epoch(number: int, loss: float = 1.0) -> EpochTrained:
 
 def test_what_is_written_is_read_again_a_loss_that_is_no_number_too(tmp_path: Path) -> None:
     folder = RetrainFolder(Folder.at(tmp_path / "run" / "retrain" / "best"))
-    with folder.opened(info()) as log:
+    with folder.opened(info()) as (log, kept):
         for event in (begun(), epoch(1), epoch(2), begun(1), epoch(2, loss=3.0), TrainingEnded(seed=0, kept_epoch=2)):
             log.append(event)
         log.append(TESTED)
-        assert folder.state() == log.state
+        assert folder.state() == kept
     state = folder.state()
     assert [(row.epoch, row.train_loss) for row in state.epochs[0]] == [(1, 1.0), (2, 3.0)]  # the second was repeated
     assert state.tested == TESTED
@@ -84,7 +83,7 @@ def test_other_settings_are_refused_though_they_came_meanwhile(tmp_path: Path) -
 
 def test_a_record_that_was_copied_from_an_object_store_goes_on(object_store: ObjectStore, tmp_path: Path) -> None:
     away = Folder.at(object_store.uri(f"bucket/{tmp_path.name}"))
-    with RetrainFolder(away).opened(info()) as log:
+    with RetrainFolder(away).opened(info()) as (log, _):
         log.append(begun())
         log.append(epoch(1))
     for name in away.names():
@@ -95,10 +94,16 @@ def test_a_record_that_was_copied_from_an_object_store_goes_on(object_store: Obj
             away.copy(name, Folder.at(tmp_path))
     here = RetrainFolder(Folder.at(tmp_path))
     assert len(here.state().epochs[0]) == 1
-    with here.opened(info()) as log:
+    with here.opened(info()) as (log, _):
         log.append(TESTED)
     assert here.state().tested == TESTED
     assert len(here.state().epochs[0]) == 1
+
+
+def test_an_epoch_of_a_training_that_was_not_begun_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text(epoch(1).model_dump_json() + "\n")
+    with pytest.raises(RunDirectoryError, match="events.jsonl is corrupt: an epoch of seed 0 comes before the seed's"):
+        RetrainFolder(Folder.at(tmp_path)).state()
 
 
 def test_a_storage_that_fails_is_told_once() -> None:
@@ -111,9 +116,9 @@ def test_a_storage_that_fails_is_told_once() -> None:
         def close(self) -> None:
             raise OSError(5, "no")
 
-    log = RetrainLog(Failing(), RetrainState())
-    with pytest.raises(SearchError, match="s3://bucket/run cannot be written: Input/output error"):
+    log = RetrainLog(Failing())
+    with pytest.raises(SearchError, match=r"s3://bucket/run cannot be written: Input/output error \(run.storage\)"):
         log.append(begun())
     log.close()
     with pytest.raises(SearchError, match="cannot be written"):
-        RetrainLog(Failing(), RetrainState()).close()
+        RetrainLog(Failing()).close()

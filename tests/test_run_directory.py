@@ -200,7 +200,7 @@ def test_a_trial_whose_id_would_lead_out_of_the_directory_is_refused(trial_id: s
     write(directory, RUN)
     path = tmp_path / "events.jsonl"
     path.write_text(path.read_text().replace('"trial_id":"00000"', f'"trial_id":"{trial_id}"'))
-    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 2 is no event: String should match pattern"):
+    with pytest.raises(RunDirectoryError, match=r"events.jsonl, line 2 is not an event: String should match pattern"):
         RecordedRun.read(directory).state()
 
 

@@ -53,8 +53,7 @@ def test_a_search_ends_once_every_network_was_trained(scheduler: str, workers: i
         log.append(RunStarted(slots=workers, **facts))
         study = LiveStudy(SAMPLERS["random"](seed=0), state, distributions)
         with Driver(log, state, plan_of(SPACE), directory, study, decides, budget=NETWORKS) as driver:
-            for listener in driver.listeners:
-                log.listen(listener)
+            log.listen(*driver.listeners)
             searcher, callbacks = PatientSearcher(driver.searcher), [driver.recorder]
             simulate(searcher, decides, rest, workers=workers, seconds=1e6, callbacks=callbacks)
     counts = state.counts()

@@ -324,7 +324,7 @@ def test_a_corrupt_or_missing_segment_is_reported_and_not_skipped(
     events = run.folder / "events"
     whole = events.read("00000002.jsonl")
     events.write("00000002.jsonl", b"{broken}\n")
-    with pytest.raises(RunDirectoryError, match=r"00000002.jsonl\?.*, line 1 is no event"):
+    with pytest.raises(RunDirectoryError, match=r"00000002.jsonl\?.*, line 1 is not an event"):
         RecordedRun.read(run).state()
     events.write("00000002.jsonl", whole[:-1] + b" ")
     events.remove("00000001.jsonl")

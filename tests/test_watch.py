@@ -189,7 +189,7 @@ def test_a_page_that_cannot_be_made_leaves_the_one_before(directory: RunDirector
     assert watched.newest.number == 1
     assert len(said) == 1
     assert said[0].startswith("the page is as it was: ")
-    assert "is no event" in said[0]
+    assert "is not an event" in said[0]
     path.write_bytes(whole + b"\n".join(event.model_dump_json().encode() for event in trial("00006", [1], "failed")))
     watched.refresh()
     assert (watched.newest.number, len(said)) == (2, 1)

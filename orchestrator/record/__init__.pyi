@@ -1,15 +1,15 @@
 from .event_file import EVENTS as EVENTS
 from .event_log import EventLog as EventLog
 from .event_log import Listener as Listener
-from .event_log import Writer as Writer
+from .event_log import TypedLog as TypedLog
 from .event_log import read_events as read_events
-from .event_log import read_lines as read_lines
-from .event_log import reopened as reopened
 from .event_segments import SEGMENTS as SEGMENTS
 from .events import EpochDone as EpochDone
+from .events import EpochFields as EpochFields
 from .events import EvaluatedCandidate as EvaluatedCandidate
 from .events import EvaluationPlanned as EvaluationPlanned
 from .events import Event as Event
+from .events import EventBase as EventBase
 from .events import RunEnded as RunEnded
 from .events import RunOutcome as RunOutcome
 from .events import RunResumed as RunResumed
@@ -23,6 +23,8 @@ from .events import TrialSetBack as TrialSetBack
 from .events import TrialStarted as TrialStarted
 from .events import TrialStatus as TrialStatus
 from .events import TrialSuggested as TrialSuggested
+from .events import epoch_values as epoch_values
+from .events import finite as finite
 from .events import now as now
 from .fold_scores import Training as Training
 from .fold_scores import leader as leader

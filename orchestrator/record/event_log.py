@@ -1,7 +1,7 @@
-"""The append-only event log of a run: the truth, from which everything else can be rebuilt.
+"""An append-only log of typed events: the truth, from which everything else can be rebuilt. `EventLog` is a run's.
 
-Knows lines and who hears of them. Does not know what the events mean, nor how lines are kept: see `event_file` for a
-local folder, `event_segments` for an object store.
+Knows lines and listeners. Does not know what the events mean, nor how lines are kept: see `event_file` for a local
+folder, `event_segments` for an object store.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import RunDirectoryError, SearchError
 from orchestrator.record.event_file import EVENTS, EventFile, is_held, read_file
 from orchestrator.record.event_segments import FIRST_SEGMENT, SEGMENTS, EventSegments, has_segments, read_segments
-from orchestrator.record.events import EVENT, Event, RunEnded, RunStarted
+from orchestrator.record.events import EVENT, Event, EventBase, RunEnded, RunStarted
 from trainables.storage import Folder, reason
 
-Listener = Callable[[Event], None]
+E = TypeVar("E", bound=EventBase)
 
 
 class _HasFolder(Protocol):
@@ -43,74 +44,122 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-class EventLog:
-    """Writes events, then tells the listeners. Made by `create` or `reopen`; only one process can have a log open.
+class TypedLog(Generic[E]):
+    """Writes events, then calls the listeners with them. Only one process can have a log open. Use it as a context.
 
-    What was appended survives: in a local folder, the death of the process at once, and a power loss but for the last
-    second, for the file is forced to the disk when the run starts or ends, and otherwise at an append once a second has
-    passed. On an object store, both but for the last second, in which it has not been uploaded yet; the start
-    and the end of the run are there when `append` returns.
+    Every listener receives the events in the order of the log. A listener may append events: they are written at once,
+    and delivered after the events before them.
+
+    `create` or `reopen` makes one, of a subclass that says what its events are.
+
+    In a local folder an appended event survives the death of the process at once, and a power loss once the file is
+    forced to the disk: at an event of `SYNCED_AT_ONCE`, and otherwise at an append after a second or more. On an object
+    store it survives both once it is uploaded: before `append` returns for an event of `SYNCED_AT_ONCE`, and otherwise
+    within about a second.
     """
 
-    def __init__(self, writer: Writer, listeners: Sequence[Listener] = ()) -> None:
+    ADAPTER: ClassVar[TypeAdapter[Any]]
+    """Reads one event from JSON."""
+    SYNCED_AT_ONCE: ClassVar[tuple[type[EventBase], ...]]
+
+    def __init__(self, writer: Writer, listeners: Sequence[Callable[[E], None]] = ()) -> None:
         self._writer = writer
         self._listeners = list(listeners)
+        self._undelivered: deque[E] = deque()
+        self._is_delivering = False
         self.failure: SearchError | None = None
-        """Why it can write no more; each `append` raises it from then on."""
+        """Why the log can no longer be written; each later `append` raises it."""
 
     @classmethod
-    def create(cls, place: Place, listeners: Sequence[Listener] = ()) -> Self:
-        """The log of a new run.
+    def create(cls, place: Place, listeners: Sequence[Callable[[E], None]] = ()) -> Self:
+        """Begin a log.
 
         Raises:
-            RunDirectoryError: there is one already, or it cannot be written.
+            RunDirectoryError: the folder has a log already, or it cannot be written.
         """
         folder = _folder(place)
         return cls(EventFile(folder, fresh=True) if folder.is_local else EventSegments(folder, fresh=True), listeners)
 
     @classmethod
-    def reopen(cls, place: Place, listeners: Sequence[Listener] = ()) -> Self:
-        """The log of a run that goes on. Listeners hear only what is appended; a torn last line is taken away.
+    def reopen(cls, place: Place, listeners: Sequence[Callable[[E], None]] = ()) -> Self:
+        """Go on with a log, or begin it. Listeners receive only what is appended; a torn last line is removed.
 
         Raises:
-            RunDirectoryError: another process writes it, or it cannot be written.
+            RunDirectoryError: another process writes the log, or it cannot be written.
         """
-        return cls(reopened(_folder(place)), listeners)
+        return cls(_reopened(_folder(place)), listeners)
 
-    def append(self, *events: Event) -> None:
-        """Write the events, in one piece, and tell the listeners.
+    @classmethod
+    def read(cls, place: Place, *, skip: int = 0, missing_ok: bool = False) -> Iterator[E]:
+        """Yield the events of a log, in order; it may be written meanwhile. A torn last line is dropped.
+
+        Args:
+            place: the log's folder.
+            skip: how many events to leave out at the beginning.
+            missing_ok: a folder without a log has no events.
 
         Raises:
-            SearchError: they cannot be written, for example because the disk is full.
+            RunDirectoryError: the log cannot be read, or a line before the last is not an event.
         """
-        if self.failure is not None:  # half a line may be there, to which nothing must be added
+        folder = _folder(place)
+        try:
+            for location, number, line in itertools.islice(_read_lines(folder), skip, None):
+                try:
+                    yield cls.ADAPTER.validate_json(line)
+                except ValidationError as error:
+                    problem = error.errors()[0]["msg"]
+                    raise RunDirectoryError(f"{location}, line {number} is not an event: {problem}") from error
+        except OSError as error:
+            if missing_ok and isinstance(error, FileNotFoundError):
+                return
+            raise RunDirectoryError(f"{folder / EVENTS} cannot be read: {reason(error)}") from error
+
+    def append(self, *events: E) -> None:
+        """Write the events in one piece, then call the listeners.
+
+        All events are delivered when it returns, unless a listener calls it: then they are delivered once every
+        listener has received the events before them. If a listener raises an exception, the events that are not
+        delivered yet never are.
+
+        Raises:
+            SearchError: the events cannot be written, for example because the disk is full.
+        """
+        if self.failure is not None:  # the file may end in half a line, to which nothing must be added
             raise self.failure
         lines = b"".join(event.model_dump_json().encode() + b"\n" for event in events)
-        with self._telling_why():
-            self._writer.write(lines, at_once=any(isinstance(event, RunStarted | RunEnded) for event in events))
-        for event in events:
-            for listener in self._listeners:
-                listener(event)
+        with self._keeping_failure():
+            self._writer.write(lines, at_once=any(isinstance(event, self.SYNCED_AT_ONCE) for event in events))
+        self._undelivered.extend(events)
+        if not self._is_delivering:
+            self._deliver()
 
-    def listen(self, listener: Listener) -> None:
-        """Tell this one of every event too, after those before it."""
-        self._listeners.append(listener)
+    def _deliver(self) -> None:
+        self._is_delivering = True
+        try:
+            while self._undelivered:
+                event = self._undelivered.popleft()
+                for listener in self._listeners:
+                    listener(event)
+        finally:
+            self._undelivered.clear()  # not empty if a listener has raised an exception
+            self._is_delivering = False
+
+    def listen(self, *listeners: Callable[[E], None]) -> None:
+        """Call these listeners too with every later event, after those that were added before them."""
+        self._listeners.extend(listeners)
 
     def close(self) -> None:
-        """Write what is still to be written, and let other processes have the log.
+        """Write what is still to be written, and release the log to other processes.
 
         Raises:
-            SearchError: it could not be written, and no `append` has said so.
+            SearchError: it could not be written, and no `append` has raised that.
         """
-        if self.failure is not None:
-            with contextlib.suppress(OSError, SearchError):  # it was told
-                self._writer.close()
-            return
-        with self._telling_why():
+        with self._keeping_failure() if self.failure is None else contextlib.suppress(OSError, SearchError):
             self._writer.close()
 
     @contextlib.contextmanager
-    def _telling_why(self) -> Iterator[None]:
+    def _keeping_failure(self) -> Iterator[None]:
+        """Keep in `failure` why the writer failed, and raise it."""
         try:
             yield
         except OSError as error:
@@ -130,24 +179,25 @@ class EventLog:
             self.close()
 
 
-def read_events(place: Place, *, skip: int = 0) -> Iterator[Event]:
-    """The events of a log, in order, while it is written too. A torn last line, as a crash leaves it, is dropped.
+@final
+class EventLog(TypedLog[Event]):
+    """The event log of a run."""
 
-    `skip` is how many are known already.
+    ADAPTER = EVENT
+    SYNCED_AT_ONCE = (RunStarted, RunEnded)
+
+
+Listener = Callable[[Event], None]
+"""What receives the events of a run."""
+
+
+def read_events(place: Place, *, skip: int = 0) -> Iterator[Event]:
+    """Yield the events of a run: see `TypedLog.read`.
 
     Raises:
-        RunDirectoryError: the log cannot be read, or a line before the last is no event.
+        RunDirectoryError: the log cannot be read, or a line before the last is not an event.
     """
-    folder = _folder(place)
-    try:
-        for location, number, line in itertools.islice(read_lines(folder), skip, None):
-            try:
-                yield EVENT.validate_json(line)
-            except ValidationError as error:
-                reason_ = error.errors()[0]["msg"]
-                raise RunDirectoryError(f"{location}, line {number} is no event: {reason_}") from error
-    except OSError as error:
-        raise RunDirectoryError(f"{folder / EVENTS} cannot be read: {reason(error)}") from error
+    return EventLog.read(place, skip=skip)
 
 
 def is_being_written(place: Place) -> bool | None:
@@ -156,7 +206,7 @@ def is_being_written(place: Place) -> bool | None:
     return is_held(folder) if folder.is_local else None
 
 
-def reopened(folder: Folder) -> Writer:
+def _reopened(folder: Folder) -> Writer:
     """What appends to the lines of a folder; they are first brought into the form that the folder's storage needs.
 
     Raises:
@@ -173,7 +223,7 @@ def _folder(place: Place) -> Folder:
     return place if isinstance(place, Folder) else place.folder
 
 
-def read_lines(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
+def _read_lines(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
     """Place, number and text of each, of the form that is there.
 
     Of both, where a change from one to the other was interrupted, segments are whole.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -31,13 +33,20 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class _Event(BaseModel):
+def finite(value: float) -> float | None:
+    """The value; None if it is infinite or not a number, which JSON does not have."""
+    return value if math.isfinite(value) else None
+
+
+class EventBase(BaseModel):
+    """A fact on one line of a log; `time` is UTC."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     time: datetime = Field(default_factory=now)
 
 
-class RunStarted(_Event):
+class RunStarted(EventBase):
     """The search begins, on `slots` trials at a time.
 
     `objectives` are metrics with their directions, `constraints` upper bounds of metrics; `distributions` hold each
@@ -51,7 +60,7 @@ class RunStarted(_Event):
     distributions: dict[str, dict[str, Any]]
 
 
-class TrialSuggested(_Event):
+class TrialSuggested(EventBase):
     """The sampler proposed a candidate; asking it took `ask_seconds`.
 
     `number` is Optuna's. `costs` are what is known of a candidate without training it. `trial_attributes` and
@@ -70,7 +79,7 @@ class TrialSuggested(_Event):
     ask_seconds: float
 
 
-class TrialStarted(_Event):
+class TrialStarted(EventBase):
     """A worker begins with the candidate, for the `attempt`-th time."""
 
     event: Literal["trial_started"] = "trial_started"
@@ -78,7 +87,7 @@ class TrialStarted(_Event):
     attempt: int
 
 
-class TrialBuilt(_Event):
+class TrialBuilt(EventBase):
     """The worker built the network, and says where it is trained and, if asked to measure it, how fast it is."""
 
     event: Literal["trial_built"] = "trial_built"
@@ -88,15 +97,15 @@ class TrialBuilt(_Event):
     device: str
 
 
-class EpochDone(_Event):
-    """One epoch of one trial. `time` is the worker's, but no later than it was told; a number that is not finite
-    is null.
+class EpochFields(BaseModel):
+    """What is recorded of an epoch, of a trial or of a retraining: the numbers of an `EpochResult`, see there.
 
-    `metrics` are further ones, of a trainable of the user's own.
+    The event types, the columns of `epochs.parquet` and the conversions from and to an `EpochResult` read the names,
+    their order and their types from here. A number that is not finite is None.
     """
 
-    event: Literal["epoch_done"] = "epoch_done"
-    trial_id: str
+    model_config = ConfigDict(frozen=True)
+
     epoch: int
     train_loss: float | None
     train_accuracy: float | None
@@ -105,39 +114,57 @@ class EpochDone(_Event):
     learning_rate: float
     seconds: float
     images_per_second: float
+
+
+def epoch_values(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `EpochFields` in an `EpochResult`, which is given as a dictionary."""
+    return {name: finite(result[name]) for name in EpochFields.model_fields}
+
+
+SCORES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+"""The fields of an epoch that are not finite if the training has diverged."""
+
+
+class _EpochOfTrial(EventBase):
+    """Has the fields that precede those of the epoch in a line of the log."""
+
+    event: Literal["epoch_done"] = "epoch_done"
+    trial_id: str
+
+
+class EpochDone(EpochFields, _EpochOfTrial):
+    """One epoch of one trial. `time` is when the worker ended it, but no later than the driver received it.
+
+    `metrics` are further ones, of a trainable of the user's own; one that is not finite is null.
+    """
+
     metrics: dict[str, float | None] = {}
 
     def model_post_init(self, context: Any) -> None:
         """One set of field names for all: pydantic's own, for each epoch, is half of what it takes in memory."""
-        object.__setattr__(self, "__pydantic_fields_set__", EPOCH_FIELDS)
+        object.__setattr__(self, "__pydantic_fields_set__", FIELDS_SET)
 
     @property
     def diverged(self) -> bool:
         """A loss, an accuracy, or a metric of the trainable's own is not finite."""
-        return None in (
-            self.train_loss,
-            self.train_accuracy,
-            self.val_loss,
-            self.val_accuracy,
-            *self.metrics.values(),
-        )
+        return any(getattr(self, name) is None for name in SCORES) or None in self.metrics.values()
 
     def metric(self, name: str) -> float | None:
         """The value of one of the epoch's metrics; None if it has none of that name or it is not finite."""
         return self.metrics[name] if name in self.metrics else getattr(self, name, None)
 
 
-EPOCH_FIELDS = set(EpochDone.model_fields)
+FIELDS_SET = set(EpochDone.model_fields)
 
 
-class RunResumed(_Event):
+class RunResumed(EventBase):
     """The search goes on, on `slots` trials at a time; what was not ended waits for a worker again."""
 
     event: Literal["run_resumed"] = "run_resumed"
     slots: int
 
 
-class TrialImported(_Event):
+class TrialImported(EventBase):
     """A trial of another run, on record here from the start: the sampler knows it, and it answers its duplicates."""
 
     event: Literal["trial_imported"] = "trial_imported"
@@ -172,7 +199,7 @@ class EvaluatedCandidate(BaseModel):
         return self.trial_id if self.trial_id is not None else f"random/{self.random_id}"
 
 
-class EvaluationPlanned(_Event):
+class EvaluationPlanned(EventBase):
     """The trials of an evaluation: each candidate is trained once for each of the `folds` of each seed.
 
     They are numbered from 0, by seed, then by fold, then by candidate, so that one that ends early can be compared.
@@ -184,14 +211,14 @@ class EvaluationPlanned(_Event):
     seeds: list[int]
 
 
-class TrialPaused(_Event):
+class TrialPaused(EventBase):
     """The scheduler took the trial off its worker; a checkpoint is kept, from which it may go on (`TrialStarted`)."""
 
     event: Literal["trial_paused"] = "trial_paused"
     trial_id: str
 
 
-class TrialSetBack(_Event):
+class TrialSetBack(EventBase):
     """The trial lost its worker, for this `reason`, and is put back: it goes on from its last checkpoint.
 
     After the memory ran out (`out_of_memory`), with each batch in so many `micro_batches`, and a share of `gpus` if
@@ -207,7 +234,7 @@ class TrialSetBack(_Event):
     gpus: float | None = None
 
 
-class TrialEnded(_Event):
+class TrialEnded(EventBase):
     """The trial is over; `error` says why where it did not end well, `duplicate_of` which trial answered it."""
 
     event: Literal["trial_ended"] = "trial_ended"
@@ -217,7 +244,7 @@ class TrialEnded(_Event):
     duplicate_of: str | None = None
 
 
-class RunEnded(_Event):
+class RunEnded(EventBase):
     """The search is over."""
 
     event: Literal["run_ended"] = "run_ended"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import NoneType
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic.fields import FieldInfo
 
+from orchestrator.record.events import EpochFields
 from orchestrator.record.run_state import RunState
 from trainables.storage import Folder
 
@@ -43,17 +47,19 @@ RESAMPLE_SCHEMA = pa.schema(
 )
 """Further columns of the trials of an evaluation."""
 
+
+def _column(name: str, field: FieldInfo) -> pa.Field:
+    """The column of an epoch's field; it has nulls if the field may be None."""
+    kinds = get_args(field.annotation) or (field.annotation,)
+    return pa.field(name, _COLUMN_TYPES[kinds[0]], nullable=NoneType in kinds)
+
+
+_COLUMN_TYPES = {int: pa.int32(), float: pa.float64()}
+
 EPOCH_SCHEMA = pa.schema(
     [
         pa.field("trial_id", pa.string(), nullable=False),
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("train_loss", pa.float64()),
-        pa.field("train_accuracy", pa.float64()),
-        pa.field("val_loss", pa.float64()),
-        pa.field("val_accuracy", pa.float64()),
-        pa.field("learning_rate", pa.float64(), nullable=False),
-        pa.field("seconds", pa.float64(), nullable=False),
-        pa.field("images_per_second", pa.float64(), nullable=False),
+        *(_column(name, field) for name, field in EpochFields.model_fields.items()),
         pa.field("ended_at", _TIME, nullable=False),
     ]
 )

@@ -26,6 +26,8 @@ from orchestrator.record import (
     TrialPaused,
     TrialStarted,
     TrialStatus,
+    epoch_values,
+    finite,
     now,
 )
 from orchestrator.search.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
@@ -187,13 +189,8 @@ class Recorder(tune.Callback):
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:
-    scores = {name: _finite(row[name]) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")}
-    metrics = {name: _finite(value) for name, value in row["metrics"].items()}
-    # A worker's clock may be ahead, and by it the search would have used up hours that it had not.
+    """The event of an `EpochResult` that a worker reported."""
+    metrics = {name: finite(value) for name, value in row["metrics"].items()}
+    # The clock of a worker may be ahead; an end in the future would count against the hours of the budget.
     ended_at = min(datetime.fromtimestamp(row["ended_at"], UTC), now())
-    others = {name: value for name, value in row.items() if name not in (*scores, "metrics", "ended_at")}
-    return EpochDone(time=ended_at, trial_id=trial_id, metrics=metrics, **scores, **others)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return EpochDone(time=ended_at, trial_id=trial_id, metrics=metrics, **epoch_values(row))

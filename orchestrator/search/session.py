@@ -114,8 +114,7 @@ class SearchSession:
         page = PageRefresher(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
         with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page, make_driver as driver:
             # All listeners of the log, in this order; `state` is before them, because all of them read it.
-            for listener in (*trackers, *driver.listeners, cleanup.apply):
-                self.log.listen(listener)
+            self.log.listen(*trackers, *driver.listeners, cleanup.apply)
             if resumed:
                 driver.resume()
             stopper.start_clock(self.state.active_seconds())

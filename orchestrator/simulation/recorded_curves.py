@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from orchestrator.config import SpaceSettings, make_space
 from orchestrator.errors import InputError, last_line
-from orchestrator.record import EPOCHS, RecordedRun
+from orchestrator.record import EPOCHS, EpochFields, RecordedRun
 from orchestrator.simulation.controller import Row
 from search_spaces import Architecture, CellSpace
 
@@ -128,14 +128,8 @@ def _code(space: CellSpace, params: Mapping[str, Any]) -> NDArray[np.int64]:
 
 
 def _row(recorded: Mapping[str, Any]) -> Row:
-    """An epoch as a recorder wants it reported."""
-    names = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second")
-    result = {
-        **{name: recorded[name] for name in names},
-        "seconds": recorded["seconds"],
-        "metrics": {},
-        "ended_at": 0.0,
-    }
-    report: dict[str, Any] = {"facts": {"device": "recorded"}, "hostname": "recorded", "curve": [result]}
-    report["diverged"] = False
-    return Row(epoch=recorded["epoch"], seconds=recorded["seconds"], metrics={**result, **report})
+    """A recorded epoch as a worker reports it to the recorder."""
+    result = {**{name: recorded[name] for name in EpochFields.model_fields}, "metrics": {}, "ended_at": 0.0}
+    facts: dict[str, Any] = {"device": "recorded"}
+    metrics = {**result, "facts": facts, "hostname": "recorded", "curve": [result], "diverged": False}
+    return Row(epoch=recorded["epoch"], seconds=recorded["seconds"], metrics=metrics)

@@ -59,8 +59,7 @@ def simulate_search(
         )
         live_study = LiveStudy(sampler, state, distributions)
         with Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler) as driver:
-            for listener in driver.listeners:
-                log.listen(listener)
+            log.listen(*driver.listeners)
             return run(PatientSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
 
 

@@ -14,15 +14,15 @@ Knows files. Does not know how a network is trained.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from orchestrator.errors import ConfigError, RunDirectoryError, SearchError
-from orchestrator.record import EVENTS, RETRAIN_RESULT, Writer, now, read_lines, reopened
+from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.record import EVENTS, RETRAIN_RESULT, EpochFields, EventBase, TypedLog
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -61,13 +61,7 @@ class RetrainInfo(BaseModel):
     data: dict[str, Any]
 
 
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    time: datetime = Field(default_factory=now)
-
-
-class TrainingBegun(_Event):
+class TrainingBegun(EventBase):
     """So many processes take up the training of a seed after `epoch`; epochs on record after it are trained again."""
 
     event: Literal["training_begun"] = "training_begun"
@@ -77,22 +71,21 @@ class TrainingBegun(_Event):
     compiled: bool
 
 
-class EpochTrained(_Event):
-    """See `EpochResult`; no validation scores where nothing is held out."""
+class _EpochOfSeed(EventBase):
+    """Has the fields that precede those of the epoch in a line of the log."""
 
     event: Literal["epoch_trained"] = "epoch_trained"
     seed: int
-    epoch: int
+
+
+class EpochTrained(EpochFields, _EpochOfSeed):
+    """One epoch of a seed's training; its validation scores are None if no images are held out."""
+
     train_loss: float
     train_accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    seconds: float
-    images_per_second: float
 
 
-class TrainingEnded(_Event):
+class TrainingEnded(EventBase):
     """All epochs of a seed are trained and the weights of `kept_epoch` are kept, or its loss was not finite."""
 
     event: Literal["training_ended"] = "training_ended"
@@ -100,7 +93,7 @@ class TrainingEnded(_Event):
     kept_epoch: int | None
 
 
-class NetworkTested(_Event):
+class NetworkTested(EventBase):
     """The test images were looked at: `number` counts how often that was done with this network in this run.
 
     `accuracy` and `loss` are by seed, a loss that is no finite number None; the latency is of one image on `device`.
@@ -116,7 +109,13 @@ class NetworkTested(_Event):
 
 RetrainEvent = TrainingBegun | EpochTrained | TrainingEnded | NetworkTested
 
-_EVENT: TypeAdapter[RetrainEvent] = TypeAdapter(Annotated[RetrainEvent, Field(discriminator="event")])
+
+@final
+class RetrainLog(TypedLog[RetrainEvent]):
+    """The event log of one network's retraining."""
+
+    ADAPTER = TypeAdapter(Annotated[RetrainEvent, Field(discriminator="event")])
+    SYNCED_AT_ONCE = (TrainingBegun, TrainingEnded, NetworkTested)
 
 
 @dataclass
@@ -178,15 +177,12 @@ class RetrainFolder:
         """
         state = RetrainState()
         try:
-            for location, number, line in read_lines(self.folder):
-                try:
-                    state.apply(_EVENT.validate_json(line))
-                except (ValidationError, KeyError) as error:
-                    raise RunDirectoryError(f"{location}, line {number} is no event of a retraining") from error
-        except FileNotFoundError:
-            return state
-        except OSError as error:
-            raise RunDirectoryError(f"{self.folder / EVENTS} cannot be read: {reason(error)}") from error
+            for event in RetrainLog.read(self.folder, missing_ok=True):
+                state.apply(event)
+        except KeyError as error:
+            raise RunDirectoryError(
+                f"{self.folder / EVENTS} is corrupt: an epoch of seed {error} comes before the seed's training_begun"
+            ) from error
         return state
 
     def has_result(self, seeds: Sequence[int]) -> bool:
@@ -208,21 +204,20 @@ class RetrainFolder:
             raise ConfigError(f"{self.folder} was begun with other settings: {difference}; choose another --name")
 
     @contextmanager
-    def opened(self, info: RetrainInfo) -> Iterator[RetrainLog]:
-        """The log, to be written by this process only; the settings are written if none are here.
+    def opened(self, info: RetrainInfo) -> Iterator[tuple[RetrainLog, RetrainState]]:
+        """Open the log for this process only, and write the settings if none are here. The state follows the log.
 
         Raises:
-            RunDirectoryError: another process writes it, or it cannot be written.
+            RunDirectoryError: another process writes the log, or it cannot be read or written.
             ConfigError: the retraining that is here was begun with other settings.
             SearchError: what was appended could not be kept.
         """
         self._make()
-        log = RetrainLog.open(self)
-        try:
+        with RetrainLog.reopen(self.folder) as log:
+            state = self.state()
+            log.listen(state.apply)
             self._keep(info)
-            yield log
-        finally:
-            log.close()
+            yield log, state
 
     def _make(self) -> None:
         path = self.folder.local_path
@@ -240,52 +235,6 @@ class RetrainFolder:
                 self.folder.write(SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
         except OSError as error:
             raise RunDirectoryError(f"{self.folder} cannot be written: {reason(error)}") from error
-
-
-class RetrainLog:
-    """Appends events, and applies them to `state`, which begins with those on record."""
-
-    def __init__(self, writer: Writer, state: RetrainState) -> None:
-        self._writer = writer
-        self._failure: SearchError | None = None
-        self.state = state
-
-    @classmethod
-    def open(cls, folder: RetrainFolder) -> Self:
-        writer = reopened(folder.folder)
-        try:
-            return cls(writer, folder.state())
-        except RunDirectoryError:
-            writer.close()
-            raise
-
-    def append(self, event: RetrainEvent) -> None:
-        """
-        Raises:
-            SearchError: it cannot be written.
-        """
-        with self._telling_why():
-            self._writer.write(event.model_dump_json().encode() + b"\n", at_once=not isinstance(event, EpochTrained))
-        self.state.apply(event)
-
-    def close(self) -> None:
-        """
-        Raises:
-            SearchError: what was appended could not be written, and no `append` has said so.
-        """
-        with suppress(OSError, SearchError) if self._failure is not None else self._telling_why():
-            self._writer.close()
-
-    @contextmanager
-    def _telling_why(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._failure = SearchError(f"{self._writer.location} cannot be written: {reason(error)}")
-            raise self._failure from error
-        except SearchError as error:
-            self._failure = error
-            raise
 
 
 def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str | None:

@@ -152,9 +152,9 @@ class _Work:
         )
         images = plan.images(self.splits)
         folder = _folder(self.search, name)
-        with folder.opened(_info(asked, images)) as log:
+        with folder.opened(_info(asked, images)) as (log, state):
             self.progress.note(f"recording in {folder.folder}")
-            self.view.turn_to(name, log.state)
+            self.view.turn_to(name, state)
             try:
                 folder.folder.write(NETWORK, _json(spec.to_json()))
                 training = NetworkTraining(
@@ -165,13 +165,14 @@ class _Work:
                     hashlib.sha256(asked.model_dump_json().encode()).hexdigest()[:16],
                     folder,
                     log,
+                    state,
                     self.place,
                     self.progress,
                     self.show,
                     lambda: self.stopper.interrupted,
                 )
                 training.run(_tests_of(asked, self._others(name)))
-                result = result_of(name, folder.folder.location, costs, asked, log.state)
+                result = result_of(name, folder.folder.location, costs, asked, state)
                 folder.folder.write(RETRAIN_RESULT, _json(result.to_json()))
             except OSError as error:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -14,11 +13,12 @@ from orchestrator.networks.retraining.record import (
     NetworkTested,
     RetrainFolder,
     RetrainLog,
+    RetrainState,
     TrainingBegun,
     TrainingEnded,
 )
 from orchestrator.progress import Progress, Refresh
-from orchestrator.record import now
+from orchestrator.record import epoch_values, finite, now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 
@@ -67,7 +67,7 @@ class NetworkTraining:
         images: those of `plan.images`.
         seeds: of its trainings.
         fingerprint: of what decides the retraining; a checkpoint of another one is not gone on from.
-        folder, log: its record.
+        folder, log, state: its record; the state follows the log.
         place: where it is trained.
         progress, show: where it is shown, and what to call for it.
         is_stopped: whether the user asked to stop.
@@ -80,6 +80,7 @@ class NetworkTraining:
     fingerprint: str
     folder: RetrainFolder
     log: RetrainLog
+    state: RetrainState
     place: Place
     progress: Progress
     show: Refresh
@@ -94,14 +95,14 @@ class NetworkTraining:
             OSError: the storage does.
         """
         for seed in self.seeds:
-            if seed not in self.log.state.ended:
+            if seed not in self.state.ended:
                 self._check_stopped()
                 try:
                     self._train(seed)
                 except RuntimeError as error:  # most likely, the memory is too small
                     why = f"{last_line(error)} (training.batch_size)"
                     raise SearchError(f"{self.name} cannot be trained: {why}") from error
-        if self.log.state.tested is None:
+        if self.state.tested is None:
             self._check_stopped()
             self._test(tests_before + 1)
 
@@ -126,11 +127,11 @@ class NetworkTraining:
 
     def _has_weights(self) -> bool:
         """Whether a training has ended well before."""
-        return any(ended.kept_epoch is not None for ended in self.log.state.ended.values())
+        return any(ended.kept_epoch is not None for ended in self.state.ended.values())
 
     def _test(self, number: int) -> None:
         """All seeds' weights on the test images, in one go; nothing if every training diverged."""
-        seeds = [seed for seed in self.seeds if self.log.state.ended[seed].kept_epoch is not None]
+        seeds = [seed for seed in self.seeds if self.state.ended[seed].kept_epoch is not None]
         if not seeds:
             return
         again = "" if number == 1 else f", for the {ordinal(number)} time"
@@ -142,7 +143,7 @@ class NetworkTraining:
                 time=now(),
                 number=number,
                 accuracy={seed: one.accuracy for seed, one in found.items()},
-                loss={seed: one.loss if math.isfinite(one.loss) else None for seed, one in found.items()},
+                loss={seed: finite(one.loss) for seed, one in found.items()},
                 device=first.device,
                 latency_seconds=first.latency_seconds,
             )
@@ -180,7 +181,7 @@ class _Recorded:
             training.progress.note(f"{self._title}: going on after epoch {len(curve)}")
         workers, compiled = training.place.count, training.plan.compiled
         log.append(TrainingBegun(seed=self._seed, epoch=len(curve), workers=workers, compiled=compiled))
-        known = len(log.state.epochs[self._seed])
+        known = len(training.state.epochs[self._seed])
         for result in curve[known:]:
             log.append(_row(self._seed, result))
         training.show()
@@ -192,7 +193,7 @@ class _Recorded:
 
     def ended(self, kept_epoch: int | None) -> None:
         self.has_ended, self.kept_epoch = True, kept_epoch
-        epochs = len(self._training.log.state.epochs[self._seed])
+        epochs = len(self._training.state.epochs[self._seed])
         if kept_epoch is None:
             self._training.progress.line(f"{self._title}: the loss of epoch {epochs + 1} is not finite")
         else:
@@ -208,6 +209,4 @@ def ordinal(number: int) -> str:
 
 
 def _row(seed: int, result: EpochResult) -> EpochTrained:
-    values = {name: value for name, value in asdict(result).items() if name not in ("ended_at", "metrics")}
-    held_out = {} if math.isfinite(result.val_loss) else {"val_loss": None, "val_accuracy": None}
-    return EpochTrained(seed=seed, **{**values, **held_out})
+    return EpochTrained(seed=seed, **epoch_values(asdict(result)))
