@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from orchestrator.config.plugins import check_name
+from orchestrator.config.setting_errors import problem_of
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS
@@ -321,7 +323,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     target[key] = value
 
 
-def _explain(error: Any) -> str:
+def _explain(error: ErrorDetails) -> str:
     """One of pydantic's errors in our words: the setting, its value, and the bound or the nearest known key."""
     place = [str(part) for part in error["loc"] if part in _known_words() or error["type"] == "extra_forbidden"]
     setting = ".".join(place)
@@ -335,11 +337,7 @@ def _explain(error: Any) -> str:
         return f"{setting}: {message}" if setting else message
     if error["type"] == "model_type":
         return f"{setting} is {error['input']!r}; it is a section, with keys of its own"
-    if error["type"] == "string_pattern_mismatch":
-        allowed = "it may hold letters, digits, '.', '_' and '-', and begin with no '.' or '-'"
-        return f"{setting} is {error['input']!r}; {allowed}"
-    message = error["msg"].replace("Input should be", "it must be").replace("String should", "it must")
-    return f"{setting} is {error['input']!r}; {message}"
+    return problem_of(setting, error)
 
 
 def _section(place: Sequence[str]) -> tuple[list[str], list[str]]:
