@@ -46,6 +46,7 @@ And this is what `cellscout search` runs without a file:
 Every section and every key may be left out.
 """
 
+
 def page() -> str:
     """The whole page, as Markdown."""
     return "\n".join([INTRODUCTION, *(section(name, field) for name, field in SearchConfig.model_fields.items())])

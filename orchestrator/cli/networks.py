@@ -46,7 +46,7 @@ def evaluate(
     from orchestrator.evaluation import evaluate as evaluate_search
     from orchestrator.progress import Progress
 
-    settings = EvaluationSettings(top, folds, seeds, baseline)
+    settings = EvaluationSettings(top=top, folds=folds, seeds=seeds, baseline=baseline)
     progress = Progress(Console(stderr=True))
     result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
     found = result.outcome

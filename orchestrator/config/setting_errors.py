@@ -1,4 +1,4 @@
-"""What pydantic says of a wrong value, in the words of our errors: the value, and the bound or the form it must have."""
+"""What pydantic says of a wrong value, in our words: the value, and the bound or form it must have."""
 
 from __future__ import annotations
 

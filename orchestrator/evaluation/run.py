@@ -14,7 +14,8 @@ from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
-from orchestrator.evaluation.settings import EvaluationSettings, recorded
+from orchestrator.evaluation.request import find_recorded, request_of
+from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.evaluation.tables import CANDIDATES, candidates_table, evaluation_json
 from orchestrator.progress import Progress
 from orchestrator.record import (
@@ -92,9 +93,9 @@ def evaluate(
     progress = progress or Progress.silent()
     settings = settings or EvaluationSettings()
     searched = EvaluatedSearch.read(run_dir)
-    wanted = settings.wanted(searched)
+    wanted = request_of(settings, searched)
     directory = searched.directory / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
-    before = recorded(directory, wanted)
+    before = find_recorded(directory, wanted)
     parts = SearchComponents.of(searched.evaluation_config(), Overrides(space, trainable=trainable))
     rungs = SearchComponents.of(searched.random_config(), Overrides(space, trainable=trainable)).milestones
     if before is None or before.state not in ENDED:

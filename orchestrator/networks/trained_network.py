@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import RunDirectoryError
+from orchestrator.networks.retraining.networks import BEST as RETRAINED_BEST
 from orchestrator.networks.retraining.record import WEIGHTS, RetrainFolder
-from orchestrator.networks.retraining.settings import BEST as RETRAINED_BEST
 from orchestrator.record import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, EndedSearch, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
