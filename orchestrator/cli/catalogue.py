@@ -1,4 +1,4 @@
-"""What a search file or a command may name, with a line on each."""
+"""The built-in names for search files and commands, each with a short description."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainables.skeleton import SKELETONS, Skeleton
 
 
 def catalogue(kind: str) -> list[dict[str, Any]]:
-    """A row for each name of that kind."""
+    """One row for each name of a kind, such as `samplers`."""
     make: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "spaces": _spaces,
         "cells": _cells,
@@ -60,7 +60,7 @@ def _cells() -> list[dict[str, Any]]:
 
 
 def _skeletons() -> list[dict[str, Any]]:
-    """With each skeleton's rules where they differ from the first one's."""
+    """Each skeleton with those of its rules that differ from the first skeleton's."""
     first = next(iter(SKELETONS.values()))
     return [
         {"name": name, "about": skeleton.about, "rules": _differences(skeleton, first) or "the rules to compare with"}

@@ -24,4 +24,4 @@ class SimulateSettings(OptionSettings):
     seeds: int = Field(default=5, ge=1)
     """Number of searches of each combination, with seeds from 0."""
     trainings: int | None = Field(default=None, ge=1)
-    """Time of a search, in full trainings of all workers together. Unset: a tenth of the recorded candidates."""
+    """Time of a search, in full trainings of all workers together. Default: a tenth of the recorded candidates."""

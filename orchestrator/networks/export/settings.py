@@ -54,7 +54,7 @@ class ExportSettings(OptionSettings):
     """Before, set this fraction of each layer to zero, the smallest magnitudes first: `weights:0.5` or
     `channels:0.3`."""
     fine_tune: int | None = Field(default=None, ge=0)
-    """Epochs of training after the pruning. Unset: 5."""
+    """Epochs of training after the pruning. Default: 5."""
 
     @field_validator("format")
     @classmethod

@@ -15,21 +15,21 @@ class RetrainSettings(OptionSettings):
 
     architecture: str | None = None
     """The network to train: a published cell (`cellscout list cells`), an architecture.json or network.json, a run
-    directory, or `RUN_DIR#TRIAL`, a trial of its leaderboard. Unset: the search's winner."""
+    directory, or `RUN_DIR#TRIAL`, a trial of its leaderboard. Default: the search's winner."""
     baselines: Annotated[Sequence[str], Option("--baseline")] = ()
     """Baselines to train beside it: two_convolutions, or torchvision's classification models (resnet18, ...)."""
     preset: str | None = None
-    """A paper's recipe (`cellscout list presets`). Unset: the search's recipe."""
+    """A paper's recipe (`cellscout list presets`). Default: the search's recipe."""
     changes: Annotated[Sequence[str], Option("--set")] = ()
     """Change a setting of the recipe; may be repeated."""
     repeats: int | None = Field(default=None, ge=1, le=64)
-    """N, the number of normal cells per stage. Unset: as recorded with the architecture."""
+    """N, the number of normal cells per stage. Default: as recorded with the architecture."""
     filters: int | None = Field(default=None, ge=2, le=4096)
-    """F, the number of channels in the first stage. Unset: as recorded with the architecture."""
+    """F, the number of channels in the first stage. Default: as recorded with the architecture."""
     seeds: int = Field(default=1, ge=1)
     """Number of trainings of each network. The first one uses the search's seed."""
     early_stopping: int | None = Field(default=None, ge=1)
-    """Hold out the search's validation images, and end a training after this many epochs without a better one. Unset:
+    """Hold out the search's validation images, and end a training after this many epochs without a better one. Default:
     train on them, for all epochs."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an average of the weights, which is tested and kept in their place. 0: no average."""
@@ -37,11 +37,11 @@ class RetrainSettings(OptionSettings):
     """Number of processes that train a network together, each on a GPU if there are any. 1: this process, unless
     there is an address."""
     address: str | None = None
-    """A running Ray cluster for the processes: `auto` or `HOST:PORT`. Unset: start them on this machine."""
+    """A running Ray cluster for the processes: `auto` or `HOST:PORT`. Default: start them on this machine."""
     compiled: Annotated[bool, Option("--compile")] = False
     """Compile the network with PyTorch first."""
     name: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")
-    """Folder of the network in `RUN_DIR/retrain`; the baselines' folders begin with it. Unset: the architecture's
+    """Folder of the network in `RUN_DIR/retrain`; the baselines' folders begin with it. Default: the architecture's
     name."""
     weights: Sequence[str] = ()
     """Start from these weights instead of random ones: a safetensors file, or a network's folder, such as
