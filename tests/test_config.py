@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,17 @@ def test_a_module_that_is_missing_is_told_where_it_was_looked_for() -> None:
     for name in (":x", "json:", ".json:x", "json:a b"):
         with pytest.raises(ConfigError, match="known: amoebanet, .* or 'module:NAME'"):
             resolve("space.name", name, SPACES)
+
+
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [
+        ("runs", "runs/mine-20261121-120000"),
+        ("/mnt/runs/", "/mnt/runs/mine-20261121-120000"),
+        ("s3://bucket/runs", "s3://bucket/runs/mine-20261121-120000"),
+        ("s3://bucket/runs/?scheme=http", "s3://bucket/runs/mine-20261121-120000?scheme=http"),
+    ],
+)
+def test_a_new_run_directory_is_named_by_the_run_and_its_start(storage: str, expected: str) -> None:
+    run = load_config(None, ["run.name=mine", f"run.storage={storage}"]).run
+    assert run.new_directory(datetime(2026, 11, 21, 12, tzinfo=UTC)) == expected

@@ -152,6 +152,14 @@ class Folder:
         return f"{self.path}/{name}"
 
 
+def split_options(location: str) -> tuple[str, str]:
+    """Split a URI before its options, which keep their question mark; a path has no options."""
+    if "://" not in location:
+        return location, ""
+    place, mark, options = location.partition("?")
+    return place, f"{mark}{options}"
+
+
 def holds_secret(location: str) -> bool:
     """Whether there is one in a URI: before the host, or among its options."""
     if "://" not in location:
@@ -202,4 +210,4 @@ def may_pass(error: OSError) -> bool:
     )
 
 
-__all__ = ["Folder", "check_location", "may_pass", "reason"]
+__all__ = ["Folder", "check_location", "may_pass", "reason", "split_options"]

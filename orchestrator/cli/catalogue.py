@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from orchestrator.config import flatten
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import PUBLISHED, SPACES
@@ -69,15 +70,8 @@ def _skeletons() -> list[dict[str, Any]]:
 
 
 def _differences(skeleton: Skeleton, other: Skeleton) -> str:
-    found, expected = _flat(skeleton.to_json()), _flat(other.to_json())
+    found, expected = flatten(skeleton.to_json()), flatten(other.to_json())
     return ", ".join(f"{name}={value}" for name, value in found.items() if name != "about" and value != expected[name])
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= {f"{name}.{inner}": part for inner, part in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _presets() -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from .field_words import bounds_of as bounds_of
 from .field_words import default_of as default_of
 from .field_words import description_of as description_of
 from .field_words import type_of as type_of
+from .flat_values import flatten as flatten
 from .options import Option as Option
 from .options import OptionSettings as OptionSettings
 from .options import option_help as option_help

@@ -9,6 +9,7 @@ import copy
 import difflib
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,7 +29,7 @@ from trainables import TRAINABLES
 from trainables.datasets import DATASETS
 from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Positive, Settings, TrainingSettings
 from trainables.skeleton import SKELETONS
-from trainables.storage import check_location, holds_secret
+from trainables.storage import check_location, holds_secret, split_options
 
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search that `cellscout search` runs without a file."""
@@ -59,6 +60,14 @@ class RunSettings(Settings):
     @classmethod
     def _no_secret(cls, value: str) -> str:
         return _without_secret(value)
+
+    def new_directory(self, start: datetime) -> str:
+        """Path or URI, in `storage`, of the run directory of a run that starts at this time."""
+        name = f"{self.name}-{start:%Y%m%d-%H%M%S}"
+        if "://" not in self.storage:
+            return str(Path(self.storage) / name)
+        location, options = split_options(self.storage)
+        return f"{location.rstrip('/')}/{name}{options}"
 
 
 class SpaceSettings(Settings):

@@ -6,7 +6,7 @@ with `time_left`; of smaller work `work_view`; of a retraining `orchestrator.net
 
 from orchestrator.progress.display import Progress, Show, View
 from orchestrator.progress.standing import Row, Standing
-from orchestrator.progress.words import clock, describe, harmless, listed, number, roughly, scores, sparkline
+from orchestrator.progress.words import clock, counted, describe, harmless, listed, number, roughly, scores, sparkline
 from orchestrator.progress.work_view import WorkView
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "View",
     "WorkView",
     "clock",
+    "counted",
     "describe",
     "harmless",
     "listed",

@@ -78,7 +78,7 @@ def run_search(
     if parts.caution is not None:
         progress.line(parts.caution)
     imported = imported_trials(config, parts.space, parts.distributions)
-    directory = _new_run_directory(config) if run_dir is None else RunDirectory.at(run_dir)
+    directory = RunDirectory.at(config.run.new_directory(now()) if run_dir is None else run_dir)
     directory.check_usable()
     with ground(config, directory, address, progress) as found:
         check_images(config, found.facts)
@@ -208,7 +208,3 @@ def run_started(
         constraints=config.objectives.constraints,
         distributions=write_distributions(distributions),
     )
-
-
-def _new_run_directory(config: SearchConfig) -> RunDirectory:
-    return RunDirectory.at(config.run.storage) / f"{config.run.name}-{now():%Y%m%d-%H%M%S}"
