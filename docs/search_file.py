@@ -8,15 +8,11 @@ Each key is described where it is declared, in `orchestrator/config/search_confi
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic.fields import FieldInfo
 
-from orchestrator.config import DEFAULT_SEARCH, SearchConfig
+from orchestrator.config import DEFAULT_SEARCH, SearchConfig, bounds_of, default_of, description_of, type_of
 from trainables.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar10.toml"
@@ -50,8 +46,6 @@ And this is what `cellscout search` runs without a file:
 Every section and every key may be left out.
 """
 
-TYPES = {str: "string", int: "integer", float: "number", bool: "true or false", Any: "anything"}
-
 
 def page() -> str:
     """The whole page, as Markdown."""
@@ -70,65 +64,10 @@ def section(name: str, field: FieldInfo) -> str:
 
 
 def row(key: str, field: FieldInfo) -> str:
-    """One key; its meaning in one line."""
-    assert field.description, f"{key} has no docstring"
-    annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-    kind, limits = described(annotation)
-    default = field.get_default(call_default_factory=True)
-    cells = [f"`{key}`", kind, literal(default), limits, " ".join(field.description.split())]
+    """The table row of one key."""
+    default = default_of(field)
+    cells = [f"`{key}`", type_of(field), default and f"`{default}`", bounds_of(field), description_of(field)]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def described(annotation: Any) -> tuple[str, str]:
-    """The type in words, and its bounds, empty if it has none."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        kind, limits = described(arguments[0])
-        return kind, limits or bounds([*constraints(arguments[1:])])
-    if origin in (Union, UnionType):
-        parts = [described(part) for part in arguments if part is not NoneType]
-        return " or ".join(kind for kind, _ in parts), ", ".join(limits for _, limits in parts if limits)
-    if origin is Literal:
-        return " or ".join(f'`"{value}"`' for value in arguments), ""
-    if origin is list:
-        return f"list of {described(arguments[0])[0]}s", ""
-    if origin is dict:
-        inner, limits = described(arguments[1])
-        return ("table" if arguments[1] is Any else f"table of {inner}s"), limits
-    return TYPES[annotation], ""
-
-
-def constraints(metadata: Sequence[Any]) -> Iterator[Any]:
-    """What is declared of a value; a `Field(ge=0)` inside `Annotated` holds several."""
-    for one in metadata:
-        yield from one.metadata if isinstance(one, FieldInfo) else [one]
-
-
-def bounds(declared: Sequence[Any]) -> str:
-    """Bounds in words, such as `1 to 64` and `at least 0, below 1`."""
-    found = {type(one): one for one in declared}
-    least, above, most, below, length = (found.get(kind) for kind in (Ge, Gt, Le, Lt, MaxLen))
-    if least and most:
-        return f"{least.ge} to {most.le}"
-    words = [
-        f"at least {least.ge}" if least else "",
-        f"above {above.gt}" if above else "",
-        f"at most {most.le}" if most else "",
-        f"below {below.lt}" if below else "",
-        f"at most {length.max_length} characters" if length else "",
-    ]
-    return ", ".join(word for word in words if word)
-
-
-def literal(value: Any) -> str:
-    """A default as it would stand in the file; nothing for what is unset or empty."""
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if value is None or value == {}:
-        return ""
-    if isinstance(value, list):
-        return "`[" + ", ".join(f'"{one}"' for one in value) + "]`"
-    return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,34 +71,34 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'training.epochs'?"),
         ("trainin.epochs=3", "unknown key 'trainin'; did you mean 'training'?"),
         ("budget.xyz=1", "unknown key 'budget.xyz'; known: hours, trials"),
-        ("training.epochs=0", "training.epochs is 0; it must be greater than or equal to 1"),
-        ("training.epochs=-3", "training.epochs is -3; it must be greater than or equal to 1"),
+        ("training.epochs=0", "training.epochs is 0; it must be at least 1"),
+        ("training.epochs=-3", "training.epochs is -3; it must be at least 1"),
         ("training.epochs=2.5", "training.epochs is 2.5; it must be a valid integer"),
         ("training.epochs=many", "training.epochs is 'many'; it must be a valid integer"),
         ("training.epochs=true", "training.epochs is True; it must be a valid integer"),
-        ("training.batch_size=0", "training.batch_size is 0; it must be greater than or equal to 2"),
-        ("training.learning_rate=0", "training.learning_rate is 0; it must be greater than 0"),
+        ("training.batch_size=0", "training.batch_size is 0; it must be at least 2"),
+        ("training.learning_rate=0", "training.learning_rate is 0; it must be above 0"),
         ("training.learning_rate=nan", "training.learning_rate is nan; it must be"),
         ("training.learning_rate=inf", "training.learning_rate is inf; it must be a finite number"),
-        ("training.momentum=1.0", "training.momentum is 1.0; it must be less than 1"),
-        ("training.weight_decay=-1", "training.weight_decay is -1; it must be greater than or equal to 0"),
-        ("training.gradient_clip=-1", "training.gradient_clip is -1; it must be greater than or equal to 0"),
+        ("training.momentum=1.0", "training.momentum is 1.0; it must be below 1"),
+        ("training.weight_decay=-1", "training.weight_decay is -1; it must be at least 0"),
+        ("training.gradient_clip=-1", "training.gradient_clip is -1; it must be at least 0"),
         ("training.schedule=step", "training.schedule is 'step'; it must be 'cosine' or 'constant'"),
-        ("network.repeats=0", "network.repeats is 0; it must be greater than or equal to 1"),
-        ("network.filters=-8", "network.filters is -8; it must be greater than or equal to 2"),
-        ("data.validation_fraction=0", "data.validation_fraction is 0; it must be greater than 0"),
-        ("data.validation_fraction=1", "data.validation_fraction is 1; it must be less than 1"),
-        ("data.image_size=0", "data.image_size is 0; it must be greater than or equal to 4"),
-        ("data.limit=-1", "data.limit is -1; it must be greater than or equal to 2"),
-        ("budget.trials=0", "budget.trials is 0; it must be greater than or equal to 1"),
-        ("budget.hours=0", "budget.hours is 0; it must be greater than 0"),
-        ("resources.cpus_per_trial=0", "resources.cpus_per_trial is 0; it must be greater than or equal to 1"),
-        ("resources.gpus_per_trial=-1", "resources.gpus_per_trial is -1; it must be greater than or equal to 0"),
+        ("network.repeats=0", "network.repeats is 0; it must be at least 1"),
+        ("network.filters=-8", "network.filters is -8; it must be at least 2"),
+        ("data.validation_fraction=0", "data.validation_fraction is 0; it must be above 0"),
+        ("data.validation_fraction=1", "data.validation_fraction is 1; it must be below 1"),
+        ("data.image_size=0", "data.image_size is 0; it must be at least 4"),
+        ("data.limit=-1", "data.limit is -1; it must be at least 2"),
+        ("budget.trials=0", "budget.trials is 0; it must be at least 1"),
+        ("budget.hours=0", "budget.hours is 0; it must be above 0"),
+        ("resources.cpus_per_trial=0", "resources.cpus_per_trial is 0; it must be at least 1"),
+        ("resources.gpus_per_trial=-1", "resources.gpus_per_trial is -1; it must be at least 0"),
         ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial is 1.5; above 1 it must be a whole number"),
-        ("scheduler.min_epochs=0", "scheduler.min_epochs is 0; it must be greater than or equal to 1"),
+        ("scheduler.min_epochs=0", "scheduler.min_epochs is 0; it must be at least 1"),
         ("scheduler.min_epochs=17", "scheduler.min_epochs is 17; it must be at most training.epochs = 16"),
-        ("scheduler.reduction_factor=1", "scheduler.reduction_factor is 1; it must be greater than or equal to 2"),
-        ("run.seed=-1", "run.seed is -1; it must be greater than or equal to 0"),
+        ("scheduler.reduction_factor=1", "scheduler.reduction_factor is 1; it must be at least 2"),
+        ("run.seed=-1", "run.seed is -1; it must be at least 0"),
         ("run.storage=s3://key:hunter2@bucket/runs", "run.storage: a s3:// URI with a secret in it would be shown and"),
         (
             "run.storage=abfs://c@a/runs?client_secret=x",
@@ -110,7 +111,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("data.options={a=1}", "data: options are for a 'module:function' data set; 'digits' takes no options"),
         ("run.name=../up", "run.name is '../up'; it may hold letters, digits"),
         ("run.name=.hidden", "run.name is '.hidden'; it may hold letters, digits"),
-        ("space.blocks=0", "space.blocks is 0; it must be greater than or equal to 1"),
+        ("space.blocks=0", "space.blocks is 0; it must be at least 1"),
         (
             "space.name=nasnt",
             "space.name is 'nasnt'; known: amoebanet, darts, enas, nas_bench_201, nasnet, pnasnet, or 'module:NAME'; "
@@ -126,7 +127,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ),
         ("training.preset=dart", "did you mean 'darts'?"),
         ("training.learning_rate_end=1.0", "learning_rate_end is 1.0; it must be at most learning_rate = "),
-        ("training.restart_epochs=-1", "training.restart_epochs is -1; it must be greater than or equal to 0"),
+        ("training.restart_epochs=-1", "training.restart_epochs is -1; it must be at least 0"),
         (
             "sampler.name=tpo",
             "sampler.name is 'tpo'; known: controller, evolution, gp, local_search, nsgaii, "
@@ -258,3 +259,17 @@ def test_a_module_that_is_missing_is_told_where_it_was_looked_for() -> None:
     for name in (":x", "json:", ".json:x", "json:a b"):
         with pytest.raises(ConfigError, match="known: amoebanet, .* or 'module:NAME'"):
             resolve("space.name", name, SPACES)
+
+
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [
+        ("runs", "runs/mine-20261121-120000"),
+        ("/mnt/runs/", "/mnt/runs/mine-20261121-120000"),
+        ("s3://bucket/runs", "s3://bucket/runs/mine-20261121-120000"),
+        ("s3://bucket/runs/?scheme=http", "s3://bucket/runs/mine-20261121-120000?scheme=http"),
+    ],
+)
+def test_a_new_run_directory_is_named_by_the_run_and_its_start(storage: str, expected: str) -> None:
+    run = load_config(None, ["run.name=mine", f"run.storage={storage}"]).run
+    assert run.new_directory(datetime(2026, 11, 21, 12, tzinfo=UTC)) == expected

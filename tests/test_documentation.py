@@ -353,6 +353,11 @@ def test_the_reference_of_the_search_file_is_what_the_configuration_says() -> No
         read_toml(block)
 
 
+def test_the_reference_of_the_options_is_what_the_settings_say() -> None:
+    page = runpy.run_path(str(DOCS / "command_options.py"))["page"]()
+    assert (DOCS / "command-options.md").read_text() == page, "python docs/command_options.py > docs/command-options.md"
+
+
 def test_every_command_is_documented_and_no_other() -> None:
     known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     named = {

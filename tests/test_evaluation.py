@@ -16,6 +16,7 @@ from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
 from orchestrator.evaluation.driver import PlannedTrials
 from orchestrator.evaluation.outcome import Outcome, outcome_of
+from orchestrator.evaluation.request import request_of
 from orchestrator.evaluation.run import evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.evaluation.tables import candidates_table, evaluation_json, evaluation_summary, evaluation_tables
@@ -373,7 +374,7 @@ def test_of_several_objectives_the_best_are_the_front(tmp_path: Path) -> None:
     search = searched([0.8], [0.7], [0.9], objectives=objectives)
     found = EvaluatedSearch.read(str(recorded(tmp_path, search)))
     assert [trial.trial_id for trial in found.best(None)] == ["00002", "00000"]
-    assert list(EvaluationSettings().wanted(found).candidates) == ["00002", "00000"]
+    assert list(request_of(EvaluationSettings(), found).candidates) == ["00002", "00000"]
 
 
 def test_the_random_search_has_the_budget_and_the_scheduler_but_draws_of_its_own(tmp_path: Path) -> None:
@@ -438,9 +439,8 @@ def test_what_is_no_run_directory_is_refused(cellscout: Any, tmp_path: Path) -> 
 def ended(tmp_path: Path) -> RunDirectory:
     """A search and its evaluation, which has ended, without a random search."""
     run = recorded(tmp_path, SEARCH)
-    wanted = EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False).wanted(
-        EvaluatedSearch.read(str(run))
-    )
+    settings = EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False)
+    wanted = request_of(settings, EvaluatedSearch.read(str(run)))
     directory = run / "evaluation"
     directory.create(info(state="completed", evaluation=wanted))
     state = planned(RunState.replay(SEARCH))
@@ -470,10 +470,10 @@ def test_one_that_has_ended_is_told_again_without_ray(cellscout: Any, ended: Run
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--top", "2"], "its candidates are 00000, 00001, 00002, and not 00000, 00001 (--top)"),
-        (["--folds", "4"], "it was begun with --folds 2, and not 4"),
-        (["--seeds", "1"], "it was begun with --seeds 2, and not 1"),
-        (["--baseline"], "it was begun without a random baseline (--baseline, --no-baseline)"),
+        (["--top", "2"], "its candidates are 00000, 00001, 00002, not 00000, 00001 (--top)"),
+        (["--folds", "4"], "it was started with --folds 2, not 4"),
+        (["--seeds", "1"], "it was started with --seeds 2, not 1"),
+        (["--baseline"], "it was started without a random baseline (--baseline, --no-baseline)"),
     ],
 )
 def test_another_one_than_the_one_that_is_there_is_refused(
@@ -483,16 +483,14 @@ def test_another_one_than_the_one_that_is_there_is_refused(
     found = cellscout("evaluate", str(ended), *SAME, *options)
     assert (found.status, found.out) == (2, "")
     folder = f"{ended}/evaluation"
-    assert (
-        found.err == f"cellscout: {folder} cannot be gone on with: {told}; for another one, choose --evaluation-dir\n"
-    )
+    assert found.err == f"cellscout: {folder} cannot be resumed: {told}; choose another --evaluation-dir\n"
     assert snapshot(Path(ended.location)) == before
 
 
 def test_one_whose_search_has_gone_on_since_is_refused(ended: RunDirectory) -> None:
     with EventLog.reopen(ended) as log:
         log.append(*(event for event in searched(*[[0.5]] * 4) if getattr(event, "trial_id", None) == "00003"))
-    with pytest.raises(ConfigError, match="the search had 3 trials then, and has 4 now"):
+    with pytest.raises(ConfigError, match="the search had 3 trials then and has 4 now"):
         evaluate(ended.location, EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False))
 
 
@@ -507,5 +505,5 @@ def test_an_evaluation_is_no_search(ended: RunDirectory, tmp_path: Path) -> None
     ):
         evaluate(directory.location)
     (tmp_path / "other").mkdir()
-    with pytest.raises(ConfigError, match="cannot be gone on with: a search is there"):
+    with pytest.raises(ConfigError, match="cannot be resumed: it is a search"):
         evaluate(ended.location, evaluation_dir=ended.location)

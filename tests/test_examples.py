@@ -148,7 +148,7 @@ def test_the_public_names_are_these() -> None:
             "Published",
         ]
     )
-    assert sorted(trainables.__all__) == sorted(
+    assert sorted(dir(trainables)) == sorted(
         ["TRAINABLES", "CellTrainable", "EpochTrainable", "InstantTrainable", "NetworkSpec", "TrialPlan"]
     )
     for package in (orchestrator, search_spaces, trainables):

@@ -278,7 +278,10 @@ def baseline_for_digits() -> BaselineSpec:
     ("arguments", "message"),
     [
         ({"format": "onxx"}, "--format is 'onxx'; known: onnx, torch-export, executorch; did you mean 'onnx'?"),
-        ({"format": "onnx", "prune": "weights"}, "--prune is 'weights'; it is weights:FRACTION or channels:FRACTION"),
+        (
+            {"format": "onnx", "prune": "weights"},
+            "--prune is 'weights'; it must be weights:FRACTION or channels:FRACTION",
+        ),
         ({"format": "onnx", "prune": "weights:1.0"}, "above 0 and below 1"),
         ({"format": "onnx", "prune": "weights:nan"}, "above 0 and below 1"),
         ({"format": "onnx", "prune": "layers:0.5"}, "--prune is 'layers:0.5'"),

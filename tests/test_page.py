@@ -17,7 +17,8 @@ from orchestrator.config.search_config import load_config, parse_config
 from orchestrator.config.toml_writer import search_file
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.networks.lookup import find_network, title_of
-from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
+from orchestrator.networks.retraining.networks import networks_of, recipe_of
+from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.progress import number
 from orchestrator.record.events import RunEnded, RunResumed, TrialEnded, TrialStarted
 from orchestrator.record.recorded_run import RecordedRun
@@ -354,7 +355,7 @@ def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(tmp_path: Pa
             architecture=architecture, repeats=int(options["--repeats"]), filters=int(options["--filters"])
         )
         search = RecordedRun.of_ended_search(run_dir)
-        (network,) = networks_of(search, settings, settings.recipe(search.config)).values()
+        (network,) = networks_of(search, settings, recipe_of(settings, search.config)).values()
         assert isinstance(network, NetworkSpec)
         assert (network.repeats, network.filters, network.image_size) == (6, 32, (8, 8))
         if architecture is not None:

@@ -185,7 +185,7 @@ def test_two_workers_come_to_what_one_does(place: Path, cellscout: Any) -> None:
         (["run", "--name", "../best"], "--name is '../best'"),
         (["run", "--set", "budget.trials=3"], "a retraining can change [training]"),
         (["run", "--set", "training.cutout=9"], "training.cutout is 9"),
-        (["run", "--set", "training.preset=darts"], "name it by --preset"),
+        (["run", "--set", "training.preset=darts"], "use --preset"),
         (["run", "--repeats", "0"], "repeats"),
         (["run", "--filters", "3", "--baseline", "vit_b_16,two_convolutions,vit_b_16"], "two networks are called"),
         (["run", "--address", "127.0.0.1:1"], "no Ray cluster at '127.0.0.1:1'"),

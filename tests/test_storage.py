@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
-from trainables.storage import Folder, check_location, is_retryable, reason
+from trainables.storage import Folder, check_location, is_retryable, reason, split_options
 
 
 @pytest.fixture(params=["local", "in memory"])
@@ -156,3 +156,15 @@ AWS = "When listing objects under key 'runs' in bucket 'b': AWS Error {} during 
 def test_a_reason_is_one_line(error: Any, message: str, retryable: bool) -> None:
     assert reason(error) == message
     assert is_retryable(error) == retryable
+
+
+@pytest.mark.parametrize(
+    ("location", "parts"),
+    [
+        ("s3://bucket/a?region=x&scheme=http", ("s3://bucket/a", "?region=x&scheme=http")),
+        ("s3://bucket/a", ("s3://bucket/a", "")),
+        ("/what?/a", ("/what?/a", "")),
+    ],
+)
+def test_options_are_split_from_uris_only(location: str, parts: tuple[str, str]) -> None:
+    assert split_options(location) == parts

@@ -1,11 +1,8 @@
-"""Builds and trains candidates. Importing the package does not import torch."""
+"""Builds and trains candidates. Importing the package does not import torch.
 
-from trainables.cell_trainable import CellTrainable
-from trainables.epoch_trainable import EpochTrainable, TrialPlan
-from trainables.instant_trainable import InstantTrainable
-from trainables.network_spec import NetworkSpec
+Everything is imported when it is first used, so that reading settings does not wait for Ray. `__init__.pyi` lists it.
+"""
 
-TRAINABLES: dict[str, type[EpochTrainable]] = {"cell": CellTrainable, "instant": InstantTrainable}
-"""Built-in trainables, by their names in a search file."""
+import lazy_loader
 
-__all__ = ["TRAINABLES", "CellTrainable", "EpochTrainable", "InstantTrainable", "NetworkSpec", "TrialPlan"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -157,6 +157,14 @@ class Folder:
         return f"{self.path}/{name}"
 
 
+def split_options(location: str) -> tuple[str, str]:
+    """Split a URI before its options, which keep their question mark; a path has no options."""
+    if "://" not in location:
+        return location, ""
+    place, mark, options = location.partition("?")
+    return place, f"{mark}{options}"
+
+
 def holds_secret(location: str) -> bool:
     """Whether a URI contains a secret, before the host or among its options."""
     if "://" not in location:
@@ -207,4 +215,4 @@ def is_retryable(error: OSError) -> bool:
     )
 
 
-__all__ = ["Folder", "check_location", "holds_secret", "is_retryable", "reason"]
+__all__ = ["Folder", "check_location", "holds_secret", "is_retryable", "reason", "split_options"]

@@ -1,6 +1,6 @@
-"""The commands. No logic: each one reads its arguments, calls one function and shows what it returns.
+"""The commands. No logic: each command reads its arguments, calls one function and shows the result.
 
-What takes long to import (Ray) is imported by the command that needs it, so that `--help` answers at once.
+Each command imports what it needs when it runs, so that `--help` does not wait for Ray.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 
 class Kind(enum.StrEnum):
-    """What `cellscout list` can list."""
+    """The kinds of names that `cellscout list` lists."""
 
     spaces = "spaces"
     cells = "cells"
@@ -53,7 +53,7 @@ app.add_typer(simulate.simulations)
 @app.callback()
 def _options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback if the command fails.")] = False,
 ) -> None:
     context.obj = debug
 
@@ -64,18 +64,22 @@ def _options(
 def search(
     search_file: Annotated[
         Path | None,
-        typer.Argument(metavar="SEARCH.toml", help="What to search. Without it: the digits search that comes with it."),
+        typer.Argument(
+            metavar="SEARCH.toml", help="The search file. Without it, the built-in search on digits is run."
+        ),
     ] = None,
     overrides: Overrides = None,
     run_dir: Annotated[
         str | None,
-        typer.Option("--run-dir", help="Where the record goes: a folder or a URI. Default: a new one in run.storage."),
+        typer.Option(
+            "--run-dir", help="Where to write the record: a folder or a URI. Default: a new folder in run.storage."
+        ),
     ] = None,
     address: Address = None,
     top: Top = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Search for cells, and leave a record with the best network."""
+    """Search for cells, and record the search and its best network."""
     from orchestrator.config import load_config
     from orchestrator.progress import Progress
     from orchestrator.search import run_search
@@ -90,13 +94,17 @@ def resume(
     run_dir: RunDir,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change [budget], [resources], [faults] or [logging]."),
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Change a setting in budget, resources, faults or logging; may be repeated.",
+        ),
     ] = None,
     address: Address = None,
     top: Top = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Go on exactly where a search stopped, or beyond its end with a larger budget."""
+    """Resume a search exactly where it stopped, or extend it with a larger budget."""
     from orchestrator.progress import Progress
     from orchestrator.search import resume_search
 
@@ -108,28 +116,33 @@ def resume(
     epilog="Example: cellscout submit search.toml --address http://127.0.0.1:8265 --run-dir /mnt/shared/runs/first",
 )
 def submit(
-    search_file: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="What to search.")],
+    search_file: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="The search file.")],
     address: Annotated[str, typer.Option("--address", help="The cluster's job server, http://HOST:8265.")],
     overrides: Overrides = None,
     run_dir: Annotated[
         str | None,
         typer.Option(
             "--run-dir",
-            help="Where the record goes: an absolute path on storage that the cluster's head has (all nodes, if there "
+            help="Where to write the record: an absolute path on storage of the cluster's head (of all nodes, if there "
             "are several), or a URI. Default: a new folder in run.storage.",
         ),
     ] = None,
     wheel: Annotated[
         Path | None,
-        typer.Option("--wheel", metavar="FILE", help="The cellscout to run there. Default: the one that runs here."),
+        typer.Option(
+            "--wheel",
+            metavar="FILE",
+            help="The wheel of cellscout to run there. Default: the cellscout that runs here.",
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the search to its end.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run a search on a Ray cluster, as a job.
+    """Run a search on a Ray cluster as a job.
 
-    Cellscout, the search file and the modules beside it that it names are sent along; what they depend on, and the
-    data, must be on the cluster's nodes.
+    Cellscout, the search file and the modules beside it that it names are sent to the cluster.
+
+    Their dependencies and the data must be on the cluster's nodes.
     """
     from dataclasses import asdict
 
@@ -155,7 +168,7 @@ def submit(
 
 @app.command(epilog="Example: cellscout status runs/digits-20261121-120000")
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
-    """Show what a running or ended search stands at."""
+    """Show the state of a running or ended search."""
     from orchestrator.record import RecordedRun
     from orchestrator.report import report_json, run_summary
 
@@ -169,9 +182,9 @@ def status(run_dir: RunDir, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
 def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
-    """Write report.html, print the leaderboard and which decisions mattered, and rebuild the Parquet tables.
+    """Write report.html and the Parquet tables, and print the leaderboard and the importance of each decision.
 
-    All from the events, while the search runs or after it.
+    Everything is computed from the events, while the search runs or after it.
     """
     from orchestrator.record import RecordedRun, write_tables
     from orchestrator.report import importance_json, importance_tables, importances, report_json, write_page
@@ -179,7 +192,7 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
     run = RecordedRun.read(run_dir)
     state = run.state()
     write_tables(state, run.directory.folder)
-    page = write_page(run) if run.info.evaluation is None else None  # its search's page tells of an evaluation
+    page = write_page(run) if run.info.evaluation is None else None  # the search's page shows its evaluation
     mattered = importances(state)
     if as_json:
         found = report_json(run, state, top)
@@ -198,12 +211,12 @@ def mirror(
             "--output",
             "-o",
             metavar="FILE",
-            help="Default: study.journal in the run directory, which then must be a folder.",
+            help="The journal file. Default: study.journal in the run directory, which then must be a folder.",
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Continue until the run has ended.")] = False,
 ) -> None:
-    """Write the Optuna study of a run to a journal file, for optuna-dashboard."""
+    """Write the Optuna study of a run to a journal file for optuna-dashboard."""
     from orchestrator.study import write_journal
 
     journal, count = write_journal(run_dir, output, follow=follow)
@@ -212,7 +225,7 @@ def mirror(
 
 @app.command("list", epilog="Example: cellscout list spaces")
 def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List what a search file or a command may name."""
+    """List the built-in names of one kind for search files and commands."""
     from orchestrator.cli.catalogue import catalogue
     from orchestrator.cli.listing import listing
 
@@ -239,16 +252,20 @@ def draw(
 @app.command(epilog="Example: cellscout costs nasnet_a --repeats 6 --filters 32")
 def costs(
     architecture: ArchitectureName,
-    skeleton: Annotated[str | None, typer.Option(help="Macro rules (cellscout list skeletons).")] = None,
-    repeats: Annotated[int | None, typer.Option(max=64, help="N, normal cells a stage.")] = None,
-    filters: Annotated[int | None, typer.Option(max=4096, help="F, channels of the first stage.")] = None,
+    skeleton: Annotated[
+        str | None, typer.Option(help="The rules for building a network from cells (cellscout list skeletons).")
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(max=64, help="N, the number of normal cells per stage.")] = None,
+    filters: Annotated[int | None, typer.Option(max=4096, help="F, the number of channels in the first stage.")] = None,
     classes: Annotated[int | None, typer.Option(max=10**6, help="Number of classes.")] = None,
     image_size: Annotated[int | None, typer.Option(max=1024, help="Height and width of the images in pixels.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=10**6, help="Images of a batch, for memory and latency.")] = 1,
-    latency: Annotated[bool, typer.Option("--latency", help="Measure it too, on the GPU if there is one.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, max=10**6, help="Images per batch, for memory and latency.")] = 1,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Also measure the latency, on the GPU if there is one.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a network costs, before it is trained."""
+    """Show a network's parameters, multiply-adds and memory without training it."""
     from orchestrator.cli.listing import values
     from orchestrator.networks import costs_report, find_network, with_changes
 
@@ -266,13 +283,14 @@ def costs(
 @app.command(epilog="Example: cellscout doctor --address auto --set resources.gpus_per_trial=0.25")
 def doctor(
     search_file: Annotated[
-        Path | None, typer.Argument(metavar="SEARCH.toml", help="Whose [resources] and storage to plan with.")
+        Path | None,
+        typer.Argument(metavar="SEARCH.toml", help="The search file whose resources and storage are checked."),
     ] = None,
     overrides: Overrides = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what this machine or cluster can run, and what is wrong with it."""
+    """Check what this machine or cluster can run, and report problems."""
     from dataclasses import asdict
 
     from orchestrator.cluster import examine
@@ -298,7 +316,7 @@ def doctor(
 def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
     _print_report(RecordedRun(result.directory, result.info), result.state, top, as_json)
     if result.info.state == "interrupted":
-        raise typer.Exit(130)  # as a shell reports a program that Ctrl-C ended
+        raise typer.Exit(130)  # the exit status that shells use for Ctrl-C
     if result.state.best is None:
         raise typer.Exit(1)
 
@@ -316,7 +334,7 @@ def _print_report(run: RecordedRun, state: RunState, top: int, as_json: bool) ->
 
 def main() -> None:
     """Entry point of the command `cellscout`."""
-    # A search file may name modules that lie in the folder in which the command is run, as `python -m` would find them.
+    # Search files may name modules in the current folder, which `python -m` would find too.
     sys.path.insert(0, str(Path.cwd()))
     try:
         app()

@@ -1,15 +1,18 @@
-"""What several commands take, and how they print JSON."""
+"""Arguments of several commands, options that are described by settings, and how JSON is printed."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperCommand
 
-# Not `Path`, which would make s3:/ of s3://.
+# Not `Path`, which would turn s3:// into s3:/.
 RunDir = Annotated[
-    str, typer.Argument(metavar="RUN_DIR", help="Where a search left its record: a folder, or a URI such as s3://...")
+    str, typer.Argument(metavar="RUN_DIR", help="The run directory of a search: a folder, or a URI such as s3://...")
 ]
 NetworkName = Annotated[
     str,
@@ -27,14 +30,51 @@ ArchitectureName = Annotated[
         "RUN_DIR#TRIAL, a trial of its leaderboard.",
     ),
 ]
-Top = Annotated[int, typer.Option("--top", min=1, help="How many of the best trials to show.")]
+Top = Annotated[int, typer.Option("--top", min=1, help="Number of trials to show, best first.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
 ]
 Address = Annotated[
     str | None,
-    typer.Option("--address", help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one is started here."),
+    typer.Option(
+        "--address", help="A running Ray cluster: 'auto' or HOST:PORT. Without it, Ray is started on this machine."
+    ),
 ]
+
+
+def command_of(settings: str) -> type[TyperCommand]:
+    """Make a class of commands whose options are described by settings.
+
+    An option without a help text takes it from the settings' field that is called like the option's parameter. The
+    settings are imported when the command's help is shown, so that other commands do not wait for pydantic.
+
+    Args:
+        settings: the class, as `module:NAME`.
+    """
+
+    class DescribedCommand(TyperCommand):
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            _describe(self, settings)
+            super().format_help(ctx, formatter)
+
+    return DescribedCommand
+
+
+def _describe(command: TyperCommand, settings: str) -> None:
+    from orchestrator.config import option_help
+
+    module, _, name = settings.partition(":")
+    fields = getattr(importlib.import_module(module), name).model_fields
+    for parameter in command.params:
+        if getattr(parameter, "help", None) is None and parameter.name in fields:
+            # Text in backticks is for the reference; text in brackets would be read as a colour.
+            text = escape(option_help(fields[parameter.name]).replace("`", ""))
+            parameter.help = text  # type: ignore[attr-defined]
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a list with commas between them; empty words are left out."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a search file or a command may name, with a line on each."""
+"""The built-in names for search files and commands, each with a short description."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from orchestrator.config import flatten
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import PUBLISHED, SPACES
@@ -16,7 +17,7 @@ from trainables.skeleton import SKELETONS, Skeleton
 
 
 def catalogue(kind: str) -> list[dict[str, Any]]:
-    """A row for each name of that kind."""
+    """One row for each name of a kind, such as `samplers`."""
     make: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "spaces": _spaces,
         "cells": _cells,
@@ -60,7 +61,7 @@ def _cells() -> list[dict[str, Any]]:
 
 
 def _skeletons() -> list[dict[str, Any]]:
-    """With each skeleton's rules where they differ from the first one's."""
+    """Each skeleton with those of its rules that differ from the first skeleton's."""
     first = next(iter(SKELETONS.values()))
     return [
         {"name": name, "about": skeleton.about, "rules": _differences(skeleton, first) or "the rules to compare with"}
@@ -69,15 +70,8 @@ def _skeletons() -> list[dict[str, Any]]:
 
 
 def _differences(skeleton: Skeleton, other: Skeleton) -> str:
-    found, expected = _flat(skeleton.to_json()), _flat(other.to_json())
+    found, expected = flatten(skeleton.to_json()), flatten(other.to_json())
     return ", ".join(f"{name}={value}" for name, value in found.items() if name != "about" and value != expected[name])
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= {f"{name}.{inner}": part for inner, part in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _presets() -> list[dict[str, Any]]:

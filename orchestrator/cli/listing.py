@@ -1,4 +1,4 @@
-"""Rows of names and values on a terminal: as a table where it is wide enough, else one below the other."""
+"""Rows of names and values on a terminal: as a table if the terminal is wide enough, else one below the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ INDENT = 4
 
 
 def listing(rows: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
-    """All rows, each with the same keys, the first of them its name; `width` is the terminal's, in characters."""
+    """Show rows with the same keys, of which the first is the name.
+
+    Args:
+        rows: at least one.
+        width: of the terminal, in characters.
+    """
     texts = [{key: shown(value) for key, value in row.items()} for row in rows]
     widths = [max(len(key), *(len(row[key]) for row in texts)) for key in texts[0]]
     if sum(widths) + 2 * len(widths) <= width:
@@ -31,7 +36,7 @@ def listing(rows: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
 
 
 def values(found: Mapping[str, Any]) -> RenderableType:
-    """One row, its keys below each other."""
+    """Show one row as a list of keys and values."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for key, value in found.items():
         table.add_row(key.replace("_", " "), Text(shown(value)))
@@ -39,7 +44,7 @@ def values(found: Mapping[str, Any]) -> RenderableType:
 
 
 def shown(value: Any) -> str:
-    """A value as text: numbers in groups of three digits, very large and small ones by their magnitude."""
+    """A value as text: integers with thousands separated, other numbers and very large ones with four digits."""
     if value is None:
         return "-"
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""The commands from a search to a network in use. No logic, as in `cli`, which takes them in."""
+"""The commands that follow a search: evaluate, retrain, export, predict and explain. No logic."""
 
 from __future__ import annotations
 
@@ -8,45 +8,41 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli.arguments import Address, AsJson, NetworkName, RunDir, print_json
+from orchestrator.cli.arguments import Address, AsJson, NetworkName, RunDir, command_of, print_json, split_words
 
 networks = typer.Typer()
 
 
-@networks.command(epilog="Example: cellscout evaluate runs/digits-20261121-120000 --top 5 --folds 5 --seeds 3")
+@networks.command(
+    cls=command_of("orchestrator.evaluation:EvaluationSettings"),
+    epilog="Example: cellscout evaluate runs/digits-20261121-120000 --top 5 --folds 5 --seeds 3",
+)
 def evaluate(
     run_dir: RunDir,
-    top: Annotated[
-        int | None,
-        typer.Option("--top", help="How many of the best. Default: 5; with several objectives the whole Pareto front."),
-    ] = None,
-    folds: Annotated[int, typer.Option("--folds", help="Of the cross-validation.")] = 5,
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="How many; each shuffles the images and begins each training differently.")
-    ] = 3,
-    baseline: Annotated[
-        bool,
-        typer.Option("--baseline/--no-baseline", help="Search at random at equal cost, and evaluate its best too."),
-    ] = True,
+    top: Annotated[int | None, typer.Option("--top")] = None,
+    folds: Annotated[int, typer.Option("--folds")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds")] = 3,
+    baseline: Annotated[bool, typer.Option("--baseline/--no-baseline")] = True,
     evaluation_dir: Annotated[
         str | None,
         typer.Option(
-            "--evaluation-dir", help="Where the record goes: a folder or a URI. Default: evaluation/ in RUN_DIR."
+            "--evaluation-dir", help="Where to write the record: a folder or a URI. Default: evaluation/ in RUN_DIR."
         ),
     ] = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate the best of a search by cross-validation and several seeds, and say who wins.
+    """Compare the best candidates of a search by cross-validation with several seeds.
 
-    Each is trained in full, once for each fold of each seed, on the training and validation images. The same command
-    again goes on where it stopped.
+    Each candidate is trained in full on the training and validation images, once for each fold and seed.
+
+    The same command resumes an interrupted evaluation.
     """
     from orchestrator.evaluation import EvaluationSettings, evaluation_json, evaluation_summary, evaluation_tables
     from orchestrator.evaluation import evaluate as evaluate_search
     from orchestrator.progress import Progress
 
-    settings = EvaluationSettings(top, folds, seeds, baseline)
+    settings = EvaluationSettings(top=top, folds=folds, seeds=seeds, baseline=baseline)
     progress = Progress(Console(stderr=True))
     result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
     found = result.outcome
@@ -65,61 +61,33 @@ def evaluate(
 
 
 @networks.command(
+    cls=command_of("orchestrator.networks:RetrainSettings"),
     epilog="Example: cellscout retrain runs/digits-20261121-120000 --repeats 6 --filters 32 --baseline resnet18",
 )
 def retrain(
     run_dir: RunDir,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            "--architecture",
-            help="A published cell (cellscout list cells), an architecture.json or network.json, a run directory, or "
-            "RUN_DIR#TRIAL, a trial of its leaderboard. Default: the winner.",
-        ),
-    ] = None,
-    baseline: Annotated[
-        str, typer.Option("--baseline", metavar="NAME,...", help="two_convolutions, or torchvision's: resnet18, ...")
-    ] = "",
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="A paper's recipe (cellscout list presets). Default: the search's.")
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="training.KEY=VALUE", help="Change the recipe; may be repeated."),
-    ] = None,
-    repeats: Annotated[int | None, typer.Option(max=64, help="N, normal cells a stage.")] = None,
-    filters: Annotated[int | None, typer.Option(max=4096, help="F, channels of the first stage.")] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="How many trainings of each network.")] = 1,
-    early_stopping: Annotated[
-        int | None,
-        typer.Option(
-            "--early-stopping",
-            metavar="EPOCHS",
-            help="Hold the validation images out, and end a training when so many epochs were no better.",
-        ),
-    ] = None,
-    ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights to test and keep.")] = 0.0,
-    workers: Annotated[
-        int, typer.Option("--workers", help="Processes that train a network together, each on a GPU if there are any.")
-    ] = 1,
-    address: Address = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Let PyTorch compile the network first.")] = False,
-    name: Annotated[str | None, typer.Option("--name", help="Of the network's folder in RUN_DIR/retrain.")] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights",
-            metavar="[BASELINE=]WEIGHTS",
-            help="Start from the weights of another training: a safetensors file, or a network's folder, such as "
-            "RUN_DIR/best or RUN_DIR/retrain/NAME. Classes may differ. May be repeated.",
-        ),
-    ] = None,
-    freeze: Annotated[bool, typer.Option("--freeze", help="With --weights: train the classifier alone.")] = False,
+    architecture: Annotated[str | None, typer.Option("--architecture")] = None,
+    baselines: Annotated[str, typer.Option("--baseline", metavar="NAME,...")] = "",
+    preset: Annotated[str | None, typer.Option("--preset")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="training.KEY=VALUE")] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats")] = None,
+    filters: Annotated[int | None, typer.Option("--filters")] = None,
+    seeds: Annotated[int, typer.Option("--seeds")] = 1,
+    early_stopping: Annotated[int | None, typer.Option("--early-stopping", metavar="EPOCHS")] = None,
+    ema: Annotated[float, typer.Option("--ema")] = 0.0,
+    workers: Annotated[int, typer.Option("--workers")] = 1,
+    address: Annotated[str | None, typer.Option("--address")] = None,
+    compiled: Annotated[bool, typer.Option("--compile")] = False,
+    name: Annotated[str | None, typer.Option("--name")] = None,
+    weights: Annotated[list[str] | None, typer.Option("--weights", metavar="[BASELINE=]WEIGHTS")] = None,
+    freeze: Annotated[bool, typer.Option("--freeze")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network in full, from scratch or from given weights, baselines beside it, and test each once.
+    """Train a network in full, from scratch or from given weights, and baselines beside it, and test each once.
 
-    On the training and validation images of a search. The same command again goes on where it stopped.
+    Uses the search's training and validation images.
+
+    The same command resumes an interrupted retraining.
     """
     from orchestrator.networks import RetrainSettings, retraining_notes, retraining_table
     from orchestrator.networks import retrain as retrain_networks
@@ -127,7 +95,7 @@ def retrain(
 
     settings = RetrainSettings(
         architecture=architecture,
-        baselines=[word.strip() for word in baseline.split(",") if word.strip()],
+        baselines=split_words(baselines),
         preset=preset,
         changes=changes or [],
         repeats=repeats,
@@ -154,29 +122,23 @@ def retrain(
         raise typer.Exit(1)
 
 
-@networks.command(epilog="Example: cellscout export runs/digits-20261121-120000 --format onnx --int8")
+@networks.command(
+    cls=command_of("orchestrator.networks:ExportSettings"),
+    epilog="Example: cellscout export runs/digits-20261121-120000 --format onnx --int8",
+)
 def export(
     network: NetworkName,
-    format: Annotated[str, typer.Option("--format", help="onnx, torch-export or executorch.")] = "onnx",
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise to 8 bits, after 256 training images (static, a channel).")
-    ] = False,
-    prune: Annotated[
-        str | None,
-        typer.Option(
-            "--prune",
-            metavar="KIND:FRACTION",
-            help="Set weights:0.5 or channels:0.3 of each layer to zero, by magnitude, first.",
-        ),
-    ] = None,
-    fine_tune: Annotated[
-        int | None, typer.Option("--fine-tune", metavar="EPOCHS", help="Training after the pruning. Default: 5.")
-    ] = None,
+    format: Annotated[str, typer.Option("--format")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8")] = False,
+    prune: Annotated[str | None, typer.Option("--prune", metavar="KIND:FRACTION")] = None,
+    fine_tune: Annotated[int | None, typer.Option("--fine-tune", metavar="EPOCHS")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained network as a file for use elsewhere, and hold it against PyTorch.
+    """Write a trained network to a file for use without cellscout, and compare the file with PyTorch.
 
-    Into export/ in the network's folder. The file says what its images must be like and what its classes are called.
+    The file is written into export/ in the network's folder.
+
+    It contains the preprocessing of its images and the names of its classes.
     """
     from orchestrator.networks import ExportSettings, export_json, export_network, export_notes, export_table
     from orchestrator.progress import Progress
@@ -199,20 +161,26 @@ def predict(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="An exported file (.onnx, .pt2, .pte), or as for export. A .pt2 runs code: only from whom you trust.",
+            help="An exported file (.onnx, .pt2, .pte), or a NETWORK as for export. A .pt2 runs code: open only files "
+            "that you trust.",
         ),
     ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, and folders of pictures.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures and folders of pictures.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="A row a picture and a column a class: .csv or .parquet."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Table to write, with one row per picture and one column per class: .csv or .parquet.",
+        ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="How many classes of each picture to print.")] = 3,
+    top: Annotated[int, typer.Option("--top", min=1, help="Number of classes to print for each picture.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a network sees in pictures: classes with their probabilities.
+    """Classify pictures with a network, and print the most probable classes.
 
-    A picture in a folder that cannot be read is named, the others are answered, and the exit status is 1.
+    Pictures in a folder that cannot be read are reported and left out; the exit status is then 1.
     """
     from orchestrator.networks import check_output, write_predictions
     from orchestrator.networks import predict as predict_images
@@ -247,11 +215,12 @@ def explain(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to explain.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The drawing: .svg, .png or .pdf.")],
     class_name: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="The class to explain. Default: the most probable.")
+        str | None,
+        typer.Option("--class", metavar="NAME", help="The class to explain. Default: the most probable one."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw why a network says what it says of pictures: Grad-CAM and integrated gradients.
+    """Draw which parts of pictures speak for a class: Grad-CAM and integrated gradients.
 
     Needs the extra: pip install "cellscout[explain]".
     """

@@ -1,4 +1,4 @@
-"""The commands that make pages to look at. No logic, as in `cli`, which takes them in."""
+"""The commands that write or serve pages: compare and watch. No logic."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ pages = typer.Typer()
 @pages.command(epilog="Example: cellscout compare runs/tpe-0 runs/tpe-1 runs/random-0 runs/random-1 -o samplers.html")
 def compare(
     run_dirs: Annotated[
-        list[str], typer.Argument(metavar="RUN_DIR...", help="Where searches left their records: folders or URIs.")
+        list[str], typer.Argument(metavar="RUN_DIR...", help="Run directories of searches: folders or URIs.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The page; one that is there is replaced.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write or replace.")
     ] = Path("compare.html"),
     as_json: AsJson = False,
 ) -> None:
-    """Compare searches: samplers, spaces or settings, with means and intervals over seeds.
+    """Compare searches with different samplers, spaces or settings, with means and intervals over seeds.
 
-    Runs that differ in their seed only are one group. Runs on other data, with another validation split or other
-    objectives cannot be compared.
+    Runs that differ only in their seed form a group.
+
+    Runs with different data, validation splits or objectives cannot be compared.
     """
     from orchestrator.report import compare as compare_runs
     from orchestrator.report import comparison_json, comparison_summary, comparison_tables, write_comparison
@@ -45,13 +46,14 @@ def compare(
 def watch(
     run_dir: RunDir,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Of 127.0.0.1; 0: any free one. Default: 8400.")
+        int | None, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0: any free port. Default: 8400.")
     ] = None,
 ) -> None:
-    """Show the page of a run in the browser, and make it anew while the run goes on; Ctrl-C ends it.
+    """Serve the page of a run to the browser and update it while the run goes on; Ctrl-C ends it.
 
-    It is served to this machine only, and the run is only read, so this can run beside the search, or on any machine
-    that sees its record.
+    The page is served to this machine only.
+
+    The run is only read, so this works beside the search, and on any machine that can read the record.
     """
     from orchestrator.report import PORT, watch_run
 

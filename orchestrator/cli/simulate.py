@@ -1,4 +1,4 @@
-"""`cellscout simulate`. No logic, as in `cli`, which takes it in."""
+"""The command `simulate`. No logic."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli.arguments import AsJson, print_json
+from orchestrator.cli.arguments import AsJson, command_of, print_json, split_words
 
 simulations = typer.Typer()
 
 
 @simulations.command(
+    cls=command_of("orchestrator.simulation:SimulateSettings"),
     epilog="Example: cellscout simulate runs/digits-20261121-120000 --sampler tpe,random --workers 1,8",
 )
 def simulate(
@@ -20,33 +21,19 @@ def simulate(
         str,
         typer.Argument(
             metavar="RUN_DIR|TABLE",
-            help="A run directory, or a trials.parquet with its epochs.parquet beside it. Candidates that were trained "
-            "in full count; a search with scheduler.name=fifo records such ones only.",
+            help="A run directory, or a trials.parquet with its epochs.parquet beside it. Only candidates that were "
+            "trained in full are used; a search with scheduler.name=fifo trains all of them in full.",
         ),
     ],
-    sampler: Annotated[str, typer.Option("--sampler", metavar="NAME,...", help="See cellscout list samplers.")] = (
-        "predictor,tpe,random"
-    ),
-    scheduler: Annotated[
-        str, typer.Option("--scheduler", metavar="NAME,...", help="See cellscout list schedulers.")
-    ] = "asha",
-    workers: Annotated[str, typer.Option("--workers", metavar="NUMBER,...", help="Trials that run at a time.")] = "4",
-    seeds: Annotated[int, typer.Option("--seeds", help="Searches of each combination.")] = 5,
-    trainings: Annotated[
-        int | None,
-        typer.Option(
-            "--trainings",
-            help="The time of a search: so many whole trainings, of all workers together. Default: a tenth of the "
-            "candidates on record.",
-        ),
-    ] = None,
-    space: Annotated[str | None, typer.Option("--space", help="Of a table. Default: nasnet.")] = None,
+    samplers: Annotated[str, typer.Option("--sampler", metavar="NAME,...")] = "predictor,tpe,random",
+    schedulers: Annotated[str, typer.Option("--scheduler", metavar="NAME,...")] = "asha",
+    workers: Annotated[str, typer.Option("--workers", metavar="NUMBER,...")] = "4",
+    seeds: Annotated[int, typer.Option("--seeds")] = 5,
+    trainings: Annotated[int | None, typer.Option("--trainings")] = None,
+    space: Annotated[str | None, typer.Option("--space", help="Search space of a table. Default: nasnet.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare samplers and schedulers against recorded curves, on a virtual clock.
-
-    Nothing is trained, and Ray does not run.
-    """
+    """Compare samplers and schedulers on recorded curves and a virtual clock, without training and without Ray."""
     from orchestrator.errors import ConfigError
     from orchestrator.progress import Progress
     from orchestrator.simulation import (
@@ -58,12 +45,12 @@ def simulate(
     )
 
     try:
-        counts = [int(word) for word in _words(workers)]
+        counts = [int(word) for word in split_words(workers)]
     except ValueError as error:
-        raise ConfigError(f"--workers is {workers!r}; it must be whole numbers with commas between") from error
+        raise ConfigError(f"--workers is {workers!r}; it must be whole numbers, separated by commas") from error
     settings = SimulateSettings(
-        samplers=_words(sampler),
-        schedulers=_words(scheduler),
+        samplers=split_words(samplers),
+        schedulers=split_words(schedulers),
         workers=counts,
         seeds=seeds,
         trainings=trainings,
@@ -74,7 +61,3 @@ def simulate(
         return
     Console().print(simulation_table(result))
     typer.echo(simulation_notes(result))
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

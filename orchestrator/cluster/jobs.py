@@ -74,7 +74,7 @@ def submit(
         SearchError: the cluster was lost from sight.
     """
     config = load_config(search_file, overrides)
-    folder = run_dir or _new_run_dir(config)
+    folder = run_dir or config.run.new_directory(now())
     if not folder.startswith("/") and "://" not in folder:
         setting = "run.storage" if run_dir is None else "--run-dir"
         value = config.run.storage if run_dir is None else run_dir
@@ -107,10 +107,6 @@ def submit(
         raise SearchError(f"{address!r} does not answer any more ({last_line(error)}); job {job_id} goes on") from error
     message = (info.message or "").strip().splitlines()
     return Submission(address, job_id, folder, str(info.status.value), message[0] if message else "")
-
-
-def _new_run_dir(config: SearchConfig) -> str:
-    return f"{config.run.storage.rstrip('/')}/{config.run.name}-{now():%Y%m%d-%H%M%S}"
 
 
 def _client(address: str) -> Any:

@@ -3,6 +3,15 @@ from .components import make_sampler as make_sampler
 from .components import make_scheduler as make_scheduler
 from .components import make_skeleton as make_skeleton
 from .components import make_space as make_space
+from .field_words import bounds_of as bounds_of
+from .field_words import default_of as default_of
+from .field_words import description_of as description_of
+from .field_words import type_of as type_of
+from .flat_values import flatten as flatten
+from .options import Option as Option
+from .options import OptionSettings as OptionSettings
+from .options import option_help as option_help
+from .options import option_name as option_name
 from .plugins import resolve_value as resolve_value
 from .sampler_fit import WHOLE_ONLY as WHOLE_ONLY
 from .sampler_fit import check_fits as check_fits

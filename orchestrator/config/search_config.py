@@ -9,14 +9,17 @@ import copy
 import difflib
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from orchestrator.config.plugins import check_name
+from orchestrator.config.setting_errors import problem_of
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS
@@ -26,7 +29,7 @@ from trainables import TRAINABLES
 from trainables.datasets import DATASETS
 from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Positive, Settings, TrainingSettings
 from trainables.skeleton import SKELETONS
-from trainables.storage import check_location, holds_secret
+from trainables.storage import check_location, holds_secret, split_options
 
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search that `cellscout search` runs without a file."""
@@ -57,6 +60,14 @@ class RunSettings(Settings):
     @classmethod
     def _no_secret(cls, value: str) -> str:
         return _without_secret(value)
+
+    def new_directory(self, start: datetime) -> str:
+        """Path or URI, in `storage`, of the run directory of a run that starts at this time."""
+        name = f"{self.name}-{start:%Y%m%d-%H%M%S}"
+        if "://" not in self.storage:
+            return str(Path(self.storage) / name)
+        location, options = split_options(self.storage)
+        return f"{location.rstrip('/')}/{name}{options}"
 
 
 class SpaceSettings(Settings):
@@ -321,7 +332,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     target[key] = value
 
 
-def _explain(error: Any) -> str:
+def _explain(error: ErrorDetails) -> str:
     """One of pydantic's errors in our words: the setting, its value, and the bound or the nearest known key."""
     place = [str(part) for part in error["loc"] if part in _known_words() or error["type"] == "extra_forbidden"]
     setting = ".".join(place)
@@ -335,11 +346,7 @@ def _explain(error: Any) -> str:
         return f"{setting}: {message}" if setting else message
     if error["type"] == "model_type":
         return f"{setting} is {error['input']!r}; it is a section, with keys of its own"
-    if error["type"] == "string_pattern_mismatch":
-        allowed = "it may hold letters, digits, '.', '_' and '-', and begin with no '.' or '-'"
-        return f"{setting} is {error['input']!r}; {allowed}"
-    message = error["msg"].replace("Input should be", "it must be").replace("String should", "it must")
-    return f"{setting} is {error['input']!r}; {message}"
+    return problem_of(setting, error)
 
 
 def _section(place: Sequence[str]) -> tuple[list[str], list[str]]:

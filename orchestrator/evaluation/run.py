@@ -14,7 +14,8 @@ from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
 from orchestrator.evaluation.driver import EvaluationDriver
 from orchestrator.evaluation.outcome import Outcome, outcome_of
-from orchestrator.evaluation.settings import EvaluationSettings, recorded
+from orchestrator.evaluation.request import find_recorded, request_of
+from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.evaluation.tables import CANDIDATES, candidates_table, evaluation_json
 from orchestrator.progress import Progress
 from orchestrator.record import (
@@ -91,10 +92,10 @@ def evaluate(
     progress = progress or Progress.silent()
     settings = settings or EvaluationSettings()
     searched = EvaluatedSearch.read(run_dir)
-    wanted = settings.wanted(searched)
+    wanted = request_of(settings, searched)
     search_dir = searched.run.directory
     directory = search_dir / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
-    before = recorded(directory, wanted)
+    before = find_recorded(directory, wanted)
     overrides = Overrides(space, trainable=trainable)
     components = SearchComponents.of(searched.evaluation_config(), overrides)
     if before is not None and before.info.state in ENDED:

@@ -1,94 +1,22 @@
-"""What an evaluation is asked for, checked; and what of it is on record, so that only the same is gone on with."""
+"""The settings of an evaluation. Imports nothing heavy: help texts are read from here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from orchestrator.errors import ConfigError
-from orchestrator.evaluation.candidates import EvaluatedSearch
-from orchestrator.record import INFO, EvaluationInfo, RecordedRun, RunDirectory
+from pydantic import Field
 
-TOP = 5
+from orchestrator.config import Option, OptionSettings
 
 
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """
-    Args:
-        top: how many of the best candidates, at least 2; None: 5, or with several objectives the whole Pareto front.
-        folds: of the cross-validation, at least 2.
-        seeds: how many, at least 1; each shuffles the images and begins the training differently.
-        baseline: whether to search at random at equal cost, and to evaluate the best of that too.
+class EvaluationSettings(OptionSettings):
+    """`cellscout evaluate`: what is evaluated, and how often each candidate is trained."""
 
-    Raises:
-        ConfigError: a value is out of its bounds.
-    """
-
-    top: int | None = None
-    folds: int = 5
-    seeds: int = 3
+    top: Annotated[int | None, Option(why="one candidate cannot be compared")] = Field(default=None, ge=2)
+    """How many of the best candidates to evaluate. Default: 5, or with several objectives the whole Pareto front."""
+    folds: Annotated[int, Option(why="one is held out, and the others are trained on")] = Field(default=5, ge=2)
+    """Number of folds of the cross-validation."""
+    seeds: int = Field(default=3, ge=1)
+    """Number of seeds. Each seed shuffles the images and initialises the trainings differently."""
     baseline: bool = True
-
-    def __post_init__(self) -> None:
-        for name, value, least, why in (
-            ("top", self.top, 2, "one candidate cannot be compared"),
-            ("folds", self.folds, 2, "one is held out, and the others are trained on"),
-            ("seeds", self.seeds, 1, "each candidate is trained for each seed"),
-        ):
-            if value is not None and value < least:
-                raise ConfigError(f"--{name} is {value}; it must be at least {least}: {why}")
-
-    def wanted(self, searched: EvaluatedSearch) -> EvaluationInfo:
-        """What `run.json` is to say of this evaluation.
-
-        Raises:
-            ConfigError: the search has fewer than two candidates that can be compared.
-        """
-        several = len(searched.state.objectives) > 1
-        best = searched.best(self.top if several else self.top or TOP)
-        if len(best) < 2:
-            raise ConfigError(
-                f"too few candidates can be compared in {searched.run.directory}: {len(best)} "
-                f"{'on the Pareto front' if several else 'with a score'}, at least 2 are needed; search on with "
-                f"cellscout resume {searched.run.directory} --set budget.trials=..."
-            )
-        return EvaluationInfo(
-            candidates={trial.trial_id: trial.fingerprint for trial in best},
-            folds=self.folds,
-            seeds=self.seeds,
-            baseline=self.baseline,
-            trials=searched.trained,
-        )
-
-
-def recorded(directory: RunDirectory, wanted: EvaluationInfo) -> RecordedRun | None:
-    """What `run.json` says of the evaluation that is there already; None if none is, and one can be made.
-
-    Raises:
-        ConfigError: it is another one.
-        RunDirectoryError: something else is there, or nothing can be written there.
-    """
-    if not directory.folder.has(INFO):
-        directory.check_usable()
-        return None
-    run = RecordedRun.read(directory)
-    before = run.info.evaluation
-    difference = "a search is there" if before is None else _difference(before, wanted)
-    if difference is not None:
-        raise ConfigError(f"{directory} cannot be gone on with: {difference}; for another one, choose --evaluation-dir")
-    return run
-
-
-def _difference(was: EvaluationInfo, wanted: EvaluationInfo) -> str | None:
-    if was.folds != wanted.folds:
-        return f"it was begun with --folds {was.folds}, and not {wanted.folds}"
-    if was.seeds != wanted.seeds:
-        return f"it was begun with --seeds {was.seeds}, and not {wanted.seeds}"
-    if was.baseline != wanted.baseline:
-        with_or_without = "with" if was.baseline else "without"
-        return f"it was begun {with_or_without} a random baseline (--baseline, --no-baseline)"
-    if was.trials != wanted.trials:
-        return f"the search had {was.trials} trials then, and has {wanted.trials} now"
-    if was.candidates != wanted.candidates:
-        return f"its candidates are {', '.join(was.candidates)}, and not {', '.join(wanted.candidates)} (--top)"
-    return None
+    """Also run a random search of equal cost, and evaluate its best candidate."""

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from orchestrator.evaluation.outcome import Comparison, Evaluated, Outcome
 from orchestrator.evaluation.verdict import verdict
-from orchestrator.progress import clock, number
+from orchestrator.progress import clock, counted, number
 
 CANDIDATES = "candidates.parquet"
 
@@ -51,9 +51,10 @@ def evaluation_tables(outcome: Outcome) -> RenderableType:
 
 def evaluation_summary(outcome: Outcome, folder: str) -> str:
     """The rest, in a few lines of plain text."""
+    seeds = counted(len(outcome.seeds), "seed")
     lines = [
         f"evaluation  {folder}",
-        f"trainings   {outcome.ended} of {outcome.planned} ended: {outcome.folds} folds, {_seeds(outcome)}",
+        f"trainings   {outcome.ended} of {outcome.planned} ended: {outcome.folds} folds, {seeds}",
     ]
     for name, cost in (("search", outcome.search_cost), ("random", outcome.sample_cost)):
         if cost is not None:
@@ -102,10 +103,6 @@ def candidates_table(outcome: Outcome) -> pa.Table:
     return pa.Table.from_pylist(rows, CANDIDATE_SCHEMA)
 
 
-def _seeds(outcome: Outcome) -> str:
-    return "1 seed" if len(outcome.seeds) == 1 else f"{len(outcome.seeds)} seeds"
-
-
 def _comparison_json(one: Comparison) -> dict[str, Any]:
     return {"other": one.other, **asdict(one.test), "p_adjusted": one.p_adjusted}
 
@@ -135,7 +132,7 @@ def _candidate_json(one: Evaluated) -> dict[str, Any]:
 
 
 def _candidates(outcome: Outcome) -> Table:
-    title = f"{outcome.metric}: {outcome.folds}-fold cross-validation with {_seeds(outcome)}"
+    title = f"{outcome.metric}: {outcome.folds}-fold cross-validation with {counted(len(outcome.seeds), 'seed')}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("rank", "cell", "mean", "deviation", "95 % interval", "in search", "parameters"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)

@@ -15,7 +15,7 @@ from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.settings import did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
-from trainables.storage import Folder, reason
+from trainables.storage import Folder, reason, split_options
 
 BEST_NETWORK = f"{BEST}/{NETWORK}"
 
@@ -71,7 +71,7 @@ def title_of(name: str) -> str:
     of_a_trial = _trial(name)
     if of_a_trial is not None:
         return f"{title_of(of_a_trial[0])}#{of_a_trial[1]}"
-    path = Path(name.partition("?")[0]) if "://" in name else Path(name).resolve()
+    path = Path(split_options(name)[0]) if "://" in name else Path(name).resolve()
     return path.name if path.suffix != ".json" and name not in PUBLISHED else path.stem
 
 
@@ -107,11 +107,11 @@ def _architecture(run_dir: str, trial_id: str) -> Architecture:
 
 def _place(name: str) -> tuple[Folder, str]:
     """Folder and file that hold the network; a URI names a file if it ends with .json, and else a run directory."""
-    location, question, options = name.partition("?") if "://" in name else (name, "", "")
-    parent, _, file = location.rpartition("/")
     if "://" in name:
+        location, options = split_options(name)
+        parent, _, file = location.rpartition("/")
         is_run = not file.endswith(".json")
-        return (Folder.at(name), BEST_NETWORK) if is_run else (Folder.at(f"{parent}{question}{options}"), file)
+        return (Folder.at(name), BEST_NETWORK) if is_run else (Folder.at(f"{parent}{options}"), file)
     path = Path(name)
     return (Folder.at(path), BEST_NETWORK) if path.is_dir() else (Folder.at(path.parent), path.name)
 

@@ -19,7 +19,7 @@ from orchestrator.networks.trained_network import TrainedNetwork
 from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, find_format
 from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
 from trainables.preprocessing import PictureError
-from trainables.storage import Folder, reason
+from trainables.storage import Folder, reason, split_options
 
 BATCH = 64
 OUTPUTS = (".csv", ".parquet")
@@ -165,12 +165,12 @@ def _pictures(image: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _open(model: str) -> ModelFile:
-    location, question, options = model.partition("?") if "://" in model else (model, "", "")
+    location, options = split_options(model)
     parent, slash, name = location.rpartition("/")
     how = find_format(Path(name).suffix)
     if how is None:
         return _trained(model)
-    folder = f"{parent}{slash if not parent else ''}{question}{options}" if slash else "."
+    folder = f"{parent}{slash if not parent else ''}{options}" if slash else "."
     return _exported(model, folder, name, how)
 
 

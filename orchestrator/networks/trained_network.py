@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import RunDirectoryError
+from orchestrator.networks.retraining.networks import BEST as RETRAINED_BEST
 from orchestrator.networks.retraining.record import WEIGHTS, RetrainFolder
-from orchestrator.networks.retraining.settings import BEST as RETRAINED_BEST
 from orchestrator.record import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.preprocessing import Preprocessing
-from trainables.storage import Folder, reason
+from trainables.storage import Folder, reason, split_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +111,12 @@ def _is_run(name: str) -> bool:
 
 def _split(name: str) -> tuple[str, list[str]]:
     """The run directory, and what of it is meant: nothing, `best`, or `retrain` and a name."""
-    location, question, options = name.partition("?") if "://" in name else (str(Path(name)), "", "")
+    location, options = split_options(name) if "://" in name else (str(Path(name)), "")
     parts = location.rstrip("/").split("/")
     found = []
     for count, head in ((2, RETRAINED), (1, BEST)):
         if parts[-count:][:1] == [head]:
             run_dir = "/".join(parts[:-count]) or ("/" if location.startswith("/") else ".")
-            found.append((f"{run_dir}{question}{options}", parts[-count:]))
+            found.append((f"{run_dir}{options}", parts[-count:]))
     # Of retrain/best one can be meant: the network `best` of a run, or the best of a run called `retrain`.
     return next((place for place in found if _is_run(place[0])), found[0] if found else (name, []))

@@ -6,6 +6,7 @@ from .search_view import SearchView as SearchView
 from .snapshot import Row as Row
 from .snapshot import Snapshot as Snapshot
 from .words import clock as clock
+from .words import counted as counted
 from .words import describe as describe
 from .words import format_estimate as format_estimate
 from .words import join_words as join_words

@@ -48,6 +48,11 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in values[step - 1 :: step])
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def join_words(words: Sequence[str]) -> str:
     """Join one or more words: `a`, `a and b`, `a, b and c`."""
     *before, last = words

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.event_file import EVENTS
 from orchestrator.record.event_segments import SEGMENTS
-from orchestrator.record.events import now
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import Trial
 from trainables.checkpoints import CheckpointFolder
@@ -60,15 +59,6 @@ class RunDirectory:
             raise RunDirectoryError(f"{error} (--run-dir or run.storage)") from error
         except OSError as error:
             raise RunDirectoryError(f"{location} cannot be used: {reason(error)} (--run-dir or run.storage)") from error
-
-    @classmethod
-    def new(cls, storage: str, name: str) -> RunDirectory:
-        """A run directory of this name and the present time in `storage`; it is not made yet.
-
-        Raises:
-            RunDirectoryError: the URI cannot be used.
-        """
-        return cls.at(storage) / f"{name}-{now():%Y%m%d-%H%M%S}"
 
     def __truediv__(self, name: str) -> RunDirectory:
         return RunDirectory(self.folder / name)

@@ -11,7 +11,17 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config import SearchConfig, change_config
 from orchestrator.progress import Progress
-from orchestrator.record import Event, EventLog, RecordedRun, RunDirectory, RunInfo, RunResumed, RunState, describe_run
+from orchestrator.record import (
+    Event,
+    EventLog,
+    RecordedRun,
+    RunDirectory,
+    RunInfo,
+    RunResumed,
+    RunState,
+    describe_run,
+    now,
+)
 from orchestrator.search.driver import Driver
 from orchestrator.search.session import SearchSession
 from orchestrator.search.setup import Overrides, SearchComponents, check_same, run_environment
@@ -64,7 +74,7 @@ def run_search(
         progress.line(components.caution)
     warm_start = WarmStart.read(config)
     imported = warm_start.trials(config, components.space, components.distributions)
-    directory = RunDirectory.new(config.run.storage, config.run.name) if run_dir is None else RunDirectory.at(run_dir)
+    directory = RunDirectory.at(config.run.new_directory(now()) if run_dir is None else run_dir)
     directory.check_usable()
     with run_environment(config, directory, address=address, progress=progress) as environment:
         warm_start.check_images(config, environment.facts)

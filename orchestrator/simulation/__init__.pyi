@@ -4,8 +4,8 @@ from .controller import Simulation as Simulation
 from .controller import SimulationStalledError as SimulationStalledError
 from .controller import simulate as simulate
 from .recorded_curves import RecordedCurves as RecordedCurves
-from .run import SimulateSettings as SimulateSettings
 from .run import simulate_searches as simulate_searches
+from .settings import SimulateSettings as SimulateSettings
 from .simulated_search import regrets as regrets
 from .simulated_search import simulate_search as simulate_search
 from .tables import simulation_json as simulation_json

@@ -10,11 +10,12 @@ from functools import partial
 import optuna
 
 from orchestrator.config import SamplerSettings, SchedulerSettings, check_fits, make_sampler, make_scheduler
-from orchestrator.errors import ConfigError, SearchError
+from orchestrator.errors import SearchError
 from orchestrator.objectives import Direction
 from orchestrator.progress import Progress, Refresh, WorkView
 from orchestrator.simulation.controller import SimulationStalledError, simulate
 from orchestrator.simulation.recorded_curves import RecordedCurves
+from orchestrator.simulation.settings import SimulateSettings
 from orchestrator.simulation.simulated_search import regrets, simulate_search
 from orchestrator.study import to_distributions
 
@@ -22,35 +23,6 @@ MOMENTS = (0.1, 0.25, 0.5, 1.0)
 """Parts of the time at which the regret is read."""
 
 OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulateSettings:
-    """What is compared.
-
-    Args:
-        samplers, schedulers: names, as a search file has them.
-        workers: how many trials run at a time.
-        seeds: simulations of each combination, with seeds from 0 on.
-        trainings: the time, in whole trainings of all workers together; None: a tenth of the candidates on record.
-
-    Raises:
-        ConfigError: a number is out of its bounds, or nothing is named.
-    """
-
-    samplers: Sequence[str] = ("predictor", "tpe", "random")
-    schedulers: Sequence[str] = ("asha",)
-    workers: Sequence[int] = (4,)
-    seeds: int = 5
-    trainings: int | None = None
-
-    def __post_init__(self) -> None:
-        for option, values in (("sampler", self.samplers), ("scheduler", self.schedulers), ("workers", self.workers)):
-            if not values:
-                raise ConfigError(f"--{option} names nothing")
-        for option, value in (("workers", min(self.workers)), ("seeds", self.seeds), ("trainings", self.trainings)):
-            if value is not None and value < 1:
-                raise ConfigError(f"--{option} is {value}; it must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

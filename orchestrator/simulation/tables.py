@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from orchestrator.progress import counted
 from orchestrator.significance import mean_of
 from orchestrator.simulation.run import MOMENTS, Simulated, SimulateResult
 
@@ -17,7 +18,7 @@ SHOWN = (0.5, 1.0)
 
 def simulation_table(result: SimulateResult) -> Table:
     """A row a setup, for each number of workers the best at the end first."""
-    title = f"Regret in points, after a part of the time; {_seeds(result)}"
+    title = f"Regret in points, after a part of the time; {counted(result.seeds, 'seed')}"
     shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("workers", "scheduler", "sampler", *(f"{moment:.0%}" for moment in SHOWN), "trials", "busy"):
         shown.add_column(name, justify="left" if name in ("scheduler", "sampler") else "right", no_wrap=True)
@@ -73,7 +74,3 @@ def simulation_json(result: SimulateResult) -> dict[str, Any]:
 def _points(one: Simulated, moment: int) -> str:
     found = mean_of([seed[moment] for seed in one.regrets])
     return f"{100 * found.mean:.2f}" + ("" if found.interval is None else f" ± {100 * found.margin:.2f}")
-
-
-def _seeds(result: SimulateResult) -> str:
-    return "1 seed" if result.seeds == 1 else f"{result.seeds} seeds"

@@ -15,11 +15,12 @@ from pathlib import Path
 from orchestrator.cluster import SearchStopper, stopping_on_interrupt
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.networks.retraining.initial_weights import Weights, check_weights, read_weights
+from orchestrator.networks.retraining.networks import networks_of, recipe_of
 from orchestrator.networks.retraining.progress_view import RetrainView
 from orchestrator.networks.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.networks.retraining.result import NetworkResult, result_of
 from orchestrator.networks.retraining.runner import Interrupted, NetworkTraining, Place, ThisProcess
-from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
+from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.progress import Progress, Refresh
 from orchestrator.record import NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, commit, now, versions
 from orchestrator.report import refresh
@@ -62,7 +63,7 @@ def retrain(
     """
     settings, progress = settings or RetrainSettings(), progress or Progress.silent()
     search = RecordedRun.of_ended_search(run_dir)
-    recipe = settings.recipe(search.config)
+    recipe = recipe_of(settings, search.config)
     networks = networks_of(search, settings, recipe)
     weights = read_weights(settings, networks)
     asked = {name: _asked(search, settings, recipe, spec, weights.get(name)) for name, spec in networks.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config import PLACES
+from orchestrator.config import PLACES, flatten
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.record import RecordedRun, RunInfo, RunState
 from orchestrator.report.comparison.best_so_far import History, replay
@@ -73,11 +73,11 @@ def read_search(location: str) -> ComparedRun:
     if not state.objectives:
         raise RunDirectoryError(f"{run.directory} holds a run that did not begin: its log is empty")
     config = run.config.model_dump(mode="json")
-    data = {name: value for name, value in _flat(config.pop("data")).items() if name not in PLACES}
+    data = {name: value for name, value in flatten(config.pop("data")).items() if name not in PLACES}
     # As they were found to be: "auto" says nothing of a machine.
     config["resources"] = {**{name: info.resources.get(name) for name in PER_TRIAL}, "slots": state.slots}
     hours = config["budget"].pop("hours")
-    settings = _flat({section: values for section, values in config.items() if section not in INCIDENTAL})
+    settings = flatten({section: values for section, values in config.items() if section not in INCIDENTAL})
     if config["budget"]["trials"] is None:  # then the hours are what ends a search
         settings["budget.hours"] = hours
     return ComparedRun(run.directory.location, info.seed, run.standing, info, settings, data, state, history)
@@ -126,13 +126,3 @@ def _aims(objectives: Mapping[str, str]) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Settings:
-    flat: Settings = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

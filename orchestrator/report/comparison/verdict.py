@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.progress import join_words, number
+from orchestrator.progress import counted, join_words, number
 from orchestrator.report.comparison.groups import Group
 from orchestrator.report.comparison.outcome import MIN_SEEDS, Outcome, Pair
 from orchestrator.significance import is_chance
@@ -33,7 +33,7 @@ def sentences(outcome: Outcome) -> list[str]:
     return [
         _of_tested(outcome, tested),
         *(
-            f"{group.label} is not tested: it has {_seeds(len(group.bests))}, and {MIN_SEEDS} are needed."
+            f"{group.label} is not tested: it has {counted(len(group.bests), 'seed')}, and {MIN_SEEDS} are needed."
             for group in untested
         ),
     ]
@@ -70,8 +70,4 @@ def _best(outcome: Outcome, group: Group) -> str:
     whose, place = ("its mean best", f"the {extreme}, ") if len(outcome.groups) > 1 else ("the mean best", "")
     low, high = best.interval or (None, None)
     spread = "" if low is None else f" (95 % interval {number(low)} to {number(high)})"
-    return f"{whose} {outcome.metric} over {_seeds(best.count)} is {place}{number(best.mean)}{spread}"
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"
+    return f"{whose} {outcome.metric} over {counted(best.count, 'seed')} is {place}{number(best.mean)}{spread}"

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.progress import clock, number, scores
+from orchestrator.progress import clock, counted, number, scores
 from orchestrator.record import ENDED, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.page.plot import named
 from orchestrator.report.page.record import PageRecord
@@ -177,7 +177,7 @@ def _precision(record: PageRecord, winner: Trial) -> list[str]:
 
 def _evaluated(evaluation: Evaluation) -> list[str]:
     best = next(one for one in evaluation.candidates if one.name == evaluation.winner)
-    trainings = f"{best.trainings} trainings ({evaluation.folds} folds, {_seeds(evaluation)})"
+    trainings = f"{best.trainings} trainings ({evaluation.folds} folds, {counted(len(evaluation.seeds), 'seed')})"
     sentences = [evaluation.verdict]
     if best.mean is not None and best.interval is not None:
         low, high = best.interval
@@ -197,10 +197,6 @@ def _evaluated(evaluation: Evaluation) -> list[str]:
             f"{_difference(against)}."
         )
     return sentences
-
-
-def _seeds(evaluation: Evaluation) -> str:
-    return "1 seed" if len(evaluation.seeds) == 1 else f"{len(evaluation.seeds)} seeds"
 
 
 def _difference(found: Difference) -> str:

@@ -1,0 +1,33 @@
+"""What pydantic says of a wrong value, in our words: the value, and the bound or form it must have."""
+
+from __future__ import annotations
+
+from pydantic_core import ErrorDetails
+
+FORMS = {
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be greater than": "it must be above",
+    "Input should be less than or equal to": "it must be at most",
+    "Input should be less than": "it must be below",
+    "Input should": "it must",
+    "String should": "it must",
+}
+"""How pydantic's messages begin, and how ours do; the first that fits counts."""
+
+
+def problem_of(setting: str, error: ErrorDetails) -> str:
+    """One line: the setting, its value, and what the value must be.
+
+    Args:
+        setting: the name that the user wrote.
+        error: of a value; not of an unknown key, nor raised by a validator of ours.
+    """
+    if error["type"] == "string_pattern_mismatch":
+        requirement = "it may hold letters, digits, '.', '_' and '-', and must not begin with '.' or '-'"
+    else:
+        requirement = error["msg"]
+        for theirs, ours in FORMS.items():
+            if requirement.startswith(theirs):
+                requirement = ours + requirement.removeprefix(theirs)
+                break
+    return f"{setting} is {error['input']!r}; {requirement}"

@@ -1,0 +1,69 @@
+"""What an evaluation is to do, and whether the evaluation on record is the same, so that it can be resumed."""
+
+from __future__ import annotations
+
+from orchestrator.errors import ConfigError
+from orchestrator.evaluation.candidates import EvaluatedSearch
+from orchestrator.evaluation.settings import EvaluationSettings
+from orchestrator.record import INFO, EvaluationInfo, RecordedRun, RunDirectory
+
+TOP = 5
+"""Candidates to evaluate if `--top` is not given; with several objectives it is the whole Pareto front."""
+
+
+def request_of(settings: EvaluationSettings, searched: EvaluatedSearch) -> EvaluationInfo:
+    """The description of this evaluation for `run.json`.
+
+    Raises:
+        ConfigError: the search has fewer than two candidates that can be compared.
+    """
+    several = len(searched.state.objectives) > 1
+    best = searched.best(settings.top if several else settings.top or TOP)
+    if len(best) < 2:
+        raise ConfigError(
+            f"too few candidates can be compared in {searched.run.directory}: {len(best)} "
+            f"{'on the Pareto front' if several else 'with a score'}, at least 2 are needed; search on with "
+            f"cellscout resume {searched.run.directory} --set budget.trials=..."
+        )
+    return EvaluationInfo(
+        candidates={trial.trial_id: trial.fingerprint for trial in best},
+        folds=settings.folds,
+        seeds=settings.seeds,
+        baseline=settings.baseline,
+        trials=searched.trained,
+    )
+
+
+def find_recorded(directory: RunDirectory, requested: EvaluationInfo) -> RecordedRun | None:
+    """Read the record of the evaluation in `directory`.
+
+    Returns None if there is none and one can be created.
+
+    Raises:
+        ConfigError: another evaluation is there.
+        RunDirectoryError: something else is there, or nothing can be written there.
+    """
+    if not directory.folder.has(INFO):
+        directory.check_usable()
+        return None
+    run = RecordedRun.read(directory)
+    before = run.info.evaluation
+    difference = "it is a search" if before is None else _difference(before, requested)
+    if difference is not None:
+        raise ConfigError(f"{directory} cannot be resumed: {difference}; choose another --evaluation-dir")
+    return run
+
+
+def _difference(was: EvaluationInfo, requested: EvaluationInfo) -> str | None:
+    if was.folds != requested.folds:
+        return f"it was started with --folds {was.folds}, not {requested.folds}"
+    if was.seeds != requested.seeds:
+        return f"it was started with --seeds {was.seeds}, not {requested.seeds}"
+    if was.baseline != requested.baseline:
+        with_or_without = "with" if was.baseline else "without"
+        return f"it was started {with_or_without} a random baseline (--baseline, --no-baseline)"
+    if was.trials != requested.trials:
+        return f"the search had {was.trials} trials then and has {requested.trials} now"
+    if was.candidates != requested.candidates:
+        return f"its candidates are {', '.join(was.candidates)}, not {', '.join(requested.candidates)} (--top)"
+    return None

@@ -1,0 +1,99 @@
+"""What a retraining trains: its recipe and its networks. Reads the search's record; builds and writes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.config import SearchConfig, change_config
+from orchestrator.errors import ConfigError, InputError
+from orchestrator.networks.lookup import find_network, title_of, with_changes
+from orchestrator.networks.retraining.settings import RetrainSettings
+from orchestrator.record import NETWORK, RecordedRun
+from trainables.baseline_spec import BaselineSpec
+from trainables.network_spec import NetworkSpec
+from trainables.settings import TrainingSettings, did_you_mean
+
+BEST = "best"
+"""Folder name of the search's winner."""
+
+
+def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettings:
+    """The settings of the trainings: the preset's or else the search's, with the changes.
+
+    Raises:
+        ConfigError: a change is not of `[training]`, or the result is not valid.
+    """
+    for change in settings.changes:
+        if not change.startswith("training."):
+            raise ConfigError(f"--set {change!r}: a retraining can change [training] only")
+        if change.partition("=")[0].strip() == "training.preset":
+            raise ConfigError(
+                f"--set {change!r}: use --preset; values recorded by the search override a preset that is set here"
+            )
+    # With the search's scheduler, scheduler.min_epochs would bound the epochs.
+    values = {**config.model_dump(mode="json"), "scheduler": {"name": "fifo"}}
+    if settings.preset is not None:
+        values["training"] = {"preset": settings.preset}
+    return change_config(values, settings.changes, {"training"}).training
+
+
+def networks_of(
+    search: RecordedRun, settings: RetrainSettings, recipe: TrainingSettings
+) -> dict[str, NetworkSpec | BaselineSpec]:
+    """The networks to train, by the names of their folders; none of them is built.
+
+    Raises:
+        InputError: one cannot be.
+    """
+    height, width, channels = search.info.data["image_shape"]
+    classes = len(search.info.data["classes"])
+    try:
+        recipe.check_images(height, width)
+    except ValueError as error:
+        raise ConfigError(f"{error} (--preset or --set)") from error
+    # The file, because the run directory may be called as a published cell is.
+    found = find_network(settings.architecture or (search.directory.best / NETWORK).location)
+    network = with_changes(
+        replace(found, auxiliary_head=False),
+        None,
+        repeats=settings.repeats,
+        filters=settings.filters,
+        classes=classes,
+        image_channels=channels,
+        image_size=(height, width),
+        drop_path_probability=recipe.drop_path_probability,
+        dropout=recipe.dropout,
+        auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
+    )
+    networks: dict[str, NetworkSpec | BaselineSpec] = {settings.name or _name_of(settings.architecture): network}
+    for baseline in settings.baselines:
+        name = baseline if settings.name is None else f"{settings.name}-{baseline}"
+        if name in networks:
+            raise InputError(f"two networks are called {name!r}; choose another --name, or leave one baseline out")
+        networks[name] = BaselineSpec(
+            baseline=baseline, classes=classes, image_channels=channels, image_size=(height, width)
+        )
+    _check_known(settings.baselines)
+    return networks
+
+
+def _name_of(architecture: str | None) -> str:
+    if architecture is None:
+        return BEST
+    return re.sub(r"[^\w.-]", "_", title_of(architecture)).lstrip(".-") or "network"
+
+
+def _check_known(baselines: Sequence[str]) -> None:
+    if not baselines:
+        return
+    from trainables.baselines import baseline_names  # takes seconds: it imports torch
+
+    known = baseline_names()
+    for name in baselines:
+        if name not in known:
+            raise ConfigError(
+                f"--baseline {name!r} is none of two_convolutions and torchvision's classification models"
+                f"{did_you_mean(name, known)}"
+            )

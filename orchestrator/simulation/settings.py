@@ -1,0 +1,27 @@
+"""The settings of a simulation. Imports nothing heavy: help texts are read from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from orchestrator.config import Option, OptionSettings
+
+
+class SimulateSettings(OptionSettings):
+    """`cellscout simulate`: which searches are simulated, and how often."""
+
+    samplers: Annotated[Sequence[str], Option("--sampler")] = Field(
+        default=("predictor", "tpe", "random"), min_length=1
+    )
+    """Samplers to compare (`cellscout list samplers`)."""
+    schedulers: Annotated[Sequence[str], Option("--scheduler")] = Field(default=("asha",), min_length=1)
+    """Schedulers to compare (`cellscout list schedulers`)."""
+    workers: Sequence[Annotated[int, Field(ge=1)]] = Field(default=(4,), min_length=1)
+    """Numbers of trials that run at a time."""
+    seeds: int = Field(default=5, ge=1)
+    """Number of searches of each combination, with seeds from 0."""
+    trainings: int | None = Field(default=None, ge=1)
+    """Time of a search, in full trainings of all workers together. Default: a tenth of the recorded candidates."""
