@@ -314,6 +314,8 @@ def doctor(
 
 
 def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
+    from orchestrator.record import RecordedRun
+
     _print_report(RecordedRun(result.directory, result.info), result.state, top, as_json)
     if result.info.state == "interrupted":
         raise typer.Exit(130)  # the exit status that shells use for Ctrl-C
