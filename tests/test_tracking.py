@@ -294,7 +294,7 @@ def test_a_tool_that_hangs_holds_nothing_up_but_the_end_for_a_while(
             hand.train(trial, SCORES)
         assert said == []
     hang.set()
-    feed._thread.join(timeout=20)
+    assert feed._jobs.join(timeout=20)
     assert said == [
         "writing the rest to Tool",
         "Tool: it was not done after 0 s; the search does without, and a resume catches up (logging.tool)",

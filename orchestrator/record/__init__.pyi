@@ -1,3 +1,4 @@
+from .background import BackgroundQueue as BackgroundQueue
 from .ended_search import EndedSearch as EndedSearch
 from .ended_search import check_same_data as check_same_data
 from .event_file import EVENTS as EVENTS

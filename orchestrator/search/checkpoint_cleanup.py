@@ -7,18 +7,22 @@ is in their files.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self, final
+from typing import NamedTuple, Self, final
 
-from orchestrator.record import Event, RunState, TrialEnded
+from orchestrator.record import BackgroundQueue, Event, RunState, TrialEnded
 from trainables.checkpoints import CheckpointFolder
 
 DELAY_SECONDS = 2.0
 """A worker may still be writing the last checkpoint of a trial that the scheduler has stopped."""
+
+
+class _Removal(NamedTuple):
+    due: float
+    remove: Callable[[str], None]
+    trial_id: str
 
 
 @final
@@ -37,10 +41,7 @@ class CheckpointCleanup:
         self._keep = keep
         self._best: list[str] = []
         self._kept: set[str] = set()
-        self._jobs: deque[tuple[float, Callable[[str], None], str]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._removals: BackgroundQueue[_Removal] = BackgroundQueue("checkpoint cleanup", self._run)
         for trial in state.trials.values():
             if trial.status == "completed":
                 self._rank(trial.trial_id)
@@ -72,16 +73,14 @@ class CheckpointCleanup:
         # another one will get.
         with contextlib.suppress(OSError):
             self.sweep()
-        self._thread.start()
+        self._removals.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._removals.close(drop=True)  # the sweep removes these too
+        self._removals.join()
         with contextlib.suppress(OSError):  # leftovers do no harm, and are removed at the end of a resume
             self.sweep()
 
@@ -93,20 +92,12 @@ class CheckpointCleanup:
         self._kept = {*self._best, *(trial.trial_id for trial in self._state.front)}
         return before - self._kept
 
-    def _remove(self, how: Callable[[str], None], trial_id: str) -> None:
-        with self._changed:
-            self._jobs.append((time.monotonic() + DELAY_SECONDS, how, trial_id))
-            self._changed.notify_all()
+    def _remove(self, remove: Callable[[str], None], trial_id: str) -> None:
+        self._removals.put(_Removal(time.monotonic() + DELAY_SECONDS, remove, trial_id))
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._closed)
-                if self._closed:
-                    return
-                due, how, trial_id = self._jobs[0]
-                if self._changed.wait_for(lambda: self._closed, timeout=max(0.0, due - time.monotonic())):
-                    return
-                self._jobs.popleft()
+    def _run(self, removals: Iterator[_Removal]) -> None:
+        for removal in removals:
+            if self._removals.wait_closed(removal.due - time.monotonic()):
+                return
             with contextlib.suppress(OSError):  # as at the end
-                how(trial_id)
+                removal.remove(removal.trial_id)

@@ -132,6 +132,8 @@ def _code(space: CellSpace, params: Mapping[str, Any]) -> NDArray[np.int64]:
 
 def _row(recorded: Mapping[str, Any]) -> Row:
     """A recorded epoch as a worker reports it to the recorder."""
-    result = {**{name: recorded[name] for name in EpochFields.model_fields}, "metrics": {}, "ended_at": 0.0}
-    report = {"facts": {"device": "recorded"}, "hostname": "recorded", "curve": [result], "diverged": False}
+    result: dict[str, Any] = {name: recorded[name] for name in EpochFields.model_fields}
+    result |= {"metrics": {}, "ended_at": 0.0}
+    report: dict[str, Any] = {"facts": {"device": "recorded"}, "hostname": "recorded", "curve": [result]}
+    report["diverged"] = False
     return Row(epoch=recorded["epoch"], seconds=recorded["seconds"], metrics={**result, **report})

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +23,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError, last_line
-from orchestrator.record import EpochDone, Event, RunState, TrialEnded, TrialSuggested
+from orchestrator.record import BackgroundQueue, EpochDone, Event, RunState, TrialEnded, TrialSuggested
 from orchestrator.study.replay import (
     intermediate_value,
     intermediate_values,
@@ -72,15 +72,15 @@ class LiveStudy:
         self._distributions = dict(distributions)
         self.study = replay_study(state, sampler)
         self._handles: dict[int, optuna.Trial] = {}
-        self._commands: deque[Callable[[], None]] = deque([self._ask])
+        self._commands: BackgroundQueue[Callable[[], None]] = BackgroundQueue("sampler", self._run, self._fail)
+        self._commands.put(self._ask)
         self._ready: deque[Suggestion] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._answered = threading.Condition()
+        """Notified when a suggestion is ready, or there will be none."""
         self._failure: BaseException | None = None
         self.exhausted = False
         """The sampler stopped the study, as Optuna's do that have gone through all there is."""
         self._last_seconds = 0.0
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
     def apply(self, event: Event) -> None:
         """Called by the event log."""
@@ -88,18 +88,18 @@ class LiveStudy:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]
                 # The next one is asked for with what the record holds up to here, so that a resume asks alike.
-                self._tell(lambda: self._describe(event, user_attributes(trial)), self._ask)
+                self._commands.put(lambda: self._describe(event, user_attributes(trial)), self._ask)
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
                 value = intermediate_value(event, trial, self._state)
                 if value is not None:
-                    self._tell(lambda: self._handle(trial.number).report(value, step=event.epoch))
+                    self._commands.put(lambda: self._handle(trial.number).report(value, step=event.epoch))
             case TrialEnded():
                 trial = self._state.trials[event.trial_id]
                 end, values = optuna_outcome(trial, self._state)
                 # A duplicate's curve is that of the trial which answered it, and was not reported before.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
-                self._tell(lambda: self._end(trial.number, end, values, curve))
+                self._commands.put(lambda: self._end(trial.number, end, values, curve))
 
     def take(self, *, wait: bool) -> Suggestion | None:
         """The next suggestion; None if there is none yet, which with `wait` takes up to half a second to say.
@@ -108,8 +108,8 @@ class LiveStudy:
             SearchError: the sampler raised an exception.
         """
         soon = SHORT_WAIT_SECONDS if self._last_seconds < SHORT_WAIT_SECONDS else 0.0
-        with self._changed:
-            self._changed.wait_for(
+        with self._answered:
+            self._answered.wait_for(
                 lambda: self._ready or self._failure or self.exhausted, timeout=0.5 if wait else soon
             )
             if self._failure is not None:
@@ -120,46 +120,34 @@ class LiveStudy:
             return self._ready.popleft()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._commands.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let the thread hear what it was still told, and end; a sampler that is asked just then is not waited for."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(timeout=5)
+        self._commands.close()
+        self._commands.join(timeout=5)
 
-    def _tell(self, *commands: Callable[[], None]) -> None:
-        with self._changed:
-            self._commands.extend(commands)
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        """The thread: one command after the other, and with the context's end no more proposals."""
+    def _run(self, commands: Iterator[Callable[[], None]]) -> None:
+        """Run one command after the other; once the context has ended, ask for no more proposals."""
         self.study._thread_local.in_optimize_loop = True  # or a sampler that stops the study would raise an exception
-        try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._commands or self._closed)
-                    if not self._commands:
-                        return
-                    command = self._commands.popleft()
-                    if self._closed and command == self._ask:
-                        continue
+        for command in commands:
+            if command != self._ask or not self._commands.wait_closed():
                 command()
-        except BaseException as error:  # noqa: BLE001 (a sampler may raise anything; `take` raises it in the driver)
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep what the sampler raised, which may be anything; `take` raises it in the driver."""
+        with self._answered:
+            self._failure = error
+            self._answered.notify_all()
 
     def _ask(self) -> None:
         if self.study._stop_flag:
-            with self._changed:
+            with self._answered:
                 self.exhausted = True
-                self._changed.notify_all()
+                self._answered.notify_all()
             return
         started = time.perf_counter()
         storage, study_id = self.study._storage, self.study._study_id
@@ -175,9 +163,9 @@ class LiveStudy:
             study_attributes={name: value for name, value in after.items() if before.get(name) != value},
             seconds=self._last_seconds,
         )
-        with self._changed:
+        with self._answered:
             self._ready.append(suggestion)
-            self._changed.notify_all()
+            self._answered.notify_all()
 
     def _describe(self, event: TrialSuggested, attributes: Mapping[str, Any]) -> None:
         trial = self._handle(event.number)
