@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.candidates import EvaluatedSearch
-from orchestrator.record import INFO, EvaluationInfo, RunDirectory, RunInfo
+from orchestrator.record import INFO, EvaluationInfo, RunDirectory, RunInfo, first_difference
 
 TOP = 5
 
@@ -72,22 +73,23 @@ def recorded(directory: RunDirectory, wanted: EvaluationInfo) -> RunInfo | None:
         directory.check_usable()
         return None
     info = directory.read_info()
-    difference = "a search is there" if info.evaluation is None else _difference(info.evaluation, wanted)
+    difference = (
+        "a search is there"
+        if info.evaluation is None
+        else first_difference(_settings_of(info.evaluation), _settings_of(wanted))
+    )
     if difference is not None:
         raise ConfigError(f"{directory} cannot be gone on with: {difference}; for another one, choose --evaluation-dir")
     return info
 
 
-def _difference(was: EvaluationInfo, wanted: EvaluationInfo) -> str | None:
-    if was.folds != wanted.folds:
-        return f"it was begun with --folds {was.folds}, and not {wanted.folds}"
-    if was.seeds != wanted.seeds:
-        return f"it was begun with --seeds {was.seeds}, and not {wanted.seeds}"
-    if was.baseline != wanted.baseline:
-        with_or_without = "with" if was.baseline else "without"
-        return f"it was begun {with_or_without} a random baseline (--baseline, --no-baseline)"
-    if was.trials != wanted.trials:
-        return f"the search had {was.trials} trials then, and has {wanted.trials} now"
-    if was.candidates != wanted.candidates:
-        return f"its candidates are {', '.join(was.candidates)}, and not {', '.join(wanted.candidates)} (--top)"
-    return None
+def _settings_of(evaluation: EvaluationInfo) -> dict[str, Any]:
+    """By the names that the user knows. The candidates are last, because they may differ for one of the others."""
+    return {
+        "--folds": evaluation.folds,
+        "--seeds": evaluation.seeds,
+        "--baseline": evaluation.baseline,
+        "the search's number of trials": evaluation.trials,
+        "the list of candidates (--top)": list(evaluation.candidates),
+        "candidates": evaluation.candidates,
+    }

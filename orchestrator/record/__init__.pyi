@@ -58,6 +58,7 @@ from .run_state import INFEASIBLE_IN_A_ROW as INFEASIBLE_IN_A_ROW
 from .run_state import RunState as RunState
 from .run_state import Trial as Trial
 from .run_state import exhaustion as exhaustion
+from .settings_difference import first_difference as first_difference
 from .tables import EPOCH_SCHEMA as EPOCH_SCHEMA
 from .tables import EPOCHS as EPOCHS
 from .tables import TRIAL_SCHEMA as TRIAL_SCHEMA

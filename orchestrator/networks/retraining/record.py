@@ -13,7 +13,7 @@ Knows files. Does not know how a network is trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.record import EVENTS, RETRAIN_RESULT, EpochFields, EventBase, TypedLog
+from orchestrator.record import EVENTS, RETRAIN_RESULT, EpochFields, EventBase, TypedLog, first_difference
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -199,7 +199,7 @@ class RetrainFolder:
             ConfigError: the retraining that is here was begun with other settings.
         """
         before = self.info()
-        difference = None if before is None else _difference(before.asked.model_dump(), asked.model_dump())
+        difference = None if before is None else first_difference(before.asked.model_dump(), asked.model_dump())
         if difference is not None:
             raise ConfigError(f"{self.folder} was begun with other settings: {difference}; choose another --name")
 
@@ -235,16 +235,3 @@ class RetrainFolder:
                 self.folder.write(SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
         except OSError as error:
             raise RunDirectoryError(f"{self.folder} cannot be written: {reason(error)}") from error
-
-
-def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str | None:
-    """The first value that differs, with the name of its place."""
-    for name in [*before, *(name for name in wanted if name not in before)]:
-        was, now_ = before.get(name), wanted.get(name)
-        if isinstance(was, dict) and isinstance(now_, dict):
-            found = _difference(was, now_, f"{place}{name}.")
-            if found is not None:
-                return found
-        elif was != now_:
-            return f"{place}{name} was {was!r}, and is {now_!r}"
-    return None
