@@ -1,4 +1,4 @@
-"""Results that are written as JSON beside the event log: the files' contents, typed."""
+"""The contents of the result files, which are JSON beside the event log."""
 
 from __future__ import annotations
 

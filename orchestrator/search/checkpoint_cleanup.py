@@ -1,7 +1,7 @@
 """Removes from a run directory the checkpoints that no trial will go on from. Keeps the weights of the best trials.
 
-In a thread of its own, for a disk or an object store may be slow. Knows which trials are the best; does not know what
-is in their files.
+It works in a thread of its own, because a disk or an object store may be slow. Knows which trials are the best; does
+not know what is in their files.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class _Removal(NamedTuple):
 
 @final
 class CheckpointCleanup:
-    """A listener of the event log, after `state`. Use it as a context; before and after it all leftovers are removed.
+    """Listens to the event log after `state`. Use it as a context; all leftovers are removed at its start and its end.
 
     Args:
-        checkpoints: of the run.
-        state: says which trials ended, and which are the best.
-        keep: of how many of the best trials the weights stay, besides those on the Pareto front.
+        checkpoints: the run's checkpoints.
+        state: the run's state, which knows the trials that have ended and the best ones.
+        keep: the number of best trials whose weights stay, in addition to those on the Pareto front.
     """
 
     def __init__(self, checkpoints: CheckpointFolder, state: RunState, keep: int) -> None:
@@ -58,7 +58,7 @@ class CheckpointCleanup:
             self._remove(self._checkpoints.drop, trial_id)
 
     def sweep(self) -> None:
-        """Remove whatever belongs to no unfinished trial, nor to one of the best."""
+        """Remove all checkpoints that belong neither to an unfinished trial nor to one of the best."""
         for trial_id in self._checkpoints.trial_ids():
             trial = self._state.trials.get(trial_id)
             if trial is not None and trial.status == "running":
@@ -69,8 +69,8 @@ class CheckpointCleanup:
                 self._checkpoints.drop(trial_id)
 
     def __enter__(self) -> Self:
-        # Where a record lost its last lines there may be checkpoints of a trial that it does not know, and whose name
-        # another one will get.
+        # If the record has lost its last lines, a trial that it does not know may have left checkpoints, and another
+        # trial will get the same name.
         with contextlib.suppress(OSError):
             self.sweep()
         self._removals.start()
@@ -81,11 +81,11 @@ class CheckpointCleanup:
     ) -> None:
         self._removals.close(drop=True)  # the sweep removes these too
         self._removals.join()
-        with contextlib.suppress(OSError):  # leftovers do no harm, and are removed at the end of a resume
+        with contextlib.suppress(OSError):  # leftovers do no harm; the end of a resume removes them
             self.sweep()
 
     def _rank(self, trial_id: str) -> set[str]:
-        """Take a completed trial among those whose weights are kept; returns who is no longer."""
+        """Add a completed trial to those whose weights are kept; return the trials whose weights no longer are."""
         trials = self._state.trials
         self._best = sorted([*self._best, trial_id], key=lambda name: self._state.losses(trials[name]))[: self._keep]
         before = self._kept | {trial_id}
@@ -99,5 +99,5 @@ class CheckpointCleanup:
         for removal in removals:
             if self._removals.wait_closed(removal.due - time.monotonic()):
                 return
-            with contextlib.suppress(OSError):  # as at the end
+            with contextlib.suppress(OSError):  # leftovers do no harm
                 removal.remove(removal.trial_id)

@@ -1,9 +1,8 @@
-"""The Optuna study of a running search, owned by one thread that tells it what happened and asks it ahead of need.
+"""The Optuna study of a running search. One thread owns it: it reports events to it and asks for proposals in advance.
 
-A sampler may take long over a proposal, and none is safe to be asked and told at once. So one thread does both, one
-thing after the other, in the order in which they were asked for: the driver does not wait, and the same order of events
-gives the same proposals. What the study is told are the events of the record, so that it equals what `study_replay`
-makes of the log.
+A sampler may take long for a proposal, and `ask` and `tell` must not run at the same time. So one thread calls both, in
+the order of the events: the driver does not wait, and the same order of events gives the same proposals. The study
+receives only the events of the record, so it equals the study that `study.replay` builds from the log.
 
 Knows Optuna and the run's state. Does not know Ray.
 """
@@ -33,12 +32,12 @@ from orchestrator.study.replay import (
 )
 
 SHORT_WAIT_SECONDS = 0.02
-"""A suggestion that is expected within this time is waited for: shorter than what Ray Tune's loop would lose."""
+"""`take` waits for a suggestion that is expected within this time; Ray Tune's loop would lose more time without it."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A proposal of the sampler: Optuna's number of it, and what the sampler noted (see `TrialSuggested`)."""
+    """A proposal of the sampler with Optuna's number and attributes (see `TrialSuggested`)."""
 
     number: int
     params: dict[str, Any]
@@ -48,21 +47,21 @@ class Suggestion:
 
 
 def known_when_asked(events: Sequence[Event]) -> int:
-    """How many of a log's events the sampler had heard of when it was asked for the candidate that is next."""
+    """Number of a log's events that the sampler knew when it was asked for the next candidate."""
     last = next((n for n in range(len(events), 0, -1) if isinstance(events[n - 1], TrialSuggested)), None)
     return len(events) if last is None else last
 
 
 class LiveStudy:
-    """Suggestions made ahead, and a study that hears of every event. A listener of the run's event log, after `state`.
+    """Suggestions made in advance, by a study that follows the run's event log. Listens to the log after `state`.
 
     Use it as a context; its thread ends with it.
 
     Args:
         sampler: any Optuna sampler that fits the objectives.
-        state: of the run, with its objectives; its trials so far become the study's. On a resume it holds what was
-            `known_when_asked`, and the events after that are told with `apply`, as they would have been.
-        distributions: the space.
+        state: the run's state, with its objectives; its trials so far become the study's. On a resume it holds the
+            events that were `known_when_asked`; the later ones follow by `apply`, as in the search before.
+        distributions: the parameters of the space.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class LiveStudy:
         """Notified when a suggestion is ready, or there will be none."""
         self._failure: BaseException | None = None
         self.exhausted = False
-        """The sampler stopped the study, as Optuna's do that have gone through all there is."""
+        """Whether the sampler stopped the study; Optuna's samplers do so once they have proposed everything."""
         self._last_seconds = 0.0
 
     def apply(self, event: Event) -> None:
@@ -87,7 +86,7 @@ class LiveStudy:
         match event:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]
-                # The next one is asked for with what the record holds up to here, so that a resume asks alike.
+                # The sampler is asked next with the record up to here, so that a resume asks it with the same.
                 self._commands.put(lambda: self._describe(event, user_attributes(trial)), self._ask)
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
@@ -97,12 +96,12 @@ class LiveStudy:
             case TrialEnded():
                 trial = self._state.trials[event.trial_id]
                 end, values = optuna_outcome(trial, self._state)
-                # A duplicate's curve is that of the trial which answered it, and was not reported before.
+                # A duplicate has the curve of the trial that answered it, which was not reported for the duplicate.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
                 self._commands.put(lambda: self._end(trial.number, end, values, curve))
 
     def take(self, *, wait: bool) -> Suggestion | None:
-        """The next suggestion; None if there is none yet, which with `wait` takes up to half a second to say.
+        """Return the next suggestion; None if there is none yet, with `wait` after up to half a second.
 
         Raises:
             SearchError: the sampler raised an exception.
@@ -126,7 +125,7 @@ class LiveStudy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the thread hear what it was still told, and end; a sampler that is asked just then is not waited for."""
+        """End the thread after the events that wait; wait at most 5 s for it, because the sampler may be slow."""
         self._commands.close()
         self._commands.join(timeout=5)
 
@@ -182,7 +181,7 @@ class LiveStudy:
         self._handles.pop(number, None)
 
     def _handle(self, number: int) -> optuna.Trial:
-        """Optuna's handle of a running trial; of one that the record brought along, a new one."""
+        """Optuna's handle of a running trial; a new one if the trial was on record before."""
         if number not in self._handles:
             self._handles[number] = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[number]._trial_id)
         return self._handles[number]
