@@ -17,11 +17,21 @@ from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.networks.retraining.initial_weights import Weights, check_weights, read_weights
 from orchestrator.networks.retraining.progress_view import RetrainView
 from orchestrator.networks.retraining.record import Asked, RetrainFolder, RetrainInfo
-from orchestrator.networks.retraining.result import NetworkResult, result_of
+from orchestrator.networks.retraining.result import result_of
 from orchestrator.networks.retraining.runner import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.networks.retraining.settings import RetrainSettings, networks_of
 from orchestrator.progress import Progress, Show
-from orchestrator.record import NETWORK, RETRAIN_RESULT, RETRAINED, EndedSearch, check_same_data, commit, now, versions
+from orchestrator.record import (
+    NETWORK,
+    RETRAIN_RESULT,
+    RETRAINED,
+    EndedSearch,
+    Retrained,
+    check_same_data,
+    commit,
+    now,
+    versions,
+)
 from orchestrator.report import refresh
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataError, DataSplits, load_data
@@ -37,7 +47,7 @@ SCRATCH = ".ray-train-"
 class RetrainResult:
     """Of all networks that were asked for; `is_whole` if none was interrupted."""
 
-    networks: list[NetworkResult]
+    networks: list[Retrained]
     is_whole: bool
 
 
