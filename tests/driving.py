@@ -72,7 +72,7 @@ class Hand:
     def settled(self) -> optuna.Study:
         """The study once it has heard everything."""
         deadline = time.monotonic() + 20
-        while self.live._commands or not self.live._ready:
+        while not self.live._commands.is_idle or not self.live._ready:
             assert time.monotonic() < deadline
             time.sleep(0.001)
         return self.live.study

@@ -470,10 +470,13 @@ def test_one_that_has_ended_is_told_again_without_ray(cellscout: Any, ended: Run
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--top", "2"], "its candidates are 00000, 00001, 00002, not 00000, 00001 (--top)"),
-        (["--folds", "4"], "it was started with --folds 2, not 4"),
-        (["--seeds", "1"], "it was started with --seeds 2, not 1"),
-        (["--baseline"], "it was started without a random baseline (--baseline, --no-baseline)"),
+        (
+            ["--top", "2"],
+            "the list of candidates (--top) was ['00000', '00001', '00002'], and is ['00000', '00001']",
+        ),
+        (["--folds", "4"], "--folds was 2, and is 4"),
+        (["--seeds", "1"], "--seeds was 2, and is 1"),
+        (["--baseline"], "--baseline was False, and is True"),
     ],
 )
 def test_another_one_than_the_one_that_is_there_is_refused(
@@ -490,7 +493,7 @@ def test_another_one_than_the_one_that_is_there_is_refused(
 def test_one_whose_search_has_gone_on_since_is_refused(ended: RunDirectory) -> None:
     with EventLog.reopen(ended) as log:
         log.append(*(event for event in searched(*[[0.5]] * 4) if getattr(event, "trial_id", None) == "00003"))
-    with pytest.raises(ConfigError, match="the search had 3 trials then and has 4 now"):
+    with pytest.raises(ConfigError, match="the search's number of trials was 3, and is 4"):
         evaluate(ended.location, EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False))
 
 

@@ -153,7 +153,9 @@ def test_where_there_are_no_locks_the_later_process_is_the_owner(
         log.append(RUN[0])
         assert is_being_written(folder) is None
         other = LogOwner.claim(folder)
-        with pytest.raises(SearchError, match=rf"was taken over by .*, pid {os.getpid()}; this process writes"):
+        with pytest.raises(
+            SearchError, match=rf"was taken over by .*, pid {os.getpid()}; this process no longer writes"
+        ):
             log.append(RUN[1])
         assert LogOwner.of(folder) == other
 

@@ -129,10 +129,12 @@ def evaluation(winner: str | None, others: dict[str, float], **values: Any) -> s
     """An evaluation.json; `others` are the adjusted p of those that the winner is compared with."""
     names = [*([winner] if winner else []), *others]
     test = {"difference": 0.0125, "interval": [0.002, 0.023], "t": 2.0, "degrees": 5, "p": 0.01}
+    cost = {"trials": 6, "epochs": 54, "train_seconds": 60.0}
     found = {
         "verdict": f"The winner is {winner}: its mean val_accuracy is the highest.",
         "finished": True,
         "metric": "val_accuracy",
+        "direction": "maximize",
         "folds": 3,
         "seeds": [1, 2],
         "trainings": {"ended": 6, "planned": 6},
@@ -141,18 +143,33 @@ def evaluation(winner: str | None, others: dict[str, float], **values: Any) -> s
             {
                 "name": name,
                 "trial_id": name,
+                "random_id": None,
                 "rank": rank,
                 "mean": 0.9,
                 "deviation": 0.01,
                 "interval": [0.88, 0.92],
+                "search_rank": 1,
                 "search_score": 0.91,
                 "trainings": 6,
                 "problems": [],
+                "scores": [],
+                "objectives": None,
+                "on_front": False,
+                "parameters": 10,
+                "macs": 20,
+                "fingerprint": "x",
+                "architecture": {},
             }
             for rank, name in enumerate(names, start=1)
         ],
         "comparisons": [{**test, "winner": winner, "other": name, "p_adjusted": p} for name, p in others.items()],
-        "random": {"best": "random/00007", "comparison": {**test, "other": "random/00007", "p_adjusted": 0.4}},
+        "random": {
+            "best": "random/00007",
+            "cost": cost,
+            "comparison": {**test, "other": "random/00007", "p_adjusted": 0.4},
+        },
+        "search": {"cost": cost},
+        "rank_correlations": [],
         **values,
     }
     return json.dumps(found)

@@ -34,6 +34,7 @@ from orchestrator.record.events import (
     epoch_values,
 )
 from orchestrator.record.run_state import RunState
+from orchestrator.record.settings_difference import first_difference
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
 from trainables.epoch_result import EpochResult
@@ -174,6 +175,15 @@ def test_a_full_disk_is_told_and_no_listener_sees_the_event(tmp_path: Path) -> N
                 log.append(RUN[0])
         assert log.failure is not None
     assert seen == []
+
+
+def test_the_first_setting_that_differs_is_named_with_both_values() -> None:
+    recorded = {"seeds": [0], "training": {"epochs": 3, "ema": None}, "candidates": {"00001": "a"}}
+    assert first_difference(recorded, {**recorded, "training": {"epochs": 3}}) is None
+    assert first_difference(recorded, {**recorded, "seeds": [1], "more": 2}) == "seeds was [0], and is [1]"
+    assert first_difference(recorded, {**recorded, "more": 2}) == "more was None, and is 2"
+    changed = {**recorded, "candidates": {"00001": "b"}}
+    assert first_difference(recorded, changed) == "candidates.00001 was 'a', and is 'b'"
 
 
 def test_events_add_up_to_the_trials() -> None:

@@ -292,7 +292,7 @@ def test_a_tool_that_hangs_delays_only_the_end_of_the_search(tmp_path: Path, mon
             hand.train(trial, SCORES)
         assert said == []
     hang.set()
-    feed._thread.join(timeout=20)
+    assert feed._jobs.join(timeout=20)
     assert said == [
         "writing the rest to Tool",
         "Tool: not done after 0 s; the search continues without it, and a resume catches up (logging.tool)",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.candidates import EvaluatedSearch
 from orchestrator.evaluation.settings import EvaluationSettings
-from orchestrator.record import INFO, EvaluationInfo, RecordedRun, RunDirectory
+from orchestrator.record import INFO, EvaluationInfo, RecordedRun, RunDirectory, first_difference
 
 TOP = 5
 """Candidates to evaluate if `--top` is not given; with several objectives it is the whole Pareto front."""
@@ -48,22 +50,19 @@ def find_recorded(directory: RunDirectory, requested: EvaluationInfo) -> Recorde
         return None
     run = RecordedRun.read(directory)
     before = run.info.evaluation
-    difference = "it is a search" if before is None else _difference(before, requested)
+    difference = "it is a search" if before is None else first_difference(_settings_of(before), _settings_of(requested))
     if difference is not None:
         raise ConfigError(f"{directory} cannot be resumed: {difference}; choose another --evaluation-dir")
     return run
 
 
-def _difference(was: EvaluationInfo, requested: EvaluationInfo) -> str | None:
-    if was.folds != requested.folds:
-        return f"it was started with --folds {was.folds}, not {requested.folds}"
-    if was.seeds != requested.seeds:
-        return f"it was started with --seeds {was.seeds}, not {requested.seeds}"
-    if was.baseline != requested.baseline:
-        with_or_without = "with" if was.baseline else "without"
-        return f"it was started {with_or_without} a random baseline (--baseline, --no-baseline)"
-    if was.trials != requested.trials:
-        return f"the search had {was.trials} trials then and has {requested.trials} now"
-    if was.candidates != requested.candidates:
-        return f"its candidates are {', '.join(was.candidates)}, not {', '.join(requested.candidates)} (--top)"
-    return None
+def _settings_of(evaluation: EvaluationInfo) -> dict[str, Any]:
+    """The request under the names of the options. The candidates come last: another difference may be their cause."""
+    return {
+        "--folds": evaluation.folds,
+        "--seeds": evaluation.seeds,
+        "--baseline": evaluation.baseline,
+        "the search's number of trials": evaluation.trials,
+        "the list of candidates (--top)": list(evaluation.candidates),
+        "candidates": evaluation.candidates,
+    }

@@ -11,9 +11,21 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from orchestrator.evaluation.outcome import Comparison, Evaluated, Outcome
+from orchestrator.evaluation.outcome import Comparison, Cost, Evaluated, Outcome
 from orchestrator.evaluation.verdict import verdict
 from orchestrator.progress import clock, counted, number
+from orchestrator.record import (
+    CandidateScore,
+    Difference,
+    EpochCorrelation,
+    EvaluatedScores,
+    EvaluatedSearchCost,
+    Evaluation,
+    RandomSearch,
+    SearchCost,
+    Trainings,
+    WinnerDifference,
+)
 
 CANDIDATES = "candidates.parquet"
 
@@ -66,69 +78,72 @@ def evaluation_summary(outcome: Outcome, folder: str) -> str:
 
 def evaluation_json(outcome: Outcome) -> dict[str, Any]:
     """All of it, for programs and for `evaluation.json`."""
-    return {
-        "verdict": verdict(outcome),
-        "finished": outcome.finished,
-        "metric": outcome.metric,
-        "direction": outcome.direction,
-        "folds": outcome.folds,
-        "seeds": outcome.seeds,
-        "trainings": {"ended": outcome.ended, "planned": outcome.planned},
-        "winner": outcome.winner,
-        "candidates": [_candidate_json(one) for one in outcome.candidates],
-        "comparisons": [{"winner": outcome.winner, **_comparison_json(one)} for one in outcome.comparisons],
-        "random": None
-        if outcome.sample_cost is None
-        else {
-            "best": outcome.sampled,
-            "cost": asdict(outcome.sample_cost),
-            "comparison": None if outcome.against_sampled is None else _comparison_json(outcome.against_sampled),
-        },
-        "search": {"cost": asdict(outcome.search_cost)},
-        "rank_correlations": [
-            {"epoch": epoch, "candidates": outcome.correlated[epoch], **asdict(found)}
+    random = None
+    if outcome.sample_cost is not None:
+        against = outcome.against_sampled
+        comparison = None if against is None else Difference(**_difference(against))
+        random = RandomSearch(best=outcome.sampled, cost=_cost(outcome.sample_cost), comparison=comparison)
+    return Evaluation(
+        verdict=verdict(outcome),
+        finished=outcome.finished,
+        metric=outcome.metric,
+        direction=outcome.direction,
+        folds=outcome.folds,
+        seeds=outcome.seeds,
+        trainings=Trainings(ended=outcome.ended, planned=outcome.planned),
+        winner=outcome.winner,
+        candidates=[_scores(one) for one in outcome.candidates],
+        comparisons=[WinnerDifference(winner=outcome.winner, **_difference(one)) for one in outcome.comparisons],
+        random=random,
+        search=EvaluatedSearchCost(cost=_cost(outcome.search_cost)),
+        rank_correlations=[
+            EpochCorrelation(epoch=epoch, candidates=outcome.correlated[epoch], **asdict(found))
             for epoch, found in outcome.correlations.items()
         ],
-    }
+    ).to_json()
 
 
 def candidates_table(outcome: Outcome) -> pa.Table:
     """One row a candidate, best first."""
     rows = []
     for one in outcome.candidates:
-        row = _candidate_json(one)
+        row = _scores(one).to_json()
         low, high = row.pop("interval") or (None, None)
         architecture, scores = json.dumps(row.pop("architecture")), len(row.pop("scores"))
         rows.append({**row, "architecture": architecture, "scores": scores, "low": low, "high": high})
     return pa.Table.from_pylist(rows, CANDIDATE_SCHEMA)
 
 
-def _comparison_json(one: Comparison) -> dict[str, Any]:
+def _cost(cost: Cost) -> SearchCost:
+    return SearchCost(**asdict(cost))
+
+
+def _difference(one: Comparison) -> dict[str, Any]:
     return {"other": one.other, **asdict(one.test), "p_adjusted": one.p_adjusted}
 
 
-def _candidate_json(one: Evaluated) -> dict[str, Any]:
-    costs = one.candidate.costs
-    return {
-        "name": one.name,
-        "trial_id": one.candidate.trial_id,
-        "random_id": one.candidate.random_id,
-        "rank": one.rank,
-        "mean": None if one.spread is None else one.spread.mean,
-        "deviation": None if one.spread is None else one.spread.deviation,
-        "interval": None if one.spread is None else list(one.spread.interval),
-        "search_rank": one.search_rank,
-        "search_score": one.search_score,
-        "trainings": one.trainings,
-        "problems": one.problems,
-        "scores": [{"seed": seed, "fold": fold, "score": score} for (seed, fold), score in one.scores.items()],
-        "objectives": one.objectives,
-        "on_front": one.on_front,
-        "parameters": int(costs["parameters"]) if costs else None,
-        "macs": int(costs["macs"]) if costs else None,
-        "fingerprint": one.candidate.fingerprint,
-        "architecture": one.candidate.architecture,
-    }
+def _scores(one: Evaluated) -> EvaluatedScores:
+    costs, spread = one.candidate.costs, one.spread
+    return EvaluatedScores(
+        name=one.name,
+        trial_id=one.candidate.trial_id,
+        random_id=one.candidate.random_id,
+        rank=one.rank,
+        mean=None if spread is None else spread.mean,
+        deviation=None if spread is None else spread.deviation,
+        interval=None if spread is None else spread.interval,
+        search_rank=one.search_rank,
+        search_score=one.search_score,
+        trainings=one.trainings,
+        problems=one.problems,
+        scores=[CandidateScore(seed=seed, fold=fold, score=score) for (seed, fold), score in one.scores.items()],
+        objectives=one.objectives,
+        on_front=one.on_front,
+        parameters=int(costs["parameters"]) if costs else None,
+        macs=int(costs["macs"]) if costs else None,
+        fingerprint=one.candidate.fingerprint,
+        architecture=one.candidate.architecture,
+    )
 
 
 def _candidates(outcome: Outcome) -> Table:

@@ -1,3 +1,4 @@
+from .background import BackgroundQueue as BackgroundQueue
 from .event_file import EVENTS as EVENTS
 from .event_log import EventLog as EventLog
 from .event_log import Listener as Listener
@@ -32,10 +33,18 @@ from .fold_scores import score_of as score_of
 from .fold_scores import scores_of as scores_of
 from .fold_scores import trainings_of as trainings_of
 from .recorded_run import RecordedRun as RecordedRun
+from .results import CandidateScore as CandidateScore
 from .results import Difference as Difference
+from .results import EpochCorrelation as EpochCorrelation
+from .results import EvaluatedScores as EvaluatedScores
+from .results import EvaluatedSearchCost as EvaluatedSearchCost
 from .results import Evaluation as Evaluation
+from .results import RandomSearch as RandomSearch
 from .results import ResultFile as ResultFile
 from .results import Retrained as Retrained
+from .results import SearchCost as SearchCost
+from .results import Trainings as Trainings
+from .results import WinnerDifference as WinnerDifference
 from .run_directory import BEST as BEST
 from .run_directory import EVALUATION as EVALUATION
 from .run_directory import EVALUATION_RESULT as EVALUATION_RESULT
@@ -57,6 +66,7 @@ from .run_state import INFEASIBLE_IN_A_ROW as INFEASIBLE_IN_A_ROW
 from .run_state import RunState as RunState
 from .run_state import Trial as Trial
 from .run_state import exhaustion as exhaustion
+from .settings_difference import first_difference as first_difference
 from .tables import EPOCH_SCHEMA as EPOCH_SCHEMA
 from .tables import EPOCHS as EPOCHS
 from .tables import TRIAL_SCHEMA as TRIAL_SCHEMA

@@ -1,4 +1,4 @@
-"""The event log in a local folder: one file that only grows, `events.jsonl`, locked by the process that writes it."""
+"""The event log in a local folder: one append-only file, `events.jsonl`, locked by the process that writes it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from trainables.storage import Folder, reason
 
 EVENTS = "events.jsonl"
 SYNC_SECONDS = 1.0
-"""The file is forced to the disk at most this often, but at the start and the end of a run."""
+"""The file is forced to the disk at most this often, and also after events that must be there at once."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What a filesystem without locks answers, as some of a cluster's do; there, the owner is asked for instead."""
+"""Errors of a file system without locks, as some clusters have; `owner.json` is checked there instead."""
 
 
 class EventFile:
-    """Appends lines. Raises OSError where the disk does.
+    """Appends lines; raises the OSErrors of the disk.
 
-    The lock is the kernel's and ends with the process, however it dies. What is written survives the death of the
-    process at once, and a power loss once it is forced to the disk: when asked to, or at a write when a second has
-    passed since the last time.
+    The lock is the kernel's: it ends with the process, however that dies. A written line survives the death of the
+    process at once. It survives a power loss once the file is forced to the disk: at a write with `at_once`, and at a
+    write a second or more after the last time.
     """
 
     def __init__(self, folder: Folder, *, fresh: bool) -> None:
@@ -36,7 +36,6 @@ class EventFile:
         self._path = _path(folder)
         self.location = str(folder / EVENTS)
         try:
-            # Unbuffered.
             self._file = self._path.open("xb" if fresh else "a+b", buffering=0)
         except FileExistsError as error:
             raise RunDirectoryError(f"{self.location} exists already; choose another --run-dir") from error
@@ -76,7 +75,7 @@ class EventFile:
 
 
 def is_held(folder: Folder) -> bool | None:
-    """Whether a living process writes the log; None where there is no log, or no lock to tell by."""
+    """Whether a living process writes the log; None if there is no log, or the file system has no locks."""
     try:
         with _path(folder).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -88,7 +87,7 @@ def is_held(folder: Folder) -> bool | None:
 
 
 def read_file(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
-    """The whole lines of the file, each with the file's name and its number. A torn last line is dropped."""
+    """Yield each whole line of the file, with the file's name and the line's number. A torn last line is dropped."""
     location = str(folder / EVENTS)
     path = folder.local_path
     with BytesIO(folder.read(EVENTS)) if path is None else (path / EVENTS).open("rb") as file:
@@ -99,13 +98,13 @@ def read_file(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
 
 def _path(folder: Folder) -> Path:
     path = folder.local_path
-    assert path is not None, "the caller has asked"
+    assert path is not None, "the caller has checked that the folder is local"
     return path / EVENTS
 
 
 def _lock(file: BinaryIO, folder: Folder) -> bool:
-    """Lock the log for this process; False where the filesystem knows no locks."""
-    for _ in range(10):  # a reader that asks whether it is held, holds it for an instant
+    """Lock the log for this process; False if the file system has no locks."""
+    for _ in range(10):  # `is_held` takes the lock for an instant
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -117,12 +116,12 @@ def _lock(file: BinaryIO, folder: Folder) -> bool:
         else:
             return True
     owner = LogOwner.of(folder)
-    who = "" if owner is None else f" ({owner})"
-    raise RunDirectoryError(f"{folder / EVENTS} is being written by another process{who}; wait for it, or end it")
+    name = "" if owner is None else f" ({owner})"
+    raise RunDirectoryError(f"{folder / EVENTS} is being written by another process{name}; wait for it, or end it")
 
 
 def _drop_torn_line(file: BinaryIO) -> None:
-    """Cut off what a crash left of a line, or the next one would be glued to it."""
+    """Cut off the part of a line that a crash left, so that the next line does not continue it."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - 2**16)
@@ -136,7 +135,7 @@ def _drop_torn_line(file: BinaryIO) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Force the names in a folder to the disk: a file whose name is lost is lost."""
+    """Force the names in a folder to the disk: a file whose name is lost cannot be found."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

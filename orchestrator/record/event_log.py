@@ -35,13 +35,15 @@ Place = Folder | _HasFolder
 
 
 class Writer(Protocol):
-    """Keeps lines. Raises OSError, or SearchError with a reason of its own."""
+    """Stores lines. Its methods raise OSError, or SearchError with a reason of their own."""
 
     location: str
 
-    def write(self, lines: bytes, *, at_once: bool) -> None: ...
+    def write(self, lines: bytes, *, at_once: bool) -> None:
+        """Append whole lines; with `at_once`, they are on the disk or the store afterwards."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write what is left, and release the log."""
 
 
 class TypedLog(Generic[E]):
@@ -201,16 +203,16 @@ def read_events(place: Place, *, skip: int = 0) -> Iterator[Event]:
 
 
 def is_being_written(place: Place) -> bool | None:
-    """Whether a living process has the log open; None where that cannot be told: on an object store, for example."""
+    """Whether a living process has the log open; None if that cannot be found out, for example on an object store."""
     folder = _folder(place)
     return is_held(folder) if folder.is_local else None
 
 
 def _reopened(folder: Folder) -> Writer:
-    """What appends to the lines of a folder; they are first brought into the form that the folder's storage needs.
+    """Open the lines of a folder for appending, after a conversion to the form that the folder's storage needs.
 
     Raises:
-        RunDirectoryError: another process writes them, or they cannot be written.
+        RunDirectoryError: another process writes the lines, or they cannot be written.
     """
     try:
         (_to_file if folder.is_local else _to_segments)(folder)
@@ -224,15 +226,15 @@ def _folder(place: Place) -> Folder:
 
 
 def _read_lines(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
-    """Place, number and text of each, of the form that is there.
+    """Yield location, number and text of each line, from the form that is there.
 
-    Of both, where a change from one to the other was interrupted, segments are whole.
+    If both forms are there, a conversion was interrupted. The segments are whole then.
     """
     return read_segments(folder) if has_segments(folder) else read_file(folder)
 
 
 def _to_file(folder: Folder) -> None:
-    """Make one file of the segments of a run that was copied from an object store, so that it can be appended to."""
+    """Join the segments of a run that was copied from an object store into one file, which can be appended to."""
     path = folder.local_path
     if path is not None and has_segments(folder):
         folder.write(EVENTS, b"".join(line for _, _, line in read_segments(folder)), durable=True)
@@ -241,7 +243,7 @@ def _to_file(folder: Folder) -> None:
 
 
 def _to_segments(folder: Folder) -> None:
-    """The other way round, for a run that was copied to an object store."""
+    """Turn the file of a run that was copied to an object store into a segment."""
     if folder.has(EVENTS):
         if not has_segments(folder):
             (folder / SEGMENTS).write(FIRST_SEGMENT, b"".join(line for _, _, line in read_file(folder)))

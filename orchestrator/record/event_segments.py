@@ -1,7 +1,7 @@
-"""The event log on an object store, where nothing can be appended to: numbered segments, `events/00000001.jsonl`, ...
+"""The event log on an object store, which cannot append to an object: numbered segments, `events/00000001.jsonl`, ...
 
-A thread uploads about once a second. The last segment is written anew with what has come since, until it is large
-enough, so that a run of days has hundreds of segments and not a million; an object is replaced whole or not at all.
+A thread uploads about once a second. Until the last segment is large enough, each upload replaces it by a longer one,
+so that a run of days has hundreds of segments instead of a million. The store replaces an object whole or not at all.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ SEGMENT_BYTES = 2**18
 """A segment of at least this size is not added to."""
 UPLOAD_SECONDS = 1.0
 OWNER_SECONDS = 3.0
-"""An idle log looks this often whether it is still ours; one that uploads looks at every upload."""
+"""An idle log checks this often that this process still owns it; each upload checks that too."""
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""What is waited after an upload that failed; then the log has failed."""
+"""Waits after failed uploads, in turn; after one more failure the log has failed."""
 READERS = 16
-"""Segments that are read at a time."""
+"""How many segments are read at a time."""
 
 _NAME = re.compile(r"[0-9]{8}\.jsonl")
 
 
 class EventSegments:
-    """Takes lines and uploads them in the background. A failed upload is raised by the next `write`, or by `close`.
+    """Takes lines and uploads them in the background. The next `write`, or `close`, raises what made an upload fail.
 
-    What a kill can lose is what has not been uploaded: the last second, and whatever the store did not take during an
-    outage. Two processes cannot be kept from writing at the same time, only told: the later one is the owner, and
-    the earlier one fails at its next upload. A process that was suspended exactly between its look at the owner and its
-    upload would not notice.
+    A kill loses what is not uploaded yet: the last second, and what the store did not accept during an outage. Nothing
+    keeps two processes from writing at the same time. The later one is the owner, and the earlier one fails at its next
+    upload; it does not notice only if it is suspended exactly between its check of the owner and its upload.
     """
 
     def __init__(self, folder: Folder, *, fresh: bool) -> None:
@@ -51,7 +50,7 @@ class EventSegments:
             before = LogOwner.of(folder)
             self._owner = LogOwner.claim(folder)
             if before is not None and not before.is_gone:
-                time.sleep(OWNER_SECONDS + UPLOAD_SECONDS)  # so that it has noticed, before segments are counted
+                time.sleep(OWNER_SECONDS + UPLOAD_SECONDS)  # until it has noticed; then segments are counted
             names = _segment_names(folder)
         except OSError as error:
             raise RunDirectoryError(f"{folder} cannot be written: {reason(error)} (run.storage)") from error
@@ -59,7 +58,7 @@ class EventSegments:
         self._segment = b""
         self._unsent: list[bytes] = []
         self._written = self._sent = 0
-        self._hurry = self._closing = False
+        self._must_upload = self._is_closing = False
         self._failure: Exception | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._upload_until_closed, name="event log", daemon=True)
@@ -71,7 +70,7 @@ class EventSegments:
             self._unsent.append(lines)
             self._written += 1
             if at_once:
-                self._hurry = True
+                self._must_upload = True
                 self._changed.notify_all()
                 last = self._written
                 self._changed.wait_for(lambda: self._sent >= last or self._failure is not None)
@@ -81,7 +80,7 @@ class EventSegments:
     def close(self) -> None:
         """Upload what is left, and end."""
         with self._changed:
-            self._closing = True
+            self._is_closing = True
             self._changed.notify_all()
         self._thread.join()
         if self._failure is not None:
@@ -89,21 +88,21 @@ class EventSegments:
         self._owner.release(self._folder)
 
     def _upload_until_closed(self) -> None:
-        looked_at = time.monotonic()
+        checked_at = time.monotonic()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._hurry or self._closing, timeout=UPLOAD_SECONDS)
-                lines, last, closing = b"".join(self._unsent), self._written, self._closing
+                self._changed.wait_for(lambda: self._must_upload or self._is_closing, timeout=UPLOAD_SECONDS)
+                lines, last, closing = b"".join(self._unsent), self._written, self._is_closing
                 self._unsent.clear()
-                self._hurry = False
+                self._must_upload = False
             try:
                 if lines:
                     self._upload(lines)
-                    looked_at = time.monotonic()
-                elif time.monotonic() - looked_at >= OWNER_SECONDS:
-                    self._patiently(lambda: self._owner.check(self._folder))
-                    looked_at = time.monotonic()
-            except Exception as error:  # noqa: BLE001 whatever it is, the driver must hear of it
+                    checked_at = time.monotonic()
+                elif time.monotonic() - checked_at >= OWNER_SECONDS:
+                    self._with_retries(lambda: self._owner.check(self._folder))
+                    checked_at = time.monotonic()
+            except Exception as error:  # noqa: BLE001 (`write` or `close` raises it in the driver)
                 with self._changed:
                     self._failure = error
                     self._changed.notify_all()
@@ -121,13 +120,13 @@ class EventSegments:
             self._owner.check(self._folder)
             self._segments.write(name, content)
 
-        self._patiently(put)
+        self._with_retries(put)
         self._segment = content
         if len(content) >= SEGMENT_BYTES:
             self._number, self._segment = self._number + 1, b""
 
-    def _patiently(self, do: Callable[[], None]) -> None:
-        """Again after a while, where that may help."""
+    def _with_retries(self, do: Callable[[], None]) -> None:
+        """Call `do`, and again after a while if the error may be temporary."""
         for seconds in RETRY_SECONDS:
             try:
                 return do()
@@ -143,7 +142,7 @@ def has_segments(folder: Folder) -> bool:
 
 
 def read_segments(folder: Folder) -> Iterator[tuple[str, int, bytes]]:
-    """The lines of all segments in order, each with the segment's name and its number there.
+    """Yield the lines of all segments in order, each with the segment's name and the line's number in it.
 
     Raises:
         RunDirectoryError: a segment is missing.

@@ -1,4 +1,4 @@
-"""The facts that a run's event log is made of. Each is one JSON object on one line of `events.jsonl`."""
+"""The events of a run's log. Each is one JSON object on one line of `events.jsonl`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from orchestrator.objectives import Direction
 
 TrialStatus = Literal["completed", "pruned", "duplicate", "infeasible", "diverged", "failed", "running"]
-"""`completed`: had its whole budget. `pruned`: stopped by the scheduler. `duplicate`: answered from the record.
-`infeasible`: broke a constraint, never trained. `diverged`: a loss was not finite. `failed`: ended by an error.
-`running`: not ended; in a run that has ended, it is what a resume goes on with."""
+"""`completed`: trained for its whole budget. `pruned`: stopped by the scheduler. `duplicate`: answered from the record.
+`infeasible`: breaks a constraint, never trained. `diverged`: a loss was not finite. `failed`: ended by an error.
+`running`: not ended; if the run has ended, a resume goes on with it."""
 
 RunOutcome = Literal["completed", "exhausted", "out_of_time", "interrupted", "failed"]
 """Why a run ended: all its trials ended, the sampler proposed nothing new any more, `budget.hours` was over, the user
-stopped it, or an error did."""
+stopped it, or an error stopped it."""
 
 TrialId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
-"""Becomes a part of paths, so a record that was tampered with must not lead out of the run directory."""
+"""It becomes part of paths; the pattern keeps a manipulated record from pointing outside the run directory."""
 
 ImportedId = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/)?[A-Za-z0-9_-]+~*$")]
-"""With the name of the run that the trial is of, and `~` where two runs have one name."""
+"""The trial's id after the name of its run; with `~` if two runs have the same name."""
 
 SetBackCause = Literal["out_of_memory", "worker_died", "node_died", "preempted"]
 
@@ -47,10 +47,10 @@ class EventBase(BaseModel):
 
 
 class RunStarted(EventBase):
-    """The search begins, on `slots` trials at a time.
+    """The search begins; `slots` trials run at a time.
 
-    `objectives` are metrics with their directions, `constraints` upper bounds of metrics; `distributions` hold each
-    parameter of the space as Optuna writes it, so that the log alone is enough to rebuild the study.
+    `objectives` maps metrics to directions, `constraints` metrics to upper bounds. `distributions` has each parameter
+    of the space in Optuna's JSON, so that the study can be rebuilt from the log alone.
     """
 
     event: Literal["run_started"] = "run_started"
@@ -63,8 +63,8 @@ class RunStarted(EventBase):
 class TrialSuggested(EventBase):
     """The sampler proposed a candidate; asking it took `ask_seconds`.
 
-    `number` is Optuna's. `costs` are what is known of a candidate without training it. `trial_attributes` and
-    `study_attributes` are what the sampler noted while it was asked, and will want to find again.
+    `number` is Optuna's. `costs` are known without training the candidate. `trial_attributes` and `study_attributes`
+    are what the sampler stored in Optuna while it was asked; it may read them later.
     """
 
     event: Literal["trial_suggested"] = "trial_suggested"
@@ -80,7 +80,7 @@ class TrialSuggested(EventBase):
 
 
 class TrialStarted(EventBase):
-    """A worker begins with the candidate, for the `attempt`-th time."""
+    """A worker begins to train the candidate, for the `attempt`-th time."""
 
     event: Literal["trial_started"] = "trial_started"
     trial_id: str
@@ -88,7 +88,7 @@ class TrialStarted(EventBase):
 
 
 class TrialBuilt(EventBase):
-    """The worker built the network, and says where it is trained and, if asked to measure it, how fast it is."""
+    """The worker built the network on this node and device; the latency is None if it is not to be measured."""
 
     event: Literal["trial_built"] = "trial_built"
     trial_id: str
@@ -100,8 +100,8 @@ class TrialBuilt(EventBase):
 class EpochFields(BaseModel):
     """What is recorded of an epoch, of a trial or of a retraining: the numbers of an `EpochResult`, see there.
 
-    The event types, the columns of `epochs.parquet` and the conversions from and to an `EpochResult` read the names,
-    their order and their types from here. A number that is not finite is None.
+    The events, the columns of `epochs.parquet` and the conversions from and to an `EpochResult` take names, order and
+    types from here. A number that is not finite is None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -141,16 +141,16 @@ class EpochDone(EpochFields, _EpochOfTrial):
     metrics: dict[str, float | None] = {}
 
     def model_post_init(self, context: Any) -> None:
-        """One set of field names for all: pydantic's own, for each epoch, is half of what it takes in memory."""
+        """Share one set of field names: pydantic's own, one for each epoch, would be half of an epoch's memory."""
         object.__setattr__(self, "__pydantic_fields_set__", FIELDS_SET)
 
     @property
     def diverged(self) -> bool:
-        """A loss, an accuracy, or a metric of the trainable's own is not finite."""
+        """Whether a loss, an accuracy, or a metric of the trainable's own is not finite."""
         return any(getattr(self, name) is None for name in SCORES) or None in self.metrics.values()
 
     def metric(self, name: str) -> float | None:
-        """The value of one of the epoch's metrics; None if it has none of that name or it is not finite."""
+        """The value of a metric; None if the epoch has none of that name, or it is not finite."""
         return self.metrics[name] if name in self.metrics else getattr(self, name, None)
 
 
@@ -158,14 +158,14 @@ FIELDS_SET = set(EpochDone.model_fields)
 
 
 class RunResumed(EventBase):
-    """The search goes on, on `slots` trials at a time; what was not ended waits for a worker again."""
+    """The search goes on; `slots` trials run at a time. Trials that have not ended wait for a worker again."""
 
     event: Literal["run_resumed"] = "run_resumed"
     slots: int
 
 
 class TrialImported(EventBase):
-    """A trial of another run, on record here from the start: the sampler knows it, and it answers its duplicates."""
+    """A trial of another run, on record here from the start. The sampler knows it, and it answers its duplicates."""
 
     event: Literal["trial_imported"] = "trial_imported"
     trial_id: ImportedId
@@ -179,9 +179,9 @@ class TrialImported(EventBase):
 
 
 class EvaluatedCandidate(BaseModel):
-    """A candidate of an evaluation: one of the best of the search, the best of the random sample, or both in one.
+    """A candidate of an evaluation: one of the best of the search, the best of the random sample, or both.
 
-    `trial_id` is its trial in the search, `random_id` the one in the random sample; one of the two is there.
+    `trial_id` is its trial in the search, `random_id` the one in the random sample; at least one of them is not None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -195,14 +195,15 @@ class EvaluatedCandidate(BaseModel):
 
     @property
     def name(self) -> str:
-        """Its trial in the search, or `random/` and the one in the random sample."""
+        """Its trial in the search; else `random/` followed by its trial in the random sample."""
         return self.trial_id if self.trial_id is not None else f"random/{self.random_id}"
 
 
 class EvaluationPlanned(EventBase):
     """The trials of an evaluation: each candidate is trained once for each of the `folds` of each seed.
 
-    They are numbered from 0, by seed, then by fold, then by candidate, so that one that ends early can be compared.
+    They are numbered from 0, by seed, then by fold, then by candidate. So an evaluation that ends early has trainings
+    of the same seeds and folds for all candidates.
     """
 
     event: Literal["evaluation_planned"] = "evaluation_planned"
@@ -212,18 +213,18 @@ class EvaluationPlanned(EventBase):
 
 
 class TrialPaused(EventBase):
-    """The scheduler took the trial off its worker; a checkpoint is kept, from which it may go on (`TrialStarted`)."""
+    """The scheduler took the trial off its worker; it may go on from its checkpoint (`TrialStarted`)."""
 
     event: Literal["trial_paused"] = "trial_paused"
     trial_id: str
 
 
 class TrialSetBack(EventBase):
-    """The trial lost its worker, for this `reason`, and is put back: it goes on from its last checkpoint.
+    """The trial lost its worker, for this `reason`; it is to go on from its last checkpoint.
 
-    After the memory ran out (`out_of_memory`), with each batch in so many `micro_batches`, and a share of `gpus` if
-    that is not the one of all trials. `node_died`: its worker went with the node. `preempted`: the node said so
-    beforehand.
+    `out_of_memory`: it goes on with each batch split into `micro_batches`, and with a share of `gpus` if that differs
+    from the share of all trials. `node_died`: the worker was lost with its node. `preempted`: the node was taken away
+    after a notice.
     """
 
     event: Literal["trial_set_back"] = "trial_set_back"
@@ -235,7 +236,7 @@ class TrialSetBack(EventBase):
 
 
 class TrialEnded(EventBase):
-    """The trial is over; `error` says why where it did not end well, `duplicate_of` which trial answered it."""
+    """The trial has ended. `error` says why it failed, `duplicate_of` names the trial that answered it."""
 
     event: Literal["trial_ended"] = "trial_ended"
     trial_id: str
@@ -245,7 +246,7 @@ class TrialEnded(EventBase):
 
 
 class RunEnded(EventBase):
-    """The search is over."""
+    """The search has ended."""
 
     event: Literal["run_ended"] = "run_ended"
     outcome: RunOutcome

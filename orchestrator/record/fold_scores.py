@@ -1,4 +1,4 @@
-"""The trainings of an evaluation, put together by candidate. Pure functions of a run's state."""
+"""The scores of an evaluation's trainings, by candidate. Pure functions of a run's state."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from orchestrator.record.events import EvaluatedCandidate
 from orchestrator.record.run_state import RunState, Trial
 
 Training = tuple[int, int]
-"""Seed and fold: what is the same for all candidates, so that scores can be paired by it."""
+"""Seed and fold. All candidates have the same ones, so scores can be paired by them."""
 
 
 def score_of(objectives: Mapping[str, Direction]) -> tuple[str, Direction]:
-    """What candidates are compared by: the first objective that training decides; validation accuracy if none does."""
+    """The metric by which candidates are compared: the first objective that depends on training, else accuracy."""
     decided = [(name, to) for name, to in objectives.items() if name not in (*COSTS, "latency_seconds")]
     return decided[0] if decided else ("val_accuracy", "maximize")
 
 
 def trainings_of(state: RunState, candidate: EvaluatedCandidate) -> list[Trial]:
-    """All of the candidate, ended or not."""
+    """All trainings of the candidate, ended or not."""
     return [trial for trial in state.trials.values() if trial.fingerprint == candidate.fingerprint]
 
 
 def scores_of(state: RunState, candidate: EvaluatedCandidate, metric: str) -> dict[Training, float]:
-    """The metric at the end of each training that had all its epochs."""
+    """The metric at the end of each training that has completed all its epochs."""
     scores = {}
     for trial in trainings_of(state, candidate):
         value = trial.metric(metric)
@@ -35,7 +35,7 @@ def scores_of(state: RunState, candidate: EvaluatedCandidate, metric: str) -> di
 
 
 def leader(state: RunState) -> tuple[EvaluatedCandidate, float, int] | None:
-    """The candidate with the best mean so far, that mean, and of how many trainings; None before one has ended."""
+    """The candidate with the best mean so far, the mean, and its number of trainings; None before one has ended."""
     if state.evaluation is None:
         return None
     metric, direction = score_of(state.objectives)

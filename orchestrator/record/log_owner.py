@@ -1,7 +1,7 @@
 """`owner.json`: which process writes the record of a run. Knows hosts and processes; does not know what is written.
 
-A local log is locked, and this only says by whom. An object store has no locks: whoever writes `owner.json` last is the
-owner, and the one before finds out and stops.
+A local log is locked; `owner.json` only names the process that holds the lock. An object store has no locks: the
+process that writes `owner.json` last is the owner, and the one before notices that and stops.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OWNER = "owner.json"
 
 @dataclass(frozen=True)
 class LogOwner:
-    """A process that writes a record; `token` tells it from another one with the same number."""
+    """A process that writes a record; `token` distinguishes it from another one with the same host and number."""
 
     host: str
     pid: int
@@ -31,14 +31,14 @@ class LogOwner:
 
     @classmethod
     def claim(cls, folder: Folder) -> LogOwner:
-        """Name this process as the owner."""
+        """Make this process the owner."""
         owner = cls(platform.node(), os.getpid(), secrets.token_hex(8))
         folder.write(OWNER, json.dumps(asdict(owner)).encode() + b"\n")
         return owner
 
     @classmethod
     def of(cls, folder: Folder) -> LogOwner | None:
-        """Who is named; None if nobody is."""
+        """Read the owner; None if there is none."""
         try:
             return cls(**json.loads(folder.read(OWNER)))
         except (FileNotFoundError, ValueError, TypeError):
@@ -52,18 +52,18 @@ class LogOwner:
         return not is_alive(self.pid)
 
     def check(self, folder: Folder) -> None:
-        """Make sure that this process is still the owner.
+        """Check that this process is still the owner.
 
         Raises:
-            SearchError: another one is, or somebody took `owner.json` away.
+            SearchError: another process is the owner, or `owner.json` is gone.
         """
         owner = LogOwner.of(folder)
         if owner != self:
             by = f"by {owner}" if owner is not None else f"(its {OWNER} is gone)"
-            raise SearchError(f"{folder} was taken over {by}; this process writes to it no more")
+            raise SearchError(f"{folder} was taken over {by}; this process no longer writes to it")
 
     def release(self, folder: Folder) -> None:
-        """Take the name away, if it is still ours."""
+        """Remove `owner.json` if it still names this process."""
         if LogOwner.of(folder) == self:
             folder.remove(OWNER)
 
@@ -74,6 +74,6 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it lives, as another user's
+    except PermissionError:  # it is another user's
         pass
     return True

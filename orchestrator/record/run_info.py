@@ -1,4 +1,4 @@
-"""`run.json`: what a run was asked for, with what, and on what."""
+"""`run.json`: a run's settings, software, machine and data."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from orchestrator.record.events import now
 from orchestrator.record.log_owner import is_alive
 
 ENDED = ("completed", "exhausted", "out_of_time")
-"""How a run ends that was not cut short."""
+"""The outcomes of a run that was not cut short."""
 
 
 class EvaluationInfo(BaseModel):
-    """What an evaluation was asked for; one with other values is another evaluation."""
+    """The settings of an evaluation; one with other values is another evaluation."""
 
     model_config = ConfigDict(frozen=True)
 
     candidates: dict[str, str]
-    """Of the search, best first: fingerprint by trial."""
+    """Fingerprints by trial of the search, best first."""
     folds: int
     seeds: int
     baseline: bool
-    """Whether the best of a random search of equal cost is evaluated too."""
+    """Whether the best candidate of a random search of equal cost is evaluated too."""
     trials: int
-    """How many the search had trained."""
+    """How many trials the search had trained."""
 
 
 class RunInfo(BaseModel):
@@ -55,11 +55,11 @@ class RunInfo(BaseModel):
     resources: dict[str, Any]
     data: dict[str, Any]
     evaluation: EvaluationInfo | None = None
-    """Of an evaluation; None in the record of a search."""
+    """None in the record of a search."""
 
     @property
     def standing(self) -> str:
-        """`state`, or `died` where the run's process is gone without having written how it ended."""
+        """`state`, or `died` if the run's process has ended without recording how."""
         if self.state != "running" or not self.is_of_this_host:
             return self.state
         return self.state if is_alive(self.pid) else "died"
@@ -69,7 +69,7 @@ class RunInfo(BaseModel):
         return self.host == platform.node()
 
     def going_on(self, config: SearchConfig, resources: dict[str, Any]) -> RunInfo:
-        """Of a run that is resumed by this process; when it began and with what versions stays as it was."""
+        """Info of the run once this process resumes it; its start and its versions stay."""
         return self.model_copy(
             update={
                 "config": config.model_dump(mode="json"),
@@ -85,12 +85,12 @@ class RunInfo(BaseModel):
 
 
 def describe_run(config: SearchConfig, resources: dict[str, Any], data: dict[str, Any]) -> RunInfo:
-    """What is known when a run starts.
+    """Info of a run that starts in this process.
 
     Args:
-        config: of the run.
+        config: the run's settings.
         resources: what each trial gets, and how many trials run at a time (`cluster.Allotment` as a dictionary).
-        data: what `DataSplits.describe` says.
+        data: the result of `DataSplits.describe`.
     """
     return RunInfo(
         config=config.model_dump(mode="json"),
@@ -108,13 +108,13 @@ def describe_run(config: SearchConfig, resources: dict[str, Any], data: dict[str
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what a result may depend on."""
+    """Versions of Python and of the packages that a result may depend on."""
     packages = ("cellscout", "torch", "torchvision", "ray", "optuna", "numpy", "pyarrow")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def commit() -> str | None:
-    """Of the folder in which the command was started, if it is a git checkout."""
+    """The git commit of the current directory; None if it is not a git checkout."""
     try:
         return subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10

@@ -1,6 +1,6 @@
-"""What the events of a run add up to: its trials, their curves and their ranking. A pure fold; no files.
+"""The state of a run, folded from its events: trials, their curves and their ranking. Does not know files.
 
-The same state is built while a search runs and when its log is read afterwards.
+The same state results while a search runs and when its log is read afterwards.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ UNRANKED = ("duplicate", "diverged", "infeasible")
 
 @dataclass(slots=True)
 class Trial:
-    """One trial as far as its events tell. Times are UTC by the driver's clock, but for those in `curve`."""
+    """A trial, as its events describe it. Times are UTC by the driver's clock; those in `curve` by the worker's."""
 
     trial_id: str
     number: int
-    """Optuna's."""
+    """Optuna's number of the trial."""
     params: dict[str, Any]
     architecture: dict[str, Any]
     fingerprint: str
     costs: dict[str, float]
-    """What is known without training: parameters, multiply-adds, activation bytes; empty if no network can be made."""
+    """Parameters, multiply-adds and activation bytes, known without training; empty if no network can be made."""
     suggested_at: datetime
     attributes: dict[str, Any] = field(default_factory=dict)
-    """What the sampler noted when it was asked."""
+    """What the sampler stored with the trial when it was asked."""
     ask_seconds: float = 0.0
     status: TrialStatus = "running"
     latency_seconds: float | None = None
@@ -61,24 +61,24 @@ class Trial:
     node: str | None = None
     device: str | None = None
     resample: Resample | None = None
-    """In an evaluation: which of the trainings of its candidate it is. One candidate has several trials there."""
+    """In an evaluation, where each candidate has several trials: the seed and fold of this one."""
     attempt: int = 0
     on_worker: bool = False
     paused: bool = False
-    """The scheduler took it off its worker, and may let it go on."""
+    """Whether the scheduler took it off its worker; it may go on later."""
     micro_batches: int = 1
-    """Into how many parts each batch is split, because the memory ran out."""
+    """The number of parts into which each batch is split; more than 1 after the memory ran out."""
     gpus: float | None = None
-    """Its share, if it is not that of all trials, because the memory ran out."""
+    """Its share of GPUs, if the memory ran out and it therefore differs from that of all trials."""
     set_back: list[TrialSetBack] = field(default_factory=list)
     setbacks_in_a_row: Counter[SetBackCause] = field(default_factory=Counter)
-    """How often each cause has set it back since its last epoch."""
+    """Times that each cause has set it back since its last epoch."""
     error: str | None = None
     duplicate_of: str | None = None
-    """The trial whose result answered this one; `curve` is that one's."""
+    """The trial whose result answered this one; `curve` is that trial's."""
 
     def metric(self, name: str) -> float | None:
-        """The metric's value, of the candidate itself or at its last epoch; None if unknown."""
+        """The value of a metric: of the candidate itself, or at its last epoch. None if it is unknown."""
         if name in self.costs:
             return self.costs[name]
         if name == "latency_seconds":
@@ -86,7 +86,7 @@ class Trial:
         return self.curve[-1].metric(name) if self.curve else None
 
     def rows(self) -> list[dict[str, Any]]:
-        """The curve as a scheduler was told it: each epoch with all its metrics and those of the candidate itself."""
+        """The curve as a scheduler received it: each epoch with all its metrics and those of the candidate itself."""
         latency = {} if self.latency_seconds is None else {"latency_seconds": self.latency_seconds}
         return [{**row.model_dump(exclude={"metrics"}), **row.metrics, **self.costs, **latency} for row in self.curve]
 
@@ -104,17 +104,17 @@ class Trial:
 
     @property
     def last_metrics(self) -> dict[str, float | None]:
-        """The further metrics of the last epoch, of a trainable of the user's own."""
+        """The metrics of the trainable's own, at the last epoch."""
         return dict(self.curve[-1].metrics) if self.curve else {}
 
     @property
     def diverged(self) -> bool:
-        """A number of the last epoch is not finite."""
+        """Whether a score of the last epoch is not finite."""
         return bool(self.curve) and self.curve[-1].diverged
 
     @property
     def val_accuracy(self) -> float | None:
-        """That of the last epoch: the score that trials are compared by."""
+        """Validation accuracy of the last epoch, by which trials are compared."""
         return self.curve[-1].val_accuracy if self.curve else None
 
     @property
@@ -123,7 +123,7 @@ class Trial:
 
     @property
     def train_seconds(self) -> float:
-        """Seconds of work on it; none for a duplicate."""
+        """Seconds of training; 0 for a duplicate."""
         return 0.0 if self.duplicate_of is not None else sum(row.seconds for row in self.curve)
 
     @property
@@ -144,28 +144,27 @@ class RunState:
     constraints: dict[str, float] = field(default_factory=dict)
     distributions: dict[str, dict[str, Any]] = field(default_factory=dict)
     study_attributes: dict[str, Any] = field(default_factory=dict)
-    """What the sampler noted about the whole study."""
+    """What the sampler stored with the whole study."""
     evaluation: EvaluationPlanned | None = None
-    """What is evaluated, in the record of an evaluation."""
+    """The plan of an evaluation; None in the record of a search."""
     slots: int = 0
     started_at: datetime | None = None
     away_seconds: float = 0.0
-    """Between an end, or a death, of the search and its resume."""
+    """Seconds between an end or a crash of the search and its resume."""
     longest_epoch_seconds: float | None = None
     trained_epochs: int = 0
     session_started_at: datetime | None = None
-    """When the first trial was begun since the search's start or its last resume; None before."""
+    """Start of the first trial since the search began or was last resumed; None before."""
     session_seconds: float = 0.0
-    """Of the epochs that were trained since."""
+    """Seconds of the epochs trained since then."""
     ended_at: datetime | None = None
     outcome: RunOutcome | Literal["died"] | None = None
-    """How the run ended; `died` is never written, but concluded where its process is gone."""
+    """How the run ended. `died` is never written: a reader concludes it if the run's process is gone."""
     best: Trial | None = None
-    """The completed trial that is best in the first objective, of equals there in the next; the earlier of equals. None
-    in an evaluation, where one training says little."""
+    """The completed trial that is best in the first objective, or in the next if several are equal, and so on; the
+    earliest if several are equal in all. None in an evaluation, because a single training says little."""
     front: list[Trial] = field(default_factory=list)
-    """The Pareto front: the completed trials that no other one beats in an objective without losing in another; with
-    one objective, the best and its equals."""
+    """The Pareto front: the completed trials that no other dominates. With one objective, the best and its equals."""
     _front_losses: set[tuple[float, ...]] = field(default_factory=set)
     _last_event_at: datetime | None = None
 
@@ -232,7 +231,7 @@ class RunState:
             trial.on_worker = False
 
     def active_seconds(self, until: datetime | None = None) -> float:
-        """From the search's start to its last event (or `until`), without the times between its end and a resume."""
+        """Seconds from the start to the last event (or `until`), without the times between an end and a resume."""
         until = until or self._last_event_at
         if self.started_at is None or until is None:
             return 0.0
@@ -250,7 +249,7 @@ class RunState:
             self._add_to_front(trial)
 
     def _add_to_front(self, trial: Trial) -> None:
-        # Compared with values and not with trials, of which very many may be level.
+        # Values are compared instead of trials, because very many trials may have the same values.
         losses = self.losses(trial)
         if any(dominates(other, losses) for other in self._front_losses):
             return
@@ -262,30 +261,33 @@ class RunState:
         self.front.append(trial)
 
     def losses(self, trial: Trial) -> tuple[float, ...]:
-        """A completed trial's value in each objective, the lower the better."""
+        """A completed trial's value in each objective; lower is better."""
         losses = losses_of(trial.metric, self.objectives)
         assert losses is not None, "a completed trial has a value in every objective"
         return losses
 
     def violations(self, trial: Trial) -> dict[str, float]:
-        """By how much the trial is above each constraint's bound; zero or less where it is within."""
+        """The excess of the trial over each constraint's bound; 0 or less if it keeps the bound."""
         return violations(trial.costs, self.constraints) if trial.costs else {}
 
     def find(self, trial_id: str) -> Trial:
-        """A trial of this run, or an imported one."""
+        """Return a trial of this run, or an imported one, by its id."""
         return self.trials.get(trial_id) or self.imported[trial_id]
 
     def original(self, trial: Trial) -> Trial:
-        """The trial itself, or the one whose result answered it."""
+        """Return the trial that answered this one if it is a duplicate, else the trial itself."""
         return trial if trial.duplicate_of is None else self.find(trial.duplicate_of)
 
     def counts(self) -> Counter[str]:
-        """Trials by status; of those that have not ended, the ones without a worker yet are counted as `waiting`, and
-        those that the scheduler took off theirs as `paused`; once the run has ended all are `unfinished`."""
+        """Number of trials by `status_of`."""
         return Counter(self.status_of(trial) for trial in self.trials.values())
 
     def status_of(self, trial: Trial) -> str:
-        """The trial's status in words, as `counts` has it."""
+        """The trial's status, in more detail if it has not ended.
+
+        `waiting` if it has no worker yet, `paused` if the scheduler took it off its worker, `running` if it is on a
+        worker, and `unfinished` once the run has ended.
+        """
         if trial.status != "running":
             return trial.status
         if self.outcome is not None:
@@ -295,25 +297,30 @@ class RunState:
         return "running" if trial.on_worker else "waiting"
 
     def ranking(self) -> list[Trial]:
-        """Trials with a score, best first: by the first objective those that completed, then the others, which had less
-        training. Duplicates and diverged ones are not ranked."""
+        """Trials with a score, best first by the first objective.
+
+        The completed ones come before the others, which had less training. Duplicates, infeasible and diverged trials
+        are left out.
+        """
         first = dict(list(self.objectives.items())[:1])
         ranked = []
         for trial in self.trials.values():
             losses = losses_of(trial.metric, first)
             if trial.curve and trial.status not in UNRANKED and losses is not None:
-                # Of equal ones the first to end leads, as it does as `best`.
+                # Of equal trials the first to end leads, so that `best` is the first.
                 ranked.append(((trial.status != "completed", losses, trial is not self.best), trial))
         return [trial for _, trial in sorted(ranked, key=lambda entry: entry[0])]
 
     def ask_seconds(self) -> tuple[float, float] | None:
-        """How long the sampler took over a proposal: the median and the longest."""
+        """Median and maximum of the seconds that the sampler took for a proposal; None without trials."""
         seconds = [trial.ask_seconds for trial in self.trials.values()]
         return (median(seconds), max(seconds)) if seconds else None
 
     def utilisation(self) -> float | None:
-        """Part of the slots' time, from the first trial's start to the last one's end, that was spent on training; the
-        times between an end and a resume are left out."""
+        """Fraction (0..1) of the slots' time that was spent on training.
+
+        The time is from the first trial's start to the last one's end, without the times between an end and a resume.
+        """
         starts = [trial.started_at for trial in self.trials.values() if trial.started_at]
         ends = [
             trial.ended_at or trial.curve[-1].time for trial in self.trials.values() if trial.ended_at or trial.curve
@@ -373,11 +380,12 @@ def _imported(event: TrialImported, number: int) -> Trial:
 
 
 INFEASIBLE_IN_A_ROW = 10_000
-"""After so many in a row that break a constraint, it finds none within. More, for they say something to the sampler."""
+"""A search ends after this many proposals in a row that break a constraint. More than `KNOWN_IN_A_ROW` of
+`search.candidates`, because infeasible results still teach the sampler."""
 
 
 def exhaustion(state: RunState) -> str:
-    """Why a search has ended that had nothing more to train, from its last proposals."""
+    """Say why a search that has ended had nothing more to train, judging by its last proposals."""
     since = itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values()))
     if sum(trial.status == "infeasible" for trial in since) >= INFEASIBLE_IN_A_ROW:
         bounds = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in state.constraints.items())

@@ -1,4 +1,4 @@
-"""Event log -> Parquet: one row a trial, one row an epoch. Derived; may be deleted and rebuilt at any time."""
+"""Event log -> Parquet: one row per trial, one row per epoch. Derived; may be deleted and rebuilt at any time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TRIAL_SCHEMA = pa.schema(
 RESAMPLE_SCHEMA = pa.schema(
     [pa.field("seed", pa.int64(), nullable=False), pa.field("fold", pa.int32(), nullable=False)]
 )
-"""Further columns of the trials of an evaluation."""
+"""Additional columns of the trials of an evaluation."""
 
 
 def _column(name: str, field: FieldInfo) -> pa.Field:
@@ -68,8 +68,8 @@ EPOCH_SCHEMA = pa.schema(
 def write_tables(state: RunState, folder: Folder) -> None:
     """Write `trials.parquet` and `epochs.parquet`, each atomically.
 
-    Each further objective has a column of its own in the trials, each metric of the trainable's own in both; of an
-    evaluation's trials there are the seed and the fold (0..folds - 1).
+    The trials also have a column for each objective that is not in the schema; both tables have one for each metric of
+    the trainable's own. The trials of an evaluation have their seed and their fold (0..folds - 1).
     """
     metrics = sorted({name for trial in state.trials.values() for row in trial.curve for name in row.metrics})
     measured = any(trial.latency_seconds is not None for trial in state.trials.values())
@@ -119,7 +119,7 @@ def _with(schema: pa.Schema, names: list[str]) -> pa.Schema:
 
 
 def write_table(table: pa.Table, folder: Folder, name: str) -> None:
-    """Write it as Parquet, atomically."""
+    """Write the table as Parquet, atomically."""
     content = pa.BufferOutputStream()
     pq.write_table(table, content)
     folder.write(name, content.getvalue().to_pybytes())

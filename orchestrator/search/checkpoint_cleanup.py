@@ -1,34 +1,38 @@
 """Removes from a run directory the checkpoints that no trial will go on from. Keeps the weights of the best trials.
 
-In a thread of its own, for a disk or an object store may be slow. Knows which trials are the best; does not know what
-is in their files.
+It works in a thread of its own, because a disk or an object store may be slow. Knows which trials are the best; does
+not know what is in their files.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self, final
+from typing import NamedTuple, Self, final
 
-from orchestrator.record import Event, RunState, TrialEnded
+from orchestrator.record import BackgroundQueue, Event, RunState, TrialEnded
 from trainables.checkpoints import CheckpointFolder
 
 DELAY_SECONDS = 2.0
 """A worker may still be writing the last checkpoint of a trial that the scheduler has stopped."""
 
 
+class _Removal(NamedTuple):
+    due: float
+    remove: Callable[[str], None]
+    trial_id: str
+
+
 @final
 class CheckpointCleanup:
-    """A listener of the event log, after `state`. Use it as a context; before and after it all leftovers are removed.
+    """Listens to the event log after `state`. Use it as a context; all leftovers are removed at its start and its end.
 
     Args:
-        checkpoints: of the run.
-        state: says which trials ended, and which are the best.
-        keep: of how many of the best trials the weights stay, besides those on the Pareto front.
+        checkpoints: the run's checkpoints.
+        state: the run's state, which knows the trials that have ended and the best ones.
+        keep: the number of best trials whose weights stay, in addition to those on the Pareto front.
     """
 
     def __init__(self, checkpoints: CheckpointFolder, state: RunState, keep: int) -> None:
@@ -37,10 +41,7 @@ class CheckpointCleanup:
         self._keep = keep
         self._best: list[str] = []
         self._kept: set[str] = set()
-        self._jobs: deque[tuple[float, Callable[[str], None], str]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._removals: BackgroundQueue[_Removal] = BackgroundQueue("checkpoint cleanup", self._run)
         for trial in state.trials.values():
             if trial.status == "completed":
                 self._rank(trial.trial_id)
@@ -57,7 +58,7 @@ class CheckpointCleanup:
             self._remove(self._checkpoints.drop, trial_id)
 
     def sweep(self) -> None:
-        """Remove whatever belongs to no unfinished trial, nor to one of the best."""
+        """Remove all checkpoints that belong neither to an unfinished trial nor to one of the best."""
         for trial_id in self._checkpoints.trial_ids():
             trial = self._state.trials.get(trial_id)
             if trial is not None and trial.status == "running":
@@ -68,45 +69,35 @@ class CheckpointCleanup:
                 self._checkpoints.drop(trial_id)
 
     def __enter__(self) -> Self:
-        # Where a record lost its last lines there may be checkpoints of a trial that it does not know, and whose name
-        # another one will get.
+        # If the record has lost its last lines, a trial that it does not know may have left checkpoints, and another
+        # trial will get the same name.
         with contextlib.suppress(OSError):
             self.sweep()
-        self._thread.start()
+        self._removals.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
-        with contextlib.suppress(OSError):  # leftovers do no harm, and are removed at the end of a resume
+        self._removals.close(drop=True)  # the sweep removes these too
+        self._removals.join()
+        with contextlib.suppress(OSError):  # leftovers do no harm; the end of a resume removes them
             self.sweep()
 
     def _rank(self, trial_id: str) -> set[str]:
-        """Take a completed trial among those whose weights are kept; returns who is no longer."""
+        """Add a completed trial to those whose weights are kept; return the trials whose weights no longer are."""
         trials = self._state.trials
         self._best = sorted([*self._best, trial_id], key=lambda name: self._state.losses(trials[name]))[: self._keep]
         before = self._kept | {trial_id}
         self._kept = {*self._best, *(trial.trial_id for trial in self._state.front)}
         return before - self._kept
 
-    def _remove(self, how: Callable[[str], None], trial_id: str) -> None:
-        with self._changed:
-            self._jobs.append((time.monotonic() + DELAY_SECONDS, how, trial_id))
-            self._changed.notify_all()
+    def _remove(self, remove: Callable[[str], None], trial_id: str) -> None:
+        self._removals.put(_Removal(time.monotonic() + DELAY_SECONDS, remove, trial_id))
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._closed)
-                if self._closed:
-                    return
-                due, how, trial_id = self._jobs[0]
-                if self._changed.wait_for(lambda: self._closed, timeout=max(0.0, due - time.monotonic())):
-                    return
-                self._jobs.popleft()
-            with contextlib.suppress(OSError):  # as at the end
-                how(trial_id)
+    def _run(self, removals: Iterator[_Removal]) -> None:
+        for removal in removals:
+            if self._removals.wait_closed(removal.due - time.monotonic()):
+                return
+            with contextlib.suppress(OSError):  # leftovers do no harm
+                removal.remove(removal.trial_id)

@@ -1,9 +1,8 @@
-"""The Optuna study of a running search, owned by one thread that tells it what happened and asks it ahead of need.
+"""The Optuna study of a running search. One thread owns it: it reports events to it and asks for proposals in advance.
 
-A sampler may take long over a proposal, and none is safe to be asked and told at once. So one thread does both, one
-thing after the other, in the order in which they were asked for: the driver does not wait, and the same order of events
-gives the same proposals. What the study is told are the events of the record, so that it equals what `study_replay`
-makes of the log.
+A sampler may take long for a proposal, and `ask` and `tell` must not run at the same time. So one thread calls both, in
+the order of the events: the driver does not wait, and the same order of events gives the same proposals. The study
+receives only the events of the record, so it equals the study that `study.replay` builds from the log.
 
 Knows Optuna and the run's state. Does not know Ray.
 """
@@ -13,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +22,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError, last_line
-from orchestrator.record import EpochDone, Event, RunState, TrialEnded, TrialSuggested
+from orchestrator.record import BackgroundQueue, EpochDone, Event, RunState, TrialEnded, TrialSuggested
 from orchestrator.study.replay import (
     intermediate_value,
     intermediate_values,
@@ -33,12 +32,12 @@ from orchestrator.study.replay import (
 )
 
 SHORT_WAIT_SECONDS = 0.02
-"""A suggestion that is expected within this time is waited for: shorter than what Ray Tune's loop would lose."""
+"""`take` waits for a suggestion that is expected within this time; Ray Tune's loop would lose more time without it."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A proposal of the sampler: Optuna's number of it, and what the sampler noted (see `TrialSuggested`)."""
+    """A proposal of the sampler with Optuna's number and attributes (see `TrialSuggested`)."""
 
     number: int
     params: dict[str, Any]
@@ -48,21 +47,21 @@ class Suggestion:
 
 
 def known_when_asked(events: Sequence[Event]) -> int:
-    """How many of a log's events the sampler had heard of when it was asked for the candidate that is next."""
+    """Number of a log's events that the sampler knew when it was asked for the next candidate."""
     last = next((n for n in range(len(events), 0, -1) if isinstance(events[n - 1], TrialSuggested)), None)
     return len(events) if last is None else last
 
 
 class LiveStudy:
-    """Suggestions made ahead, and a study that hears of every event. A listener of the run's event log, after `state`.
+    """Suggestions made in advance, by a study that follows the run's event log. Listens to the log after `state`.
 
     Use it as a context; its thread ends with it.
 
     Args:
         sampler: any Optuna sampler that fits the objectives.
-        state: of the run, with its objectives; its trials so far become the study's. On a resume it holds what was
-            `known_when_asked`, and the events after that are told with `apply`, as they would have been.
-        distributions: the space.
+        state: the run's state, with its objectives; its trials so far become the study's. On a resume it holds the
+            events that were `known_when_asked`; the later ones follow by `apply`, as in the search before.
+        distributions: the parameters of the space.
     """
 
     def __init__(
@@ -72,44 +71,44 @@ class LiveStudy:
         self._distributions = dict(distributions)
         self.study = replay_study(state, sampler)
         self._handles: dict[int, optuna.Trial] = {}
-        self._commands: deque[Callable[[], None]] = deque([self._ask])
+        self._commands: BackgroundQueue[Callable[[], None]] = BackgroundQueue("sampler", self._run, self._fail)
+        self._commands.put(self._ask)
         self._ready: deque[Suggestion] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._answered = threading.Condition()
+        """Notified when a suggestion is ready, or there will be none."""
         self._failure: BaseException | None = None
         self.exhausted = False
-        """The sampler stopped the study, as Optuna's do that have gone through all there is."""
+        """Whether the sampler stopped the study; Optuna's samplers do so once they have proposed everything."""
         self._last_seconds = 0.0
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
     def apply(self, event: Event) -> None:
         """Called by the event log."""
         match event:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]
-                # The next one is asked for with what the record holds up to here, so that a resume asks alike.
-                self._tell(lambda: self._describe(event, user_attributes(trial)), self._ask)
+                # The sampler is asked next with the record up to here, so that a resume asks it with the same.
+                self._commands.put(lambda: self._describe(event, user_attributes(trial)), self._ask)
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
                 value = intermediate_value(event, trial, self._state)
                 if value is not None:
-                    self._tell(lambda: self._handle(trial.number).report(value, step=event.epoch))
+                    self._commands.put(lambda: self._handle(trial.number).report(value, step=event.epoch))
             case TrialEnded():
                 trial = self._state.trials[event.trial_id]
                 end, values = optuna_outcome(trial, self._state)
-                # A duplicate's curve is that of the trial which answered it, and was not reported before.
+                # A duplicate has the curve of the trial that answered it, which was not reported for the duplicate.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
-                self._tell(lambda: self._end(trial.number, end, values, curve))
+                self._commands.put(lambda: self._end(trial.number, end, values, curve))
 
     def take(self, *, wait: bool) -> Suggestion | None:
-        """The next suggestion; None if there is none yet, which with `wait` takes up to half a second to say.
+        """Return the next suggestion; None if there is none yet, with `wait` after up to half a second.
 
         Raises:
             SearchError: the sampler raised an exception.
         """
         soon = SHORT_WAIT_SECONDS if self._last_seconds < SHORT_WAIT_SECONDS else 0.0
-        with self._changed:
-            self._changed.wait_for(
+        with self._answered:
+            self._answered.wait_for(
                 lambda: self._ready or self._failure or self.exhausted, timeout=0.5 if wait else soon
             )
             if self._failure is not None:
@@ -120,46 +119,34 @@ class LiveStudy:
             return self._ready.popleft()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._commands.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the thread hear what it was still told, and end; a sampler that is asked just then is not waited for."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(timeout=5)
+        """End the thread after the events that wait; wait at most 5 s for it, because the sampler may be slow."""
+        self._commands.close()
+        self._commands.join(timeout=5)
 
-    def _tell(self, *commands: Callable[[], None]) -> None:
-        with self._changed:
-            self._commands.extend(commands)
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        """The thread: one command after the other, and with the context's end no more proposals."""
+    def _run(self, commands: Iterator[Callable[[], None]]) -> None:
+        """Run one command after the other; once the context has ended, ask for no more proposals."""
         self.study._thread_local.in_optimize_loop = True  # or a sampler that stops the study would raise an exception
-        try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._commands or self._closed)
-                    if not self._commands:
-                        return
-                    command = self._commands.popleft()
-                    if self._closed and command == self._ask:
-                        continue
+        for command in commands:
+            if command != self._ask or not self._commands.wait_closed():
                 command()
-        except BaseException as error:  # noqa: BLE001 (a sampler may raise anything; `take` raises it in the driver)
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep what the sampler raised, which may be anything; `take` raises it in the driver."""
+        with self._answered:
+            self._failure = error
+            self._answered.notify_all()
 
     def _ask(self) -> None:
         if self.study._stop_flag:
-            with self._changed:
+            with self._answered:
                 self.exhausted = True
-                self._changed.notify_all()
+                self._answered.notify_all()
             return
         started = time.perf_counter()
         storage, study_id = self.study._storage, self.study._study_id
@@ -175,9 +162,9 @@ class LiveStudy:
             study_attributes={name: value for name, value in after.items() if before.get(name) != value},
             seconds=self._last_seconds,
         )
-        with self._changed:
+        with self._answered:
             self._ready.append(suggestion)
-            self._changed.notify_all()
+            self._answered.notify_all()
 
     def _describe(self, event: TrialSuggested, attributes: Mapping[str, Any]) -> None:
         trial = self._handle(event.number)
@@ -194,7 +181,7 @@ class LiveStudy:
         self._handles.pop(number, None)
 
     def _handle(self, number: int) -> optuna.Trial:
-        """Optuna's handle of a running trial; of one that the record brought along, a new one."""
+        """Optuna's handle of a running trial; a new one if the trial was on record before."""
         if number not in self._handles:
             self._handles[number] = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[number]._trial_id)
         return self._handles[number]

@@ -5,16 +5,24 @@ Knows when a trial begins, pauses and ends. Does not know what a tool does with 
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, final
 
 from orchestrator.errors import last_line
-from orchestrator.record import EpochDone, Event, RunState, Trial, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
+from orchestrator.record import (
+    BackgroundQueue,
+    EpochDone,
+    Event,
+    RunState,
+    Trial,
+    TrialEnded,
+    TrialPaused,
+    TrialSetBack,
+    TrialStarted,
+)
 from orchestrator.tracking.tracked_trial import TrackedTrial, Tracker
 
 FINISH_SECONDS = 60.0
@@ -54,12 +62,11 @@ class Feed:
         self._state = state
         self._describe = describe
         self._say = say
-        self._jobs: deque[Callable[[Tracker], None]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._jobs: BackgroundQueue[Callable[[Tracker], None]] = BackgroundQueue(
+            f"{name} logging", self._run, self._fail
+        )
         self._given_up = False
         self._on_workers: dict[str, TrackedTrial] = {}
-        self._thread = threading.Thread(target=self._run, name=f"{name} logging", daemon=True)
         for trial in state.trials.values():
             if trial.status != "running" and trial.attempt > 0:
                 self._enqueue_end(trial)
@@ -69,63 +76,47 @@ class Feed:
         match event:
             case TrialStarted():
                 trial = self._describe(self._state.trials[event.trial_id])
-                self._enqueue(lambda tracker: self._begin(tracker, trial))
+                self._jobs.put(lambda tracker: self._begin(tracker, trial))
             case EpochDone():
-                self._enqueue(lambda tracker: tracker.epoch(self._on_workers[event.trial_id], event))
+                self._jobs.put(lambda tracker: tracker.epoch(self._on_workers[event.trial_id], event))
             case TrialPaused() | TrialSetBack():
-                self._enqueue(lambda tracker: self._pause(tracker, event.trial_id))
+                self._jobs.put(lambda tracker: self._pause(tracker, event.trial_id))
             case TrialEnded() if self._state.trials[event.trial_id].attempt > 0:
                 self._enqueue_end(self._state.trials[event.trial_id])
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._jobs.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(timeout=NOTICE_SECONDS)
-        if self._thread.is_alive() and not self._given_up:
+        self._jobs.close()
+        if not self._jobs.join(NOTICE_SECONDS) and not self._given_up:
             self._say(f"writing the rest to {self._name}")
-            self._thread.join(timeout=FINISH_SECONDS - NOTICE_SECONDS)
-        if self._thread.is_alive() and not self._given_up:
-            self._give_up(f"not done after {FINISH_SECONDS:.0f} s")
+            if not self._jobs.join(FINISH_SECONDS - NOTICE_SECONDS) and not self._given_up:
+                self._give_up(f"not done after {FINISH_SECONDS:.0f} s")
 
-    def _enqueue(self, job: Callable[[Tracker], None]) -> None:
-        with self._changed:
-            if not self._given_up:
-                self._jobs.append(job)
-                self._changed.notify_all()
+    def _run(self, jobs: Iterator[Callable[[Tracker], None]]) -> None:
+        with self._tracker() as tracker:
+            for job in jobs:
+                job(tracker)
+            for trial in () if self._given_up else self._on_workers.values():
+                tracker.end(trial)
 
-    def _run(self) -> None:
-        try:
-            with self._tracker() as tracker:
-                while (job := self._next()) is not None:
-                    job(tracker)
-                for trial in () if self._given_up else self._on_workers.values():
-                    tracker.end(trial)
-        except Exception as error:  # noqa: BLE001 (no error of a tool may end the search)
-            if not self._given_up:
-                self._give_up(last_line(error))
-
-    def _next(self) -> Callable[[Tracker], None] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed or self._given_up)
-            return self._jobs.popleft() if self._jobs and not self._given_up else None
+    def _fail(self, error: BaseException) -> None:
+        if not self._given_up:
+            self._give_up(last_line(error))
 
     def _give_up(self, reason: str) -> None:
-        with self._changed:
-            self._given_up = True
-            self._jobs.clear()
-            self._changed.notify_all()
+        """Report it once. No error of a tool may end the search."""
+        self._given_up = True
+        self._jobs.close(drop=True)
         self._say(f"{self._name}: {reason}; the search continues without it, and a resume catches up ({self._setting})")
 
     def _enqueue_end(self, trial: Trial) -> None:
         ended = self._describe(trial)
-        self._enqueue(lambda tracker: self._end(tracker, ended))
+        self._jobs.put(lambda tracker: self._end(tracker, ended))
 
     def _begin(self, tracker: Tracker, trial: TrackedTrial) -> None:
         self._on_workers[trial.name] = trial

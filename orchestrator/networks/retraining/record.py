@@ -1,9 +1,9 @@
-"""The record of one network's retraining: its settings, an append-only log, checkpoints, and what they come to.
+"""The record of one network's retraining: its settings, an append-only log, checkpoints and the result.
 
     RUN_DIR/retrain/NAME/
-      retrain.json          what was asked for, on what images, with what versions
+      retrain.json          the settings, the images and the versions
       network.json          the network
-      events.jsonl          the truth: one fact a line
+      events.jsonl          the truth: one event per line
       checkpoints/SEED/     what a training can go on from; at its end its weights
       weights.safetensors   those of the first seed whose training did not diverge
       result.json           derived: costs, scores, times
@@ -13,7 +13,7 @@ Knows files. Does not know how a network is trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.record import EVENTS, RETRAIN_RESULT, EpochFields, EventBase, TypedLog
+from orchestrator.record import EVENTS, RETRAIN_RESULT, EpochFields, EventBase, TypedLog, first_difference
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -31,7 +31,7 @@ WEIGHTS = "weights.safetensors"
 
 
 class Asked(BaseModel):
-    """What decides a retraining; one with other values is another retraining."""
+    """The settings of a retraining; one with other values is another retraining."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,12 +43,12 @@ class Asked(BaseModel):
     images: str
     """SHA-256 of the search's training and validation images."""
     weights: str | None = None
-    """SHA-256 of the file of weights that it starts from."""
+    """SHA-256 of the file of initial weights; None: random ones."""
     freeze: bool = False
 
 
 class RetrainInfo(BaseModel):
-    """The contents of `retrain.json`. `data` has the mean and deviation by which pixels are normalised."""
+    """The contents of `retrain.json`. `data` has the mean and the deviation that normalise pixels."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,7 +62,7 @@ class RetrainInfo(BaseModel):
 
 
 class TrainingBegun(EventBase):
-    """So many processes take up the training of a seed after `epoch`; epochs on record after it are trained again."""
+    """`workers` processes go on with the training of a seed after `epoch`; later epochs on record are trained again."""
 
     event: Literal["training_begun"] = "training_begun"
     seed: int
@@ -86,7 +86,7 @@ class EpochTrained(EpochFields, _EpochOfSeed):
 
 
 class TrainingEnded(EventBase):
-    """All epochs of a seed are trained and the weights of `kept_epoch` are kept, or its loss was not finite."""
+    """The training of a seed has ended with the weights of `kept_epoch`; None if its loss was not finite."""
 
     event: Literal["training_ended"] = "training_ended"
     seed: int
@@ -94,9 +94,9 @@ class TrainingEnded(EventBase):
 
 
 class NetworkTested(EventBase):
-    """The test images were looked at: `number` counts how often that was done with this network in this run.
+    """The network was tested on the test images, for the `number`-th time in this run.
 
-    `accuracy` and `loss` are by seed, a loss that is no finite number None; the latency is of one image on `device`.
+    `accuracy` and `loss` are by seed; a loss that is not finite is None. The latency is that of one image on `device`.
     """
 
     event: Literal["network_tested"] = "network_tested"
@@ -120,7 +120,7 @@ class RetrainLog(TypedLog[RetrainEvent]):
 
 @dataclass
 class RetrainState:
-    """What the events come to."""
+    """The state of a retraining, folded from its events."""
 
     epochs: dict[int, list[EpochTrained]] = field(default_factory=dict)
     ended: dict[int, TrainingEnded] = field(default_factory=dict)
@@ -139,7 +139,7 @@ class RetrainState:
                 self.tested = event
 
     def is_over(self, seeds: Sequence[int]) -> bool:
-        """Whether all is trained and tested; what diverged by every seed is not."""
+        """Whether all seeds are trained, and the network is tested unless every seed has diverged."""
         ended = [self.ended.get(seed) for seed in seeds]
         diverged = all(one is not None and one.kept_epoch is None for one in ended)
         return None not in ended and (self.tested is not None or diverged)
@@ -156,10 +156,10 @@ class RetrainFolder:
         return CheckpointFolder(self.folder / "checkpoints")
 
     def info(self) -> RetrainInfo | None:
-        """What `retrain.json` says; None if no retraining is here.
+        """Read `retrain.json`; None if the folder has none.
 
         Raises:
-            RunDirectoryError: it cannot be read, or something else is here.
+            RunDirectoryError: it cannot be read, or is malformed.
         """
         try:
             return RetrainInfo.model_validate_json(self.folder.read(SETTINGS))
@@ -171,7 +171,8 @@ class RetrainFolder:
             raise RunDirectoryError(f"{self.folder / SETTINGS} is malformed: {error.errors()[0]['msg']}") from error
 
     def state(self) -> RetrainState:
-        """
+        """Read the state from the log; it is empty if the folder has no log.
+
         Raises:
             RunDirectoryError: the log is corrupt or cannot be read.
         """
@@ -186,7 +187,7 @@ class RetrainFolder:
         return state
 
     def has_result(self, seeds: Sequence[int]) -> bool:
-        """Whether its result, which is written last, is here, and the log whole, which a power failure may have cut.
+        """Whether the result, which is written last, is here, and a power failure has not cut off the end of the log.
 
         Raises:
             RunDirectoryError: the log is corrupt or cannot be read.
@@ -194,23 +195,24 @@ class RetrainFolder:
         return self.folder.has(RETRAIN_RESULT) and self.state().is_over(seeds)
 
     def check_same(self, asked: Asked) -> None:
-        """
+        """Check that the retraining on record, if there is one, has these settings.
+
         Raises:
-            ConfigError: the retraining that is here was begun with other settings.
+            ConfigError: it was begun with other settings.
         """
         before = self.info()
-        difference = None if before is None else _difference(before.asked.model_dump(), asked.model_dump())
+        difference = None if before is None else first_difference(before.asked.model_dump(), asked.model_dump())
         if difference is not None:
             raise ConfigError(f"{self.folder} was begun with other settings: {difference}; choose another --name")
 
     @contextmanager
     def opened(self, info: RetrainInfo) -> Iterator[tuple[RetrainLog, RetrainState]]:
-        """Open the log for this process only, and write the settings if none are here. The state follows the log.
+        """Open the log for this process only, and write the settings if there are none. The state follows the log.
 
         Raises:
             RunDirectoryError: another process writes the log, or it cannot be read or written.
-            ConfigError: the retraining that is here was begun with other settings.
-            SearchError: what was appended could not be kept.
+            ConfigError: the retraining on record was begun with other settings.
+            SearchError: the appended events could not be written.
         """
         self._make()
         with RetrainLog.reopen(self.folder) as log:
@@ -225,26 +227,13 @@ class RetrainFolder:
             if path is not None:
                 path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunDirectoryError(f"{self.folder} cannot be made: {reason(error)}") from error
+            raise RunDirectoryError(f"{self.folder} cannot be created: {reason(error)}") from error
 
     def _keep(self, info: RetrainInfo) -> None:
-        """Write the settings if none are here; another process may have begun with others since `check_same`."""
+        """Write the settings if there are none. Another process may have written others since `check_same`."""
         self.check_same(info.asked)
         try:
             if not self.folder.has(SETTINGS):
                 self.folder.write(SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
         except OSError as error:
             raise RunDirectoryError(f"{self.folder} cannot be written: {reason(error)}") from error
-
-
-def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str | None:
-    """The first value that differs, with the name of its place."""
-    for name in [*before, *(name for name in wanted if name not in before)]:
-        was, now_ = before.get(name), wanted.get(name)
-        if isinstance(was, dict) and isinstance(now_, dict):
-            found = _difference(was, now_, f"{place}{name}.")
-            if found is not None:
-                return found
-        elif was != now_:
-            return f"{place}{name} was {was!r}, and is {now_!r}"
-    return None

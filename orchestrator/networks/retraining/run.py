@@ -18,11 +18,20 @@ from orchestrator.networks.retraining.initial_weights import Weights, check_weig
 from orchestrator.networks.retraining.networks import networks_of, recipe_of
 from orchestrator.networks.retraining.progress_view import RetrainView
 from orchestrator.networks.retraining.record import Asked, RetrainFolder, RetrainInfo
-from orchestrator.networks.retraining.result import NetworkResult, result_of
+from orchestrator.networks.retraining.result import result_of
 from orchestrator.networks.retraining.runner import Interrupted, NetworkTraining, Place, ThisProcess
 from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.progress import Progress, Refresh
-from orchestrator.record import NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, commit, now, versions
+from orchestrator.record import (
+    NETWORK,
+    RETRAIN_RESULT,
+    RETRAINED,
+    RecordedRun,
+    Retrained,
+    commit,
+    now,
+    versions,
+)
 from orchestrator.report import refresh
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataError, DataSplits, load_data
@@ -38,7 +47,7 @@ SCRATCH = ".ray-train-"
 class RetrainResult:
     """Of all networks that were asked for; `is_whole` if none was interrupted."""
 
-    networks: list[NetworkResult]
+    networks: list[Retrained]
     is_whole: bool
 
 

@@ -1,4 +1,4 @@
-"""One network of a retraining, seed by seed: trained, kept, gone on with, tested once. Its log says what is done."""
+"""Trains one network of a retraining, seed by seed, and tests it once. Goes on from what its log records as done."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from trainables.retraining_job import Listener, RetrainingJob
 
 
-class Interrupted(Exception):  # noqa: N818  it is no error
-    """The user asked to stop; all that is needed to go on is on record."""
+class Interrupted(Exception):  # noqa: N818  it is not an error
+    """The user asked to stop. The record has all that is needed to go on."""
 
 
 class Place(Protocol):
-    """Where a training runs, in how many processes."""
+    """Where trainings run, and in how many processes."""
 
     @property
     def count(self) -> int: ...
 
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
-        """To its end, or until the listener says to stop.
+        """Train to the end, or until the listener's `trained` returns True.
 
         Raises:
-            OSError: the storage does.
-            RuntimeError: it cannot be trained.
+            OSError: the storage fails.
+            RuntimeError: the network cannot be trained.
         """
 
 
 class ThisProcess:
-    """Trains where the command runs, on its GPU if it has one."""
+    """Trains in this process, on the machine's GPU if it has one."""
 
     count = 1
 
@@ -60,16 +60,17 @@ class ThisProcess:
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """
+    """The trainings and the test of one network.
+
     Args:
-        name: of the network.
-        plan: how it is trained.
-        images: those of `plan.images`.
-        seeds: of its trainings.
-        fingerprint: of what decides the retraining; a checkpoint of another one is not gone on from.
-        folder, log, state: its record; the state follows the log.
-        place: where it is trained.
-        progress, show: where it is shown, and what to call for it.
+        name: the network's name.
+        plan: how the network is trained.
+        images: the result of `plan.images`.
+        seeds: a training for each.
+        fingerprint: identifies the settings of the retraining; checkpoints with another one are not used.
+        folder, log, state: the record; the state follows the log.
+        place: where the trainings run.
+        progress, show: where progress is shown; `show` is called when something has changed.
         is_stopped: whether the user asked to stop.
     """
 
@@ -87,19 +88,22 @@ class NetworkTraining:
     is_stopped: Callable[[], bool]
 
     def run(self, tests_before: int) -> None:
-        """Train what is not trained yet, then test if that was not done; `tests_before` were done of this network.
+        """Train the seeds that are not trained yet, then test the network unless it has been tested.
+
+        Args:
+            tests_before: the number of earlier tests of this network in this run.
 
         Raises:
             Interrupted: the user asked to stop.
-            SearchError: it cannot go on; the record is whole up to there.
-            OSError: the storage does.
+            SearchError: the trainings cannot go on; the record is whole up to there.
+            OSError: the storage fails.
         """
         for seed in self.seeds:
             if seed not in self.state.ended:
                 self._check_stopped()
                 try:
                     self._train(seed)
-                except RuntimeError as error:  # most likely, the memory is too small
+                except RuntimeError as error:  # most likely the memory is too small
                     why = f"{last_line(error)} (training.batch_size)"
                     raise SearchError(f"{self.name} cannot be trained: {why}") from error
         if self.state.tested is None:
@@ -113,30 +117,30 @@ class NetworkTraining:
     def _train(self, seed: int) -> None:
         from trainables.retraining_job import RetrainingJob
 
-        recorded = _Recorded(self, seed)
+        recorder = _TrainingRecorder(self, seed)
         job = RetrainingJob(
             plan=self.plan, seed=seed, fingerprint=self.fingerprint, checkpoints=self.folder.checkpoints
         )
-        self.place.train(job, self.images, recorded)
-        if not recorded.has_ended:
+        self.place.train(job, self.images, recorder)
+        if not recorder.has_ended:
             raise Interrupted
-        if recorded.kept_epoch is not None and not self._has_weights():
+        if recorder.kept_epoch is not None and not self._has_weights():
             self.folder.folder.write(WEIGHTS, self.folder.checkpoints.weights(job.key), durable=True)
-        self.log.append(TrainingEnded(seed=seed, kept_epoch=recorded.kept_epoch))
+        self.log.append(TrainingEnded(seed=seed, kept_epoch=recorder.kept_epoch))
         self.folder.checkpoints.drop_states(job.key)
 
     def _has_weights(self) -> bool:
-        """Whether a training has ended well before."""
+        """Whether an earlier training has kept weights."""
         return any(ended.kept_epoch is not None for ended in self.state.ended.values())
 
     def _test(self, number: int) -> None:
-        """All seeds' weights on the test images, in one go; nothing if every training diverged."""
+        """Test the weights of all seeds together; do nothing if every training diverged."""
         seeds = [seed for seed in self.seeds if self.state.ended[seed].kept_epoch is not None]
         if not seeds:
             return
         again = "" if number == 1 else f", for the {ordinal(number)} time"
         self.progress.note(f"{self.name}: testing{again}")
-        found = {seed: self._scored(seed) for seed in seeds}
+        found = {seed: self._test_score(seed) for seed in seeds}
         first = found[seeds[0]]
         self.log.append(
             NetworkTested(
@@ -149,7 +153,7 @@ class NetworkTraining:
             )
         )
 
-    def _scored(self, seed: int) -> TestScore:
+    def _test_score(self, seed: int) -> TestScore:
         from trainables.retraining import score_on_test
 
         try:
@@ -158,14 +162,14 @@ class NetworkTraining:
         except (FileNotFoundError, ValueError) as error:
             what = "are not there" if isinstance(error, FileNotFoundError) else "are those of another network"
             raise RunDirectoryError(f"the weights in {self.folder.checkpoints.folder / str(seed)} {what}") from error
-        except RuntimeError as error:  # most likely, others need the memory now
+        except RuntimeError as error:  # most likely other processes use the memory now
             raise SearchError(
                 f"{self.name} is trained, but cannot be tested: {last_line(error)}; the same command tests it"
             ) from error
 
 
-class _Recorded:
-    """Writes into the log how the training of a seed goes, and shows it."""
+class _TrainingRecorder:
+    """Records and shows the training of one seed. A listener of the training."""
 
     def __init__(self, training: NetworkTraining, seed: int) -> None:
         self._title = f"{training.name}, seed {seed}"
@@ -175,7 +179,7 @@ class _Recorded:
         self.kept_epoch: int | None = None
 
     def begun(self, curve: Sequence[EpochResult]) -> None:
-        """Epochs that the checkpoint has and the log lost are added to the log."""
+        """Add to the log the epochs that the checkpoint has and the log has lost."""
         training, log = self._training, self._training.log
         if curve:
             training.progress.note(f"{self._title}: going on after epoch {len(curve)}")
@@ -183,11 +187,11 @@ class _Recorded:
         log.append(TrainingBegun(seed=self._seed, epoch=len(curve), workers=workers, compiled=compiled))
         known = len(training.state.epochs[self._seed])
         for result in curve[known:]:
-            log.append(_row(self._seed, result))
+            log.append(_epoch_event(self._seed, result))
         training.show()
 
     def trained(self, result: EpochResult) -> bool:
-        self._training.log.append(_row(self._seed, result))
+        self._training.log.append(_epoch_event(self._seed, result))
         self._training.show()
         return self._training.is_stopped()
 
@@ -203,10 +207,10 @@ class _Recorded:
 
 
 def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, ... in words as far as they are short."""
+    """Write an ordinal number: in words up to the fifth, then 6th, 7th, ..."""
     words = ("first", "second", "third", "fourth", "fifth")
     return words[number - 1] if number <= len(words) else f"{number}th"
 
 
-def _row(seed: int, result: EpochResult) -> EpochTrained:
+def _epoch_event(seed: int, result: EpochResult) -> EpochTrained:
     return EpochTrained(seed=seed, **epoch_values(asdict(result)))

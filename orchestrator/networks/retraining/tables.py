@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from orchestrator.networks.retraining.result import NetworkResult
 from orchestrator.networks.retraining.runner import ordinal
 from orchestrator.progress import clock
+from orchestrator.record import Retrained
 
 
-def retraining_table(results: Sequence[NetworkResult]) -> Table:
+def retraining_table(results: Sequence[Retrained]) -> Table:
     """A row a network, in 80 columns."""
     shown = Table(title="Trained in full", box=box.SIMPLE_HEAD)
     for name in ("network", "parameters", "macs", "latency", "test accuracy", "time"):
@@ -29,12 +29,12 @@ def retraining_table(results: Sequence[NetworkResult]) -> Table:
     return shown
 
 
-def retraining_notes(results: Sequence[NetworkResult]) -> str:
+def retraining_notes(results: Sequence[Retrained]) -> str:
     """What the table does not say, a line a network."""
     return "\n".join(f"{one.name}: {', '.join(_facts(one))}; in {one.location}" for one in results)
 
 
-def _facts(one: NetworkResult) -> list[str]:
+def _facts(one: Retrained) -> list[str]:
     if one.test_number is None or one.tested_at is None:
         if one.is_over:
             return ["not tested, for all trainings diverged"]
@@ -53,7 +53,7 @@ def _facts(one: NetworkResult) -> list[str]:
     return facts
 
 
-def _accuracy(one: NetworkResult) -> str:
+def _accuracy(one: Retrained) -> str:
     if one.accuracy is None:
         return "-"
     spread = "" if one.deviation is None else f" ± {one.deviation:.4f}"
