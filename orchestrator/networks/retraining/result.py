@@ -1,4 +1,4 @@
-"""What a retraining comes to: costs, test accuracy with its spread, training time; as a table and as JSON."""
+"""The result of a retrained network: costs, test accuracy with its spread, training time."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ from orchestrator.networks.retraining.record import Asked, RetrainState
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkResult:
-    """Of one network.
-
-    `parameters` and `macs` (multiply-adds for one image) are those of the network in use. `seeds` are those asked for,
-    and `accuracies` of the test images, 0..1, by those whose training has weights. `epochs` are all that were trained,
-    `train_seconds` what they took, on average a seed. The latency is of one image on `device`. `test_number` counts the
-    tests of this network in this run; None before it was tested. `weights` is the SHA-256 of those that the trainings
-    started from; None: random ones. `freeze`: only the classifier was trained. `is_over`: all trainings have ended.
-    """
+    """The result of one network."""
 
     name: str
     location: str
     parameters: int
+    """Parameters of the network in use, without what acts only in training."""
     macs: int
+    """Multiply-adds of the network in use for one image."""
     seeds: list[int]
+    """The requested seeds."""
     accuracies: dict[int, float]
+    """Accuracy on the test images, 0..1, by seed; seeds whose training diverged are missing."""
     epochs: float
+    """Trained epochs, on average over the seeds."""
     train_seconds: float
+    """Training time, on average over the seeds."""
     device: str | None
     latency_seconds: float | None
+    """Latency of one image on `device`."""
     test_number: int | None
+    """Number of this test among the tests of the network in this run; None before the test."""
     tested_at: datetime | None
     is_over: bool
+    """Whether all trainings have ended."""
     weights: str | None
+    """SHA-256 of the weights that the trainings started from; None: random weights."""
     freeze: bool
+    """Whether only the classifier was trained."""
 
     @property
     def accuracy(self) -> float | None:
@@ -44,7 +48,7 @@ class NetworkResult:
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation over the seeds; None of fewer than two."""
+        """Standard deviation over the seeds; None for fewer than two."""
         return stdev(self.accuracies.values()) if len(self.accuracies) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
@@ -53,7 +57,7 @@ class NetworkResult:
 
 
 def result_of(name: str, location: str, costs: tuple[int, int], asked: Asked, state: RetrainState) -> NetworkResult:
-    """`costs` are parameters and multiply-adds."""
+    """Make the result of a network from its record. `costs` are parameters and multiply-adds."""
     seeds = asked.seeds
     rows = [row for seed in seeds for row in state.epochs.get(seed, [])]
     tested = state.tested
