@@ -30,17 +30,17 @@ def test_draw_takes_published_cells_files_and_runs(cellscout: Any, tmp_path: Pat
     [
         (
             ["nasnt_a", "-o", "a.svg"],
-            "'nasnt_a' is no published cell, no file and no run directory; did you mean 'nasnet_a'?",
+            "'nasnt_a' is not a published cell, a file or a run directory; did you mean 'nasnet_a'?",
         ),
         (["nasnet_a", "-o", "a.gif"], "a.gif ends in '.gif'; a picture can be .svg, .png, .pdf"),
         (["nasnet_a", "-o", "absent/a.svg"], "absent/a.svg cannot be written: No such file or directory"),
         (["text.json", "-o", "a.svg"], "text.json is not JSON"),
         (
             ["list.json", "-o", "a.svg"],
-            "list.json holds no architecture: not an architecture",
+            "list.json does not contain an architecture: not an architecture",
         ),
-        (["network.json", "-o", "a.svg"], "network.json holds no architecture: not a network: "),
-        (["empty", "-o", "a.svg"], "'empty' holds no best network (no best/network.json there)"),
+        (["network.json", "-o", "a.svg"], "network.json does not contain an architecture: not a network: "),
+        (["empty", "-o", "a.svg"], "'empty' has no best network (no best/network.json there)"),
     ],
 )
 def test_what_cannot_be_drawn_is_told_in_one_line(
@@ -85,7 +85,7 @@ def test_the_latency_is_measured_on_request(cellscout: Any) -> None:
         (["--skeleton", "darts"], "--skeleton is 'darts'; known: amoebanet_cifar"),
         (["--skeleton", ":x"], "--skeleton is ':x'; known: amoebanet_cifar"),
         (["--filters", "99999999"], "less than or equal to 4096"),
-        (["--skeleton", "json:dumps"], "--skeleton is 'json:dumps', which is no Skeleton"),
+        (["--skeleton", "json:dumps"], "--skeleton is 'json:dumps', which is not a Skeleton"),
         (
             ["--skeleton", "nasnet_large", "--image-size", "2"],
             "image_size is (2, 2); the stem 'strided' needs at least 3x3 pixels",

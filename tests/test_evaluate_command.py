@@ -187,7 +187,7 @@ def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_
         failed = trial.fingerprint[-1] == first.fingerprint[-1]
         assert trial.status == ("failed" if failed else "completed")
         assert failed or trial.epochs == 9
-    assert f"{first.trial_id} is left out: of its 2 trainings 2 did not end well" in ended.out
+    assert f"{first.trial_id} is left out: 2 of its 2 trainings did not complete" in ended.out
 
 
 @pytest.mark.slow

@@ -267,7 +267,7 @@ def test_a_cell_that_both_found_is_trained_once() -> None:
     outcome = evaluated(*CLEAR, sample=sample)
     assert [one.name for one in outcome.candidates] == ["00001", "00000", "00002"]
     assert outcome.candidates[0].candidate.random_id == "00000"
-    assert verdict(outcome).endswith("00001 is the best of a random search of equal cost, too.")
+    assert verdict(outcome).endswith("00001 is also the best of a random search of equal cost.")
     other = evaluated(*CLEAR, sample=searched([0.5, 0.99], first=2))
     assert "00001 is better than the best of a random search of equal cost, 00002, by 0.4000" in verdict(other)
 
@@ -281,7 +281,7 @@ def test_a_candidate_without_all_its_scores_is_left_out_and_named() -> None:
     outcome = evaluated(around(0.7), [0.99, None, 0.99, 0.99], around(0.5))
     assert [(one.name, one.rank) for one in outcome.candidates] == [("00000", 1), ("00002", 2), ("00001", None)]
     assert verdict(outcome).endswith(
-        "00001 is left out: of its 4 trainings 1 did not end well, the first failed: bang."
+        "00001 is left out: 1 of its 4 trainings did not complete; the first failed: bang."
     )
     alone = evaluated(around(0.7), [None] * 4, [None] * 4)
     assert alone.winner is None

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from orchestrator.config.search_config import load_config
-from orchestrator.networks.explanation import MOST_PICTURES, Explained, Picture, figure
+from orchestrator.networks.explanation import MAX_PICTURES, Explained, Picture, figure
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import NASNET_A
 from tests.test_run_directory import info
@@ -222,7 +222,7 @@ def test_the_most_pictures_can_be_drawn_however_tall_they_are() -> None:
         pixels=np.zeros((64, 8, 1), np.uint8),
         explanation=replace(first.explanation, grad_cam=np.ones((64, 8), np.float32), gradients=np.ones((64, 8))),
     )
-    drawing = figure(replace(explained(1), pictures=(tall,) * MOST_PICTURES))
+    drawing = figure(replace(explained(1), pictures=(tall,) * MAX_PICTURES))
     assert max(drawing.get_size_inches()) * 200 < 2**16
 
 
@@ -282,7 +282,7 @@ def test_the_command_tells_programs(run: Path, cellscout: Any) -> None:
         (["run", "run", "-o", "why.png"], "run cannot be read as a picture"),
         (["run", "colour.png", "-o", "why.png"], "colour.png has 3 channels (mode RGB); the network takes 1"),
         (["run", "grey.png", "-o", "why.png", "--class", "sneakers"], "did you mean 'sneaker'?"),
-        (["run", "grey.png", "-o", "why.png", "--class", "q"], "it knows sandal, sneaker, boot"),
+        (["run", "grey.png", "-o", "why.png", "--class", "q"], "known: sandal, sneaker, boot"),
         (["run", "grey.png", "-o", "why.jpg"], "why.jpg ends in '.jpg'; a picture can be .svg, .png, .pdf"),
         (
             ["run", "grey.png", "-o", "none/why.png"],
@@ -290,7 +290,7 @@ def test_the_command_tells_programs(run: Path, cellscout: Any) -> None:
         ),
         (["none", "grey.png", "-o", "why.png"], "none holds no run"),
         (
-            ["run", *["grey.png"] * (MOST_PICTURES + 1), "-o", "why.png"],
+            ["run", *["grey.png"] * (MAX_PICTURES + 1), "-o", "why.png"],
             "51 pictures are given; a figure can show 1 to",
         ),
     ],

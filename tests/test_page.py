@@ -401,10 +401,10 @@ def test_a_trial_is_named_by_its_run_and_its_number(tmp_path: Path, cellscout: A
     assert title_of("s3://bucket/run?region=x#00003") == "run#00003"
     with pytest.raises(InputError, match="has no trial '99999'"):
         find_network(f"{directory.location}#99999")
-    with pytest.raises(InputError, match="no published cell, no file and no run directory|holds no best network"):
+    with pytest.raises(InputError, match="not a published cell, a file or a run directory|has no best network"):
         find_network(f"{tmp_path}/nowhere#00003")
     (tmp_path / "a run#00003").mkdir()  # what is called so goes before
-    with pytest.raises(InputError, match="holds no best network"):
+    with pytest.raises(InputError, match="has no best network"):
         find_network(f"{directory.location}#00003")
     ended = cellscout("draw", f"{directory.location}#00004", "-o", "cell.svg")
     assert ended.status == 0

@@ -176,7 +176,7 @@ def test_two_workers_come_to_what_one_does(place: Path, cellscout: Any) -> None:
     [
         (["nowhere"], "nowhere holds no run"),
         (["run", "--baseline", "resnet81"], "did you mean 'resnet1"),
-        (["run", "--architecture", "nasnet_b"], "'nasnet_b' is no published cell"),
+        (["run", "--architecture", "nasnet_b"], "'nasnet_b' is not a published cell"),
         (["run", "--preset", "nasnet"], "preset"),
         (["run", "--seeds", "0"], "--seeds is 0"),
         (["run", "--workers", "0"], "--workers is 0"),

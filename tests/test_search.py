@@ -362,16 +362,16 @@ def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
         (
             {"network": {"skeleton": "json:dumps"}},
             ConfigError,
-            "network.skeleton is 'json:dumps', which is no Skeleton",
+            "network.skeleton is 'json:dumps', which is not a Skeleton",
         ),
         ({"data": {"name": "json:loads"}}, ConfigError, "data.name = 'json:loads' raised TypeError"),
         ({"sampler": {"name": "tpe", "options": {"no": 1}}}, ConfigError, "sampler.options = .*unexpected keyword"),
         ({"sampler": {"name": "json:dumps"}}, ConfigError, "sampler.options"),
-        ({"sampler": {"name": "builtins:dict"}}, ConfigError, "which is no optuna.samplers.BaseSampler"),
-        ({"scheduler": {"name": "builtins:dict"}}, ConfigError, "which is no Ray Tune TrialScheduler"),
+        ({"sampler": {"name": "builtins:dict"}}, ConfigError, "which is not an optuna.samplers.BaseSampler"),
+        ({"scheduler": {"name": "builtins:dict"}}, ConfigError, "which is not a Ray Tune TrialScheduler"),
         ({"scheduler": {"name": "asha", "options": {"a": 1}}}, ConfigError, "unexpected keyword argument 'a'"),
-        ({"space": {"name": "json:dumps"}}, ConfigError, "which is no CellSpace"),
-        ({"trainable": {"name": "json:dumps"}}, ConfigError, "which is no EpochTrainable"),
+        ({"space": {"name": "json:dumps"}}, ConfigError, "which is not a CellSpace"),
+        ({"trainable": {"name": "json:dumps"}}, ConfigError, "which is not an EpochTrainable"),
     ],
 )
 def test_what_cannot_be_is_refused_and_touches_nothing(

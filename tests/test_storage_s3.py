@@ -358,7 +358,7 @@ def test_the_commands_take_a_uri(run: RunDirectory, cellscout: Any, tmp_path: Pa
     assert cellscout("draw", run.location, "-o", "b.svg").status == 0
     assert "run" in (tmp_path / "b.svg").read_text()
     nothing = cellscout("draw", (run.folder / "nothing").location, "-o", "c.svg")
-    assert (nothing.status, "holds no best network" in nothing.err) == (2, True)
+    assert (nothing.status, "has no best network" in nothing.err) == (2, True)
     again = cellscout("search", "--run-dir", run.location)
     assert (again.status, "already holds a run" in again.err) == (2, True)
     secret = cellscout("status", "s3://key:hunter2@bucket/run")

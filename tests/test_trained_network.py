@@ -76,12 +76,12 @@ def test_a_run_on_an_object_store(object_store: ObjectStore, tmp_path: Path) -> 
     ("name", "message"),
     [
         ("nowhere", "nowhere"),
-        ("run/retrain/none", "holds no retrained network; see cellscout retrain"),
-        ("run/retrain/half", "is unfinished; start its command again"),
+        ("run/retrain/none", "has no retrained network; see cellscout retrain"),
+        ("run/retrain/half", "is unfinished; run its command again"),
         ("running", "is unfinished"),
-        ("empty", "holds no trained network"),
+        ("empty", "has no trained network"),
         ("broken", "network.json is not JSON"),
-        ("strange", "network.json holds no network: not a network: 'architecture' is missing"),
+        ("strange", "network.json does not contain a network: not a network: 'architecture' is missing"),
     ],
 )
 def test_what_is_no_trained_network_is_refused_in_one_line(name: str, message: str, tmp_path: Path) -> None:

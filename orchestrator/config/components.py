@@ -1,4 +1,4 @@
-"""What the configuration names, made: the space, the sampler, the scheduler, the trainable."""
+"""Makes what a configuration names: the space, the skeleton, the sampler, the scheduler, the trainable."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ def make_skeleton(settings: NetworkSettings, space: CellSpace) -> Skeleton:
 
 
 def make_sampler(settings: SamplerSettings, seed: int, space: CellSpace) -> BaseSampler:
-    """The sampler, given the seed and the space where it takes them."""
+    """Make the sampler. It gets the seed and the space if it has such parameters.
+
+    Raises:
+        ConfigError: the name is unknown, or the options do not fit.
+    """
     if settings.name.startswith("optuna:"):
         make = _optuna_sampler(settings.name)
     else:
@@ -48,12 +52,12 @@ def make_sampler(settings: SamplerSettings, seed: int, space: CellSpace) -> Base
     options = {name: value for name, value in given.items() if _takes(make, name)} | settings.options
     sampler = _make("sampler", make, options, settings.options)
     if not isinstance(sampler, BaseSampler):
-        raise ConfigError(f"sampler.name is {settings.name!r}, which is no optuna.samplers.BaseSampler")
+        raise ConfigError(f"sampler.name is {settings.name!r}, which is not an optuna.samplers.BaseSampler")
     return sampler
 
 
 def _optuna_sampler(name: str) -> Callable[..., BaseSampler]:
-    """A class of `optuna.samplers`, its draws decided by the seed and the trial's number where that is possible."""
+    """A class of `optuna.samplers`. If it keeps no state, its draws depend only on the seed and the trial's number."""
     kinds = {
         kind.__name__: kind
         for kind in vars(optuna.samplers).values()
@@ -69,12 +73,12 @@ def _optuna_sampler(name: str) -> Callable[..., BaseSampler]:
 
 
 def make_scheduler(settings: SchedulerSettings, max_epochs: int, objectives: Mapping[str, Direction]) -> TrialScheduler:
-    """The scheduler, given the objectives where it takes them.
+    """Make the scheduler. It gets the objectives, rungs and epochs if it has such parameters.
 
     Raises:
-        ConfigError: it cannot be made so, or is for one objective and there are several.
+        ConfigError: the name is unknown, the options do not fit, or the scheduler is for one objective only.
     """
-    # One of the user's own gets Ray Tune's one metric, the first objective, if it takes no more.
+    # A scheduler of the user gets Ray Tune's one metric, the first objective, unless it takes `objectives`.
     if settings.name in SCHEDULERS and len(objectives) > 1 and settings.name not in SEVERAL_OBJECTIVES:
         raise ConfigError(
             f"scheduler {settings.name} is for one objective, and there are {len(objectives)}: "
@@ -87,32 +91,32 @@ def make_scheduler(settings: SchedulerSettings, max_epochs: int, objectives: Map
         "min_epochs": settings.min_epochs,
         "reduction_factor": settings.reduction_factor,
         "objectives": objectives,
-        # Ray Tune's schedulers count reports unless told otherwise; here epochs are what counts.
+        # By default Ray Tune's schedulers count reports; epochs are what counts here.
         "time_attr": "epoch",
     }
     options = {name: value for name, value in given.items() if _takes(make, name)} | settings.options
     scheduler = _make("scheduler", make, options, settings.options)
     if not isinstance(scheduler, TrialScheduler):
-        raise ConfigError(f"scheduler.name is {settings.name!r}, which is no Ray Tune TrialScheduler")
+        raise ConfigError(f"scheduler.name is {settings.name!r}, which is not a Ray Tune TrialScheduler")
     return scheduler
 
 
 def find_trainable(settings: TrainableSettings) -> type[EpochTrainable]:
     trainable = resolve("trainable.name", settings.name, TRAINABLES)
     if not (inspect.isclass(trainable) and issubclass(trainable, EpochTrainable)):
-        raise ConfigError(f"trainable.name is {settings.name!r}, which is no EpochTrainable class")
+        raise ConfigError(f"trainable.name is {settings.name!r}, which is not an EpochTrainable class")
     return trainable
 
 
 def _takes(make: Callable[..., Any], parameter: str) -> bool:
     try:
         return parameter in inspect.signature(make).parameters
-    except (TypeError, ValueError):  # nothing to call, or written in C; making it will tell
+    except (TypeError, ValueError):  # not callable, or written in C; calling it reports the error
         return False
 
 
 def _make(section: str, make: Callable[..., Any], options: dict[str, Any], given: dict[str, Any]) -> Any:
-    """Call the class with our options and the user's; `given` are the user's alone, for the error."""
+    """Call the class with all options. `given` are the user's own, for the error."""
     try:
         return make(**options)
     except (TypeError, ValueError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""Names in a search file, resolved: ours from a table, a user's as `module:NAME`."""
+"""Resolves names in a search file: built-in ones from a table, a user's own as `module:NAME`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_name(setting: str, name: str, known: Iterable[str]) -> None:
     """Refuse a name that is neither known nor of the form `module:NAME`.
 
     Raises:
-        ConfigError: lists the known names and the nearest.
+        ConfigError: lists the known names, and the nearest one if there is any.
     """
     known = sorted(known)
     module, separator, attribute = name.partition(":")
@@ -28,9 +28,9 @@ def check_name(setting: str, name: str, known: Iterable[str]) -> None:
 
 
 def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
-    """What `name` stands for.
+    """The built-in or imported object of this name.
 
-    A module of the user's own is imported here and nowhere else, and only because the user's search file names it.
+    Only this function imports modules of the user, and only those that a search file names.
 
     Raises:
         ConfigError: the name is unknown, or its module or attribute does not exist.
@@ -57,12 +57,12 @@ def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
 
 
 def resolve_value(setting: str, name: str, known: Mapping[str, T], kind: type[T]) -> T:
-    """What `name` stands for, if it is a value of that kind.
+    """The built-in or imported object of this name, which must be an instance of `kind`.
 
     Raises:
-        ConfigError: as `resolve`, or it is something else.
+        ConfigError: as for `resolve`, or the object is of another class.
     """
     value = resolve(setting, name, known)
     if not isinstance(value, kind):
-        raise ConfigError(f"{setting} is {name!r}, which is no {kind.__name__}")
+        raise ConfigError(f"{setting} is {name!r}, which is not a {kind.__name__}")
     return value

@@ -1,6 +1,6 @@
-"""Whether a sampler can handle a search: its kinds of parameters, and its number of objectives.
+"""Checks that a sampler supports a search's parameters and number of objectives.
 
-Optuna lets a sampler that cannot handle a parameter fall back to random draws. Here such a pair is refused.
+In Optuna, a sampler that does not support a parameter draws it at random. Here such a sampler is refused.
 """
 
 from __future__ import annotations
@@ -20,32 +20,31 @@ NO_CATEGORICAL = (optuna.samplers.CmaEsSampler, optuna.samplers.QMCSampler)
 """Samplers of Optuna that draw categorical parameters at random."""
 
 ONE_OBJECTIVE = (optuna.samplers.CmaEsSampler,)
-"""Samplers of Optuna for one objective. Others may say so by an attribute `several_objectives = False`."""
-
+"""Samplers of Optuna for one objective. Other samplers can have an attribute `several_objectives = False`."""
 
 WHOLE_ONLY = (optuna.samplers.GPSampler, optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
-"""Samplers of Optuna to which a pruned trial says nothing."""
+"""Samplers of Optuna that do not use pruned trials."""
 
 
 def kind_of(sampler: BaseSampler) -> type[BaseSampler]:
-    """The class of the sampler, or of the one within."""
+    """The class of the sampler, or of the sampler that a `SeededSampler` wraps."""
     return sampler.kind if isinstance(sampler, SeededSampler) else type(sampler)
 
 
 def check_fits(
     sampler: BaseSampler, distributions: Mapping[str, BaseDistribution], objectives: Mapping[str, Direction]
 ) -> None:
-    """Refuse a sampler that cannot handle the space or the objectives, before anything starts.
+    """Refuse a sampler that does not support the space or the objectives.
 
     Raises:
-        ConfigError: says what it cannot handle, and which samplers can.
+        ConfigError: says what the sampler does not support, and which samplers do.
     """
     kind = kind_of(sampler)
     name = kind.__name__
     categorical = [key for key, value in distributions.items() if isinstance(value, CategoricalDistribution)]
     if categorical and issubclass(kind, NO_CATEGORICAL):
         raise ConfigError(
-            f"sampler {name} cannot handle categorical parameters such as {categorical[0]!r}, it would draw them at "
+            f"sampler {name} cannot handle categorical parameters such as {categorical[0]!r}; it would draw them at "
             "random; tpe, gp, evolution, local_search, controller, predictor, nsgaii and random can (sampler.name)"
         )
     if len(objectives) > 1 and (issubclass(kind, ONE_OBJECTIVE) or not getattr(kind, "several_objectives", True)):
@@ -53,18 +52,18 @@ def check_fits(
             f"sampler {name} is for one objective, and there are {len(objectives)}: {', '.join(objectives)}; tpe, gp, "
             "nsgaii, nsgaiii and random handle several (sampler.name or [objectives])"
         )
-    _rehearse(sampler, distributions, objectives)
+    _try_ask(sampler, distributions, objectives)
 
 
-def _rehearse(
+def _try_ask(
     sampler: BaseSampler, distributions: Mapping[str, BaseDistribution], objectives: Mapping[str, Direction]
 ) -> None:
-    """Ask a copy of the sampler for one trial of a study that is thrown away."""
+    """Ask a copy of the sampler for one trial of a temporary study."""
     try:
-        understudy = copy.deepcopy(sampler)
-    except Exception:  # noqa: BLE001 (what cannot be copied cannot be tried without using it up)
+        sampler_copy = copy.deepcopy(sampler)
+    except Exception:  # noqa: BLE001 (without a copy, trying would change the sampler)
         return
-    study = optuna.create_study(sampler=understudy, directions=list(objectives.values()))
+    study = optuna.create_study(sampler=sampler_copy, directions=list(objectives.values()))
     try:
         study.ask(dict(distributions))
     except Exception as error:

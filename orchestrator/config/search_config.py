@@ -1,6 +1,6 @@
-"""The typed configuration of a search: TOML in, defaults filled in, everything checked that needs no cluster.
+"""The typed configuration of a search: read from TOML, completed with defaults, and checked without a cluster.
 
-Knows names and bounds. Does not know how anything runs.
+Knows names and bounds; does not know how anything runs.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from trainables.skeleton import SKELETONS
 from trainables.storage import check_location, holds_secret, split_options
 
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
-"""The search that `cellscout search` runs without a file."""
+"""The search file of `cellscout search` without a file."""
 
 PLACES = ("root", "download")
-"""Settings of `[data]` that say where the images lie, and not what they are."""
+"""Settings of `[data]` that say where the images are, not which images they are."""
 
 
 def _without_secret(location: str) -> str:
@@ -44,17 +44,17 @@ def _without_secret(location: str) -> str:
 
 
 class RunSettings(Settings):
-    """`[run]`: what the run is called and where its record goes."""
+    """`[run]`: the name of the run and where it is recorded."""
 
     name: str = Field(default="search", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)
-    """Letters, digits, `.`, `_` and `-`; part of the run directory's name."""
+    """Part of the run directory's name: letters, digits, `.`, `_` and `-`."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Decides the split of the data, the sampler's draws and every candidate's training."""
+    """Seed of the split of the data, the sampler's draws and every candidate's training."""
     storage: str = "runs"
-    """Where run directories are made: a folder, or a URI such as `s3://bucket/runs` or `gs://bucket/runs`, without
+    """Where run directories are created: a folder, or a URI such as `s3://bucket/runs` or `gs://bucket/runs`, without
     secrets. Options of the filesystem follow a `?`, for example `endpoint_override` and `scheme`."""
     keep_best: int = Field(default=5, ge=1)
-    """Of so many of the best trials the weights are kept, besides those on the Pareto front."""
+    """Keep the weights of this many of the best trials, and of those on the Pareto front."""
 
     @field_validator("storage")
     @classmethod
@@ -71,48 +71,48 @@ class RunSettings(Settings):
 
 
 class SpaceSettings(Settings):
-    """`[space]`: what is searched."""
+    """`[space]`: the search space."""
 
     name: str = "nasnet"
     """A built-in space (`cellscout list spaces`), or `module:NAME` of a `CellSpace`."""
     blocks: int | None = Field(default=None, ge=1, le=8)
-    """B, blocks a cell; unset: as the space has it."""
+    """B, the number of blocks per cell. Unset: the space's default."""
 
 
 class SamplerSettings(Settings):
-    """`[sampler]`: who proposes candidates."""
+    """`[sampler]`: how candidates are proposed."""
 
     name: str = "predictor"
     """A built-in sampler (`cellscout list samplers`), `optuna:NAME` of a class in `optuna.samplers`, or `module:NAME`
-    of an `optuna.samplers.BaseSampler`. Unset: predictor, and with several objectives tpe."""
+    of an `optuna.samplers.BaseSampler`. Unset: predictor; with several objectives, tpe."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the sampler's class."""
 
 
 class SchedulerSettings(Settings):
-    """`[scheduler]`: who stops weak candidates."""
+    """`[scheduler]`: how weak candidates are stopped early."""
 
     name: str = "asha"
     """A built-in scheduler (`cellscout list schedulers`), or `module:NAME` of a Ray Tune `TrialScheduler`."""
     min_epochs: int = Field(default=1, ge=1)
-    """ASHA: the first rung; a candidate is trained at least this long. At most `training.epochs`."""
+    """ASHA: the first rung, the minimum number of epochs of a candidate. At most `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=100)
-    """ASHA: one in so many goes on at each rung, and the next rung is so many times higher."""
+    """ASHA: at each rung, one in this many candidates goes on, and the next rung is this many times higher."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the scheduler's class, such as `brackets` of ASHA."""
 
 
 class ObjectivesSettings(Settings):
-    """`[objectives]`: what a better candidate is. More than one objective makes it a search for a Pareto front."""
+    """`[objectives]`: the metrics to optimise. With more than one, the search looks for a Pareto front."""
 
     maximize: list[str] = Field(default=["val_accuracy"])
     """Metrics: of an epoch (`val_accuracy`, `val_loss`, ...), of the candidate (`parameters`, `macs`,
-    `activation_bytes`; `latency_seconds` with `trainable.measure_latency`), or of a trainable of one's own. The first
-    objective decides which candidate is called the best."""
+    `activation_bytes`; `latency_seconds` with `trainable.measure_latency`), or of your own trainable. The first
+    objective decides which candidate is the best."""
     minimize: list[str] = Field(default=[])
-    """As `maximize`."""
+    """Metrics, as for `maximize`."""
     constraints: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default={})
-    """Upper bounds of `parameters`, `macs` or `activation_bytes`; a candidate above one is never trained."""
+    """Upper bounds of `parameters`, `macs` or `activation_bytes`; candidates above a bound are never trained."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -126,7 +126,7 @@ class ObjectivesSettings(Settings):
 
     @property
     def directions(self) -> dict[str, Direction]:
-        """Each objective with its direction, those to maximise first."""
+        """The direction of each objective; those to maximise come first."""
         return {
             **dict.fromkeys(self.maximize, "maximize"),
             **dict.fromkeys(self.minimize, "minimize"),
@@ -134,12 +134,12 @@ class ObjectivesSettings(Settings):
 
 
 class WarmStartSettings(Settings):
-    """`[warm_start]`: what is known before the search begins."""
+    """`[warm_start]`: earlier runs whose results the search uses."""
 
     runs: list[str] = Field(default=[])
-    """Run directories, paths or URIs; their results teach the sampler and answer duplicates. They must have the same
-    [space], [network], [data], [training] and [trainable]. (NSGA-II and III learn from generations of their own
-    only.)"""
+    """Run directories, as paths or URIs. The sampler learns from their results, and duplicates of their candidates are
+    not trained again. They must have the same [space], [network], [data], [training] and [trainable]. (NSGA-II and III
+    learn only from their own generations.)"""
 
     @field_validator("runs")
     @classmethod
@@ -148,22 +148,22 @@ class WarmStartSettings(Settings):
 
 
 class TrainableSettings(Settings):
-    """`[trainable]`: what builds and trains a candidate."""
+    """`[trainable]`: the class that builds and trains a candidate."""
 
     name: str = "cell"
     """A built-in trainable, or `module:NAME` of an `EpochTrainable`."""
     measure_latency: bool = False
-    """Measure on the worker's device how long each candidate takes for one image."""
+    """Measure the latency of each candidate for one image, on the worker's device."""
 
 
 class ResourceSettings(Settings):
-    """`[resources]`: what one trial gets of the cluster."""
+    """`[resources]`: the CPUs and GPUs of one trial."""
 
     cpus_per_trial: int = Field(default=1, ge=1)
-    """CPU cores; a trial computes with so many threads."""
+    """CPU cores, and threads, of a trial."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
-    """GPUs, or a part of one (0.25: four trials share a GPU); above 1 a whole number. `auto`: one where the
-    cluster has GPUs, else none."""
+    """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 1 if the
+    cluster has GPUs, else 0."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:
@@ -173,11 +173,11 @@ class ResourceSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """`[budget]`: when the search ends; whichever comes first."""
+    """`[budget]`: when the search ends. The first limit to be reached counts."""
 
     trials: int | None = Field(default=100, ge=1)
-    """Candidates to train, the pruned ones included, duplicates and infeasible ones not. Unset only in Python: no
-    limit."""
+    """Number of candidates to train. Pruned candidates count; duplicates and infeasible ones do not. Unset (only in
+    Python): no limit."""
     hours: Positive | None = None
     """Wall-clock hours."""
 
@@ -189,16 +189,16 @@ class BudgetSettings(Settings):
 
 
 class LoggingSettings(Settings):
-    """`[logging]`: other tools that are told of the search too, while it runs; all off. They cannot hold it up."""
+    """`[logging]`: other tools that receive the results during the search; all off. They cannot slow it."""
 
     tensorboard: bool = False
-    """TensorBoard's event files, in `tensorboard/` of the run directory, which must be local."""
+    """Write TensorBoard event files into `tensorboard/` of the run directory, which must be local."""
     mlflow: str | None = None
     """MLflow's tracking URI, without secrets: `sqlite:///mlflow.db`, or `http://HOST:5000` of a server. The experiment
-    is called like the run."""
+    has the name of the run."""
     wandb: Literal["online", "offline"] | None = None
-    """Weights & Biases; `offline` writes only the files that `wandb sync` takes, into `wandb/` of the run directory,
-    which must be local. The project is called like the run."""
+    """Weights & Biases. `offline` only writes files for `wandb sync` into `wandb/` of the run directory, which must be
+    local. The project has the name of the run."""
 
     @field_validator("mlflow")
     @classmethod
@@ -213,7 +213,7 @@ class LoggingSettings(Settings):
 
 
 class SearchConfig(Settings):
-    """Everything that a search needs. The same as a search file; each attribute is one of its sections."""
+    """All settings of a search. Each attribute is a section of the search file."""
 
     run: RunSettings = RunSettings()
     space: SpaceSettings = SpaceSettings()
@@ -233,11 +233,11 @@ class SearchConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _default_sampler(cls, values: Any) -> Any:
-        """The sampler that benchmarks/samplers.md recommends is for one objective."""
+        """The default is tpe for several objectives; predictor, which benchmarks/samplers.md recommends, is for one."""
         try:
             several = len(ObjectivesSettings.model_validate(values["objectives"]).directions) > 1
             sampler = SamplerSettings.model_validate(values.get("sampler", {}))
-        except (KeyError, TypeError, ValidationError):  # nothing to decide, or its own section will tell
+        except (KeyError, TypeError, ValidationError):  # nothing to decide, or the section's own check reports it
             return values
         if several and "name" not in sampler.model_fields_set:
             return {**values, "sampler": sampler.model_copy(update={"name": "tpe"})}
@@ -261,10 +261,10 @@ class SearchConfig(Settings):
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfig:
-    """The configuration in a search file (None: the embedded default), with `section.key=value` overrides on top.
+    """Read a search file (None: the default search) and apply `section.key=value` overrides.
 
     Raises:
-        ConfigError: in one line, what is wrong and where.
+        ConfigError: says in one line what is wrong and where.
     """
     source = str(path) if path is not None else "the default search"
     try:
@@ -277,10 +277,10 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfi
 
 
 def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeable: Collection[str]) -> SearchConfig:
-    """A recorded configuration with `section.key=value` overrides on top, in these sections only.
+    """Apply `section.key=value` overrides to a recorded configuration, in the changeable sections only.
 
     Raises:
-        ConfigError: in one line, what is wrong and where.
+        ConfigError: says in one line what is wrong and where.
     """
     for override in overrides:
         section = override.partition(".")[0]
@@ -299,10 +299,10 @@ def _with(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_config(values: Mapping[str, Any], source: str) -> SearchConfig:
-    """The configuration that plain values stand for; `source` names them in errors.
+    """Make a configuration of plain values; errors call them `source`.
 
     Raises:
-        ConfigError: in one line, what is wrong and where.
+        ConfigError: says in one line what is wrong and where.
     """
     try:
         return SearchConfig.model_validate(dict(values))
@@ -315,7 +315,7 @@ def parse_config(values: Mapping[str, Any], source: str) -> SearchConfig:
 
 
 def _set(values: dict[str, Any], override: str) -> None:
-    """Apply `section.key=value`; the value is read as TOML, and as a plain string where it is none."""
+    """Apply `section.key=value`. The value is read as TOML, or as a plain string if it is not TOML."""
     path, separator, text = override.partition("=")
     *sections, key = path.strip().split(".")
     if not separator or not key or not all(sections):
@@ -360,7 +360,7 @@ def _section(place: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _known_words() -> set[str]:
-    """Names of sections and keys; what else pydantic puts into a location, such as a union's branch, says nothing."""
+    """Names of sections and keys. pydantic's locations also hold other words, such as the branch of a union."""
     words = set(SearchConfig.model_fields)
     for field in SearchConfig.model_fields.values():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):

@@ -1,4 +1,4 @@
-"""A recorded configuration as a search file: TOML that `cellscout search` reads back as the same configuration."""
+"""Writes a configuration as a search file, which `cellscout search` reads back as the same configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def search_file(config: Mapping[str, Any]) -> str:
-    """The sections that hold anything; what is unset is left out, for TOML knows no null."""
+    """The TOML of a configuration. Unset values and empty sections are left out, because TOML has no null."""
     sections = []
     for section, values in config.items():
         lines = [f"{_key(name)} = {_value(value)}" for name, value in values.items() if value is not None]
@@ -33,10 +33,10 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, float):
-        return repr(value)  # also inf and nan, as TOML writes them
+        return repr(value)  # TOML writes inf and nan like Python
     return json.dumps(value)
 
 
 def _text(value: str) -> str:
-    """A basic string; what JSON escapes is escaped the same way there, but for DEL, which TOML forbids."""
+    """A TOML basic string. TOML escapes like JSON, except that it also forbids a plain DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""What an evaluation comes to: scores, ranking, tests, rank correlations. A pure function of the records; no files."""
+"""The outcome of an evaluation: scores, ranking, tests, rank correlations. Pure functions of the records; no files."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from orchestrator.significance import spread as spread_of
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """A candidate and what its trainings say.
-
-    `rank` counts from 1; None where not all trainings have a score, for then there is nothing to pair. `search_rank`
-    and `search_score` are those of its trial in the search, None for one that only the random sample has. `objectives`
-    are means over the trainings, None where not all are known. `on_front`: whether no other candidate of the search
-    beats it in these.
-    """
+    """A candidate and the results of its trainings."""
 
     candidate: EvaluatedCandidate
     rank: int | None
+    """From 1; None unless every training has a score, because the tests pair the scores."""
     scores: dict[Training, float]
     trainings: int
     problems: list[str]
+    """Status and error of each training that did not complete."""
     spread: Spread | None
     search_rank: int | None
+    """Rank of the candidate's trial in the search; None if only the random sample has the candidate."""
     search_score: float | None
+    """Score of the candidate's trial in the search; None if only the random sample has the candidate."""
     objectives: dict[str, float] | None
+    """Means over the trainings; None unless all values are known."""
     on_front: bool
+    """Whether no other candidate of the search dominates it in `objectives`."""
 
     @property
     def name(self) -> str:
@@ -41,16 +41,17 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The winner and another candidate; `p_adjusted` takes into account of how many it is the best by these scores."""
+    """A test of the winner against another candidate."""
 
     other: str
     test: PairedTest
     p_adjusted: float
+    """Adjusted for the number of candidates among which these scores chose the winner."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a search took: candidates that were trained, their epochs, and the seconds of work on them."""
+    """The cost of a search: trained candidates, their epochs, and the seconds of training."""
 
     trials: int
     epochs: int
@@ -59,13 +60,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Of an evaluation, ended or not.
-
-    `candidates` are in the order of their ranks. `comparisons` are of the search's candidates, the runner-up first.
-    `sampled` names the best of the random sample, `against_sampled` compares the winner with it (None where it is the
-    winner). `correlations` say how alike the search at its rungs, and at its end, and this evaluation rank the
-    candidates of the search, of which `correlated` are compared.
-    """
+    """The outcome of an evaluation, finished or not."""
 
     metric: str
     direction: Direction
@@ -73,14 +68,22 @@ class Outcome:
     seeds: list[int]
     finished: bool
     ended: int
+    """Trainings that have ended."""
     planned: int
+    """All trainings."""
     candidates: list[Evaluated]
+    """In the order of their ranks; those without a rank are last."""
     winner: str | None
     comparisons: list[Comparison]
+    """The winner against each other candidate of the search; the runner-up is first."""
     sampled: str | None
+    """The best candidate of the random sample."""
     against_sampled: Comparison | None
+    """The winner against `sampled`; None if they are the same candidate."""
     correlations: dict[int, RankCorrelation]
+    """By epoch, for the search's rungs and its last epoch: the search's scores against this evaluation's means."""
     correlated: dict[int, int]
+    """By epoch, the number of candidates in the rank correlation."""
     several_objectives: bool
     search_cost: Cost
     sample_cost: Cost | None
@@ -89,12 +92,14 @@ class Outcome:
 def outcome_of(
     state: RunState, searched: RunState, sample: RunState | None, rungs: Sequence[int] | None, epochs: int
 ) -> Outcome:
-    """
+    """Compute the outcome of an evaluation.
+
     Args:
-        state: of the evaluation, planned.
-        searched, sample: of the search, and of the random search at equal cost.
-        rungs: epochs at which the search's scheduler decided; None: at each.
-        epochs: of a whole training.
+        state: the evaluation, planned.
+        searched: the search that is evaluated.
+        sample: the random search of equal cost, if there is one.
+        rungs: epochs at which the search's scheduler decided; None: at every epoch.
+        epochs: length of a full training.
     """
     plan = state.evaluation
     assert plan is not None, "it has been planned"
@@ -162,7 +167,7 @@ def _means(trials: Sequence[Trial], objectives: Mapping[str, Direction]) -> dict
 
 
 def _ranked(candidates: Sequence[Evaluated], sign: int) -> list[Evaluated]:
-    """Those with all their trainings by their mean, then the others as they were planned."""
+    """Candidates with all their scores by their means, then the others in the order of the plan."""
 
     def loss(one: Evaluated) -> float:
         assert one.spread is not None, "it has all its trainings"
@@ -174,7 +179,7 @@ def _ranked(candidates: Sequence[Evaluated], sign: int) -> list[Evaluated]:
 
 
 def _of_search(candidates: Sequence[Evaluated]) -> list[Evaluated]:
-    """Those of the search that have a rank, best first."""
+    """The candidates of the search that have a rank, best first."""
     return [one for one in candidates if one.rank is not None and one.candidate.trial_id is not None]
 
 
@@ -190,7 +195,7 @@ def _on_front(candidates: Sequence[Evaluated], objectives: Mapping[str, Directio
 
 
 def _comparisons(comparable: Sequence[Evaluated], folds: int) -> list[Comparison]:
-    """The first with each other. Adjusted for all pairs, because which one is the first was seen in these scores."""
+    """Test the first against each other candidate; adjusted for all pairs, because these scores chose the first."""
     pairs = list(combinations(comparable, 2))
     tests = [_test(*pair, folds) for pair in pairs]
     adjusted = holm([test.p for test in tests])
@@ -199,7 +204,7 @@ def _comparisons(comparable: Sequence[Evaluated], folds: int) -> list[Comparison
 
 
 def _against(comparable: Sequence[Evaluated], sampled: Evaluated | None, folds: int) -> Comparison | None:
-    """The first with the sampled one; adjusted for the first being any of them."""
+    """Test the first against the sampled one; adjusted for all candidates, because these scores chose the first."""
     if sampled is None or sampled.rank is None or comparable[0].name == sampled.name:
         return None
     tests = [_test(one, sampled, folds) for one in comparable if one.name != sampled.name]
@@ -207,15 +212,15 @@ def _against(comparable: Sequence[Evaluated], sampled: Evaluated | None, folds: 
 
 
 def _test(first: Evaluated, second: Evaluated, folds: int) -> PairedTest:
-    """The trainings of both are in one order, by seed and fold."""
-    assert list(first.scores) == list(second.scores), "all of both have scores"
+    """Paired by seed and fold."""
+    assert list(first.scores) == list(second.scores), "both have all their scores, in the same order"
     return paired_test(list(first.scores.values()), list(second.scores.values()), folds)
 
 
 def _pairs(
     candidates: Sequence[Evaluated], searched: RunState, metric: str, epoch: int
 ) -> tuple[list[float], list[float]]:
-    """The search's score at this epoch and the mean of the evaluation, of each candidate."""
+    """For each candidate, the search's score at this epoch and the mean of the evaluation."""
     pairs = []
     for one in candidates:
         assert one.candidate.trial_id is not None, "it is one of the search"

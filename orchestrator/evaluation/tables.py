@@ -1,4 +1,4 @@
-"""An evaluation's outcome as tables and lines, for programs, and as a Parquet table."""
+"""Shows an evaluation's outcome as tables, text and JSON, and as a Parquet table."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CANDIDATE_SCHEMA = pa.schema(
 
 
 def evaluation_tables(outcome: Outcome) -> RenderableType:
-    """Candidates, comparisons and correlations, in 80 columns."""
+    """Tables of the candidates, their comparisons and the rank correlations, in 80 columns."""
     parts: list[RenderableType] = [_candidates(outcome)]
     if outcome.winner is not None:
         parts.append(_comparisons(outcome, outcome.winner))
@@ -62,7 +62,7 @@ def evaluation_tables(outcome: Outcome) -> RenderableType:
 
 
 def evaluation_summary(outcome: Outcome, folder: str) -> str:
-    """The rest, in a few lines of plain text."""
+    """Trainings, costs and the verdict in a few lines of text."""
     seeds = counted(len(outcome.seeds), "seed")
     lines = [
         f"evaluation  {folder}",
@@ -77,7 +77,7 @@ def evaluation_summary(outcome: Outcome, folder: str) -> str:
 
 
 def evaluation_json(outcome: Outcome) -> dict[str, Any]:
-    """All of it, for programs and for `evaluation.json`."""
+    """The whole outcome as JSON, as in `evaluation.json`."""
     random = None
     if outcome.sample_cost is not None:
         against = outcome.against_sampled
@@ -104,7 +104,7 @@ def evaluation_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def candidates_table(outcome: Outcome) -> pa.Table:
-    """One row a candidate, best first."""
+    """One row per candidate, best first."""
     rows = []
     for one in outcome.candidates:
         row = _scores(one).to_json()
@@ -169,9 +169,12 @@ def _comparisons(outcome: Outcome, winner: str) -> Table:
     table = Table(title=f"{winner} compared (corrected resampled t-test, paired)", box=box.SIMPLE_HEAD)
     for name in ("with", "difference", "95 % interval", "p", "p adjusted"):
         table.add_column(name, justify="left" if name == "with" else "right", no_wrap=True)
-    apart = outcome.against_sampled
+    with_sampled = outcome.against_sampled
     compared = [one.other for one in outcome.comparisons]
-    for one in [*outcome.comparisons, *([apart] if apart is not None and apart.other not in compared else [])]:
+    for one in [
+        *outcome.comparisons,
+        *([with_sampled] if with_sampled is not None and with_sampled.other not in compared else []),
+    ]:
         test, (low, high) = one.test, one.test.interval
         interval = f"{low:+.4f} - {high:+.4f}"
         table.add_row(one.other, f"{test.difference:+.4f}", interval, number(test.p), number(one.p_adjusted))
@@ -179,7 +182,7 @@ def _comparisons(outcome: Outcome, winner: str) -> Table:
 
 
 def _correlations(outcome: Outcome) -> Table:
-    table = Table(title="How alike the search's scores rank the candidates", box=box.SIMPLE_HEAD)
+    table = Table(title="Rank correlation of the search's scores with the evaluation's", box=box.SIMPLE_HEAD)
     for name in ("after epoch", "candidates", "Spearman", "Kendall"):
         table.add_column(name, justify="right", no_wrap=True)
     for epoch, found in outcome.correlations.items():

@@ -1,4 +1,4 @@
-"""The verdict of an evaluation in words: a winner, or that no difference was found."""
+"""The verdict of an evaluation in words: the winner, or that no difference was found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SAMPLE = "the best of a random search of equal cost"
 
 
 def verdict(outcome: Outcome) -> str:
-    """A few sentences. Ties are called ties."""
+    """A few sentences on the winner, the front, the random search and candidates without a rank."""
     if not outcome.finished:
         return f"Not finished: {outcome.ended} of {outcome.planned} trainings have ended."
     sentences = [_of_candidates(outcome)]
@@ -20,7 +20,7 @@ def verdict(outcome: Outcome) -> str:
     if outcome.winner is not None:
         sentences += _of_sample(outcome, outcome.winner)
     sentences += [
-        f"{one.name} is left out: of its {one.trainings} trainings {len(one.problems)} did not end well, the first "
+        f"{one.name} is left out: {len(one.problems)} of its {one.trainings} trainings did not complete; the first "
         f"{one.problems[0]}."
         for one in outcome.candidates
         if one.problems
@@ -51,7 +51,7 @@ def _of_sample(outcome: Outcome, winner: str) -> list[str]:
     if outcome.sampled is None:
         return ["A random search of equal cost found no candidate that completed its training."]
     if outcome.sampled == winner:
-        return [f"{winner} is {SAMPLE}, too."]
+        return [f"{winner} is also {SAMPLE}."]
     against = outcome.against_sampled
     if against is None:
         return []

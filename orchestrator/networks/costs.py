@@ -1,4 +1,4 @@
-"""What a network costs, as a user asks for it."""
+"""Reports what a network costs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from trainables.skeleton import SKELETONS
 
 
 def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str, Any]:
-    """Counted costs, and on request the measured latency of a batch on this machine's GPU or CPU."""
+    """Count a network's costs and, with `latency`, measure the latency of a batch on this machine's GPU or CPU.
+
+    Raises:
+        InputError: the latency cannot be measured.
+    """
     costs = network_costs(spec)
-    name = next((name for name, skeleton in SKELETONS.items() if skeleton == spec.skeleton), "of its own")
+    name = next((name for name, skeleton in SKELETONS.items() if skeleton == spec.skeleton), "custom")
     size = "x".join(map(str, (spec.image_channels, *spec.image_size)))
     found: dict[str, Any] = {
         "network": f"skeleton {name}, N = {spec.repeats}, F = {spec.filters}, {spec.classes} classes, {size} images",
@@ -27,7 +31,7 @@ def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str,
 
         try:
             device, measured = measure_on_this_machine(spec, batch_size)
-        except RuntimeError as error:  # most likely, the memory is too small
+        except RuntimeError as error:  # most likely too little memory
             raise InputError(f"the latency cannot be measured: {last_line(error)}") from error
         found |= {
             "device": device,

@@ -1,9 +1,10 @@
-"""Why a network says what it says of pictures: what is explained, and how the maps are drawn.
+"""Draws which parts of pictures speak for a class of a network.
 
-A picture is a row: as the network sees it, with its most probable classes; its Grad-CAM; its integrated gradients. The
-maps are red where a place speaks for the class and blue where it speaks against it, each by its own largest value.
+Each row shows a picture as the network sees it with its most probable classes, its Grad-CAM, and its integrated
+gradients. The maps are red where a place speaks for the class and blue where it speaks against it; each map is divided
+by its largest absolute value.
 
-Does not know how maps are computed (`trainables/explanation.py`).
+Does not know how the maps are computed (`trainables/explanation.py`).
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from trainables.settings import did_you_mean
 if TYPE_CHECKING:
     from trainables.explanation import Explanation
 
-MOST_PICTURES = 50
-"""Of one figure, because matplotlib draws at most 65,535 pixels a side."""
+MAX_PICTURES = 50
+"""Maximum number of pictures in a figure, because matplotlib draws at most 65,535 pixels per side."""
 SHOWN_CLASSES = 3
-LONGEST_NAME = 26
-"""Letters that fit above a picture."""
+MAX_NAME_LENGTH = 26
+"""Number of letters that fit above a picture."""
 COLOURS = "bwr"
-DARKEST = 0.8
-"""A map is shaded by the picture below it: black pixels leave so much of its colour."""
+MIN_BRIGHTNESS = 0.8
+"""A map is shaded by the picture below it; black pixels keep this fraction of the map's colour."""
 
 # Lengths in inches.
 TILE = 2.3
@@ -51,23 +52,26 @@ LEGEND = 0.92
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture as the network sees it, uint8 [height, width, channels], and why it is what it is said to be."""
+    """One picture and its explanation."""
 
     path: Path
     pixels: NDArray[np.uint8]
+    """The picture as the network sees it, [height, width, channels]."""
     explanation: Explanation
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What was drawn: the network's location, its classes in the order of the logits, the pictures."""
+    """The pictures that were drawn."""
 
     network: str
+    """Location of the network."""
     classes: tuple[str, ...]
+    """In the order of the logits."""
     pictures: tuple[Picture, ...]
 
     def most_probable(self, picture: Picture) -> list[tuple[str, float]]:
-        """The first classes with their probabilities."""
+        """The most probable classes with their probabilities."""
         probabilities = picture.explanation.probabilities
         order = np.argsort(-probabilities, kind="stable")[:SHOWN_CLASSES]
         return [(self.classes[index], float(probabilities[index])) for index in order]
@@ -76,44 +80,51 @@ class Explained:
         return {"network": self.network, "pictures": [self._picture_json(picture) for picture in self.pictures]}
 
     def _picture_json(self, picture: Picture) -> dict[str, Any]:
-        why = picture.explanation
+        explanation = picture.explanation
         return {
             "path": str(picture.path),
             "classes": [{"class": name, "probability": value} for name, value in self.most_probable(picture)],
-            "explained": {"class": self.classes[why.target], "probability": float(why.probabilities[why.target])},
-            "grad_cam": {"layer": why.layer, "height": why.layer_size[0], "width": why.layer_size[1]},
+            "explained": {
+                "class": self.classes[explanation.target],
+                "probability": float(explanation.probabilities[explanation.target]),
+            },
+            "grad_cam": {
+                "layer": explanation.layer,
+                "height": explanation.layer_size[0],
+                "width": explanation.layer_size[1],
+            },
             "integrated_gradients": {
                 "baseline": "mean training pixel",
-                "gain": why.gain,
-                "sum": why.gain + why.delta,
-                "delta": why.delta,
-                "steps": why.steps,
+                "gain": explanation.gain,
+                "sum": explanation.gain + explanation.delta,
+                "delta": explanation.delta,
+                "steps": explanation.steps,
             },
         }
 
 
 def explain(network: str, images: Sequence[Path], output: Path, class_name: str | None = None) -> Explained:
-    """Explain what a network says of pictures, and draw it.
+    """Explain a network's classification of pictures in a drawing.
 
     Args:
-        network: what `TrainedNetwork.find` takes.
-        images: 1 to 50 files of pictures.
-        output: the file to draw into: .svg, .png or .pdf.
-        class_name: the class to explain; None: of each picture the most probable one.
+        network: a name as for `TrainedNetwork.find`.
+        images: 1 to 50 picture files.
+        output: the file to write: .svg, .png or .pdf.
+        class_name: the class to explain; None: the most probable class of each picture.
 
     Raises:
-        InputError: something given cannot be used; nothing was written.
+        InputError: an argument cannot be used; nothing was written.
     """
     if importlib.util.find_spec("captum") is None:
         raise InputError('cellscout explain needs captum: pip install "cellscout[explain]"')
     _check_output(output)
-    if not 1 <= len(images) <= MOST_PICTURES:
-        raise InputError(f"{len(images)} pictures are given; a figure can show 1 to {MOST_PICTURES}")
+    if not 1 <= len(images) <= MAX_PICTURES:
+        raise InputError(f"{len(images)} pictures are given; a figure can show 1 to {MAX_PICTURES}")
     found = TrainedNetwork.find(network)
     classes = found.preprocessing.classes
     if class_name is not None and class_name not in classes:
-        near = did_you_mean(class_name, classes) or f"; it knows {', '.join(classes[:20])}"
-        raise ConfigError(f"--class {class_name!r} is no class of {found.folder}{near}")
+        near = did_you_mean(class_name, classes) or f"; known: {', '.join(classes[:20])}"
+        raise ConfigError(f"--class {class_name!r} is not a class of {found.folder}{near}")
     try:
         pixels = [found.preprocessing.read(path) for path in images]
     except PictureError as error:
@@ -159,9 +170,9 @@ def _draw_row(explained: Explained, picture: Picture, left: Axes, middle: Axes, 
     if picture.pixels.shape[2] not in (1, 3):
         shown = picture.pixels.mean(axis=2)
     left.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    guesses = [f"{_clipped(name)}: {probability:.1%}" for name, probability in explained.most_probable(picture)]
-    _caption(left, _clipped(picture.path.name), "\n".join(guesses))
-    target = _clipped(explained.classes[why.target])
+    guesses = [f"{_shorten(name)}: {probability:.1%}" for name, probability in explained.most_probable(picture)]
+    _caption(left, _shorten(picture.path.name), "\n".join(guesses))
+    target = _shorten(explained.classes[why.target])
     height, width = why.layer_size
     found = f"{height}x{width} feature map" if why.grad_cam.max() > 0 else "nothing in it speaks for the class"
     middle.imshow(_overlay(why.grad_cam, picture.pixels), interpolation="nearest")
@@ -181,12 +192,12 @@ def _caption(axes: Axes, above: str, below: str) -> None:
 
 
 def _overlay(values: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """A map [height, width] in colours, shaded by the picture's brightness: [height, width, 3], 0..1."""
+    """Colour a map [height, width] and shade it by the picture's brightness: [height, width, 3], 0..1."""
     largest = float(np.abs(values).max())
     scaled = values / largest if largest > 0 else np.zeros_like(values)
     colours = mpl.colormaps[COLOURS]((scaled + 1) / 2)[..., :3]
     brightness = pixels.mean(axis=2, keepdims=True) / 255
-    return np.asarray(colours * (DARKEST + (1 - DARKEST) * brightness))
+    return np.asarray(colours * (MIN_BRIGHTNESS + (1 - MIN_BRIGHTNESS) * brightness))
 
 
 def _explanations(found: TrainedNetwork, images: NDArray[np.float32], target: int | None) -> list[Explanation]:
@@ -196,7 +207,7 @@ def _explanations(found: TrainedNetwork, images: NDArray[np.float32], target: in
         return explain_images(found.spec, found.weights, images, target=target)
     except ValueError as error:
         raise RunDirectoryError(f"{found.folder}: {error}") from error
-    except RuntimeError as error:  # such as too little memory
+    except RuntimeError as error:  # for example too little memory
         raise InputError(f"{found.folder} cannot be explained: {last_line(error)}") from error
 
 
@@ -208,7 +219,7 @@ def _check_output(output: Path) -> None:
         raise InputError(f"{output} cannot be written: it is a folder (--output)")
 
 
-def _clipped(name: str) -> str:
-    """The name, with its middle left out if it is long."""
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
+def _shorten(name: str) -> str:
+    """Replace the middle of a long name by an ellipsis."""
+    half = MAX_NAME_LENGTH // 2
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[:half]}…{name[-half + 1 :]}"

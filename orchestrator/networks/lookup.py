@@ -1,4 +1,4 @@
-"""What a command calls an architecture: a published cell by its name, a file, the best of a run, or a trial of one."""
+"""Finds architectures by name: a published cell, a file, the best network of a run, or a trial of a run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ BEST_NETWORK = f"{BEST}/{NETWORK}"
 
 
 def find_network(name: str) -> NetworkSpec:
-    """The network that `name` stands for.
+    """Find a network by name.
+
+    A cell without a network gets the proxy that a search trains: N = 2, F = 16, 32x32 colour images of 10 classes, and
+    the skeleton of its paper. An `architecture.json` does not record its skeleton; it gets `nasnet_cifar`.
 
     Args:
-        name: of a published cell; or the path or URI of an `architecture.json` or `network.json`; or of a run
-            directory, whose best network it then is; or `RUN_DIR#TRIAL`, the same network with the cells of that trial
-            (a file or folder that is called so goes before). A cell without a network of its own gets the proxy that a
-            search trains: N = 2, F = 16, 32x32 colour images of 10 classes, and the skeleton of its paper. An
-            `architecture.json` does not tell its skeleton; it gets `nasnet_cifar`.
+        name: a published cell; or the path or URI of an `architecture.json`, of a `network.json`, or of a run
+            directory, for its best network; or `RUN_DIR#TRIAL` for the same network with the cells of that trial. A
+            file or folder with this name takes precedence.
 
     Raises:
-        InputError: there is no such cell, file or trial, or it holds no architecture.
+        InputError: there is no such cell, file or trial, or it does not contain an architecture.
     """
     of_a_trial = _trial(name)
     if of_a_trial is not None:
@@ -51,9 +52,9 @@ def find_network(name: str) -> NetworkSpec:
         value = json.loads(folder.read(file).decode())
     except FileNotFoundError as error:
         if file == BEST_NETWORK:
-            raise InputError(f"{name!r} holds no best network (no {BEST_NETWORK} there)") from error
+            raise InputError(f"{name!r} has no best network (no {BEST_NETWORK} there)") from error
         hint = did_you_mean(name.lower(), PUBLISHED)
-        raise InputError(f"{name!r} is no published cell, no file and no run directory{hint}") from error
+        raise InputError(f"{name!r} is not a published cell, a file or a run directory{hint}") from error
     except OSError as error:
         raise InputError(f"{place} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
@@ -63,11 +64,11 @@ def find_network(name: str) -> NetworkSpec:
             return NetworkSpec.from_json(value)
         return _proxy(Architecture.from_json(value), "nasnet_cifar")
     except ValueError as error:
-        raise InputError(f"{place} holds no architecture: {error}") from error
+        raise InputError(f"{place} does not contain an architecture: {error}") from error
 
 
 def title_of(name: str) -> str:
-    """What to write above a picture of the architecture that `name` stands for."""
+    """A short title for the architecture of this name."""
     of_a_trial = _trial(name)
     if of_a_trial is not None:
         return f"{title_of(of_a_trial[0])}#{of_a_trial[1]}"
@@ -93,7 +94,7 @@ def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> Netw
 
 
 def _trial(name: str) -> tuple[str, str] | None:
-    """Run directory and trial, where the name is that of a trial."""
+    """Split `RUN_DIR#TRIAL`; None if the name is not of this form."""
     run_dir, mark, trial_id = name.rpartition("#")
     return (run_dir, trial_id) if mark and ("://" in name or not Path(name).exists()) else None
 
@@ -101,12 +102,12 @@ def _trial(name: str) -> tuple[str, str] | None:
 def _architecture(run_dir: str, trial_id: str) -> Architecture:
     trials = RecordedRun.read(run_dir).state().trials
     if trial_id not in trials:
-        raise InputError(f"{run_dir} has no trial {trial_id!r}; `cellscout report {run_dir}` names the best of them")
+        raise InputError(f"{run_dir} has no trial {trial_id!r}; `cellscout report {run_dir}` lists the best ones")
     return Architecture.from_json(trials[trial_id].architecture)
 
 
 def _place(name: str) -> tuple[Folder, str]:
-    """Folder and file that hold the network; a URI names a file if it ends with .json, and else a run directory."""
+    """Folder and file of the network. A URI names a file if it ends with .json, otherwise a run directory."""
     if "://" in name:
         location, options = split_options(name)
         parent, _, file = location.rpartition("/")

@@ -1,4 +1,4 @@
-"""What a network says of pictures: an exported file or a trained network, pictures and folders of them, in batches."""
+"""Classifies pictures and folders of pictures in batches, with an exported file or a trained network."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ OUTPUTS = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one picture: the probability of each class, 0..1, in the order of `Preprocessing.classes`."""
+    """The prediction for one picture."""
 
     path: Path
     probabilities: NDArray[np.float64]
+    """Probability of each class, 0..1, in the order of `Preprocessing.classes`."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """`unreadable` says of pictures in folders, a line each, why they have no prediction."""
+    """The predictions for all pictures."""
 
     network: str
     classes: tuple[str, ...]
     pictures: list[Prediction]
     unreadable: list[str]
+    """One line for each picture in a folder that could not be read."""
 
     def ranked(self, picture: Prediction, top: int) -> list[tuple[str, float]]:
         """The `top` classes by probability, highest first."""
@@ -48,7 +50,7 @@ class Predictions:
         return [(self.classes[index], float(picture.probabilities[index])) for index in order]
 
     def lines(self, top: int) -> list[str]:
-        """A line a picture."""
+        """One line per picture, with its `top` classes."""
         return [
             f"{picture.path}  {'  '.join(f'{name} {share:.3f}' for name, share in self.ranked(picture, top))}"
             for picture in self.pictures
@@ -70,7 +72,7 @@ class Predictions:
         }
 
     def columns(self) -> dict[str, list[Any]]:
-        """A row a picture: path, prediction, probability, and `p_CLASS` for each class."""
+        """Columns with one row per picture: path, prediction, probability, and `p_CLASS` for each class."""
         best = [self.ranked(picture, 1)[0] for picture in self.pictures]
         return {
             "path": [str(picture.path) for picture in self.pictures],
@@ -84,14 +86,15 @@ class Predictions:
 
 
 def predict(model: str, images: Sequence[Path]) -> Predictions:
-    """
+    """Classify pictures.
+
     Args:
-        model: an exported file (.onnx, .pt2, .pte; a path or a URI), or what `TrainedNetwork.find` takes. A .pt2 is
-            unpickled, which runs whatever its author put into it.
-        images: pictures, and folders, of which all pictures are taken, those in folders inside too, sorted by path.
+        model: an exported file (.onnx, .pt2, .pte; a path or a URI), or a name as for `TrainedNetwork.find`. A .pt2 is
+            unpickled, which runs any code that its author put into it.
+        images: pictures, and folders, whose pictures are read recursively, sorted by path.
 
     Raises:
-        InputError: the model is none; a picture that is named cannot be read; a folder has no picture, or none that can
+        InputError: the model cannot be read; a named picture cannot be read; a folder has no picture, or no picture can
             be read.
     """
     named = [(path, from_folder) for image in images for path, from_folder in _pictures(image)]
@@ -118,16 +121,17 @@ def predict(model: str, images: Sequence[Path]) -> Predictions:
 
 
 def check_output(output: Path) -> None:
-    """
+    """Check that predictions can be written in the format of this file.
+
     Raises:
-        InputError: predictions cannot be written into a file that ends so.
+        InputError: the name has another ending.
     """
     if output.suffix not in OUTPUTS:
         raise InputError(f"--output is {str(output)!r}; it must end in {' or '.join(OUTPUTS)}")
 
 
 def write_predictions(predictions: Predictions, output: Path) -> None:
-    """Write `Predictions.columns` as CSV or Parquet, whole or not at all.
+    """Write `Predictions.columns` as CSV or Parquet, atomically.
 
     Raises:
         SearchError: the file cannot be written.
@@ -150,7 +154,7 @@ def write_predictions(predictions: Predictions, output: Path) -> None:
 
 
 def _pictures(image: Path) -> Iterator[tuple[Path, bool]]:
-    """Pictures, and whether they were found in a folder rather than named."""
+    """The pictures of an argument, each with whether it was found in a folder."""
     if not image.is_dir():
         yield image, False
         return
@@ -159,7 +163,7 @@ def _pictures(image: Path) -> Iterator[tuple[Path, bool]]:
     suffixes = Image.registered_extensions()
     found = sorted(path for path in image.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     if not found:
-        raise InputError(f"{image} holds no picture (no file whose name ends as one of Pillow's formats)")
+        raise InputError(f"{image} has no picture (no file with an ending of one of Pillow's formats)")
     for path in found:
         yield path, True
 
@@ -188,7 +192,7 @@ def _exported(model: str, folder: str, name: str, how: ExportFormat) -> ModelFil
     except MissingPackageError as error:
         raise InputError(str(error)) from error
     except ModelFileError as error:
-        raise InputError(f"{model} is no file of cellscout export: {error}") from error
+        raise InputError(f"{model} is not a file of cellscout export: {error}") from error
 
 
 def _trained(model: str) -> ModelFile:

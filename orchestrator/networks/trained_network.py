@@ -1,4 +1,4 @@
-"""A network with its weights, as a command's user names it: by a run directory, or by its own folder in one."""
+"""Finds a network with its weights by name: a run directory, or the network's folder in one."""
 
 from __future__ import annotations
 
@@ -18,32 +18,28 @@ from trainables.storage import Folder, reason, split_options
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedNetwork:
-    """
-    Args:
-        name: to be shown.
-        folder: that holds it.
-        search: whose images it was trained on.
-        spec: what it is.
-        weights: a safetensors file.
-        preprocessing: what its images must be like.
-        saw_validation: whether it was trained on the search's validation images, too.
-    """
+    """A trained network."""
 
     name: str
+    """For messages and files."""
     folder: Folder
+    """The folder of the network."""
     search: RecordedRun
+    """The search on whose images it was trained."""
     spec: NetworkSpec | BaselineSpec
     weights: bytes
+    """Contents of a safetensors file."""
     preprocessing: Preprocessing
     saw_validation: bool
+    """Whether it was also trained on the search's validation images."""
 
     @classmethod
     def find(cls, name: str) -> TrainedNetwork:
-        """The network that `name` stands for.
+        """Find a network by name.
 
         Args:
-            name: of a run directory, whose retrained winner it then is, or if there is none the best that the search
-                itself trained; or of `RUN_DIR/best` or `RUN_DIR/retrain/NAME`. Paths or URIs.
+            name: a run directory, for its retrained winner, or if there is none, for the best network of the search
+                itself; or `RUN_DIR/best` or `RUN_DIR/retrain/NAME`. A path or a URI.
 
         Raises:
             RunDirectoryError: there is no such run, it has not ended, or it holds no such network.
@@ -65,9 +61,9 @@ class TrainedNetwork:
     def _retrained(cls, search: RecordedRun, folder: Folder) -> TrainedNetwork:
         info = RetrainFolder(folder).info()
         if info is None:
-            raise RunDirectoryError(f"{folder} holds no retrained network; see cellscout retrain --help")
+            raise RunDirectoryError(f"{folder} has no retrained network; see cellscout retrain --help")
         if not folder.has(RETRAIN_RESULT):
-            raise RunDirectoryError(f"the retraining in {folder} is unfinished; start its command again")
+            raise RunDirectoryError(f"the retraining in {folder} is unfinished; run its command again")
         saw_validation = info.asked.early_stopping is None
         return cls._read(search, folder, Preprocessing.of(info.data), saw_validation=saw_validation)
 
@@ -79,7 +75,7 @@ class TrainedNetwork:
             value = json.loads(folder.read(NETWORK))
             weights = folder.read(WEIGHTS)
         except FileNotFoundError as error:
-            raise RunDirectoryError(f"{folder} holds no trained network (no {NETWORK} and {WEIGHTS} there)") from error
+            raise RunDirectoryError(f"{folder} has no trained network (no {NETWORK} and {WEIGHTS} there)") from error
         except OSError as error:
             raise RunDirectoryError(f"{folder} cannot be read: {reason(error)}") from error
         except ValueError as error:
@@ -88,7 +84,7 @@ class TrainedNetwork:
             is_baseline = isinstance(value, dict) and "baseline" in value
             spec = BaselineSpec.from_json(value) if is_baseline else NetworkSpec.from_json(value)
         except ValueError as error:
-            raise RunDirectoryError(f"{folder / NETWORK} holds no network: {error}") from error
+            raise RunDirectoryError(f"{folder / NETWORK} does not contain a network: {error}") from error
         return cls(
             name=folder.name,
             folder=folder,
@@ -101,7 +97,7 @@ class TrainedNetwork:
 
 
 def _is_run(name: str) -> bool:
-    """Whether it is a run directory, though it may be called as a network's folder is."""
+    """Whether this is a run directory, even if it has the name of a network's folder."""
     directory = RunDirectory.at(name)
     try:
         return directory.folder.has(INFO)
@@ -110,7 +106,7 @@ def _is_run(name: str) -> bool:
 
 
 def _split(name: str) -> tuple[str, list[str]]:
-    """The run directory, and what of it is meant: nothing, `best`, or `retrain` and a name."""
+    """Split a name into the run directory and the path inside it: nothing, `best`, or `retrain` and a name."""
     location, options = split_options(name) if "://" in name else (str(Path(name)), "")
     parts = location.rstrip("/").split("/")
     found = []
@@ -118,5 +114,5 @@ def _split(name: str) -> tuple[str, list[str]]:
         if parts[-count:][:1] == [head]:
             run_dir = "/".join(parts[:-count]) or ("/" if location.startswith("/") else ".")
             found.append((f"{run_dir}{options}", parts[-count:]))
-    # Of retrain/best one can be meant: the network `best` of a run, or the best of a run called `retrain`.
+    # retrain/best is either the network `best` of a run, or the best network of a run called `retrain`.
     return next((place for place in found if _is_run(place[0])), found[0] if found else (name, []))

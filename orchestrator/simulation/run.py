@@ -1,4 +1,4 @@
-"""The story of `cellscout simulate`: samplers x schedulers x workers, several seeds each, against recorded curves."""
+"""Simulates searches on recorded curves: samplers x schedulers x workers, several seeds each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from orchestrator.simulation.simulated_search import regrets, simulate_search
 from orchestrator.study import to_distributions
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
-"""Parts of the time at which the regret is read."""
+"""Fractions of the time at which the regret is measured."""
 
 OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """Who searches, on how many workers."""
+    """A sampler, a scheduler and a number of workers."""
 
     sampler: str
     scheduler: str
@@ -36,26 +36,26 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """What the simulations of a setup came to, a value a seed.
-
-    `regrets` are at each of `MOMENTS`, in validation accuracy (0..1); `busy` is the part of the workers' time that was
-    training (0..1).
-    """
+    """The results of a setup, one value for each seed."""
 
     setup: Setup
     regrets: list[list[float]]
+    """Regret at each of `MOMENTS`, in validation accuracy, 0..1."""
     trials: list[int]
     completed: list[int]
     busy: list[float]
+    """Fraction of the workers' time that was training, 0..1."""
 
 
 @dataclass(frozen=True)
 class SimulateResult:
-    """`candidates` are on record, and `trainings` of them is how long each search took."""
+    """The results of all setups."""
 
     candidates: int
+    """Candidates on record."""
     epochs: int
     trainings: int
+    """Time of each search, in full trainings of all workers together."""
     seeds: int
     simulated: list[Simulated]
 
@@ -67,17 +67,17 @@ def simulate_searches(
     space_name: str | None = None,
     progress: Progress | None = None,
 ) -> SimulateResult:
-    """Compare samplers and schedulers on a virtual clock, in no time and without training anything.
+    """Compare samplers and schedulers on recorded curves and a virtual clock, without training.
 
     Args:
-        location: a run directory, or the `trials.parquet` of one with `epochs.parquet` beside it.
+        location: a run directory, or its `trials.parquet` with `epochs.parquet` beside it.
         settings: see `SimulateSettings`.
-        space_name: of a table; by default `nasnet`.
-        progress: where it is shown.
+        space_name: search space of a table; by default `nasnet`.
+        progress: shows the progress.
 
     Raises:
-        InputError: the record cannot be used, or a name or number in the settings is wrong.
-        SearchError: a scheduler or a sampler could not go on.
+        InputError: the record cannot be used, or a name in the settings is unknown.
+        SearchError: a scheduler or a sampler failed.
     """
     settings, progress = settings or SimulateSettings(), progress or Progress.silent()
     recorded = RecordedCurves.read(location, space_name)
@@ -96,7 +96,7 @@ def simulate_searches(
 
 
 def _check(setup: Setup, recorded: RecordedCurves) -> None:
-    """That all names can be used is known before anything is simulated."""
+    """Refuse unknown names and samplers that do not fit, before anything is simulated."""
     sampler = make_sampler(SamplerSettings(name=setup.sampler), 0, recorded.space)
     check_fits(sampler, to_distributions(recorded.space.param_space()), OBJECTIVES)
     make_scheduler(SchedulerSettings(name=setup.scheduler), recorded.epochs, OBJECTIVES)
@@ -106,7 +106,7 @@ def _simulated(
     setups: Sequence[Setup], seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Refresh
 ) -> list[Simulated]:
     found = [Simulated(setup=setup, regrets=[], trials=[], completed=[], busy=[]) for setup in setups]
-    # All setups with a seed, and then with the next: the time left can be told early.
+    # All setups with the first seed come first, so that the time left is estimated early.
     jobs = list(itertools.product(range(seeds), found))
     for number, (seed, one) in enumerate(jobs):
         setup = one.setup
@@ -118,7 +118,7 @@ def _simulated(
 
 
 def _add(one: Simulated, seed: int, recorded: RecordedCurves, trainings: int) -> None:
-    """Simulate the setup with this seed."""
+    """Simulate a setup with one seed."""
     setup = one.setup
     seconds = trainings * recorded.training_seconds / setup.workers
     run = partial(

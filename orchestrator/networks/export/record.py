@@ -1,4 +1,4 @@
-"""The record of a network's exported files: `export/exports.json` in its folder, beside them, one entry a file."""
+"""The record of a network's exported files: `export/exports.json` in its folder, with one entry per file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.errors import RunDirectoryError, SearchError
 from trainables.storage import Folder, reason
 
 EXPORTED = "export"
-"""Of a network's folder: the folder with its files."""
+"""The folder of the exported files, in the network's folder."""
 EXPORTS = "exports.json"
 
 
@@ -20,14 +20,16 @@ class _Fact(BaseModel):
 
 
 class Scores(_Fact):
-    """Accuracy on the validation images, 0..1; median seconds for 1 and for 32 images at once, on the CPU."""
+    """Accuracy and latency of a network or its file."""
 
     accuracy: float
+    """On the validation images, 0..1."""
     latency_seconds: dict[int, float]
+    """Median for batches of 1 and 32 images, on the CPU."""
 
 
 class PruningDone(_Fact):
-    """What was pruned, the part of the weights that is zero now, and the epochs of fine-tuning."""
+    """What was pruned, the fraction of weights that are zero afterwards, and the epochs of fine-tuning."""
 
     kind: Literal["weights", "channels"]
     fraction: float
@@ -36,32 +38,35 @@ class PruningDone(_Fact):
 
 
 class ExportedFile(_Fact):
-    """One file.
-
-    `size` is in bytes, `pytorch_size` that of the weights in safetensors. `largest_difference` is that of the logits
-    from those of the network that was exported, in PyTorch and float32, over all `images` validation images; `pytorch`
-    are the scores of that network. `accuracy_before` is that of the network as it was trained, before any pruning.
-    """
+    """One exported file."""
 
     file: str
     format: str
     int8: bool
     pruning: PruningDone | None
     size: int
+    """In bytes."""
     pytorch_size: int
+    """Size of the weights as safetensors, in bytes."""
     images: int
+    """Number of validation images for the scores."""
     saw_validation: bool
+    """Whether the network was trained on the validation images."""
     largest_difference: float
+    """Largest difference of a logit from the exported network in PyTorch and float32, over all images."""
     scores: Scores
+    """Scores of the file."""
     pytorch: Scores
+    """Scores of the exported network in PyTorch."""
     accuracy_before: float
+    """Accuracy of the network as it was trained, before pruning."""
     exported_at: datetime
     host: str
     versions: dict[str, str]
 
     @property
     def accuracy_lost(self) -> float:
-        """Against the network as it was trained; negative if it gained."""
+        """Loss of accuracy against the network as it was trained; negative for a gain."""
         return self.accuracy_before - self.scores.accuracy
 
 
@@ -72,7 +77,8 @@ class Exports(_Fact):
 
     @classmethod
     def read(cls, folder: Folder) -> Exports:
-        """
+        """Read the record; an empty one if there is no file.
+
         Raises:
             RunDirectoryError: it cannot be read.
         """
@@ -87,12 +93,12 @@ class Exports(_Fact):
             raise RunDirectoryError(f"{folder / EXPORTS} is malformed: {problem}; remove it to export again") from error
 
     def with_file(self, file: ExportedFile) -> Exports:
-        """With this entry, in place of one of the same name."""
+        """Add an entry, or replace the entry of the same name."""
         others = [other for other in self.files if other.file != file.file]
         return Exports(files=sorted([*others, file], key=lambda one: one.file))
 
     def write(self, folder: Folder, name: str, content: bytes) -> None:
-        """Write a file, and then this record, which has it.
+        """Write a file, then this record, which lists it.
 
         Raises:
             SearchError: they cannot be written.

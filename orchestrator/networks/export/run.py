@@ -1,4 +1,4 @@
-"""The story of one export: the network, pruned or not, its file, the file held against PyTorch, the record."""
+"""Exports one network: prunes it if requested, writes the file, compares the file with PyTorch, records it."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     from trainables.baselines import Network
 
 CALIBRATION_IMAGES = 256
-"""Training images from which the ranges of 8-bit activations are taken."""
+"""Number of training images that give the ranges of 8-bit activations."""
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The folder of the file, and its entry in the record."""
+    """The folder of the exported file, and the file's entry in the record."""
 
     folder: Folder
     file: ExportedFile
 
 
 def export_network(name: str, settings: ExportSettings, *, progress: Progress | None = None) -> ExportResult:
-    """Write a trained network as a file, check that it computes what PyTorch computes, and measure it.
+    """Write a trained network to a file, compare the file's outputs with PyTorch's, and measure it.
 
     Args:
-        name: as `TrainedNetwork.find` takes it.
+        name: a name as for `TrainedNetwork.find`.
         settings: see `ExportSettings`.
-        progress: where it is shown.
+        progress: shows the progress.
 
     Raises:
-        InputError: it cannot be done so; nothing was written.
+        InputError: the network cannot be exported with these settings; nothing was written.
         SearchError: the file cannot be written.
     """
     progress = progress or Progress.silent()
@@ -60,19 +60,19 @@ def export_network(name: str, settings: ExportSettings, *, progress: Progress | 
         raise InputError(str(error)) from error
     found = TrainedNetwork.find(name)
     folder = found.folder / EXPORTED
-    Exports.read(folder)  # a record that is spoilt is told at once
+    Exports.read(folder)  # report a malformed record before the work
     view = WorkView(f"export of {found.name}", "epoch")
     with progress.display(view, ticking=True) as show:
-        tell = _ProgressReporter(progress, view, show)
-        tell.step(f"reading the data set {found.search.config.data.name}")
-        content, file = _Work(found, settings, writer, images_of(found.search), tell).run()
+        report = _ProgressReporter(progress, view, show)
+        report.step(f"reading the data set {found.search.config.data.name}")
+        content, file = _Work(found, settings, writer, images_of(found.search), report).run()
     Exports.read(folder).with_file(file).write(folder, file.file, content)
     return ExportResult(folder, file)
 
 
 @dataclass(frozen=True)
 class _ProgressReporter:
-    """Tells how an export goes."""
+    """Reports the progress of an export."""
 
     progress: Progress
     view: WorkView
@@ -90,16 +90,16 @@ class _ProgressReporter:
 
 @dataclass(frozen=True)
 class _Work:
-    """One export."""
+    """The work of one export."""
 
     found: TrainedNetwork
     settings: ExportSettings
     writer: FormatModule
     splits: DataSplits
-    tell: _ProgressReporter
+    report: _ProgressReporter
 
     def run(self) -> tuple[bytes, ExportedFile]:
-        """The file's content, and its entry in the record."""
+        """Make the contents of the file and its entry in the record."""
         from trainables.exporting.program import make_runner  # takes seconds: it imports torch
 
         network = self._network(self.found.weights)
@@ -109,9 +109,9 @@ class _Work:
         if self.settings.pruning is not None:
             weights, pruning = self._prune()
             network = self._network(weights)
-        self.tell.step(f"writing {self.settings.file}")
+        self.report.step(f"writing {self.settings.file}")
         content = self._content(network)
-        self.tell.step("comparing it with PyTorch, and measuring both")
+        self.report.step("comparing it with PyTorch, and measuring both")
         reference = measure(make_runner(network), images, labels)
         measured = measure(self.writer.read(content).run, images, labels)
         return content, ExportedFile(
@@ -144,7 +144,7 @@ class _Work:
         facts = ModelFacts(name=self.found.name, preprocessing=self.found.preprocessing, int8=self.settings.int8)
         try:
             return self.writer.write(network, facts, self._calibration() if self.settings.int8 else None)
-        except Exception as error:  # three exporters and three quantisers raise whatever they like
+        except Exception as error:  # the exporters and quantisers raise many classes
             as_what = f"{self.settings.format}{' with --int8' if self.settings.int8 else ''}"
             raise InputError(f"{self.found.name} cannot be exported as {as_what}: {_first_line(error)}") from error
 
@@ -159,7 +159,7 @@ class _Work:
 
         asked, epochs = self.settings.pruning, self.settings.epochs
         assert asked is not None
-        self.tell.step(f"pruning {asked.fraction:.0%} of the {asked.kind}, and training what is left")
+        self.report.step(f"pruning {asked.fraction:.0%} of the {asked.kind}, and training what is left")
         preprocessing = self.found.preprocessing
         try:
             result = prune_weights(
@@ -171,7 +171,7 @@ class _Work:
                 recipe=self._recipe(),
                 images=replace(self.splits, mean=preprocessing.mean, deviation=preprocessing.deviation),
                 seed=self.found.search.info.seed,
-                on_epoch=lambda result: self.tell.epoch(result, epochs),
+                on_epoch=lambda result: self.report.epoch(result, epochs),
             )
         except RuntimeError as error:  # most likely, the memory is too small
             raise InputError(f"{self.found.name} cannot be pruned and fine-tuned: {last_line(error)}") from error
@@ -179,7 +179,7 @@ class _Work:
         return result.weights, done
 
     def _recipe(self) -> TrainingSettings:
-        """By which the network was trained: its retraining's, or the search's."""
+        """The settings by which the network was trained: those of its retraining or of the search."""
         retrained = RetrainFolder(self.found.folder).info()
         if retrained is None:
             return self.found.search.config.training
@@ -190,7 +190,7 @@ class _Work:
 
 
 def _first_line(error: Exception) -> str:
-    """The exporters begin with the reason, and end with advice for their makers."""
+    """The reason; the exporters put it first, and advice for their developers last."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -200,7 +200,7 @@ def _scores(measured: Measurement) -> Scores:
 
 
 def _versions() -> dict[str, str]:
-    """Of what wrote and ran the file, as far as it is installed."""
+    """Versions of the packages that wrote and ran the file, if they are installed."""
     found = {}
     for package in ("cellscout", "torch", "onnx", "onnxscript", "onnxruntime", "torchao", "executorch"):
         try:

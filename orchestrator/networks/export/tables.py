@@ -1,4 +1,4 @@
-"""What an export comes to, as a table in 80 columns, in words, and as JSON."""
+"""Shows an export as a table in 80 columns, as text, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.text import Text
 from orchestrator.networks.export.record import Scores
 from orchestrator.networks.export.run import ExportResult
 
-WORTH_SAYING = 0.01
-"""Accuracy that is lost beyond this is said."""
+REPORTED_LOSS = 0.01
+"""A greater loss of accuracy is reported."""
 
 
 def export_table(result: ExportResult) -> Table:
-    """PyTorch's row, and the file's."""
+    """A row for PyTorch and a row for the file."""
     file = result.file
     counts = list(file.scores.latency_seconds)
     shown = Table(title="Exported", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -30,19 +30,19 @@ def export_table(result: ExportResult) -> Table:
 
 
 def export_notes(result: ExportResult) -> Text:
-    """What the table does not say."""
+    """Further facts as text."""
     file = result.file
     text = Text()
     seen = ", on which the network was trained, so that this says little" if file.saw_validation else ""
     text.append(f"accuracy    on {file.images} validation images{seen}\n")
-    text.append("differs     at most so much in a logit from PyTorch; latency: median, CPU of this machine\n")
+    text.append("differs     the largest difference of a logit from PyTorch; latency: median, CPU of this machine\n")
     done = file.pruning
     if done is not None:
         text.append(
             f"pruned      {done.fraction:.0%} of the {done.kind}, then {done.fine_tune} epochs; {done.zeros:.1%} of "
             "the weights are zero\n"
         )
-    if file.accuracy_lost > WORTH_SAYING:
+    if file.accuracy_lost > REPORTED_LOSS:
         text.append(
             f"lost        {file.accuracy_lost:.4f} of accuracy: {file.accuracy_before:.4f} as trained, "
             f"{file.scores.accuracy:.4f} in {file.file}\n",

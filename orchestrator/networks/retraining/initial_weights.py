@@ -1,4 +1,4 @@
-"""The weights that a retraining starts from: found where the user says, and checked against their network."""
+"""Reads the weights that a retraining starts from, and checks them against their networks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """
-    Args:
-        location: as the user wrote it.
-        content: of the file.
-    """
+    """A weights file."""
 
     location: str
+    """The path or URI as the user wrote it."""
     content: bytes
 
     @property
@@ -40,13 +37,13 @@ class Weights:
 
 
 def read_weights(settings: RetrainSettings, names: Iterable[str]) -> dict[str, Weights]:
-    """Those that `settings.weights` names, by the name of their network.
+    """Read the weights that `settings.weights` names, by the name of their network.
 
     Args:
-        names: of the networks, the first the one that is no baseline.
+        names: names of the networks; the first one is not a baseline.
 
     Raises:
-        InputError: they cannot be read, or it is not clear whose they are.
+        InputError: the weights cannot be read, or are given twice for a network.
     """
     first, *_ = names = list(names)
     found: dict[str, Weights] = {}
@@ -59,14 +56,15 @@ def read_weights(settings: RetrainSettings, names: Iterable[str]) -> dict[str, W
         found[name] = Weights(location, _read(location))
     without = next((name for name in names if name not in found), None)
     if settings.freeze and without is not None:
-        raise ConfigError(f"--freeze: {without} has no weights whose features could be kept (--weights)")
+        raise ConfigError(f"--freeze: {without} has no weights to take features from (--weights)")
     return found
 
 
 def check_weights(weights: Mapping[str, Weights], networks: Mapping[str, NetworkSpec | BaselineSpec]) -> None:
-    """
+    """Check that the weights fit their networks.
+
     Raises:
-        InputError: some are none, or those of another architecture.
+        InputError: a file does not contain weights, or those of another architecture.
     """
     for name, one in weights.items():
         try:
@@ -88,5 +86,5 @@ def _read(location: str) -> bytes:
         raise InputError(f"--weights {location}: there is no such file or folder") from error
     except OSError as error:
         raise InputError(
-            f"--weights {location} holds no {WEIGHTS} and is no file that can be read: {reason(error)}"
+            f"--weights {location} has no {WEIGHTS} and is not a readable file: {reason(error)}"
         ) from error

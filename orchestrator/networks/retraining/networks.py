@@ -42,10 +42,10 @@ def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettin
 def networks_of(
     search: RecordedRun, settings: RetrainSettings, recipe: TrainingSettings
 ) -> dict[str, NetworkSpec | BaselineSpec]:
-    """The networks to train, by the names of their folders; none of them is built.
+    """Describe the networks to train, by the names of their folders. Builds none of them.
 
     Raises:
-        InputError: one cannot be.
+        InputError: a network cannot be made of these values, or two have the same name.
     """
     height, width, channels = search.info.data["image_shape"]
     classes = len(search.info.data["classes"])
@@ -53,7 +53,7 @@ def networks_of(
         recipe.check_images(height, width)
     except ValueError as error:
         raise ConfigError(f"{error} (--preset or --set)") from error
-    # The file, because the run directory may be called as a published cell is.
+    # The path of the file, because the run directory may have the name of a published cell.
     found = find_network(settings.architecture or (search.directory.best / NETWORK).location)
     network = with_changes(
         replace(found, auxiliary_head=False),
@@ -71,7 +71,7 @@ def networks_of(
     for baseline in settings.baselines:
         name = baseline if settings.name is None else f"{settings.name}-{baseline}"
         if name in networks:
-            raise InputError(f"two networks are called {name!r}; choose another --name, or leave one baseline out")
+            raise InputError(f"two networks are called {name!r}; choose another --name, or leave out a baseline")
         networks[name] = BaselineSpec(
             baseline=baseline, classes=classes, image_channels=channels, image_size=(height, width)
         )
@@ -94,6 +94,6 @@ def _check_known(baselines: Sequence[str]) -> None:
     for name in baselines:
         if name not in known:
             raise ConfigError(
-                f"--baseline {name!r} is none of two_convolutions and torchvision's classification models"
+                f"--baseline {name!r} is not two_convolutions or one of torchvision's classification models"
                 f"{did_you_mean(name, known)}"
             )

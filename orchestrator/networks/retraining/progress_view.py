@@ -1,4 +1,4 @@
-"""What there is to say of a retraining that runs. Read from the record of the network that is trained."""
+"""The progress of a running retraining, read from the record of the current network."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from orchestrator.networks.retraining.record import EpochTrained, RetrainState
 from orchestrator.progress import Row, Snapshot, clock, format_estimate, sparkline
 
 RECENT = 5
-"""Epochs by which the speed is told."""
+"""Number of last epochs for the average speed."""
 
 
 @final
 class RetrainView:
-    """
+    """The view of a retraining.
+
     Args:
-        names: of all networks, in the order in which they are trained.
-        seeds: how many trainings each has.
-        epochs: of a training.
-        held_out: whether there are scores on validation images, by which a training may end early.
+        names: all networks, in the order of their training.
+        seeds: number of trainings of each network.
+        epochs: maximum number of epochs of a training.
+        held_out: whether there are scores on validation images, so that a training may end early.
         is_stopped: whether the user asked to stop.
     """
 
@@ -37,7 +38,7 @@ class RetrainView:
         self._state = RetrainState()
 
     def turn_to(self, name: str, state: RetrainState) -> None:
-        """From now on this network is trained; its state goes on."""
+        """Show this network from now on; its state is updated by the record."""
         self._name, self._state = name, state
 
     def snapshot(self) -> Snapshot:
@@ -70,7 +71,7 @@ class RetrainView:
         )
 
     def _training(self) -> tuple[int | None, list[EpochTrained]]:
-        """Seed and epochs of the training that was begun last."""
+        """Seed and epochs of the latest training; None and no epochs before the first one."""
         begun = list(self._state.epochs.items())
         return begun[-1] if begun else (None, [])
 
@@ -81,7 +82,7 @@ class RetrainView:
         return [f"{values[-1]:.4f}", images, *([best] if self._held_out else []), sparkline(values)]
 
     def _left(self, seed: int | None, rows: Sequence[EpochTrained]) -> list[str]:
-        """Until this network's last seed is trained, and how many networks then come."""
+        """Time until all seeds of this network are trained, and the number of networks after it; empty if not known."""
         if not rows:
             return []
         had = 0 if seed in self._state.ended else len(rows)
@@ -93,6 +94,6 @@ class RetrainView:
 
 
 def _pace(rows: Sequence[EpochTrained]) -> float:
-    """Seconds of an epoch, of late."""
+    """Average seconds of the last epochs."""
     recent = rows[-RECENT:]
     return sum(row.seconds for row in recent) / len(recent)

@@ -1,7 +1,7 @@
-"""A training by several processes on a Ray cluster: Ray Train starts them, again where one dies; PyTorch joins them.
+"""Trains a network with several processes on a Ray cluster. Ray Train starts them, and restarts them if one dies.
 
-The first of them reports each epoch to the driver, which alone writes the record, and writes checkpoints into the run
-directory, which all of them must be able to read.
+The first process writes checkpoints into the run directory, which all processes must be able to read, and reports each
+epoch to the driver. Only the driver writes the record.
 """
 
 from __future__ import annotations
@@ -25,35 +25,33 @@ from trainables.storage import Folder
 if TYPE_CHECKING:
     from trainables.retraining_job import Listener, RetrainingJob
 
-MOST_FAILURES = 3
-"""So often a process may die (with its node, perhaps) in one training; it goes on from the last checkpoint."""
+MAX_FAILURES = 3
+"""Maximum number of deaths of a process or its node in one training, which then resumes from the last checkpoint."""
 
 WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class RayWorkers:
-    """
-    Args:
-        count: of the processes.
-        cpus: for each.
-        on_gpus: whether each has a GPU.
-        scratch: for what Ray Train writes; it is removed.
-        is_stopped: whether the user asked to stop.
-    """
+    """A place to train: processes on a Ray cluster."""
 
     count: int
+    """Number of processes."""
     cpus: int
+    """CPUs of each process."""
     on_gpus: bool
+    """Whether each process has a GPU."""
     scratch: Folder
+    """Folder for Ray Train's own files; it is deleted after the training."""
     is_stopped: Callable[[], bool]
+    """Whether the user asked to stop."""
 
     @classmethod
     def planned(cls, count: int, cpus: int, scratch: Folder, is_stopped: Callable[[], bool]) -> RayWorkers:
-        """With a GPU each if the cluster has any.
+        """Plan the processes, each with a GPU if the cluster has any.
 
         Raises:
-            ClusterError: it has fewer than are needed.
+            ClusterError: the cluster has too few CPUs or GPUs.
         """
         nodes = node_resources()
         gpus = int(sum(node.get("GPU", 0) for node in nodes))
@@ -67,29 +65,29 @@ class RayWorkers:
         return cls(count, cpus, gpus > 0, scratch, is_stopped)
 
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
-        """See `Place`."""
+        """Train as `Place.train` says."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        line = ray.remote(_Channel).options(num_cpus=0, scheduling_strategy=here).remote()
-        # In a thread, because Ray Train takes over Ctrl-C in the main one.
+        channel = ray.remote(_Channel).options(num_cpus=0, scheduling_strategy=here).remote()
+        # In a thread, because Ray Train handles Ctrl-C itself in the main thread.
         thread = ThreadPoolExecutor(1, thread_name_prefix="ray-train")
-        fitting = thread.submit(self._fit, {"job": job, "images": ray.put(images), "line": line})
+        fitting = thread.submit(self._fit, {"job": job, "images": ray.put(images), "channel": channel})
         thread.shutdown(wait=False)
         try:
-            self._listen(line, fitting, listener)
+            self._listen(channel, fitting, listener)
         except BaseException:
-            line.stop.remote()  # it is not waited for: the workers end with the connection to Ray
+            channel.stop.remote()  # do not wait: the workers end with the connection to Ray
             raise
         fitting.result()
 
-    def _listen(self, line: ActorHandle, fitting: Future[None], listener: Listener) -> None:
+    def _listen(self, channel: ActorHandle, fitting: Future[None], listener: Listener) -> None:
         while True:
-            is_over = fitting.done()  # asked first, so that nothing said before its end is missed
-            if self.is_stopped():  # heard after the epoch that is under way
-                line.stop.remote()
-            said = ray.get(line.heard.remote(0.0 if is_over else WAIT_SECONDS))
-            for name, value in said:
+            is_over = fitting.done()  # read before the messages, so that none is missed
+            if self.is_stopped():  # the workers see it after the current epoch
+                channel.stop.remote()
+            messages = ray.get(channel.take.remote(0.0 if is_over else WAIT_SECONDS))
+            for name, value in messages:
                 getattr(listener, name)(value)
-            if is_over and not said:
+            if is_over and not messages:
                 return
 
     def _fit(self, config: dict[str, Any]) -> None:
@@ -106,19 +104,19 @@ class RayWorkers:
                 name="retrain",
                 storage_path=self.scratch.path,
                 storage_filesystem=self.scratch.filesystem,
-                failure_config=FailureConfig(max_failures=MOST_FAILURES),
+                failure_config=FailureConfig(max_failures=MAX_FAILURES),
             ),
         )
         try:
             trainer.fit()
-        except Exception as error:  # Ray's own kinds, which wrap whatever a worker raised
+        except Exception as error:  # Ray wraps what a worker raised in classes of its own
             raise SearchError(f"the training on {self.count} workers failed: {last_line(error)}") from error
         finally:
             self.scratch.delete()
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each process does."""
+    """The function that each process runs."""
     from ray.train.torch import get_device
 
     from trainables.peers import Peers
@@ -128,48 +126,48 @@ def _work(config: dict[str, Any]) -> None:
     run_job(
         config["job"],
         images,
-        _ListenerProxy(config["line"]),
+        _ListenerProxy(config["channel"]),
         device=get_device(),
         peers=Peers.from_process_group(),
     )
 
 
 class _Channel:
-    """An actor between the first process and the driver: what is said, in order, and whether to stop."""
+    """An actor between the first process and the driver: messages in order, and whether to stop."""
 
     def __init__(self) -> None:
-        self._said: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self._messages: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         self._is_stopped = False
 
-    async def say(self, name: str, value: Any) -> bool:
-        await self._said.put((name, value))
+    async def put(self, name: str, value: Any) -> bool:
+        await self._messages.put((name, value))
         return self._is_stopped
 
-    async def heard(self, seconds: float) -> list[tuple[str, Any]]:
-        """All that was said since, perhaps nothing after so many seconds."""
+    async def take(self, seconds: float) -> list[tuple[str, Any]]:
+        """All new messages; waits at most this many seconds for the first one."""
         try:
-            said = [await asyncio.wait_for(self._said.get(), seconds)]
+            messages = [await asyncio.wait_for(self._messages.get(), seconds)]
         except TimeoutError:
-            said = []
-        while not self._said.empty():
-            said.append(self._said.get_nowait())
-        return said
+            messages = []
+        while not self._messages.empty():
+            messages.append(self._messages.get_nowait())
+        return messages
 
     async def stop(self) -> None:
         self._is_stopped = True
 
 
 class _ListenerProxy:
-    """A listener in the first process, which tells the driver's."""
+    """A listener in the first process that forwards to the driver's listener."""
 
-    def __init__(self, line: ActorHandle) -> None:
-        self._line = line
+    def __init__(self, channel: ActorHandle) -> None:
+        self._channel = channel
 
     def begun(self, curve: Sequence[EpochResult]) -> None:
-        ray.get(self._line.say.remote("begun", list(curve)))
+        ray.get(self._channel.put.remote("begun", list(curve)))
 
     def trained(self, result: EpochResult) -> bool:
-        return bool(ray.get(self._line.say.remote("trained", result)))
+        return bool(ray.get(self._channel.put.remote("trained", result)))
 
     def ended(self, kept_epoch: int | None) -> None:
-        ray.get(self._line.say.remote("ended", kept_epoch))
+        ray.get(self._channel.put.remote("ended", kept_epoch))

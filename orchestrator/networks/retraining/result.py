@@ -1,4 +1,4 @@
-"""What a retraining comes to: costs, test accuracy with its spread, training time."""
+"""The result of a retrained network: costs, test accuracy with its spread, training time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.record import Retrained
 
 
 def result_of(name: str, location: str, costs: tuple[int, int], asked: Asked, state: RetrainState) -> Retrained:
-    """The result of one network; `costs` are its parameters and multiply-adds."""
+    """Make the result of a network from its record. `costs` are parameters and multiply-adds."""
     seeds = asked.seeds
     rows = [row for seed in seeds for row in state.epochs.get(seed, [])]
     tested = state.tested

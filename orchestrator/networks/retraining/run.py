@@ -1,4 +1,4 @@
-"""The story of a retraining: the networks, the images, one training after the other, the test, the table."""
+"""Retrains networks: reads the images, runs one training after the other, tests each network, returns the results."""
 
 from __future__ import annotations
 
@@ -40,35 +40,35 @@ from trainables.settings import TrainingSettings
 from trainables.storage import reason
 
 SCRATCH = ".ray-train-"
-"""How the name of what Ray Train writes begins, unlike that of any network; nothing is ever read from it again."""
+"""Prefix of the folder for Ray Train's own files; no network has such a name. The files are never read again."""
 
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """Of all networks that were asked for; `is_whole` if none was interrupted."""
+    """The results of all requested networks."""
 
     networks: list[Retrained]
     is_whole: bool
+    """Whether none was interrupted."""
 
 
 def retrain(
     run_dir: Path | str, settings: RetrainSettings | None = None, *, progress: Progress | None = None
 ) -> RetrainResult:
-    """Train the winner of a search (or another network) in full, from scratch or from given weights, and baselines
-    under the same recipe.
+    """Train the winner of a search or another network in full, and baselines with the same recipe.
 
-    On the search's training and validation images, in this process, on its GPU if it has one, or by several processes
-    on a Ray cluster. Then the test images are looked at, once. What is on record of the same retraining is gone on
-    with, and what has ended is only told again.
+    Trains on the search's training and validation images, in this process (on its GPU if there is one) or in several
+    processes on a Ray cluster. Then tests each network once on the test images. An interrupted retraining of the same
+    settings is resumed; a finished one is reported again without training.
 
     Args:
-        run_dir: of the search, a path or a URI.
+        run_dir: the run directory of the search, a path or a URI.
         settings: see `RetrainSettings`.
-        progress: where it is shown.
+        progress: shows the progress.
 
     Raises:
-        InputError: it cannot be done so, or another retraining is there; nothing was touched.
-        SearchError: it could not go on; the record is whole up to there.
+        InputError: the settings do not fit, or another retraining is there; nothing was changed.
+        SearchError: the retraining failed; the record is complete up to the failure.
     """
     settings, progress = settings or RetrainSettings(), progress or Progress.silent()
     search = RecordedRun.of_ended_search(run_dir)
@@ -101,7 +101,7 @@ def _trained(
     weights: dict[str, Weights],
     progress: Progress,
 ) -> bool:
-    """Train and test the networks, one after the other; False if the user asked to stop."""
+    """Train and test one network after the other; False if the user asked to stop."""
     stopper = SearchStopper(None)
     with stopping_on_interrupt(stopper):
         progress.note(f"reading the data set {search.config.data.name}")
@@ -129,7 +129,7 @@ def _trained(
 
 @dataclass(frozen=True)
 class _Work:
-    """What the networks have in common."""
+    """Trains networks with the same settings."""
 
     search: RecordedRun
     settings: RetrainSettings
@@ -149,7 +149,7 @@ class _Work:
         costs: tuple[int, int],
         weights: Weights | None,
     ) -> None:
-        """Train and test one network, and write what it comes to."""
+        """Train and test one network, and write its result."""
         from trainables.retraining import RetrainingPlan  # takes seconds: it imports torch
 
         plan = RetrainingPlan(
@@ -188,13 +188,13 @@ class _Work:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error
 
     def _others(self, name: str) -> list[RetrainFolder]:
-        """Those of the other retrainings in the run directory."""
+        """The folders of the other retrained networks in the run directory."""
         names = (self.search.directory.folder / RETRAINED).names()
         return [_folder(self.search, other) for other in names if other != name]
 
 
 def _check_batches(settings: RetrainSettings, recipe: TrainingSettings, splits: DataSplits) -> None:
-    """Refuse batches that the workers cannot divide."""
+    """Refuse a batch size that the workers cannot divide evenly."""
     from trainables.peers import Peers  # takes seconds: it imports torch
 
     images = len(splits.train) + (len(splits.validation) if settings.early_stopping is None else 0)
@@ -206,10 +206,10 @@ def _check_batches(settings: RetrainSettings, recipe: TrainingSettings, splits: 
 
 @contextmanager
 def _place(search: RecordedRun, settings: RetrainSettings, stopper: SearchStopper) -> Iterator[Place]:
-    """Where the networks are trained, for as long as the context lasts.
+    """The place to train: this process, or workers on a cluster that is connected within this context.
 
     Raises:
-        ClusterError: there is no such cluster, it is too small, or a node of it does not see the run directory.
+        ClusterError: there is no such cluster, it is too small, or a node cannot read the run directory.
     """
     if not settings.on_ray:
         yield ThisProcess()
@@ -223,7 +223,7 @@ def _place(search: RecordedRun, settings: RetrainSettings, stopper: SearchStoppe
     with connected(settings.address):
         check_storage(search.directory.folder)
         scratch = search.directory.folder / RETRAINED / f"{SCRATCH}{uuid.uuid4().hex[:8]}"
-        # Again, because Ray's start has put handlers of its own in place.
+        # Again, because starting Ray replaced the signal handlers.
         with stopping_on_interrupt(stopper):
             yield RayWorkers.planned(
                 settings.workers, search.config.resources.cpus_per_trial, scratch, lambda: stopper.interrupted
@@ -231,7 +231,7 @@ def _place(search: RecordedRun, settings: RetrainSettings, stopper: SearchStoppe
 
 
 def _tests_of(asked: Asked, others: Iterable[RetrainFolder]) -> int:
-    """How often the same network was tested in other retrainings of the run."""
+    """Number of other retrainings of the run that tested the same network."""
     count = 0
     for other in others:
         info = other.info()
@@ -241,7 +241,7 @@ def _tests_of(asked: Asked, others: Iterable[RetrainFolder]) -> int:
 
 
 def _is_same_network(one: Asked, other: Asked) -> bool:
-    """Whatever it is trained with: what acts in training only does not make another network of it."""
+    """Compare two networks without the parts that act only in training."""
     training_only = ("drop_path_probability", "dropout", "auxiliary_head")
     first, second = (
         {name: value for name, value in asked.network.items() if name not in training_only} for asked in (one, other)
@@ -258,7 +258,7 @@ def _asked(
 ) -> Asked:
     values = {
         "network": spec.to_json(),
-        "training": recipe.model_dump(mode="json", exclude={"preset"}),  # its values are what counts
+        "training": recipe.model_dump(mode="json", exclude={"preset"}),  # its values are recorded instead
         "seeds": [search.info.seed + number for number in range(settings.seeds)],
         "early_stopping": settings.early_stopping,
         "ema": settings.ema,
@@ -266,7 +266,7 @@ def _asked(
         "weights": None if weights is None else weights.sha256,
         "freeze": settings.freeze,
     }
-    return Asked.model_validate(json.loads(json.dumps(values)))  # as it will be read again
+    return Asked.model_validate(json.loads(json.dumps(values)))  # as it is read from the record
 
 
 def _info(asked: Asked, images: DataSplits) -> RetrainInfo:
@@ -291,10 +291,10 @@ def _costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
 
 
 def images_of(search: RecordedRun) -> DataSplits:
-    """The search's.
+    """Load the images of the search.
 
     Raises:
-        ConfigError: they cannot be read, or are others than the search had.
+        ConfigError: they cannot be read, or are not the images that the search used.
     """
     settings = search.config.data
     settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser())})

@@ -1,4 +1,4 @@
-"""The results of a retraining as a table and as lines of text."""
+"""Shows the results of a retraining as a table and as lines of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.record import Retrained
 
 
 def retraining_table(results: Sequence[Retrained]) -> Table:
-    """A row a network, in 80 columns."""
+    """One row per network, in 80 columns."""
     shown = Table(title="Trained in full", box=box.SIMPLE_HEAD)
     for name in ("network", "parameters", "macs", "latency", "test accuracy", "time"):
         shown.add_column(name, justify="left" if name == "network" else "right")
@@ -30,20 +30,20 @@ def retraining_table(results: Sequence[Retrained]) -> Table:
 
 
 def retraining_notes(results: Sequence[Retrained]) -> str:
-    """What the table does not say, a line a network."""
+    """Further facts, one line per network."""
     return "\n".join(f"{one.name}: {', '.join(_facts(one))}; in {one.location}" for one in results)
 
 
 def _facts(one: Retrained) -> list[str]:
     if one.test_number is None or one.tested_at is None:
         if one.is_over:
-            return ["not tested, for all trainings diverged"]
+            return ["not tested, because all trainings diverged"]
         return [f"{one.epochs:g} epochs so far; the same command goes on"]
     facts = [f"{one.epochs:g} epoch{'s' * (one.epochs != 1)}", f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
     if len(one.accuracies) > 1:
         facts.insert(0, f"mean and standard deviation of {len(one.accuracies)} seeds")
     if one.test_number > 1:
-        facts.append(f"the {ordinal(one.test_number)} test of this network, so its accuracy is no fresh evidence")
+        facts.append(f"the {ordinal(one.test_number)} test of this network, so its accuracy is not fresh evidence")
     if one.weights is not None:
         begun = "only its classifier trained, on features of the" if one.freeze else "started from"
         facts.append(f"{begun} weights {one.weights[:12]}")
