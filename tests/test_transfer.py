@@ -263,7 +263,7 @@ def test_the_user_names_weights_by_a_file_or_a_folder_and_baselines_by_their_nam
     ("weights", "message"),
     [
         (["absent.safetensors"], "--weights absent.safetensors: there is no such file or folder"),
-        (["empty"], "--weights empty holds no weights.safetensors and is no file"),
+        (["empty"], "--weights empty has no weights.safetensors and is not a readable file"),
         (["w.safetensors", "w.safetensors"], "--weights is given twice for best"),
         (["w.safetensors"], "--freeze: resnet18 has no weights"),
         (["resnet18=w.safetensors"], "--freeze: best has no weights"),
