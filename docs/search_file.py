@@ -1,8 +1,8 @@
-"""Prints the reference of the search file, `docs/search-file.md`, from the typed configuration: sections, keys, bounds.
+"""Prints the reference of the search file, `docs/search-file.md`: sections, keys, defaults and bounds.
 
     python docs/search_file.py > docs/search-file.md
 
-Each key is described where it is declared, in `orchestrator/config/search_config.py` and `trainables/settings.py`.
+Each key is described at its field, in `orchestrator/config/search_config.py` and `trainables/settings.py`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ INTRODUCTION = f"""\
 (Made by `python docs/search_file.py` from `orchestrator/config/search_config.py` and `trainables/settings.py`.)
 
 A search file says, in TOML, what differs from the defaults. Any value can also be set on the command line, as in
-`--set training.epochs=9`; this is read as TOML, and as a plain string where it is none. Unknown keys and impossible
-values are refused in one line before anything starts, and data that cannot be used as soon as they are read; neither
-leaves anything behind.
+`--set training.epochs=9`; the value is read as TOML, or as a plain string if it is not TOML. Unknown keys and
+impossible values are refused in one line before anything starts; unusable data are refused when they are read. Neither
+leaves files behind.
 
-`cellscout list spaces|cells|skeletons|presets|samplers|schedulers|datasets|trainables` shows every built-in name. A
-part of your own is named `module:NAME`; its module is looked for in the folder in which the command runs, and among
-the installed packages ([extending.md](extending.md)).
+`cellscout list spaces|cells|skeletons|presets|samplers|schedulers|datasets|trainables` shows every built-in name. Your
+own parts are named `module:NAME`; the module is searched in the current folder and among the installed packages
+([extending.md](extending.md)).
 
-This one, `examples/cifar10.toml`, is complete:
+`examples/cifar10.toml` is a complete search file:
 
 ```toml
 {EXAMPLE.read_text().rstrip()}
 ```
 
-And this is what `cellscout search` runs without a file:
+Without a file, `cellscout search` runs this one:
 
 ```toml
 {DEFAULT_SEARCH.read_text().rstrip()}
 ```
 
-Every section and every key may be left out.
+Every section and every key can be left out.
 """
 
 
@@ -53,7 +53,7 @@ def page() -> str:
 
 
 def section(name: str, field: FieldInfo) -> str:
-    """One section: what it is for, and a row a key."""
+    """One section: its purpose, and one table row per key."""
     settings = field.annotation
     assert isinstance(settings, type)
     assert issubclass(settings, Settings)

@@ -42,7 +42,7 @@ class TrainedNetwork:
                 itself; or `RUN_DIR/best` or `RUN_DIR/retrain/NAME`. A path or a URI.
 
         Raises:
-            RunDirectoryError: there is no such run, it has not ended, or it holds no such network.
+            RunDirectoryError: there is no such run, it has not ended, or it does not contain the network.
         """
         run_dir, inside = (name, []) if _is_run(name) else _split(name)
         search = RecordedRun.of_ended_search(run_dir)
