@@ -1,4 +1,4 @@
-"""A thread that works off a queue, so that whoever fills the queue need not wait. Does not know what is in it."""
+"""A thread that works off a queue, so that its callers do not wait for the work. Does not know what is in the queue."""
 
 from __future__ import annotations
 

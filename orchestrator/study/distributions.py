@@ -1,4 +1,4 @@
-"""A space's domains as Optuna's distributions, and these as plain values for the record."""
+"""Converts a space's domains to Optuna's distributions, and these to plain values for the record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUnifo
 
 
 def to_distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """Ray Tune's parameter space as Optuna's distributions.
+    """Convert Ray Tune's parameter space to Optuna's distributions.
 
     Raises:
         ValueError: Optuna has no such distribution.
@@ -27,7 +27,7 @@ def to_distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
 
 
 def to_distribution(name: str, domain: Any) -> BaseDistribution:
-    """Ray Tune's domain as Optuna's distribution.
+    """Convert Ray Tune's domain to Optuna's distribution.
 
     Raises:
         ValueError: Optuna has no such distribution.
@@ -45,7 +45,7 @@ def to_distribution(name: str, domain: Any) -> BaseDistribution:
     match domain:
         case Categorical():
             return CategoricalDistribution(domain.categories)
-        case Integer():  # Ray Tune excludes the upper bound, but not where it quantises
+        case Integer():  # Ray Tune excludes the upper bound, unless it quantises
             high = domain.upper if step is not None else domain.upper - 1
             return IntDistribution(domain.lower, high, log=log, step=int(step or 1))
         case Float():
@@ -54,7 +54,7 @@ def to_distribution(name: str, domain: Any) -> BaseDistribution:
 
 
 def write_distributions(distributions: Mapping[str, BaseDistribution]) -> dict[str, dict[str, Any]]:
-    """As plain values, for the record."""
+    """Convert distributions to plain values for the record."""
     return {name: json.loads(distribution_to_json(distribution)) for name, distribution in distributions.items()}
 
 

@@ -1,7 +1,7 @@
 """A run's study, written to an Optuna journal file, which optuna-dashboard and other programs of Optuna's can open.
 
-Each trial is one append, made when it has ended: a journal of single steps would cost a synced write for every
-parameter. So Optuna's numbers there are in the order of the ends; `trial_id` among a trial's attributes is ours.
+Each trial is appended at once, when it has ended: step by step, the journal would need a synced write for every
+parameter. So Optuna's numbers there are in the order of the ends; our id is the attribute `trial_id` of a trial.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _write(events: Iterable[Event], journal: Path, name: str) -> int:
 
 
 def _growing(directory: RunDirectory) -> Iterator[Event]:
-    """The events of a log, and those that are still written to it, until the run has ended or died."""
+    """Yield the events of a log, and those that are still written to it, until the run has ended or died."""
     seen = 0
     while True:
         running = RecordedRun.read(directory).standing == "running"

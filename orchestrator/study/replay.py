@@ -1,7 +1,7 @@
-"""A run's state -> its Optuna study: the same one that its sampler saw.
+"""A run's state -> its Optuna study, the same one that its sampler saw.
 
 Every state is the true one: COMPLETE only with the whole budget, PRUNED with the values at the trial's own epochs, FAIL
-for errors and divergence. Knows Optuna and the run's state; does not know who samples.
+for errors and divergence. Knows Optuna and the run's state; does not know which sampler is used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TRIAL_STATES = {
     "failed": TrialState.FAIL,
     "running": TrialState.RUNNING,
 }
-"""What Optuna calls a trial's status; a duplicate has the state of the trial that answered it."""
+"""Optuna's state for each status of a trial; a duplicate has the state of the trial that answered it."""
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce every study on standard error
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it reports every study on standard error
 
 
 def load_study(run_dir: Path | str) -> optuna.Study:
@@ -49,7 +49,7 @@ def load_study(run_dir: Path | str) -> optuna.Study:
 
 
 def replay_study(state: RunState, sampler: BaseSampler | None = None) -> optuna.Study:
-    """The study as it is after the state's events."""
+    """Build the study as it is after the state's events."""
     study = optuna.create_study(storage=InMemoryStorage(), sampler=sampler, directions=list(state.objectives.values()))
     distributions = read_distributions(state.distributions)
     for trial in [*state.imported.values(), *state.trials.values()]:
@@ -60,8 +60,10 @@ def replay_study(state: RunState, sampler: BaseSampler | None = None) -> optuna.
 
 
 def study_of_values(state: RunState, trials: Iterable[Trial]) -> optuna.Study:
-    """Completed trials by their values alone, in their order, for plots of these; the whole study of thousands of
-    trials takes seconds, nearly all of them for the parameters."""
+    """Build a study of completed trials with their values only, in their order, for plots of the values.
+
+    The whole study of thousands of trials takes seconds to build, nearly all of them for the parameters.
+    """
     study = optuna.create_study(storage=InMemoryStorage(), directions=list(state.objectives.values()))
     for trial in trials:
         study.add_trial(create_trial(values=optuna_outcome(trial, state)[1]))
@@ -69,7 +71,7 @@ def study_of_values(state: RunState, trials: Iterable[Trial]) -> optuna.Study:
 
 
 def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
-    """The trial as Optuna holds it; a running one with what is known so far."""
+    """Convert a trial to Optuna's; a running one has what is known so far."""
     trial_state, values = optuna_outcome(trial, state)
     curve = intermediate_values(trial, state)
     if trial_state == TrialState.PRUNED and curve:
@@ -90,7 +92,7 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
 
 
 def optuna_outcome(trial: Trial, state: RunState) -> tuple[TrialState, list[float] | None]:
-    """How the trial ended in Optuna's words, and its values if it is complete."""
+    """Optuna's state of the trial, and its values if it is complete."""
     trial_state = TRIAL_STATES[state.original(trial).status]
     if trial_state != TrialState.COMPLETE:
         return trial_state, None
@@ -100,13 +102,13 @@ def optuna_outcome(trial: Trial, state: RunState) -> tuple[TrialState, list[floa
 
 
 def intermediate_values(trial: Trial, state: RunState) -> dict[int, float]:
-    """The curve by epoch."""
+    """The intermediate values of the trial's curve, by epoch."""
     values = {row.epoch: intermediate_value(row, trial, state) for row in trial.curve}
     return {epoch: value for epoch, value in values.items() if value is not None}
 
 
 def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float | None:
-    """What Optuna is told of an epoch. None for several objectives: its samplers take these values for one only."""
+    """The value that Optuna receives for an epoch; None with several objectives, for which Optuna takes none."""
     if len(state.objectives) > 1:
         return None
     name = next(iter(state.objectives))
@@ -114,7 +116,7 @@ def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float |
 
 
 def user_attributes(trial: Trial) -> dict[str, Any]:
-    """What a reader of the study wants to know besides the parameters."""
+    """Attributes that a reader of the study needs besides the parameters."""
     return {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
 
 
