@@ -1,44 +1,52 @@
-# Two commands: `make search` and `make test`. Each makes the environment and installs first, once.
+# `make search` and `make test` each make the environment first and install what they need, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two processes, a file of tests in one of them, begun in the order of tests/conftest.py. Hundreds of processes import the
-# same modules, which are compiled once.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-INSTALLED := $(VENV)/.installed
+# Two processes. Hundreds of child processes import the same modules, so let the first one write the compiled files.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+PRODUCT := $(VENV)/.product
+DEVELOPER := $(VENV)/.developer
 
-.PHONY: search test test-fast test-browser lint format install clean
+.PHONY: search test test-slow test-all test-browser lint format install clean
 
-search: $(INSTALLED)
+search: $(PRODUCT)
 	$(BIN)/cellscout search
 
 test: lint
-	$(PYTEST)
-
-test-fast: lint
 	$(PYTEST) -m "not slow and not browser"
 
-# In Debian's chromium, or whatever of that name is on the path.
-test-browser: $(INSTALLED)
+test-slow: $(DEVELOPER)
+	$(PYTEST) -m "slow and not browser"
+
+test-all: test test-slow
+
+# In Debian's chromium, or any of that name on the path.
+test-browser: $(DEVELOPER)
 	$(BIN)/python -m pytest -m browser
 
-lint: $(INSTALLED)
+lint: $(DEVELOPER)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)
+format: $(DEVELOPER)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-install: $(INSTALLED)
+install: $(DEVELOPER)
 
-$(INSTALLED): pyproject.toml
+$(VENV):
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+
+$(PRODUCT): pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
+
+$(DEVELOPER): pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $(PRODUCT) $@
 
 clean:
 	rm -rf $(VENV) dist
