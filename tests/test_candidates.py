@@ -194,7 +194,7 @@ def test_who_waits_in_vain_at_the_end_is_told_so(tmp_path: Path) -> None:
         hand.train(first, [], "failed")
         hand.candidates.give_up()
         assert hand.state.counts() == {"failed": 3}
-        assert "it waited for the same candidate" in (hand.last().error or "")
+        assert "it waited for a trial of the same candidate" in (hand.last().error or "")
 
 
 def test_waiting_proposals_do_not_count_as_known(tmp_path: Path) -> None:

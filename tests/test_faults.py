@@ -18,7 +18,7 @@ from orchestrator.record.events import TrialEnded, TrialSetBack, now
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.search.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
+from orchestrator.search.faults import MAX_NODE_DEATHS, MAX_WORKER_DEATHS, Fault, decide, fault_of
 from orchestrator.search.recorder import Recorder
 from tests.driving import TINY, driven, plan_of
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
@@ -41,7 +41,7 @@ def trial() -> Trial:
 
 
 def answered(fault: Fault, of: Trial | None = None, gpus: float = 0.0, batch_size: int = 128) -> Any:
-    return answer(of or trial(), fault, gpus_per_trial=gpus, batch_size=batch_size)
+    return decide(of or trial(), fault, gpus_per_trial=gpus, batch_size=batch_size)
 
 
 def test_memory_that_ran_out_is_met_once_with_smaller_batches_or_a_larger_share() -> None:
@@ -58,16 +58,16 @@ def test_memory_that_ran_out_is_met_once_with_smaller_batches_or_a_larger_share(
 
 def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_again() -> None:
     died, candidate = Fault("worker_died", "its worker died: SIGSEGV"), trial()
-    for deaths in range(WORKER_DEATHS):
+    for deaths in range(MAX_WORKER_DEATHS):
         candidate.setbacks_in_a_row["worker_died"] = deaths
         last = answered(died, candidate)
-        assert isinstance(last, TrialEnded if deaths == WORKER_DEATHS - 1 else TrialSetBack)
+        assert isinstance(last, TrialEnded if deaths == MAX_WORKER_DEATHS - 1 else TrialSetBack)
     assert last.error.startswith("its worker died 3 times without an epoch in between")
 
 
 def test_nodes_that_die_cost_a_trial_nothing_either_and_more_of_them_may() -> None:
     died, candidate = Fault("node_died", "its node died"), trial()
-    for _ in range(NODE_DEATHS - 1):
+    for _ in range(MAX_NODE_DEATHS - 1):
         back = answered(died, candidate)
         assert back.cause == "node_died"
         candidate.setbacks_in_a_row[back.cause] += 1
@@ -172,7 +172,7 @@ def test_each_fault_ends_or_sets_back_its_own_trial_alone(cellscout: Any, tmp_pa
             case "memoryalways":
                 assert (found.status, found.attempt, causes) == ("failed", 2, ["out_of_memory"])
             case "death":
-                assert (found.status, found.attempt) == ("failed", WORKER_DEATHS)
+                assert (found.status, found.attempt) == ("failed", MAX_WORKER_DEATHS)
                 assert str(found.error).startswith("its worker died 3 times without an epoch in between")
             case "none":
                 assert (found.status, found.attempt, causes) == ("completed", 1, [])

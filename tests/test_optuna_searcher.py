@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from orchestrator.record.run_state import Trial, exhaustion
-from orchestrator.search.searcher import WAITING_IN_A_ROW, OptunaSearcher
+from orchestrator.search.searcher import MAX_WAITING_IN_A_ROW, OptunaSearcher
 from orchestrator.study.distributions import to_distribution
 from search_spaces import CellSpace
 from tests.driving import Hand, driven
@@ -53,7 +53,7 @@ def test_known_candidates_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_sampler_that_has_nothing_new_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 30)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 30)
     with driven(tmp_path, space=FOUR) as hand:
         searcher, assigned = searcher_of(hand)
         while isinstance(searcher.suggest(name := str(len(assigned))), dict):
@@ -87,7 +87,7 @@ def test_a_sampler_that_repeats_what_is_being_trained_is_not_asked_in_a_loop(tmp
         assert isinstance(searcher.suggest("a"), dict)
         for _ in range(200):
             assert searcher.suggest("b") is None
-        assert len(hand.state.trials) <= 1 + WAITING_IN_A_ROW
+        assert len(hand.state.trials) <= 1 + MAX_WAITING_IN_A_ROW
         hand.train(hand.state.trials[assigned["a"]], [0.5])
         assert hand.state.counts()["duplicate"] == len(hand.state.trials) - 1
 
@@ -106,9 +106,9 @@ class Stubborn(RandomSampler):
 
 
 def test_where_all_trials_are_paused_no_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 30)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 30)
     with driven(tmp_path, Stubborn(), space=FOUR) as hand:
-        searcher, _ = searcher_of(hand, is_at_rest=lambda: True)
+        searcher, _ = searcher_of(hand, is_idle=lambda: True)
         assert isinstance(searcher.suggest("a"), dict)
         while (suggestion := searcher.suggest("b")) is None:
             assert not searcher.waits
@@ -121,9 +121,9 @@ def test_where_all_trials_are_paused_no_end_is_waited_for(tmp_path: Path, monkey
 def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 5)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 5)
     monkeypatch.setattr("orchestrator.record.run_state.INFEASIBLE_IN_A_ROW", 100)
-    monkeypatch.setattr("orchestrator.search.searcher.HOLD_SECONDS", 0.005)
+    monkeypatch.setattr("orchestrator.search.searcher.MAX_SUGGEST_SECONDS", 0.005)
     with driven(tmp_path) as hand:
         searcher, _ = searcher_of(hand)
         assert isinstance(searcher.suggest("a"), dict)

@@ -84,7 +84,7 @@ def test_an_empty_directory_may_be_used(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunDirectoryError, match="file is no folder"):
+    with pytest.raises(RunDirectoryError, match="file is not a folder"):
         RunDirectory.at(tmp_path / "file" / "run").check_usable()
 
 
@@ -153,7 +153,7 @@ def test_a_replacement_that_was_interrupted_is_finished(moment: str, tmp_path: P
         (directory.folder / "best.new").write("weights.safetensors", b"new")
     else:
         (directory.folder / "best.old").write("weights.safetensors", b"older")
-    directory.mend_best()
+    directory.repair_best()
     expected = b"new" if moment.startswith("between") else b"old"
     assert directory.best.read("weights.safetensors") == expected
     directory.write_best(state.trials["00001"], {}, b"newest")

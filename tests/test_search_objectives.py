@@ -115,7 +115,7 @@ def test_another_runs_results_answer_what_they_can(
     local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of a space's three networks were trained before; the third is what is left to train."""
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 100)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 100)
     scheduler = {"name": "fifo"}
     run_search(config(budget={"trials": 2}, scheduler=scheduler), run_dir=tmp_path / "old", space=FOUR)
     result = run_search(
@@ -134,7 +134,7 @@ def test_another_runs_results_answer_what_they_can(
 def test_a_space_that_is_used_up_ends_the_search(
     name: str, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 100)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 100)
     result = run_search(
         config(budget={"trials": 50}, sampler={"name": name}, scheduler={"name": "fifo"}),
         run_dir=tmp_path / "run",

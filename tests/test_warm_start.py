@@ -130,7 +130,7 @@ def test_an_objective_that_the_old_run_did_not_measure_is_refused(tmp_path: Path
 def test_the_same_decisions_with_another_meaning_are_refused(tmp_path: Path) -> None:
     record(tmp_path / "old")
     other = replace(TINY, output="all_blocks", combinations=("concat",))
-    with pytest.raises(ConfigError, match="the decisions of trial 00000 mean another network than in this space"):
+    with pytest.raises(ConfigError, match="the decisions of trial 00000 give another network in this space"):
         warm_start(config([tmp_path / "old"]), other, to_distributions(other.param_space()))
 
 
