@@ -1,4 +1,4 @@
-"""What Ray Tune gets from the searcher, and which distributions Optuna gets."""
+"""The suggestions that Ray Tune gets from the searcher, and the distributions that Optuna gets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_sampler_that_has_nothing_new_ends_the_search(tmp_path: Path, monkeypa
         assert hand.candidates.known_in_a_row == 30
 
 
-def test_while_trials_are_open_nothing_is_waited_for(tmp_path: Path) -> None:
+def test_suggest_does_not_wait_while_trials_are_open(tmp_path: Path) -> None:
     import threading
 
     go = threading.Event()
@@ -93,7 +93,7 @@ def test_a_sampler_that_repeats_what_is_being_trained_is_not_asked_in_a_loop(tmp
 
 
 class Stubborn(RandomSampler):
-    """Proposes the same again and again."""
+    """Proposes the same candidate every time."""
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         return dict(trial.distributions) or {"cell.0.left.operation": CategoricalDistribution(FOUR.operations)}
@@ -105,7 +105,9 @@ class Stubborn(RandomSampler):
         return {}
 
 
-def test_where_all_trials_are_paused_no_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suggest_does_not_wait_for_an_end_if_all_trials_are_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 30)
     with driven(tmp_path, Stubborn(), space=FOUR) as hand:
         searcher, _ = searcher_of(hand, is_idle=lambda: True)
@@ -139,7 +141,7 @@ def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_d
         )
 
 
-def test_a_sampler_that_has_gone_through_everything_ends_the_search(tmp_path: Path) -> None:
+def test_a_sampler_that_has_tried_everything_ends_the_search(tmp_path: Path) -> None:
     with driven(tmp_path, BruteForceSampler(seed=0), space=FOUR) as hand:
         searcher, assigned = searcher_of(hand)
         while isinstance(searcher.suggest(name := str(len(assigned))), dict):
@@ -149,7 +151,7 @@ def test_a_sampler_that_has_gone_through_everything_ends_the_search(tmp_path: Pa
         assert len(assigned) == 3
 
 
-def test_a_search_that_is_over_asks_for_nothing_more(tmp_path: Path) -> None:
+def test_a_search_that_is_over_takes_no_suggestion(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         searcher, assigned = searcher_of(hand, is_over=lambda: True)
         assert searcher.suggest("a") == Searcher.FINISHED
@@ -168,7 +170,7 @@ def test_a_search_that_is_over_asks_for_nothing_more(tmp_path: Path) -> None:
         (tune.quniform(0.0, 1.0, 0.25), FloatDistribution(0.0, 1.0, step=0.25)),
     ],
 )
-def test_ray_tunes_domains_become_optunas(domain: Any, distribution: Any) -> None:
+def test_domains_of_ray_tune_become_distributions_of_optuna(domain: Any, distribution: Any) -> None:
     assert to_distribution("x", domain) == distribution
 
 
