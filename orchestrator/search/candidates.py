@@ -102,14 +102,15 @@ class Candidates:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the sampler's last proposals were all known, running or infeasible, up to the limit for each kind."""
+        """Whether the proposals since the last new one reached a limit: of known, of waiting, or of infeasible ones."""
         known = max(self.known_in_a_row, self.waiting_in_a_row)
         return known >= MAX_KNOWN_IN_A_ROW or self.infeasible_in_a_row >= INFEASIBLE_IN_A_ROW
 
     def next(self) -> Trial | None:
         """Return a recorded trial to train next; None if there is none.
 
-        Trials that lost their worker come first, then trials that waited for a trial which then failed.
+        Trials that lost their worker come first, then recorded proposals that were not started: they waited for a trial
+        that failed, or were left over before a resume.
         """
         if not self.has_next:
             return None
@@ -127,7 +128,7 @@ class Candidates:
         return trial
 
     def give_up(self) -> None:
-        """End as failed the trials that `next` would still return after a failure. Call it when the search is over."""
+        """End the trials that `next` would still return as failed. Call it when the search is over."""
         while self._released:
             error = "it waited for a trial of the same candidate, which failed at the end of the search"
             self._log.append(TrialEnded(trial_id=self._released.popleft().trial_id, status="failed", error=error))
