@@ -1,24 +1,24 @@
-"""What can go wrong, as one small tree.
+"""The errors of cellscout, as one small tree.
 
     CellscoutError             exit status
-      InputError                  2    something given to us is wrong; nothing was touched
+      InputError                  2    an input is wrong; nothing was changed
         ConfigError                    a search file, a setting, or a name in it
         RunDirectoryError              the run directory cannot be used
         ClusterError                   the Ray cluster cannot run this
-      SearchError                 1    a search started and could not go on; its record is whole up to there
+      SearchError                 1    a search started and could not continue; its record is complete up to then
 
 A message is one line that gives the value, the bound and the setting to change.
 """
 
 
 class CellscoutError(Exception):
-    """Base of all errors that are shown without a traceback."""
+    """Base class of all errors that are shown without a traceback."""
 
     exit_status = 1
 
 
 class InputError(CellscoutError, ValueError):
-    """Something that the user gave is wrong."""
+    """An input from the user is wrong."""
 
     exit_status = 2
 
@@ -32,14 +32,17 @@ class RunDirectoryError(InputError):
 
 
 class ClusterError(InputError):
-    """The Ray cluster cannot be reached, or lacks what a trial asks for."""
+    """The Ray cluster cannot be reached, or lacks the resources that a trial needs."""
 
 
 class SearchError(CellscoutError):
-    """A search started and could not go on."""
+    """A search started and could not continue."""
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of an exception's message, where a wrapped traceback has its reason; else the exception's type."""
+    """Return the last line of an exception's message, or its type if the message is empty.
+
+    In a wrapped traceback, the last line is the reason.
+    """
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Objectives and constraints: what makes one candidate better than another. Pure functions of numbers."""
+"""Compares candidates by objectives and constraints. Pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 Direction = Literal["maximize", "minimize"]
 
 COSTS = ("parameters", "macs", "activation_bytes")
-"""What is known of a candidate without training it (`trainables.costs`)."""
+"""Metrics of a candidate that are known without training it (`trainables.costs`)."""
 
 
 def losses_of(metric: Callable[[str], float | None], objectives: Mapping[str, Direction]) -> tuple[float, ...] | None:
-    """A candidate's value in each objective, turned so that less is better; None if one is not known."""
+    """Return a candidate's value in each objective, negated if more is better; None if a value is unknown."""
     losses = []
     for name, direction in objectives.items():
         value = metric(name)
@@ -23,10 +23,10 @@ def losses_of(metric: Callable[[str], float | None], objectives: Mapping[str, Di
 
 
 def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether the first losses are nowhere higher than the second, and somewhere lower."""
+    """Whether the first losses are all at most the second ones, and at least one is lower."""
     return all(a <= b for a, b in zip(first, second, strict=True)) and tuple(first) != tuple(second)
 
 
 def violations(costs: Mapping[str, float], constraints: Mapping[str, float]) -> dict[str, float]:
-    """By how much each constrained metric is above its bound; zero or less where it is within."""
+    """Return how far each constrained metric is above its bound; zero or less if the constraint is met."""
     return {name: costs[name] - bound for name, bound in constraints.items()}

@@ -1,4 +1,4 @@
-"""A search without Ray or training: events by hand, as the recorder would write them."""
+"""A search without Ray or training: tests append the events that the recorder would write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainables.skeleton import SKELETONS
 from trainables.storage import Folder
 
 TINY = replace(NASNET, blocks=1, operations=NASNET.operations[:3], combinations=("add",))
-"""1,296 encodings of 441 networks."""
+"""A space of 1,296 encodings and 441 networks."""
 
 
 def plan_of(space: CellSpace = TINY) -> TrialPlan:
@@ -46,7 +46,7 @@ def plan_of(space: CellSpace = TINY) -> TrialPlan:
 
 
 class Hand:
-    """Drives a study and its candidates."""
+    """A study and its candidates, driven by hand: the test starts and ends the trials."""
 
     def __init__(self, log: EventLog, state: RunState, live: LiveStudy, candidates: Candidates) -> None:
         self.log, self.state, self.live, self.candidates = log, state, live, candidates
@@ -57,7 +57,7 @@ class Hand:
         return suggestion
 
     def admit(self, params: Mapping[str, Any] | None = None) -> Trial | None:
-        """The next suggestion; with `params`, as if the sampler had proposed these."""
+        """Admit the next suggestion; with `params`, as if the sampler had proposed them."""
         suggestion = self.take()
         return self.candidates.admit(suggestion if params is None else replace(suggestion, params=dict(params)))
 
@@ -70,7 +70,7 @@ class Hand:
         self.log.append(TrialEnded(trial_id=trial.trial_id, status=status))
 
     def settled(self) -> optuna.Study:
-        """The study once it has heard everything."""
+        """Return the study after it has received all events."""
         deadline = time.monotonic() + 20
         while not self.live._commands.is_idle or not self.live._ready:
             assert time.monotonic() < deadline
@@ -91,7 +91,7 @@ def driven(
     before: list[Event] | None = None,
     budget: int | None = None,
 ) -> Iterator[Hand]:
-    """A search in `folder`; `before` are events that its log held already, from which it is resumed."""
+    """Open a search in `folder`; if `before` is given, resume it from these events."""
     state = RunState()
     distributions = to_distributions(space.param_space())
     with EventLog.create(Folder.at(folder) if isinstance(folder, Path) else folder, [state.apply]) as log:

@@ -1,4 +1,4 @@
-"""A search, or an evaluation, in processes of its own, whose driver is killed again and again and goes on."""
+"""Runs a search or an evaluation in its own processes, whose driver is killed repeatedly and started again."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from tests.records import on_record
 ROOT = Path(__file__).parents[1]
 
 TWO_CPUS = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
-"""Of a Ray that a command starts, as the other Rays of these tests have."""
+"""The size of a Ray that a command starts, equal to the other Rays of these tests."""
 
 EPOCH_SECONDS = 0.2
 EPOCHS_A_REPORT = 4
-"""Of so many seconds each; fewer where the machine is slow."""
+"""The number of epochs of `EPOCH_SECONDS` in one report; fewer on a slow machine."""
 
 START_SECONDS = 4.0
-"""About what a driver needs until its worker trains."""
+"""About how long a driver takes until its worker trains."""
 
 
 def pace(folder: Path, seconds: float = EPOCH_SECONDS) -> None:
-    """From now on epochs of searches in the folder take so long."""
+    """Set how long each epoch of the searches in the folder takes from now on."""
     (folder / PACE).write_text(str(seconds))
 
 
 def started(folder: Path, *command: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """A command of cellscout, whose output is added to a file in the folder."""
+    """Start a command of cellscout. Its output is appended to a file in the folder."""
     with (folder / "output").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator.cli", *command],
-            cwd=ROOT,  # from which workers have `tests`
+            cwd=ROOT,  # so that workers can import `tests`
             env={**os.environ, "OMP_NUM_THREADS": "1", **TWO_CPUS, **environment},
             stdout=output,
             stderr=output,
@@ -52,7 +52,7 @@ def started(folder: Path, *command: str, environment: Mapping[str, str]) -> subp
 
 
 def search_file(folder: Path, **sections: str) -> Path:
-    """Of a search that is over images which take no time to read; `sections` add to it, or replace what it has."""
+    """Write a search file with images that take no time to read. `sections` add to it or replace its sections."""
     np.savez(folder / "data.npz", images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 2)
     values = {
         "data": f'{{ name = "npz", root = "{folder / "data.npz"}" }}',
@@ -68,21 +68,21 @@ def search_file(folder: Path, **sections: str) -> Path:
 
 
 class Disturbed(Protocol):
-    """What is begun and gone on with."""
+    """A run that is started, killed and continued."""
 
     @property
     def directory(self) -> RunDirectory: ...
 
     def command(self) -> list[str]:
-        """That begins it, or goes on with it."""
+        """Return the command that starts or continues it."""
 
     def on_record(self) -> list[tuple[str, int]]:
-        """Its epochs, as `trained` has them."""
+        """Return its recorded epochs, as `trained` returns them."""
 
 
 @dataclass(frozen=True)
 class Searching:
-    """A search by a search file; `run_dir` is a path or a URI."""
+    """A search with a search file; `run_dir` is a path or a URI."""
 
     search: Path
     run_dir: str
@@ -122,7 +122,7 @@ class Evaluating:
 def events_of(directory: RunDirectory) -> list[Event]:
     try:
         return RecordedRun.read(directory).events()
-    except RunDirectoryError:  # it has not been begun
+    except RunDirectoryError:  # it has not started
         return []
 
 
@@ -130,10 +130,10 @@ class Drivers:
     """The drivers of one search or evaluation, one after the other.
 
     Args:
-        folder: where its workers note their epochs.
-        disturbed: what they drive.
-        environment: of the drivers.
-        seed: of the moments at which they are killed.
+        folder: where the workers note their epochs.
+        disturbed: the search or evaluation.
+        environment: environment variables of the drivers.
+        seed: for the moments at which the drivers are killed.
     """
 
     def __init__(self, folder: Path, disturbed: Disturbed, environment: Mapping[str, str], *, seed: int = 0) -> None:
@@ -147,29 +147,31 @@ class Drivers:
     def kill(self, *options: str) -> None:
         """Start a driver and kill it at a random moment: while it starts, or after some epochs."""
         known = len(trained(self._folder))
-        wanted, most_seconds = known + self._moments.randint(1, 4), float("inf")
+        wanted, max_seconds = known + self._moments.randint(1, 4), float("inf")
         if self._moments.random() < 0.4:
-            wanted, most_seconds = known + 1, self._moments.uniform(0.0, START_SECONDS)
+            wanted, max_seconds = known + 1, self._moments.uniform(0.0, START_SECONDS)
         pause = self._moments.uniform(0.0, 1.5 * EPOCH_SECONDS)
         driver, begun = self._start(*options), time.monotonic()
-        while time.monotonic() - begun < most_seconds and len(trained(self._folder)) < wanted:
-            assert driver.poll() is None, self._told()
+        while time.monotonic() - begun < max_seconds and len(trained(self._folder)) < wanted:
+            assert driver.poll() is None, self._output()
             time.sleep(0.01)
         time.sleep(pause)
-        assert driver.poll() is None, self._told()
+        assert driver.poll() is None, self._output()
         driver.kill()
         driver.wait()
         self._trained_at_kills.append(len(trained(self._folder)))
         self._on_record_at_kills.append(set(self._disturbed.on_record()))
 
     def finish(self, *options: str) -> list[Event]:
-        """Let a driver go on to the end; the whole record."""
-        assert self._start(*options).wait() == 0, self._told()
+        """Let a driver run to the end; return the whole record."""
+        assert self._start(*options).wait() == 0, self._output()
         return RecordedRun.read(self._disturbed.directory).events()
 
     def check_repeats(self, reports: int = 1) -> None:
-        """What was trained again is what was under way: at a kill at most the epochs of so many reports. Of what was on
-        record none, but where a kill came between a report and the end of its checkpoint's writing."""
+        """Check that only epochs under way at a kill were trained again: at most those of `reports` reports each.
+
+        Recorded epochs were trained again only if a kill came between a report and the end of its checkpoint's writing.
+        """
         epochs = trained(self._folder)
         ends = [*self._trained_at_kills[1:], len(epochs)]
         of_record = []
@@ -182,5 +184,5 @@ class Drivers:
     def _start(self, *options: str) -> subprocess.Popen[bytes]:
         return started(self._folder, *self._disturbed.command(), *options, environment=self._environment)
 
-    def _told(self) -> str:
+    def _output(self) -> str:
         return (self._folder / "output").read_text()[-5000:]

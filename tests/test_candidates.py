@@ -1,4 +1,4 @@
-"""What becomes of a proposal: trained, or answered from the record."""
+"""Proposals of the sampler: trained, or answered from the record."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SWAPPED_BACK = {
     "normal.0.right.operation": TINY.operations[1],
     "normal.0.right.state": 1,
 }
-"""The same cell as the one before, its block's two sides exchanged."""
+"""The same cell as SWAPPED, with the two sides of its block exchanged."""
 
 
-def told(hand: Hand, trial: Trial) -> FrozenTrial:
+def in_study(hand: Hand, trial: Trial) -> FrozenTrial:
     return hand.settled().trials[trial.number]
 
 
@@ -38,32 +38,32 @@ def admitted(hand: Hand, params: dict[str, Any]) -> Trial:
     return trial
 
 
-def test_a_duplicate_is_answered_from_the_record_and_the_sampler_is_told(tmp_path: Path) -> None:
+def test_a_duplicate_gets_the_recorded_result_and_so_does_the_sampler(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         hand.train(admitted(hand, SWAPPED), [0.1, 0.7])
         assert hand.admit(SWAPPED_BACK) is None
         again = hand.last()
         assert (again.status, again.duplicate_of, again.val_accuracy) == ("duplicate", "00000", 0.7)
         assert (again.attempt, again.train_seconds, again.started_at) == (0, 0.0, None)
-        assert told(hand, again).state == TrialState.COMPLETE
-        assert told(hand, again).value == 0.7
-        assert told(hand, again).intermediate_values == {1: 0.1, 2: 0.7}
+        assert in_study(hand, again).state == TrialState.COMPLETE
+        assert in_study(hand, again).value == 0.7
+        assert in_study(hand, again).intermediate_values == {1: 0.1, 2: 0.7}
         assert hand.state.counts() == {"completed": 1, "duplicate": 1}
         assert hand.state.best is hand.state.trials["00000"]
 
 
 @pytest.mark.parametrize(("status", "state"), [("pruned", TrialState.PRUNED), ("diverged", TrialState.FAIL)])
-def test_a_duplicate_of_what_did_not_complete_is_told_so(
+def test_a_duplicate_of_a_trial_that_did_not_complete_gets_its_state(
     status: TrialStatus, state: TrialState, tmp_path: Path
 ) -> None:
     with driven(tmp_path) as hand:
         hand.train(admitted(hand, PARAMS), [0.4], status)
         assert hand.admit(PARAMS) is None
         assert hand.last().status == "duplicate"
-        assert told(hand, hand.last()).state == state
+        assert in_study(hand, hand.last()).state == state
 
 
-def test_a_failure_answers_nothing_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_candidate_is_tried_again(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         hand.train(admitted(hand, PARAMS), [], "failed")
         assert admitted(hand, PARAMS).trial_id == "00001"
@@ -78,10 +78,10 @@ def test_a_duplicate_of_a_running_trial_waits_for_its_result(tmp_path: Path) -> 
         assert hand.state.counts() == {"waiting": 3}
         hand.train(first, [0.6])
         assert hand.state.counts() == {"completed": 1, "duplicate": 2}
-        assert told(hand, third).value == 0.6
+        assert in_study(hand, third).value == 0.6
 
 
-def test_who_waited_for_a_trial_that_failed_is_trained_itself(tmp_path: Path) -> None:
+def test_a_trial_that_waited_for_one_that_failed_is_trained(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         first = admitted(hand, PARAMS)
         hand.admit(PARAMS)
@@ -96,23 +96,23 @@ def test_who_waited_for_a_trial_that_failed_is_trained_itself(tmp_path: Path) ->
         assert hand.state.trials["00002"].duplicate_of == "00001"
 
 
-@pytest.mark.parametrize("lets", [True, False])
-def test_a_pruned_candidate_is_trained_again_only_if_the_scheduler_would_now_let_it_go_on(
-    lets: bool, tmp_path: Path
+@pytest.mark.parametrize("continues", [True, False])
+def test_a_pruned_candidate_is_trained_again_only_if_the_scheduler_would_now_continue_it(
+    continues: bool, tmp_path: Path
 ) -> None:
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     class Rungs:
         def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
-            asked.append((epoch, row["val_accuracy"], row["parameters"]))
-            return lets
+            calls.append((epoch, row["val_accuracy"], row["parameters"]))
+            return continues
 
     with driven(tmp_path, scheduler=Rungs()) as hand:
         first = admitted(hand, PARAMS)
         hand.train(first, [0.2, 0.3, 0.4], "pruned")
         again = hand.admit(PARAMS)
-        assert asked == [(3, 0.4, first.parameters)]
-        assert (again is not None) == lets
+        assert calls == [(3, 0.4, first.parameters)]
+        assert (again is not None) == continues
         if again is not None:
             hand.train(again, [0.2, 0.3, 0.4, 0.8])
             assert hand.admit(PARAMS) is None
@@ -121,7 +121,7 @@ def test_a_pruned_candidate_is_trained_again_only_if_the_scheduler_would_now_let
             assert hand.last().duplicate_of == first.trial_id
 
 
-def test_a_broken_constraint_is_never_trained_and_told_as_a_violation(tmp_path: Path) -> None:
+def test_a_candidate_that_breaks_a_constraint_is_not_trained_and_counts_as_a_violation(tmp_path: Path) -> None:
     costs = plan_of().costs(TINY.decode(PARAMS))
     with driven(tmp_path, constraints={"parameters": costs["parameters"] - 1, "macs": costs["macs"]}) as hand:
         assert hand.admit(PARAMS) is None
@@ -130,15 +130,15 @@ def test_a_broken_constraint_is_never_trained_and_told_as_a_violation(tmp_path: 
         assert trial.error is not None
         assert f"parameters is {costs['parameters']:,.0f}, above the constraint" in trial.error
         assert "macs" not in trial.error
-        assert told(hand, trial).state == TrialState.PRUNED
-        assert told(hand, trial).constraints == {"parameters": 1, "macs": 0}
+        assert in_study(hand, trial).state == TrialState.PRUNED
+        assert in_study(hand, trial).constraints == {"parameters": 1, "macs": 0}
         assert hand.state.front == []
 
 
-def test_within_the_constraints_a_candidate_is_trained_and_told_as_feasible(tmp_path: Path) -> None:
+def test_a_candidate_within_the_constraints_is_trained_and_counts_as_feasible(tmp_path: Path) -> None:
     with driven(tmp_path, constraints={"parameters": 1e9}) as hand:
         trial = admitted(hand, PARAMS)
-        assert all(excess <= 0 for excess in told(hand, trial).constraints.values())
+        assert all(excess <= 0 for excess in in_study(hand, trial).constraints.values())
 
 
 def test_proposals_that_need_no_training_are_counted_until_a_new_one_comes(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_another_runs_results_teach_the_sampler_and_answer_duplicates(tmp_path: 
         assert (first.state, first.value, first.user_attrs["trial_id"]) == (TrialState.COMPLETE, 0.8, "old/00007")
         assert hand.admit(PARAMS) is None
         assert (hand.last().trial_id, hand.last().duplicate_of) == ("00000", "old/00007")
-        assert told(hand, hand.last()).value == 0.8
+        assert in_study(hand, hand.last()).value == 0.8
         assert list(hand.state.trials) == ["00000"]
 
 
@@ -180,13 +180,13 @@ def test_a_known_result_is_not_lost_when_its_second_training_fails(tmp_path: Pat
     with driven(tmp_path, scheduler=Lenient()) as hand:
         hand.train(admitted(hand, PARAMS), [0.2], "pruned")
         hand.train(admitted(hand, PARAMS), [], "failed")
-        again = admitted(hand, PARAMS)  # the first result is known still, and the scheduler is asked about it again
+        again = admitted(hand, PARAMS)  # the first result still counts, and the scheduler decides about it again
         hand.train(again, [0.2, 0.3, 0.4], "pruned")
         assert hand.admit(PARAMS) is None
         assert hand.last().duplicate_of == again.trial_id
 
 
-def test_who_waits_in_vain_at_the_end_is_told_so(tmp_path: Path) -> None:
+def test_trials_that_still_wait_at_the_end_fail_with_the_reason(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         first = admitted(hand, PARAMS)
         hand.admit(PARAMS)
@@ -194,7 +194,7 @@ def test_who_waits_in_vain_at_the_end_is_told_so(tmp_path: Path) -> None:
         hand.train(first, [], "failed")
         hand.candidates.give_up()
         assert hand.state.counts() == {"failed": 3}
-        assert "it waited for the same candidate" in (hand.last().error or "")
+        assert "it waited for a trial of the same candidate" in (hand.last().error or "")
 
 
 def test_waiting_proposals_do_not_count_as_known(tmp_path: Path) -> None:

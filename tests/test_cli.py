@@ -1,4 +1,4 @@
-"""The commands, as a shell sees them: output, exit status, and what they touch."""
+"""The commands from outside: output, exit status, and the files that they change."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_help_does_not_wait_for_ray() -> None:
         ("trainables", {"cell", "instant"}),
     ],
 )
-def test_list_shows_every_name_with_a_word_on_it(kind: str, names: set[str], cellscout: Any) -> None:
+def test_list_describes_every_name(kind: str, names: set[str], cellscout: Any) -> None:
     rows = json.loads(cellscout("list", kind, "--json").out)
     assert {row["name"] for row in rows} == names
     assert all(value for row in rows for name, value in row.items() if name != "distinct")
@@ -81,14 +81,14 @@ def test_list_shows_every_name_with_a_word_on_it(kind: str, names: set[str], cel
     assert all(name in ended.out for name in names)
 
 
-def test_list_spaces_tells_their_sizes(cellscout: Any) -> None:
+def test_list_spaces_shows_their_sizes(cellscout: Any) -> None:
     rows = {row["name"]: row for row in json.loads(cellscout("list", "spaces", "--json").out)}
     assert rows["nas_bench_201"]["encodings"] == rows["nas_bench_201"]["distinct"] == 15_625
     assert rows["nasnet"]["distinct"] is None
     assert rows["pnasnet"]["encodings"] == 556_627_761_561_600
 
 
-def test_list_of_what_does_not_exist_is_refused(cellscout: Any) -> None:
+def test_a_list_of_an_unknown_kind_is_refused(cellscout: Any) -> None:
     ended = cellscout("list", "optimisers")
     assert ended.status == 2
     assert "spaces" in ended.err
@@ -124,7 +124,7 @@ def test_a_run_that_died_has_no_running_trials(cellscout: Any, tmp_path: Path) -
     assert "1 unfinished" in out
 
 
-def test_report_tells_of_ties(cellscout: Any, tmp_path: Path) -> None:
+def test_report_shows_ties(cellscout: Any, tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="completed", data={"validation": 10}))
     write(directory, RUN)
@@ -148,15 +148,14 @@ def test_status_reads_and_writes_nothing(cellscout: Any, recorded: Path) -> None
     assert snapshot(recorded) == before
 
 
-def test_status_of_a_search_that_runs_and_of_one_that_was_killed(cellscout: Any, recorded: Path) -> None:
-    """A log may end in the middle of a line."""
+def test_status_accepts_a_log_that_ends_in_half_a_line(cellscout: Any, recorded: Path) -> None:
     events = recorded / "events.jsonl"
     events.write_bytes(events.read_bytes()[:-9])
     assert cellscout("status", str(recorded)).status == 0
 
 
 @pytest.mark.parametrize("command", ["status", "report"])
-def test_what_is_no_run_directory_is_refused(command: str, cellscout: Any, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(command: str, cellscout: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ended = cellscout(command, "empty")
     assert (ended.status, ended.out) == (2, "")
@@ -201,7 +200,7 @@ def test_a_bad_search_file_gets_one_line_and_status_2_and_touches_nothing(
 
 
 def bad_data(folder: Path, name: str) -> list[str]:
-    """Write the files of a fault and return the settings that lead to it."""
+    """Write the files for a fault, and return the settings that cause it."""
     images = np.zeros((60, 6, 6), np.uint8)
     labels = np.arange(60) % 3
     faults: dict[str, dict[str, Any]] = {
@@ -255,7 +254,7 @@ def test_a_bad_run_directory_gets_one_line_and_status_2_and_touches_nothing(
 
 @pytest.mark.slow
 def test_a_search_from_a_file_with_a_module_beside_it(cellscout: Any, tmp_path: Path) -> None:
-    """A process of its own, as a user starts it, with a data set in a module of the user's."""
+    """Runs in its own process, with a data set in a module of the user."""
     (tmp_path / "my_data.py").write_text(
         "from torch import arange, full, uint8\n"
         "from torch.utils.data import TensorDataset\n"
@@ -305,28 +304,25 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-def test_doctor_looks_at_everything_and_is_well(cellscout: Any) -> None:
+def test_doctor_checks_everything_and_finds_no_fault(cellscout: Any) -> None:
     ended = cellscout("doctor", "--json")
     assert ended.status == 0, ended.out
     findings = json.loads(ended.out)
-    told = " ".join(finding["what"] for finding in findings)
+    text = " ".join(finding["what"] for finding in findings)
     for word in ("Python", "ray", "torch", "torchvision", "disk", "memory", "Ray on this machine", "trials at a time"):
-        assert word in told
+        assert word in text
 
 
-def test_doctor_looks_at_no_disk_where_runs_are_on_an_object_store(
-    cellscout: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_checks_no_disk_if_runs_are_on_an_object_store(cellscout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.cluster.doctor._cluster", lambda *_: [])
-    for storage, looks in (("runs", True), ("s3://bucket/runs?region=eu-west-1", False)):
+    for storage, checks_disk in (("runs", True), ("s3://bucket/runs?region=eu-west-1", False)):
         ended = cellscout("doctor", "--set", f"run.storage={storage}", "--json")
-        assert any("of disk free" in finding["what"] for finding in json.loads(ended.out)) == looks
+        assert any("of disk free" in finding["what"] for finding in json.loads(ended.out)) == checks_disk
 
 
 @pytest.mark.slow
 def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> None:
-    """What `cellscout search` promises: at least 24 trials over at least 3 rungs, and 0.97; with no torch in its
-    driver."""
+    """It trains at least 24 trials over at least 3 rungs, reaches 0.97, and does not import torch in its driver."""
     command = [sys.executable, "-X", "importtime", *COMMAND[1:], "search"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

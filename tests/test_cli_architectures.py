@@ -43,7 +43,7 @@ def test_draw_takes_published_cells_files_and_runs(cellscout: Any, tmp_path: Pat
         (["empty", "-o", "a.svg"], "'empty' has no best network (no best/network.json there)"),
     ],
 )
-def test_what_cannot_be_drawn_is_told_in_one_line(
+def test_what_cannot_be_drawn_is_refused_in_one_line(
     arguments: list[str], message: str, cellscout: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "text.json").write_text("hello")
@@ -92,7 +92,7 @@ def test_the_latency_is_measured_on_request(cellscout: Any) -> None:
         ),
     ],
 )
-def test_networks_that_cannot_be_have_no_costs(arguments: list[str], message: str, cellscout: Any) -> None:
+def test_costs_of_impossible_networks_are_refused(arguments: list[str], message: str, cellscout: Any) -> None:
     ended = cellscout("costs", "nasnet_a", *arguments)
     assert ended.status == 2
     assert message in ended.err

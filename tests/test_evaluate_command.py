@@ -1,4 +1,4 @@
-"""Whole evaluations, from a search to the verdict, undisturbed and killed."""
+"""Whole evaluations, from a search to the verdict, with and without kills."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_an_evaluation_trains_each_candidate_in_full_for_each_fold_of_each_seed(
     assert len(state.trials) == len(outcome_of(result).candidates) * 6
     assert {(trial.status, trial.epochs) for trial in state.trials.values()} == {("completed", 9)}
     check_ends(RecordedRun.read(result.directory).events())
-    sample = (result.directory / "random").read_info()
-    assert sample.config["sampler"]["name"] == "random"
-    assert sample.config["budget"] == RunDirectory.at(searched).read_info().config["budget"]
+    random_info = (result.directory / "random").read_info()
+    assert random_info.config["sampler"]["name"] == "random"
+    assert random_info.config["budget"] == RunDirectory.at(searched).read_info().config["budget"]
     before = RecordedRun.read(result.directory).events()
     assert evaluate(searched, settings).outcome == result.outcome
     assert RecordedRun.read(result.directory).events() == before
@@ -72,7 +72,7 @@ def test_more_folds_than_the_rarest_class_has_images_are_refused_and_nothing_is_
 
 
 def paced_search(cellscout: Any, folder: Path, **sections: str) -> str:
-    """The run directory of a search that has ended; its file is in the folder."""
+    """Run a search with a search file in the folder; return its run directory."""
     pace(folder, 0.01)
     search, run = search_file(folder, **sections), str(folder / "run")
     ended = cellscout("search", str(search), "--run-dir", run)
@@ -87,7 +87,7 @@ def paced_search(cellscout: Any, folder: Path, **sections: str) -> str:
 def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
     cellscout: Any, tmp_path: Path, lasting_ray: Head
 ) -> None:
-    """Some of the kills are in the random search, the others in the trainings."""
+    """Some kills are during the random search, the others during the trainings."""
     halving = '{ name = "asha", reduction_factor = 2 }'
     run = paced_search(cellscout, tmp_path, budget="{ trials = 8 }", scheduler=halving, sampler='{ name = "tpe" }')
     pace(tmp_path)
@@ -105,29 +105,29 @@ def test_an_evaluation_that_is_killed_again_and_again_loses_nothing_and_repeats_
     assert {name for name, _ in trained(tmp_path) if name.startswith(EVALUATED)} == {
         f"{EVALUATED}{trial_id}" for trial_id in state.trials
     }
-    drivers.check_repeats(reports=2)  # one of each worker
+    drivers.check_repeats(reports=2)  # one for each worker
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("local_ray")
 def test_the_best_cells_for_the_digits_are_evaluated(cellscout: Any, tmp_path: Path) -> None:
-    """As a user does it: a search, its evaluation, and the evaluation once more."""
+    """A user's commands: a search, its evaluation, and the same evaluation again."""
     small = ["data.limit=400", "budget.trials=6", "training.epochs=4", "network.filters=4", "space.blocks=2"]
     options = [word for setting in small for word in ("--set", setting)]
 
-    def told(*command: str) -> str:
+    def output_of(*command: str) -> str:
         ended = cellscout(*command)
         assert ended.status == 0, ended.err
         assert "Traceback" not in ended.err
         return str(ended.out)
 
-    told("search", "--run-dir", "run", *options)
+    output_of("search", "--run-dir", "run", *options)
     command = ["evaluate", "run", "--top", "2", "--folds", "2", "--seeds", "2"]
-    shown = told(*command)
+    shown = output_of(*command)
     assert "val_accuracy: 2-fold cross-validation with 2 seeds" in shown
     assert "verdict     " in shown
-    found = json.loads(told(*command, "--json"))["outcome"]
+    found = json.loads(output_of(*command, "--json"))["outcome"]
     assert found == json.loads((tmp_path / "run" / "evaluation" / "evaluation.json").read_text())
     rows = pq.read_table(tmp_path / "run" / "evaluation" / "trials.parquet").to_pylist()
     for one in found["candidates"]:
@@ -142,12 +142,12 @@ def test_the_best_cells_for_the_digits_are_evaluated(cellscout: Any, tmp_path: P
         *("run.json", "events.jsonl", "trials.parquet", "epochs.parquet", "candidates.parquet", "evaluation.json"),
         *("checkpoints", "random"),
     }
-    assert told("status", "run/evaluation").count("evaluation.json") == 1
+    assert output_of("status", "run/evaluation").count("evaluation.json") == 1
 
 
 @pytest.mark.slow
-def test_it_goes_on_wherever_its_record_ends(searched: Path) -> None:
-    """From before its first event to before its last, with the random search on record or not."""
+def test_an_evaluation_continues_from_any_point_of_its_record(searched: Path) -> None:
+    """The points range from before its first event to before its last, with and without a recorded random search."""
     settings = EvaluationSettings(top=2, folds=2, seeds=1)
     result = evaluate(searched, settings)
     info = result.directory.read_info().model_copy(update={"state": "running", "pid": 2**22 + 1})
@@ -192,10 +192,10 @@ def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(
+def test_ctrl_c_ends_an_evaluation_in_order_and_the_same_command_continues_it(
     cellscout: Any, tmp_path: Path, lasting_ray: Head
 ) -> None:
-    """In the random search; what a stop among the trainings loses, the kills show."""
+    """Stops during the random search; the tests with kills cover a stop during the trainings."""
     run = paced_search(cellscout, tmp_path, budget="{ trials = 4 }", sampler='{ name = "random" }')
     pace(tmp_path, 0.1)
     command = ["evaluate", run, "--top", "2", "--folds", "2", "--seeds", "1"]

@@ -1,4 +1,4 @@
-"""What becomes of a trial that lost its worker, and of a search that lost its driver."""
+"""Faults: trials that lose their worker, and searches that lose their driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestrator.record.events import TrialEnded, TrialSetBack, now
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.search.faults import NODE_DEATHS, WORKER_DEATHS, Fault, answer, fault_of
+from orchestrator.search.faults import MAX_NODE_DEATHS, MAX_WORKER_DEATHS, Fault, decide, fault_of
 from orchestrator.search.recorder import Recorder
 from tests.driving import TINY, driven, plan_of
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
@@ -40,40 +40,40 @@ def trial() -> Trial:
     return next(iter(state.trials.values()))
 
 
-def answered(fault: Fault, of: Trial | None = None, gpus: float = 0.0, batch_size: int = 128) -> Any:
-    return answer(of or trial(), fault, gpus_per_trial=gpus, batch_size=batch_size)
+def decided(fault: Fault, of: Trial | None = None, gpus: float = 0.0, batch_size: int = 128) -> Any:
+    return decide(of or trial(), fault, gpus_per_trial=gpus, batch_size=batch_size)
 
 
-def test_memory_that_ran_out_is_met_once_with_smaller_batches_or_a_larger_share() -> None:
+def test_out_of_memory_is_retried_once_with_smaller_batches_or_a_larger_share() -> None:
     out = Fault("out_of_memory", "CUDA out of memory")
-    assert (answered(out).micro_batches, answered(out).gpus) == (4, None)
-    assert answered(out, batch_size=5).micro_batches == 2
-    assert (answered(out, gpus=0.25).micro_batches, answered(out, gpus=0.25).gpus) == (1, 0.5)
+    assert (decided(out).micro_batches, decided(out).gpus) == (4, None)
+    assert decided(out, batch_size=5).micro_batches == 2
+    assert (decided(out, gpus=0.25).micro_batches, decided(out, gpus=0.25).gpus) == (1, 0.5)
     again = trial()
-    again.set_back.append(answered(out))
-    assert answered(out, again).status == "failed"
-    assert answered(out, again).error == "CUDA out of memory (resources.gpus_per_trial or training.batch_size)"
-    assert answered(out, batch_size=3).status == "failed"
+    again.set_back.append(decided(out))
+    assert decided(out, again).status == "failed"
+    assert decided(out, again).error == "CUDA out of memory (resources.gpus_per_trial or training.batch_size)"
+    assert decided(out, batch_size=3).status == "failed"
 
 
 def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_again() -> None:
     died, candidate = Fault("worker_died", "its worker died: SIGSEGV"), trial()
-    for deaths in range(WORKER_DEATHS):
+    for deaths in range(MAX_WORKER_DEATHS):
         candidate.setbacks_in_a_row["worker_died"] = deaths
-        last = answered(died, candidate)
-        assert isinstance(last, TrialEnded if deaths == WORKER_DEATHS - 1 else TrialSetBack)
+        last = decided(died, candidate)
+        assert isinstance(last, TrialEnded if deaths == MAX_WORKER_DEATHS - 1 else TrialSetBack)
     assert last.error.startswith("its worker died 3 times without an epoch in between")
 
 
-def test_nodes_that_die_cost_a_trial_nothing_either_and_more_of_them_may() -> None:
+def test_nodes_that_die_cost_a_trial_nothing_up_to_a_higher_limit() -> None:
     died, candidate = Fault("node_died", "its node died"), trial()
-    for _ in range(NODE_DEATHS - 1):
-        back = answered(died, candidate)
+    for _ in range(MAX_NODE_DEATHS - 1):
+        back = decided(died, candidate)
         assert back.cause == "node_died"
         candidate.setbacks_in_a_row[back.cause] += 1
-    assert answered(Fault("worker_died", "SIGSEGV"), candidate).cause == "worker_died"
-    assert answered(died, candidate).error.startswith("its node died 10 times without an epoch in between")
-    assert answered(Fault("preempted", "its node is about to be removed"), candidate).cause == "preempted"
+    assert decided(Fault("worker_died", "SIGSEGV"), candidate).cause == "worker_died"
+    assert decided(died, candidate).error.startswith("its node died 10 times without an epoch in between")
+    assert decided(Fault("preempted", "its node is about to be removed"), candidate).cause == "preempted"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_nodes_that_die_cost_a_trial_nothing_either_and_more_of_them_may() -> No
         (RayActorError(error_msg="The actor died: the node was running low on memory"), 1.0, "out_of_memory"),
     ],
 )
-def test_what_ray_raises_is_understood(error: Exception, silent: float, kind: str) -> None:
+def test_exceptions_of_ray_become_faults(error: Exception, silent: float, kind: str) -> None:
     assert fault_of(error, silent, hang_limit=30.0).kind == kind
 
 
@@ -105,9 +105,9 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
             trial_id="of Ray", config=config, failure=CandidateFault("storage", "a checkpoint cannot be written")
         )
         recorder.on_trial_start(0, [], on_ray)
-        with pytest.raises(SearchError, match=r"a checkpoint cannot be written \(run.storage\)") as told:
+        with pytest.raises(SearchError, match=r"a checkpoint cannot be written \(run.storage\)") as raised:
             recorder.on_trial_error(0, [], on_ray)
-    assert failures == [told.value]
+    assert failures == [raised.value]
     assert RunState.replay(read_events(Folder.at(tmp_path))).trials[begun.trial_id].status == "running"
 
 
@@ -131,7 +131,7 @@ def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_
     assert hand.state.active_seconds() < 600
 
 
-def test_a_worker_that_cannot_begin_tells_why() -> None:
+def test_the_fault_of_a_worker_that_cannot_begin_has_the_reason() -> None:
     error = RayActorError(
         error_msg="The actor died because of an error raised in its creation task, ray::Inner.__init__() (pid=7)\n"
         "RuntimeError: The actor with name Inner failed to import on the worker.\n"
@@ -142,7 +142,7 @@ def test_a_worker_that_cannot_begin_tells_why() -> None:
 
 
 def searched(cellscout: Any, folder: Path, *settings: str) -> tuple[RunState, Any]:
-    """What a search came to, and how its command ended."""
+    """Run a search with the command; return its state, and how the command ended."""
     pace(folder, 0.06)
     small = ["data.limit=200", "space.blocks=2", "training.epochs=3", "sampler.name=random", "scheduler.name=fifo"]
     changes = [*small, "trainable.name=tests.paced_trainable:PacedTrainable", *settings]
@@ -172,13 +172,13 @@ def test_each_fault_ends_or_sets_back_its_own_trial_alone(cellscout: Any, tmp_pa
             case "memoryalways":
                 assert (found.status, found.attempt, causes) == ("failed", 2, ["out_of_memory"])
             case "death":
-                assert (found.status, found.attempt) == ("failed", WORKER_DEATHS)
+                assert (found.status, found.attempt) == ("failed", MAX_WORKER_DEATHS)
                 assert str(found.error).startswith("its worker died 3 times without an epoch in between")
             case "none":
                 assert (found.status, found.attempt, causes) == ("completed", 1, [])
         assert [row.epoch for row in found.curve] == list(range(1, found.epochs + 1))
     assert len({found.status for found in state.trials.values()}) == 2
-    # Epochs that were not reported when the worker was lost are trained again, and no others.
+    # Only epochs that were not reported before the worker was lost are trained again.
     assert len(trained(tmp_path)) < sum(found.attempt * 3 for found in state.trials.values())
 
 
@@ -224,7 +224,7 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
     # With this seed, the first two drivers are killed while they start, before there is a record.
     drivers = Drivers(disturbed, Searching(search, str(disturbed / "run")), environment, seed=2)
     for number in range(KILLS):
-        # Twice with a Ray of the driver's own, which dies with it; joining one that runs takes less time.
+        # Twice the driver starts its own Ray, which dies with it; joining a running one takes less time.
         drivers.kill(*([] if number % 10 == 4 else join))
     ours = drivers.finish(*join)
     state = RunState.replay(ours)
@@ -253,7 +253,7 @@ def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_ki
     assert {found.status for found in state.trials.values()} <= {"completed", "pruned", "duplicate"}
     check_ends(events)
     assert sorted(on_record(events)) == sorted(set(trained(tmp_path)))
-    drivers.check_repeats(reports=2)  # one of each worker
+    drivers.check_repeats(reports=2)  # one for each worker
     match scheduler:
         case "asha":
             check_stops(events)

@@ -1,4 +1,4 @@
-"""Several objectives: the Pareto front, the best, the order."""
+"""Several objectives: the Pareto front, the best candidate, the order."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CANDIDATES = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.intege
 
 
 @given(CANDIDATES)
-def test_the_front_kept_up_to_date_is_the_one_found_by_comparing_all(candidates: list[tuple[float, int]]) -> None:
+def test_the_incremental_front_is_the_one_found_by_comparing_all(candidates: list[tuple[float, int]]) -> None:
     def beats(first: tuple[float, int], second: tuple[float, int]) -> bool:
         return first[0] >= second[0] and first[1] <= second[1] and first != second
 
@@ -90,8 +90,8 @@ def test_the_first_objective_decides_the_best_and_the_order() -> None:
     assert smallest_first.best is smallest_first.trials["00001"]
 
 
-def test_of_equals_in_the_first_objective_the_next_decides() -> None:
-    """So the best is on the front, and leads the order."""
+def test_the_next_objective_decides_ties_in_the_first() -> None:
+    """So the best candidate is on the front, and first in the order."""
     state = state_of([(0.4, 7), (0.4, 5), (0.4, 6)])
     assert state.best is state.trials["00001"]
     assert state.front == [state.best]
@@ -127,12 +127,12 @@ def test_the_front_is_reported(tmp_path: Any) -> None:
         ({"constraints": {"params": 5.0}}, "did you mean 'parameters'"),
     ],
 )
-def test_what_no_candidate_would_have_a_value_for_is_refused(objectives: dict[str, Any], message: str) -> None:
+def test_objectives_and_constraints_without_values_are_refused(objectives: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_metrics(ObjectivesSettings(**objectives), [], measures_latency=False)
 
 
-def test_a_metric_of_the_trainables_own_may_be_an_objective() -> None:
+def test_a_metric_of_the_trainable_may_be_an_objective() -> None:
     check_metrics(ObjectivesSettings(maximize=["margin"]), ["margin"], measures_latency=False)
     check_metrics(ObjectivesSettings(minimize=["latency_seconds"]), [], measures_latency=True)
 
@@ -150,6 +150,6 @@ def test_a_scheduler_for_one_objective_is_refused_with_two(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "count"), list(itertools.product(["asha", "asha_promotion", "fifo"], [1, 2])))
-def test_the_others_take_any_number(name: str, count: int) -> None:
+def test_the_other_schedulers_take_any_number_of_objectives(name: str, count: int) -> None:
     objectives = dict(list(TWO.objectives.items())[:count])
     assert make_scheduler(SchedulerSettings(name=name), 9, objectives)

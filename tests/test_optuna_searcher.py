@@ -1,4 +1,4 @@
-"""What Ray Tune gets from the searcher, and which distributions Optuna gets."""
+"""The suggestions that Ray Tune gets from the searcher, and the distributions that Optuna gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from orchestrator.record.run_state import Trial, exhaustion
-from orchestrator.search.searcher import WAITING_IN_A_ROW, OptunaSearcher
+from orchestrator.search.searcher import MAX_WAITING_IN_A_ROW, OptunaSearcher
 from orchestrator.study.distributions import to_distribution
 from search_spaces import CellSpace
 from tests.driving import Hand, driven
@@ -53,7 +53,7 @@ def test_known_candidates_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_sampler_that_has_nothing_new_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 30)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 30)
     with driven(tmp_path, space=FOUR) as hand:
         searcher, assigned = searcher_of(hand)
         while isinstance(searcher.suggest(name := str(len(assigned))), dict):
@@ -63,7 +63,7 @@ def test_a_sampler_that_has_nothing_new_ends_the_search(tmp_path: Path, monkeypa
         assert hand.candidates.known_in_a_row == 30
 
 
-def test_while_trials_are_open_nothing_is_waited_for(tmp_path: Path) -> None:
+def test_suggest_does_not_wait_while_trials_are_open(tmp_path: Path) -> None:
     import threading
 
     go = threading.Event()
@@ -87,13 +87,13 @@ def test_a_sampler_that_repeats_what_is_being_trained_is_not_asked_in_a_loop(tmp
         assert isinstance(searcher.suggest("a"), dict)
         for _ in range(200):
             assert searcher.suggest("b") is None
-        assert len(hand.state.trials) <= 1 + WAITING_IN_A_ROW
+        assert len(hand.state.trials) <= 1 + MAX_WAITING_IN_A_ROW
         hand.train(hand.state.trials[assigned["a"]], [0.5])
         assert hand.state.counts()["duplicate"] == len(hand.state.trials) - 1
 
 
 class Stubborn(RandomSampler):
-    """Proposes the same again and again."""
+    """Proposes the same candidate every time."""
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         return dict(trial.distributions) or {"cell.0.left.operation": CategoricalDistribution(FOUR.operations)}
@@ -105,10 +105,12 @@ class Stubborn(RandomSampler):
         return {}
 
 
-def test_where_all_trials_are_paused_no_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 30)
+def test_suggest_does_not_wait_for_an_end_if_all_trials_are_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 30)
     with driven(tmp_path, Stubborn(), space=FOUR) as hand:
-        searcher, _ = searcher_of(hand, is_at_rest=lambda: True)
+        searcher, _ = searcher_of(hand, is_idle=lambda: True)
         assert isinstance(searcher.suggest("a"), dict)
         while (suggestion := searcher.suggest("b")) is None:
             assert not searcher.waits
@@ -121,10 +123,10 @@ def test_where_all_trials_are_paused_no_end_is_waited_for(tmp_path: Path, monkey
 def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 5)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 5)
     for module in ("record.run_state", "search.candidates"):
         monkeypatch.setattr(f"orchestrator.{module}.INFEASIBLE_IN_A_ROW", 100)
-    monkeypatch.setattr("orchestrator.search.searcher.HOLD_SECONDS", 0.005)
+    monkeypatch.setattr("orchestrator.search.searcher.MAX_SUGGEST_SECONDS", 0.005)
     with driven(tmp_path) as hand:
         searcher, _ = searcher_of(hand)
         assert isinstance(searcher.suggest("a"), dict)
@@ -140,7 +142,7 @@ def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_d
         )
 
 
-def test_a_sampler_that_has_gone_through_everything_ends_the_search(tmp_path: Path) -> None:
+def test_a_sampler_that_has_tried_everything_ends_the_search(tmp_path: Path) -> None:
     with driven(tmp_path, BruteForceSampler(seed=0), space=FOUR) as hand:
         searcher, assigned = searcher_of(hand)
         while isinstance(searcher.suggest(name := str(len(assigned))), dict):
@@ -150,7 +152,7 @@ def test_a_sampler_that_has_gone_through_everything_ends_the_search(tmp_path: Pa
         assert len(assigned) == 3
 
 
-def test_a_search_that_is_over_asks_for_nothing_more(tmp_path: Path) -> None:
+def test_a_search_that_is_over_takes_no_suggestion(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         searcher, assigned = searcher_of(hand, is_over=lambda: True)
         assert searcher.suggest("a") == Searcher.FINISHED
@@ -169,7 +171,7 @@ def test_a_search_that_is_over_asks_for_nothing_more(tmp_path: Path) -> None:
         (tune.quniform(0.0, 1.0, 0.25), FloatDistribution(0.0, 1.0, step=0.25)),
     ],
 )
-def test_ray_tunes_domains_become_optunas(domain: Any, distribution: Any) -> None:
+def test_domains_of_ray_tune_become_distributions_of_optuna(domain: Any, distribution: Any) -> None:
     assert to_distribution("x", domain) == distribution
 
 

@@ -1,4 +1,4 @@
-"""A search whose record ends anywhere, and that goes on from there: with all of the driver, on a virtual clock."""
+"""Resumes a search from any point of its record, with the whole driver on a virtual clock."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def scheduler(request: pytest.FixtureRequest) -> str:
 
 
 @final
-class Pieces:
-    """What was appended to a log, one time after the other: each is written whole or not at all."""
+class MemoryWriter:
+    """A writer that keeps each append to a log in memory as one piece, written completely or not at all."""
 
     location = "memory"
 
@@ -55,12 +55,12 @@ class Pieces:
         pass
 
     def events(self, count: int | None = None) -> list[Event]:
-        """Of all pieces, or of the first so many."""
+        """Return the events of all pieces, or of the first `count`."""
         return [event for piece in self.pieces[:count] for event in piece]
 
 
-def rest(config: dict[str, Any]) -> list[Row]:
-    """The epochs that are not on record, each as a worker reports it."""
+def remaining_epochs(config: dict[str, Any]) -> list[Row]:
+    """Return the epochs that are not on record, each as a worker reports it."""
     assignment, params = Assignment.from_config(config)
     limit = made_up_limit(SPACE.decode(params))
     return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
@@ -75,15 +75,15 @@ def report(result: dict[str, Any]) -> Row:
     return Row(epoch=result["epoch"], seconds=1.0, metrics={**result, **facts})
 
 
-def gone_on(before: Sequence[Event], scheduler: str, workers: int = 1) -> Pieces:
-    """What a search writes from where its record stands to its end."""
+def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> MemoryWriter:
+    """Return what a search writes if it continues from the record `before` to its end."""
     known = known_when_asked(before)
     state = RunState.replay(before[:known])
     live_study = LiveStudy(SAMPLERS["tpe"](seed=5, n_startup_trials=4), state, DISTRIBUTIONS)
     for event in before[known:]:
         state.apply(event)
         live_study.apply(event)
-    written = Pieces()
+    written = MemoryWriter()
     decides = SCHEDULERS[scheduler](max_epochs=9, objectives=OBJECTIVES)
     with (
         EventLog(written, [state.apply]) as log,
@@ -93,19 +93,24 @@ def gone_on(before: Sequence[Event], scheduler: str, workers: int = 1) -> Pieces
         log.listen(*driver.listeners)
         driver.resume()
         simulate(
-            PatientSearcher(driver.searcher), decides, rest, workers=workers, seconds=1e9, callbacks=[driver.recorder]
+            PatientSearcher(driver.searcher),
+            decides,
+            remaining_epochs,
+            workers=workers,
+            seconds=1e9,
+            callbacks=[driver.recorder],
         )
         driver.candidates.give_up()
     return written
 
 
 def test_with_one_worker_a_search_finds_the_same_wherever_it_was_cut(scheduler: str) -> None:
-    whole = gone_on([STARTED], scheduler)
+    whole = continued([STARTED], scheduler)
     found = seen(RunState.replay([STARTED, *whole.events()]))
     assert len(found) >= TRIALS
     for count in range(0, len(whole.pieces), 5):
         before = [STARTED, *whole.events(count)]
-        after = gone_on(before, scheduler)
+        after = continued(before, scheduler)
         events = [*before, *after.events()]
         assert seen(RunState.replay(events)) == found
         check_ends(events)
@@ -119,9 +124,9 @@ def test_with_several_workers_a_search_loses_and_repeats_nothing_however_often_i
         cuts = np.random.default_rng(seed)
         events: list[Event] = [STARTED]
         for _ in range(3):
-            after = gone_on(events, scheduler, workers)
+            after = continued(events, scheduler, workers)
             events += after.events(int(cuts.integers(1, 25)))
-        events += gone_on(events, scheduler, workers).events()
+        events += continued(events, scheduler, workers).events()
         state = RunState.replay(events)
         assert sum(found.attempt > 0 for found in state.trials.values()) == TRIALS
         check_ends(events)

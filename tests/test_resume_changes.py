@@ -1,4 +1,4 @@
-"""What a search that goes on may not change."""
+"""What may not change when a search is resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FACTS = {"sha256": "a", "image_shape": [8, 8, 1]}
 
 
 def recorded(folder: Path, space: CellSpace) -> Path:
-    """A run that has just begun."""
+    """Write the record of a run that has just begun."""
     directory = RunDirectory.at(folder / "run")
     directory.create(info(config=load_config(None).model_dump(mode="json"), data=FACTS))
     distributions = write_distributions(to_distributions(space.param_space()))
@@ -48,19 +48,19 @@ def test_settings_by_which_scores_could_not_be_compared_are_refused_in_a_resume(
 
 
 @pytest.mark.parametrize(
-    ("facts", "space", "told"),
+    ("facts", "space", "message"),
     [
         ({**FACTS, "sha256": "b"}, NASNET, "'digits' has changed: its sha256 is 'b', and was 'a' when the search"),
         (FACTS, TINY, "the space 'nasnet' is not the one that the search began with: its decisions differ"),
     ],
 )
 def test_other_images_or_another_space_than_those_of_the_record_are_refused(
-    facts: dict[str, Any], space: CellSpace, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    facts: dict[str, Any], space: CellSpace, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = recorded(tmp_path, space)
     before = snapshot(run)
     found: Any = RunEnvironment(Allotment(1, 1, 1, 0.0, 1), None, facts, SearchStopper(None))
-    monkeypatch.setattr("orchestrator.search.run.ground", lambda *_: nullcontext(found))
-    with pytest.raises(ConfigError, match=told):
+    monkeypatch.setattr("orchestrator.search.run.run_environment", lambda *_, **__: nullcontext(found))
+    with pytest.raises(ConfigError, match=message):
         resume_search(run)
     assert snapshot(run) == before

@@ -1,3 +1,5 @@
+"""Run directories: checks, `run.json`, the best network, and whether a run is running."""
+
 from __future__ import annotations
 
 import errno
@@ -52,7 +54,7 @@ def test_run_json_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert directory.read_info().state == "completed"
 
 
-def test_a_run_whose_process_is_gone_is_not_said_to_run() -> None:
+def test_a_run_whose_process_has_ended_is_not_running() -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     assert info(host=platform.node(), pid=ended.pid).standing == "died"
@@ -61,7 +63,7 @@ def test_a_run_whose_process_is_gone_is_not_said_to_run() -> None:
     assert info(host=platform.node(), pid=ended.pid, state="completed").standing == "completed"
 
 
-def test_checking_touches_nothing(tmp_path: Path) -> None:
+def test_check_usable_changes_nothing(tmp_path: Path) -> None:
     RunDirectory.at(tmp_path / "a" / "b").check_usable()
     assert list(tmp_path.iterdir()) == []
 
@@ -82,32 +84,36 @@ def test_an_empty_directory_may_be_used(tmp_path: Path) -> None:
     RunDirectory.at(tmp_path).check_usable()
 
 
-def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunDirectoryError, match="file is no folder"):
+    with pytest.raises(RunDirectoryError, match="file is not a folder"):
         RunDirectory.at(tmp_path / "file" / "run").check_usable()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(RunDirectoryError, match="is not writable"):
         RunDirectory.at(tmp_path / "run").check_usable()
 
 
-def test_a_folder_that_the_system_says_is_unwritable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_the_system_says_is_unwritable_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(RunDirectoryError, match=r"is not writable \(--run-dir or run.storage\)"):
         RunDirectory.at(tmp_path / "run").check_usable()
 
 
-def test_a_full_disk_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_before_anything_is_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5 * 2**20}))
     with pytest.raises(RunDirectoryError, match=r"has 5.0 MiB of free disk space; at least 64 MiB are needed"):
         RunDirectory.at(tmp_path / "run").check_usable()
 
 
-def test_what_was_made_is_taken_back_when_it_cannot_be_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_created_folders_are_removed_if_run_json_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -117,7 +123,7 @@ def test_what_was_made_is_taken_back_when_it_cannot_be_filled(tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_valid_run_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="holds no run"):
         RunDirectory.at(tmp_path).read_info()
     (tmp_path / "run.json").write_text("{}")
@@ -153,7 +159,7 @@ def test_a_replacement_that_was_interrupted_is_finished(moment: str, tmp_path: P
         (directory.folder / "best.new").write("weights.safetensors", b"new")
     else:
         (directory.folder / "best.old").write("weights.safetensors", b"older")
-    directory.mend_best()
+    directory.repair_best()
     expected = b"new" if moment.startswith("between") else b"old"
     assert directory.best.read("weights.safetensors") == expected
     directory.write_best(state.trials["00001"], {}, b"newest")
@@ -161,11 +167,11 @@ def test_a_replacement_that_was_interrupted_is_finished(moment: str, tmp_path: P
     assert directory.folder.names() == ["best", "run.json"]
 
 
-def test_who_writes_a_run_is_told_by_the_lock_and_not_by_a_process_number(tmp_path: Path) -> None:
+def test_the_lock_decides_whether_a_run_is_running_not_the_process_id(tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path)
     reused = info(host=platform.node(), pid=os.getpid())
     directory.create(reused)
-    assert RecordedRun(directory, reused).standing == "running"  # its log is not made yet
+    assert RecordedRun(directory, reused).standing == "running"  # its log does not exist yet
     with EventLog.create(directory) as log:
         log.append(*RUN)
         ended = subprocess.Popen(["true"])
@@ -179,7 +185,7 @@ def test_who_writes_a_run_is_told_by_the_lock_and_not_by_a_process_number(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ".", "", "a//b", "a/./b", "a\0b"])
-def test_no_name_leads_out_of_the_directory(name: str, tmp_path: Path) -> None:
+def test_no_file_name_leads_out_of_the_directory(name: str, tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path / "run")
     for use in (
         (directory.folder / "checkpoints").has,

@@ -45,10 +45,10 @@ def test_a_sampler_that_ignores_stopped_candidates_gets_a_warning(sampler: str, 
     parts = SearchComponents.of(
         parse_config({"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}, "x"), Overrides()
     )
-    assert (parts.caution is not None) == warns
-    if parts.caution is not None:
-        assert "Sampler learns nothing from candidates that are stopped early" in parts.caution
-        assert "scheduler.name = 'fifo' stops none" in parts.caution
+    assert (parts.warning is not None) == warns
+    if parts.warning is not None:
+        assert "Sampler learns nothing from candidates that are stopped early" in parts.warning
+        assert "scheduler.name = 'fifo' stops none" in parts.warning
 
 
 @pytest.mark.parametrize("name", ["evolution", "local_search", "controller", "predictor"])

@@ -1,4 +1,4 @@
-"""Whole searches on Ray, with trainables that take no time, and their record."""
+"""Whole searches on Ray and their record, with trainables that take no time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def config(**sections: dict[str, Any]) -> SearchConfig:
 
 
 class Scripted(EpochTrainable):
-    """Its fate is its first normal operation's."""
+    """Ends as the first operation of its normal cell says: one of `FATES`."""
 
     FATES = ("fine", "weak", "raises", "diverges")
 
@@ -92,7 +92,7 @@ class Scripted(EpochTrainable):
 
 @pytest.fixture(scope="module")
 def scripted(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
-    """One search with every kind of end in it."""
+    """A search whose trials end in every way."""
     return run_search(
         config(budget={"trials": 24}),
         run_dir=tmp_path_factory.mktemp("runs") / "scripted",
@@ -193,7 +193,7 @@ def test_no_more_trials_run_than_there_are_slots(scripted: SearchResult) -> None
     assert 0 < most <= scripted.state.slots
 
 
-def test_optuna_is_told_every_state(tmp_path: Path) -> None:
+def test_optuna_receives_every_state(tmp_path: Path) -> None:
     class Watching(RandomSampler):
         """Keeps the study that it samples for."""
 
@@ -209,7 +209,7 @@ def test_optuna_is_told_every_state(tmp_path: Path) -> None:
     states = {"COMPLETE": "completed", "PRUNED": "pruned"}
     *trials, ahead = Watching.study.trials
     assert len(trials) == 16
-    assert ahead.state.name == "RUNNING"  # asked ahead, and never handed out
+    assert ahead.state.name == "RUNNING"  # suggested ahead, and never started
     for ours, theirs in zip(result.state.trials.values(), trials, strict=True):
         assert states.get(theirs.state.name, "lost") == ours.status or theirs.state.name == "FAIL"
         assert (theirs.state.name == "FAIL") == (ours.status in ("failed", "diverged"))
@@ -250,7 +250,7 @@ def test_names_of_modules_work_too(tmp_path: Path) -> None:
         run_dir=tmp_path / "run",
     )
     assert len(result.state.trials) == 12
-    # A scheduler that does not say when it decides is asked at every epoch.
+    # A scheduler without `milestones` decides at every epoch.
     epochs = [event for event in read_events(result.directory) if isinstance(event, EpochDone)]
     assert epochs
 
@@ -293,7 +293,7 @@ def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It must not be an exception inside Ray's start, which can crash the process."""
+    """An exception inside Ray's start can crash the process, so Ctrl-C must not raise there."""
 
     def interrupted_connection(address: str | None) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
@@ -332,7 +332,7 @@ def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, mo
 def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray Tune catches the exception and takes it for the trial's."""
+    """Ray Tune catches the exception as if the trial had failed."""
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -374,7 +374,7 @@ def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
         ({"trainable": {"name": "json:dumps"}}, ConfigError, "which is not an EpochTrainable"),
     ],
 )
-def test_what_cannot_be_is_refused_and_touches_nothing(
+def test_settings_that_cannot_work_are_refused_and_leave_no_files(
     sections: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message) as caught:
@@ -386,7 +386,7 @@ def test_what_cannot_be_is_refused_and_touches_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_can_be_searched(name: str, tmp_path: Path) -> None:
-    """With a network trained for real, its latency measured, and the record and the best network as they should be."""
+    """Trains a real network, measures its latency, and checks the record and the best network."""
     result = run_search(
         config(
             space={"name": name},

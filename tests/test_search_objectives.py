@@ -1,4 +1,4 @@
-"""Whole searches on Ray that do more than rank accuracies: objectives, constraints, duplicates, other runs' results."""
+"""Whole searches on Ray with several objectives, constraints, duplicates and results of other runs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_optuna_finds_the_same_front(two_objectives: SearchResult) -> None:
     assert all(trial.state == TrialState.PRUNED for trial in violated)
 
 
-def test_what_is_left_is_the_record_alone(two_objectives: SearchResult) -> None:
+def test_only_the_record_is_left(two_objectives: SearchResult) -> None:
     folder = Path(two_objectives.directory.location)
     assert {path.name for path in folder.iterdir()} == {
         "run.json",
@@ -86,7 +86,7 @@ def test_what_is_left_is_the_record_alone(two_objectives: SearchResult) -> None:
 
 @pytest.fixture(scope="module")
 def crowded(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
-    """A search in a space so small that candidates come again."""
+    """A search in a space so small that the sampler proposes duplicates."""
     return run_search(config(budget={"trials": 60}), run_dir=tmp_path_factory.mktemp("runs") / "old", space=TINY)
 
 
@@ -103,7 +103,7 @@ def test_duplicates_cost_neither_budget_nor_a_worker(crowded: SearchResult) -> N
     assert (duplicates.train_seconds == 0).all()
 
 
-def test_the_study_of_a_run_can_be_had(crowded: SearchResult) -> None:
+def test_load_study_returns_the_study_of_a_run(crowded: SearchResult) -> None:
     study = load_study(crowded.directory.location)
     assert len(study.trials) == len(crowded.state.trials)
     assert crowded.state.best is not None
@@ -111,11 +111,9 @@ def test_the_study_of_a_run_can_be_had(crowded: SearchResult) -> None:
     assert study.best_value == crowded.state.best.val_accuracy
 
 
-def test_another_runs_results_answer_what_they_can(
-    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two of a space's three networks were trained before; the third is what is left to train."""
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 100)
+def test_imported_results_answer_duplicates(local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the space's three networks were trained before; only the third is trained."""
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 100)
     scheduler = {"name": "fifo"}
     run_search(config(budget={"trials": 2}, scheduler=scheduler), run_dir=tmp_path / "old", space=FOUR)
     result = run_search(
@@ -134,7 +132,7 @@ def test_another_runs_results_answer_what_they_can(
 def test_a_space_that_is_used_up_ends_the_search(
     name: str, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.KNOWN_IN_A_ROW", 100)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 100)
     result = run_search(
         config(budget={"trials": 50}, sampler={"name": name}, scheduler={"name": "fifo"}),
         run_dir=tmp_path / "run",

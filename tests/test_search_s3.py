@@ -1,4 +1,4 @@
-"""Searches whose record lies on an object store: a real S3 server on loopback."""
+"""Searches whose record is on an object store: a real S3 server on loopback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KILLS = 3
 
 @pytest.fixture
 def searched(object_store: ObjectStore, local_ray: None, tmp_path: Path) -> Any:
-    """How to run a tiny search on the object store, as the default of `run.storage`."""
+    """A function that runs a tiny search with `run.storage` on the object store."""
 
     def search(**sections: Any) -> Any:
         values: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What other runs found, taken over: into the sampler's study and the answers to duplicates."""
+"""Results of other runs, imported for the sampler's study and to answer duplicates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def config(runs: list[Path], **sections: Any) -> SearchConfig:
 
 
 def record(folder: Path, **sections: Any) -> Hand:
-    """A run with one trial of every end."""
+    """Record a run with one trial of every end."""
     RunDirectory.at(folder).create(info(config=config([], **sections).model_dump(mode="json"), state="completed"))
     with driven(folder) as hand:
         hand.train(admitted(hand, PARAMS), [0.1, 0.8])
@@ -46,7 +46,7 @@ def check_images(config: SearchConfig) -> None:
     WarmStart.read(config).check_images(config, FACTS)
 
 
-def test_results_are_taken_over_and_nothing_else(tmp_path: Path) -> None:
+def test_only_results_are_imported(tmp_path: Path) -> None:
     record(tmp_path / "old")
     found = warm_start(config([tmp_path / "old"]), TINY, SPACE)
     assert [(trial.trial_id, trial.status, len(trial.curve)) for trial in found] == [
@@ -56,7 +56,7 @@ def test_results_are_taken_over_and_nothing_else(tmp_path: Path) -> None:
     assert found[0].params == PARAMS
 
 
-def test_a_candidate_of_two_runs_is_taken_over_once_with_the_longer_curve(tmp_path: Path) -> None:
+def test_a_candidate_of_two_runs_is_imported_once_with_the_longer_curve(tmp_path: Path) -> None:
     for name in ("one", "two"):
         record(tmp_path / name)
     found = warm_start(config([tmp_path / "one", tmp_path / "two"]), TINY, SPACE)
@@ -89,7 +89,7 @@ def test_results_of_the_same_images_split_otherwise_are_not_refused(tmp_path: Pa
     check_images(config([tmp_path / "old"]))
 
 
-def test_what_was_taken_over_can_be_taken_over_again(tmp_path: Path) -> None:
+def test_imported_results_can_be_imported_again(tmp_path: Path) -> None:
     record(tmp_path / "old")
     (tmp_path / "next").mkdir()
     first = warm_start(config([tmp_path / "old"]), TINY, SPACE)
@@ -130,11 +130,11 @@ def test_an_objective_that_the_old_run_did_not_measure_is_refused(tmp_path: Path
 def test_the_same_decisions_with_another_meaning_are_refused(tmp_path: Path) -> None:
     record(tmp_path / "old")
     other = replace(TINY, output="all_blocks", combinations=("concat",))
-    with pytest.raises(ConfigError, match="the decisions of trial 00000 mean another network than in this space"):
+    with pytest.raises(ConfigError, match="the decisions of trial 00000 give another network in this space"):
         warm_start(config([tmp_path / "old"]), other, to_distributions(other.param_space()))
 
 
-def test_where_the_data_lie_is_no_part_of_the_recipe(tmp_path: Path) -> None:
+def test_the_place_of_the_data_is_not_part_of_the_recipe(tmp_path: Path) -> None:
     record(tmp_path / "old", data={"root": "elsewhere"})
     assert warm_start(config([tmp_path / "old"]), TINY, SPACE)
 

@@ -1,4 +1,7 @@
-"""The search that is evaluated: its record, read once, and its best candidates. Writes nothing."""
+"""Reads the record of the search that is evaluated, and chooses its best candidates.
+
+Writes nothing, and does not know how candidates are trained or compared.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +50,15 @@ class EvaluatedSearch:
 
     @property
     def trained(self) -> int:
-        """Candidates that were trained, the pruned ones included."""
+        """The number of candidates that were trained, including pruned ones."""
         return sum(trial.attempt > 0 for trial in self.state.trials.values())
 
-    def best(self, most: int | None) -> list[Trial]:
-        """At most so many candidates, best first: of its leaderboard, on which pruned ones follow those that completed,
-        or with several objectives of its Pareto front."""
+    def best(self, limit: int | None) -> list[Trial]:
+        """Return the best candidates, best first, at most `limit` of them (None for no limit).
+
+        With one objective they come from the leaderboard, on which pruned candidates follow completed ones; with
+        several, from the Pareto front.
+        """
         front = {trial.trial_id for trial in self.state.front}
         several = len(self.state.objectives) > 1
         ranking = [
@@ -60,11 +66,11 @@ class EvaluatedSearch:
             for trial in self.state.ranking()
             if (trial.trial_id in front if several else trial.status in ("completed", "pruned"))
         ]
-        once = {trial.fingerprint: trial for trial in reversed(ranking)}
-        return [trial for trial in ranking if once[trial.fingerprint] is trial][:most]
+        first_of = {trial.fingerprint: trial for trial in reversed(ranking)}
+        return [trial for trial in ranking if first_of[trial.fingerprint] is trial][:limit]
 
     def evaluation_config(self) -> SearchConfig:
-        """That of the search, but that each training has its whole budget and nothing is proposed."""
+        """Return the settings for the evaluation: those of the search, without early stopping and without a budget."""
         return self._named("evaluation").model_copy(
             update={
                 "sampler": SamplerSettings(name="random"),
@@ -75,8 +81,10 @@ class EvaluatedSearch:
         )
 
     def random_config(self) -> SearchConfig:
-        """That of a search of the same budget and scheduler whose candidates are drawn at random, and other ones than
-        those that the run's seed makes samplers begin with."""
+        """Return the settings for a random search with the same budget and scheduler.
+
+        Its sampler has another seed, so that it does not draw the candidates with which the search began.
+        """
         return self._named("random").model_copy(
             update={
                 "sampler": SamplerSettings(name="random", options={"seed": self.config.run.seed + 1}),
@@ -85,18 +93,22 @@ class EvaluatedSearch:
         )
 
     def _named(self, what: str) -> SearchConfig:
-        """Of another run beside the search. No other tool is told of it, where its trials would be taken for more of
-        the search's."""
+        """Return the settings under another run name, without trackers.
+
+        A tracker would show the trials of this run as trials of the search.
+        """
         run = self.config.run.model_copy(update={"name": f"{self.config.run.name[:80]}-{what}"})
         return self.config.model_copy(update={"run": run, "logging": LoggingSettings()})
 
 
 def candidates_of(best: Sequence[Trial], sampled: Trial | None) -> list[EvaluatedCandidate]:
-    """What is evaluated: the best of the search, and that of the random sample, which may be one of them.
+    """Return the candidates to evaluate: the best of the search, and the best of the random search.
+
+    Both may have found the same candidate, which is then evaluated once.
 
     Args:
         best: of the search, best first.
-        sampled: the best of the random sample.
+        sampled: the best of the random search; None if there is none.
     """
     candidates = [_candidate(trial, trial_id=trial.trial_id) for trial in best]
     if sampled is None:

@@ -1,4 +1,7 @@
-"""Drives an evaluation: a list of trainings in place of a sampler's proposals, and the recorder of a search."""
+"""The driver of an evaluation: a fixed list of trainings instead of a sampler, and the same recorder as a search.
+
+Does not know how the trainings were planned, nor how they are compared.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from orchestrator.search import Recorder, SearchSession, assignment_of
 
 @final
 class PlannedTrials:
-    """Hands out the trials on record that have not ended, in their order. A listener of the event log, after `state`.
+    """Gives Ray Tune the recorded trials that have not ended, in order. Listens to the event log, after `state`.
 
     Args:
-        state: of the evaluation, planned.
+        state: of the evaluation; it already has all planned trials.
         assign: called with Ray Tune's id of a trial and the trial of the record; returns the worker's configuration.
-        is_over: whether the evaluation is to end before its trials do.
+        is_over: whether the evaluation must end before its trials do.
     """
 
     def __init__(
@@ -29,16 +32,16 @@ class PlannedTrials:
         self._waiting = deque(trial for trial in state.trials.values() if trial.status == "running")
 
     def apply(self, event: Event) -> None:
-        """Called by the event log: a trial that lost its worker is the next."""
+        """Put a trial that lost its worker first in the queue. The event log calls it with each event."""
         if isinstance(event, TrialSetBack):
             self._waiting.appendleft(self._state.trials[event.trial_id])
 
     def is_finished(self) -> bool:
-        """Whether there is nothing to hand out. A trial that loses its worker afterwards makes it false again."""
+        """Whether there is no trial to start. False again if a trial loses its worker afterwards."""
         return self._is_over() or not self._waiting
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The configuration of the next; None if there is none."""
+        """Return the worker's configuration for the next trial; None if there is none."""
         return None if self.is_finished() else self._assign(trial_id, self._waiting.popleft())
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -47,7 +50,7 @@ class PlannedTrials:
 
 @final
 class EvaluationDriver:
-    """The trainings that are still to be done, and the recorder. Made once the plan is on record."""
+    """The searcher and the recorder of an evaluation. Make it after the plan is on record."""
 
     def __init__(self, run: SearchSession) -> None:
         stopper = run.environment.stopper
@@ -64,7 +67,7 @@ class EvaluationDriver:
         self.listeners = [self.searcher.apply]
 
     def resume(self) -> None:
-        """Do nothing: what has ended is not in the list."""
+        """Do nothing: the queue has only trials that have not ended."""
 
     def finish(self) -> RunOutcome:
         """Return "completed": every training has ended."""

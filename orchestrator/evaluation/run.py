@@ -1,4 +1,7 @@
-"""The story of one evaluation: what is evaluated, the random search beside it, the trainings, what they come to."""
+"""Runs one evaluation: chooses candidates, searches at random for a baseline, trains, and writes the result.
+
+Does not know how scores are compared.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +58,14 @@ from trainables.storage import reason
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Where the record is, how it stands, and what it says; `outcome` is None before anything was trained."""
+    """The result of an evaluation."""
 
     directory: RunDirectory
+    """Where the record is."""
     state: str
+    """How the evaluation ended, as `run.json` says."""
     outcome: Outcome | None
+    """What the record says; None if the evaluation ended before its trainings were planned."""
 
 
 def evaluate(
@@ -72,22 +78,23 @@ def evaluate(
     space: CellSpace | None = None,
     trainable: type[EpochTrainable] | None = None,
 ) -> EvaluationResult:
-    """Evaluate the best of a search by repeated stratified cross-validation, and test their differences.
+    """Evaluate the best candidates of a search by repeated stratified cross-validation, and test their differences.
 
-    Every candidate is trained for the whole of `training.epochs`, once for each fold of each seed, on the training and
-    validation images of the search; never on the test images. What is on record of the same evaluation is gone on with,
-    and one that has ended is only told again.
+    Every candidate is trained for the full `training.epochs`, once for each fold of each seed, on the training and
+    validation images of the search, never on the test images. If the same evaluation is on record, it continues; if it
+    has ended, its result is returned without training.
 
     Args:
-        run_dir: of the search, a path or a URI.
+        run_dir: the run directory of the search, a path or a URI.
         settings: see `EvaluationSettings`.
         evaluation_dir: where the record goes; by default `evaluation/` in the run directory.
         address, progress: as for `run_search`.
-        space, trainable: the instances that the search was given, if it was.
+        space, trainable: the instances that were passed to the search, if any.
 
     Raises:
-        InputError: the search cannot be evaluated so, or another evaluation is there; nothing was touched.
-        SearchError: it could not go on; the record is whole up to there.
+        InputError: the search cannot be evaluated with these settings, or the directory has another evaluation;
+            nothing was changed.
+        SearchError: the evaluation could not continue; its record is complete up to then.
     """
     progress = progress or Progress.silent()
     settings = settings or EvaluationSettings()
@@ -104,9 +111,9 @@ def evaluate(
         standing, state = _Evaluation(searched, wanted, directory, components, progress).run(before, address)
     if state.evaluation is None:
         return EvaluationResult(directory, standing, None)
-    sample = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
+    random_search = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
     rungs = SearchComponents.of(searched.random_config(), overrides).milestones
-    outcome = outcome_of(state, searched.state, sample, rungs, components.config.training.epochs)
+    outcome = outcome_of(state, searched.state, random_search, rungs, components.config.training.epochs)
     _write(outcome, directory)
     if evaluation_dir is None:
         refresh(searched.run, progress)
@@ -124,10 +131,10 @@ class _Evaluation:
     progress: Progress
 
     def run(self, before: RecordedRun | None, address: str | None) -> tuple[str, RunState]:
-        """Train what is not on record; returns how the run ended, and its state."""
+        """Train what is not on record; return how the run ended, and its state."""
         config, directory = self.components.config, self.directory
         with contextlib.ExitStack() as stack:
-            # The log comes first, so that no second process begins the same evaluation.
+            # Lock the log first, so that no second process continues the same evaluation.
             log = None if before is None else stack.enter_context(EventLog.reopen(directory))
             environment = stack.enter_context(
                 run_environment(config, directory, address=address, progress=self.progress)
@@ -145,20 +152,20 @@ class _Evaluation:
                 directory.write_info(info)
             self.progress.note(f"recording in {directory}")
             state = RunState.replay(RecordedRun(directory, info).events())
-            sample = self._sample(address) if self.wanted.baseline else None
-            if sample is not None and sample.outcome not in ENDED:
-                directory.write_info(info.model_copy(update={"state": sample.outcome}))
-                return str(sample.outcome), state
+            random_search = self._search_at_random(address) if self.wanted.baseline else None
+            if random_search is not None and random_search.outcome not in ENDED:
+                directory.write_info(info.model_copy(update={"state": random_search.outcome}))
+                return str(random_search.outcome), state
             session = SearchSession(self.components, plan, environment, directory, info, log, state, self.progress)
-            first = self._first(state, environment, sample)
+            first = self._first_events(state, environment, random_search)
             ended = session.run(first, lambda: contextlib.nullcontext(EvaluationDriver(session)))
         return ended.state, state
 
     def _check(self, environment: RunEnvironment) -> None:
-        """Refuse images and a space that are not those of the search, and more folds than the images allow.
+        """Refuse images or a space that differ from those of the search, and more folds than the images allow.
 
         Raises:
-            ConfigError: says what is wrong.
+            ConfigError: the message says what is wrong.
         """
         check_same(self.searched.run, environment.facts, self.searched.events, self.components)
         try:
@@ -166,8 +173,8 @@ class _Evaluation:
         except DataError as error:
             raise ConfigError(f"{error} (--folds)") from error
 
-    def _sample(self, address: str | None) -> RunState:
-        """Search at random with the budget and the scheduler of the search, in a run directory of its own."""
+    def _search_at_random(self, address: str | None) -> RunState:
+        """Search at random with the budget and the scheduler of the search, in its own run directory."""
         directory = self.directory / RANDOM
         before = RecordedRun.read(directory) if directory.folder.has(INFO) else None
         if before is not None and before.info.state in ENDED:
@@ -183,21 +190,23 @@ class _Evaluation:
         )
         return result.state
 
-    def _first(self, state: RunState, environment: RunEnvironment, sample: RunState | None) -> list[Event]:
-        """The events to record before anything is trained; the plan only if it is not on record."""
+    def _first_events(
+        self, state: RunState, environment: RunEnvironment, random_search: RunState | None
+    ) -> list[Event]:
+        """Return the events to record before anything is trained; the plan only if it is not on record."""
         first: list[Event] = [RunResumed(slots=environment.allotment.slots_on_record)]
         if state.started_at is None:
             first = [self.components.run_started(environment.allotment)]
         if state.evaluation is not None:
             return first
         best = [self.searched.state.trials[trial_id] for trial_id in self.wanted.candidates]
-        candidates = candidates_of(best, None if sample is None else sample.best)
+        candidates = candidates_of(best, None if random_search is None else random_search.best)
         seeds = [self.searched.config.run.seed + 1 + number for number in range(self.wanted.seeds)]
         return [*first, EvaluationPlanned(candidates=candidates, folds=self.wanted.folds, seeds=seeds)]
 
 
 def _write(outcome: Outcome, directory: RunDirectory) -> None:
-    """`evaluation.json` and the table of candidates, which are derived from the record.
+    """Write `evaluation.json` and the table of candidates, which are derived from the record.
 
     Raises:
         SearchError: they cannot be written.

@@ -1,4 +1,4 @@
-"""A run as its record tells it: `run.json`, which is read once, and the events. Writes nothing."""
+"""Reads the record of a run: `run.json`, once, and the events. Writes nothing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ from orchestrator.record.run_state import RunState
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The record of a search or of an evaluation, running or ended.
-
-    `info` is what `run.json` said when the record was read.
-    """
+    """The record of a search or of an evaluation, running or ended."""
 
     directory: RunDirectory
     info: RunInfo
+    """The content of `run.json` when the record was read."""
 
     @classmethod
     def read(cls, location: str | Path | RunDirectory) -> RecordedRun:
@@ -50,17 +48,17 @@ class RecordedRun:
         run = cls.read(location)
         if run.info.evaluation is not None:
             raise RunDirectoryError(
-                f"{run.directory} holds an evaluation and not a search; name the run directory of its search (to go on "
-                "with an evaluation, give the command that began it again)"
+                f"{run.directory} holds an evaluation and not a search; name the run directory of its search (to "
+                "continue an evaluation, run the command that began it again)"
             )
         return run
 
     @classmethod
     def of_ended_search(cls, location: str | Path | RunDirectory) -> RecordedRun:
-        """Read the record of a search that was not cut short.
+        """Read the record of a search that ran to its end.
 
         Raises:
-            RunDirectoryError: there is no search, or it has not ended.
+            RunDirectoryError: there is no search, it is running, or it was stopped early.
         """
         run = cls.of_search(location)
         if run.standing == "running":
@@ -73,19 +71,19 @@ class RecordedRun:
 
     @cached_property
     def config(self) -> SearchConfig:
-        """Its settings.
+        """The settings of the run.
 
         Raises:
-            ConfigError: they are not those of this version.
+            ConfigError: this version does not accept them.
         """
         return change_config(self.info.config, [], ())
 
     @cached_property
     def standing(self) -> str:
-        """`running`, `died`, or how the run ended.
+        """The state of the run: `running`, `died`, or how it ended.
 
-        If the log can be locked, its lock decides: a process number may belong to another process by now, but a lock
-        ends with its process.
+        If the log can be locked, its lock decides: a process id may have been reused since, but a lock ends with its
+        process.
         """
         if self.info.state != "running":
             return self.info.state
@@ -96,13 +94,13 @@ class RecordedRun:
         return "died" if held is False and self.info.is_of_this_host else self.info.standing
 
     def check_images(self, facts: Mapping[str, Any]) -> None:
-        """Refuse to continue with other images than those of the record.
+        """Refuse to continue with images that differ from those of the record.
 
         Args:
-            facts: about the images that were read now, as `DataSplits.describe` gives them.
+            facts: about the images that were read now, as `DataSplits.describe` returns them.
 
         Raises:
-            ConfigError: says what differs.
+            ConfigError: the images differ; the message says in what.
         """
         for name, value in json.loads(json.dumps(facts)).items():
             before = self.info.data.get(name)
@@ -113,7 +111,7 @@ class RecordedRun:
                 )
 
     def events(self) -> list[Event]:
-        """All events of the log.
+        """Return all events of the log.
 
         Raises:
             RunDirectoryError: the log is corrupt, or cannot be read.
@@ -122,10 +120,10 @@ class RecordedRun:
             return list(read_events(self.directory))
 
     def state(self, *listeners: Callable[[Event], None]) -> RunState:
-        """The state that the events add up to.
+        """Return the state that the events add up to.
 
         Args:
-            listeners: each is also called with every event, after the state has taken it in.
+            listeners: each is called with every event, after the event was applied to the state.
 
         Raises:
             RunDirectoryError: the log is corrupt, or cannot be read.
@@ -142,7 +140,7 @@ class RecordedRun:
 
 @contextlib.contextmanager
 def _gc_paused() -> Iterator[None]:
-    """Pause the garbage collector: reading a log makes very many objects and no cycles."""
+    """Pause the garbage collector: reading a log creates many objects and no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,7 @@
-"""The folder that holds the record of one run: where each file is, and how it is written whole or not at all."""
+"""The folder that holds the record of one run: where each file is, and how it is written completely or not at all.
+
+Does not know how events are written.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ METRICS = "metrics.json"
 PAGE = "report.html"
 
 EVALUATION = "evaluation"
-"""The folder of an evaluation that was given no other, a run directory itself."""
+"""The default folder of an evaluation, which is itself a run directory."""
 EVALUATION_RESULT = "evaluation.json"
 RANDOM = "random"
-"""In it, the run directory of the random search of equal cost."""
+"""In that folder, the run directory of the random search of equal cost."""
 RETRAINED = "retrain"
-"""The folder that holds a folder a retrained network."""
+"""The folder with one folder for each retrained network."""
 RETRAIN_RESULT = "result.json"
 
 FREE_BYTES_NEEDED = 64 * 2**20
@@ -42,13 +45,13 @@ FREE_BYTES_NEEDED = 64 * 2**20
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The files of a run, in a local folder or on an object store. Written by one process, read by many."""
+    """The files of a run, in a local folder or on an object store. One process writes them, many may read them."""
 
     folder: Folder
 
     @classmethod
     def at(cls, location: str | Path) -> RunDirectory:
-        """The run directory that a path or a URI names; it need not be there.
+        """Return the run directory at a path or a URI, which need not exist.
 
         Raises:
             RunDirectoryError: the URI cannot be used.
@@ -68,34 +71,36 @@ class RunDirectory:
 
     @property
     def location(self) -> str:
-        """As the user wrote it, a path or a URI. To be shown."""
+        """The path or URI as the user wrote it, for display."""
         return self.folder.location
 
     @property
     def best(self) -> Folder:
+        """The best network and its metrics."""
         return self.folder / BEST
 
     @property
     def checkpoints(self) -> CheckpointFolder:
+        """The checkpoints of the trials."""
         return CheckpointFolder(self.folder / "checkpoints")
 
     @property
     def scratch(self) -> Folder:
-        """For what Ray Tune writes while it runs; nothing is ever read from it again."""
+        """The folder for Ray Tune's own files. Nothing reads them."""
         return self.folder / "tune"
 
     def best_trial_id(self) -> str | None:
-        """The trial that `best/` holds."""
+        """Return the id of the trial in `best/`; None if there is none."""
         try:
             return str(json.loads(self.best.read(METRICS))["trial_id"])
         except FileNotFoundError:
             return None
 
     def check_usable(self) -> None:
-        """Refuse a place that holds a run or cannot be written. Leaves no file behind.
+        """Refuse a place that holds a run, has other files or cannot be written. Leaves no file behind.
 
         Raises:
-            RunDirectoryError: says which, and what to change.
+            RunDirectoryError: the place cannot be used; the message names the setting to change.
         """
         path = self.folder.local_path
         if path is not None:
@@ -111,14 +116,14 @@ class RunDirectory:
         if path is not None:
             self._check_space(path)
             return
-        try:  # nothing else tells whether it may be written
+        try:  # on an object store, only a write shows whether it is writable
             self.folder.write("writable", b"")
             self.folder.delete()
         except OSError as error:
             raise self._unusable(error) from error
 
     def create(self, info: RunInfo) -> None:
-        """Make the directory and write `run.json`; on failure take back what was made.
+        """Create the directory and write `run.json`. If that fails, remove the folders that were created.
 
         Raises:
             RunDirectoryError: the directory or the file cannot be written.
@@ -134,10 +139,15 @@ class RunDirectory:
             raise self._unusable(error) from error
 
     def write_info(self, info: RunInfo) -> None:
+        """Write `run.json`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         self.folder.write(INFO, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
 
     def read_info(self) -> RunInfo:
-        """What `run.json` says.
+        """Read `run.json`.
 
         Raises:
             RunDirectoryError: it is missing or malformed.
@@ -152,10 +162,18 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.folder / INFO} is malformed: {error.errors()[0]['msg']}") from error
 
     def write_best(self, trial: Trial, network: Mapping[str, Any], weights: bytes) -> None:
-        """Replace `best/` by this trial: architecture, network, weights and metrics.
+        """Replace the content of `best/` with this trial's architecture, network, weights and metrics.
 
-        In a local folder nobody sees half of it. On an object store it is whole when it holds `metrics.json`, which is
-        taken away first and written last.
+        In a local folder the replacement is atomic for readers. On an object store, `metrics.json` is deleted first and
+        written last, so `best/` is complete if it has this file.
+
+        Args:
+            trial: the best trial.
+            network: its `NetworkSpec` as JSON.
+            weights: the content of its safetensors file.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         metrics = {
             "trial_id": trial.trial_id,
@@ -180,24 +198,24 @@ class RunDirectory:
         if path is None:
             target.remove(METRICS)
         else:
-            self.mend_best()
+            self.repair_best()
             target.delete()
         for name, content in files.items():
             target.write(name, content, durable=True)
         if path is not None:
-            _put_in_place(path)
+            _swap_best(path)
 
-    def mend_best(self) -> None:
-        """Finish a replacement of a local `best/` that was interrupted between the old one and the new one."""
+    def repair_best(self) -> None:
+        """Finish an interrupted replacement of a local `best/`."""
         path = self.folder.local_path
         if path is not None and (path / f"{BEST}.old").exists():
-            _put_in_place(path)
+            _swap_best(path)
 
     def _check_path(self, path: Path) -> None:
-        """Refuse what is no folder and cannot become one."""
+        """Refuse a path that is not a folder and cannot become one."""
         parent = _existing(path)
         if not parent.is_dir():
-            raise RunDirectoryError(f"{self} cannot be made: {parent} is no folder (--run-dir or run.storage)")
+            raise RunDirectoryError(f"{self} cannot be made: {parent} is not a folder (--run-dir or run.storage)")
 
     def _check_space(self, path: Path) -> None:
         parent = _existing(path)
@@ -214,8 +232,8 @@ class RunDirectory:
         return RunDirectoryError(f"{self} cannot be written: {reason(error)} (--run-dir or run.storage)")
 
 
-def _put_in_place(path: Path) -> None:
-    """Make `best.new` the best; called again, it goes on where it stopped."""
+def _swap_best(path: Path) -> None:
+    """Replace `best` with `best.new`. If it was interrupted, another call finishes the replacement."""
     best, fresh, old = path / BEST, path / f"{BEST}.new", path / f"{BEST}.old"
     if fresh.exists():
         if best.exists():

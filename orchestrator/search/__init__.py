@@ -1,4 +1,4 @@
-"""A search: its story, its setup, and what sits between the study and Ray Tune while it runs."""
+"""A search: its setup, its run and resume, and what connects the study to Ray Tune."""
 
 import lazy_loader
 

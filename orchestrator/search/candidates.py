@@ -1,8 +1,8 @@
-"""Between the sampler and the workers: every proposal is recorded, and answered at once where its answer is known.
+"""Records every proposal of the sampler, and decides whether it is trained or answered without training.
 
-A proposal that breaks a constraint, or of which no network can be made, is answered without training. One that is on
-record already is answered by that record; if the same is still being trained, it waits for that result. Knows the
-record and the space; knows neither Optuna nor Ray.
+A proposal that breaks a constraint, or from which no network can be built, ends at once. A proposal whose result is on
+record gets that result; if the same candidate is still being trained, it waits for its result. Knows the record and the
+space; knows neither Optuna nor Ray.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from orchestrator.study import Suggestion
 from search_spaces import Architecture
 from trainables import TrialPlan
 
-ANSWERS = ("completed", "pruned", "diverged")
-"""What a duplicate can be answered by. A failed trial says nothing of the candidate: it is tried again."""
+RESULT_STATUSES = ("completed", "pruned", "diverged")
+"""Statuses whose result answers a duplicate. A failed trial says nothing about its candidate, which is tried again."""
 
-KNOWN_IN_A_ROW = 1000
-"""After so many proposals in a row of what is known, or trained already, the sampler has nothing new."""
+MAX_KNOWN_IN_A_ROW = 1000
+"""The sampler counts as exhausted after this many proposals in a row of known candidates, or of running ones. Lower
+than `INFEASIBLE_IN_A_ROW`, because an infeasible result still teaches the sampler."""
 
 
 class Candidates:
-    """The proposals of a run. A listener of its event log, after `state`.
+    """The proposals of a run. Listens to the run's event log, after `state`.
 
     Args:
-        log, state: the record, and what it adds up to.
+        log, state: the record and the state that it adds up to.
         plan: what all trials have in common.
-        scheduler: asked whether a candidate that it stopped would now go on; None: it cannot say, and it would not.
-        budget: how many trials may be trained; None for as many as there is time for.
+        scheduler: says whether a candidate that it stopped would continue now; None if no stopped candidate would.
+        budget: how many trials may be trained; None for no limit.
     """
 
     def __init__(
@@ -61,15 +62,17 @@ class Candidates:
         self._released: deque[Trial] = deque()
         self._replaced: dict[str, Trial] = {}
         self.known_in_a_row = 0
-        """Proposals since the last new one that were answered at once, but for the infeasible."""
+        """Proposals since the last new one that were answered at once, not counting infeasible ones."""
         self.infeasible_in_a_row = 0
         """Proposals since the last new one that break a constraint."""
         self.waiting_in_a_row = 0
-        """Proposals since the last new one, and the last end of a trial, that wait for a trial to end."""
+        """Proposals since the last new one, and since the last end of a trial, that wait for a trial to end."""
 
     def resume(self) -> None:
-        """Take up the trials of the record, once the listeners of the log are in place: those that were begun and did
-        not end are to go on; those that were only proposed are looked at again."""
+        """Continue the trials of the record. Call it after all listeners of the log are in place.
+
+        Trials that were started and have not ended continue. Proposals that were not started are decided again.
+        """
         proposed = []
         for trial in self._state.trials.values():
             if trial.attempt == 0:
@@ -77,35 +80,38 @@ class Candidates:
                 continue
             self._admitted += 1
             if trial.status == "running":
-                self._enter(trial)
+                self._register(trial)
                 self._interrupted.append(trial)
-            elif trial.status in ANSWERS:
+            elif trial.status in RESULT_STATUSES:
                 self._by_fingerprint[trial.fingerprint] = trial
         self._released.extend(
             trial
             for trial in proposed
-            if self._is_new(trial, self._costs_of(Architecture.from_json(trial.architecture))[1])
+            if self._needs_training(trial, self._costs_of(Architecture.from_json(trial.architecture))[1])
         )
 
     @property
     def is_full(self) -> bool:
-        """Whether the budget is spent: no further trial is begun."""
+        """Whether the budget is spent, so that no further trial starts."""
         return self._budget is not None and self._admitted >= self._budget
 
     @property
     def has_next(self) -> bool:
-        """Whether `next` has one."""
+        """Whether `next` returns a trial."""
         return bool(self._interrupted) or (bool(self._released) and not self.is_full)
 
     @property
-    def has_nothing_new(self) -> bool:
-        """Whether the sampler has proposed nothing new for very long."""
-        most = max(self.known_in_a_row, self.waiting_in_a_row)
-        return most >= KNOWN_IN_A_ROW or self.infeasible_in_a_row >= INFEASIBLE_IN_A_ROW
+    def is_exhausted(self) -> bool:
+        """Whether the proposals since the last new one reached a limit: of known, of waiting, or of infeasible ones."""
+        known = max(self.known_in_a_row, self.waiting_in_a_row)
+        return known >= MAX_KNOWN_IN_A_ROW or self.infeasible_in_a_row >= INFEASIBLE_IN_A_ROW
 
     def next(self) -> Trial | None:
-        """One that lost its worker and is to go on; else one that waited for a trial which then failed, and is to be
-        trained itself."""
+        """Return a recorded trial to train next; None if there is none.
+
+        Trials that lost their worker come first, then recorded proposals that were not started: they waited for a trial
+        that failed, or were left over before a resume.
+        """
         if not self.has_next:
             return None
         if self._interrupted:
@@ -114,21 +120,24 @@ class Candidates:
         return self._released.popleft()
 
     def admit(self, suggestion: Suggestion) -> Trial | None:
-        """Record the proposal; the trial if it is to be trained, None if it is answered otherwise."""
+        """Record the proposal; return its trial if it must be trained, else None."""
         trial, problem = self._record(suggestion)
-        if not self._is_new(trial, problem):
+        if not self._needs_training(trial, problem):
             return None
         self._admitted += 1
         return trial
 
     def give_up(self) -> None:
-        """The search ended by itself: what was to be trained in another one's place no longer will be."""
+        """End the trials that `next` would still return as failed. Call it when the search is over."""
         while self._released:
-            error = "it waited for the same candidate, which failed when the search was at its end"
+            error = "it waited for a trial of the same candidate, which failed at the end of the search"
             self._log.append(TrialEnded(trial_id=self._released.popleft().trial_id, status="failed", error=error))
 
     def apply(self, event: Event) -> None:
-        """Called by the event log: one that was set back goes on; whatever waited for one that ended is answered."""
+        """Continue a trial that was set back; answer the trials that waited for one that ended.
+
+        The event log calls it with each event.
+        """
         if isinstance(event, TrialSetBack):
             self._interrupted.append(self._state.trials[event.trial_id])
         if not isinstance(event, TrialEnded) or event.duplicate_of is not None:
@@ -137,7 +146,7 @@ class Candidates:
         trial = self._state.trials[event.trial_id]
         replaced = self._replaced.pop(event.trial_id, None)
         waiting = self._waiting.pop(event.trial_id, [])
-        if trial.status in ANSWERS:
+        if trial.status in RESULT_STATUSES:
             for trial_id in waiting:
                 self._log.append(_duplicate(trial_id, trial))
             return
@@ -152,7 +161,7 @@ class Candidates:
             self._waiting[first] = others
 
     def _record(self, suggestion: Suggestion) -> tuple[Trial, str | None]:
-        """The proposal as a trial, and why no network can be made of it, if so."""
+        """Record the proposal as a trial; return it, and why no network can be built from it (None if one can)."""
         trial_id = f"{len(self._state.trials):05d}"
         architecture = self._plan.space.decode(suggestion.params)
         costs, problem = self._costs_of(architecture)
@@ -172,14 +181,14 @@ class Candidates:
         return self._state.trials[trial_id], problem
 
     def _costs_of(self, architecture: Architecture) -> tuple[dict[str, float], str | None]:
-        """What it costs; nothing, and why, if no network can be made of it."""
+        """Return its costs and None; or no costs and the reason, if no network can be built from it."""
         try:
             return self._plan.costs(architecture), None
         except ValueError as error:
             return {}, str(error)
 
-    def _is_new(self, trial: Trial, problem: str | None) -> bool:
-        """Whether the proposal is to be trained; if not, it is answered now, or waits for the same to end."""
+    def _needs_training(self, trial: Trial, problem: str | None) -> bool:
+        """Return whether the proposal must be trained; if not, end it now or let it wait for the same candidate."""
         broken = [name for name, excess in self._state.violations(trial).items() if excess > 0]
         known = self._by_fingerprint.get(trial.fingerprint)
         if problem is not None:
@@ -194,24 +203,27 @@ class Candidates:
         elif known is not None and known.status == "running":
             self.waiting_in_a_row += 1
             self._waiting.setdefault(known.trial_id, []).append(trial.trial_id)
-        elif known is not None and not self._goes_on(known):
+        elif known is not None and not self._would_continue(known):
             self._answer_at_once(_duplicate(trial.trial_id, known))
         else:
             self.known_in_a_row = self.waiting_in_a_row = self.infeasible_in_a_row = 0
-            self._enter(trial)
+            self._register(trial)
             return True
         return False
 
-    def _enter(self, trial: Trial) -> None:
-        """From now on it is the one that answers for its fingerprint."""
+    def _register(self, trial: Trial) -> None:
+        """Make it the trial whose result answers further proposals of its fingerprint."""
         known = self._by_fingerprint.get(trial.fingerprint)
         if known is not None:
             self._replaced[trial.trial_id] = known
         self._by_fingerprint[trial.fingerprint] = trial
 
-    def _goes_on(self, known: Trial) -> bool:
-        """Whether it was stopped at a rung that it would now pass. It is then trained again from its beginning: under
-        the run's one training seed that gives the same curve, and no checkpoint of every pruned trial need be kept."""
+    def _would_continue(self, known: Trial) -> bool:
+        """Whether the trial was stopped at a rung that it would pass now.
+
+        Its candidate is then trained from scratch. The run has one training seed, so the curve is the same, and the
+        checkpoints of pruned trials need not be kept.
+        """
         if known.status != "pruned" or self._scheduler is None:
             return False
         return self._scheduler.would_continue(known.epochs, known.rows()[-1])

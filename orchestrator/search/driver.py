@@ -1,6 +1,6 @@
-"""Puts together what lies between the study and Ray Tune in a running search: candidates, searcher, recorder.
+"""Connects the study to Ray Tune in a running search: candidates, searcher and recorder.
 
-It is the same for a search on Ray and for a simulated one.
+Does not know whether the search runs on Ray or is simulated.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Driver:
     """The searcher and the callback for Ray Tune, and the listeners for the log. As a context, it runs the live study.
 
     Args:
-        log, state: the record and what it adds up to; `state` must be the first listener of `log`.
+        log, state: the record and the state that it adds up to; `state` must be the first listener of `log`.
         plan: what all trials have in common.
         directory: of the run.
-        live_study: where suggestions come from.
+        live_study: the source of suggestions.
         scheduler: of the search.
-        stopper: says when the search is to end before its trials do.
+        stopper: says when the search must end before its trials do.
         budget: how many trials may be trained; None for no limit.
-        gpus_per_trial: the share of each trial.
+        gpus_per_trial: the share of a GPU that each trial has.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Driver:
         answers = scheduler if isinstance(scheduler, AnswersDuplicates) else None
         self.candidates = Candidates(log, state, plan, answers, budget)
         self.listeners = [live_study.apply, self.candidates.apply]
-        """For the log, in this order: the candidates append events, which the study must receive after the first."""
+        """For the log, in this order: `candidates.apply` appends events, and the study must get its event first."""
         self._live_study = live_study
         self.recorder = Recorder(log, state, plan, directory, stopper.fail, gpus_per_trial=gpus_per_trial)
         self._state = state
@@ -62,7 +62,7 @@ class Driver:
             self.candidates,
             assign=self._assign,
             is_over=stopper.stop_all,
-            is_at_rest=self.recorder.is_at_rest,
+            is_idle=self.recorder.is_idle,
         )
 
     def __enter__(self) -> Self:
@@ -75,21 +75,21 @@ class Driver:
         self._live_study.__exit__(kind, error, trace)
 
     def resume(self) -> None:
-        """Bring the scheduler and the candidates to where the record ends."""
+        """Restore the scheduler and the candidates to the end of the record."""
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():
                 if trial.attempt > 0:
                     self._scheduler.replay(trial.trial_id, trial.rows())
         self.candidates.resume()
-        self.recorder.check_best()
+        self.recorder.save_missing_best()
 
     def finish(self) -> RunOutcome:
-        """Answer the candidates that still wait, and say why the search ended."""
+        """End the trials that still wait, and return why the search ended."""
         self.candidates.give_up()
         return "exhausted" if self.searcher.exhausted else "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
-        """Note Ray Tune's id of a trial, and make the configuration of its worker."""
+        """Note Ray Tune's id of the trial, and return the configuration of its worker."""
         self.recorder.assign(tune_id, trial.trial_id)
         if isinstance(self._scheduler, Replayable):
             self._scheduler.identify(tune_id, trial.trial_id)
@@ -99,7 +99,7 @@ class Driver:
 
 
 def assignment_of(trial: Trial, state: RunState) -> Assignment:
-    """What a worker has to know about a trial of this record."""
+    """Return what a worker must know about a recorded trial."""
     return Assignment(
         trial_id=trial.trial_id,
         epochs=trial.epochs,

@@ -1,6 +1,6 @@
-"""What is done about a trial that lost its worker: it is put back, or has failed.
+"""Decides whether a trial that lost its worker is set back or has failed.
 
-Knows what Ray raises and what the record says of the trial. Does not know who records it.
+Knows Ray's exceptions and the recorded trial. Does not write the record.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 from orchestrator.record import SetBackCause, Trial, TrialEnded, TrialSetBack
 from trainables.faults import CandidateFault, FaultKind, describe
 
-WORKER_DEATHS = 3
-"""A trial whose worker dies so often without an epoch in between has failed: it may well be the reason."""
+MAX_WORKER_DEATHS = 3
+"""A trial fails when its worker has died this often without an epoch in between: the trial may be the cause."""
 
-NODE_DEATHS = 10
-"""The same of its node, which spot machines do without being to blame."""
+MAX_NODE_DEATHS = 10
+"""The same for its node. Higher, because spot machines die without the trial being the cause."""
 
 MICRO_BATCHES = 4
-"""Into how many parts each batch is split once the memory ran out."""
+"""The number of parts into which each batch is split after the memory ran out."""
 
-FAILURES_IN_A_ROW = 10
-"""After so many failed trials, or as many as there are slots, and not one epoch in between, the search is given up."""
+MAX_FAILURES_IN_A_ROW = 10
+"""The search stops after this many failed trials without an epoch in between, or one per slot if that is more."""
 
 OUT_OF_MEMORY = re.compile("out.of.memory|low on memory", re.IGNORECASE)
-"""What Ray says of a worker that it, or the kernel, ended because the node's memory ran out."""
+"""Matches Ray's message for a worker that Ray or the kernel ended because the node's memory ran out."""
 
 NODE_DIED = "its node has died"
-"""What Ray says of a worker that it lost with the node."""
+"""Part of Ray's message for a worker that was lost with its node."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Fault:
 
 
 def fault_of(error: BaseException, silent_seconds: float, hang_limit: float) -> Fault:
-    """What an exception that Ray raised in the driver says.
+    """Return the fault that an exception of Ray in the driver stands for.
 
     Args:
-        error: as Ray Tune has it.
-        silent_seconds: how long the trial had not been heard of.
-        hang_limit: the time after which its process ends itself.
+        error: the exception that Ray Tune caught.
+        silent_seconds: seconds since the trial's last report.
+        hang_limit: seconds without an epoch after which a worker ends itself.
     """
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, CandidateFault):
@@ -58,50 +58,55 @@ def fault_of(error: BaseException, silent_seconds: float, hang_limit: float) -> 
         return Fault("preempted", "its node was taken away")
     if OUT_OF_MEMORY.search(str(error)):
         return Fault("out_of_memory", "the node's memory ran out, and its worker was ended")
-    # Who cannot be reached is on a node that cannot: the death of a worker alone is told by its node.
+    # An unreachable worker means an unreachable node: if only the worker dies, its node reports the death.
     if isinstance(error, ActorUnavailableError) or NODE_DIED in str(error):
-        return Fault("node_died", f"its node died: {_why(error)}")
+        return Fault("node_died", f"its node died: {_death_reason(error)}")
     if silent_seconds >= hang_limit:
         return Fault("hang", f"it hung: no epoch within {hang_limit:.0f} s (faults.hang_factor, faults.hang_seconds)")
-    return Fault("worker_died", f"its worker died: {_why(error)}")
+    return Fault("worker_died", f"its worker died: {_death_reason(error)}")
 
 
-def answer(trial: Trial, fault: Fault, *, gpus_per_trial: float, batch_size: int) -> TrialSetBack | TrialEnded:
-    """What becomes of the trial.
+def decide(trial: Trial, fault: Fault, *, gpus_per_trial: float, batch_size: int) -> TrialSetBack | TrialEnded:
+    """Return the event to record: the trial is set back and continues, or it has failed.
 
     Args:
-        trial: as the record has it.
-        fault: what happened to it.
-        gpus_per_trial: the share of all trials.
-        batch_size: of the training.
+        trial: the recorded trial.
+        fault: why it lost its worker.
+        gpus_per_trial: the share of a GPU that each trial has by default.
+        batch_size: images per batch of the training.
     """
     reason = fault.reason
     match fault.kind:
         case "preempted":
-            return _again(trial, fault.kind, reason)
+            return _set_back(trial, fault.kind, reason)
         case "worker_died" | "node_died":
-            what, most = ("worker", WORKER_DEATHS) if fault.kind == "worker_died" else ("node", NODE_DEATHS)
-            if trial.setbacks_in_a_row[fault.kind] + 1 < most:
-                return _again(trial, fault.kind, reason)
-            reason = f"its {what} died {most} times without an epoch in between; the last time, {reason}"
+            what, limit = ("worker", MAX_WORKER_DEATHS) if fault.kind == "worker_died" else ("node", MAX_NODE_DEATHS)
+            if trial.setbacks_in_a_row[fault.kind] + 1 < limit:
+                return _set_back(trial, fault.kind, reason)
+            reason = f"its {what} died {limit} times without an epoch in between; the last time, {reason}"
         case "out_of_memory":
             if not any(event.cause == "out_of_memory" for event in trial.set_back):
-                relief = _relief(trial, reason, gpus_per_trial, batch_size)
-                if relief is not None:
-                    return relief
+                event = _set_back_with_more_memory(trial, reason, gpus_per_trial, batch_size)
+                if event is not None:
+                    return event
             reason = f"{reason} (resources.gpus_per_trial or training.batch_size)"
     return TrialEnded(trial_id=trial.trial_id, status="failed", error=reason)
 
 
-def _again(trial: Trial, cause: SetBackCause, reason: str) -> TrialSetBack:
-    """As it was before."""
+def _set_back(trial: Trial, cause: SetBackCause, reason: str) -> TrialSetBack:
+    """Set the trial back with the resources that it had."""
     return TrialSetBack(
         trial_id=trial.trial_id, cause=cause, reason=reason, micro_batches=trial.micro_batches, gpus=trial.gpus
     )
 
 
-def _relief(trial: Trial, reason: str, gpus_per_trial: float, batch_size: int) -> TrialSetBack | None:
-    """More memory: twice the share of a GPU where it is shared, else batches in parts of at least two images."""
+def _set_back_with_more_memory(
+    trial: Trial, reason: str, gpus_per_trial: float, batch_size: int
+) -> TrialSetBack | None:
+    """Set the trial back with twice its share of a GPU if the GPU is shared, else with smaller parts of each batch.
+
+    Returns None if a part would have fewer than two images.
+    """
     if 0 < gpus_per_trial < 1:
         gpus = min(1.0, 2 * gpus_per_trial)
         return TrialSetBack(trial_id=trial.trial_id, cause="out_of_memory", reason=reason, gpus=gpus)
@@ -111,10 +116,10 @@ def _relief(trial: Trial, reason: str, gpus_per_trial: float, batch_size: int) -
     return TrialSetBack(trial_id=trial.trial_id, cause="out_of_memory", reason=reason, micro_batches=parts)
 
 
-def _why(error: RayActorError) -> str:
-    """The one line of Ray's page of text that says something."""
+def _death_reason(error: RayActorError) -> str:
+    """Return the line of Ray's long message that gives the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("The actor is dead because", "The actor died because"))]
-    if telling and "creation task" in telling[0]:  # a traceback follows, of which the last line is the error
+    reasons = [line for line in lines if line.startswith(("The actor is dead because", "The actor died because"))]
+    if reasons and "creation task" in reasons[0]:  # followed by a traceback, whose last line is the error
         return f"it could not begin: {lines[-1]}"
-    return (telling or lines or [type(error).__name__])[-1]
+    return (reasons or lines or [type(error).__name__])[-1]

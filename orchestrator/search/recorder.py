@@ -1,4 +1,7 @@
-"""Ray Tune's callbacks -> events. The only writer of a run's event log and of its best network."""
+"""Turns Ray Tune's callbacks into events, and saves the best network.
+
+Does not know how trials are chosen.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from orchestrator.record import (
     finite,
     now,
 )
-from orchestrator.search.faults import FAILURES_IN_A_ROW, Fault, answer, fault_of
+from orchestrator.search.faults import MAX_FAILURES_IN_A_ROW, Fault, decide, fault_of
 from search_spaces import Architecture
 from trainables import TrialPlan
 from trainables.assignment import Assignment
@@ -40,10 +43,14 @@ from trainables.storage import reason
 
 @final
 class Recorder(tune.Callback):
-    """Records what happens to each trial, under the id that `assign` was told.
+    """Records what happens to each trial, under the id given to `assign`.
 
-    `state` must be a listener of `log`: the recorder reads from it what is on record, and which trial is the best.
-    `on_failure` is called with an exception that ends the search, because Ray Tune may catch it and go on.
+    Args:
+        log, state: the record and its state; `state` must be a listener of `log`.
+        plan: what all trials have in common.
+        directory: the run directory, for the best network.
+        on_failure: called with an exception that must end the search, because Ray Tune may catch it and continue.
+        gpus_per_trial: the share of a GPU that each trial has.
     """
 
     def __init__(
@@ -63,42 +70,42 @@ class Recorder(tune.Callback):
         self._directory = directory
         self._gpus_per_trial = gpus_per_trial
         self._trial_ids: dict[str, str] = {}
-        self._heard: dict[str, float] = {}
+        self._last_report_at: dict[str, float] = {}
         self._failures_in_a_row = 0
-        self._on_ray: list[SearchTrial] = []
+        self._tune_trials: list[SearchTrial] = []
 
     def assign(self, tune_id: str, trial_id: str) -> None:
-        """Called by the searcher: Ray Tune knows the trial by this id."""
+        """Note Ray Tune's id of a trial of the record. The searcher calls it."""
         self._trial_ids[tune_id] = trial_id
 
     def on_step_begin(self, iteration: int, trials: list[SearchTrial], **info: Any) -> None:
-        """Ray Tune's loop begins anew; it keeps all trials in one list."""
-        self._on_ray = trials
+        """Keep a reference to Ray Tune's list of all trials."""
+        self._tune_trials = trials
 
-    def is_at_rest(self) -> bool:
-        """Whether Ray Tune trains nothing, nor is about to: of all trials that have not ended the worker was taken."""
-        return all(trial.status not in (TuneTrial.PENDING, TuneTrial.RUNNING) for trial in self._on_ray)
+    def is_idle(self) -> bool:
+        """Whether Ray Tune trains nothing and will start nothing: every trial that has not ended is paused."""
+        return all(trial.status not in (TuneTrial.PENDING, TuneTrial.RUNNING) for trial in self._tune_trials)
 
     def on_trial_start(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
-        """A worker is ready for the trial, for the first time or after a pause."""
+        """Record that a worker is ready for the trial, for the first time or after a pause."""
         self._start(self._state.trials[self._trial_ids[trial.trial_id]])
 
     def on_trial_save(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
-        """A checkpoint was written, which Ray Tune asks for when the scheduler pauses a trial, and only then."""
+        """Record a pause: Ray Tune saves a checkpoint only if the scheduler pauses the trial."""
         self._log.append(TrialPaused(trial_id=self._trial_ids[trial.trial_id]))
 
     def on_trial_result(
         self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Epochs were trained. If the trial is to end with them, that is written in one piece with them."""
+        """Record the epochs of a result. If the trial ends with them, its end is written in the same append."""
         trial_id = self._trial_ids[trial.trial_id]
         recorded = self._state.trials[trial_id]
-        self._heard[trial_id] = time.monotonic()
+        self._last_report_at[trial_id] = time.monotonic()
         events: list[Event] = []
         built = TrialBuilt(trial_id=trial_id, node=result["hostname"], **result["facts"])
         if (built.node, built.device) != (recorded.node, recorded.device):
             events.append(built)
-        # A trial that went on from an older checkpoint trains again what is on record already.
+        # A trial that continued from an older checkpoint trains epochs again that are already on record.
         rows = [row for row in result["curve"] if row["epoch"] > recorded.epochs]
         events += [_epoch_done(trial_id, row) for row in rows]
         if rows:
@@ -106,55 +113,55 @@ class Recorder(tune.Callback):
         if result.get("done"):
             events.append(self._end_of(trial_id, result))
         self._log.append(*events)
-        self._keep_best(trial_id)
+        self._save_best(trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
-        """The trial ended without an error: by itself, or stopped by the scheduler."""
+        """Record the end of a trial without an error: by itself, or stopped by the scheduler."""
         trial_id = self._trial_ids.pop(trial.trial_id)
-        with self._telling_failures():
-            if self._state.trials[trial_id].status == "running":  # stopped while it was paused, or waited for a worker
+        with self._reporting_failures():
+            if self._state.trials[trial_id].status == "running":  # stopped while paused or waiting for a worker
                 self._log.append(TrialEnded(trial_id=trial_id, status="pruned"))
         trial.last_result.pop("curve", None)  # Ray Tune keeps the last result of every trial to the end
 
     def on_trial_error(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
-        """The trial ended with an exception in the worker, or the worker died."""
+        """Record an exception in the worker, or the worker's death."""
         trial_id = self._trial_ids.pop(trial.trial_id, None)
-        if trial_id is None:  # it had ended, and recording that failed, which Ray Tune takes for the trial's failure
+        if trial_id is None:  # it had ended, but recording its end failed, and Ray Tune blames the trial
             return
-        with self._telling_failures():
-            self._take_off(self._state.trials[trial_id], self._fault(trial, trial_id))
+        with self._reporting_failures():
+            self._record_fault(self._state.trials[trial_id], self._fault(trial, trial_id))
 
-    def check_best(self) -> None:
-        """After a resume: the search may have died between a trial's end and the writing of its network."""
+    def save_missing_best(self) -> None:
+        """Save the best network if it is missing: the search may have died before it was written."""
         if self._state.best is not None:
-            self._keep_best(self._state.best.trial_id)
+            self._save_best(self._state.best.trial_id)
 
     def _start(self, recorded: Trial) -> None:
         attempt = recorded.attempt if recorded.paused else recorded.attempt + 1
-        self._heard[recorded.trial_id] = time.monotonic()
+        self._last_report_at[recorded.trial_id] = time.monotonic()
         self._log.append(TrialStarted(trial_id=recorded.trial_id, attempt=attempt))
 
     def _fault(self, trial: SearchTrial, trial_id: str) -> Fault:
         assignment, _ = Assignment.from_config(trial.config)
         epochs = [row.seconds for row in self._state.trials[trial_id].curve]
         longest = max([*epochs, *filter(None, [assignment.expected_seconds])], default=None)
-        silent = time.monotonic() - self._heard.get(trial_id, math.inf)
-        assert trial.failure is not None, "it ended with one"
+        silent = time.monotonic() - self._last_report_at.get(trial_id, math.inf)
+        assert trial.failure is not None, "Ray Tune keeps the exception of a failed trial"
         return fault_of(trial.failure, silent, hang_limit(self._plan.faults, longest))
 
-    def _take_off(self, recorded: Trial, fault: Fault) -> None:
-        """The trial has lost its worker."""
+    def _record_fault(self, recorded: Trial, fault: Fault) -> None:
+        """Set the trial back or end it as failed; raise `SearchError` if the search cannot continue."""
         if fault.kind == "storage":
             raise SearchError(f"{self._directory}: {fault.reason} (run.storage)")
-        if recorded.attempt == 0:  # its worker could not even begin
+        if recorded.attempt == 0:  # its worker did not start
             self._start(recorded)
-        event = answer(recorded, fault, gpus_per_trial=self._gpus_per_trial, batch_size=self._plan.training.batch_size)
+        event = decide(recorded, fault, gpus_per_trial=self._gpus_per_trial, batch_size=self._plan.training.batch_size)
         self._log.append(event)
         if isinstance(event, TrialEnded):
             self._failures_in_a_row += 1
-            most = max(FAILURES_IN_A_ROW, self._state.slots)
-            if self._failures_in_a_row >= most:
-                raise SearchError(f"the last {most} trials all failed, without an epoch in between; {event.error}")
+            limit = max(MAX_FAILURES_IN_A_ROW, self._state.slots)
+            if self._failures_in_a_row >= limit:
+                raise SearchError(f"the last {limit} trials all failed, without an epoch in between; {event.error}")
 
     def _end_of(self, trial_id: str, result: Mapping[str, Any]) -> TrialEnded:
         status: TrialStatus = "pruned"
@@ -166,22 +173,23 @@ class Recorder(tune.Callback):
         return TrialEnded(trial_id=trial_id, status=status, error=error)
 
     @contextlib.contextmanager
-    def _telling_failures(self) -> Iterator[None]:
+    def _reporting_failures(self) -> Iterator[None]:
+        """Pass an exception to `on_failure`, and raise it again."""
         try:
             yield
         except Exception as error:
             self._on_failure(error)
             raise
 
-    def _keep_best(self, trial_id: str) -> None:
-        """Write the network of a trial that has become the best."""
+    def _save_best(self, trial_id: str) -> None:
+        """Write the network of the trial if it is the best and not yet written."""
         best = self._state.best
         if self._plan.checkpoints is None or best is None or best.trial_id != trial_id:
             return
         if self._directory.best_trial_id() == trial_id:
             return
         spec = self._plan.network_spec(Architecture.from_json(best.architecture))
-        with self._telling_failures():
+        with self._reporting_failures():
             try:
                 self._directory.write_best(best, spec.to_json(), self._plan.checkpoints.weights(trial_id))
             except OSError as error:

@@ -1,4 +1,7 @@
-"""The story of a search: what is asked for, where it runs, what it leaves behind; and how it goes on after a stop."""
+"""Runs a search from its settings to its record, and resumes one after a stop.
+
+Does not know what happens to single trials.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,12 @@ from search_spaces import CellSpace
 from trainables import EpochTrainable
 
 CHANGEABLE = ("budget", "resources", "faults", "logging")
-"""Sections that may change when a search goes on: they do not decide what a score means."""
+"""Sections that may change at a resume: they do not change what a score means."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Where the record is, and what it says."""
+    """The result of a search: where its record is, and what the record says."""
 
     directory: RunDirectory
     state: RunState
@@ -54,24 +57,24 @@ def run_search(
     scheduler: TrialScheduler | None = None,
     trainable: type[EpochTrainable] | None = None,
 ) -> SearchResult:
-    """Search as `config` says and leave the record in the run directory.
+    """Run a search with the settings in `config`, and write its record to the run directory.
 
     Args:
         config: see `SearchConfig`.
-        run_dir: where the record goes, a path or a URI; by default a new folder in `run.storage`.
+        run_dir: a path or a URI for the record; by default a new folder in `run.storage`.
         address: of a running Ray cluster, `auto` or HOST:PORT; by default one is started on this machine.
-        progress: shows how it goes.
-        space, sampler, scheduler, trainable: instances (for `trainable` a class) in place of those that the
+        progress: shows the progress of the search.
+        space, sampler, scheduler, trainable: instances (for `trainable` a class) instead of those that the
             configuration names.
 
     Raises:
-        InputError: the configuration cannot be used; nothing was touched.
-        SearchError: the search could not go on; its record is whole up to there.
+        InputError: the configuration cannot be used; nothing was changed.
+        SearchError: the search could not continue; its record is complete up to then.
     """
     progress = progress or Progress.silent()
     components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
-    if components.caution is not None:
-        progress.line(components.caution)
+    if components.warning is not None:
+        progress.line(components.warning)
     warm_start = WarmStart.read(config)
     imported = warm_start.trials(config, components.space, components.distributions)
     directory = RunDirectory.at(config.run.new_directory(now()) if run_dir is None else run_dir)
@@ -103,16 +106,17 @@ def resume_search(
     scheduler: TrialScheduler | None = None,
     trainable: type[EpochTrainable] | None = None,
 ) -> SearchResult:
-    """Continue a search where its record ends, whatever ended it; or beyond its end, with a larger budget.
+    """Continue a search from the end of its record, however it ended. With a larger budget, extend a finished search.
 
     Args:
-        run_dir: where the record is, a path or a URI.
-        changes: `section.key=value`, of the sections in `CHANGEABLE`.
-        address, progress, space, sampler, scheduler, trainable: as for `run_search`; the instances as they were then.
+        run_dir: a path or a URI, where the record is.
+        changes: `section.key=value`, for the sections in `CHANGEABLE`.
+        address, progress: as for `run_search`.
+        space, sampler, scheduler, trainable: as for `run_search`, the same ones as when the search began.
 
     Raises:
-        InputError: the run cannot go on; nothing was touched.
-        SearchError: the search could not go on; its record is whole up to there.
+        InputError: the run cannot continue; nothing was changed.
+        SearchError: the search could not continue; its record is complete up to then.
     """
     progress = progress or Progress.silent()
     recorded = RecordedRun.of_search(run_dir)
@@ -129,11 +133,11 @@ def resume_search(
                 events = [components.run_started(environment.allotment), *imported]
                 log.append(*events)
             state, live_study = _replay(events, components)
-            directory.mend_best()
+            directory.repair_best()
             info = recorded.info.going_on(config, asdict(environment.allotment))
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
-            progress.note(f"going on with {directory}: {len(state.trials)} trials on record, {open_trials} open")
+            progress.note(f"continuing {directory}: {len(state.trials)} trials on record, {open_trials} open")
             session = SearchSession(components, plan, environment, directory, info, log, state, progress)
             ended = session.run(
                 [RunResumed(slots=environment.allotment.slots_on_record)],
@@ -144,10 +148,10 @@ def resume_search(
 
 
 def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy]:
-    """Rebuild state and study.
+    """Rebuild the state and the study from the events.
 
-    The study begins with what it knew when the last candidate was suggested, and then receives the later events. So the
-    sampler is asked for its next candidate with the same knowledge as if nothing had happened.
+    The study starts with what it knew when the last candidate was suggested, and then receives the later events. So the
+    sampler knows the same at its next suggestion as in a run that never stopped.
     """
     known = known_when_asked(events)
     state = RunState.replay(events[:known])

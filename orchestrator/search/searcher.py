@@ -1,8 +1,8 @@
-"""The bridge: Ray Tune's `Searcher` over an in-memory Optuna study.
+"""Ray Tune's `Searcher` over an in-memory Optuna study.
 
-Differs from Ray Tune's own `OptunaSearch` where that is wrong: the study hears of a trial from the run's record and not
-from here, so a trial that the scheduler stopped is PRUNED with its curve by true epoch, never COMPLETE with a low-epoch
-score; and a suggestion is ready before it is asked for.
+Differs from Ray Tune's own `OptunaSearch` in two points. The study receives results from the run's record and not from
+here, so a trial that the scheduler stopped is PRUNED with its curve by true epoch, never COMPLETE with a low-epoch
+score. And suggestions are computed ahead of time.
 
 Knows Ray Tune's interface. Does not know cells or networks.
 """
@@ -19,25 +19,24 @@ from orchestrator.record import Trial
 from orchestrator.search.candidates import Candidates
 from orchestrator.study import LiveStudy
 
-WAITING_IN_A_ROW = 10
-"""After so many proposals in a row of what is being trained, nothing is asked before a trial has ended: until then the
-sampler would go on repeating itself."""
+MAX_WAITING_IN_A_ROW = 10
+"""After this many proposals in a row of running candidates, the sampler is not asked until a trial has ended. It would
+only repeat itself."""
 
-
-HOLD_SECONDS = 0.05
-"""No longer are proposals answered in one go while trials report, which nobody would hear meanwhile."""
+MAX_SUGGEST_SECONDS = 0.05
+"""Limit for one call of `suggest` while trials are open. Their reports cannot be processed during the call."""
 
 
 @final
 class OptunaSearcher(Searcher):
-    """Hands out what the study's sampler proposes, unless its answer is known.
+    """Gives Ray Tune the sampler's proposals that must be trained.
 
     Args:
-        live_study: where suggestions come from.
-        candidates: decides which of them are trained.
+        live_study: the source of suggestions.
+        candidates: decides which suggestions are trained.
         assign: called with Ray Tune's id of a trial and the trial of the record; returns the worker's configuration.
-        is_over: whether the search is to end, and nothing need be waited for.
-        is_at_rest: whether all open trials are paused, and none will end before there is a new one.
+        is_over: whether the search must end without waiting for anything.
+        is_idle: whether all open trials are paused, so that none ends before a new one starts.
     """
 
     def __init__(
@@ -47,46 +46,48 @@ class OptunaSearcher(Searcher):
         *,
         assign: Callable[[str, Trial], dict[str, Any]],
         is_over: Callable[[], bool] = lambda: False,
-        is_at_rest: Callable[[], bool] = lambda: False,
+        is_idle: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._live_study = live_study
         self._candidates = candidates
         self._assign = assign
         self._is_over = is_over
-        self._is_at_rest = is_at_rest
+        self._is_idle = is_idle
         self._open: set[str] = set()
         self.exhausted = False
-        """The sampler has nothing new."""
+        """Whether the sampler proposes nothing new any more."""
 
     def is_finished(self) -> bool:
-        """Whether there is nothing to hand out. A trial that loses its worker afterwards makes it false again."""
+        """Whether there is no trial to start. False again if a trial loses its worker afterwards."""
         return (self.exhausted or self._candidates.is_full or self._is_over()) and not self._candidates.has_next
 
     @property
     def waits(self) -> bool:
-        """Whether nothing is asked before a trial has ended."""
-        repeats = self._candidates.waiting_in_a_row >= WAITING_IN_A_ROW
-        return repeats and bool(self._open) and not self._is_at_rest()
+        """Whether the sampler is not asked until a trial has ended."""
+        repeats = self._candidates.waiting_in_a_row >= MAX_WAITING_IN_A_ROW
+        return repeats and bool(self._open) and not self._is_idle()
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
     ) -> bool:
-        """Called by Ray Tune with the metric and the parameter space, which the study knows already."""
+        """Ignore the metric and the parameter space of Ray Tune: the study knows them already."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The parameters of the next candidate; None while there is none, `Searcher.FINISHED` where there is
-        nothing more to hand out."""
+        """Return the worker's configuration for the next trial.
+
+        None if there is no trial at the moment; `Searcher.FINISHED` if there will be no more.
+        """
         begun = time.monotonic()
         while not self._is_over():
             trial = self._candidates.next()
             if trial is None:
                 if self.is_finished():
                     break
-                if self.waits or (self._open and time.monotonic() - begun > HOLD_SECONDS):
+                if self.waits or (self._open and time.monotonic() - begun > MAX_SUGGEST_SECONDS):
                     return None
-                # Without an open trial Ray Tune has nothing else to do than to wait, and would wait for a second.
+                # Wait here if no trial is open: Ray Tune has nothing else to do, and would sleep for a second.
                 suggestion = self._live_study.take(wait=not self._open)
                 if suggestion is not None:
                     trial = self._candidates.admit(suggestion)
@@ -97,18 +98,18 @@ class OptunaSearcher(Searcher):
             if trial is not None:
                 self._open.add(trial_id)
                 return self._assign(trial_id, trial)
-            self.exhausted = self.exhausted or self._candidates.has_nothing_new
+            self.exhausted = self.exhausted or self._candidates.is_exhausted
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Nothing: the study hears it from the record."""
+        """Do nothing: the study receives the result from the record."""
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """The study hears it from the record."""
+        """Note that the trial is not open any more. The study receives its end from the record."""
         self._open.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study can be rebuilt from the event log."""
+        """Do nothing: the study can be rebuilt from the event log."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as `save`."""
+        """Do nothing: see `save`."""

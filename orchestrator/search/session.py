@@ -1,4 +1,7 @@
-"""A search or an evaluation while it runs: its driver and Ray Tune put together around its record, up to its end."""
+"""Runs a search or an evaluation: connects its driver, Ray Tune and its record, and records how the run ended.
+
+Does not know how trials are chosen.
+"""
 
 from __future__ import annotations
 
@@ -35,30 +38,30 @@ from trainables.checkpoints import CheckpointFolder
 
 
 class TrialDriver(Protocol):
-    """Decides between the record and Ray Tune: `driver.Driver` for a search, `EvaluationDriver` for an evaluation."""
+    """Chooses and records trials: `driver.Driver` for a search, `EvaluationDriver` for an evaluation."""
 
     @property
     def searcher(self) -> TrialSource:
-        """Says what is trained next."""
+        """Chooses the next trial."""
 
     @property
     def recorder(self) -> tune.Callback:
-        """Records what becomes of each trial."""
+        """Records what happens to each trial."""
 
     @property
     def listeners(self) -> Sequence[Listener]:
-        """What must receive the run's events, in this order."""
+        """Must receive the run's events, in this order."""
 
     def resume(self) -> None:
-        """Take up the unfinished trials of a record."""
+        """Continue the unfinished trials of the record."""
 
     def finish(self) -> RunOutcome:
-        """Say how the run ended, now that nothing is left to train."""
+        """Return how the run ended. Called when nothing is left to train."""
 
 
 @dataclass(frozen=True)
 class SearchSession:
-    """All that a search or an evaluation needs to run."""
+    """Everything that a search or an evaluation needs to run."""
 
     components: SearchComponents
     plan: TrialPlan
@@ -79,19 +82,19 @@ class SearchSession:
         """Run until the budget is spent or something stops the run, and record how it ended.
 
         Args:
-            first: recorded before anything else.
-            make_driver: called once these events are in the state.
-            resumed: the record has unfinished trials.
+            first: events to record before all others.
+            make_driver: makes the driver, after these events are in the state.
+            resumed: whether the record may have unfinished trials.
 
         Returns:
-            What `run.json` says at the end.
+            The final content of `run.json`.
 
         Raises:
-            SearchError: the run could not go on.
+            SearchError: the run could not continue.
         """
         outcome: RunOutcome = "failed"
         self.log.listen(self.state.apply)
-        # Trackers are the outermost: a slow tool is waited for when the record is whole.
+        # Trackers are outermost, so that a slow tool delays the end only after the record is complete.
         with tracked(self.components.config, self.directory, self.info, self.state, self.progress.line) as trackers:
             try:
                 self.log.append(*first)
@@ -109,7 +112,7 @@ class SearchSession:
         self, make_driver: AbstractContextManager[TrialDriver], trackers: Sequence[Listener], resumed: bool
     ) -> RunOutcome:
         config, stopper = self.components.config, self.environment.stopper
-        # An evaluation is about scores; it keeps no weights, and is shown on the page of its search.
+        # An evaluation needs only scores: it keeps no weights, and it is shown on the page of its search.
         keep = config.run.keep_best if self.state.evaluation is None else 0
         page = PageRefresher(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
         with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page, make_driver as driver:
@@ -119,7 +122,7 @@ class SearchSession:
                 driver.resume()
             stopper.start_clock(self.state.active_seconds())
             view = SearchView(config, self.state, self.plan.milestones)
-            # Again, because Ray's start has installed handlers of its own.
+            # Once more, because Ray has replaced the signal handlers when it started.
             with self.progress.display(view) as show, stopping_on_interrupt(stopper):
                 run_tune(
                     self.components.trainable,
@@ -144,14 +147,14 @@ class SearchSession:
 
     @property
     def _checkpoints(self) -> CheckpointFolder:
-        assert self.plan.checkpoints is not None, "a run directory has a place for them"
+        assert self.plan.checkpoints is not None, "a run in a run directory has a folder for checkpoints"
         return self.plan.checkpoints
 
     def _conclude(self, outcome: RunOutcome) -> RunInfo:
-        """Write how the run ended; on a full disk, as much of it as fits.
+        """Write how the run ended. On a full disk, write as much as fits.
 
         Raises:
-            SearchError: it cannot be written, and nothing had failed before.
+            SearchError: it cannot be written, and the run had not failed before.
         """
         ended = self.info.model_copy(update={"state": outcome, "ended_at": now()})
         try:
@@ -167,9 +170,9 @@ class SearchSession:
         return ended
 
     def _explain(self, error: Exception) -> CellscoutError:
-        """What stopped the run, in one line."""
+        """Return the error that stopped the run, in one line."""
         if self.log.failure is not None:
-            return self.log.failure  # Ray Tune has wrapped it into an error of its own
+            return self.log.failure  # Ray Tune wrapped it in its own error
         if isinstance(error, CellscoutError):
             return error
-        return SearchError(f"it stopped: {last_line(error)}; its record is in {self.directory}")
+        return SearchError(f"the run stopped: {last_line(error)}; its record is in {self.directory}")

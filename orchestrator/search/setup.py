@@ -1,4 +1,7 @@
-"""What a search needs before it runs: components made from names, a cluster, the images, and all checks."""
+"""Prepares a search: makes its components, joins or starts the cluster, reads the images, and checks all of them.
+
+Does not know how the search runs.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ from trainables.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a caller gives in Python in place of what the configuration names; for `trainable` a class."""
+    """Instances (for `trainable` a class) that a caller passes in Python instead of those that the settings name."""
 
     space: CellSpace | None = None
     sampler: BaseSampler | None = None
@@ -60,7 +63,7 @@ class Overrides:
 
 @dataclass(frozen=True)
 class SearchComponents:
-    """The parts of a search, made from its configuration before anything is started."""
+    """The parts of a search, made from its settings before anything starts."""
 
     config: SearchConfig
     space: CellSpace
@@ -88,8 +91,8 @@ class SearchComponents:
         return cls(config, space, distributions, sampler, scheduler, trainable, make_skeleton(config.network, space))
 
     @property
-    def caution(self) -> str | None:
-        """A line for the user if these parts together do something unexpected."""
+    def warning(self) -> str | None:
+        """A warning if these parts together do something unexpected; else None."""
         kind = kind_of(self.sampler)
         if self.milestones == () or not issubclass(kind, WHOLE_ONLY):
             return None
@@ -101,18 +104,18 @@ class SearchComponents:
 
     @property
     def milestones(self) -> tuple[int, ...] | None:
-        """The epochs at which the scheduler decides; None if it may decide at each."""
+        """The epochs at which the scheduler decides; None if it may decide at every epoch."""
         return getattr(self.scheduler, "milestones", None)
 
     def plan(self, facts: Mapping[str, Any], directory: RunDirectory) -> TrialPlan:
-        """What all trials have in common.
+        """Return what all trials have in common.
 
         Args:
-            facts: about the data, as `DataSplits.describe` gives them.
+            facts: about the data, as `DataSplits.describe` returns them.
             directory: of the run, for its checkpoints.
 
         Raises:
-            ConfigError: no network can be built with these settings, so every trial would fail for the same reason.
+            ConfigError: no network can be built with these settings, so every trial would fail.
         """
         config = self.config
         plan = TrialPlan(
@@ -137,7 +140,7 @@ class SearchComponents:
         return plan
 
     def run_started(self, allotment: Allotment) -> RunStarted:
-        """The first event of a run of these components."""
+        """Return the first event of a run with these components."""
         return RunStarted(
             slots=allotment.slots_on_record,
             objectives=self.config.objectives.directions,
@@ -155,8 +158,9 @@ class RunEnvironment:
     data: ray.ObjectRef
     """The images (`DataSplits`), in the cluster's object store."""
     facts: dict[str, Any]
-    """About the data, as `DataSplits.describe` gives them."""
+    """About the data, as `DataSplits.describe` returns them."""
     stopper: SearchStopper
+    """Ends the run early: on Ctrl-C, on a failure, or when the hours are used up."""
 
 
 @contextlib.contextmanager
@@ -166,8 +170,8 @@ def run_environment(
     """Join or start the cluster, and read the data.
 
     Raises:
-        InputError: there is no such cluster, its nodes do not see the run directory, the data cannot be used, or a
-            tool of `[logging]` is missing.
+        InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, or a
+            package for `[logging]` is missing.
     """
     check_tracking(config.logging, directory)
     stopper = SearchStopper(config.budget.hours)
@@ -187,10 +191,10 @@ def run_environment(
 def check_same(
     recorded: RecordedRun, facts: Mapping[str, Any], events: Sequence[Event], components: SearchComponents
 ) -> None:
-    """Refuse to continue with other images or another space than those of the record.
+    """Refuse to continue with images or a space that differ from the record.
 
     Raises:
-        ConfigError, RunDirectoryError: says what differs.
+        ConfigError, RunDirectoryError: they differ; the message says in what.
     """
     recorded.check_images(facts)
     if not events:
@@ -214,7 +218,7 @@ def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, mea
         measures_latency: whether the latency of each candidate is measured.
 
     Raises:
-        ConfigError: names the metric, and what is known.
+        ConfigError: a metric is unknown or not measured; the message lists the known ones.
     """
     for name in further:
         if name in (*TRIAL_SCHEMA.names, *EPOCH_SCHEMA.names, *COSTS, "latency_seconds"):

@@ -1,4 +1,7 @@
-"""What other runs found, as events with which the record of a new run begins."""
+"""Imports the results of other runs, as the first events of a new run's record.
+
+Does not know the sampler, nor how the events are recorded.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from orchestrator.config import PLACES, SearchConfig
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.record import RecordedRun, Trial, TrialImported
-from orchestrator.search.candidates import ANSWERS
+from orchestrator.search.candidates import RESULT_STATUSES
 from search_spaces import CellSpace
 
 RECIPE = ("space", "network", "data", "training", "trainable")
-"""Sections that must agree, or the scores could not be compared. The seed may differ, and with it the split."""
+"""Sections that must be equal for scores to be comparable. The seed may differ, and with it the split."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,10 @@ class WarmStart:
 
     @classmethod
     def read(cls, config: SearchConfig) -> Self:
-        """Read the records, and check that their candidates were trained as this search trains its own.
+        """Read the records, and check that their candidates were trained with the settings of this search.
 
         Raises:
-            ConfigError: a run cannot be used; says why.
+            ConfigError: a run cannot be used; the message says why.
         """
         try:
             runs = [RecordedRun.of_search(location) for location in config.warm_start.runs]
@@ -43,10 +46,10 @@ class WarmStart:
     def trials(
         self, config: SearchConfig, space: CellSpace, distributions: Mapping[str, BaseDistribution]
     ) -> list[TrialImported]:
-        """The results of the runs as events, each candidate once: the one that was trained longest.
+        """Return the results of the runs as events: for each candidate the trial that was trained longest.
 
         Raises:
-            ConfigError: a run's candidates are not of this space, or lack an objective.
+            ConfigError: a run's candidates are not from this space, or lack an objective.
             RunDirectoryError: a log is corrupt.
         """
         imported: dict[str, TrialImported] = {}
@@ -58,21 +61,21 @@ class WarmStart:
                 known = imported.get(trial.fingerprint)
                 if known is None or len(known.curve) < len(trial.curve):
                     imported[trial.fingerprint] = _import(trial, run.directory.folder.name)
-        return _each_by_its_own_id(imported.values())
+        return _with_unique_ids(imported.values())
 
     def check_images(self, config: SearchConfig, facts: Mapping[str, Any]) -> None:
-        """Refuse runs on other images, once those of this search are read.
+        """Refuse runs that were trained on other images. Call it after the images of this search are read.
 
         Args:
             config: of this search.
-            facts: about its images, as `DataSplits.describe` gives them.
+            facts: about its images, as `DataSplits.describe` returns them.
 
         Raises:
-            ConfigError: a run's scores are of other images.
+            ConfigError: a run was trained on other images.
         """
         for run in self.runs:
-            ours, theirs = _of_any_split(facts), _of_any_split(run.info.data)
-            if run.info.seed == config.run.seed:  # and so the split is the same
+            ours, theirs = _split_independent(facts), _split_independent(run.info.data)
+            if run.info.seed == config.run.seed:  # the split is then the same
                 ours["sha256"], theirs["sha256"] = facts["sha256"], run.info.data.get("sha256")
             for name, value in ours.items():
                 if theirs[name] != value:
@@ -82,17 +85,17 @@ class WarmStart:
                     )
 
 
-def _of_any_split(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts of a data set that do not depend on the seed by which it was split."""
+def _split_independent(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts about a data set that do not depend on the seed of its split."""
     images = sum(facts.get(part, 0) for part in ("train", "validation", "test"))
     return {"image_shape": facts.get("image_shape"), "classes": facts.get("classes"), "number of images": images}
 
 
 def _results(run: RecordedRun) -> Iterator[Trial]:
-    """Trials that ended with a result, including those that the run itself had imported."""
+    """Yield the trials that ended with a result, including those that the run had imported."""
     state = run.state()
     for trial in (*state.imported.values(), *state.trials.values()):
-        if trial.status in ANSWERS:
+        if trial.status in RESULT_STATUSES:
             yield trial
 
 
@@ -126,7 +129,7 @@ def _check_space(trial: Trial, path: str, distributions: Mapping[str, BaseDistri
 def _check_candidate(trial: Trial, path: str, *, space: CellSpace, config: SearchConfig) -> None:
     if space.decode(trial.params).fingerprint != trial.fingerprint:
         raise ConfigError(
-            f"warm_start.runs has {path}, where the decisions of trial {trial.trial_id} mean another network than in "
+            f"warm_start.runs has {path}, where the decisions of trial {trial.trial_id} give another network in "
             "this space"
         )
     for name in config.objectives.directions:
@@ -134,8 +137,8 @@ def _check_candidate(trial: Trial, path: str, *, space: CellSpace, config: Searc
             raise ConfigError(f"warm_start.runs has {path}, whose trials have no {name!r}, an objective of this search")
 
 
-def _each_by_its_own_id(trials: Iterable[TrialImported]) -> list[TrialImported]:
-    """Runs of one name in two folders would give two trials one id."""
+def _with_unique_ids(trials: Iterable[TrialImported]) -> list[TrialImported]:
+    """Make ids unique: two runs with the same name in different folders can give the same ids."""
     found: dict[str, TrialImported] = {}
     for trial in trials:
         trial_id = trial.trial_id
@@ -146,7 +149,7 @@ def _each_by_its_own_id(trials: Iterable[TrialImported]) -> list[TrialImported]:
 
 
 def _import(trial: Trial, run: str) -> TrialImported:
-    run = re.sub(r"[^A-Za-z0-9._-]|^\.", "_", run)  # a folder may have any name, an id may not
+    run = re.sub(r"[^A-Za-z0-9._-]|^\.", "_", run)  # folder names may have characters that ids may not
     trial_id = trial.trial_id if "/" in trial.trial_id else f"{run}/{trial.trial_id}"
     return TrialImported(
         trial_id=trial_id,
