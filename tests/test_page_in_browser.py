@@ -269,8 +269,8 @@ def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
 ) -> None:
     from playwright.sync_api import expect
 
-    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.1)
-    monkeypatch.setattr(watch, "REST", 0)
+    monkeypatch.setattr(watch, "MIN_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "PAUSE_FACTOR", 0)
     directory = made_up(tmp_path / "run", 20, state="running", host="elsewhere")
     said: list[str] = []
     with EventLog.reopen(directory) as log, watch.watching(directory.location, 0, said.append) as server:

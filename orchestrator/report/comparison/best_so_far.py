@@ -38,7 +38,7 @@ class History:
     """The best so far of a run, on two scales."""
 
     by_trials: BestSoFar
-    """Against the number of trainings that ended. Duplicates and infeasible candidates, which cost nothing, do not count."""
+    """Against the number of trainings that ended; duplicates and infeasible candidates are not trained."""
     by_seconds: BestSoFar
     """Against the seconds of the search, without the time between an end and a resume."""
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from orchestrator.report.importance import FEWEST_TRIALS, Effect, Importance, Importances
+from orchestrator.report.importance import MIN_TRIALS, Effect, Importance, Importances
 from orchestrator.report.page.plot import BLUE, INK, PALE, Plot, figure, named, text
 
-MOST_DECISIONS = 12
+MAX_DECISIONS = 12
 
 
 def mattered(found: Importances | None) -> list[Plot]:
     """Two plots for each objective; one that says why, where there is nothing to say."""
     if found is None or not found.objectives:
         trials = 0 if found is None else found.trials
-        nothing = (
-            f"{trials} trials with scores are too few to tell which decisions mattered; {FEWEST_TRIALS} are needed."
-        )
+        nothing = f"{trials} trials with scores are too few to tell which decisions mattered; {MIN_TRIALS} are needed."
         return [Plot(name="decisions", title="Which decisions mattered", caption="", figure=None, nothing=nothing)]
     return [plot for place, one in enumerate(found.objectives) for plot in _plots(one, found, place)]
 
@@ -24,7 +22,7 @@ def mattered(found: Importances | None) -> list[Plot]:
 def _plots(one: Importance, found: Importances, place: int) -> list[Plot]:
     objective = named(one.objective)
     compared = f"{found.trials:,} trials after epoch {found.epoch}, each compared with those suggested at its time"
-    telling = [effect for effect in one.decisions if not effect.is_noise][:MOST_DECISIONS]
+    telling = [effect for effect in one.decisions if not effect.is_noise][:MAX_DECISIONS]
     effects = [*one.groups, *telling]
     nothing = "" if telling else " No single decision is more than noise."
     return [

@@ -10,7 +10,7 @@ from orchestrator.progress import clock, number, scores
 from orchestrator.record import ENDED, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.page.plot import named
 from orchestrator.report.page.record import PageRecord
-from orchestrator.report.score_precision import precision_of
+from orchestrator.report.score_precision import estimate_precision
 
 FULL_REPEATS, FULL_FILTERS = 6, 32
 """N and F of the papers' networks for CIFAR-10 (Zoph et al. 2018, section 4.1)."""
@@ -161,7 +161,7 @@ def _precision(record: PageRecord, winner: Trial) -> list[str]:
     images = record.info.data.get("validation")
     if next(iter(state.objectives)) != "val_accuracy" or not images:
         return []
-    found = precision_of(state, winner, images)
+    found = estimate_precision(state, winner, images)
     told = [f"One standard error of such a score on {images:,} validation images is {found.error:.4f}."]
     if found.second is None:
         return [*told, "No other trial has completed its training."]
@@ -169,9 +169,9 @@ def _precision(record: PageRecord, winner: Trial) -> list[str]:
         f"The runner-up, {found.second.trial_id}, is {found.margin:.4f} behind; one standard error of such a "
         f"difference is about {found.margin_error:.4f}."
     )
-    if found.level == 0:
+    if found.indistinguishable == 0:
         return [*told, "That is more than such errors alone would make likely."]
-    others = "1 other trial is" if found.level == 1 else f"{found.level} other trials are"
+    others = "1 other trial is" if found.indistinguishable == 1 else f"{found.indistinguishable} other trials are"
     return [*told, f"So these images cannot tell them apart: {others} less than two such errors behind."]
 
 
