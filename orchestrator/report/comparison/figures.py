@@ -50,21 +50,21 @@ def plots(comparison: Comparison) -> list[Plot]:
             title=f"Best {comparison.metric} of each run",
             caption="One mark per seed. Groups with several seeds also show the mean with its 95 % interval.",
             figure=_bests(groups, comparison) if groups else None,
-            nothing=NO_SCORE,
+            empty_text=NO_SCORE,
         ),
         Plot(
             name="best-by-trials",
             title="Best so far against trials",
             caption=f"{MEANS} A trial counts when it ends; pruned trials count too.",
             figure=figure(by_trials, x="trials trained", **style) if groups else None,
-            nothing=NO_SCORE,
+            empty_text=NO_SCORE,
         ),
         Plot(
             name="best-by-time",
             title="Best so far against time",
             caption=f"{MEANS} Time in which a search did not run is left out. Compare times on like machines only.",
             figure=figure(by_seconds, x=f"{unit_name} of search", **style) if groups else None,
-            nothing=NO_SCORE,
+            empty_text=NO_SCORE,
         ),
         *(_front(groups, comparison, other) for other in list(comparison.objectives)[1:]),
     ]
@@ -202,7 +202,7 @@ def _front(groups: Sequence[Group], comparison: Comparison, other: str) -> Plot:
         title=f"Pareto fronts: {comparison.metric} against {other}",
         caption=f"Each mark is a completed trial that no other trial of its run dominates.{projected}",
         figure=figure(traces, x=text(other), y=text(comparison.metric), height=460) if traces else None,
-        nothing=NO_SCORE,
+        empty_text=NO_SCORE,
     )
 
 
