@@ -101,7 +101,7 @@ def test_report_prints_the_leaderboard_and_rebuilds_the_tables(cellscout: Any, r
     assert "00002" not in ended.out.split("run ")[0]
     assert "best        0.8000 (trial 00001, 3 epochs)" in ended.out
     assert "one standard error on 100 validation images is 0.0400" in ended.out
-    assert "no other completed trial is within it" in ended.out
+    assert "no other completed trial is that close to the best" in ended.out
     assert {path.name for path in recorded.iterdir()} >= {"trials.parquet", "epochs.parquet"}
     assert max(map(len, ended.out.split("run ")[0].splitlines())) <= 80
 
@@ -128,7 +128,7 @@ def test_report_shows_ties(cellscout: Any, tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="completed", data={"validation": 10}))
     write(directory, RUN)
-    assert "1 other completed trial is within it" in cellscout("report", directory.location).out
+    assert "1 other completed trial is that close to the best" in cellscout("report", directory.location).out
 
 
 def test_report_in_json(cellscout: Any, recorded: Path) -> None:

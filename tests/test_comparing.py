@@ -13,17 +13,17 @@ from scipy import stats
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.record.events import RunResumed
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.report.comparison.best_so_far import BestSoFar, mean_curve, replay
-from orchestrator.report.comparison.outcome import Outcome, compare
-from orchestrator.report.comparison.verdict import verdict
+from orchestrator.report.comparison.best_so_far import BestSoFar, mean_curve, read_history
+from orchestrator.report.comparison.compare import Comparison, compare_runs
+from orchestrator.report.comparison.verdict import comparison_verdict
 from orchestrator.significance import welch
 from tests.searched import DATA, searched
 from tests.test_record import RUN, at, trial
 
 
-def compared(folder: Path, scores: dict[str, list[float]], **values: Any) -> Outcome:
+def compared(folder: Path, scores: dict[str, list[float]], **values: Any) -> Comparison:
     """Groups of samplers, each with a run of these bests for each seed."""
-    return compare(
+    return compare_runs(
         [
             searched(folder / f"{sampler}-{seed}", [best - 0.1, best], seed=seed, sampler=sampler, **values)
             for sampler, bests in scores.items()
@@ -37,26 +37,26 @@ def test_the_best_so_far_counts_trainings_and_the_time_in_which_the_search_ran()
         RunResumed(time=at(1000), slots=2),
         *trial("00009", [0.99], "completed", begin=1000),
     ]
-    _, history = replay([*RUN, *resumed])
+    _, history = read_history([*RUN, *resumed])
     assert (history.by_trials.places, history.by_trials.scores) == ((1, 2, 6), (0.7, 0.8, 0.99))
     assert history.by_trials.end == 6
     assert history.by_seconds.end == 25  # 15 seconds before it stopped, 10 after it went on
 
 
 def test_the_mean_curve_is_exact_at_each_step_and_ends_with_a_run_that_was_cut_short() -> None:
-    whole = BestSoFar((1, 3), (0.5, 0.7), 10, is_whole=True)
-    short = BestSoFar((2, 4), (0.4, 0.9), 6, is_whole=False)
-    curve = mean_curve([whole, short, BestSoFar((), (), 9, is_whole=False)])
+    whole = BestSoFar((1, 3), (0.5, 0.7), 10, is_finished=True)
+    short = BestSoFar((2, 4), (0.4, 0.9), 6, is_finished=False)
+    curve = mean_curve([whole, short, BestSoFar((), (), 9, is_finished=False)])
     assert curve.places == (2, 3, 4, 6)
     assert [mean.mean for mean in curve.means] == pytest.approx([0.45, 0.55, 0.8, 0.8])
     assert {mean.count for mean in curve.means} == {2}
-    assert mean_curve([short, BestSoFar((11,), (0.5,), 12, is_whole=True)]).places == ()
+    assert mean_curve([short, BestSoFar((11,), (0.5,), 12, is_finished=True)]).places == ()
 
 
 def test_a_search_that_has_ended_keeps_its_best() -> None:
     """Even where it had ended before another one had a score at all."""
-    early = BestSoFar((1, 3), (0.5, 0.7), 4, is_whole=True)
-    curve = mean_curve([early, BestSoFar((6,), (0.9,), 12, is_whole=True)])
+    early = BestSoFar((1, 3), (0.5, 0.7), 4, is_finished=True)
+    curve = mean_curve([early, BestSoFar((6,), (0.9,), 12, is_finished=True)])
     assert curve.places == (6, 12)
     assert [mean.mean for mean in curve.means] == pytest.approx([0.8, 0.8])
 
@@ -74,15 +74,15 @@ def test_runs_that_differ_in_their_seed_only_are_one_group(tmp_path: Path) -> No
     assert found.pairs[0].test.p == pytest.approx(
         stats.ttest_ind([0.90, 0.91, 0.92], [0.80, 0.82, 0.81], equal_var=False).pvalue
     )
-    assert verdict(found).startswith(
+    assert comparison_verdict(found).startswith(
         "tpe is ahead: its mean best val_accuracy over 3 seeds is the highest, 0.9100 (95 % interval"
     )
-    assert "random is more than chance (Welch's t-test" in verdict(found)
+    assert "random is more than chance (Welch's t-test" in comparison_verdict(found)
 
 
 def test_a_difference_within_chance_is_called_none(tmp_path: Path) -> None:
     found = compared(tmp_path, {"random": [0.80, 0.90, 0.85], "tpe": [0.82, 0.91, 0.86], "gp": [0.3, 0.31, 0.32]})
-    assert "No difference found among tpe and random; gp is worse than tpe" in verdict(found)
+    assert "No difference found among tpe and random; gp is worse than tpe" in comparison_verdict(found)
     assert len(found.pairs) == 3
     assert all((pair.p_adjusted or 0) >= (pair.test.p or 0) for pair in found.pairs)
 
@@ -97,22 +97,24 @@ def test_chance_alone_is_seldom_called_a_difference() -> None:
 def test_two_seeds_are_too_few_to_say(tmp_path: Path) -> None:
     found = compared(tmp_path, {"random": [0.8], "tpe": [0.90, 0.91]})
     assert found.pairs == ()
-    assert "Too few seeds to say: a test needs two groups with at least 3 seeds each, and tpe has 2" in verdict(found)
-    assert "random has one seed, so there is no interval" in " ".join(found.notes)
+    assert "Too few seeds for a test: it needs two groups with at least 3 seeds each; tpe has 2" in comparison_verdict(
+        found
+    )
+    assert "random has one seed, so it has no interval" in " ".join(found.notes)
 
 
 def test_a_group_with_few_seeds_is_named_beside_those_that_are_tested(tmp_path: Path) -> None:
     found = compared(tmp_path, {"random": [0.8], "tpe": [0.90, 0.91, 0.92], "gp": [0.7, 0.71, 0.72]})
     assert len(found.pairs) == 1
-    assert "random is not tested: it has 1 seed, and 3 are needed." in verdict(found)
+    assert "random is not tested: it has 1 seed; a test needs 3." in comparison_verdict(found)
 
 
 def test_settings_that_make_a_comparison_unfair_are_told(tmp_path: Path) -> None:
     longer = searched(tmp_path / "longer", config={"training": {"epochs": 9}, "budget": {"trials": 500}})
     other = searched(tmp_path / "other", config={"space": {"name": "darts"}})
-    found = compare([searched(tmp_path / "first"), longer, other])
+    found = compare_runs([searched(tmp_path / "first"), longer, other])
     notes = " ".join(found.notes)
-    for words in ("The spaces differ", "were not trained alike", "The budgets differ"):
+    for words in ("The spaces differ", "The training settings differ", "The budgets differ"):
         assert words in notes
     assert {one.setting for one in found.differences} == {"space.name", "training.epochs", "budget.trials"}
 
@@ -120,16 +122,18 @@ def test_settings_that_make_a_comparison_unfair_are_told(tmp_path: Path) -> None
 def test_what_a_run_is_called_and_where_its_data_lie_make_no_group(tmp_path: Path) -> None:
     moved = {"run": {"name": "b", "seed": 1, "storage": "elsewhere"}, "data": {"root": "elsewhere"}}
     runs = [searched(tmp_path / "a"), searched(tmp_path / "b", seed=1, config={**moved, "budget": {"hours": 3}})]
-    found = compare(runs)
+    found = compare_runs(runs)
     assert len(found.groups) == 1
-    assert verdict(found).startswith("The runs differ in their seeds only: the mean best val_accuracy over 2 seeds is")
+    assert comparison_verdict(found).startswith(
+        "The runs differ only in their seeds: the mean best val_accuracy over 2 seeds is"
+    )
 
 
 def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:
     running = searched(tmp_path / "b", [], seed=1, state="interrupted")
-    notes = " ".join(compare([searched(tmp_path / "a"), running]).notes)
-    assert f"{running} is not a whole search: interrupted, with 0 trainings ended." in notes
-    assert f"{running} has no completed trial, and is left out of its group's mean." in notes
+    notes = " ".join(compare_runs([searched(tmp_path / "a"), running]).notes)
+    assert f"{running} has not finished (interrupted): 0 trainings have ended." in notes
+    assert f"{running} has no completed trial, so its group's mean leaves it out." in notes
 
 
 @pytest.mark.parametrize(
@@ -148,14 +152,17 @@ def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:
             {"data": {**DATA, "sha256": "of seed 0", "train": 399}},
             "the data differ, train is 400 in the first",
         ),
-        ({"data": {**DATA, "sha256": "other"}}, "with the same seed 0 their images or their validation split differ"),
+        (
+            {"data": {**DATA, "sha256": "other"}},
+            "both have the seed 0, but their images or their validation splits differ",
+        ),
         ({}, "are the same search with the same seed 0"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(values: Any, words: str, tmp_path: Path) -> None:
     runs = [searched(tmp_path / "a"), searched(tmp_path / "b", **values)]
     with pytest.raises(InputError) as refused:
-        compare(runs)
+        compare_runs(runs)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
     assert all(run in str(refused.value) for run in runs)
@@ -163,10 +170,10 @@ def test_what_cannot_be_compared_is_refused_in_one_line(values: Any, words: str,
 
 def test_one_run_and_one_twice_are_refused(tmp_path: Path) -> None:
     run = searched(tmp_path / "a")
-    with pytest.raises(InputError, match="at least 2 are needed"):
-        compare([run])
-    with pytest.raises(InputError, match="is named twice"):
-        compare([run, f"{run}/"])
+    with pytest.raises(InputError, match="1 run directory is given; a comparison needs at least 2"):
+        compare_runs([run])
+    with pytest.raises(InputError, match="is given twice"):
+        compare_runs([run, f"{run}/"])
 
 
 def test_a_run_that_did_not_begin_is_refused(tmp_path: Path) -> None:
@@ -174,12 +181,12 @@ def test_a_run_that_did_not_begin_is_refused(tmp_path: Path) -> None:
     RunDirectory.at(tmp_path / "b").write_info(RunDirectory.at(searched(tmp_path / "a")).read_info())
     (tmp_path / "b" / "events.jsonl").touch()
     with pytest.raises(RunDirectoryError, match="did not begin"):
-        compare([str(tmp_path / "a"), str(tmp_path / "b")])
+        compare_runs([str(tmp_path / "a"), str(tmp_path / "b")])
 
 
 def test_a_difference_in_workers_splits_a_group_and_is_told(tmp_path: Path) -> None:
     slots = [searched(tmp_path / str(count), seed=count, slots=count) for count in (1, 8)]
-    found = compare(slots)
+    found = compare_runs(slots)
     assert [(one.setting, one.values) for one in found.differences] == [("resources.slots", (1, 8))]
     assert "The workers differ" in " ".join(found.notes)
 
@@ -189,14 +196,14 @@ def test_labels_tell_groups_apart(tmp_path: Path) -> None:
         searched(tmp_path / str(initial), config={"sampler": {"name": "predictor", "options": {"initial": initial}}})
         for initial in (10, 40)
     ]
-    assert [group.label for group in compare(short).groups] == ["initial 10", "initial 40"]
+    assert [group.label for group in compare_runs(short).groups] == ["initial 10", "initial 40"]
     long = [
         searched(
             tmp_path / f"long{number}", config={"sampler": {"name": "tpe", "options": {"x": "y" * 50 + str(number)}}}
         )
         for number in (1, 2)
     ]
-    assert [group.label for group in compare(long).groups] == ["group A", "group B"]
+    assert [group.label for group in compare_runs(long).groups] == ["group A", "group B"]
 
 
 def test_json_has_all_of_it(tmp_path: Path, cellscout: Any) -> None:

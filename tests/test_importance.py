@@ -17,7 +17,7 @@ from rich.console import Console
 from orchestrator.record.events import EvaluationPlanned
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.report.importance import FEWEST_TRIALS, Importances, importances
+from orchestrator.report.importance import MIN_TRIALS, Importances, importances
 from orchestrator.report.importance_table import importance_json, importance_tables
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study.distributions import to_distributions, write_distributions
@@ -132,12 +132,12 @@ def test_shares_of_groups_are_the_sums_of_their_decisions() -> None:
 def test_noise_is_said_to_be_noise() -> None:
     """Of 30 searches without a truth, one or two would be expected to find something among 50 decisions."""
     wrong = [
-        not all(effect.is_noise for effect in found(searched(FEWEST_TRIALS, noise, seed=seed)).objectives[0].decisions)
+        not all(effect.is_noise for effect in found(searched(MIN_TRIALS, noise, seed=seed)).objectives[0].decisions)
         for seed in range(30)
     ]
     assert sum(wrong) <= 5
     quiet = next(seed for seed, one in enumerate(wrong) if not one)
-    assert "no single decision: not more than noise" in told(searched(FEWEST_TRIALS, noise, seed=quiet))
+    assert "no single decision is more than noise" in told(searched(MIN_TRIALS, noise, seed=quiet))
 
 
 def test_decisions_that_came_along_with_the_good_one_are_not_taken_for_it() -> None:
@@ -148,12 +148,12 @@ def test_decisions_that_came_along_with_the_good_one_are_not_taken_for_it() -> N
 
 
 def test_too_few_trials_give_no_numbers() -> None:
-    state = searched(FEWEST_TRIALS - 1, one_matters)
-    assert found(state) == Importances(FEWEST_TRIALS - 1, 9, 9, ())
+    state = searched(MIN_TRIALS - 1, one_matters)
+    assert found(state) == Importances(MIN_TRIALS - 1, 9, 9, ())
     assert (importance_json(found(state)) or {})["objectives"] is None
     text = told(state)
     assert "too few" in text
-    assert f"{FEWEST_TRIALS - 1} trials" in text
+    assert f"{MIN_TRIALS - 1} trials" in text
 
 
 def test_a_search_without_a_score_gives_no_numbers() -> None:
@@ -168,7 +168,7 @@ def test_pruned_trials_count_at_the_latest_epoch_that_enough_had() -> None:
     state = searched(0, noise)
     for number in range(200):
         params = at_random(generator)
-        epochs = 9 if number < FEWEST_TRIALS // 2 else 3 if number % 2 else 1
+        epochs = 9 if number < MIN_TRIALS // 2 else 3 if number % 2 else 1
         early = one_matters(params, generator)
         add(state, number, params, [noise(params, generator), early, early, *[0.5] * 6][:epochs])
     result = found(state)
@@ -179,13 +179,13 @@ def test_pruned_trials_count_at_the_latest_epoch_that_enough_had() -> None:
 
 
 def test_duplicates_and_scores_that_are_not_finite_are_left_out() -> None:
-    state = searched(FEWEST_TRIALS, noise)
+    state = searched(MIN_TRIALS, noise)
     first = state.trials["00000"]
     add(state, 900, first.params, [0.1] * 9, duplicate_of="00000")
     add(state, 901, first.params, [float("nan")] * 9).curve[-1] = epoch("00901", 9, 0.5).model_copy(
         update={"val_accuracy": None}
     )
-    assert found(state).trials == FEWEST_TRIALS
+    assert found(state).trials == MIN_TRIALS
 
 
 def test_every_objective_has_its_own() -> None:
@@ -216,7 +216,7 @@ def test_operations_have_the_mean_of_those_that_use_them() -> None:
 
 
 def test_what_all_have_in_common_explains_nothing() -> None:
-    state = searched(FEWEST_TRIALS, noise)
+    state = searched(MIN_TRIALS, noise)
     for trial in state.trials.values():
         trial.params = dict(next(iter(state.trials.values())).params)
     (one,) = found(state).objectives
@@ -226,7 +226,7 @@ def test_what_all_have_in_common_explains_nothing() -> None:
 
 
 def test_level_scores_explain_nothing() -> None:
-    (one,) = found(searched(FEWEST_TRIALS, lambda params, generator: 0.5)).objectives
+    (one,) = found(searched(MIN_TRIALS, lambda params, generator: 0.5)).objectives
     assert all(effect.is_noise for effect in [*one.decisions, *one.groups])
     assert all(use.is_noise for use in one.operations)
 
@@ -241,7 +241,7 @@ def test_it_is_the_same_each_time_and_quick() -> None:
 
 
 def test_an_evaluation_has_none() -> None:
-    state = searched(FEWEST_TRIALS, noise)
+    state = searched(MIN_TRIALS, noise)
     state.evaluation = EvaluationPlanned(candidates=[], folds=2, seeds=[0])
     assert importances(state) is None
     assert importance_json(None) is None

@@ -107,7 +107,7 @@ def test_the_front_is_reported(tmp_path: Any) -> None:
     state = state_of([(0.3, 1), (0.4, 5_000), (0.2, 3)])
     text = run_summary(RecordedRun(RunDirectory.at(tmp_path), info()), state)
     assert "best        0.4000, macs 5,000 (trial 00001, 1 epoch)" in text
-    assert "front       2 completed, beaten by none in val_accuracy and macs together" in text
+    assert "front       2 completed, not dominated by any other in val_accuracy and macs" in text
     assert "00000  val_accuracy 0.3000, macs 1" in text
     found = report_json(RecordedRun(RunDirectory.at(tmp_path), info()), state, top=None)
     assert [row["trial_id"] for row in found["front"]] == ["00000", "00001"]

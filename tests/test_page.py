@@ -26,18 +26,18 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.drawing import svg
 from orchestrator.report.page.content import Content, content_of, problems_of, rungs_of
 from orchestrator.report.page.curves import (
-    BEST_CURVES,
-    OTHER_CURVES,
-    Course,
+    MAX_BEST_CURVES,
+    MAX_OTHER_CURVES,
     Improvement,
+    Trajectory,
     best_so_far,
-    course_of,
     learning_curves,
+    trajectory_of,
 )
 from orchestrator.report.page.plot import Plot, thinned
 from orchestrator.report.page.record import PageRecord
-from orchestrator.report.page.worker_plots import MOST_BARS, timeline
-from orchestrator.report.page.worker_timeline import Occupancy, Stay, joined, lanes
+from orchestrator.report.page.worker_plots import MAX_BARS, timeline
+from orchestrator.report.page.worker_timeline import Stay, WorkerTimeline, assign_lanes, join_stays
 from orchestrator.report.page.writing import figure_json, write_page
 from search_spaces import NASNET, NASNET_A, PUBLISHED
 from tests.made_up import made_up
@@ -108,7 +108,7 @@ def page_of(directory: RunDirectory) -> Page:
 
 
 def figure_of(plot: Plot) -> Any:
-    assert plot.figure is not None, plot.nothing
+    assert plot.figure is not None, plot.empty_text
     return plot.figure
 
 
@@ -215,7 +215,7 @@ def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run
     level = sum(gap < 2 * of_difference for gap, _ in others)
     assert level > 1, "or the sentence is another"
     assert f"cannot tell them apart: {level} other trials are less than two such errors behind" in text
-    assert "no proof" in text
+    assert "not a proof that the trial is the best" in text
     assert not summary.tested
     assert summary.evaluate == f"cellscout evaluate {run.location}"
     trained = [one for one in state.trials.values() if one.attempt > 0]
@@ -235,8 +235,10 @@ def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search
     assert (summary.tested, summary.winner, summary.evaluate) == (True, winner, None)
     text = " ".join(summary.verdict)
     assert f"The winner is {winner}" in text
-    assert f"From the runner-up, {other}, it differs by +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
-    assert "best of the random search of equal cost, random/00007, it differs by +0.0125" in text
+    assert (
+        f"Its difference from the runner-up, {other}, is +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
+    )
+    assert "best of the random search of equal cost, random/00007, is +0.0125" in text
     assert "6 trainings (3 folds, 2 seeds)" in text
     assert summary.retrain is not None
     assert ("--architecture" in summary.retrain) == (not is_winner_of_the_search)
@@ -264,18 +266,18 @@ def test_the_random_search_of_equal_cost_stands_beside_the_best_so_far(tmp_path:
 
 def test_the_best_so_far_only_rises_and_ends_where_the_search_did(run: RunDirectory) -> None:
     state = RecordedRun.read(run).state()
-    course = course_of(state, PageRecord.read(RecordedRun.of_search(run)).breaks)
-    values = [one.value for one in course.improvements]
+    trajectory = trajectory_of(state, PageRecord.read(RecordedRun.of_search(run)).breaks)
+    values = [one.value for one in trajectory.improvements]
     assert values == sorted(values)
     assert state.best is not None
-    assert course.improvements[-1].trial_id == state.best.trial_id
-    assert course.trained == sum(one.attempt > 0 for one in state.trials.values())
-    assert course.seconds >= course.improvements[-1].seconds
+    assert trajectory.improvements[-1].trial_id == state.best.trial_id
+    assert trajectory.trained == sum(one.attempt > 0 for one in state.trials.values())
+    assert trajectory.seconds >= trajectory.improvements[-1].seconds
 
 
 def test_a_best_that_never_changed_is_not_drawn_on_an_axis_far_beyond_it() -> None:
-    course = Course([Improvement(seconds=9.0, trained=1, value=0.8, trial_id="00000")], seconds=60.0, trained=7)
-    for plot in best_so_far({"this search": course}, "val_accuracy", "maximize"):
+    trajectory = Trajectory([Improvement(seconds=9.0, trained=1, value=0.8, trial_id="00000")], seconds=60.0, trained=7)
+    for plot in best_so_far({"this search": trajectory}, "val_accuracy", "maximize"):
         assert plot.figure is not None
         assert plot.figure.layout.yaxis.range == pytest.approx((0.72, 0.88))
 
@@ -325,7 +327,7 @@ def test_a_run_with_nothing_to_show_says_so_everywhere(tmp_path: Path, standing:
     write(directory, [STARTED] if standing != "died" else [])
     page = page_of(directory)
     assert page.figures == {}
-    assert "No trial has completed its training, so there is nothing to call the best yet." in page.text
+    assert "No trial has completed its training, so there is no winner yet." in page.text
     assert "No trial has finished an epoch yet." in page.text
     assert "No trial has a score yet." in page.text
     assert "No trial has failed, diverged or broken a constraint." in page.text
@@ -427,18 +429,18 @@ def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Conten
 
 def test_what_is_left_out_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     state = RecordedRun.read(run).state()
-    monkeypatch.setattr("orchestrator.report.page.curves.BEST_CURVES", 5)
-    monkeypatch.setattr("orchestrator.report.page.curves.OTHER_CURVES", 7)
+    monkeypatch.setattr("orchestrator.report.page.curves.MAX_BEST_CURVES", 5)
+    monkeypatch.setattr("orchestrator.report.page.curves.MAX_OTHER_CURVES", 7)
     plot = learning_curves(state, (), None)
     count = sum(bool(one.curve) and one.duplicate_of is None for one in state.trials.values())
-    assert plot.caption.startswith(f"12 of {count} curves: the best 5 and 7 others, evenly drawn")
+    assert plot.caption.startswith(f"12 of {count} curves: the best 5 and 7 others, evenly spaced")
     drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
     assert len(drawn) == 12
     assert {one.trial_id for one in state.ranking()[:5]} <= drawn
-    monkeypatch.setattr("orchestrator.report.page.content.MOST_ROWS", 10)
+    monkeypatch.setattr("orchestrator.report.page.content.MAX_ROWS", 10)
     text = page_of(run).text
     assert f"The best 10 of {len(state.ranking())} trials with a score." in text
-    assert (BEST_CURVES, OTHER_CURVES) == (50, 100)
+    assert (MAX_BEST_CURVES, MAX_OTHER_CURVES) == (50, 100)
 
 
 def test_thinning_is_even_and_keeps_both_ends() -> None:
@@ -451,7 +453,7 @@ def test_thinning_is_even_and_keeps_both_ends() -> None:
 
 def test_slots_hold_one_trial_at_a_time(run: RunDirectory, content: Content) -> None:
     record = PageRecord.read(RecordedRun.of_search(run))
-    where = lanes(record.stays)
+    where = assign_lanes(record.stays)
     assert max(where) == 2  # three slots
     for lane in range(3):
         mine = [stay for stay, at_lane in zip(record.stays, where, strict=True) if at_lane == lane]
@@ -463,7 +465,7 @@ def test_slots_hold_one_trial_at_a_time(run: RunDirectory, content: Content) -> 
 
 
 def test_what_ran_when_the_driver_died_ended_then() -> None:
-    occupancy = Occupancy()
+    collected = WorkerTimeline()
     for event in (
         TrialStarted(time=at(0), trial_id="a", attempt=1),
         TrialStarted(time=at(1), trial_id="b", attempt=1),
@@ -471,25 +473,25 @@ def test_what_ran_when_the_driver_died_ended_then() -> None:
         RunResumed(time=at(100), slots=2),
         TrialStarted(time=at(101), trial_id="a", attempt=2),
     ):
-        occupancy.apply(event)
-    assert occupancy.stays(at(110)) == [
+        collected.apply(event)
+    assert collected.stays(at(110)) == [
         Stay("a", at(0), at(4), "cut_off"),
         Stay("b", at(1), at(4), "ended"),
         Stay("a", at(101), at(110), "open"),
     ]
-    occupancy.apply(RunEnded(time=at(120), outcome="interrupted"))
-    assert occupancy.stays()[-1] == Stay("a", at(101), at(120), "cut_off")
+    collected.apply(RunEnded(time=at(120), outcome="interrupted"))
+    assert collected.stays()[-1] == Stay("a", at(101), at(120), "cut_off")
 
 
 def test_very_many_bars_are_joined_and_it_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     record = PageRecord.read(RecordedRun.of_search(run))
-    monkeypatch.setattr("orchestrator.report.page.worker_plots.MOST_BARS", 50)
+    monkeypatch.setattr("orchestrator.report.page.worker_plots.MAX_BARS", 50)
     plot = timeline(record.state, record.stays)
-    bars = joined(record.stays, lanes(record.stays), 1e9)
-    assert sorted(count for _, _, count in bars) == sorted(lanes(record.stays).count(lane) for lane in range(3))
+    bars = join_stays(record.stays, assign_lanes(record.stays), 1e9)
+    assert sorted(count for _, _, count in bars) == sorted(assign_lanes(record.stays).count(lane) for lane in range(3))
     assert re.match(rf"\d+ bars for {len(record.stays)} trainings: ", plot.caption)
     assert sum(len(trace.x) for trace in traces(plot)) < len(record.stays)
-    assert MOST_BARS == 2_000
+    assert MAX_BARS == 2_000
 
 
 def test_several_objectives_have_a_front(tmp_path: Path) -> None:
@@ -503,7 +505,7 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     for trial_id, accuracy, macs in zip(front.customdata, front.x, front.y, strict=True):
         assert (accuracy, macs) == (state.trials[trial_id].val_accuracy, state.trials[trial_id].macs)
     column = list(content.leaderboard.columns).index("on the front")
-    assert {row.trial_id for row in content.leaderboard.rows if row.values[column].shown} == set(front.customdata)
+    assert {row.trial_id for row in content.leaderboard.rows if row.values[column].text} == set(front.customdata)
     page = page_of(directory)
     assert set(front.customdata) <= {one.get("data-cells") for _, one in page.elements}
 
@@ -544,13 +546,13 @@ def test_more_objectives_are_lines_with_the_best_above(tmp_path: Path) -> None:
 
 
 def test_what_mattered_needs_enough_trials(tmp_path: Path, content: Content) -> None:
-    decisions, operations = content.plots["mattered"]
+    decisions, operations = content.plots["importance"]
     assert len(traces(decisions)[0].x) >= 4
     assert "no more than noise" in decisions.caption
     assert set(traces(operations)[0].y) == set(NASNET.operations)
-    few = content_of(PageRecord.read(RecordedRun.of_search(made_up(tmp_path / "few", 12)))).plots["mattered"]
+    few = content_of(PageRecord.read(RecordedRun.of_search(made_up(tmp_path / "few", 12)))).plots["importance"]
     assert [plot.figure for plot in few] == [None]
-    assert "are too few to tell which decisions mattered; 60 are needed" in few[0].nothing
+    assert "are too few to show which decisions mattered; 60 are needed" in few[0].empty_text
 
 
 def test_retrained_networks_are_told_with_their_tests(tmp_path: Path) -> None:
@@ -578,7 +580,7 @@ def test_retrained_networks_are_told_with_their_tests(tmp_path: Path) -> None:
     (tmp_path / "run" / "retrain" / "unfinished").mkdir()
     text = page_of(directory).text
     assert "0.9050 ± 0.0071" in text
-    assert "tested 2026-01-02 on cpu; test 2 of this network, so no fresh evidence" in text
+    assert "tested 2026-01-02 on cpu; test 2 of this network, so not independent evidence" in text
 
 
 def test_the_search_file_is_read_back_as_the_same_configuration(content: Content) -> None:

@@ -19,7 +19,7 @@ from orchestrator.record.events import RunEnded, TrialBuilt, TrialEnded, TrialSu
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report import watch
-from orchestrator.report.comparison.outcome import compare
+from orchestrator.report.comparison.compare import compare_runs
 from orchestrator.report.comparison.page import write_comparison
 from orchestrator.report.page.writing import write_page
 from search_spaces import Architecture
@@ -269,8 +269,8 @@ def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
 ) -> None:
     from playwright.sync_api import expect
 
-    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.1)
-    monkeypatch.setattr(watch, "REST", 0)
+    monkeypatch.setattr(watch, "MIN_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "PAUSE_FACTOR", 0)
     directory = made_up(tmp_path / "run", 20, state="running", host="elsewhere")
     said: list[str] = []
     with EventLog.reopen(directory) as log, watch.watching(directory.location, 0, said.append) as server:
@@ -303,7 +303,7 @@ def test_a_comparison_in_the_browser(browser: Browser, tmp_path: Path) -> None:
         for place, config in (("a", {}), ("b", options))
         for seed in range(3)
     ]
-    write_comparison(compare(runs), tmp_path / "compare.html")
+    write_comparison(compare_runs(runs), tmp_path / "compare.html")
     seen = Seen.at(browser, (tmp_path / "compare.html").as_uri())
     found = seen.traces()
     assert set(found) == {"bests", "best-by-trials", "best-by-time", "front-macs"}

@@ -42,7 +42,7 @@ def test_the_page_goes_to_an_object_store_too(object_store: Any) -> None:
 
 def test_a_page_is_made_now_and_then_while_a_search_runs(tmp_path: Path) -> None:
     directory = made_up(tmp_path / "run", 5)
-    with PageRefresher(directory, Progress.silent(), every_seconds=0.01):
+    with PageRefresher(directory, Progress.silent(), interval_seconds=0.01):
         deadline = time.monotonic() + 60
         while not directory.folder.has("report.html"):
             assert time.monotonic() < deadline
@@ -56,7 +56,7 @@ def test_a_page_that_cannot_be_made_is_told_in_a_line(tmp_path: Path, capsys: py
     refresh(RecordedRun.read(directory), Progress(Console(stderr=True, force_terminal=False)))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert said.startswith("the page could not be made: ")
+    assert said.startswith("the page could not be updated: ")
     assert "report.html cannot be written: Is a directory" in said
 
 

@@ -18,7 +18,7 @@ from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.search.driver import Driver
 from orchestrator.simulation.controller import Row, simulate
-from orchestrator.simulation.simulated_search import PatientSearcher
+from orchestrator.simulation.simulated_search import BlockingSearcher
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy, known_when_asked
 from search_spaces import NASNET, Architecture
@@ -93,7 +93,7 @@ def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> Memo
         log.listen(*driver.listeners)
         driver.resume()
         simulate(
-            PatientSearcher(driver.searcher),
+            BlockingSearcher(driver.searcher),
             decides,
             remaining_epochs,
             workers=workers,

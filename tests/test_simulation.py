@@ -238,7 +238,7 @@ def test_arguments_out_of_bounds_are_refused(settings: dict[str, Any], message: 
 
 
 def test_a_scheduler_with_a_metric_of_its_own_is_refused_as_by_ray_tune() -> None:
-    with pytest.raises(ValueError, match="the scheduler was made with a metric"):
+    with pytest.raises(ValueError, match="the scheduler already has a metric"):
         simulate(Diary([]), AsyncHyperBandScheduler(metric="val_accuracy", mode="max"), flat, workers=1, trials=1)
 
 

@@ -17,7 +17,7 @@ from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.search.driver import Driver
 from orchestrator.simulation.controller import Row, simulate
-from orchestrator.simulation.simulated_search import PatientSearcher
+from orchestrator.simulation.simulated_search import BlockingSearcher
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy
 from search_spaces import NASNET
@@ -54,7 +54,7 @@ def test_a_search_ends_once_every_network_was_trained(scheduler: str, workers: i
         study = LiveStudy(SAMPLERS["random"](seed=0), state, distributions)
         with Driver(log, state, plan_of(SPACE), directory, study, decides, budget=NETWORKS) as driver:
             log.listen(*driver.listeners)
-            searcher, callbacks = PatientSearcher(driver.searcher), [driver.recorder]
+            searcher, callbacks = BlockingSearcher(driver.searcher), [driver.recorder]
             simulate(searcher, decides, rest, workers=workers, seconds=1e6, callbacks=callbacks)
     counts = state.counts()
     assert counts["completed"] + counts["pruned"] == NETWORKS

@@ -19,7 +19,7 @@ from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report import watch
-from orchestrator.report.watch import PageServer, Watched, watching
+from orchestrator.report.watch import PageServer, WatchedPage, watching
 from tests.test_record import RUN, trial, write
 from tests.test_run_directory import info, snapshot
 
@@ -94,7 +94,7 @@ def test_nothing_can_be_sent(server: PageServer) -> None:
 def test_a_name_that_was_made_to_lead_here_is_refused(host: str, server: PageServer) -> None:
     for path in ("/", "/version"):
         status, body, _ = ask(server, path, host)
-        assert (status, body) == (421, "ask for 127.0.0.1 or localhost\n")
+        assert (status, body) == (421, "use 127.0.0.1 or localhost\n")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:1234"])
@@ -114,8 +114,8 @@ def test_it_listens_on_loopback_only_and_lets_no_other_site_in(server: PageServe
 def test_the_page_grows_with_the_log_and_the_end_is_told(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "LEAST_SECONDS", 0.02)
-    monkeypatch.setattr(watch, "REST", 0)
+    monkeypatch.setattr(watch, "MIN_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "PAUSE_FACTOR", 0)
     said: list[str] = []
     with watching(directory.location, 0, said.append) as server:
         with EventLog.reopen(directory) as log:
@@ -129,14 +129,14 @@ def test_the_page_grows_with_the_log_and_the_end_is_told(
 
 
 def test_a_record_that_stays_as_it_is_costs_no_page(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Watched(directory, print)
+    watched = WatchedPage(directory, print)
     monkeypatch.setattr(watch, "make_page", None)
-    assert watched.refresh() >= watch.LEAST_SECONDS
+    assert watched.refresh() >= watch.MIN_SECONDS
     assert watched.newest.number == 1
 
 
 def test_an_evaluation_makes_a_new_page(directory: RunDirectory) -> None:
-    watched = Watched(directory, print)
+    watched = WatchedPage(directory, print)
     (directory / "retrain" / "best").folder.write("events.jsonl", b"of no interest here")
     watched.refresh()
     assert watched.newest.number == 1
@@ -147,7 +147,7 @@ def test_an_evaluation_makes_a_new_page(directory: RunDirectory) -> None:
 
 
 def test_a_page_that_takes_long_is_made_seldom(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Watched(directory, print)
+    watched = WatchedPage(directory, print)
 
     def slow(*given: Any) -> bytes:
         time.sleep(0.4)
@@ -163,7 +163,7 @@ def test_whatever_a_page_stumbles_over_it_is_looked_at_again(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    watched = Watched(directory, said.append)
+    watched = WatchedPage(directory, said.append)
 
     def stumbles(_: int) -> None:
         raise ZeroDivisionError("division by zero")
@@ -171,16 +171,16 @@ def test_whatever_a_page_stumbles_over_it_is_looked_at_again(
     directory.folder.write("report.txt", b"")
     with monkeypatch.context() as patch:
         patch.setattr(watched, "_make", stumbles)
-        patch.setattr(watched, "_seen", None)
+        patch.setattr(watched, "_state", None)
         watched.refresh()
-        assert said == ["the page is as it was: division by zero"]
+        assert said == ["the page was not updated: division by zero"]
     watched.refresh()
     assert watched.newest.number == 1
 
 
 def test_a_page_that_cannot_be_made_leaves_the_one_before(directory: RunDirectory) -> None:
     said: list[str] = []
-    watched = Watched(directory, said.append)
+    watched = WatchedPage(directory, said.append)
     path = Path(directory.location) / "events.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b"no event\n" * 2)
@@ -188,7 +188,7 @@ def test_a_page_that_cannot_be_made_leaves_the_one_before(directory: RunDirector
     watched.refresh()
     assert watched.newest.number == 1
     assert len(said) == 1
-    assert said[0].startswith("the page is as it was: ")
+    assert said[0].startswith("the page was not updated: ")
     assert "is not an event" in said[0]
     path.write_bytes(whole + b"\n".join(event.model_dump_json().encode() for event in trial("00006", [1], "failed")))
     watched.refresh()
@@ -221,7 +221,7 @@ def test_ctrl_c_ends_it_in_order_and_nothing_was_written(directory: RunDirectory
 
     watch.watch_run(directory.location, 0, say)
     url = said[0].split()[0]
-    assert said == [f"{url} shows {directory}, which still runs; Ctrl-C ends it"]
+    assert said == [f"{url} shows {directory}, which is running; Ctrl-C stops serving it"]
     with pytest.raises(OSError):  # noqa: PT011
         socket.create_connection(("127.0.0.1", int(url.rstrip("/").rpartition(":")[2])), timeout=5)
     assert snapshot(Path(directory.location)) == before

@@ -29,16 +29,21 @@ def compare(
 
     Runs with different data, validation splits or objectives cannot be compared.
     """
-    from orchestrator.report import compare as compare_runs
-    from orchestrator.report import comparison_json, comparison_summary, comparison_tables, write_comparison
+    from orchestrator.report import (
+        compare_runs,
+        comparison_json,
+        comparison_summary,
+        comparison_tables,
+        write_comparison,
+    )
 
-    outcome = compare_runs(run_dirs)
-    write_comparison(outcome, output)
+    comparison = compare_runs(run_dirs)
+    write_comparison(comparison, output)
     if as_json:
-        print_json({**comparison_json(outcome), "page": str(output)})
+        print_json({**comparison_json(comparison), "page": str(output)})
         return
-    Console().print(comparison_tables(outcome))
-    typer.echo(comparison_summary(outcome))
+    Console().print(comparison_tables(comparison))
+    typer.echo(comparison_summary(comparison))
     typer.echo(f"page        {output}")
 
 

@@ -1,4 +1,4 @@
-"""What a run came to, shown: in the terminal, on a page, as pictures, beside other runs."""
+"""Presents the results of a run: in the terminal, on a page, as pictures, and in comparison with other runs."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-from .comparison.outcome import compare as compare
+from .comparison.compare import compare_runs as compare_runs
 from .comparison.page import write_comparison as write_comparison
 from .comparison.tables import comparison_json as comparison_json
 from .comparison.tables import comparison_summary as comparison_summary

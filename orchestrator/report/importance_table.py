@@ -1,4 +1,4 @@
-"""Which decisions of a search mattered, in words, as tables of 80 columns, and as JSON."""
+"""Presents which decisions of a search mattered: in words, as tables of 80 columns, and as JSON."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.report.importance import FEWEST_TRIALS, Effect, Importance, Importances, OperationUse
+from orchestrator.report.importance import MIN_TRIALS, Effect, Importance, Importances, OperationUse
 
-SHOWN_DECISIONS = 8
+MAX_DECISIONS = 8
 
 
 def importance_tables(found: Importances | None) -> Group:
-    """What to print; nothing for an evaluation."""
+    """Return the tables to print; empty for an evaluation."""
     if found is None:
         return Group()
     if not found.trials:
         return Group("mattered    no trial has a score yet")
     if not found.objectives:
-        few = f"{found.trials} trials {_when(found)} are too few to tell which decisions mattered"
-        return Group(f"mattered    {few}; {FEWEST_TRIALS} are needed")
+        few = f"{found.trials} trials {_when(found)} are too few to show which decisions mattered"
+        return Group(f"mattered    {few}; {MIN_TRIALS} are needed")
     tables = [table for one in found.objectives for table in (_decisions(one, found), _operations(one))]
     return Group(
         *tables,
-        "share: of the differences in rank among candidates suggested at about the same time, less what chance gives; "
-        "each decision alone, without what decisions do only together; of several, the sum, an estimate that may "
-        "exceed 100%. by chance: what chance exceeds in one search of 20. "
-        "noise: so much is found, all rows considered, in more than one of 20 searches in which nothing matters.",
+        "share: the part of the rank differences between candidates suggested at about the same time that a decision "
+        "explains on its own (interactions do not count), minus what chance gives; for several decisions the sum, an "
+        "estimate that may exceed 100%. by chance: the share that chance exceeds in one search of 20. "
+        "noise: if nothing mattered, more than one search of 20 would have a row like this.",
     )
 
 
 def importance_json(found: Importances | None) -> dict[str, Any] | None:
-    """The same for programs, in full; `objectives` is null where there are too few trials."""
+    """Return all effects as JSON; `objectives` is null if there are too few trials."""
     if found is None:
         return None
     return {
         "trials": found.trials,
         "epoch": found.epoch,
         "epochs": found.epochs,
-        "trials_needed": FEWEST_TRIALS,
+        "trials_needed": MIN_TRIALS,
         "objectives": [_objective_json(one) for one in found.objectives] or None,
     }
 
@@ -54,7 +54,7 @@ def _when(found: Importances) -> str:
 
 
 def _decisions(one: Importance, found: Importances) -> Table:
-    """The groups, and what of the decisions is more than noise."""
+    """Tabulate the groups, and the decisions that are more than noise."""
     title = f"What mattered for {escape(one.objective)}: {found.trials} trials {_when(found)}"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("decisions", min_width=44)
@@ -63,13 +63,13 @@ def _decisions(one: Importance, found: Importances) -> Table:
     for effect in one.groups:
         table.add_row(f"all of: {effect.name}", *_cells(effect))
     table.add_section()
-    telling = [effect for effect in one.decisions if not effect.is_noise]
-    for effect in telling[:SHOWN_DECISIONS]:
+    significant = [effect for effect in one.decisions if not effect.is_noise]
+    for effect in significant[:MAX_DECISIONS]:
         table.add_row(escape(effect.name), *_cells(effect))
-    if not telling:
-        table.add_row("no single decision: not more than noise")
-    elif len(telling) > SHOWN_DECISIONS:
-        table.add_row(f"and {len(telling) - SHOWN_DECISIONS} more (--json has all)")
+    if not significant:
+        table.add_row("no single decision is more than noise")
+    elif len(significant) > MAX_DECISIONS:
+        table.add_row(f"and {len(significant) - MAX_DECISIONS} more (--json has all)")
     return table
 
 
@@ -91,12 +91,12 @@ def _operations(one: Importance) -> Table:
             "" if use.margin is None else f"± {_score(use.margin)}",
             _score(use.others),
             "" if use.p is None else _p(use.p),
-            _verdict(use),
+            _operation_note(use),
         )
     return table
 
 
-def _verdict(use: OperationUse) -> str:
+def _operation_note(use: OperationUse) -> str:
     if use.p is None:
         return "used by all" if use.trials else "never used"
     return "noise" if use.is_noise else ""

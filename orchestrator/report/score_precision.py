@@ -1,4 +1,4 @@
-"""How far a score on the validation images can be trusted. Pure functions of a run's state."""
+"""Estimates how precise a score on the validation images is. Pure functions of a run's state."""
 
 from __future__ import annotations
 
@@ -9,32 +9,30 @@ from orchestrator.record import RunState, Trial
 
 
 @dataclass(frozen=True)
-class Precision:
-    """What the best accuracy says against those of the other completed trials.
-
-    Args:
-        error: one standard error of it.
-        close: how many others are within that.
-        second: the next best; None if no other completed.
-        margin: by how much the best is ahead of it; 0 without one.
-        margin_error: one standard error of such a difference, if the two err independently.
-        level: how many others are behind by less than twice that, so that these images cannot tell them apart.
-    """
+class ScorePrecision:
+    """How the best accuracy compares with those of the other completed trials."""
 
     error: float
-    close: int
+    """One standard error of the best accuracy."""
+    within_error: int
+    """The number of other trials that are at most `error` behind."""
     second: Trial | None
+    """The next best trial; None if no other trial has completed."""
     margin: float
+    """The difference between the best and `second`; 0 without one."""
     margin_error: float
-    level: int
+    """One standard error of `margin`, if the errors of the two are independent."""
+    indistinguishable: int
+    """The number of other trials that are less than twice `margin_error` behind."""
 
 
-def precision_of(state: RunState, best: Trial, images: int) -> Precision:
-    """
+def estimate_precision(state: RunState, best: Trial, images: int) -> ScorePrecision:
+    """Compare the accuracy of `best` with those of the other completed trials.
+
     Args:
-        state: of a search.
+        state: the state of a search.
         best: a completed trial.
-        images: that its accuracy was measured on.
+        images: the number of images on which its accuracy was measured.
     """
     score = best.val_accuracy
     assert score is not None, "it completed"
@@ -43,17 +41,17 @@ def precision_of(state: RunState, best: Trial, images: int) -> Precision:
     gaps = [score - (trial.val_accuracy or 0.0) for trial in others]
     margin = min(gaps, default=0.0)
     margin_error = math.hypot(error, _error(score - margin, images))
-    return Precision(
+    return ScorePrecision(
         error=error,
-        close=sum(gap <= error for gap in gaps),
+        within_error=sum(gap <= error for gap in gaps),
         second=others[gaps.index(margin)] if others else None,
         margin=margin,
         margin_error=margin_error,
-        level=sum(gap < 2 * margin_error for gap in gaps),
+        indistinguishable=sum(gap < 2 * margin_error for gap in gaps),
     )
 
 
 def _error(score: float, images: int) -> float:
-    # Wilson's centre, because the plain estimate would call a score of 1 certain.
+    # Wilson's centre: the plain estimate gives a score of 1 the error 0.
     centre = (score * images + 0.5) / (images + 1)
     return math.sqrt(centre * (1 - centre) / (images + 1))

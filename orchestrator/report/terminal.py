@@ -1,4 +1,4 @@
-"""What a run came to, in words and as a leaderboard."""
+"""Presents the results of a run in the terminal: a summary, a leaderboard and JSON."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from rich.table import Table
 
 from orchestrator.progress import clock, describe, number
 from orchestrator.record import PAGE, RecordedRun, RunInfo, RunState, Trial
-from orchestrator.report.score_precision import precision_of
+from orchestrator.report.score_precision import estimate_precision
 
-COLUMNS = 80
+MAX_WIDTH = 80
+"""Columns of the terminal."""
 GAP = 2
-EXPENDABLE = ("rank", "time", "macs", "parameters", "epochs")
-"""Columns of the leaderboard that make room, in this order."""
+OPTIONAL_COLUMNS = ("rank", "time", "macs", "parameters", "epochs")
+"""Columns of the leaderboard that are dropped, in this order, until it fits."""
 
 
 def leaderboard(state: RunState, top: int) -> Table:
-    """The `top` best trials, in 80 columns: what does not fit beside further objectives is left out."""
+    """Tabulate the `top` best trials; columns that do not fit into 80 characters are dropped."""
     ranking = state.ranking()
-    # What else is an objective has a column of its own.
+    # These have a column in any case.
     others = [name for name in state.objectives if name not in ("val_accuracy", "parameters", "macs")]
     rows = [_cells(rank, trial, state, others) for rank, trial in enumerate(ranking[:top], start=1)]
     names = ["rank", "trial", "status", "accuracy", *others, "epochs", "parameters", "macs", "time"]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) if rows else len(name) for name in names}
-    for name in EXPENDABLE:
-        if sum(widths[name] + GAP for name in names) >= COLUMNS:
+    for name in OPTIONAL_COLUMNS:
+        if sum(widths[name] + GAP for name in names) >= MAX_WIDTH:
             names.remove(name)
     title = f"The best {min(top, len(ranking))} of {len(state.trials)} trials"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0))
@@ -53,7 +54,7 @@ def _cells(rank: int, trial: Trial, state: RunState, others: Sequence[str]) -> d
 
 
 def run_summary(run: RecordedRun, state: RunState) -> str:
-    """The state of a run in a few lines of plain text."""
+    """Summarise the state of a run in a few lines of plain text."""
     directory = run.directory
     counts = state.counts()
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
@@ -66,21 +67,21 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         lines.append(f"time        {clock(state.active_seconds())}")
     utilisation = state.utilisation()
     if utilisation is not None:
-        lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was training")
-    asked = state.ask_seconds()
-    if asked is not None:
-        lines.append(f"sampler     {asked[0]:.3f} s a proposal (median), {asked[1]:.3f} s the longest")
+        lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was spent on training")
+    ask_seconds = state.ask_seconds()
+    if ask_seconds is not None:
+        lines.append(f"sampler     {ask_seconds[0]:.3f} s per proposal (median), at most {ask_seconds[1]:.3f} s")
     if state.imported:
-        lines.append(f"known       {len(state.imported)} results of other runs")
+        lines.append(f"known       {len(state.imported)} results imported from other runs")
     for status in ("failed", "diverged"):
         bad = [trial for trial in state.trials.values() if trial.status == status]
         if bad:
             trials = "1 trial" if len(bad) == 1 else f"{len(bad)} trials"
             lines.append(f"{status:<11} {trials}, the first: {bad[0].trial_id}, {bad[0].error}")
     if state.evaluation is not None:
-        lines.append("evaluation  of another run; what it comes to is in evaluation.json")
+        lines.append("evaluation  of another run; its results are in evaluation.json")
     elif state.best is None:
-        lines.append("best        no trial has completed its budget")
+        lines.append("best        no trial has completed its training")
     else:
         lines.append(f"best        {describe(state.best, state)}, in {directory.best}")
         if next(iter(state.objectives)) == "val_accuracy":
@@ -93,7 +94,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
 
 
 def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the summary and the leaderboard as JSON; `top` None lists all trials."""
     return {
         "run_dir": run.directory.location,
         "state": run.standing,
@@ -109,12 +110,12 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
 
 
 def _front(state: RunState) -> list[str]:
-    """The Pareto front, by the first objective."""
+    """List the Pareto front, sorted by the first objective."""
     first, *others = state.objectives
     rows = sorted(
         state.front, key=lambda trial: trial.metric(first) or 0, reverse=state.objectives[first] == "maximize"
     )
-    head = f"front       {len(rows)} completed, beaten by none in {first} and {' and '.join(others)} together"
+    head = f"front       {len(rows)} completed, not dominated by any other in {first} and {' and '.join(others)}"
     return [
         head,
         *(
@@ -144,10 +145,10 @@ def _trial_json(trial: Trial, state: RunState) -> dict[str, Any]:
 
 
 def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
-    """How far the best score can be trusted: its standard error, and how many others are within it."""
+    """Return the standard error of the best score, and how many other trials are within it."""
     images = info.data["validation"]
-    found = precision_of(state, best, images)
+    found = estimate_precision(state, best, images)
     few = {0: "no other completed trial is", 1: "1 other completed trial is"}
-    others = few.get(found.close, f"{found.close} other completed trials are")
+    others = few.get(found.within_error, f"{found.within_error} other completed trials are")
     error = f"one standard error on {images:,} validation images is {found.error:.4f}"
-    return [f"{error};", f"{others} within it of the best"]
+    return [f"{error};", f"{others} that close to the best"]

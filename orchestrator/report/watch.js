@@ -1,6 +1,6 @@
-// Loads the page again when there is a newer one, once the reader rests, and leaves them where they were.
+// Reloads the page when there is a newer version and the reader is idle, and restores its position and sorting.
 (() => {
-  const KEPT = "cellscout-watch", LOOK_MS = 2000, REST_MS = 3000;
+  const KEPT = "cellscout-watch", POLL_MS = 2000, IDLE_MS = 3000;
   const sorted = () => document.querySelector("#leaderboard th[aria-sort]");
 
   const kept = JSON.parse(sessionStorage.getItem(KEPT));
@@ -8,8 +8,8 @@
   if (kept) {
     if (kept.all) document.querySelector("#leaderboard button.all")?.click();
     const button = document.querySelectorAll("#leaderboard th")[kept.column]?.querySelector("button");
-    const isAsItWas = () => sorted()?.cellIndex === kept.column && sorted()?.ariaSort === kept.order;
-    for (let clicks = 0; clicks < 2 && !isAsItWas(); clicks++) button?.click();
+    const isRestored = () => sorted()?.cellIndex === kept.column && sorted()?.ariaSort === kept.order;
+    for (let clicks = 0; clicks < 2 && !isRestored(); clicks++) button?.click();
     window.scrollTo({ top: kept.top, behavior: "instant" });
   }
 
@@ -18,12 +18,12 @@
     addEventListener(type, () => { active = Date.now(); }, { passive: true });
   });
   setInterval(async () => {
-    if (document.hidden || Date.now() - active < REST_MS) return;
+    if (document.hidden || Date.now() - active < IDLE_MS) return;
     try {
       const newest = await (await fetch("/version")).json();
       if (newest.version === VERSION) return;
     } catch {
-      return;  // `cellscout watch` has ended: what is shown stays
+      return;  // `cellscout watch` has stopped: keep the page
     }
     const heading = sorted();
     sessionStorage.setItem(KEPT, JSON.stringify({
@@ -33,5 +33,5 @@
       all: document.querySelector("#leaderboard table.sortable:not(.short)") !== null,
     }));
     location.reload();
-  }, LOOK_MS);
+  }, POLL_MS);
 })();

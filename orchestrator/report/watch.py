@@ -1,7 +1,7 @@
-"""`cellscout watch`: the page of a run on this machine's own address, made anew while the run goes on.
+"""`cellscout watch`: serves the page of a run on this machine, and updates it while the run goes on.
 
-Reads the record only, and so may run beside the search. Serves two things and nothing else of the disk: the page, and
-which version of it is the newest, for which the page asks so that it can load itself again.
+Only reads the record, so it can run beside the search. Serves two resources and no files: the page, and the number of
+its newest version, which the page polls so that it can reload itself.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from trainables.storage import reason
 ADDRESS = "127.0.0.1"
 PORT = 8400
 HOSTS = ("127.0.0.1", "localhost")
-"""Names by which a browser on this machine may ask. A page of a stranger whose name was made to lead here is none
-(DNS rebinding); a port that was forwarded by ssh may have another number."""
+"""Accepted host names. Others are refused, so that another site cannot read the page (DNS rebinding). Any port is
+accepted, because ssh may forward another one."""
 
-LEAST_SECONDS = 5.0
-"""Between two looks at the log."""
-REST = 10
-"""Times as long as the page took to make, it rests: so it costs at most a tenth of a core."""
+MIN_SECONDS = 5.0
+"""The minimal time between two checks of the log."""
+PAUSE_FACTOR = 10
+"""The pause after an update, as a multiple of the time it took: updates use at most a tenth of a core."""
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
@@ -60,15 +60,17 @@ RELOADER = resources.files("orchestrator.report") / "watch.js"
 
 @dataclass(frozen=True)
 class Version:
-    """A page as it was made; `number` counts from 1, `standing` is the run's."""
+    """One version of the page."""
 
     number: int
+    """Counts from 1."""
     standing: str
+    """`running`, `died`, or how the run ended."""
     page: bytes = field(repr=False)
 
 
-class Watched:
-    """The newest page of a run. Made by one thread, read by those that answer browsers.
+class WatchedPage:
+    """The newest page of a run. One thread updates it; the threads that serve browsers read it.
 
     Raises:
         RunDirectoryError: there is no run, or its record cannot be read.
@@ -77,38 +79,38 @@ class Watched:
     def __init__(self, directory: RunDirectory, say: Callable[[str], None]) -> None:
         self._directory = directory
         self._say = say
-        self._seen: object = None
-        self._trouble = ""
+        self._state: object = None
+        self._problem = ""
         self.newest = self._make(number=1)
 
     def refresh(self) -> float:
-        """Make the page anew if the record has changed. For how many seconds to rest now.
+        """Make a new page if the record has changed, and return how many seconds to pause.
 
-        What goes wrong is said once, and the page before it stays: a store may be away for a while.
+        If that fails, the old page stays: a store may be unreachable for a while. Each problem is reported once.
         """
         started = time.monotonic()
         try:
-            if self._facts() != self._seen:
+            if self._record_state() != self._state:
                 before, self.newest = self.newest, self._make(self.newest.number + 1)
                 if before.standing != self.newest.standing:
                     self._say(f"the run {_words(self.newest.standing)}")
-            self._trouble = ""
-        except Exception as error:  # noqa: BLE001  whatever it is, the next look may be better
-            trouble = reason(error) if isinstance(error, OSError) else last_line(error)
-            if trouble != self._trouble:
-                self._say(f"the page is as it was: {trouble}")
-            self._trouble = trouble
-        return max(LEAST_SECONDS, REST * (time.monotonic() - started))
+            self._problem = ""
+        except Exception as error:  # noqa: BLE001  any error: the next attempt may succeed
+            problem = reason(error) if isinstance(error, OSError) else last_line(error)
+            if problem != self._problem:
+                self._say(f"the page was not updated: {problem}")
+            self._problem = problem
+        return max(MIN_SECONDS, PAUSE_FACTOR * (time.monotonic() - started))
 
     def _make(self, number: int) -> Version:
-        facts = self._facts()  # before the page, so that what comes meanwhile is seen by the next look
+        state = self._record_state()  # before the page, so that the next check sees changes made meanwhile
         run = RecordedRun.of_search(self._directory)
         page = make_page(run)
-        self._seen = facts
+        self._state = state
         return Version(number, run.standing, page)
 
-    def _facts(self) -> object:
-        """Differs when the page would."""
+    def _record_state(self) -> object:
+        """Return a value that changes whenever the page would change."""
         folder = self._directory.folder
         segments, retrained = folder / SEGMENTS, folder / RETRAINED
         files = [
@@ -124,18 +126,18 @@ class Watched:
 
 
 class PageServer(ThreadingHTTPServer):
-    """Answers browsers of this machine only.
+    """Serves browsers on this machine only.
 
     Raises:
-        InputError: the port cannot be had.
+        InputError: the port cannot be used.
     """
 
     daemon_threads = True
 
-    def __init__(self, watched: Watched, port: int) -> None:
+    def __init__(self, watched: WatchedPage, port: int) -> None:
         self.watched = watched
         try:
-            super().__init__((ADDRESS, port), _Answers)
+            super().__init__((ADDRESS, port), _RequestHandler)
         except OSError as error:
             raise InputError(
                 f"port {port} of {ADDRESS} cannot be used: {reason(error)}; choose another, or 0 for any (--port)"
@@ -146,11 +148,11 @@ class PageServer(ThreadingHTTPServer):
         return f"http://{ADDRESS}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away in the middle of an answer is no news."""
+        """Ignore browsers that disconnect during a response."""
 
 
-class _Answers(BaseHTTPRequestHandler):
-    """`/` is the page, `/version` what it would be now; all else is not there."""
+class _RequestHandler(BaseHTTPRequestHandler):
+    """Serves the page at `/` and the newest version at `/version`; any other path is not found."""
 
     server: PageServer
     timeout = 30
@@ -163,7 +165,7 @@ class _Answers(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not told."""
+        """Do not log requests."""
 
     def _answer(self, *, with_body: bool) -> None:
         status, kind, body = self._found()
@@ -179,10 +181,10 @@ class _Answers(BaseHTTPRequestHandler):
     def _found(self) -> tuple[HTTPStatus, str, bytes]:
         newest = self.server.watched.newest
         if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in HOSTS:
-            return HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"ask for 127.0.0.1 or localhost\n"
+            return HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"use 127.0.0.1 or localhost\n"
         match self.path:
             case "/":
-                return HTTPStatus.OK, "text/html", _reloading(newest)
+                return HTTPStatus.OK, "text/html", _with_reloader(newest)
             case "/version":
                 return HTTPStatus.OK, "application/json", _version(newest)
         return HTTPStatus.NOT_FOUND, "text/plain", b"the page is at /\n"
@@ -190,22 +192,23 @@ class _Answers(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def watching(run_dir: str, port: int, say: Callable[[str], None]) -> Iterator[PageServer]:
-    """Serve the page for as long as the context lasts.
+    """Serve the page of a run while the context is open.
 
     Args:
-        port: 0 for any that is free.
-        say: told in a line when the run has ended, and when the page cannot be made anew.
+        run_dir: the run directory.
+        port: a port of 127.0.0.1; 0 for any free one.
+        say: receives one line when the run ends, and one when the page cannot be updated.
 
     Raises:
         RunDirectoryError: there is no run, or its record cannot be read.
-        InputError: the port cannot be had.
+        InputError: the port cannot be used.
     """
-    watched = Watched(RunDirectory.at(run_dir), say)
+    watched = WatchedPage(RunDirectory.at(run_dir), say)
     ended = threading.Event()
     with PageServer(watched, port) as server:
         threads = [
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True),
-            threading.Thread(target=_refreshing, args=(watched, ended), daemon=True),
+            threading.Thread(target=_refresh_until, args=(ended, watched), daemon=True),
         ]
         for thread in threads:
             thread.start()
@@ -219,30 +222,30 @@ def watching(run_dir: str, port: int, say: Callable[[str], None]) -> Iterator[Pa
 
 
 def watch_run(run_dir: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve the page of a run until Ctrl-C; arguments and errors as of `watching`."""
+    """Serve the page of a run until Ctrl-C; see `watching` for the arguments and errors."""
     with watching(run_dir, port, say) as server:
-        say(f"{server.url} shows {run_dir}, which {_words(server.watched.newest.standing)}; Ctrl-C ends it")
+        say(f"{server.url} shows {run_dir}, which {_words(server.watched.newest.standing)}; Ctrl-C stops serving it")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 
 
-def _refreshing(watched: Watched, ended: threading.Event) -> None:
-    rest = LEAST_SECONDS
-    while not ended.wait(rest):
-        rest = watched.refresh()
+def _refresh_until(ended: threading.Event, watched: WatchedPage) -> None:
+    pause = MIN_SECONDS
+    while not ended.wait(pause):
+        pause = watched.refresh()
 
 
 def _version(newest: Version) -> bytes:
     return json.dumps({"version": newest.number, "standing": newest.standing}).encode()
 
 
-def _reloading(newest: Version) -> bytes:
-    """The page with a script that asks whether there is a newer one."""
+def _with_reloader(newest: Version) -> bytes:
+    """Return the page with a script that polls for a newer version and reloads."""
     script = f"<script>const VERSION = {newest.number};\n{RELOADER.read_text()}</script>\n"
     head, end, tail = newest.page.rpartition(b"</body>")
     return head + script.encode() + end + tail
 
 
 def _words(standing: str) -> str:
-    """How a run stands, after its name."""
-    return "still runs" if standing == "running" else f"has ended ({standing.replace('_', ' ')})"
+    """Return the state of a run as the end of a sentence."""
+    return "is running" if standing == "running" else f"has ended ({standing.replace('_', ' ')})"

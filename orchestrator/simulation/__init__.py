@@ -1,4 +1,4 @@
-"""Searches that are simulated on the curves of one that was recorded."""
+"""Simulates searches on the curves of a recorded one."""
 
 import lazy_loader
 

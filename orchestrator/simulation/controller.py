@@ -1,11 +1,11 @@
-"""A search on a virtual clock: a searcher and a scheduler against known curves, in no time and without Ray running.
+"""Runs a searcher and a scheduler against known curves on a virtual clock, in almost no time and without Ray.
 
-The loop calls both in the order in which Ray Tune 2.60 does (`ray.tune.execution.tune_controller`), so that whatever
-runs there runs here: one step asks for new trials, lets the scheduler choose, gives out workers and handles one event.
+The loop calls both in the same order as Ray Tune 2.60 (`ray.tune.execution.tune_controller`), so whatever runs there
+runs here. One step asks for new trials, lets the scheduler choose one, assigns workers and handles one event.
 
-Does not know what is searched, nor what a start, a checkpoint or an event costs: these take no time here. Where Ray
-Tune gives a free worker to any of several waiting trials, it is the first of them here. Trials are not tried again
-after an error, and schedulers that exchange what a trial is made of (PBT) are not served.
+Does not know what is searched. Starts, checkpoints and events take no time here. A free worker goes to the first of
+several waiting trials, while Ray Tune may choose any. Trials are not retried after an error, and schedulers that
+replace the configuration of a trial (PBT) are not supported.
 """
 
 from __future__ import annotations
@@ -24,61 +24,61 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 IDLE_STEPS = 3
-"""After so many steps in which nothing happens, nothing ever will: a step depends on the ones before it only."""
+"""The search has stalled after more idle steps than this: a step depends only on the steps before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One epoch of a curve: `epoch` counts from 1 on, and the epoch takes so many seconds.
-
-    With an `error`, the trial fails at the end of this epoch and reports nothing of it.
-    """
+    """One epoch of a curve."""
 
     epoch: int
+    """Counts from 1."""
     seconds: float
+    """The duration of the epoch."""
     metrics: Mapping[str, float]
     error: str | None = None
+    """If set, the trial fails at the end of this epoch and does not report it."""
 
 
 Evaluate = Callable[[dict[str, Any]], Sequence[Row]]
-"""A candidate's whole curve, from its parameters. Called when its trial begins."""
+"""Returns the whole curve of a candidate from its parameters. Called when its trial starts."""
 
 EventKind = Literal["suggested", "started", "reported", "paused", "stopped", "ended", "failed"]
-"""`started`: for the first time, or again after a pause. `stopped`: by the scheduler. `ended`: by itself."""
+"""`started`: for the first time or after a pause. `stopped`: by the scheduler. `ended`: after its last epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEvent:
-    """What happened at that time, and how many epochs of the trial were known then."""
+    """Something that happened to a trial."""
 
     seconds: float
+    """The time on the virtual clock."""
     kind: EventKind
     trial_id: str
     epoch: int
+    """The number of epochs that the trial had reported by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What came of it.
-
-    `seconds` is the time on the clock at the end; `busy_seconds` is the sum over all workers of the time in which they
-    trained.
-    """
+    """The result of a simulation."""
 
     events: list[SimulatedEvent]
     trials: list[SimulatedTrial]
     seconds: float
+    """The time on the virtual clock at the end."""
     busy_seconds: float
+    """The training time, summed over all workers."""
 
 
 class SimulationStalledError(RuntimeError):
-    """Nothing runs and nothing will: Ray Tune would wait for ever."""
+    """No trial runs or ever will, so Ray Tune would wait forever."""
 
 
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
 class SimulatedTrial:
-    """Stands in for Ray Tune's `Trial`, with what schedulers touch of it, and what the simulation knows of it."""
+    """Replaces Ray Tune's `Trial`: the attributes that schedulers use, and the state of the simulation."""
 
     trial_id: str
     config: dict[str, Any]
@@ -87,14 +87,14 @@ class SimulatedTrial:
     is_saving: bool = False
     temporary_state: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(ray_actor=None))
     rows: Sequence[Row] | None = None
-    """Its whole curve, once it has begun."""
+    """The whole curve; None before the trial starts."""
     epochs: int = 0
-    """How many rows it has reported."""
+    """The number of rows that it has reported."""
     reports: int = 0
     trained_seconds: float = 0.0
     training_since: float = 0.0
     ticket: int = -1
-    """The event that it waits for; whatever else was planned for it is void."""
+    """The planned event that counts; all other planned events of the trial are void."""
 
     @property
     def curve(self) -> Sequence[Row]:
@@ -102,9 +102,11 @@ class SimulatedTrial:
         return () if self.rows is None else self.rows[: self.epochs]
 
     def set_status(self, status: str) -> None:
+        """Set the status, as schedulers do."""
         self.status = status
 
     def is_finished(self) -> bool:
+        """Whether the trial has ended or failed."""
         return self.status in (Trial.TERMINATED, Trial.ERROR)
 
     def __repr__(self) -> str:
@@ -127,36 +129,36 @@ def simulate(
     first_number: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> Simulation:
-    """Search until all trials have ended or the time is over.
+    """Simulate a search until all trials have ended or the time is over.
 
     Args:
-        searcher, scheduler: anything that Ray Tune takes.
-        evaluate: the curve of a candidate.
-        workers: how many trials run at a time.
-        trials: how many there are in all; None for as many as there is time for.
-        seconds: of virtual time, at the end of which trials stay as they are, nobody being told.
-        metric, mode: told to the scheduler; and to the searcher, if `param_space` is given.
-        param_space: Ray Tune's space; None if the searcher was made with one.
-        pending: how many trials are asked for ahead, Ray Tune's TUNE_MAX_PENDING_TRIALS_PG; by default one a worker.
-        milestones: report at these epochs and the last one only, the rows in between in `curve`; None for each epoch.
-        first_number: trials are called by a number of five digits, from this one on.
-        callbacks: are told of starts, results, checkpoints and ends, as Ray Tune tells them; what they ask of a trial
-            beyond its id, they get of a `SimulatedTrial`.
+        searcher, scheduler: any that Ray Tune accepts.
+        evaluate: returns the curve of a candidate.
+        workers: how many trials run at the same time.
+        trials: how many trials there are; None for as many as the time allows.
+        seconds: the virtual time; when it runs out, trials stop where they are and nothing is called for them.
+        metric, mode: passed to the scheduler, and to the searcher if `param_space` is given.
+        param_space: a search space of Ray Tune; None if the searcher has its own.
+        pending: how many trials are suggested ahead, as TUNE_MAX_PENDING_TRIALS_PG; by default one per worker.
+        milestones: the epochs at which trials report, besides the last; the epochs in between go into `curve`. None
+            for every epoch.
+        first_number: trial ids are numbers of five digits that start here.
+        callbacks: called for starts, results, checkpoints and ends, as by Ray Tune, with a `SimulatedTrial`.
 
     Raises:
         ValueError: an argument is out of its bounds, or the searcher or scheduler refuses metric and mode.
-        SimulationStalledError: nothing runs and nothing will.
+        SimulationStalledError: no trial runs or ever will.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
     if pending is not None and pending < 1:
         raise ValueError(f"pending is {pending}; it must be at least 1")
     if trials is None and seconds is None:
-        raise ValueError("trials and seconds are both None; one of them must say when the search ends")
+        raise ValueError("trials and seconds are both None; set one of them to limit the search")
     if param_space is not None and not searcher.set_search_properties(metric, mode, dict(param_space)):
-        raise ValueError("the searcher was made with a metric, a mode or a space already; give param_space=None")
+        raise ValueError("the searcher already has a metric, a mode or a space; set param_space to None")
     if not scheduler.set_search_properties(metric, mode):
-        raise ValueError("the scheduler was made with a metric or a mode already; leave them to the simulation")
+        raise ValueError("the scheduler already has a metric or a mode; create it without them")
     controller = _Controller(
         _SearchAlgorithm(searcher, trials),
         scheduler,
@@ -174,7 +176,7 @@ def simulate(
 
 @final
 class _SearchAlgorithm:
-    """Stands in for Ray Tune's `SearchGenerator`: a searcher and the number of trials."""
+    """Replaces Ray Tune's `SearchGenerator`: a searcher and a limit on the number of trials."""
 
     def __init__(self, searcher: Searcher, trials: int | None) -> None:
         self.searcher = searcher
@@ -196,7 +198,7 @@ class _SearchAlgorithm:
 
 @final
 class _Controller:
-    """Stands in for Ray Tune's `TuneController`."""
+    """Replaces Ray Tune's `TuneController`."""
 
     def __init__(
         self,
@@ -225,13 +227,13 @@ class _Controller:
         self._first_number = first_number
         self._callbacks = callbacks
         self._free_workers = workers
-        self._live: dict[SimulatedTrial, None] = {}  # not a set, which has no order of its own
+        self._live: dict[SimulatedTrial, None] = {}  # not a set: the order matters
         self._pending: dict[SimulatedTrial, None] = {}
-        self._line: deque[SimulatedTrial] = deque()  # of the pending; who has a worker by now is passed over
+        self._queue: deque[SimulatedTrial] = deque()  # pending trials; those that have a worker are skipped
         self._agenda: list[tuple[float, int, SimulatedTrial, Callable[[SimulatedTrial], None]]] = []
         self._tickets = itertools.count()
 
-    # What schedulers may call.
+    # Methods that schedulers may call.
 
     def get_trials(self) -> list[SimulatedTrial]:
         return self.trials
@@ -271,21 +273,21 @@ class _Controller:
             known = len(self.events)
             for callback in self._callbacks:
                 callback.on_step_begin(iteration=0, trials=self.trials)
-            self._ask()
-            self._give_out_workers()
+            self._suggest_trials()
+            self._assign_workers()
             if self._agenda and self._agenda[0][0] > self._deadline:
-                self._stop_the_clock()
+                self._stop_at_deadline()
                 return
             if self._agenda:
-                self._handle_one()
+                self._handle_event()
             idle_steps = 0 if self._agenda or len(self.events) > known else idle_steps + 1
             if idle_steps > IDLE_STEPS:
                 raise SimulationStalledError(
-                    f"at {self.clock} s nothing runs, and nothing is suggested, promoted or stopped any more; "
+                    f"at {self.clock} s no trial runs, and none is suggested, resumed or stopped any more; "
                     f"{len(self._live)} trials are unfinished: {', '.join(map(str, itertools.islice(self._live, 3)))}"
                 )
 
-    def _ask(self) -> None:
+    def _suggest_trials(self) -> None:
         while not self.search_alg.is_finished() and len(self._pending) < self._max_pending:
             trial_id = f"{self._first_number + len(self.trials):05d}"
             config = self.search_alg.suggest(trial_id)
@@ -297,28 +299,28 @@ class _Controller:
             self._log(trial, "suggested")
             self._scheduler.on_trial_add(self, trial)
             if trial.status == Trial.PENDING:
-                self._pend(trial)
+                self._add_pending(trial)
 
-    def _give_out_workers(self) -> None:
+    def _assign_workers(self) -> None:
         chosen = self._scheduler.choose_trial_to_run(self)
         if chosen is not None:
             assert chosen.status in (Trial.PENDING, Trial.PAUSED), f"the scheduler chose {chosen}"
             if chosen.status == Trial.PAUSED:
-                self._pend(chosen)
+                self._add_pending(chosen)
             if self._free_workers and chosen.temporary_state.ray_actor is None:
-                self._give_worker(chosen)
-        while self._free_workers and self._line:
-            trial = self._line.popleft()
+                self._assign_worker(chosen)
+        while self._free_workers and self._queue:
+            trial = self._queue.popleft()
             if trial in self._pending and trial.temporary_state.ray_actor is None:
-                self._give_worker(trial)
+                self._assign_worker(trial)
 
-    def _handle_one(self) -> None:
+    def _handle_event(self) -> None:
         when, ticket, trial, handle = heapq.heappop(self._agenda)
         if ticket == trial.ticket:
             self.clock = when
             handle(trial)
 
-    def _stop_the_clock(self) -> None:
+    def _stop_at_deadline(self) -> None:
         self.clock = self._deadline
         for trial in self._live:
             self._count_as_busy(trial)
@@ -347,7 +349,7 @@ class _Controller:
         self._plan(trial, sum(row.seconds for row in trial.rows[trial.epochs : end]), self._on_trained)
 
     def _reports_after(self, rows: Sequence[Row], count: int) -> bool:
-        """Whether a trial that trained so many rows reports now."""
+        """Whether a trial reports after it has trained `count` rows."""
         if self._milestones is None or count == len(rows):
             return True
         return rows[count - 1].epoch in self._milestones or rows[count - 1].error is not None
@@ -402,13 +404,13 @@ class _Controller:
     def _on_saved(self, trial: SimulatedTrial) -> None:
         trial.is_saving = False
         trial.status = Trial.PAUSED
-        self._take_worker(trial)
+        self._release_worker(trial)
         self._log(trial, "paused")
         self._call("on_trial_save", trial)
 
     def _end(self, trial: SimulatedTrial, status: str, kind: EventKind) -> None:
         self._count_as_busy(trial)
-        self._take_worker(trial)
+        self._release_worker(trial)
         self._pending.pop(trial, None)
         del self._live[trial]
         trial.status = status
@@ -416,17 +418,17 @@ class _Controller:
         trial.ticket = -1
         self._log(trial, kind)
 
-    def _pend(self, trial: SimulatedTrial) -> None:
+    def _add_pending(self, trial: SimulatedTrial) -> None:
         trial.status = Trial.PENDING
         self._pending[trial] = None
-        self._line.append(trial)
+        self._queue.append(trial)
 
-    def _give_worker(self, trial: SimulatedTrial) -> None:
+    def _assign_worker(self, trial: SimulatedTrial) -> None:
         self._free_workers -= 1
         trial.temporary_state.ray_actor = self
         self._plan(trial, 0.0, self._on_started)
 
-    def _take_worker(self, trial: SimulatedTrial) -> None:
+    def _release_worker(self, trial: SimulatedTrial) -> None:
         if trial.temporary_state.ray_actor is not None:
             trial.temporary_state.ray_actor = None
             self._free_workers += 1

@@ -1,7 +1,7 @@
-"""Curves on record, as the answers to a simulated search's proposals.
+"""Provides recorded curves for the proposals of a simulated search.
 
-A proposal is any candidate of the space; few of them are on record. It is answered by the recorded one that differs
-from it in the fewest decisions and was not given before, so that a sampler has less to learn than it really would have.
+A proposal can be any candidate of the space, and few of these are recorded. It gets the curve of the recorded candidate
+that differs from it in the fewest decisions and was not used before, so a sampler can learn less than in a real search.
 """
 
 from __future__ import annotations
@@ -23,30 +23,32 @@ from orchestrator.record import EPOCHS, EpochFields, RecordedRun
 from orchestrator.simulation.controller import Row
 from search_spaces import Architecture, CellSpace
 
-FEWEST = 10
-"""Fewer candidates would leave nothing to choose from."""
+MIN_CANDIDATES = 10
+"""With fewer candidates there is too little to choose from."""
 
 TABLE = ".parquet"
 
 
 @dataclass(frozen=True)
 class RecordedCurves:
-    """Candidates that were trained for their whole budget.
-
-    `codes` are their decisions, [candidate, decision], each as the number of its choice; `curves` have a row an epoch,
-    with what a worker of cellscout reports.
-    """
+    """The curves of candidates that were trained for their whole budget."""
 
     space: CellSpace
     codes: NDArray[np.int64]
+    """Their decisions [candidate, decision], each as the index of its choice."""
     curves: list[list[Row]]
+    """One row per epoch, with what a worker of cellscout reports."""
 
     @classmethod
     def read(cls, location: str, space_name: str | None = None) -> Self:
-        """From a run directory; or from a `trials.parquet` with its `epochs.parquet` beside it, of the space named.
+        """Read the curves from a run directory, or from a `trials.parquet` with `epochs.parquet` in the same folder.
+
+        Args:
+            location: a run directory or the path of a `trials.parquet`.
+            space_name: the space of a table, by default `nasnet`; None for a run directory, which records its space.
 
         Raises:
-            InputError: there is no such record, it is not of that space, or too few of it were trained in full.
+            InputError: there is no record, it has another space, or it has too few fully trained candidates.
         """
         if not location.endswith(TABLE):
             return cls.of_run(location, space_name)
@@ -54,9 +56,10 @@ class RecordedCurves:
 
     @classmethod
     def of_run(cls, location: str, space_name: str | None = None) -> Self:
+        """Read the curves from a run directory; `space_name` must be None."""
         run = RecordedRun.of_search(location)
         if space_name is not None:
-            raise InputError(f"--space is {space_name!r}, but {run.directory} has its own; --space is for tables")
+            raise InputError(f"--space is {space_name!r}, but {run.directory} has its own space; --space is for tables")
         space = make_space(run.config.space)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
@@ -65,12 +68,12 @@ class RecordedCurves:
 
     @classmethod
     def of_table(cls, trials: Path, space: CellSpace) -> Self:
-        """From the tables that a search leaves."""
+        """Read the curves from the tables of a search."""
         try:
             candidates = pq.read_table(trials, columns=["trial_id", "status", "architecture"]).to_pylist()
             epochs = pq.read_table(trials.parent / EPOCHS).sort_by("epoch").to_pylist()
         except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
-            raise InputError(f"{trials} and {EPOCHS} beside it cannot be read: {last_line(error)}") from error
+            raise InputError(f"{trials} and {EPOCHS} in the same folder cannot be read: {last_line(error)}") from error
         rows: dict[str, list[Row]] = {}
         for epoch in epochs:
             rows.setdefault(epoch["trial_id"], []).append(_row(epoch))
@@ -87,7 +90,7 @@ class RecordedCurves:
         )
 
     def answers(self) -> Callable[[dict[str, Any]], Sequence[Row]]:
-        """For one simulation: the curve of the nearest candidate that was not given before."""
+        """Return a function for one simulation that gives each proposal the curve of the nearest unused candidate."""
         used = np.zeros(len(self.curves), bool)
 
         def answer(params: dict[str, Any]) -> list[Row]:
@@ -100,25 +103,25 @@ class RecordedCurves:
 
     @property
     def epochs(self) -> int:
-        """Of a whole training."""
+        """The number of epochs of a whole training."""
         return max(len(curve) for curve in self.curves)
 
     @property
     def final(self) -> NDArray[np.float64]:
-        """Validation accuracy after the whole budget, by candidate."""
+        """The validation accuracy of each candidate after its whole budget."""
         return np.array([curve[-1].metrics["val_accuracy"] for curve in self.curves])
 
     @property
     def training_seconds(self) -> float:
-        """Mean time of a whole training."""
+        """The mean duration of a whole training."""
         return float(np.mean([sum(row.seconds for row in curve) for curve in self.curves]))
 
 
 def _check_count(count: int, place: str) -> None:
-    if count < FEWEST:
+    if count < MIN_CANDIDATES:
         raise InputError(
-            f"{place} has {count} candidates that were trained in full; at least {FEWEST} are needed (a search with "
-            "scheduler.name=fifo trains all of its budget.trials so)"
+            f"{place} has {count} candidates that were trained in full; at least {MIN_CANDIDATES} are needed (with "
+            "scheduler.name=fifo a search trains all of its budget.trials in full)"
         )
 
 
@@ -128,7 +131,7 @@ def _code(space: CellSpace, params: Mapping[str, Any]) -> NDArray[np.int64]:
 
 
 def _row(recorded: Mapping[str, Any]) -> Row:
-    """A recorded epoch as a worker reports it to the recorder."""
+    """Convert a recorded epoch to the report that the recorder expects."""
     result = {**{name: recorded[name] for name in EpochFields.model_fields}, "metrics": {}, "ended_at": 0.0}
     facts: dict[str, Any] = {"device": "recorded"}
     metrics = {**result, "facts": facts, "hostname": "recorded", "curve": [result], "diverged": False}

@@ -1,4 +1,4 @@
-"""One simulated search: cellscout's own study, candidates and recorder, and what its time bought."""
+"""Runs one simulated search with cellscout's own study, candidates and recorder, and measures its regret."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from search_spaces import CellSpace
 from trainables import TrialPlan
 from trainables.settings import NetworkSettings, TrainingSettings
 
-Run = Callable[..., Simulation]
-"""`simulate` with everything that does not depend on the sampler and the scheduler."""
+Simulate = Callable[..., Simulation]
+"""`simulate` with all arguments that do not depend on the sampler and the scheduler."""
 
 WAIT_SECONDS = 0.0005
-"""Of real time, between two requests for a suggestion. It takes no time on the virtual clock."""
+"""Real time between two requests for a suggestion. It takes no time on the virtual clock."""
 
 
 def simulate_search(
-    space: CellSpace, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Run
+    space: CellSpace, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Simulate
 ) -> Simulation:
-    """Search with `sampler` and `scheduler` as on Ray; `run` is `simulate` with curves, workers and time."""
+    """Simulate a search with `sampler` and `scheduler` as on Ray; `run` is `simulate` with curves, workers and time."""
     distributions = to_distributions(space.param_space())
     state = RunState()
     network = NetworkSettings(repeats=1, filters=8)
-    plan = TrialPlan(  # what a candidate costs is recorded, and decides nothing here
+    plan = TrialPlan(  # the costs of a candidate are recorded, and have no effect here
         space=space,
         skeleton=make_skeleton(network, space),
         network=network,
@@ -60,14 +60,15 @@ def simulate_search(
         live_study = LiveStudy(sampler, state, distributions)
         with Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler) as driver:
             log.listen(*driver.listeners)
-            return run(PatientSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
+            return run(BlockingSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
 
 
 def regrets(recorded: RecordedCurves, simulation: Simulation, moments: Sequence[float]) -> list[float]:
-    """At each moment (seconds), what the leading candidate lacks to the best on record, both trained to the end.
+    """Return the regret at each moment (seconds on the virtual clock).
 
-    The longest trained leads, of equally long trained ones the one with the highest score. Before there is one, it is
-    as if it were the worst.
+    The regret is the final score of the best recorded candidate minus that of the leader. The leader is the candidate
+    with the most epochs, and among those the one with the highest score. Before the first report, the leader counts as
+    the worst candidate.
     """
     final = recorded.final
     best = final.max()
@@ -89,26 +90,26 @@ def regrets(recorded: RecordedCurves, simulation: Simulation, moments: Sequence[
 
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """In memory where that is possible: how long a record takes to write is not the question."""
+    """Create a folder, in memory if possible, because the time to write the record does not matter here."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
 
 
 @final
-class PatientSearcher(Searcher):
-    """Asks another one again until it suggests something. For `simulate`, which would take "none now" for a gap."""
+class BlockingSearcher(Searcher):
+    """Waits until another searcher has a suggestion, because `simulate` would leave a worker idle without one."""
 
     def __init__(self, searcher: OptunaSearcher) -> None:
         super().__init__()
         self._searcher = searcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next suggestion, whenever it comes; None where a trial must end before there is one."""
+        """Wait for the next suggestion; return None if a trial must end before there is one."""
         while (suggestion := self._searcher.suggest(trial_id)) is None and not self._searcher.waits:
             time.sleep(WAIT_SECONDS)
         return suggestion
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Passed on."""
+        """Pass the result to the other searcher."""
         self._searcher.on_trial_complete(trial_id, result, error)

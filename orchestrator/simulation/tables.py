@@ -1,4 +1,4 @@
-"""What simulated searches came to, as a table in 80 columns, in words, and as JSON."""
+"""Presents the results of simulated searches: as a table in 80 columns, in words, and as JSON."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from orchestrator.progress import counted
 from orchestrator.significance import mean_of
 from orchestrator.simulation.run import MOMENTS, Simulated, SimulateResult
 
-SHOWN = (0.5, 1.0)
-"""Of `MOMENTS`: more has no room."""
+SHOWN_MOMENTS = (0.5, 1.0)
+"""The entries of `MOMENTS` that fit into the table."""
 
 
 def simulation_table(result: SimulateResult) -> Table:
-    """A row a setup, for each number of workers the best at the end first."""
-    title = f"Regret in points, after a part of the time; {counted(result.seeds, 'seed')}"
+    """Tabulate one row per setup; for each number of workers, the lowest final regret comes first."""
+    title = f"Regret in percentage points after a share of the time; {counted(result.seeds, 'seed')}"
     shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("workers", "scheduler", "sampler", *(f"{moment:.0%}" for moment in SHOWN), "trials", "busy"):
+    for name in ("workers", "scheduler", "sampler", *(f"{moment:.0%}" for moment in SHOWN_MOMENTS), "trials", "busy"):
         shown.add_column(name, justify="left" if name in ("scheduler", "sampler") else "right", no_wrap=True)
     for one in sorted(result.simulated, key=lambda one: (one.setup.workers, mean(seed[-1] for seed in one.regrets))):
         shown.add_row(
             str(one.setup.workers),
             one.setup.scheduler,
             one.setup.sampler,
-            *(_points(one, MOMENTS.index(moment)) for moment in SHOWN),
+            *(_points(one, MOMENTS.index(moment)) for moment in SHOWN_MOMENTS),
             f"{mean(one.trials):.0f}",
             f"{mean(one.busy):.0%}",
         )
@@ -35,21 +35,22 @@ def simulation_table(result: SimulateResult) -> Table:
 
 
 def simulation_notes(result: SimulateResult) -> str:
-    """What the numbers mean."""
+    """Explain the numbers of the table in lines of plain text."""
     return "\n".join(
         [
             f"record      {result.candidates} candidates, trained in full ({result.epochs} epochs)",
-            f"time        of each search: {result.trainings} whole trainings, of all workers together",
-            "regret      what the leading candidate, trained to its end, lacks to the best",
-            "            on record: the mean over the seeds, and half its 95 % interval.",
-            "            Where these overlap, nothing is shown",
-            "answers     a proposal is answered by the recorded candidate that is nearest,",
-            "            so that samplers learn less than in a search",
+            f"time        of each search: {result.trainings} whole trainings, summed over the workers",
+            "regret      the final accuracy of the best recorded candidate minus that of",
+            "            the leader: the mean over the seeds ± half its 95 % interval.",
+            "            If intervals overlap, no difference is shown",
+            "answers     each proposal gets the curve of the nearest recorded candidate,",
+            "            so samplers learn less than in a real search",
         ]
     )
 
 
 def simulation_json(result: SimulateResult) -> dict[str, Any]:
+    """Return all results as JSON."""
     return {
         "candidates": result.candidates,
         "epochs": result.epochs,

@@ -1,5 +1,5 @@
-"""Several searches beside each other: samplers, spaces or settings, each over its seeds.
+"""Compares several searches: samplers, spaces or settings, each with one or more seeds.
 
-`searched` reads a run, `groups` puts runs together that differ in their seed only, `statistics` and `history` average
-over seeds, `outcome` is all of it as values, `verdict` says it in words, `showing` and `page` show it.
+`runs` reads a run, `best_so_far` computes its best over time, `groups` groups runs that differ only in their seed,
+`compare` computes the comparison, `verdict` puts it into sentences, `tables`, `figures` and `page` present it.
 """

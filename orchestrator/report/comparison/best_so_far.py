@@ -1,6 +1,6 @@
-"""The best so far of a run, against trials and against time, and its mean over several runs. No files.
+"""The best score so far of a run, against trials and against time, and its mean over several runs. Reads no files.
 
-A run's best changes in steps, and the mean of several is exact at each of them: nothing is interpolated.
+The best score of a run is a step function. The mean over runs is computed at every step, without interpolation.
 """
 
 from __future__ import annotations
@@ -12,48 +12,51 @@ from dataclasses import dataclass
 from orchestrator.record import Event, RunOutcome, RunState, TrialEnded
 from orchestrator.significance import Mean, mean_of
 
-WHOLE: tuple[RunOutcome, ...] = ("completed", "exhausted", "out_of_time")
-"""How a search ends that was let to its end."""
+FINISHED: tuple[RunOutcome, ...] = ("completed", "exhausted", "out_of_time")
+"""The outcomes of a search that ended by itself."""
 
 
 @dataclass(frozen=True)
 class BestSoFar:
-    """The best completed score from each place on, up to `end`; places are trials or seconds, and increase.
-
-    Empty where no trial has completed. `is_whole`: the search was let to its end, so that its best is what one has from
-    then on; of another one nobody knows what it would have found.
-    """
+    """The best score of a completed trial, as a step function up to `end`."""
 
     places: tuple[float, ...]
+    """Where the best changes, in trials or seconds, increasing; empty if no trial has completed."""
     scores: tuple[float, ...]
+    """The best from each place on."""
     end: float
-    is_whole: bool
+    is_finished: bool
+    """Whether the search ended by itself, so that its best stays the same after `end`; if not, it is unknown there."""
 
     def at(self, place: float) -> float:
-        """The best at a place not before the first one."""
+        """Return the best score at `place`, which must not be before the first place."""
         return self.scores[bisect_right(self.places, place) - 1]
 
 
 @dataclass(frozen=True)
 class History:
-    """`by_trials`: after how many trainings that ended; duplicates and infeasible candidates, which cost nothing, are
-    not counted. `by_seconds`: of the search itself, without the times in which it did not run."""
+    """The best so far of a run, on two scales."""
 
     by_trials: BestSoFar
+    """Against the number of trainings that ended; duplicates and infeasible candidates are not trained."""
     by_seconds: BestSoFar
+    """Against the seconds of the search, without the time between an end and a resume."""
 
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """The mean over runs from each place on, from where all of them have a best to where the last one ends, or the
-    first one that was not let to its end."""
+    """The mean over runs from each place on.
+
+    It starts where every run has a score. It ends where the first unfinished run ends, or if there is none, where the
+    last run ends.
+    """
 
     places: tuple[float, ...]
     means: tuple[Mean, ...]
 
 
-def replay(events: Iterable[Event]) -> tuple[RunState, History]:
-    """The state that the events add up to, and how its best came to be."""
+def read_history(events: Iterable[Event]) -> tuple[RunState, History]:
+    """Return the state after all events, and the history of its best."""
     state, trained = RunState(), 0
     steps: list[tuple[int, float, float]] = []
     for event in events:
@@ -64,20 +67,20 @@ def replay(events: Iterable[Event]) -> tuple[RunState, History]:
         score = None if state.best is None else state.best.metric(next(iter(state.objectives)))
         if score is not None and (not steps or score != steps[-1][2]):
             steps.append((trained, state.active_seconds(), score))
-    scores, is_whole = tuple(score for _, _, score in steps), state.outcome in WHOLE
+    scores, is_finished = tuple(score for _, _, score in steps), state.outcome in FINISHED
     return state, History(
-        BestSoFar(tuple(count for count, _, _ in steps), scores, trained, is_whole),
-        BestSoFar(tuple(seconds for _, seconds, _ in steps), scores, state.active_seconds(), is_whole),
+        BestSoFar(tuple(count for count, _, _ in steps), scores, trained, is_finished),
+        BestSoFar(tuple(seconds for _, seconds, _ in steps), scores, state.active_seconds(), is_finished),
     )
 
 
 def mean_curve(curves: Sequence[BestSoFar]) -> MeanCurve:
-    """Of the curves that have a score at all; empty where there is no place that they share."""
+    """Average the curves that have a score; the result is empty if they have no place in common."""
     known = [curve for curve in curves if curve.places]
     if not known:
         return MeanCurve((), ())
     start = max(curve.places[0] for curve in known)
-    end = min((curve.end for curve in known if not curve.is_whole), default=max(curve.end for curve in known))
+    end = min((curve.end for curve in known if not curve.is_finished), default=max(curve.end for curve in known))
     if start > end:
         return MeanCurve((), ())
     places = sorted({start, end, *(place for curve in known for place in curve.places if start <= place <= end)})

@@ -1,4 +1,4 @@
-"""A comparison drawn: the bests, how they came about over trials and over time, and the fronts. Knows no HTML."""
+"""Plots a comparison: best scores, best scores over trials and over time, and Pareto fronts. Does not know HTML."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from orchestrator.progress import number
 from orchestrator.report.comparison.best_so_far import BestSoFar, MeanCurve
+from orchestrator.report.comparison.compare import Comparison
 from orchestrator.report.comparison.groups import Group
-from orchestrator.report.comparison.outcome import Outcome
 from orchestrator.report.comparison.runs import ComparedRun
 from orchestrator.report.page.curves import UNITS
 from orchestrator.report.page.plot import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Plot, figure, text
@@ -18,56 +18,60 @@ from orchestrator.report.page.plot import BLUE, GREEN, ORANGE, PURPLE, RED, SKY,
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 DASHES = ("solid", "dash", "dot")
 SYMBOLS = ("circle", "square", "diamond")
-"""Change once the colours are used up, and so tell 18 groups apart."""
+"""Dashes and symbols change when the colours are used up, so that 18 groups look different."""
 
-NOTHING = "No trial has completed its training yet."
+NO_SCORE = "No trial has completed its training yet."
 MEANS = (
-    "Thick: the mean over the seeds of a group from where all of its runs have a score, with its 95 % interval "
-    "(Student's t), which may reach beyond the plot; a search that has ended keeps its best, and one that was cut "
-    "short ends the mean. Thin: the runs. A group with one seed has one line and no interval."
+    "Thick lines: the mean over the seeds of a group, with its 95 % interval (Student's t), which may extend beyond "
+    "the plot. The mean starts where all runs of the group have a score, and ends where an unfinished run ends; a "
+    "finished run keeps its best. Thin lines: single runs. A group with one seed has one line and no interval."
 )
 
 
-def plots(outcome: Outcome) -> list[Plot]:
-    """The bests, the best so far against trials and against time, and the fronts where there are several objectives."""
-    groups = [group for group in outcome.groups if group.bests]
+def plots(comparison: Comparison) -> list[Plot]:
+    """Plot the best scores, the best so far against trials and time, and with several objectives the Pareto fronts."""
+    groups = [group for group in comparison.groups if group.bests]
     longest = max((search.seconds for group in groups for search in group.searches), default=0.0)
     unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
-    by_trials = _curves(groups, lambda group: group.by_trials, lambda search: search.history.by_trials, 1.0)
-    by_seconds = _curves(groups, lambda group: group.by_seconds, lambda search: search.history.by_seconds, unit)
-    looks: dict[str, Any] = {
-        "y": f"best {text(outcome.metric)} so far",
+    by_trials = _curves(
+        groups, mean=lambda group: group.by_trials, single=lambda search: search.history.by_trials, unit=1.0
+    )
+    by_seconds = _curves(
+        groups, mean=lambda group: group.by_seconds, single=lambda search: search.history.by_seconds, unit=unit
+    )
+    style: dict[str, Any] = {
+        "y": f"best {text(comparison.metric)} so far",
         "yaxis_range": _range(groups),
         "xaxis_rangemode": "tozero",
     }
     return [
         Plot(
             name="bests",
-            title=f"The best {outcome.metric} of each run",
-            caption="One mark a seed; beside them the mean and its 95 % interval, where there are several seeds.",
-            figure=_bests(groups, outcome) if groups else None,
-            nothing=NOTHING,
+            title=f"Best {comparison.metric} of each run",
+            caption="One mark per seed. Groups with several seeds also show the mean with its 95 % interval.",
+            figure=_bests(groups, comparison) if groups else None,
+            empty_text=NO_SCORE,
         ),
         Plot(
             name="best-by-trials",
-            title="The best so far, against trials",
-            caption=f"{MEANS} Trials are counted as they end, the pruned ones included.",
-            figure=figure(by_trials, x="trials trained", **looks) if groups else None,
-            nothing=NOTHING,
+            title="Best so far against trials",
+            caption=f"{MEANS} A trial counts when it ends; pruned trials count too.",
+            figure=figure(by_trials, x="trials trained", **style) if groups else None,
+            empty_text=NO_SCORE,
         ),
         Plot(
             name="best-by-time",
-            title="The best so far, against time",
-            caption=f"{MEANS} Times in which a search did not run are left out. Compare on like machines.",
-            figure=figure(by_seconds, x=f"{unit_name} of searching", **looks) if groups else None,
-            nothing=NOTHING,
+            title="Best so far against time",
+            caption=f"{MEANS} Time in which a search did not run is left out. Compare times on like machines only.",
+            figure=figure(by_seconds, x=f"{unit_name} of search", **style) if groups else None,
+            empty_text=NO_SCORE,
         ),
-        *(_front(groups, outcome, other) for other in list(outcome.objectives)[1:]),
+        *(_front(groups, comparison, other) for other in list(comparison.objectives)[1:]),
     ]
 
 
 def _range(groups: Sequence[Group]) -> tuple[float, float] | None:
-    """From the lowest to the highest score of a run: an interval of two seeds can be many times as wide."""
+    """Return the range of all scores, without the intervals: that of two seeds can be many times as wide."""
     scores = [score for group in groups for search in group.searches for score in search.history.by_trials.scores]
     if not scores:
         return None
@@ -75,7 +79,7 @@ def _range(groups: Sequence[Group]) -> tuple[float, float] | None:
     return min(scores) - margin, max(scores) + margin
 
 
-def _bests(groups: Sequence[Group], outcome: Outcome) -> go.Figure:
+def _bests(groups: Sequence[Group], comparison: Comparison) -> go.Figure:
     traces = []
     for place, group in enumerate(groups):
         runs = [search for search in group.searches if search.best is not None]
@@ -108,11 +112,12 @@ def _bests(groups: Sequence[Group], outcome: Outcome) -> go.Figure:
             )
     names = {"tickvals": list(range(len(groups))), "ticktext": [text(group.label) for group in groups]}
     x_axis = {**names, "range": [-0.6, len(groups) - 0.2], "showgrid": False, "zeroline": False}
-    return figure(traces, x="", y=f"best {text(outcome.metric)}", xaxis=x_axis)
+    return figure(traces, x="", y=f"best {text(comparison.metric)}", xaxis=x_axis)
 
 
 def _curves(
     groups: Sequence[Group],
+    *,
     mean: Callable[[Group], MeanCurve],
     single: Callable[[ComparedRun], BestSoFar],
     unit: float,
@@ -121,7 +126,7 @@ def _curves(
     for place, group in enumerate(groups):
         runs = [search for search in group.searches if single(search).places]
         alone, shared = len(runs) == 1, mean(group)
-        looks = {"legendgroup": str(place), "mode": "lines"}
+        style = {"legendgroup": str(place), "mode": "lines"}
         line: dict[str, Any] = {"color": _colour(place), "dash": _dash(place), "shape": "hv"}
         for index, search in enumerate(runs):
             curve = single(search)
@@ -134,37 +139,39 @@ def _curves(
                     opacity=1 if alone else 0.35,
                     hovertemplate=f"%{{y:.4f}} {text(search.location)}, seed {search.seed}<extra></extra>",
                     showlegend=index == 0 and (alone or not shared.places),
-                    **looks,
+                    **style,
                 )
             )
         if not alone and shared.places:
-            traces += _mean(shared, text(group.label), unit, line, looks)
+            traces += _mean(shared, name=text(group.label), unit=unit, line=line, style=style)
     return traces
 
 
-def _mean(curve: MeanCurve, name: str, unit: float, line: dict[str, Any], looks: dict[str, str]) -> list[go.Scatter]:
-    """The interval as a band, and the mean on it."""
+def _mean(curve: MeanCurve, *, name: str, unit: float, line: dict[str, Any], style: dict[str, str]) -> list[go.Scatter]:
+    """Plot the interval as a band, and the mean on top of it."""
     x = [place / unit for place in curve.places]
-    reached = [mean.interval or (mean.mean, mean.mean) for mean in curve.means]
-    edge = {**line, "width": 0}
+    intervals = [mean.interval or (mean.mean, mean.mean) for mean in curve.means]
+    no_line = {**line, "width": 0}
     shade = _shade(str(line["color"]))
-    quiet = {"hoverinfo": "skip", "showlegend": False, "name": f"interval of {name}"}
+    hidden = {"hoverinfo": "skip", "showlegend": False, "name": f"interval of {name}"}
     return [
-        go.Scatter(x=x, y=[low for low, _ in reached], line=edge, **quiet, **looks),
-        go.Scatter(x=x, y=[high for _, high in reached], line=edge, fill="tonexty", fillcolor=shade, **quiet, **looks),
+        go.Scatter(x=x, y=[low for low, _ in intervals], line=no_line, **hidden, **style),
+        go.Scatter(
+            x=x, y=[high for _, high in intervals], line=no_line, fill="tonexty", fillcolor=shade, **hidden, **style
+        ),
         go.Scatter(
             x=x,
             y=[mean.mean for mean in curve.means],
             name=name,
             line={**line, "width": 3},
             hovertemplate=f"mean %{{y:.4f}} {name}<extra></extra>",
-            **looks,
+            **style,
         ),
     ]
 
 
-def _front(groups: Sequence[Group], outcome: Outcome, other: str) -> Plot:
-    """The fronts of all runs in the first objective and another one."""
+def _front(groups: Sequence[Group], comparison: Comparison, other: str) -> Plot:
+    """Plot the fronts of all runs in the first objective and `other`."""
     traces = []
     for place, group in enumerate(groups):
         x: list[float | None] = []
@@ -173,7 +180,7 @@ def _front(groups: Sequence[Group], outcome: Outcome, other: str) -> Plot:
         for search in group.searches:
             front = sorted(search.state.front, key=lambda trial: trial.metric(other) or 0)
             x += [*(trial.metric(other) for trial in front), None]
-            y += [*(trial.metric(outcome.metric) for trial in front), None]
+            y += [*(trial.metric(comparison.metric) for trial in front), None]
             labels += [*(f"{text(search.location)}, trial {trial.trial_id}" for trial in front), None]
         traces.append(
             go.Scatter(
@@ -185,18 +192,17 @@ def _front(groups: Sequence[Group], outcome: Outcome, other: str) -> Plot:
                 line={"color": _colour(place), "dash": _dash(place), "width": 1},
                 marker={"color": _colour(place), "symbol": _symbol(place), "size": 8},
                 connectgaps=False,
-                hovertemplate=f"{text(other)} %{{x}}<br>{text(outcome.metric)} %{{y}}<br>%{{text}}<extra></extra>",
+                hovertemplate=f"{text(other)} %{{x}}<br>{text(comparison.metric)} %{{y}}<br>%{{text}}<extra></extra>",
             )
         )
-    of_more = (
-        "" if len(outcome.objectives) == 2 else " Of more objectives, two are drawn: a point may look beaten here."
-    )
+    count = len(comparison.objectives)
+    projected = "" if count == 2 else f" Two of {count} objectives are drawn, so a point may look dominated here."
     return Plot(
         name=f"front-{other.replace('_', '-')}",
-        title=f"The Pareto fronts: {outcome.metric} against {other}",
-        caption=f"Each mark is a completed trial that no other of its run beats in all objectives.{of_more}",
-        figure=figure(traces, x=text(other), y=text(outcome.metric), height=460) if traces else None,
-        nothing=NOTHING,
+        title=f"Pareto fronts: {comparison.metric} against {other}",
+        caption=f"Each mark is a completed trial that no other trial of its run dominates.{projected}",
+        figure=figure(traces, x=text(other), y=text(comparison.metric), height=460) if traces else None,
+        empty_text=NO_SCORE,
     )
 
 

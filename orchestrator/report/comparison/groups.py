@@ -1,4 +1,4 @@
-"""Runs that differ in their seed only, put together; and in what the groups differ. Pure functions of values."""
+"""Groups runs that differ only in their seed, and finds what the groups differ in. Pure functions of values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from orchestrator.report.comparison.best_so_far import MeanCurve, mean_curve
 from orchestrator.report.comparison.runs import ComparedRun
 from orchestrator.significance import Mean, mean_of
 
-LONGEST_LABEL = 40
+MAX_LABEL_LENGTH = 40
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that is not the same in all groups; None in a group that does not have it, or has it unset."""
+    """A setting that differs between groups; its value is None in a group that does not set it."""
 
     setting: str
     values: tuple[Any, ...]
@@ -24,51 +24,61 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Runs with the same settings, by seed. The means are over the runs that can tell; None where none can."""
+    """Runs with the same settings, in the order of their seeds.
+
+    Each mean is over the runs that have a value; None if no run has one.
+    """
 
     label: str
     searches: tuple[ComparedRun, ...]
 
     @property
     def bests(self) -> list[float]:
-        """One for each run in which a trial has completed."""
+        """The best score of each run in which a trial has completed."""
         return [search.best for search in self.searches if search.best is not None]
 
     @property
     def best(self) -> Mean | None:
+        """The mean of the best scores."""
         return _mean(self.bests)
 
     @property
     def trained(self) -> Mean | None:
+        """The mean number of trainings that ended."""
         return _mean([search.trained for search in self.searches])
 
     @property
     def epochs(self) -> Mean | None:
+        """The mean number of trained epochs."""
         return _mean([search.epochs for search in self.searches])
 
     @property
     def seconds(self) -> Mean | None:
+        """The mean duration of the searches."""
         return _mean([search.seconds for search in self.searches])
 
     @property
     def utilisation(self) -> Mean | None:
+        """The mean share of the slots' time that was spent on training (0 to 1)."""
         found = [search.state.utilisation() for search in self.searches]
         return _mean([value for value in found if value is not None])
 
     @property
     def by_trials(self) -> MeanCurve:
+        """The mean best so far against trials."""
         return mean_curve([search.history.by_trials for search in self.searches])
 
     @property
     def by_seconds(self) -> MeanCurve:
+        """The mean best so far against seconds."""
         return mean_curve([search.history.by_seconds for search in self.searches])
 
 
-def grouped(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tuple[Difference, ...]]:
-    """The groups in the order in which their first runs are given, and in what they differ.
+def group_runs(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tuple[Difference, ...]]:
+    """Return the groups, in the order of their first runs, and the settings in which they differ.
 
     Raises:
-        InputError: two runs have the same settings and the same seed, so that one of them says nothing new.
+        InputError: two runs have the same settings and the same seed, so one of them adds nothing.
     """
     alike: list[list[ComparedRun]] = []
     for search in searches:
@@ -80,7 +90,7 @@ def grouped(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tuple[D
         if twin is not None:
             raise InputError(
                 f"{twin.location} and {search.location} are the same search with the same seed {search.seed}; leave "
-                "one out, and search again with another seed (run.seed)"
+                "one out, or search again with another seed (run.seed)"
             )
         members.append(search)
     differences = _differences([group[0] for group in alike])
@@ -99,23 +109,23 @@ def _differences(searches: Sequence[ComparedRun]) -> tuple[Difference, ...]:
 
 
 def _labels(alike: Sequence[Sequence[ComparedRun]], differences: Sequence[Difference]) -> list[str]:
-    """What is special about each group, or a letter where that is too long to be a name."""
+    """Label each group by the settings in which it differs, or by a letter if such a label is too long."""
     if len(alike) == 1:
         return [str(alike[0][0].info.config.get("run", {}).get("name", alike[0][0].location))]
     names = [one for one in differences if one.setting.endswith(".name")]
     labels = [", ".join(str(one.values[index]) for one in names) for index in range(len(alike))]
     if len(set(labels)) < len(labels):
         labels = [
-            ", ".join(f"{one.setting.rpartition('.')[2]} {shown(one.values[index])}" for one in differences)
+            ", ".join(f"{one.setting.rpartition('.')[2]} {format_setting(one.values[index])}" for one in differences)
             for index in range(len(alike))
         ]
-    if max(map(len, labels)) > LONGEST_LABEL:
+    if max(map(len, labels)) > MAX_LABEL_LENGTH:
         return [f"group {_letter(index)}" for index in range(len(alike))]
     return labels
 
 
-def shown(value: Any) -> str:
-    """A setting's value, for people."""
+def format_setting(value: Any) -> str:
+    """Format the value of a setting."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""A comparison as one page that needs nothing else: its values as tables and plots, in the looks of a run's page."""
+"""Writes a comparison as one self-contained HTML page of tables and plots, in the style of a run's page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from orchestrator.errors import InputError
 from orchestrator.progress import clock, number
 from orchestrator.record import now
+from orchestrator.report.comparison.compare import Comparison
 from orchestrator.report.comparison.figures import plots
-from orchestrator.report.comparison.groups import Group, shown
-from orchestrator.report.comparison.outcome import Outcome
+from orchestrator.report.comparison.groups import Group, format_setting
 from orchestrator.report.comparison.tables import COLUMNS, row_of
-from orchestrator.report.comparison.verdict import sentences
+from orchestrator.report.comparison.verdict import verdict_sentences
 from orchestrator.report.page.content import Value
 from orchestrator.report.page.plot import Plot
 from orchestrator.report.page.writing import render
@@ -22,7 +22,7 @@ from trainables.storage import reason
 
 @dataclass(frozen=True)
 class Table:
-    """Names of the columns, and a value for each in every row."""
+    """The names of the columns, and rows with one value per column."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Value]]
@@ -30,81 +30,88 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What the page shows. `sections` are headings by their ids, `plots` are by the heading that they stand under."""
+    """What the page shows."""
 
     title: str
     read_at: str
     sections: dict[str, str]
+    """Headings by the id of their section."""
     tested: bool
     verdict: Sequence[str]
     notes: Sequence[str]
-    explained: str
+    explanation: str
     groups: Table
     tests: Table | None
     differences: Table | None
     plots: dict[str, Sequence[Plot]]
+    """Plots by the heading they are under."""
     runs: Table
 
 
-def write_comparison(outcome: Outcome, path: Path) -> None:
-    """
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write the page of a comparison.
+
     Raises:
-        InputError: it cannot be written there.
+        InputError: the file cannot be written.
     """
-    page = render("compare.html.jinja", page=content_of(outcome))
+    page = render("compare.html.jinja", page=content_of(comparison))
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {reason(error)} (--output)") from error
 
 
-def content_of(outcome: Outcome) -> Content:
-    bests, *others = plots(outcome)
+def content_of(comparison: Comparison) -> Content:
+    """Collect what the page of a comparison shows."""
+    bests, *others = plots(comparison)
     best = [plot for plot in others if plot.name.startswith("best")]
     fronts = [plot for plot in others if plot.name.startswith("front")]
     sections = {
         "summary": "Summary",
         "groups": "Groups",
-        "differences": "Differences" if outcome.differences else "",
-        "bests-section": "Bests",
+        "differences": "Differences" if comparison.differences else "",
+        "bests-section": "Best scores",
         "best": "Best so far",
         "fronts": "Pareto fronts" if fronts else "",
         "runs": "Runs",
     }
-    count = sum(len(group.searches) for group in outcome.groups)
+    count = sum(len(group.searches) for group in comparison.groups)
     return Content(
-        title=f"{count} searches in {len(outcome.groups)} groups" if len(outcome.groups) > 1 else f"{count} seeds",
+        title=f"{count} searches in {len(comparison.groups)} groups"
+        if len(comparison.groups) > 1
+        else f"{count} seeds",
         read_at=f"{now():%Y-%m-%d %H:%M:%S} UTC",
         sections={name: heading for name, heading in sections.items() if heading},
-        tested=bool(outcome.pairs),
-        verdict=sentences(outcome),
-        notes=outcome.notes,
-        explained=(
-            f"Runs that differ in their seed only are one group. Best: the mean over them of the {_extreme(outcome)} "
-            f"{outcome.metric} of a trial with its whole training, with half of its 95 % interval (Student's t). "
-            "Trials, time and busy (the part of the slots' time that was training) are means, too."
+        tested=bool(comparison.pairs),
+        verdict=verdict_sentences(comparison),
+        notes=comparison.notes,
+        explanation=(
+            "Runs that differ only in their seed form one group. Best: the "
+            f"{_extreme(comparison)} {comparison.metric} of a completed trial, as the mean over the runs ± half the "
+            "width of its 95 % interval (Student's t). Trials, time and busy (the share of the slots' time that was "
+            "spent on training) are means too."
         ),
-        groups=_table(COLUMNS, map(row_of, outcome.groups)),
-        tests=_tests(outcome) if outcome.pairs else None,
+        groups=_table(COLUMNS, map(row_of, comparison.groups)),
+        tests=_tests(comparison) if comparison.pairs else None,
         differences=_table(
-            ["setting", *(group.label for group in outcome.groups)],
-            ([one.setting, *map(shown, one.values)] for one in outcome.differences),
+            ["setting", *(group.label for group in comparison.groups)],
+            ([one.setting, *map(format_setting, one.values)] for one in comparison.differences),
         )
-        if outcome.differences
+        if comparison.differences
         else None,
         plots={"bests": [bests], "best": best, "fronts": fronts},
         runs=Table(
             ["run", "group", "seed", "state", "best", "trial", "trials", "epochs", "time", "busy"],
-            [row for group in outcome.groups for row in _runs(group)],
+            [row for group in comparison.groups for row in _runs(group)],
         ),
     )
 
 
-def _extreme(outcome: Outcome) -> str:
-    return "highest" if outcome.direction == "maximize" else "lowest"
+def _extreme(comparison: Comparison) -> str:
+    return "highest" if comparison.direction == "maximize" else "lowest"
 
 
-def _tests(outcome: Outcome) -> Table:
+def _tests(comparison: Comparison) -> Table:
     return _table(
         ("groups", "difference", "95 % interval", "p", "p adjusted"),
         (
@@ -115,7 +122,7 @@ def _tests(outcome: Outcome) -> Table:
                 number(pair.test.p),
                 number(pair.p_adjusted),
             ]
-            for pair in outcome.pairs
+            for pair in comparison.pairs
         ),
     )
 
@@ -145,8 +152,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return Table(columns, [[_text(value) for value in row] for row in rows])
 
 
-def _text(words: str) -> Value:
-    return Value(words, words)
+def _text(text: str) -> Value:
+    return Value(text, text)
 
 
 def _number(value: float | None) -> Value:

@@ -1,4 +1,4 @@
-"""A search that is compared, as its record tells; and what forbids to compare two. Knows no groups."""
+"""Reads one search for a comparison, and checks that two searches can be compared. Does not know groups."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from typing import Any
 from orchestrator.config import PLACES, flatten
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.record import RecordedRun, RunInfo, RunState
-from orchestrator.report.comparison.best_so_far import History, replay
+from orchestrator.report.comparison.best_so_far import History, read_history
 
 INCIDENTAL = ("run", "faults", "logging")
-"""Sections that may differ within a group: what a run is called, its seed, when a trial is given up, who is told."""
+"""Sections that may differ within a group: the run's name and seed, the handling of faults, the logging."""
 
 FACTS = ("train", "validation", "test", "image_shape", "classes")
-"""What `run.json` says of the data that does not depend on the seed."""
+"""Facts about the data in `run.json` that do not depend on the seed."""
 
 PER_TRIAL = ("cpus_per_trial", "gpus_per_trial")
 
 Settings = dict[str, Any]
-"""By their dotted names: `sampler.name`, `sampler.options.initial`."""
+"""Values by dotted name, such as `sampler.name` or `sampler.options.initial`."""
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run. `settings` are those that decide what it finds and how long it takes; the seed is not among them."""
+    """One search as it is compared."""
 
     location: str
     seed: int
     standing: str
+    """`running`, `died`, or how the run ended."""
     info: RunInfo
     settings: Settings
+    """The settings that affect what the search finds and how long it takes; the seed is not one of them."""
     data: Settings
+    """The settings of the data, without folders."""
     state: RunState
     history: History
 
@@ -43,50 +46,53 @@ class ComparedRun:
 
     @property
     def best(self) -> float | None:
-        """The best completed trial's; None if none has completed."""
+        """The score of the best completed trial; None if no trial has completed."""
         return None if self.state.best is None else self.state.best.metric(self.metric)
 
     @property
     def trained(self) -> int:
-        """Trainings that ended."""
+        """The number of trainings that ended."""
         return int(self.history.by_trials.end)
 
     @property
     def epochs(self) -> int:
+        """The number of trained epochs, without duplicates."""
         return sum(trial.epochs for trial in self.state.trials.values() if trial.duplicate_of is None)
 
     @property
     def seconds(self) -> float:
-        """Of the search, without the times in which it did not run."""
+        """The duration of the search, without the time between an end and a resume."""
         return self.history.by_seconds.end
 
 
 def read_search(location: str) -> ComparedRun:
-    """
+    """Read the record of a search.
+
     Raises:
-        RunDirectoryError: there is no run, it did not begin, it is an evaluation's, or its log is corrupt.
-        ConfigError: its configuration is not one of this version.
+        RunDirectoryError: there is no run, it did not begin, it is an evaluation, or its log is corrupt.
+        ConfigError: this version cannot read its configuration.
     """
     run = RecordedRun.of_search(location)
     info = run.info
-    state, history = replay(run.events())
+    state, history = read_history(run.events())
     if not state.objectives:
         raise RunDirectoryError(f"{run.directory} holds a run that did not begin: its log is empty")
     config = run.config.model_dump(mode="json")
     data = {name: value for name, value in flatten(config.pop("data")).items() if name not in PLACES}
-    # As they were found to be: "auto" says nothing of a machine.
+    # The resources that the run had: the setting "auto" does not tell two machines apart.
     config["resources"] = {**{name: info.resources.get(name) for name in PER_TRIAL}, "slots": state.slots}
     hours = config["budget"].pop("hours")
     settings = flatten({section: values for section, values in config.items() if section not in INCIDENTAL})
-    if config["budget"]["trials"] is None:  # then the hours are what ends a search
+    if config["budget"]["trials"] is None:  # only then do the hours limit the search
         settings["budget.hours"] = hours
     return ComparedRun(run.directory.location, info.seed, run.standing, info, settings, data, state, history)
 
 
 def check_comparable(searches: Sequence[ComparedRun]) -> None:
-    """
+    """Check that the scores of all searches mean the same.
+
     Raises:
-        InputError: in one line, which two differ in what, so that their scores do not mean the same.
+        InputError: two searches differ in their objectives, data or validation split; the message names both.
     """
     first, *others = searches
     for other in others:
@@ -108,14 +114,14 @@ def check_comparable(searches: Sequence[ComparedRun]) -> None:
 
 
 def _check_splits(searches: Sequence[ComparedRun]) -> None:
-    """The seed decides the split, so that runs with one seed must have the same images in the same parts."""
+    """Check that runs with the same seed have the same split, because the seed determines it."""
     by_seed: dict[int, ComparedRun] = {}
     for search in searches:
         first = by_seed.setdefault(search.seed, search)
         if first.info.data.get("sha256") != search.info.data.get("sha256"):
             raise InputError(
-                f"{first.location} and {search.location} cannot be compared: with the same seed {search.seed} their "
-                "images or their validation split differ (sha256 in run.json)"
+                f"{first.location} and {search.location} cannot be compared: both have the seed {search.seed}, but "
+                "their images or their validation splits differ (sha256 in run.json)"
             )
 
 

@@ -1,4 +1,4 @@
-"""A comparison as a table and lines, and for programs."""
+"""Presents a comparison as tables, lines of text and JSON."""
 
 from __future__ import annotations
 
@@ -12,63 +12,65 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.progress import clock, number
-from orchestrator.report.comparison.groups import Group, shown
-from orchestrator.report.comparison.outcome import Outcome
+from orchestrator.report.comparison.compare import Comparison
+from orchestrator.report.comparison.groups import Group, format_setting
 from orchestrator.report.comparison.runs import ComparedRun
-from orchestrator.report.comparison.verdict import verdict
+from orchestrator.report.comparison.verdict import comparison_verdict
 from orchestrator.significance import Mean
 
 
-def comparison_tables(outcome: Outcome) -> RenderableType:
-    """Groups, what they differ in, and the tests between them, in 80 columns where labels are short."""
-    parts: list[RenderableType] = [_groups(outcome)]
-    if outcome.differences:
-        parts.append(_differences(outcome))
-    if outcome.pairs:
-        parts.append(_pairs(outcome))
+def comparison_tables(comparison: Comparison) -> RenderableType:
+    """Tabulate the groups, what they differ in, and the tests between them; short labels fit into 80 columns."""
+    parts: list[RenderableType] = [_groups(comparison)]
+    if comparison.differences:
+        parts.append(_differences(comparison))
+    if comparison.pairs:
+        parts.append(_pairs(comparison))
     return Lines(*parts)
 
 
-def comparison_summary(outcome: Outcome) -> str:
-    """The rest, in a few lines of plain text."""
-    return "\n".join([*(f"note        {note}" for note in outcome.notes), f"verdict     {verdict(outcome)}"])
+def comparison_summary(comparison: Comparison) -> str:
+    """Return the notes and the verdict as lines of plain text."""
+    return "\n".join(
+        [*(f"note        {note}" for note in comparison.notes), f"verdict     {comparison_verdict(comparison)}"]
+    )
 
 
-def comparison_json(outcome: Outcome) -> dict[str, Any]:
-    """All of it, for programs."""
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Return the whole comparison as JSON."""
     return {
-        "verdict": verdict(outcome),
-        "notes": list(outcome.notes),
-        "metric": outcome.metric,
-        "direction": outcome.direction,
-        "objectives": outcome.objectives,
-        "groups": [_group_json(group, outcome) for group in outcome.groups],
-        "differences": {one.setting: list(one.values) for one in outcome.differences},
-        "comparisons": [asdict(pair) for pair in outcome.pairs],
+        "verdict": comparison_verdict(comparison),
+        "notes": list(comparison.notes),
+        "metric": comparison.metric,
+        "direction": comparison.direction,
+        "objectives": comparison.objectives,
+        "groups": [_group_json(group, comparison) for group in comparison.groups],
+        "differences": {one.setting: list(one.values) for one in comparison.differences},
+        "comparisons": [asdict(pair) for pair in comparison.pairs],
     }
 
 
-def best_of(group: Group) -> str:
-    """The mean best with half of its interval, or without where one seed has none."""
+def format_best(group: Group) -> str:
+    """Format the mean best score of a group, with half the width of its interval if it has one."""
     if group.best is None:
         return "-"
-    return number(group.best.mean) + reach_of(group.best)
+    return number(group.best.mean) + format_margin(group.best)
 
 
-def reach_of(mean: Mean) -> str:
-    """Half of the interval, as ` ± 0.0123`; nothing where there is none."""
+def format_margin(mean: Mean) -> str:
+    """Format half the width of the interval, as ` ± 0.0123`; empty if there is no interval."""
     if mean.interval is None:
         return ""
-    reach = (mean.interval[1] - mean.interval[0]) / 2
-    return f" ± {reach:.4f}" if 0.0001 <= reach < 10 else f" ± {number(reach)}"
+    margin = (mean.interval[1] - mean.interval[0]) / 2
+    return f" ± {margin:.4f}" if 0.0001 <= margin < 10 else f" ± {number(margin)}"
 
 
 def row_of(group: Group) -> list[str]:
-    """Label, runs, best, trials, time and utilisation; means over the runs but for the first two."""
+    """Format a group for the `COLUMNS`; all but the first two are means over its runs."""
     return [
         group.label,
         str(len(group.searches)),
-        best_of(group),
+        format_best(group),
         "-" if group.trained is None else f"{group.trained.mean:,.0f}",
         "-" if group.seconds is None else clock(group.seconds.mean),
         "-" if group.utilisation is None else f"{group.utilisation.mean:.0%}",
@@ -76,33 +78,33 @@ def row_of(group: Group) -> list[str]:
 
 
 COLUMNS = ("group", "runs", "best", "trials", "time", "busy")
-"""What `row_of` gives."""
+"""The columns of `row_of`."""
 
 
-def _groups(outcome: Outcome) -> Table:
-    table = Table(title=f"The best {outcome.metric} by group: mean and 95 % interval over seeds", box=box.SIMPLE_HEAD)
+def _groups(comparison: Comparison) -> Table:
+    table = Table(title=f"Best {comparison.metric} by group: mean and 95 % interval over seeds", box=box.SIMPLE_HEAD)
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name != "group")
-    for group in outcome.groups:
+    for group in comparison.groups:
         table.add_row(*map(escape, row_of(group)))
     return table
 
 
-def _differences(outcome: Outcome) -> Table:
+def _differences(comparison: Comparison) -> Table:
     table = Table(title="What the groups differ in", box=box.SIMPLE_HEAD)
     table.add_column("setting")
-    for group in outcome.groups:
+    for group in comparison.groups:
         table.add_column(escape(group.label), justify="right")
-    for one in outcome.differences:
-        table.add_row(*map(escape, (one.setting, *map(shown, one.values))))
+    for one in comparison.differences:
+        table.add_row(*map(escape, (one.setting, *map(format_setting, one.values))))
     return table
 
 
-def _pairs(outcome: Outcome) -> Table:
-    table = Table(title="Differences of the mean bests (Welch's t-test, Holm's adjustment)", box=box.SIMPLE_HEAD)
+def _pairs(comparison: Comparison) -> Table:
+    table = Table(title="Differences between mean best scores (Welch's t-test, Holm's adjustment)", box=box.SIMPLE_HEAD)
     for name in ("groups", "difference", "95 % interval", "p", "p adjusted"):
         table.add_column(name, justify="left" if name == "groups" else "right", no_wrap=name != "groups")
-    for pair in outcome.pairs:
+    for pair in comparison.pairs:
         low, high = pair.test.interval
         table.add_row(
             escape(f"{pair.first} - {pair.second}"),
@@ -114,7 +116,7 @@ def _pairs(outcome: Outcome) -> Table:
     return table
 
 
-def _group_json(group: Group, outcome: Outcome) -> dict[str, Any]:
+def _group_json(group: Group, comparison: Comparison) -> dict[str, Any]:
     means = {
         name: None if mean is None else asdict(mean)
         for name, mean in (
@@ -125,10 +127,10 @@ def _group_json(group: Group, outcome: Outcome) -> dict[str, Any]:
             ("utilisation", group.utilisation),
         )
     }
-    return {"label": group.label, **means, "runs": [_search_json(search, outcome) for search in group.searches]}
+    return {"label": group.label, **means, "runs": [_search_json(search, comparison) for search in group.searches]}
 
 
-def _search_json(search: ComparedRun, outcome: Outcome) -> dict[str, Any]:
+def _search_json(search: ComparedRun, comparison: Comparison) -> dict[str, Any]:
     best = search.state.best
     return {
         "run_dir": search.location,
@@ -140,5 +142,5 @@ def _search_json(search: ComparedRun, outcome: Outcome) -> dict[str, Any]:
         "epochs": search.epochs,
         "seconds": search.seconds,
         "utilisation": search.state.utilisation(),
-        "front": [{name: trial.metric(name) for name in outcome.objectives} for trial in search.state.front],
+        "front": [{name: trial.metric(name) for name in comparison.objectives} for trial in search.state.front],
     }

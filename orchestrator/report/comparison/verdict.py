@@ -1,54 +1,54 @@
-"""The verdict of a comparison in words, only as strong as the numbers."""
+"""States the verdict of a comparison in sentences that claim no more than its tests show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from orchestrator.progress import counted, join_words, number
+from orchestrator.report.comparison.compare import MIN_SEEDS, Comparison, Pair
 from orchestrator.report.comparison.groups import Group
-from orchestrator.report.comparison.outcome import MIN_SEEDS, Outcome, Pair
 from orchestrator.significance import is_chance
 
 
-def verdict(outcome: Outcome) -> str:
-    """A few sentences. Ties are called ties."""
-    return " ".join(sentences(outcome))
+def comparison_verdict(comparison: Comparison) -> str:
+    """Return the verdict as one text of a few sentences."""
+    return " ".join(verdict_sentences(comparison))
 
 
-def sentences(outcome: Outcome) -> list[str]:
-    """The same one by one; the first is the verdict itself."""
-    scored = [group for group in outcome.groups if group.best is not None]
+def verdict_sentences(comparison: Comparison) -> list[str]:
+    """Return the sentences of the verdict; the first is the verdict itself."""
+    scored = [group for group in comparison.groups if group.best is not None]
     if not scored:
         return ["Nothing can be compared: no trial has completed in any run."]
-    if len(outcome.groups) == 1:
-        return [f"The runs differ in their seeds only: {_best(outcome, scored[0])}."]
+    if len(comparison.groups) == 1:
+        return [f"The runs differ only in their seeds: {_best(comparison, scored[0])}."]
     tested = [group for group in scored if len(group.bests) >= MIN_SEEDS]
     if len(tested) < 2:
         counts = join_words([f"{group.label} has {len(group.bests)}" for group in scored])
         return [
-            f"Too few seeds to say: a test needs two groups with at least {MIN_SEEDS} seeds each, and {counts}.",
-            f"{scored[0].label} leads, which may be luck: {_best(outcome, scored[0])}.",
+            f"Too few seeds for a test: it needs two groups with at least {MIN_SEEDS} seeds each; {counts}.",
+            f"{scored[0].label} leads, which may be luck: {_best(comparison, scored[0])}.",
         ]
-    untested = [group for group in outcome.groups if group not in tested]
+    untested = [group for group in comparison.groups if group not in tested]
     return [
-        _of_tested(outcome, tested),
+        _of_tested(comparison, tested),
         *(
-            f"{group.label} is not tested: it has {counted(len(group.bests), 'seed')}, and {MIN_SEEDS} are needed."
+            f"{group.label} is not tested: it has {counted(len(group.bests), 'seed')}; a test needs {MIN_SEEDS}."
             for group in untested
         ),
     ]
 
 
-def _of_tested(outcome: Outcome, tested: Sequence[Group]) -> str:
+def _of_tested(comparison: Comparison, tested: Sequence[Group]) -> str:
     leader = tested[0].label
-    pairs = [pair for pair in outcome.pairs if pair.first == leader]
+    pairs = [pair for pair in comparison.pairs if pair.first == leader]
     level = [pair.second for pair in pairs if pair.p_adjusted is None or is_chance(pair.p_adjusted)]
     worse = [pair.second for pair in pairs if pair.second not in level]
-    how = _how(pairs, adjusted=len(outcome.pairs) > 1)
+    how = _how(pairs, adjusted=len(comparison.pairs) > 1)
     if not level:
         others = "each of the others" if len(worse) > 1 else worse[0]
         return (
-            f"{leader} is ahead: {_best(outcome, tested[0])}, and its difference from {others} is more than chance "
+            f"{leader} is ahead: {_best(comparison, tested[0])}, and its difference from {others} is more than chance "
             f"({how})."
         )
     rest = f"; {join_words(worse)} {'is' if len(worse) == 1 else 'are'} worse than {leader}" if worse else ""
@@ -58,16 +58,16 @@ def _of_tested(outcome: Outcome, tested: Sequence[Group]) -> str:
 def _how(pairs: Sequence[Pair], *, adjusted: bool) -> str:
     found = sorted(pair.p_adjusted for pair in pairs if pair.p_adjusted is not None)
     if not found:
-        return "the bests within each group are all the same, which tells nothing of chance"
+        return "all best scores within each group are equal, so chance cannot be estimated"
     p = f"p = {number(found[0])}" if len(found) == 1 else f"p from {number(found[0])} to {number(found[-1])}"
-    return f"Welch's t-test between the bests of the seeds, {p}{', adjusted by Holm' if adjusted else ''}"
+    return f"Welch's t-test on the best scores of the seeds, {p}{', adjusted by Holm' if adjusted else ''}"
 
 
-def _best(outcome: Outcome, group: Group) -> str:
+def _best(comparison: Comparison, group: Group) -> str:
     best = group.best
     assert best is not None, "only groups with a score are described"
-    extreme = "highest" if outcome.direction == "maximize" else "lowest"
-    whose, place = ("its mean best", f"the {extreme}, ") if len(outcome.groups) > 1 else ("the mean best", "")
+    extreme = "highest" if comparison.direction == "maximize" else "lowest"
+    whose, place = ("its mean best", f"the {extreme}, ") if len(comparison.groups) > 1 else ("the mean best", "")
     low, high = best.interval or (None, None)
     spread = "" if low is None else f" (95 % interval {number(low)} to {number(high)})"
-    return f"{whose} {outcome.metric} over {counted(best.count, 'seed')} is {place}{number(best.mean)}{spread}"
+    return f"{whose} {comparison.metric} over {counted(best.count, 'seed')} is {place}{number(best.mean)}{spread}"

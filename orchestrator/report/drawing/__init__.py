@@ -1,1 +1,1 @@
-"""Cells drawn: their layout, a figure for a file, and SVG for the page."""
+"""Draws cells: their layout, figures for files, and SVG for the page."""

@@ -1,8 +1,7 @@
-"""Where everything of a cell's picture goes: inputs at the left, blocks in order, operations on the edges, the output.
+"""Lays out the picture of a cell: inputs on the left, then blocks in order with an operation on each edge, the output.
 
-A state has a row of its own, so no line runs behind a box: an edge leaves its source, bends into the row of the block
-that it leads to right behind its own column, and goes straight from there. Knows lengths and colours. Does not know
-what paints them.
+Each state has its own rows, so no line runs behind a box: a line leaves its source, bends into the row of its target
+directly after the source's column, and then runs straight. Knows lengths and colours. Does not know what draws them.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ JOINT = 20.0
 STATE_WIDTH = 54.0
 OUTPUT_WIDTH = 22.0
 
-LONGEST_NAME = 18
-"""Letters that fit into a box."""
+MAX_NAME_LENGTH = 18
+"""The number of letters that fit into a box."""
 
 FAMILIES = {
     "sep_conv": "#b9dfb3",
@@ -36,18 +35,20 @@ FAMILIES = {
     "identity": "#e3e3e3",
     "none": "#ffffff",
 }
-"""Colours of operations, by how their names begin."""
+"""Colours of operations, by the beginning of their names."""
 
 LINES = ("#4c566a", "#b3541e", "#2a7f62", "#7b4ea3", "#1f6fb2", "#a83250", "#7a6a00", "#00798c", "#5b5b5b", "#8a4f7d")
-"""Colours of lines, by the state that they come from."""
+"""Colours of lines, by the state in which they start."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A labelled rectangle; `x` and `y` are its left edge and its middle, in points, with `y` growing downwards."""
+    """A labelled rectangle, in points; `y` increases downwards."""
 
     x: float
+    """The left edge."""
     y: float
+    """The vertical middle."""
     width: float
     height: float
     text: str
@@ -56,12 +57,13 @@ class Box:
 
     @property
     def right(self) -> float:
+        """The right edge."""
         return self.x + self.width
 
 
 @dataclass(frozen=True)
 class Line:
-    """From a point, bending until `bend`, then straight to another point."""
+    """A line that is curved from `start` to the x of `bend`, and straight from there to `end`."""
 
     start: tuple[float, float]
     bend: float
@@ -71,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class CellPicture:
-    """Everything on the picture of one cell, from its own left upper corner."""
+    """The boxes and lines of one cell; coordinates start at the upper left corner."""
 
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
@@ -80,12 +82,12 @@ class CellPicture:
 
 
 def lay_out(cell: Cell) -> CellPicture:
-    """Where everything of a cell goes."""
+    """Compute the boxes and lines of a cell."""
     columns = _columns(cell)
     column_width = OPERATION_WIDTH + JOINT + STATE_WIDTH
     rows = list(_rows(cell))
     height = rows[-1][-1] + ROW / 2
-    # Of every state its middle on the right, where lines leave it.
+    # For each state the middle of its right edge, where its lines start.
     exits: list[tuple[float, float]] = []
     boxes: list[Box] = []
     lines: list[Line] = []
@@ -99,7 +101,7 @@ def lay_out(cell: Cell) -> CellPicture:
         middle = sum(rows[state]) / len(rows[state])
         for edge, y in zip(block.edges, rows[state], strict=True):
             source = exits[edge.state]
-            boxes.append(Box(x, y, OPERATION_WIDTH, BOX_HEIGHT, _clipped(edge.operation), colour_of(edge.operation)))
+            boxes.append(Box(x, y, OPERATION_WIDTH, BOX_HEIGHT, _shorten(edge.operation), colour_of(edge.operation)))
             lines.append(Line(source, source[0] + GUTTER, (x, y), LINES[edge.state % len(LINES)]))
             joint = x + OPERATION_WIDTH
             lines.append(Line((joint, y), joint + JOINT, (joint + JOINT, middle), LINES[state % len(LINES)]))
@@ -118,7 +120,7 @@ def lay_out(cell: Cell) -> CellPicture:
 
 
 def _columns(cell: Cell) -> list[int]:
-    """For every block, over how many others its longest way from an input leads."""
+    """Return the column of each block: the number of blocks on its longest path from an input."""
     columns: list[int] = []
     for block in cell.blocks:
         before = [columns[edge.state - cell.inputs] + 1 for edge in block.edges if edge.state >= cell.inputs]
@@ -127,16 +129,17 @@ def _columns(cell: Cell) -> list[int]:
 
 
 def _rows(cell: Cell) -> Iterator[list[float]]:
-    """For every state, the middles of its rows: one for an input, one an edge for a block."""
+    """Yield the middles of the rows of each state: one row for an input, one per edge for a block."""
     y = ROW / 2
     for count in [1] * cell.inputs + [len(block.edges) for block in cell.blocks]:
         yield [y + ROW * place for place in range(count)]
         y += ROW * count + ROW_GAP
 
 
-def _clipped(operation: str) -> str:
-    return operation if len(operation) <= LONGEST_NAME else operation[: LONGEST_NAME - 1] + "…"
+def _shorten(operation: str) -> str:
+    return operation if len(operation) <= MAX_NAME_LENGTH else operation[: MAX_NAME_LENGTH - 1] + "…"
 
 
 def colour_of(operation: str) -> str:
+    """Return the colour of an operation's family."""
     return next((colour for family, colour in FAMILIES.items() if operation.startswith(family)), "#f4e7a1")

@@ -1,4 +1,4 @@
-"""Cells as pictures in files, painted by matplotlib as `cell_layout` lays them out."""
+"""Draws cells into files with matplotlib, as `cell_layout` lays them out."""
 
 from __future__ import annotations
 
@@ -25,45 +25,46 @@ TITLE = 24.0
 FONT_SIZE = 8.5
 
 SCREEN_SHAPE = 1.6
-"""Width by height."""
+"""Width divided by height."""
 
 
 def draw(architecture: Architecture, path: Path, title: str) -> None:
-    """Draw both cells of the architecture, or the one where both are the same, into an SVG, PNG or PDF file.
+    """Draw the cells of an architecture into an SVG, PNG or PDF file; equal cells are drawn once.
 
     Raises:
-        InputError: the file's suffix is none of those, or it cannot be written.
+        InputError: the file has another suffix, or cannot be written.
     """
     check_format(path)
     write_picture(path, lambda: figure(architecture, title))
 
 
 def check_format(path: Path) -> None:
-    """
+    """Check that the suffix of `path` is a supported picture format.
+
     Raises:
-        InputError: the suffix is that of no picture that can be written.
+        InputError: the suffix is not in `FORMATS`.
     """
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path} ends in {path.suffix!r}; a picture can be {', '.join(FORMATS)}")
 
 
 def write_picture(path: Path, draw_figure: Callable[[], Figure]) -> None:
-    """Draw and save a figure; the same one always gives the same file.
+    """Draw and save a figure; the same figure always gives the same file.
 
     Raises:
         InputError: the file cannot be written.
     """
-    # Text stays text, to be searched and edited.
+    # Keep text as text, so that it can be searched and edited.
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "cellscout", "font.family": "sans-serif"}
     try:
         with mpl.rc_context(settings):
-            draw_figure().savefig(path, dpi=200, metadata=_undated(path))
+            draw_figure().savefig(path, dpi=200, metadata=_metadata_without_date(path))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def figure(architecture: Architecture, title: str) -> Figure:
-    """The picture as a matplotlib figure."""
+    """Draw the cells of an architecture as a matplotlib figure."""
     cells = {"normal cell": architecture.normal, "reduction cell": architecture.reduction}
     if architecture.normal == architecture.reduction:
         cells = {"normal and reduction cell": architecture.normal}
@@ -83,20 +84,24 @@ def figure(architecture: Architecture, title: str) -> Figure:
 
 
 def _arrange(pictures: list[CellPicture]) -> tuple[list[tuple[float, float]], tuple[float, float]]:
-    """The left upper corner of every picture with its title, and the size of all.
+    """Return the upper left corner of each picture with its title, and the size of the whole figure.
 
-    Beside or below each other, whichever is nearer to the shape of a screen.
+    Pictures are side by side or stacked, whichever is closer to `SCREEN_SHAPE`.
     """
     first = (1.5 * MARGIN, MARGIN + TITLE)
     widths, heights = [picture.width for picture in pictures], [picture.height + TITLE for picture in pictures]
     gap = 2 * MARGIN
-    beside = (sum(widths) + gap * (len(pictures) - 1), max(heights))
-    below = (max(widths), sum(heights) + gap * (len(pictures) - 1))
-    width, height = min(beside, below, key=lambda size: abs(math.log(size[0] / size[1] / SCREEN_SHAPE)))
+    side_by_side = (sum(widths) + gap * (len(pictures) - 1), max(heights))
+    stacked = (max(widths), sum(heights) + gap * (len(pictures) - 1))
+    width, height = min(side_by_side, stacked, key=lambda size: abs(math.log(size[0] / size[1] / SCREEN_SHAPE)))
     places = [first]
-    for done_width, done_height in zip(widths, heights[:-1], strict=False):
+    for previous_width, previous_height in zip(widths, heights[:-1], strict=False):
         left, top = places[-1]
-        places.append((left + done_width + gap, top) if (width, height) == beside else (left, top + done_height + gap))
+        places.append(
+            (left + previous_width + gap, top)
+            if (width, height) == side_by_side
+            else (left, top + previous_height + gap)
+        )
     return places, (width + 2 * first[0], height + first[1] + MARGIN)
 
 
@@ -134,6 +139,6 @@ def _paint(axes: Axes, picture: CellPicture, left: float, top: float) -> None:
         )
 
 
-def _undated(path: Path) -> dict[str, None]:
-    """Metadata that would put the date into the file, switched off."""
+def _metadata_without_date(path: Path) -> dict[str, None]:
+    """Return metadata that keeps the date out of the file."""
     return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})

@@ -1,6 +1,6 @@
-"""Cells as inline SVG: large with their names, or small and cheap, so that a thousand of them fit on a page.
+"""Draws cells as inline SVG: large with names, or small with so few elements that a thousand fit on a page.
 
-All text is escaped. Knows shapes and colours; what goes where is `cell_layout`'s.
+All text is escaped. Knows shapes and colours; `cell_layout` computes the positions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NAMES = {
     "identity": "identity",
     "none": "none (zeros)",
 }
-"""What the colours of `cell_layout.FAMILIES` mean, for a legend."""
+"""The meaning of the colours in `cell_layout.FAMILIES`, for a legend."""
 
 
 def large(cell: Cell, title: str) -> str:
-    """With the names of operations and states; `title` is for those who cannot see it."""
+    """Draw a cell with the names of operations and states; screen readers read `title`."""
     picture = lay_out(cell)
     lines = "".join(
         f'<path d="{_curve(line)}" fill="none" stroke="{line.colour}" stroke-width="1.1"/>' for line in picture.lines
@@ -34,19 +34,19 @@ def large(cell: Cell, title: str) -> str:
 
 
 def small(architecture: Architecture, title: str) -> str:
-    """The cells without names, each some twelve shapes; one where both roles have the same."""
+    """Draw the cells without names, with about twelve shapes each; equal cells are drawn once."""
     return "".join(_small(cell, f"{title}, {role} cell") for role, cell in roles(architecture))
 
 
 def roles(architecture: Architecture) -> list[tuple[str, Cell]]:
-    """The cells by what they are for; one where it is both."""
+    """Return the cells with their roles; one entry if both roles have the same cell."""
     if architecture.normal == architecture.reduction:
         return [("normal and reduction", architecture.normal)]
     return [("normal", architecture.normal), ("reduction", architecture.reduction)]
 
 
 def families(architectures: Iterable[Architecture]) -> dict[str, str]:
-    """Of the operations in use, the colours by what they mean; `other` for one that is none of those known."""
+    """Return the colours of the operations in use, by their meaning; `other` stands for unknown operations."""
     used = {
         next((family for family in FAMILIES if edge.operation.startswith(family)), "other")
         for architecture in architectures

@@ -1,1 +1,1 @@
-"""`report.html`: one self-contained page that says what a search came to, or how it stands."""
+"""Writes `report.html`: one self-contained page with the results of a search, or its state while it runs."""

@@ -1,4 +1,4 @@
-"""`python -m orchestrator.report.page RUN_DIR`: write the page, as a search has it done beside itself while it runs."""
+"""`python -m orchestrator.report.page RUN_DIR` writes the page; a running search starts this in another process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from orchestrator.report.page.writing import write_page
 
 
 def main(location: str) -> str | None:
-    """Why it could not be written, in one line; None if it was."""
+    """Write the page; return None, or in one line why it could not be written."""
     with contextlib.suppress(OSError):
-        os.nice(19)  # it takes only what the search leaves
+        os.nice(19)  # use only the CPU time that the search leaves
     try:
         write_page(RecordedRun.of_search(location))
     except CellscoutError as error:

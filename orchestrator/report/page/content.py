@@ -1,4 +1,4 @@
-"""Everything that a run's page shows, as values. No HTML but for drawings, which are made escaped."""
+"""Collects what the page of a run shows, as values. Holds no HTML except drawings, whose text is escaped."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orchestrator.progress import clock, number
 from orchestrator.record import Retrained, RunState, Trial
 from orchestrator.report.drawing import svg
 from orchestrator.report.importance import importances
-from orchestrator.report.page.curves import Course, best_so_far, course_of, learning_curves
-from orchestrator.report.page.importance_plots import mattered
-from orchestrator.report.page.plot import Plot, named
+from orchestrator.report.page.curves import Trajectory, best_so_far, learning_curves, trajectory_of
+from orchestrator.report.page.importance_plots import importance_plots
+from orchestrator.report.page.plot import Plot, metric_label
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.summary import Summary, retrain_command, summary_of
 from orchestrator.report.page.trade_offs import costs_against_score, pareto_front
@@ -24,21 +24,22 @@ from orchestrator.report.page.worker_plots import timeline
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import Architecture
 
-MOST_ROWS = 500
-"""Of the leaderboard; each has drawings."""
+MAX_ROWS = 500
+"""The maximal number of rows in the leaderboard; each has drawings."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A cell of a table: what is shown, and what it is sorted by (the number itself, or the text)."""
+    """A cell of a table."""
 
-    shown: str
+    text: str
     sort: float | str
+    """The sort key: the number itself, or the text."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The SVG of a cell, and the cell's role."""
+    """A drawing of a cell, with the role of the cell."""
 
     role: str
     svg: str
@@ -46,82 +47,85 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A trial of the leaderboard. `svg` is of its cells, small; `command` retrains it, None while that cannot be;
-    `whole` says whether it had its whole training."""
+    """A trial of the leaderboard."""
 
     trial_id: str
-    whole: bool
+    completed: bool
+    """Whether it had its whole training."""
     values: Sequence[Value]
     svg: str
+    """Small drawings of its cells."""
     command: str | None
+    """Retrains the trial; None while the search cannot be retrained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """The best trials; `known` is how many trials have a score."""
+    """The best trials."""
 
     columns: Sequence[str]
     rows: Sequence[Row]
-    known: int
-    further: dict[str, str]
-    """Drawings of trials that plots show and no row does: those of the front."""
+    scored: int
+    """The number of trials that have a score."""
+    front_drawings: dict[str, str]
+    """Drawings of the trials on the front that have no row, by trial id; plots show them."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Trials that came to grief for one reason: how many, what an example said, and some of them."""
+    """Trials that failed for the same reason."""
 
     kind: str
+    """Their status."""
     count: int
     message: str
+    """The error of the first."""
     trials: Sequence[str]
+    """The ids of the first five."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """
-    Args:
-        title: of the run.
-        read_at: when it was so, in words.
-        refreshing: whether the run still goes on.
-        summary: in words.
-        winner: its cells, large.
-        legend: colours of operations by what they mean.
-        leaderboard: of the trials.
-        retrained: rows of text, the first of them the head.
-        plots: by the heading that they stand under.
-        problems: the most frequent first.
-        set_back: how often trials lost their worker and went on, by cause.
-        facts: versions, host, commit.
-        search_file: TOML.
-        commands: how the run was begun, and how another like it is.
-    """
+    """Everything on the page of a run."""
 
     title: str
+    """The name of the run."""
     location: str
     read_at: str
+    """When the record was read."""
     refreshing: bool
+    """Whether the run is still running."""
     summary: Summary
     winner: Sequence[Drawing]
+    """Large drawings of the winner's cells."""
     legend: dict[str, str]
+    """The colours of operations, by their meaning."""
     leaderboard: Leaderboard
     retrained: Sequence[Sequence[str]]
+    """Rows of text for the retrained networks; the first row is the head."""
     plots: dict[str, Sequence[Plot]]
+    """Plots by the section they are in."""
     problems: Sequence[Problem]
+    """The most frequent first, infeasible candidates last."""
     set_back: dict[str, int]
+    """How often trials lost their worker and continued, by cause."""
     facts: dict[str, str]
+    """Where and with what the run was made, such as host, commit and versions."""
     search_file: str
+    """The whole configuration as TOML."""
     command: str
+    """The command that last started the run."""
 
 
 def content_of(record: PageRecord) -> Content:
-    """All of it."""
+    """Collect what the page of a run shows."""
     state = record.state
     summary = summary_of(record)
     board = _leaderboard(record)
     winner = None if summary.winner is None else _architecture(state.trials[summary.winner])
-    drawn = [_architecture(trial) for trial in state.ranking()[:MOST_ROWS]]
+    drawn = [_architecture(trial) for trial in state.ranking()[:MAX_ROWS]]
     front = pareto_front(state)
+    metric, direction = next(iter(state.objectives.items()), ("val_accuracy", "maximize"))
     return Content(
         title=str(record.info.config.get("run", {}).get("name", "search")),
         location=record.location,
@@ -134,10 +138,10 @@ def content_of(record: PageRecord) -> Content:
         retrained=_retrained(record.retrained),
         plots={
             "curves": [learning_curves(state, rungs_of(record), summary.winner)],
-            "best": best_so_far(_courses(record), *next(iter(state.objectives.items()), ("val_accuracy", "maximize"))),
+            "best": best_so_far(_trajectories(record), metric, direction),
             "front": [] if front is None else [front],
             "timeline": [timeline(state, record.stays, record.breaks)],
-            "mattered": mattered(importances(state)),
+            "importance": importance_plots(importances(state)),
             "costs": costs_against_score(state, summary.winner),
         },
         problems=problems_of(state),
@@ -149,21 +153,25 @@ def content_of(record: PageRecord) -> Content:
 
 
 def rungs_of(record: PageRecord) -> tuple[int, ...]:
-    """Epochs at which a scheduler of ours decides; none where that is not known, as of one of the user's own, whose
-    module is not imported here."""
+    """Return the epochs at which one of our schedulers decides.
+
+    Empty for a scheduler of the user's own, because its module is not imported here.
+    """
     try:
         config = parse_config(record.info.config, "run.json")
         if config.scheduler.name not in SCHEDULERS:
             return ()
         scheduler = make_scheduler(config.scheduler, config.training.epochs, config.objectives.directions)
-    except ConfigError:  # of another version: its curves are shown all the same
+    except ConfigError:  # of another version: show its curves without rungs
         return ()
     return tuple(getattr(scheduler, "milestones", None) or ())
 
 
 def problems_of(state: RunState) -> list[Problem]:
-    """Trials that failed, diverged or broke a constraint, by status and reason: messages that differ in numbers only
-    are one."""
+    """Group the trials that failed, diverged or broke a constraint by status and reason.
+
+    Messages that differ only in numbers are the same reason.
+    """
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in state.trials.values():
         if trial.status in ("failed", "diverged", "infeasible"):
@@ -184,7 +192,7 @@ def _leaderboard(record: PageRecord) -> Leaderboard:
     several = len(state.objectives) > 1
     front = {trial.trial_id for trial in state.front}
     rows = []
-    for rank, trial in enumerate(ranking[:MOST_ROWS], start=1):
+    for rank, trial in enumerate(ranking[:MAX_ROWS], start=1):
         values = [
             Value(str(rank), rank),
             Value(trial.trial_id, trial.trial_id),
@@ -199,19 +207,19 @@ def _leaderboard(record: PageRecord) -> Leaderboard:
         rows.append(
             Row(
                 trial_id=trial.trial_id,
-                whole=trial.status == "completed",
+                completed=trial.status == "completed",
                 values=values,
                 svg=_small(trial),
                 command=retrain_command(record, trial),
             )
         )
-    columns = ["rank", "trial", "status", *map(named, scores), *(["on the front"] if several else [])]
-    shown = {row.trial_id for row in rows}
+    columns = ["rank", "trial", "status", *map(metric_label, scores), *(["on the front"] if several else [])]
+    listed = {row.trial_id for row in rows}
     return Leaderboard(
         columns=[*columns, "epochs", "parameters", "multiply-adds", "training time"],
         rows=rows,
-        known=len(ranking),
-        further={trial.trial_id: _small(trial) for trial in state.front if trial.trial_id not in shown},
+        scored=len(ranking),
+        front_drawings={trial.trial_id: _small(trial) for trial in state.front if trial.trial_id not in listed},
     )
 
 
@@ -223,19 +231,19 @@ def _architecture(trial: Trial) -> Architecture:
     try:
         return Architecture.from_json(trial.architecture)
     except ValueError as error:
-        raise RunDirectoryError(f"the record of trial {trial.trial_id} holds no architecture: {error}") from error
+        raise RunDirectoryError(f"the recorded architecture of trial {trial.trial_id} is invalid: {error}") from error
 
 
 def _number(value: float | None) -> Value:
     return Value(number(value), "" if value is None else float(value))
 
 
-def _courses(record: PageRecord) -> dict[str, Course]:
+def _trajectories(record: PageRecord) -> dict[str, Trajectory]:
     until = record.read_at if record.standing == "running" else None
-    courses = {"this search": course_of(record.state, record.breaks, until)}
+    trajectories = {"this search": trajectory_of(record.state, record.breaks, until)}
     if record.sample is not None:
-        courses["random search of equal cost"] = course_of(*record.sample)
-    return courses
+        trajectories["random search of equal cost"] = trajectory_of(*record.sample)
+    return trajectories
 
 
 def _retrained(found: dict[str, Retrained]) -> list[list[str]]:
@@ -267,16 +275,16 @@ def _note(one: Retrained) -> str:
     if one.tested_at is not None:
         notes.append(f"tested {one.tested_at:%Y-%m-%d} on {one.device}")
     if one.test_number is not None and one.test_number > 1:
-        notes.append(f"test {one.test_number} of this network, so no fresh evidence")
+        notes.append(f"test {one.test_number} of this network, so not independent evidence")
     if one.freeze:
         notes.append("only its classifier was trained")
     elif one.weights is not None:
-        notes.append("from given weights")
+        notes.append("started from given weights")
     return "; ".join(notes)
 
 
 def _command(words: Sequence[str]) -> str:
-    """As it was typed, without the program's folder; nothing for code that has no file (`python -c`)."""
+    """Return the command as typed, without the program's folder; empty for code without a file (`python -c`)."""
     if not words or words[0].startswith("-"):
         return ""
     return shlex.join([PurePath(word).name if place == 0 else word for place, word in enumerate(words)])

@@ -1,4 +1,4 @@
-"""How candidates learned, and how the best score grew."""
+"""Plots the learning curves of the candidates, and the best score so far."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from orchestrator.report.page.plot import (
     RED,
     STATUSES,
     Plot,
-    around,
     figure,
-    named,
+    integer_ticks,
+    metric_label,
+    range_around,
     text,
     thinned,
-    whole,
 )
 from orchestrator.report.page.worker_timeline import Break
 
 FADED = "#a9b1ba"
-"""Of the pruned, which are many."""
-BEST_CURVES = 50
-OTHER_CURVES = 100
+"""The colour of pruned trials, because there are many."""
+MAX_BEST_CURVES = 50
+MAX_OTHER_CURVES = 100
 
 UNITS = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 
 
 def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -> Plot:
-    """The score after each epoch, of the best and of some others; `winner` is a trial's id."""
+    """Plot the score after each epoch for the best trials and some others; `winner` is a trial id."""
     metric, _ = score_of(state.objectives)
     ranking = [trial for trial in state.ranking() if trial.curve]
     ranked = {trial.trial_id for trial in ranking}
@@ -47,72 +47,81 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         if trial.curve and trial.duplicate_of is None and trial.trial_id not in ranked
     ]
     known = [*ranking, *others]
-    shown = [*known[:BEST_CURVES], *thinned(known[BEST_CURVES:], OTHER_CURVES)]
+    shown = [*known[:MAX_BEST_CURVES], *thinned(known[MAX_BEST_CURVES:], MAX_OTHER_CURVES)]
     traces = []
     for status, (colour, _) in reversed(STATUSES.items()):
         members = [trial for trial in shown if state.status_of(trial) == status and trial.trial_id != winner]
         if members:
             width = 1.6 if status == "completed" else 1.0
             colour = FADED if status == "pruned" else colour
-            traces.append(_lines(members, metric, f"{status} ({len(members)})", {"color": colour, "width": width}))
+            traces.append(
+                _lines(members, metric, name=f"{status} ({len(members)})", line={"color": colour, "width": width})
+            )
     best = [trial for trial in shown if trial.trial_id == winner]
     if best:
-        traces.append(_lines(best, metric, f"the winner, {winner}", {"color": INK, "width": 3}))
+        traces.append(_lines(best, metric, name=f"the winner, {winner}", line={"color": INK, "width": 3}))
     found = None
     if traces:
         longest = max(trial.epochs for trial in shown)
         traces.sort(key=lambda trace: not trace.name.startswith("pruned"))  # beneath all others
-        found = figure(traces, x="epoch", y=text(named(metric)), height=440, showlegend=True, xaxis=whole(longest))
+        found = figure(
+            traces, x="epoch", y=text(metric_label(metric)), height=440, showlegend=True, xaxis=integer_ticks(longest)
+        )
         for epoch in rungs:
             found.add_vline(x=epoch, line={"color": GREY, "width": 1, "dash": "dot"}, layer="below")
-    caption = f"One line a trial: its {named(metric)} after each epoch. Pruned ones are grey, those of one epoch dots."
+    name = metric_label(metric)
+    caption = f"One line per trial: its {name} after each epoch. Pruned trials are grey; single epochs are dots."
     if len(shown) < len(known):
         caption = (
-            f"{len(shown)} of {len(known):,} curves: the best {BEST_CURVES} and {len(shown) - BEST_CURVES} others, "
-            f"evenly drawn from the ranking. {caption}"
+            f"{len(shown)} of {len(known):,} curves: the best {MAX_BEST_CURVES} and {len(shown) - MAX_BEST_CURVES} "
+            f"others, evenly spaced in the ranking. {caption}"
         )
     if rungs:
         epochs = "epoch" if rungs == (1,) else "epochs"
         after = join_words([str(epoch) for epoch in rungs])
-        caption += f" Dotted: the rungs, after {after} {epochs}, where weak trials are stopped."
+        caption += f" Dotted lines: the rungs, after {after} {epochs}, where weak trials are stopped."
     return Plot(
         name="curves",
-        title="How the candidates learned",
+        title="Score after each epoch",
         caption=caption,
         figure=found,
-        nothing="No trial has finished an epoch yet.",
+        empty_text="No trial has finished an epoch yet.",
     )
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """A trial that had its whole training and beat all before it: when, and after how many that were trained."""
+    """A completed trial that is better than all before it."""
 
     seconds: float
+    """The time since the start of the search, without breaks."""
     trained: int
+    """The number of trainings that had ended by then."""
     value: float
     trial_id: str
 
 
 @dataclass(frozen=True)
-class Course:
-    """Of a search: each improvement, and how long and how far it went."""
+class Trajectory:
+    """The improvements of the best score during a search."""
 
     improvements: Sequence[Improvement]
     seconds: float
+    """The duration of the search, without breaks."""
     trained: int
+    """The number of trainings that ended."""
 
 
-def course_of(state: RunState, breaks: Sequence[Break], until: datetime | None = None) -> Course:
-    """How the best of the first objective came about. Only whole trainings count: what was pruned had less.
+def trajectory_of(state: RunState, breaks: Sequence[Break], until: datetime | None = None) -> Trajectory:
+    """Find the improvements in the first objective. Only completed trials count, because pruned ones had fewer epochs.
 
     Args:
-        state: of a search.
-        breaks: that are left out.
-        until: now, for one that runs.
+        state: the state of a search.
+        breaks: the times to leave out.
+        until: the current time if the search is running.
     """
     if state.started_at is None:
-        return Course((), 0.0, 0)
+        return Trajectory((), 0.0, 0)
     first = dict(list(state.objectives.items())[:1])
     ended = sorted(
         ((trial.ended_at, trial) for trial in state.trials.values() if trial.ended_at is not None and trial.attempt),
@@ -128,61 +137,70 @@ def course_of(state: RunState, breaks: Sequence[Break], until: datetime | None =
             assert value is not None, "it has a loss"
             found.append(Improvement(_active(state.started_at, time, breaks), count, value, trial.trial_id))
     last = until or state.ended_at or (ended[-1][0] if ended else state.started_at)
-    return Course(found, _active(state.started_at, last, breaks), len(ended))
+    return Trajectory(found, _active(state.started_at, last, breaks), len(ended))
 
 
 def _active(start: datetime, time: datetime, breaks: Sequence[Break]) -> float:
-    """Seconds from the start to a time, without the breaks before it."""
+    """Return the seconds from `start` to `time`, without the breaks."""
     away = sum((min(one.end, time) - one.begin).total_seconds() for one in breaks if one.begin < time)
     return max(0.0, (time - start).total_seconds() - away)
 
 
-def best_so_far(courses: dict[str, Course], metric: str, direction: Direction) -> list[Plot]:
-    """Against time and against trials; `courses` by what they are called, the search's first."""
-    longest = max(course.seconds for course in courses.values())
+def best_so_far(trajectories: dict[str, Trajectory], metric: str, direction: Direction) -> list[Plot]:
+    """Plot the best so far against time and trials; `trajectories` maps names to searches, this search first."""
+    longest = max(trajectory.seconds for trajectory in trajectories.values())
     unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
     by_time = [
-        _steps(name, [(one.seconds / unit, one) for one in course.improvements], course.seconds / unit, place)
-        for place, (name, course) in enumerate(courses.items())
-        if course.improvements
+        _steps(
+            name,
+            [(one.seconds / unit, one) for one in trajectory.improvements],
+            end=trajectory.seconds / unit,
+            place=place,
+        )
+        for place, (name, trajectory) in enumerate(trajectories.items())
+        if trajectory.improvements
     ]
     by_trials = [
-        _steps(name, [(float(one.trained), one) for one in course.improvements], float(course.trained), place)
-        for place, (name, course) in enumerate(courses.items())
-        if course.improvements
+        _steps(
+            name,
+            [(float(one.trained), one) for one in trajectory.improvements],
+            end=float(trajectory.trained),
+            place=place,
+        )
+        for place, (name, trajectory) in enumerate(trajectories.items())
+        if trajectory.improvements
     ]
-    counting = {"rangemode": "tozero", **whole(max(course.trained for course in courses.values()))}
+    counting = {"rangemode": "tozero", **integer_ticks(max(trajectory.trained for trajectory in trajectories.values()))}
     extreme = "Highest" if direction == "maximize" else "Lowest"
-    caption = (
-        f"{extreme} {named(metric)} of a trial with its whole training; a dot where one was better than all before."
-    )
-    if len(courses) > 1:
-        caption += " Beside it the random search of equal cost."
-    nothing = "No trial has completed its training yet."
-    y = f"best {text(named(metric))}"
-    values = {one.value for course in courses.values() for one in course.improvements}
-    level: dict[str, Any] = {"range": around(*values)} if len(values) == 1 else {}
+    name = metric_label(metric)
+    caption = f"{extreme} {name} of a completed trial so far. A dot is a trial that is better than all before it."
+    if len(trajectories) > 1:
+        caption += " Dashed: the random search of equal cost."
+    empty_text = "No trial has completed its training yet."
+    y = f"best {text(name)}"
+    values = {one.value for trajectory in trajectories.values() for one in trajectory.improvements}
+    level: dict[str, Any] = {"range": range_around(*values)} if len(values) == 1 else {}
     return [
         Plot(
             name="best-by-time",
-            title="The best so far, against time",
+            title="Best so far against time",
             caption=caption,
             figure=figure(by_time, x=f"{unit_name} of search", y=y, xaxis_rangemode="tozero", yaxis=level)
             if by_time
             else None,
-            nothing=nothing,
+            empty_text=empty_text,
         ),
         Plot(
             name="best-by-trials",
-            title="The best so far, against trials",
-            caption=f"{caption} Trials are counted as they end, the pruned ones included.",
+            title="Best so far against trials",
+            caption=f"{caption} A trial counts when it ends; pruned trials count too.",
             figure=figure(by_trials, x="trials trained", y=y, xaxis=counting, yaxis=level) if by_trials else None,
-            nothing=nothing,
+            empty_text=empty_text,
         ),
     ]
 
 
-def _steps(name: str, points: Sequence[tuple[float, Improvement]], end: float, place: int) -> go.Scatter:
+def _steps(name: str, points: Sequence[tuple[float, Improvement]], *, end: float, place: int) -> go.Scatter:
     colour, dash = ((BLUE, "solid"), (RED, "dash"))[place % 2]
     x, y = [x for x, _ in points], [one.value for _, one in points]
     labels = [f"trial {one.trial_id}" for _, one in points]
@@ -198,8 +216,8 @@ def _steps(name: str, points: Sequence[tuple[float, Improvement]], end: float, p
     )
 
 
-def _lines(trials: Sequence[Trial], metric: str, name: str, line: dict[str, Any]) -> go.Scatter:
-    """Many curves as one trace, which is much cheaper than one each."""
+def _lines(trials: Sequence[Trial], metric: str, *, name: str, line: dict[str, Any]) -> go.Scatter:
+    """Draw many curves as one trace, which is much cheaper than one trace per curve."""
     x: list[int | None] = []
     y: list[float | None] = []
     labels: list[str | None] = []
@@ -208,7 +226,7 @@ def _lines(trials: Sequence[Trial], metric: str, name: str, line: dict[str, Any]
         x += [*(row.epoch for row in trial.curve), None]
         y += [*(row.metric(metric) for row in trial.curve), None]
         labels += [*([trial.trial_id] * len(trial.curve)), None]
-        # One epoch makes no line.
+        # A single epoch has no line, so it is drawn as a dot.
         sizes += [5 if len(trial.curve) == 1 else 0] * len(trial.curve) + [0]
     opacity = 1.0 if len(trials) <= 20 else 0.6
     return go.Scatter(

@@ -1,47 +1,51 @@
-"""Which decisions and operations mattered, drawn from what `importance` found."""
+"""Plots which decisions and operations mattered, from the results of `importance`."""
 
 from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from orchestrator.report.importance import FEWEST_TRIALS, Effect, Importance, Importances
-from orchestrator.report.page.plot import BLUE, INK, PALE, Plot, figure, named, text
+from orchestrator.report.importance import MIN_TRIALS, Effect, Importance, Importances
+from orchestrator.report.page.plot import BLUE, INK, PALE, Plot, figure, metric_label, text
 
-MOST_DECISIONS = 12
+MAX_DECISIONS = 12
 
 
-def mattered(found: Importances | None) -> list[Plot]:
-    """Two plots for each objective; one that says why, where there is nothing to say."""
+def importance_plots(found: Importances | None) -> list[Plot]:
+    """Draw two plots for each objective, or one empty plot that says why there is nothing to show."""
     if found is None or not found.objectives:
         trials = 0 if found is None else found.trials
-        nothing = (
-            f"{trials} trials with scores are too few to tell which decisions mattered; {FEWEST_TRIALS} are needed."
+        empty_text = (
+            f"{trials} trials with scores are too few to show which decisions mattered; {MIN_TRIALS} are needed."
         )
-        return [Plot(name="decisions", title="Which decisions mattered", caption="", figure=None, nothing=nothing)]
+        return [
+            Plot(name="decisions", title="Which decisions mattered", caption="", figure=None, empty_text=empty_text)
+        ]
     return [plot for place, one in enumerate(found.objectives) for plot in _plots(one, found, place)]
 
 
 def _plots(one: Importance, found: Importances, place: int) -> list[Plot]:
-    objective = named(one.objective)
-    compared = f"{found.trials:,} trials after epoch {found.epoch}, each compared with those suggested at its time"
-    telling = [effect for effect in one.decisions if not effect.is_noise][:MOST_DECISIONS]
-    effects = [*one.groups, *telling]
-    nothing = "" if telling else " No single decision is more than noise."
+    objective = metric_label(one.objective)
+    compared = (
+        f"{found.trials:,} trials after epoch {found.epoch}, each compared with those suggested at about the same time"
+    )
+    significant = [effect for effect in one.decisions if not effect.is_noise][:MAX_DECISIONS]
+    effects = [*one.groups, *significant]
+    note = "" if significant else " No single decision is more than noise."
     return [
         Plot(
             name=f"decisions-{place}",
             title=f"Which decisions mattered for {objective}",
-            caption=f"The share of the differences in rank that each explains: {compared}. The tick is what chance "
-            f"exceeds in one search of 20; pale bars are no more than noise.{nothing}",
+            caption=f"The share of the rank differences that each decision explains ({compared}). The tick marks the "
+            f"share that chance exceeds in one search of 20. Pale bars are no more than noise.{note}",
             figure=_effects(effects, len(one.groups)),
         ),
         Plot(
             name=f"operations-{place}",
-            title=f"How candidates with each operation scored in {objective}",
-            caption=f"Mean {objective} of the trials that use it, with its 95 % interval ({compared}). Hollow: the "
-            "difference from the others is no more than noise.",
+            title=f"Mean {objective} by operation",
+            caption=f"The mean over the trials that use an operation, with its 95 % interval ({compared}). Hollow "
+            "marks: the difference from the other trials is no more than noise.",
             figure=_operations(one),
-            nothing="No operation was used.",
+            empty_text="No operation was used.",
         ),
     ]
 
@@ -91,4 +95,4 @@ def _operations(one: Importance) -> go.Figure | None:
         showlegend=False,
     )
     axis = {"autorange": "reversed"}
-    return figure([dots], x=f"mean {text(named(one.objective))}", y="", height=90 + 26 * len(used), yaxis=axis)
+    return figure([dots], x=f"mean {text(metric_label(one.objective))}", y="", height=90 + 26 * len(used), yaxis=axis)

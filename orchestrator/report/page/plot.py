@@ -1,6 +1,6 @@
-"""What all plots of a page have in common: how they look, how many things they draw, and what stands where one is not.
+"""What all plots of a page share: their style, their limits, and the text shown in place of an empty plot.
 
-Plots are plotly's figures. Knows no run.
+Plots are plotly figures. Does not know runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-# After Okabe and Ito (2008), to be told apart by the colour-blind too.
+# From Okabe and Ito (2008): colour-blind readers can distinguish them too.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
 GREY, PALE, INK = "#8a929c", "#c9ced5", "#1c2733"
 
@@ -26,7 +26,7 @@ STATUSES = {
     "diverged": (PURPLE, "x"),
     "failed": (RED, "x"),
 }
-"""Of a trial's status, in the order of legends: its colour, and its marker for those to whom colours say little."""
+"""The colour and the marker of each status, in the order of legends."""
 
 METRICS = {
     "val_accuracy": "validation accuracy",
@@ -35,7 +35,7 @@ METRICS = {
     "activation_bytes": "activation bytes",
     "latency_seconds": "latency in seconds",
 }
-"""Ours in words; those of a user's own are shown as they are called."""
+"""Labels of our metrics; a user's metrics are shown by their names."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -44,37 +44,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """
-    Args:
-        name: unique on the page; letters and dashes.
-        title: what it shows.
-        caption: how to read it, and of how many things how many are drawn.
-        figure: None where there is nothing to show.
-        nothing: what is said in its place then.
-        legend: colours by what they mean, where there are too many for plotly's legend on a narrow page.
-    """
+    """A plot with its texts."""
 
     name: str
+    """Unique on the page; letters and dashes."""
     title: str
     caption: str
+    """How to read the plot, and what part of the data it shows."""
     figure: go.Figure | None
-    nothing: str = ""
+    """None if there is nothing to show."""
+    empty_text: str = ""
+    """Shown in place of the figure if that is None."""
     legend: Mapping[str, str] = field(default_factory=dict)
+    """Colours by their meaning, if there are too many for plotly's legend on a narrow page."""
 
 
 def figure(traces: Sequence[Any], *, x: str, y: str, height: int = 380, **layout: Any) -> go.Figure:
-    """A figure in the page's looks.
+    """Create a figure in the style of the page.
 
     Args:
-        x, y: the axes' titles, escaped, with units.
-        height: in pixels; the width is the page's.
-        layout: more of plotly's layout.
+        traces: plotly traces.
+        x, y: the titles of the axes, escaped, with units.
+        height: in pixels; the width is that of the page.
+        layout: further layout settings of plotly.
     """
-    return dressed(go.Figure(list(traces)), height).update_layout(xaxis_title=x, yaxis_title=y, **layout)
+    return apply_style(go.Figure(list(traces)), height).update_layout(xaxis_title=x, yaxis_title=y, **layout)
 
 
-def dressed(found: go.Figure, height: int) -> go.Figure:
-    """The figure in the page's looks; its heading is the page's."""
+def apply_style(found: go.Figure, height: int) -> go.Figure:
+    """Apply the style of the page to a figure, and return it; the page shows the title itself."""
     axis: dict[str, Any] = {
         "gridcolor": "#e6e9ed",
         "linecolor": PALE,
@@ -82,7 +80,7 @@ def dressed(found: go.Figure, height: int) -> go.Figure:
         "ticks": "outside",
         "tickcolor": PALE,
     }
-    # No margin for what is to come: labels that need more room take it.
+    # Reserve no margin in advance: plotly enlarges it for labels that need more room.
     axis |= {"automargin": True, "title_standoff": 8}
     found.update_layout(
         template=go.layout.Template(layout={"xaxis": axis, "yaxis": axis}),
@@ -99,29 +97,29 @@ def dressed(found: go.Figure, height: int) -> go.Figure:
     return found
 
 
-def whole(most: float) -> dict[str, Any]:
-    """Of an axis that counts from 0 or 1 to `most`: ticks at whole numbers only."""
-    return {"dtick": 1} if most <= 10 else {}
+def integer_ticks(end: float) -> dict[str, Any]:
+    """Return axis settings that put ticks at integers only, for an axis that counts up to `end`."""
+    return {"dtick": 1} if end <= 10 else {}
 
 
-def around(value: float) -> list[float]:
-    """Of an axis on which everything has one value, for which plotly would take it ± 1."""
-    room = abs(value) / 10 or 1.0
-    return [value - room, value + room]
+def range_around(value: float) -> list[float]:
+    """Return an axis range for a single value; plotly's own would be the value ± 1."""
+    margin = abs(value) / 10 or 1.0
+    return [value - margin, value + margin]
 
 
-def thinned(items: Sequence[T], most: int) -> list[T]:
-    """At most so many, evenly drawn from the first to the last; all where there are no more."""
-    if len(items) <= most:
+def thinned(items: Sequence[T], count: int) -> list[T]:
+    """Return at most `count` items, evenly spaced from the first to the last."""
+    if len(items) <= count:
         return list(items)
-    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+    return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]
 
 
-def named(metric: str) -> str:
-    """A metric as people call it."""
+def metric_label(metric: str) -> str:
+    """Return the label of a metric."""
     return METRICS.get(metric, metric)
 
 
 def text(value: object) -> str:
-    """As plotly shows it and nothing else: it takes some of HTML in texts for itself."""
+    """Return the value as text for plotly, escaped because plotly interprets some HTML."""
     return escape(str(value))

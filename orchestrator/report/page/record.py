@@ -1,4 +1,4 @@
-"""All that a page is made from, read once: a run's record, and what was made of it since. Writes nothing."""
+"""Reads what a page shows: the record of a run, its evaluation and its retrained networks. Writes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from orchestrator.record import (
     RunState,
     now,
 )
-from orchestrator.report.page.worker_timeline import Break, Occupancy, Stay
+from orchestrator.report.page.worker_timeline import Break, Stay, WorkerTimeline
 from trainables.storage import Folder, reason
 
 Kind = TypeVar("Kind", bound=ResultFile)
@@ -37,51 +37,48 @@ Kind = TypeVar("Kind", bound=ResultFile)
 
 @dataclass(frozen=True, kw_only=True)
 class PageRecord:
-    """
-    Args:
-        location: of the run directory, so that a command finds it from any folder: a whole path, or the URI.
-        info: of `run.json`.
-        standing: `running`, `died`, or how the run ended.
-        state: what the events add up to.
-        stays: of the trials on workers.
-        breaks: in the run.
-        evaluation: what it came to; None if there is none.
-        sample: the random search of equal cost beside the evaluation with its breaks, if there is one.
-        retrained: the networks that were retrained, by the names of their folders.
-        retrainable: whether the search has ended with a network, so that `cellscout retrain` takes it.
-        read_at: when all this was so (UTC).
-    """
+    """The record of a run, as the page shows it."""
 
     location: str
+    """The run directory as an absolute path or a URI, so that commands with it work in any folder."""
     info: RunInfo
     standing: str
+    """`running`, `died`, or how the run ended."""
     state: RunState
+    """The state after all events."""
     stays: Sequence[Stay]
+    """The times that trials were on workers."""
     evaluation: Evaluation | None
+    """The result of the evaluation; None if there is none."""
     breaks: Sequence[Break]
+    """The times in which the run was stopped."""
     sample: tuple[RunState, Sequence[Break]] | None
+    """The evaluation's random search of equal cost, with its breaks; None if there is none."""
     retrained: dict[str, Retrained]
+    """The retrained networks, by the names of their folders."""
     retrainable: bool
+    """Whether the search has ended with a network, so that `cellscout retrain` accepts it."""
     read_at: datetime
+    """When the record was read (UTC)."""
 
     @classmethod
     def read(cls, run: RecordedRun) -> PageRecord:
-        """Read what the page of this search shows.
+        """Read the record of a search.
 
         Raises:
-            RunDirectoryError: its log is corrupt, or a file beside it is malformed.
+            RunDirectoryError: the log is corrupt, or another file of the record is malformed.
         """
-        directory, occupancy = run.directory, Occupancy()
-        state = run.state(occupancy.apply)
+        directory, timeline = run.directory, WorkerTimeline()
+        state = run.state(timeline.apply)
         standing, read_at = run.standing, now()
         return cls(
-            location=_findable(directory.folder),
+            location=_absolute_location(directory.folder),
             info=run.info,
             standing=standing,
             state=state,
-            stays=occupancy.stays(read_at if standing == "running" else None),
+            stays=timeline.stays(read_at if standing == "running" else None),
             evaluation=_read(directory.folder / EVALUATION, EVALUATION_RESULT, Evaluation),
-            breaks=occupancy.breaks,
+            breaks=timeline.breaks,
             sample=_sample(directory / EVALUATION / RANDOM),
             retrained=_retrained(directory.folder / RETRAINED),
             retrainable=standing in ENDED and directory.best.has(NETWORK),
@@ -89,15 +86,15 @@ class PageRecord:
         )
 
 
-def _findable(folder: Folder) -> str:
+def _absolute_location(folder: Folder) -> str:
     return folder.location if "://" in folder.location else str(Path(folder.path))
 
 
 def _sample(directory: RunDirectory) -> tuple[RunState, Sequence[Break]] | None:
     if not directory.folder.has(INFO):
         return None
-    occupancy = Occupancy()
-    return RecordedRun.read(directory).state(occupancy.apply), occupancy.breaks
+    timeline = WorkerTimeline()
+    return RecordedRun.read(directory).state(timeline.apply), timeline.breaks
 
 
 def _retrained(folder: Folder) -> dict[str, Retrained]:
@@ -106,7 +103,7 @@ def _retrained(folder: Folder) -> dict[str, Retrained]:
 
 
 def _read(folder: Folder, name: str, kind: type[Kind]) -> Kind | None:
-    """None if there is no such file."""
+    """Read a result file; return None if there is no such file."""
     try:
         if not folder.has(name):
             return None

@@ -1,6 +1,6 @@
-"""Keeps the page of a run fresh while it runs and after it. A page that cannot be made is told in a line, and no more.
+"""Updates the page of a run, while it runs and when it ends. A failure is reported in one line and stops nothing.
 
-While a search runs, another process makes it: drawing takes seconds of Python, which the driver's loop would feel.
+While a search runs, another process makes the page: it takes seconds of Python, which would delay the driver's loop.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from orchestrator.errors import last_line
 from orchestrator.progress import Progress
 from orchestrator.record import RecordedRun, RunDirectory
 
-EVERY_SECONDS = 60.0
-SHARE = 1 / 10
-"""Of the time, at most, is spent on making pages; those of long searches are made less often."""
+INTERVAL_SECONDS = 60.0
+MAX_TIME_SHARE = 1 / 10
+"""The maximal share of the time that is spent on pages; the larger pages of long searches are made less often."""
 
 
 @final
 class PageRefresher:
-    """Has the page made now and then, for as long as the context lasts.
+    """Updates the page regularly while the context is open.
 
     Args:
-        directory: of the run.
-        progress: is told the first time that it cannot be made.
-        every_seconds: after so long it is made again, at the earliest.
+        directory: the run directory.
+        progress: shows the first failure.
+        interval_seconds: the minimal time between two updates.
     """
 
-    def __init__(self, directory: RunDirectory, progress: Progress, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(self, directory: RunDirectory, progress: Progress, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._directory = directory
         self._progress = progress
-        self._every_seconds = every_seconds
+        self._interval_seconds = interval_seconds
         self._closed = threading.Event()
         self._starting = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -55,17 +55,17 @@ class PageRefresher:
         self._thread.join()
 
     def _run(self) -> None:
-        wait, told = self._every_seconds, False
+        wait, reported = self._interval_seconds, False
         while not self._closed.wait(wait):
-            begun = time.monotonic()
+            started = time.monotonic()
             problem = self._make()
-            if problem is not None and not told and not self._closed.is_set():
-                _tell(self._progress, problem)
-                told = True
-            wait = max(self._every_seconds, (time.monotonic() - begun) / SHARE)
+            if problem is not None and not reported and not self._closed.is_set():
+                _report_problem(self._progress, problem)
+                reported = True
+            wait = max(self._interval_seconds, (time.monotonic() - started) / MAX_TIME_SHARE)
 
     def _make(self) -> str | None:
-        """Why it could not be made; None if it was."""
+        """Update the page; return None, or why that failed."""
         with self._starting:
             if self._closed.is_set():
                 return None
@@ -77,25 +77,25 @@ class PageRefresher:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     text=True,
-                    start_new_session=True,  # Ctrl-C is for the search, which ends this one
+                    start_new_session=True,  # Ctrl-C goes to the search only, which then ends this process
                 )
             except OSError as error:
                 return last_line(error)
-        _, said = self._process.communicate()
+        _, stderr = self._process.communicate()
         if self._process.returncode == 0:
             return None
-        return said.strip().rpartition("\n")[2] or f"exit status {self._process.returncode}"
+        return stderr.strip().rpartition("\n")[2] or f"exit status {self._process.returncode}"
 
 
 def refresh(run: RecordedRun, progress: Progress) -> None:
-    """Write the page of a search now, if it can be made."""
+    """Write the page of a search now; report a failure without raising it."""
     try:
         from orchestrator.report.page.writing import write_page  # takes half a second: it imports plotly
 
         write_page(run)
-    except Exception as error:  # noqa: BLE001  whatever it is, the search itself is whole
-        _tell(progress, last_line(error))
+    except Exception as error:  # noqa: BLE001  a page must not fail the search
+        _report_problem(progress, last_line(error))
 
 
-def _tell(progress: Progress, problem: str) -> None:
-    progress.line(f"the page could not be made: {problem}")
+def _report_problem(progress: Progress, problem: str) -> None:
+    progress.line(f"the page could not be updated: {problem}")

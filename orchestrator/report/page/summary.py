@@ -1,4 +1,4 @@
-"""What a run came to, in plain words: how it stands, who won and whether that is more than noise, what it cost."""
+"""Summarises a run in sentences: its state, its winner, whether that is more than noise, and its cost."""
 
 from __future__ import annotations
 
@@ -8,49 +8,50 @@ from dataclasses import dataclass
 
 from orchestrator.progress import clock, counted, number, scores
 from orchestrator.record import ENDED, Difference, Evaluation, RunState, Trial, exhaustion
-from orchestrator.report.page.plot import named
+from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.record import PageRecord
-from orchestrator.report.score_precision import precision_of
+from orchestrator.report.score_precision import estimate_precision
 
 FULL_REPEATS, FULL_FILTERS = 6, 32
 """N and F of the papers' networks for CIFAR-10 (Zoph et al. 2018, section 4.1)."""
 
 STANDINGS = {
     "running": "The search is still running",
-    "died": "The search died: its process is gone without having ended it",
+    "died": "The search died: its process is gone, and its record has no end",
     "interrupted": "The search was interrupted",
-    "failed": "The search was ended by an error",
-    "completed": "The search has ended: its budget of trials is spent",
+    "failed": "An error ended the search",
+    "completed": "The search has ended: it has used its budget of trials",
     "exhausted": "The search has ended",
-    "out_of_time": "The search has ended: its hours were over",
+    "out_of_time": "The search has ended: it has used its budget of hours",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """
-    Args:
-        standing: how the run stands, a sentence or two.
-        verdict: who won, and whether that is more than noise; sentences.
-        tested: whether an evaluation has ended, so that the verdict is more than a ranking.
-        winner: a trial's id; None before one has completed.
-        facts: what it cost, by what it is called.
-        full_size: what the command `retrain` does, in words.
-        evaluate, retrain, resume: commands to go on with; None where there is nothing to do it with.
-    """
+    """The summary of a run."""
 
     standing: str
+    """The state of the run, in one to three sentences."""
     verdict: Sequence[str]
+    """Sentences: the winner, and whether it is more than noise."""
     tested: bool
+    """Whether an evaluation has ended, so that the verdict is more than a ranking."""
     winner: str | None
+    """A trial id; None before a trial has completed."""
     facts: dict[str, str]
+    """The costs of the search, by name."""
     full_size: str
+    """What the command `retrain` does."""
     evaluate: str | None
+    """The command that evaluates the search; None if that is not possible."""
     retrain: str | None
+    """The command that retrains the winner; None if that is not possible."""
     resume: str | None
+    """The command that resumes the search; None if that is not possible."""
 
 
 def summary_of(record: PageRecord) -> Summary:
+    """Summarise a run."""
     state, evaluation = record.state, record.evaluation
     winner = winner_of(record)
     ended = record.standing in ENDED
@@ -70,7 +71,7 @@ def summary_of(record: PageRecord) -> Summary:
 
 
 def winner_of(record: PageRecord) -> Trial | None:
-    """The winner of the evaluation where it has ended, or else the best of the search."""
+    """Return the winner of the evaluation if it has ended, otherwise the best trial of the search."""
     evaluation, state = record.evaluation, record.state
     if evaluation is not None and evaluation.finished and evaluation.winner in state.trials:
         return state.trials[evaluation.winner]
@@ -78,7 +79,7 @@ def winner_of(record: PageRecord) -> Trial | None:
 
 
 def retrain_command(record: PageRecord, trial: Trial) -> str | None:
-    """What trains the trial's architecture at full size, wherever the data are found; None if nothing can yet."""
+    """Return the command that trains a trial's architecture at full size; None if that is not possible yet."""
     if not record.retrainable:
         return None
     repeats, filters = _full(record)
@@ -90,7 +91,7 @@ def retrain_command(record: PageRecord, trial: Trial) -> str | None:
 
 
 def _full(record: PageRecord) -> tuple[int, int]:
-    """N and F of the network at full size."""
+    """Return N and F of the network at full size."""
     network = record.info.config.get("network", {})
     return max(FULL_REPEATS, network.get("repeats", 0)), max(FULL_FILTERS, network.get("filters", 0))
 
@@ -101,11 +102,11 @@ def _full_size(record: PageRecord) -> str:
     epochs = record.info.config.get("training", {}).get("epochs", "its")
     tested = any(one.accuracy is not None for one in record.retrained.values())
     return (
-        f"To train the winner at full size (N = {repeats} and F = {filters}; the search had "
-        f"{network.get('repeats', '?')} and {network.get('filters', '?')}), from scratch, on the training and "
-        f"validation images together, for the search's {epochs} epochs or by a paper's recipe "
-        "(cellscout list presets; --preset NAME), and then to test it once"
-        f"{'' if tested else '; nobody has looked at the test images yet'}:"
+        f"This command trains the winner at full size (N = {repeats}, F = {filters}; in the search N = "
+        f"{network.get('repeats', '?')}, F = {network.get('filters', '?')}) from scratch on the training and "
+        "validation images together, and then tests it once. It trains for the search's "
+        f"{epochs} epochs; --preset NAME selects a paper's recipe (cellscout list presets shows them)."
+        f"{'' if tested else ' The test images have not been used yet.'}"
     )
 
 
@@ -116,32 +117,35 @@ def _standing(record: PageRecord) -> str:
     of = f" of {budget:,}" if budget else ""
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
     why = f": {exhaustion(state)}" if record.standing == "exhausted" else ""
-    stood = f"{STANDINGS.get(record.standing, record.standing)}{why}. {trained:,}{of} trainings were begun ({kinds})."
+    standing = (
+        f"{STANDINGS.get(record.standing, record.standing)}{why}. {trained:,}{of} trainings have started ({kinds})."
+    )
     if not record.breaks:
-        return stood
+        return standing
     times = "once" if len(record.breaks) == 1 else f"{len(record.breaks)} times"
     away = clock(state.away_seconds)
-    return f"{stood} It was stopped and resumed {times}; the {away} in between count in no time below."
+    return f"{standing} It was stopped and resumed {times}; the times below leave out the {away} in between."
 
 
 def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
     evaluation, state = record.evaluation, record.state
     if winner is None:
-        return ["No trial has completed its training, so there is nothing to call the best yet."]
+        return ["No trial has completed its training, so there is no winner yet."]
     if evaluation is not None and evaluation.finished and evaluation.winner is not None:
         return _evaluated(evaluation)
     sentences = [
         f"Trial {winner.trial_id} leads after its whole training of {winner.epochs} epochs: {scores(winner, state)}"
-        f"{_parenthesis(state)}."
+        f"{_score_meaning(state)}."
     ]
     if len(state.objectives) > 1:
         sentences.append(
-            f"The first objective, {named(next(iter(state.objectives)))}, decides that; the Pareto front has "
-            f"{len(state.front)} trial{'s' * (len(state.front) != 1)}."
+            f"The first objective, {metric_label(next(iter(state.objectives)))}, decides the winner; the Pareto front "
+            f"has {len(state.front)} trial{'s' * (len(state.front) != 1)}."
         )
     sentences += _precision(record, winner)
     sentences.append(
-        "That is the highest of many scores on the same images, which flatters, and no proof that it is the best."
+        "As the best of many scores on the same images, this score is too optimistic, and it is not a proof that the "
+        "trial is the best."
     )
     if evaluation is not None and not evaluation.finished:
         done = evaluation.trainings
@@ -151,28 +155,28 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
     return sentences
 
 
-def _parenthesis(state: RunState) -> str:
-    return " of the validation images right" if list(state.objectives) == ["val_accuracy"] else ""
+def _score_meaning(state: RunState) -> str:
+    return " of the validation images classified correctly" if list(state.objectives) == ["val_accuracy"] else ""
 
 
 def _precision(record: PageRecord, winner: Trial) -> list[str]:
-    """How many others are as good as it, as far as one score can tell."""
+    """Say how many other trials may be as good as the winner, given the precision of one score."""
     state = record.state
     images = record.info.data.get("validation")
     if next(iter(state.objectives)) != "val_accuracy" or not images:
         return []
-    found = precision_of(state, winner, images)
-    told = [f"One standard error of such a score on {images:,} validation images is {found.error:.4f}."]
+    found = estimate_precision(state, winner, images)
+    sentences = [f"One standard error of such a score on {images:,} validation images is {found.error:.4f}."]
     if found.second is None:
-        return [*told, "No other trial has completed its training."]
-    told.append(
+        return [*sentences, "No other trial has completed its training."]
+    sentences.append(
         f"The runner-up, {found.second.trial_id}, is {found.margin:.4f} behind; one standard error of such a "
         f"difference is about {found.margin_error:.4f}."
     )
-    if found.level == 0:
-        return [*told, "That is more than such errors alone would make likely."]
-    others = "1 other trial is" if found.level == 1 else f"{found.level} other trials are"
-    return [*told, f"So these images cannot tell them apart: {others} less than two such errors behind."]
+    if found.indistinguishable == 0:
+        return [*sentences, "That is more than such errors are likely to cause."]
+    others = "1 other trial is" if found.indistinguishable == 1 else f"{found.indistinguishable} other trials are"
+    return [*sentences, f"So these images cannot tell them apart: {others} less than two such errors behind."]
 
 
 def _evaluated(evaluation: Evaluation) -> list[str]:
@@ -182,18 +186,18 @@ def _evaluated(evaluation: Evaluation) -> list[str]:
     if best.mean is not None and best.interval is not None:
         low, high = best.interval
         sentences.append(
-            f"{best.name} has a mean {named(evaluation.metric)} of {number(best.mean)} over {trainings}, between "
-            f"{number(low)} and {number(high)} with a confidence of 95 %."
+            f"{best.name} has a mean {metric_label(evaluation.metric)} of {number(best.mean)} over {trainings}; its "
+            f"95 % interval is {number(low)} to {number(high)}."
         )
     if best.search_score is not None:
         sentences.append(f"Its score in the search was {number(best.search_score)}.")
     if evaluation.comparisons:
         second = evaluation.comparisons[0]
-        sentences.append(f"From the runner-up, {second.other}, it differs by {_difference(second)}.")
+        sentences.append(f"Its difference from the runner-up, {second.other}, is {_difference(second)}.")
     against = None if evaluation.random is None else evaluation.random.comparison
     if against is not None and evaluation.random is not None and evaluation.random.best is not None:
         sentences.append(
-            f"From the best of the random search of equal cost, {evaluation.random.best}, it differs by "
+            f"Its difference from the best of the random search of equal cost, {evaluation.random.best}, is "
             f"{_difference(against)}."
         )
     return sentences
@@ -213,9 +217,9 @@ def _facts(record: PageRecord) -> dict[str, str]:
     trained = [trial for trial in state.trials.values() if trial.attempt > 0]
     epochs = sum(trial.epochs for trial in trained)
     facts = {
-        "trainings": f"{len(trained):,}, {sum(trial.status == 'completed' for trial in trained):,} of them whole",
+        "trainings": f"{len(trained):,}, {sum(trial.status == 'completed' for trial in trained):,} of them completed",
         "epochs": f"{epochs:,}",
-        "training time": f"{clock(sum(trial.train_seconds for trial in trained))} of slot time",
+        "training time": f"{clock(sum(trial.train_seconds for trial in trained))}, summed over the slots",
         "search time": clock(_seconds(record)),
         "slots": f"{state.slots:,} trials at a time",
     }
@@ -231,7 +235,7 @@ def _facts(record: PageRecord) -> dict[str, str]:
     if devices:
         facts["trained on"] = ", ".join(devices)
     if state.imported:
-        facts["known before"] = f"{len(state.imported):,} results of other runs"
+        facts["imported"] = f"{len(state.imported):,} results of other runs"
     return facts
 
 
@@ -241,7 +245,7 @@ def _images(data: dict[str, object]) -> str:
 
 
 def _seconds(record: PageRecord) -> float:
-    """Of the search, without the times between an end and a resume."""
+    """Return the duration of the search in seconds, without the time between an end and a resume."""
     state = record.state
     if record.standing == "running" and state.started_at is not None:
         return max(0.0, (record.read_at - state.started_at).total_seconds() - state.away_seconds)

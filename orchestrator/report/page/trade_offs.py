@@ -1,4 +1,4 @@
-"""What candidates cost against how they score: the Pareto front, parameters and multiply-adds."""
+"""Plots the costs of candidates against their scores: the Pareto front, parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -13,39 +13,51 @@ from optuna.visualization import plot_pareto_front
 from orchestrator.objectives import Direction
 from orchestrator.progress import number
 from orchestrator.record import RunState, Trial, score_of
-from orchestrator.report.page.plot import GREY, INK, PALE, RED, STATUSES, Plot, dressed, figure, named, text, thinned
+from orchestrator.report.page.plot import (
+    GREY,
+    INK,
+    PALE,
+    RED,
+    STATUSES,
+    Plot,
+    apply_style,
+    figure,
+    metric_label,
+    text,
+    thinned,
+)
 from orchestrator.study import study_of_values
 
-MOST_POINTS = 2_000
-MOST_AXES = 3
-"""Of a front that is drawn in space."""
+MAX_POINTS = 2_000
+MAX_AXES = 3
+"""With more objectives, the front is drawn as parallel coordinates."""
 LABEL_WIDTH = 14
-"""Letters, so that the axes of four objectives have room for theirs on a telephone."""
+"""In letters, so that the labels of four axes fit on the screen of a phone."""
 
 
 def pareto_front(state: RunState) -> Plot | None:
-    """Of two or three objectives by `optuna.visualization`, of more as parallel coordinates; None of one."""
+    """Plot two or three objectives with `optuna.visualization`, more as parallel coordinates; None for one."""
     names = list(state.objectives)
     if len(names) < 2:
         return None
-    title = f"The Pareto front: {' against '.join(map(named, names))}"
-    drawn, mark = (_front, "dot") if len(names) <= MOST_AXES else (_lines, "line")
+    title = f"Pareto front: {' against '.join(map(metric_label, names))}"
+    drawn, mark = (_front, "dot") if len(names) <= MAX_AXES else (_lines, "line")
     completed = [trial for trial in state.trials.values() if trial.status == "completed" and trial.duplicate_of is None]
     front = {trial.trial_id for trial in state.front}
-    beaten = [trial for trial in completed if trial.trial_id not in front]
-    shown = [*state.front, *thinned(beaten, MOST_POINTS)]
+    dominated = [trial for trial in completed if trial.trial_id not in front]
+    shown = [*state.front, *thinned(dominated, MAX_POINTS)]
     caption = (
-        f"Each {mark} is a trial with its whole training. No other is better than one of the front in an objective "
+        f"Each {mark} is a completed trial. A trial is on the front if every trial that is better in one objective is "
+        "worse in another."
     )
-    caption += "without being worse in another."
     if len(shown) < len(completed):
-        caption = f"{len(shown):,} of {len(completed):,} trials: the front and others, evenly drawn. {caption}"
+        caption = f"{len(shown):,} of {len(completed):,} trials: the front, and others evenly spaced. {caption}"
     return Plot(
         name="front",
         title=title,
         caption=caption,
         figure=drawn(state, shown) if completed else None,
-        nothing="No trial has completed its training yet.",
+        empty_text="No trial has completed its training yet.",
     )
 
 
@@ -54,8 +66,8 @@ def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
     names = [_axis(name, direction) for name, direction in state.objectives.items()]
     found = plot_pareto_front(study, target_names=names)
     by_place = {_place(trial, state): trial for trial in trials}
-    # It draws those that are beaten first, then the front.
-    for trace, name, colour in zip(found.data, ("beaten by one of the front", "the front"), (GREY, RED), strict=True):
+    # Optuna draws the dominated trials first, then the front.
+    for trace, name, colour in zip(found.data, ("dominated", "the front"), (GREY, RED), strict=True):
         axes = [trace.x, trace.y, *([trace.z] if trace.type == "scatter3d" else [])]
         members = [by_place[tuple(point)] for point in zip(*axes, strict=True)]
         trace.update(
@@ -66,20 +78,20 @@ def _front(state: RunState, trials: Sequence[Trial]) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
             marker={"color": colour, "colorscale": None, "colorbar": None, "showscale": False, "size": 8},
         )
-    return dressed(found, height=460)
+    return apply_style(found, height=460)
 
 
 def _lines(state: RunState, trials: Sequence[Trial]) -> go.Figure:
-    """Parallel coordinates: an axis for each objective, the best of these trials at its top, a line for each trial."""
+    """Draw parallel coordinates: one axis per objective with its best value at the top, one line per trial."""
     values = np.array([_place(trial, state) for trial in trials], float)
     higher = np.array([direction == "maximize" for direction in state.objectives.values()])
     low, high = values.min(axis=0), values.max(axis=0)
     best, worst = np.where(higher, high, low), np.where(higher, low, high)
     heights = 1 - (best - values) / np.where(best == worst, 1, best - worst)
-    axes = [*range(len(higher)), None]  # nothing is drawn from one trial's last axis to the next one's first
+    axes = [*range(len(higher)), None]  # None separates the lines of two trials
     front = {trial.trial_id for trial in state.front}
     traces = []
-    for name, colour, is_front in (("beaten by one of the front", PALE, False), ("the front", RED, True)):
+    for name, colour, is_front in (("dominated", PALE, False), ("the front", RED, True)):
         members = [place for place, trial in enumerate(trials) if (trial.trial_id in front) == is_front]
         traces.append(
             go.Scatter(
@@ -95,17 +107,17 @@ def _lines(state: RunState, trials: Sequence[Trial]) -> go.Figure:
             )
         )
     ends = [
-        "<br>".join([*map(text, wrap(named(name), LABEL_WIDTH)), number(bottom), f"to {number(top)}"])
+        "<br>".join([*map(text, wrap(metric_label(name), LABEL_WIDTH)), number(bottom), f"to {number(top)}"])
         for name, bottom, top in zip(state.objectives, worst, best, strict=True)
     ]
-    found = figure(traces, x="the worst below, the best above", y="", height=480)
+    found = figure(traces, x="bottom: worst, top: best", y="", height=480)
     ticks = {"tickvals": axes[:-1], "ticktext": ends, "tickangle": 0, "tickfont": {"size": 11}, "gridcolor": PALE}
     found.update_xaxes(ticks, range=[-0.4, len(higher) - 0.6])
     return found.update_yaxes(visible=False)
 
 
 def _axis(objective: str, direction: Direction) -> str:
-    return f"{text(named(objective))} ({'higher' if direction == 'maximize' else 'lower'} is better)"
+    return f"{text(metric_label(objective))} ({'higher' if direction == 'maximize' else 'lower'} is better)"
 
 
 def _place(trial: Trial, state: RunState) -> tuple[float | None, ...]:
@@ -113,26 +125,28 @@ def _place(trial: Trial, state: RunState) -> tuple[float | None, ...]:
 
 
 def costs_against_score(state: RunState, winner: str | None) -> list[Plot]:
-    """Parameters, and multiply-adds, against the score; `winner` is a trial's id."""
+    """Plot parameters and multiply-adds against the score; `winner` is a trial id."""
     metric, _ = score_of(state.objectives)
     ranking = [trial for trial in state.ranking() if trial.costs and trial.metric(metric) is not None]
-    shown = thinned(ranking, MOST_POINTS)
-    caption = "Each mark is a trial with the score of its last epoch; pruned ones had fewer epochs."
+    shown = thinned(ranking, MAX_POINTS)
+    caption = "Each mark is a trial with the score after its last epoch; pruned trials had fewer epochs."
     if len(shown) < len(ranking):
-        caption = f"{len(shown):,} of {len(ranking):,} trials, evenly drawn from the ranking. {caption}"
+        caption = f"{len(shown):,} of {len(ranking):,} trials, evenly spaced in the ranking. {caption}"
     return [
         Plot(
             name=f"costs-{cost}",
-            title=f"{words.capitalize()} against {named(metric)}",
+            title=f"{label.capitalize()} against {metric_label(metric)}",
             caption=caption,
-            figure=_costs(state, shown, winner, cost, f"{words}{unit}", metric) if shown else None,
-            nothing="No trial has a score yet.",
+            figure=_costs(state, shown, winner=winner, cost=cost, x=f"{label}{unit}", metric=metric) if shown else None,
+            empty_text="No trial has a score yet.",
         )
-        for cost, words, unit in (("parameters", "parameters", ""), ("macs", "multiply-adds", " for one image"))
+        for cost, label, unit in (("parameters", "parameters", ""), ("macs", "multiply-adds", " for one image"))
     ]
 
 
-def _costs(state: RunState, trials: Sequence[Trial], winner: str | None, cost: str, x: str, metric: str) -> go.Figure:
+def _costs(
+    state: RunState, trials: Sequence[Trial], *, winner: str | None, cost: str, x: str, metric: str
+) -> go.Figure:
     traces: list[Any] = []
     for status, (colour, symbol) in reversed(STATUSES.items()):
         members = [trial for trial in trials if state.status_of(trial) == status]
@@ -164,10 +178,10 @@ def _costs(state: RunState, trials: Sequence[Trial], winner: str | None, cost: s
     values = [trial.costs[cost] for trial in trials]
     spans_tens = min(values) > 0 and max(values) >= 10 * min(values)
     axis = {"type": "log", "dtick": "D2"} if spans_tens else {}
-    return figure(traces, x=x, y=text(named(metric)), showlegend=True, xaxis=axis)
+    return figure(traces, x=x, y=text(metric_label(metric)), showlegend=True, xaxis=axis)
 
 
 def _label(trial: Trial, state: RunState) -> str:
     values = {**dict.fromkeys(state.objectives), **dict.fromkeys(("parameters", "macs"))}
     lines = [f"trial {trial.trial_id}, {state.status_of(trial)} after {trial.epochs} epochs"]
-    return "<br>".join([*lines, *(f"{text(named(name))} {number(trial.metric(name))}" for name in values)])
+    return "<br>".join([*lines, *(f"{text(metric_label(name))} {number(trial.metric(name))}" for name in values)])

@@ -1,4 +1,4 @@
-"""The timeline of the workers: what each slot did when."""
+"""Plots the timeline of the worker slots."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ import plotly.graph_objects as go
 
 from orchestrator.record import RunState
 from orchestrator.report.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
-from orchestrator.report.page.worker_timeline import Break, Stay, joined, lanes
+from orchestrator.report.page.worker_timeline import Break, Stay, assign_lanes, join_stays
 
-MOST_BARS = 2_000
-MOST_BREAKS = 5
-"""Named in the caption."""
+MAX_BARS = 2_000
+MAX_LISTED_BREAKS = 5
+"""The maximal number of breaks that the caption lists."""
 SEVERAL = "several trainings"
 ENDINGS = {
-    "paused": ("taken off by the scheduler", SKY),
+    "paused": ("paused by the scheduler", SKY),
     "set_back": ("lost its worker", ORANGE),
     "cut_off": ("stopped with the run", PALE),
 }
 
 
 def timeline(state: RunState, stays: Sequence[Stay], breaks: Sequence[Break] = ()) -> Plot:
-    """A bar for each time that a trial was on a worker; the breaks of the run are left out."""
-    in_lanes = lanes(stays)
+    """Plot a bar for each time that a trial was on a worker, without the breaks of the run."""
+    in_lanes = assign_lanes(stays)
     bars = [(stay, lane, 1) for stay, lane in zip(stays, in_lanes, strict=True)]
-    caption = "A row a slot, a bar a trial; the gaps are the time in which a slot did nothing. Times are UTC."
-    if len(stays) > MOST_BARS:
+    caption = "One row per slot, one bar per trial; gaps are idle time. Times are UTC."
+    if len(stays) > MAX_BARS:
         span = (max(stay.end for stay in stays) - stays[0].begin).total_seconds()
-        gap = span / MOST_BARS
-        bars = joined(stays, in_lanes, gap)
+        gap = span / MAX_BARS
+        bars = join_stays(stays, in_lanes, gap)
         caption = (
-            f"{len(bars):,} bars for {len(stays):,} trainings: those that follow each other within {gap:.1f} s are "
-            f"drawn as one. {caption}"
+            f"{len(bars):,} bars for {len(stays):,} trainings: bars at most {gap:.1f} s apart are joined. {caption}"
         )
     if breaks:
-        times = ", ".join(f"{one.begin:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M}" for one in breaks[:MOST_BREAKS])
-        more = f" and {len(breaks) - MOST_BREAKS} more" if len(breaks) > MOST_BREAKS else ""
-        caption += f" Left out, because the search stood still: {times}{more}."
+        times = ", ".join(
+            f"{one.begin:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M}" for one in breaks[:MAX_LISTED_BREAKS]
+        )
+        more = f" and {len(breaks) - MAX_LISTED_BREAKS} more" if len(breaks) > MAX_LISTED_BREAKS else ""
+        caption += f" Left out, because the search was not running: {times}{more}."
     groups: dict[str, list[tuple[Stay, int, int]]] = {}
     for bar in bars:
         groups.setdefault(_kind(bar[0], bar[2], state), []).append(bar)
@@ -62,10 +63,10 @@ def timeline(state: RunState, stays: Sequence[Stay], breaks: Sequence[Break] = (
         )
     return Plot(
         name="timeline",
-        title="What each worker slot did when",
+        title="Use of the worker slots",
         caption=caption,
         figure=found,
-        nothing="No trial has been on a worker yet.",
+        empty_text="No trial has been on a worker yet.",
         legend={name: colour for name, colour in colours.items() if name in groups},
     )
 

@@ -1,6 +1,6 @@
-"""What each slot of a run did when: the times that trials were on a worker, put into as few lanes as they need.
+"""Collects the times that trials were on a worker, and assigns them to as few lanes as possible.
 
-A fold over the events, like `RunState`, which does not keep these times. Knows nothing of what is drawn.
+Folds the events like `RunState`, which does not keep these times. Does not know how they are drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from orchestrator.record import Event, RunEnded, RunResumed, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
 
 Ending = Literal["ended", "paused", "set_back", "cut_off", "open"]
-"""`cut_off`: the run ended or died first. `open`: the record knows of no end."""
+"""`cut_off`: the run ended or died first. `open`: the record has no end."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Stay:
 
 @dataclass(frozen=True)
 class Break:
-    """The time between an end of the run, or its death, and a resume."""
+    """The time between the end or death of the run and a resume."""
 
     begin: datetime
     end: datetime
 
 
-class Occupancy:
-    """A listener of a run's events. `breaks` are in their order."""
+class WorkerTimeline:
+    """Collects stays and breaks from the events of a run, in their order."""
 
     def __init__(self) -> None:
         self.breaks: list[Break] = []
@@ -45,6 +45,7 @@ class Occupancy:
         self._last: datetime | None = None
 
     def apply(self, event: Event) -> None:
+        """Add the next event."""
         match event:
             case TrialStarted():
                 self._end(event.trial_id, event.time, "cut_off")
@@ -55,7 +56,7 @@ class Occupancy:
                 self._end(event.trial_id, event.time, "set_back")
             case TrialEnded():
                 self._end(event.trial_id, event.time, "ended")
-            case RunResumed():  # what was under way when the driver died ended then
+            case RunResumed():  # a trial that ran when the driver died ended then
                 self.breaks.append(Break(self._last or event.time, event.time))
                 self._end_all(self.breaks[-1].begin)
             case RunEnded():
@@ -63,14 +64,14 @@ class Occupancy:
         self._last = max(event.time, self._last or event.time)
 
     def stays(self, until: datetime | None = None) -> list[Stay]:
-        """All of them, in the order in which they began.
+        """Return all stays, in the order in which they began.
 
         Args:
-            until: when those that have no end were last known to last; None: the last event.
+            until: the end of stays that are still open; None: the time of the last event.
         """
         end = until or self._last
-        still = [Stay(trial_id, begin, end, "open") for trial_id, begin in self._begun.items() if end is not None]
-        return sorted([*self._stays, *still], key=lambda stay: stay.begin)
+        open_stays = [Stay(trial_id, begin, end, "open") for trial_id, begin in self._begun.items() if end is not None]
+        return sorted([*self._stays, *open_stays], key=lambda stay: stay.begin)
 
     def _end(self, trial_id: str, time: datetime, ending: Ending) -> None:
         begin = self._begun.pop(trial_id, None)
@@ -82,10 +83,11 @@ class Occupancy:
             self._end(trial_id, time, "cut_off")
 
 
-def lanes(stays: Iterable[Stay]) -> list[int]:
-    """For each stay, in their order of beginning, a lane (0, 1, ...) in which no other is at that time.
+def assign_lanes(stays: Iterable[Stay]) -> list[int]:
+    """Assign each stay a lane (0, 1, ...) that is free at its time; the stays must be in the order of their begin.
 
-    The lane that has been empty for longest is taken, and a new one only where none is: as many as trials ran at once.
+    A stay gets the lane that has been free for longest, or a new one if none is free. So there are as many lanes as
+    trials that ran at the same time.
     """
     free: list[tuple[datetime, int]] = []
     found = []
@@ -96,8 +98,8 @@ def lanes(stays: Iterable[Stay]) -> list[int]:
     return found
 
 
-def joined(stays: Sequence[Stay], in_lanes: Sequence[int], gap_seconds: float) -> list[tuple[Stay, int, int]]:
-    """Stays in a lane that follow each other within `gap_seconds`, as one; each with its lane and of how many it is."""
+def join_stays(stays: Sequence[Stay], in_lanes: Sequence[int], gap_seconds: float) -> list[tuple[Stay, int, int]]:
+    """Join stays of a lane that are at most `gap_seconds` apart; return each with its lane and its number of stays."""
     found: list[tuple[Stay, int, int]] = []
     last: dict[int, int] = {}
     for stay, lane in zip(stays, in_lanes, strict=True):

@@ -1,4 +1,4 @@
-"""The page as one HTML file: values put into templates, everything from outside escaped, nothing left to fetch."""
+"""Renders the page as one HTML file from templates. All values are escaped, and the file loads nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainables.storage import reason
 
 
 def write_page(run: RecordedRun) -> str:
-    """Write the page of a search, running or ended, into its run directory, and return its location.
+    """Write the page of a search into its run directory, and return the location of the page.
 
     Raises:
         RunDirectoryError: the record is corrupt, or the page cannot be written.
@@ -40,7 +40,7 @@ def make_page(run: RecordedRun) -> bytes:
 
 
 def render(template: str, **values: object) -> str:
-    """A template of this package with its values."""
+    """Render a template of this package."""
     return _environment().get_template(template).render(**values)
 
 
@@ -58,16 +58,16 @@ def _environment() -> Environment:
 
 
 def figure_json(plot: Plot) -> Markup:
-    """The figure for a `<script>` of JSON, out of which nothing in it can break."""
-    assert plot.figure is not None, "the template asks where there is one"
+    """Return the figure as JSON, escaped so that its text cannot end the `<script>` element that holds it."""
+    assert plot.figure is not None, "the template draws only plots that have a figure"
     text = plot.figure.to_json()
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 
 
 def _inlined(name: str) -> Markup:
-    """A style sheet or a script of this package."""
+    """Return a style sheet or a script of this package."""
     return Markup((resources.files("orchestrator.report.page") / "templates" / name).read_text(encoding="utf-8"))
 
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// Plots: each figure is JSON beside the place where it is drawn.
+// Plots: the JSON of each figure is next to the element that shows it.
 const wide = matchMedia("(min-width: 900px)").matches;
 const plots = [...document.querySelectorAll("script[data-for]")].map((source) => {
   const place = document.getElementById(source.dataset.for);
@@ -12,11 +12,11 @@ const plots = [...document.querySelectorAll("script[data-for]")].map((source) =>
   return place;
 });
 
-// A printed page has its own width, which plotly does not see.
+// Set the width for printing, because plotly does not notice the width of the printed page.
 window.addEventListener("beforeprint", () => plots.forEach((place) => Plotly.relayout(place, { width: 680 })));
 window.addEventListener("afterprint", () => plots.forEach((place) => Plotly.relayout(place, { width: null, autosize: true })));
 
-// Where a dot stands for a trial, its cells are shown.
+// Show the cells of a trial when the pointer is on its dot.
 const card = document.createElement("div");
 card.className = "card";
 document.body.append(card);
@@ -28,13 +28,13 @@ plots.forEach((place) => {
     card.replaceChildren(...[...drawing.children].map((one) => one.cloneNode(true)));
     card.style.display = "block";
     card.style.left = `${Math.max(8, Math.min(event.clientX + 18, innerWidth - card.offsetWidth - 8))}px`;
-    const below = event.clientY + 64;  // beneath plotly's own label
+    const below = event.clientY + 64;  // below plotly's own label
     card.style.top = `${below + card.offsetHeight > innerHeight ? event.clientY - card.offsetHeight - 64 : below}px`;
   });
   place.on("plotly_unhover", () => { card.style.display = "none"; });
 });
 
-// Tables that are sorted by their headings, which are buttons and so work by keyboard.
+// Sort tables by their headings, which are buttons so that they work by keyboard.
 document.querySelectorAll("table.sortable").forEach((table) => {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => heading.querySelector("button")?.addEventListener("click", () => {
@@ -46,7 +46,7 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     const numeric = rows.every((row) => key(row) === "" || !Number.isNaN(Number(key(row))));
     const compare = numeric ? (a, b) => Number(a) - Number(b) : (a, b) => a.localeCompare(b);
     rows.sort((a, b) => {
-      if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === "");  // what is unknown is last
+      if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === "");  // unknown values come last
       return (descending ? -1 : 1) * compare(key(a), key(b));
     });
     table.tBodies[0].append(...rows);
@@ -57,13 +57,13 @@ document.querySelectorAll("button.all").forEach((button) => button.addEventListe
   button.remove();
 }));
 
-// Copying. A page opened from disk may have no clipboard of its own.
-async function copy(words) {
+// Copy text. A page opened from disk may have no access to the clipboard API.
+async function copy(text) {
   try {
-    await navigator.clipboard.writeText(words);
+    await navigator.clipboard.writeText(text);
   } catch {
     const area = document.createElement("textarea");
-    area.value = words;
+    area.value = text;
     document.body.append(area);
     area.select();
     document.execCommand("copy");

@@ -1,4 +1,4 @@
-"""What a comparison comes to: groups, tests between them, and what a reader must know. Values; no files are written."""
+"""Compares searches: groups, tests between them, and notes for the reader. Returns values and writes no files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from itertools import combinations
 from orchestrator.errors import InputError
 from orchestrator.objectives import Direction
 from orchestrator.record import RunDirectory
-from orchestrator.report.comparison.best_so_far import WHOLE
-from orchestrator.report.comparison.groups import Difference, Group, grouped
+from orchestrator.report.comparison.best_so_far import FINISHED
+from orchestrator.report.comparison.groups import Difference, Group, group_runs
 from orchestrator.report.comparison.runs import ComparedRun, check_comparable, read_search
 from orchestrator.significance import WelchTest, holm, welch
 
@@ -20,64 +20,63 @@ MIN_SEEDS = 3
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups, by their labels, and the test between their bests; `p_adjusted` is for so many pairs as there are.
-
-    None where `test.p` is.
-    """
+    """Two groups, by their labels, and the test between their best scores."""
 
     first: str
     second: str
     test: WelchTest
     p_adjusted: float | None
+    """`test.p`, adjusted for the number of pairs by Holm's method; None if `test.p` is None."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """Of a comparison. `groups` are best first, those without a completed trial last; `pairs` are of all groups with
-    enough seeds; `notes` are sentences."""
+class Comparison:
+    """Searches in groups, compared by their best scores."""
 
     metric: str
+    """The first objective, by which groups are compared."""
     direction: Direction
     objectives: dict[str, Direction]
     groups: tuple[Group, ...]
+    """The best first; groups without a completed trial last."""
     differences: tuple[Difference, ...]
     pairs: tuple[Pair, ...]
+    """All pairs of groups that have at least `MIN_SEEDS` seeds."""
     notes: tuple[str, ...]
+    """Sentences on what limits the comparison."""
 
 
-def compare(run_dirs: Sequence[str]) -> Outcome:
+def compare_runs(run_dirs: Sequence[str]) -> Comparison:
     """Read the records of searches and compare them.
 
     Raises:
-        InputError: fewer than two runs, one that is named twice, or two whose scores do not mean the same.
-        RunDirectoryError: a record cannot be read, or is none of a search.
-        ConfigError: the configuration of one is not of this version.
+        InputError: there are fewer than two runs, a run is given twice, or two runs cannot be compared.
+        RunDirectoryError: a record cannot be read, or is not the record of a search.
+        ConfigError: this version cannot read the configuration of a run.
     """
     folders = [RunDirectory.at(location).folder for location in run_dirs]
     if len(folders) < 2:
-        raise InputError(f"{len(folders)} run directory is given; at least 2 are needed for a comparison")
+        raise InputError(f"{len(folders)} run directory is given; a comparison needs at least 2")
     twice = next((folder for index, folder in enumerate(folders) if folder in folders[:index]), None)
     if twice is not None:
-        raise InputError(f"{twice} is named twice; name each run once")
+        raise InputError(f"{twice} is given twice; give each run once")
     searches = [read_search(location) for location in run_dirs]
     check_comparable(searches)
-    return outcome_of(searches)
+    return compare_searches(searches)
 
 
-def outcome_of(searches: Sequence[ComparedRun]) -> Outcome:
-    """
-    Args:
-        searches: at least two that can be compared.
+def compare_searches(searches: Sequence[ComparedRun]) -> Comparison:
+    """Compare at least two searches, which `check_comparable` has accepted.
 
     Raises:
-        InputError: two are the same search with the same seed.
+        InputError: two of them are the same search with the same seed.
     """
     objectives = searches[0].state.objectives
     metric, direction = next(iter(objectives.items()))
-    groups, differences = grouped(searches)
+    groups, differences = group_runs(searches)
     order = sorted(range(len(groups)), key=lambda index: _loss(groups[index], direction))
     groups = tuple(groups[index] for index in order)
-    return Outcome(
+    return Comparison(
         metric=metric,
         direction=direction,
         objectives=dict(objectives),
@@ -97,7 +96,7 @@ def _loss(group: Group, direction: Direction) -> float:
 def _pairs(groups: Sequence[Group]) -> tuple[Pair, ...]:
     pairs = list(combinations(groups, 2))
     tests = [welch(first.bests, second.bests) for first, second in pairs]
-    # A pair that says nothing still counts as one that was looked at.
+    # A pair without a p value still counts in the adjustment: it was tested too.
     adjusted = holm([1.0 if test.p is None else test.p for test in tests])
     return tuple(
         Pair(first.label, second.label, test, None if test.p is None else p)
@@ -106,16 +105,16 @@ def _pairs(groups: Sequence[Group]) -> tuple[Pair, ...]:
 
 
 SECTIONS = {
-    "space": "The spaces differ: a better best may be the space's and not the sampler's.",
-    "network": "The networks around the cells differ, so that equal cells have other scores.",
-    "training": "Candidates were not trained alike, so that equal cells have other scores.",
+    "space": "The spaces differ: a better score may come from the space and not from the sampler.",
+    "network": "The networks around the cells differ: the same cell scores differently in each group.",
+    "training": "The training settings differ: the same cell scores differently in each group.",
     "trainable": "Candidates were trained by different code, or measured differently.",
-    "objectives": "The constraints differ: what one group may propose, another may not.",
-    "warm_start": "The groups began with different knowledge of earlier runs.",
-    "budget": "The budgets differ: a longer search finds better ones by that alone; see the curves at equal trials.",
-    "resources": "The workers differ: so do the times, and what a sampler knows when it proposes.",
+    "objectives": "The constraints differ: a candidate may be feasible in one group and infeasible in another.",
+    "warm_start": "The groups started from results of different earlier runs.",
+    "budget": "The budgets differ: a longer search finds better candidates anyway; see the curves at equal trials.",
+    "resources": "The workers differ: so do the times, and what a sampler knows at each proposal.",
 }
-"""What a reader must know if settings of a section differ between groups."""
+"""The note for each section whose settings differ between groups."""
 
 
 def _notes(
@@ -124,19 +123,19 @@ def _notes(
     sections = {one.setting.partition(".")[0] for one in differences}
     yield from (text for section, text in SECTIONS.items() if section in sections)
     for search in searches:
-        if search.standing not in WHOLE:
+        if search.standing not in FINISHED:
             standing = search.standing.replace("_", " ")
-            yield f"{search.location} is not a whole search: {standing}, with {search.trained} trainings ended."
+            yield f"{search.location} has not finished ({standing}): {search.trained} trainings have ended."
         if search.best is None:
-            yield f"{search.location} has no completed trial, and is left out of its group's mean."
+            yield f"{search.location} has no completed trial, so its group's mean leaves it out."
     for group in groups:
         if len(group.searches) == 1:
-            yield f"{group.label} has one seed, so there is no interval: it could as well be luck."
+            yield f"{group.label} has one seed, so it has no interval: its score may be luck."
     versions = {name for search in searches for name in search.info.versions}
     for name in sorted(versions):
         found = sorted({search.info.versions.get(name, "unknown") for search in searches})
         if len(found) > 1:
-            yield f"The runs were made with different versions of {name}: {', '.join(found)}."
+            yield f"The runs used different versions of {name}: {', '.join(found)}."
 
 
-__all__ = ["Outcome", "Pair", "compare", "outcome_of"]
+__all__ = ["Comparison", "Pair", "compare_runs", "compare_searches"]
