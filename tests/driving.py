@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
@@ -21,7 +23,7 @@ from orchestrator.search.candidates import Candidates
 from orchestrator.study.distributions import to_distributions, write_distributions
 from orchestrator.study.live_study import LiveStudy, Suggestion, known_when_asked
 from search_spaces import NASNET, CellSpace
-from tests.test_record import epoch
+from tests.builders import epoch
 from trainables import TrialPlan
 from trainables.settings import NetworkSettings, TrainingSettings
 from trainables.skeleton import SKELETONS
@@ -29,6 +31,18 @@ from trainables.storage import Folder
 
 TINY = replace(NASNET, blocks=1, operations=NASNET.operations[:3], combinations=("add",))
 """A space of 1,296 encodings and 441 networks."""
+
+FOUR = CellSpace(
+    name="four", source="this file", operations=("identity", "max_pool_3x3"), blocks=1, inputs=1, shared=True
+)
+"""A space of four encodings and three networks."""
+
+PARAMS = {name: choices[0] for name, choices in TINY.decisions()}
+SWAPPED = {
+    **PARAMS,
+    "normal.0.left.operation": TINY.operations[1],
+    "normal.0.left.state": 1,
+}
 
 
 def plan_of(space: CellSpace = TINY) -> TrialPlan:
@@ -112,3 +126,33 @@ def driven(
             if before is not None:
                 candidates.resume()
             yield Hand(log, state, live, candidates)
+
+
+def new(hand: Hand) -> Trial:
+    """The next candidate that is to be trained."""
+    while (trial := hand.admit()) is None:
+        pass
+    return trial
+
+
+def busy(hand: Hand, trials: int) -> None:
+    """A search with every kind of end, two trials at a time."""
+    generator = np.random.default_rng(0)
+    running = [new(hand), new(hand)]
+    for number in range(trials):
+        trial = running.pop(int(generator.integers(2)))
+        limit = float(generator.uniform(0.3, 0.9))
+        match number % 5:
+            case 0 | 1:
+                hand.train(trial, [limit * epoch / 9 for epoch in range(1, 10)])
+            case 2 | 3:
+                hand.train(trial, [limit / 9], "pruned")
+            case 4:
+                hand.train(trial, [limit / 9, math.nan], "diverged" if number % 2 else "failed")
+        running.append(new(hand))
+
+
+def admitted(hand: Hand, params: dict[str, Any]) -> Trial:
+    trial = hand.admit(params)
+    assert trial is not None
+    return trial

@@ -31,8 +31,7 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET
-from tests.test_record import at, epoch
-from tests.test_run_directory import info
+from tests.builders import at, epoch, info
 
 EPOCH_SECONDS = 2.0
 SLOTS = 3

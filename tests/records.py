@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.record.events import EpochDone, Event, TrialEnded
 from orchestrator.record.run_state import RunState
 from orchestrator.schedulers.rungs import Rung
+from trainables.epoch_result import EpochResult
 
 
 def seen(state: RunState) -> dict[str, Any]:
@@ -56,3 +58,14 @@ def check_promotions(events: Sequence[Event]) -> None:
             assert event.trial_id in promotable[event.epoch - 1]
     for epoch, rung in rungs.items():
         assert all(state.trials[trial_id].epochs > epoch for trial_id in rung.promotable())
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file in a folder."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def facts(result: EpochResult) -> tuple[str, ...]:
+    """As text, in which NaN equals NaN."""
+    values = (result.epoch, result.train_loss, result.train_accuracy, result.val_loss, result.val_accuracy)
+    return tuple(map(repr, values))

@@ -9,8 +9,7 @@ from typing import Any
 from orchestrator.objectives import Direction
 from orchestrator.record.events import Event, RunEnded, RunStarted
 from orchestrator.record.run_directory import RunDirectory
-from tests.test_record import at, trial, write
-from tests.test_run_directory import info
+from tests.builders import at, info, trial, write
 
 DATA = {"train": 400, "validation": 100, "test": 100, "image_shape": [8, 8, 1], "classes": ["0", "1"]}
 

@@ -20,8 +20,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 from orchestrator.config.search_config import load_config
-from tests.documentation import blocks_of
-from tests.test_examples import ROOT, run
+from tests.commands import run
+from tests.documentation import ROOT, blocks_of
 from tests.trained import digits_spec, make_run
 from trainables.network import CellNetwork
 

@@ -11,15 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.record.events import TrialImported, TrialStatus
 from orchestrator.record.run_state import Trial
-from tests.driving import TINY, Hand, driven, plan_of
-from tests.test_record import epoch
+from tests.builders import epoch
+from tests.driving import PARAMS, SWAPPED, TINY, Hand, admitted, driven, plan_of
 
-PARAMS = {name: choices[0] for name, choices in TINY.decisions()}
-SWAPPED = {
-    **PARAMS,
-    "normal.0.left.operation": TINY.operations[1],
-    "normal.0.left.state": 1,
-}
 SWAPPED_BACK = {
     **PARAMS,
     "normal.0.right.operation": TINY.operations[1],
@@ -30,12 +24,6 @@ SWAPPED_BACK = {
 
 def in_study(hand: Hand, trial: Trial) -> FrozenTrial:
     return hand.settled().trials[trial.number]
-
-
-def admitted(hand: Hand, params: dict[str, Any]) -> Trial:
-    trial = hand.admit(params)
-    assert trial is not None
-    return trial
 
 
 def test_a_duplicate_gets_the_recorded_result_and_so_does_the_sampler(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import pytest
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import PUBLISHED
-from tests.test_record import RUN, trial, write
-from tests.test_run_directory import info, snapshot
+from tests.builders import RUN, info, trial, write
+from tests.records import snapshot
 from trainables.presets import PRESETS
 from trainables.skeleton import SKELETONS
 

@@ -17,8 +17,8 @@ from orchestrator.report.comparison.best_so_far import BestSoFar, mean_curve, re
 from orchestrator.report.comparison.compare import Comparison, compare_runs
 from orchestrator.report.comparison.verdict import comparison_verdict
 from orchestrator.significance import welch
+from tests.builders import RUN, at, trial
 from tests.searched import DATA, searched
-from tests.test_record import RUN, at, trial
 
 
 def compared(folder: Path, scores: dict[str, list[float]], **values: Any) -> Comparison:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.image_files import write_fashion_mnist
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.settings import DataSettings
 
@@ -126,20 +127,6 @@ def test_resizing_keeps_the_channels(tmp_path: Path) -> None:
         path = write_npz(tmp_path / "a.npz", images=images, labels=np.arange(40) % 2)
         splits = load_data(DataSettings(name="npz", root=path, image_size=6), seed=0)
         assert splits.train.images.shape[1:] == (6, 6, channels)
-
-
-def write_idx(path: Path, values: Any) -> None:
-    header = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
-    path.write_bytes(header + values.tobytes())
-
-
-def write_fashion_mnist(root: Path) -> None:
-    """A few made-up images in the file layout of the real data set."""
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, count in (("train", 100), ("t10k", 20)):
-        write_idx(raw / f"{name}-images-idx3-ubyte", np.full((count, 28, 28), 9, np.uint8))
-        write_idx(raw / f"{name}-labels-idx1-ubyte", (np.arange(count) % 10).astype(np.uint8))
 
 
 def test_torchvisions_file_layout_is_read(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from tests.documentation import (
     inline_code_of,
     links_of,
 )
-from tests.test_progress import in_trouble
+from tests.progress_views import in_trouble
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 README = PAGES[0]

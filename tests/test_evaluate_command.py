@@ -21,12 +21,11 @@ from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.search.run import run_search
+from tests.builders import config, write
 from tests.killing import Drivers, Evaluating, pace, search_file, started
 from tests.own_ray import Head
 from tests.paced_trainable import EVALUATED, trained
 from tests.records import check_ends
-from tests.test_record import write
-from tests.test_search import config
 
 KILLS = 5
 

@@ -40,9 +40,9 @@ from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import TRIALS, write_tables
 from orchestrator.search.run import resume_search
 from search_spaces import Architecture
+from tests.builders import epoch, info, write
 from tests.driving import TINY
-from tests.test_record import epoch, write
-from tests.test_run_directory import info, snapshot
+from tests.records import snapshot
 from trainables.storage import Folder
 
 FOLDS, SEEDS = 2, [1, 2]

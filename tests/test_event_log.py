@@ -18,7 +18,8 @@ from orchestrator.record.event_file import EventFile
 from orchestrator.record.event_log import EventLog, is_being_written, read_events
 from orchestrator.record.events import EpochDone, Event, RunEnded, RunStarted, TrialEnded, TrialStarted
 from orchestrator.record.log_owner import OWNER, LogOwner
-from tests.test_record import RUN, fill_up, write
+from tests.builders import RUN, write
+from tests.faking import fill_up
 from trainables.storage import Folder
 
 HOLD = """

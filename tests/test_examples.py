@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.record.run_directory import RunDirectory
-from tests.test_datasets import write_fashion_mnist
+from tests.commands import run
+from tests.documentation import ROOT
+from tests.image_files import write_fashion_mnist
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import PNASNET_CIFAR
-
-ROOT = Path(__file__).parents[1]
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd)
-    assert ended.returncode == 0, ended.stderr
-    return ended
 
 
 def searched(cellscout: Any, *arguments: str) -> str:

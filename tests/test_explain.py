@@ -20,7 +20,7 @@ from orchestrator.config.search_config import load_config
 from orchestrator.networks.explanation import MAX_PICTURES, Explained, Picture, figure
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import NASNET_A
-from tests.test_run_directory import info
+from tests.builders import info
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import Network, build_network
 from trainables.explanation import (

@@ -20,12 +20,12 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
 from orchestrator.search.faults import MAX_NODE_DEATHS, MAX_WORKER_DEATHS, Fault, decide, fault_of
 from orchestrator.search.recorder import Recorder
+from tests.builders import RUN
 from tests.driving import TINY, driven, plan_of
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
 from tests.own_ray import Head
 from tests.paced_trainable import trained
 from tests.records import check_ends, check_promotions, check_stops, on_record, seen
-from tests.test_record import RUN
 from trainables.assignment import Assignment
 from trainables.faults import CandidateFault
 from trainables.instant_trainable import made_up_result

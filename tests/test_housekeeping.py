@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.record.run_state import RunState
 from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
-from tests.test_record import RUN
+from tests.builders import RUN
 from trainables.checkpoints import Checkpoint, CheckpointFolder
 from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder

@@ -22,10 +22,8 @@ from orchestrator.report.importance_table import importance_json, importance_tab
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET
-from tests.driving import driven
-from tests.test_live_study import busy
-from tests.test_record import at, epoch
-from tests.test_run_directory import info
+from tests.builders import at, epoch, info
+from tests.driving import busy, driven
 
 DISTRIBUTIONS = to_distributions(NASNET.param_space())
 THE_ONE = "normal.2.left.operation"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
@@ -18,35 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.errors import SearchError
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import read_events
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study.replay import replay_study
-from tests.driving import Hand, driven
+from tests.driving import Hand, busy, driven, new
 from trainables.storage import Folder
-
-
-def new(hand: Hand) -> Trial:
-    """The next candidate that is to be trained."""
-    while (trial := hand.admit()) is None:
-        pass
-    return trial
-
-
-def busy(hand: Hand, trials: int) -> None:
-    """A search with every kind of end, two trials at a time."""
-    generator = np.random.default_rng(0)
-    running = [new(hand), new(hand)]
-    for number in range(trials):
-        trial = running.pop(int(generator.integers(2)))
-        limit = float(generator.uniform(0.3, 0.9))
-        match number % 5:
-            case 0 | 1:
-                hand.train(trial, [limit * epoch / 9 for epoch in range(1, 10)])
-            case 2 | 3:
-                hand.train(trial, [limit / 9], "pruned")
-            case 4:
-                hand.train(trial, [limit / 9, math.nan], "diverged" if number % 2 else "failed")
-        running.append(new(hand))
 
 
 def facts(trial: FrozenTrial) -> dict[str, Any]:

@@ -20,9 +20,8 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.record.events import RunEnded, RunResumed
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.study.journal import write_journal
-from tests.driving import driven
-from tests.test_live_study import busy
-from tests.test_run_directory import info
+from tests.builders import info
+from tests.driving import busy, driven
 
 NAMED = {"config": {"run": {"name": "digits"}}}
 

@@ -1,4 +1,7 @@
-"""No code branches on the name of a space, a published cell or a skeleton; their differences are values."""
+"""No code branches on the name of a space, a published cell or a skeleton; their differences are values.
+
+No file in tests/ imports a test file: what test files share is in files of its own.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +52,26 @@ def test_nothing_branches_on_a_name(path: Path) -> None:
 )
 def test_branches_on_a_name_are_found(source: str) -> None:
     assert names_compared(source)
+
+
+def imported_test_files(source: str) -> list[str]:
+    """The test files that a file in tests/ imports."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            found += [f"{node.module or ''}.{alias.name}".lstrip(".") for alias in node.names]
+    return [name for name in found if name.removeprefix("tests.").startswith("test_")]
+
+
+def test_no_test_file_is_imported() -> None:
+    for imports in (
+        "import tests.test_a",
+        "from tests import test_a",
+        "from tests.test_a import b",
+        "from . import test_a",
+    ):
+        assert imported_test_files(imports), imports
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    assert {path.name: found for path in files if (found := imported_test_files(path.read_text()))} == {}

@@ -19,8 +19,7 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.report.terminal import leaderboard, report_json, run_summary
 from orchestrator.search.setup import check_metrics
-from tests.test_record import at, trial
-from tests.test_run_directory import info
+from tests.builders import at, info, trial
 
 TWO = RunStarted(
     time=at(0),

@@ -14,13 +14,7 @@ from ray.tune.search import Searcher
 from orchestrator.record.run_state import Trial, exhaustion
 from orchestrator.search.searcher import MAX_WAITING_IN_A_ROW, OptunaSearcher
 from orchestrator.study.distributions import to_distribution
-from search_spaces import CellSpace
-from tests.driving import Hand, driven
-
-FOUR = CellSpace(
-    name="four", source="this file", operations=("identity", "max_pool_3x3"), blocks=1, inputs=1, shared=True
-)
-"""A space of four encodings and three networks."""
+from tests.driving import FOUR, Hand, driven
 
 
 def searcher_of(hand: Hand, **settings: Any) -> tuple[OptunaSearcher, dict[str, str]]:

@@ -40,9 +40,8 @@ from orchestrator.report.page.worker_plots import MAX_BARS, timeline
 from orchestrator.report.page.worker_timeline import Stay, WorkerTimeline, assign_lanes, join_stays
 from orchestrator.report.page.writing import figure_json, write_page
 from search_spaces import NASNET, NASNET_A, PUBLISHED
+from tests.builders import STARTED, at, info, trial, write
 from tests.made_up import made_up
-from tests.test_record import STARTED, at, trial, write
-from tests.test_run_directory import info
 from trainables.network_spec import NetworkSpec
 
 SCRIPT = "<script>alert('x')</script>"

@@ -23,9 +23,9 @@ from orchestrator.report.comparison.compare import compare_runs
 from orchestrator.report.comparison.page import write_comparison
 from orchestrator.report.page.writing import write_page
 from search_spaces import Architecture
+from tests.builders import trial
 from tests.made_up import made_up
 from tests.searched import searched
-from tests.test_record import trial
 from trainables.datasets import load_data
 from trainables.network_spec import NetworkSpec
 

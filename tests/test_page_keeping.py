@@ -16,9 +16,8 @@ from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.page.refresh import PageRefresher, refresh
 from orchestrator.report.page.writing import write_page
+from tests.builders import RUN, info, write
 from tests.made_up import made_up
-from tests.test_record import RUN, write
-from tests.test_run_directory import info
 from trainables.storage import Folder
 
 

@@ -15,33 +15,11 @@ from orchestrator.config.search_config import load_config
 from orchestrator.progress import Progress, Row, Snapshot, WorkView, clock, format_estimate, plain_line, sparkline
 from orchestrator.progress import display as display_module
 from orchestrator.progress.search_view import SearchView
-from orchestrator.record.events import RunResumed, TrialEnded, TrialSetBack, TrialStarted
+from orchestrator.record.events import RunResumed, TrialEnded, TrialStarted
 from orchestrator.record.run_state import RunState
-from tests.test_record import RUN, at, trial
-
-LONG_ERROR = (
-    "RuntimeError: \x1b[31mmat1 and\n mat2\x1b[2J shapes [bold]cannot be multiplied (128x12 and 14x10), as it seems"
-)
-
-
-def view(budget: int = 10, *settings: str, state: RunState | None = None) -> SearchView:
-    config = load_config(None, [f"budget.trials={budget}", "training.epochs=3", *settings])
-    return SearchView(config, state or RunState.replay(RUN), (1, 2))
-
-
-def in_trouble() -> SearchView:
-    state = RunState.replay(RUN)
-    state.apply(TrialSetBack(time=at(11), trial_id="00005", cause="node_died", reason="its node died"))
-    state.apply(TrialStarted(time=at(12), trial_id="00005", attempt=2))
-    state.apply(TrialEnded(time=at(13), trial_id="00005", status="failed", error=LONG_ERROR))
-    return view(state=state)
-
-
-def drawn(snapshot: Snapshot, width: int = 80, **settings: Any) -> str:
-    console = Console(width=width, file=io.StringIO(), **{"force_terminal": False, **settings})
-    with console.capture() as capture:
-        console.print(snapshot)
-    return capture.get()
+from tests.builders import RUN, at, trial
+from tests.faking import Clock
+from tests.progress_views import drawn, in_trouble, view
 
 
 def test_the_panel_shows_the_state_of_the_search_in_80_columns() -> None:
@@ -125,16 +103,6 @@ def test_no_time_left_is_shown_without_enough_data() -> None:
 def test_an_ended_trial_no_longer_counts_as_busy() -> None:
     state = RunState.replay([*RUN, TrialEnded(trial_id="00005", status="pruned")])
     assert state.counts()["running"] == 0
-
-
-class Clock:
-    """Replaces the module `time`."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class Counting:

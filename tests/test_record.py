@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +16,14 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import RunDirectoryError, SearchError
 from orchestrator.record.event_file import EventFile
-from orchestrator.record.event_log import EventLog, Place, read_events
+from orchestrator.record.event_log import EventLog, read_events
 from orchestrator.record.events import (
     EVENT,
     EpochDone,
     EpochFields,
     Event,
     RunEnded,
-    RunStarted,
     TrialBuilt,
-    TrialEnded,
-    TrialStarted,
-    TrialStatus,
     TrialSuggested,
     epoch_values,
 )
@@ -37,76 +31,11 @@ from orchestrator.record.run_state import RunState
 from orchestrator.record.settings_difference import first_difference
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
+from tests.builders import RUN, STARTED, trial, write
+from tests.faking import fill_up
 from trainables.epoch_result import EpochResult
 from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-def epoch(trial_id: str, number: int, score: float, seconds: float = 1.0) -> EpochDone:
-    return EpochDone(
-        time=at(number),
-        trial_id=trial_id,
-        epoch=number,
-        train_loss=1.0,
-        train_accuracy=0.5,
-        val_loss=None if math.isnan(score) else 1.0,
-        val_accuracy=0.0 if math.isnan(score) else score,
-        learning_rate=0.1,
-        seconds=seconds,
-        images_per_second=100.0,
-    )
-
-
-def trial(trial_id: str, scores: list[float], status: TrialStatus, begin: float = 0.0) -> list[Event]:
-    events: list[Event] = [
-        TrialSuggested(
-            time=at(begin),
-            trial_id=trial_id,
-            number=int(trial_id),
-            params={},
-            architecture=NASNET_A.to_json(),
-            fingerprint=NASNET_A.fingerprint,
-            costs={"parameters": 10, "macs": 20, "activation_bytes": 30},
-            ask_seconds=0.01,
-        ),
-        TrialStarted(time=at(begin), trial_id=trial_id, attempt=1),
-        TrialBuilt(time=at(begin), trial_id=trial_id, node="here", device="cpu"),
-        *(epoch(trial_id, number, score) for number, score in enumerate(scores, start=1)),
-    ]
-    if status != "running":
-        error = "bang" if status == "failed" else None
-        events.append(TrialEnded(time=at(begin + 10), trial_id=trial_id, status=status, error=error))
-    return events
-
-
-STARTED = RunStarted(time=at(0), slots=2, objectives={"val_accuracy": "maximize"}, constraints={}, distributions={})
-RUN: list[Event] = [
-    STARTED,
-    *trial("00000", [0.2, 0.6, 0.7], "completed"),
-    *trial("00001", [0.5, 0.9, 0.8], "completed"),
-    *trial("00002", [0.95], "pruned", begin=5),
-    *trial("00003", [math.nan], "diverged"),
-    *trial("00004", [], "failed"),
-    *trial("00005", [0.3], "running"),
-]
-
-
-def write(place: Place | Path, events: list[Event]) -> None:
-    with EventLog.create(Folder.at(place) if isinstance(place, Path) else place) as log:
-        log.append(*events)
-
-
-def fill_up(file: EventFile) -> None:
-    """As if the disk were full from here on."""
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, file._file.fileno())
-    os.close(full)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

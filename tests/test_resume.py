@@ -24,6 +24,7 @@ from orchestrator.study.live_study import LiveStudy, known_when_asked
 from search_spaces import NASNET, Architecture
 from tests.driving import plan_of
 from tests.records import check_ends, check_promotions, check_stops, seen
+from tests.virtual_records import report
 from trainables.assignment import Assignment
 from trainables.instant_trainable import made_up_limit, made_up_result
 
@@ -68,11 +69,6 @@ def remaining_epochs(config: dict[str, Any]) -> list[Row]:
 
 def limit_of(trial: Trial) -> float:
     return made_up_limit(Architecture.from_json(trial.architecture))
-
-
-def report(result: dict[str, Any]) -> Row:
-    facts: dict[str, Any] = {"facts": {"device": "none"}, "hostname": "here", "curve": [result], "diverged": False}
-    return Row(epoch=result["epoch"], seconds=1.0, metrics={**result, **facts})
 
 
 def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> MemoryWriter:

@@ -18,9 +18,9 @@ from orchestrator.search.run import resume_search
 from orchestrator.search.setup import RunEnvironment
 from orchestrator.study.distributions import to_distributions, write_distributions
 from search_spaces import NASNET, CellSpace
+from tests.builders import info, write
 from tests.driving import TINY
-from tests.test_record import write
-from tests.test_run_directory import info, snapshot
+from tests.records import snapshot
 
 FACTS = {"sha256": "a", "image_shape": [8, 8, 1]}
 

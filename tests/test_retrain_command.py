@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
+
+from tests.commands import command, told
 
 LONG = ["--set", "training.epochs=60", "--baseline", "two_convolutions"]
 
@@ -25,23 +24,6 @@ def place(searched_digits: Path, tmp_path: Path) -> Path:
     """A folder with a search that has ended, called `run`."""
     shutil.copytree(searched_digits, tmp_path / "run")
     return tmp_path
-
-
-def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def told(ended: Any) -> tuple[int, str, str]:
-    """What a command that ran in this process said."""
-    assert "Traceback" not in ended.err
-    return ended.status, ended.out, ended.err
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from orchestrator.networks.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
-from tests.test_progress import Clock, drawn
+from tests.faking import Clock
+from tests.progress_views import drawn
 
 
 def epoch(seed: int, number: int, accuracy: float = 0.5, seconds: float = 60.0, held_out: bool = False) -> EpochTrained:

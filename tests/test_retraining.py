@@ -13,6 +13,7 @@ from safetensors.torch import load
 from torch import nn
 
 from search_spaces import NASNET_A
+from tests.records import facts
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import BaselineNetwork
 from trainables.datasets import DataSplits, load_data
@@ -46,12 +47,6 @@ def splits() -> DataSplits:
 def plan(spec: Any = SMALL, patience: int | None = None, average_decay: float = 0.0, **training: Any) -> RetrainingPlan:
     settings = TrainingSettings(**{"epochs": 4, "batch_size": 32, **training})
     return RetrainingPlan(spec=spec, training=settings, patience=patience, average_decay=average_decay)
-
-
-def facts(result: EpochResult) -> tuple[str, ...]:
-    """As text, in which NaN equals NaN."""
-    values = (result.epoch, result.train_loss, result.train_accuracy, result.val_loss, result.val_accuracy)
-    return tuple(map(repr, values))
 
 
 def scores(*accuracies: float) -> list[EpochResult]:

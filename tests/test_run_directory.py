@@ -13,36 +13,12 @@ import pytest
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import now
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_info import RunInfo
 from orchestrator.record.run_state import RunState
 from search_spaces import NASNET_A
-from tests.test_record import RUN, write
-
-
-def info(**values: Any) -> RunInfo:
-    return RunInfo(
-        **{
-            "config": {},
-            "seed": 0,
-            "state": "running",
-            "started_at": now(),
-            "command": ["cellscout", "search"],
-            "host": "here",
-            "pid": 1,
-            "versions": {},
-            "commit": None,
-            "resources": {},
-            "data": {"validation": 100},
-            **values,
-        }
-    )
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from tests.builders import RUN, info, write
+from tests.records import snapshot
 
 
 def test_run_json_is_read_as_it_was_written(tmp_path: Path) -> None:

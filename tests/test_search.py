@@ -21,7 +21,6 @@ from optuna.samplers import BaseSampler, RandomSampler
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from safetensors.numpy import load_file
 
-from orchestrator.config.search_config import SearchConfig, parse_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError
 from orchestrator.record.event_file import EventFile
 from orchestrator.record.event_log import EventLog, read_events
@@ -31,7 +30,8 @@ from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS
 from orchestrator.search.run import SearchResult, run_search
 from search_spaces import NASNET, SPACES, Architecture
-from tests.test_record import fill_up
+from tests.builders import config
+from tests.faking import fill_up
 from trainables import EpochTrainable, NetworkSpec
 from trainables.costs import network_costs
 from trainables.epoch_result import EpochResult
@@ -39,16 +39,6 @@ from trainables.skeleton import SKELETONS
 from trainables.storage import Folder
 
 pytestmark = pytest.mark.usefixtures("local_ray")
-
-
-def config(**sections: dict[str, Any]) -> SearchConfig:
-    values: dict[str, dict[str, Any]] = {
-        "training": {"epochs": 9},
-        "trainable": {"name": "instant"},
-        "sampler": {"name": "random"},
-        "budget": {"trials": 12},
-    }
-    return parse_config({**values, **{name: {**values.get(name, {}), **more} for name, more in sections.items()}}, "x")
 
 
 class Scripted(EpochTrainable):

@@ -16,9 +16,8 @@ from orchestrator.record.events import TrialPaused
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import TRIALS
 from orchestrator.search.run import SearchResult, run_search
-from tests.driving import TINY
-from tests.test_optuna_searcher import FOUR
-from tests.test_search import config
+from tests.builders import config
+from tests.driving import FOUR, TINY
 from trainables.storage import Folder
 
 TWO = {"minimize": ["macs"], "constraints": {"parameters": 120_000}}

@@ -14,8 +14,7 @@ from orchestrator.record.events import Event, TrialSuggested
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.simulation.recorded_curves import RecordedCurves
 from search_spaces import NASNET
-from tests.test_record import RUN, trial, write
-from tests.test_run_directory import info
+from tests.builders import RUN, info, trial, write
 
 TABLE = str(Path(__file__).parent.parent / "benchmarks" / "curves" / "trials.parquet")
 QUICK = ["--sampler", "random", "--seeds", "2", "--trainings", "3"]

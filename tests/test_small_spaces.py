@@ -22,7 +22,7 @@ from orchestrator.study.distributions import to_distributions, write_distributio
 from orchestrator.study.live_study import LiveStudy
 from search_spaces import NASNET
 from tests.driving import plan_of
-from tests.test_resume import report
+from tests.virtual_records import report
 from trainables.assignment import Assignment
 from trainables.instant_trainable import made_up_limit, made_up_result
 

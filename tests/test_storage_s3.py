@@ -24,11 +24,9 @@ from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from orchestrator.study.journal import write_journal
 from search_spaces import NASNET_A
-from tests.driving import driven
+from tests.builders import RUN, info
+from tests.driving import busy, driven
 from tests.object_store import ObjectStore, free_port, serving
-from tests.test_live_study import busy
-from tests.test_record import RUN
-from tests.test_run_directory import info
 from trainables.storage import Folder
 
 ROW = next(event for event in RUN if isinstance(event, EpochDone))

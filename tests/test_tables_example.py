@@ -12,8 +12,7 @@ import pytest
 
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import write_tables
-from tests.driving import driven
-from tests.test_live_study import busy
+from tests.driving import busy, driven
 from trainables.storage import Folder
 
 # DuckDB's way to a DataFrame, in pandas 3.1.

@@ -17,7 +17,7 @@ from orchestrator.progress.time_left import seconds_left
 from orchestrator.record.events import EpochDone, Event, RunResumed
 from orchestrator.record.run_state import RunState
 from orchestrator.simulation.controller import Row, simulate
-from tests.test_record import RUN, at
+from tests.builders import RUN, at
 from tests.virtual_records import record_of
 
 TRIALS, EPOCHS = 100, 27

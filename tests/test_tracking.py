@@ -26,9 +26,8 @@ from orchestrator.search.run import resume_search, run_search
 from orchestrator.tracking import check_tracking, tracked
 from orchestrator.tracking.feed import Feed
 from orchestrator.tracking.tracked_trial import TrackedTrial
+from tests.builders import epoch, info
 from tests.driving import Hand, driven
-from tests.test_record import epoch
-from tests.test_run_directory import info
 from trainables.storage import Folder
 
 SCORES = [0.1, 0.5, 0.7]

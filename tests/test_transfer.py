@@ -21,8 +21,8 @@ from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.retraining.initial_weights import read_weights
 from orchestrator.networks.retraining.settings import RetrainSettings
 from search_spaces import NASNET_A, PUBLISHED
-from tests.test_retrain_command import command, told
-from tests.test_retraining import facts
+from tests.commands import command, told
+from tests.records import facts
 from tests.trained import digits_spec, make_run
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import baseline_names, build_network

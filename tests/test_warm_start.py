@@ -16,9 +16,8 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.study.distributions import to_distributions
 from search_spaces import NASNET, CellSpace
-from tests.driving import TINY, Hand, driven
-from tests.test_candidates import PARAMS, SWAPPED, admitted
-from tests.test_run_directory import info
+from tests.builders import info
+from tests.driving import PARAMS, SWAPPED, TINY, Hand, admitted, driven
 
 SPACE = to_distributions(TINY.param_space())
 

@@ -20,8 +20,8 @@ from orchestrator.record.events import RunEnded
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report import watch
 from orchestrator.report.watch import PageServer, WatchedPage, watching
-from tests.test_record import RUN, trial, write
-from tests.test_run_directory import info, snapshot
+from tests.builders import RUN, info, trial, write
+from tests.records import snapshot
 
 
 def searching(folder: Path) -> RunDirectory:

@@ -1,6 +1,8 @@
-"""Records of simulated searches: what their event logs would say, by the virtual clock."""
+"""Records of simulated searches: what their event logs would say, by the virtual clock, and a trial's report."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from orchestrator.record.events import (
     Event,
@@ -11,8 +13,8 @@ from orchestrator.record.events import (
     TrialStatus,
     TrialSuggested,
 )
-from orchestrator.simulation.controller import Simulation
-from tests.test_record import at, epoch
+from orchestrator.simulation.controller import Row, Simulation
+from tests.builders import at, epoch
 
 
 def record_of(simulation: Simulation, slots: int) -> list[Event]:
@@ -55,3 +57,8 @@ def record_of(simulation: Simulation, slots: int) -> list[Event]:
                 ends: dict[str, TrialStatus] = {"stopped": "pruned", "ended": "completed", "failed": "failed"}
                 events.append(TrialEnded(time=time, trial_id=name, status=ends[happened.kind]))
     return events
+
+
+def report(result: dict[str, Any]) -> Row:
+    facts: dict[str, Any] = {"facts": {"device": "none"}, "hostname": "here", "curve": [result], "diverged": False}
+    return Row(epoch=result["epoch"], seconds=1.0, metrics={**result, **facts})
