@@ -51,7 +51,7 @@ def sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
 
 def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
     """Run cellscout's study, candidates and recorder, as in a search on Ray."""
-    return simulate_search(NASNET, EPOCHS, sampler(kind, seed), scheduler, run)
+    return simulate_search(NASNET, epochs=EPOCHS, sampler=sampler(kind, seed), scheduler=scheduler, run=run)
 
 
 def stock(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
@@ -66,7 +66,7 @@ VARIANTS: dict[str, Callable[..., Simulation]] = {
 }
 
 
-def one(folder: Path, variant: str, workers: int, seed: int) -> tuple[list[float], int, int]:
+def one(folder: Path, *, variant: str, workers: int, seed: int) -> tuple[list[float], int, int]:
     """Return the regret at each moment, the number of trials, and the number of completed ones."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pool = RecordedCurves.of_table(folder / TRIALS_TABLE, NASNET)

@@ -61,7 +61,7 @@ def detector(network: CellNetwork) -> FasterRCNN:
     )
 
 
-def train(model: nn.Module, data: list[Picture], steps: int, seed: int) -> None:
+def train(model: nn.Module, *, data: list[Picture], steps: int, seed: int) -> None:
     """Train with Adam and a learning rate that rises and falls once."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters())
@@ -128,7 +128,7 @@ def main() -> None:
     model = detector(network_of(arguments.network))
     test = pictures(100, arguments.seed + 1)
     print(f"average precision before  {average_precision(detect(model, test), test):.3f}")
-    train(model, pictures(1000, arguments.seed), arguments.steps, arguments.seed)
+    train(model, data=pictures(1000, arguments.seed), steps=arguments.steps, seed=arguments.seed)
     found = detect(model, test)
     print(f"average precision after   {average_precision(found, test):.3f}")
     if arguments.output is not None:

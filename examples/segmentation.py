@@ -39,7 +39,7 @@ def stack(chosen: list[Picture]) -> tuple[Tensor, Tensor]:
     return images.to(memory_format=torch.channels_last), torch.stack([picture.mask for picture in chosen])
 
 
-def train(model: nn.Module, data: list[Picture], steps: int, seed: int) -> None:
+def train(model: nn.Module, *, data: list[Picture], steps: int, seed: int) -> None:
     """Train with Adam and a learning rate that rises and falls once."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters())
@@ -100,7 +100,7 @@ def main() -> None:
     model = Segmenter(network_of(arguments.network)).to(memory_format=torch.channels_last)
     test = pictures(100, arguments.seed + 1)
     print(f"mean IoU before  {mean_iou(segment(model, test), test):.3f}")
-    train(model, pictures(1000, arguments.seed), arguments.steps, arguments.seed)
+    train(model, data=pictures(1000, arguments.seed), steps=arguments.steps, seed=arguments.seed)
     found = segment(model, test)
     print(f"mean IoU after   {mean_iou(found, test):.3f}")
     if arguments.output is not None:

@@ -121,7 +121,7 @@ def driven(
         with LiveStudy(sampler or RandomSampler(seed=0), state, distributions) as live:
             log.listen(live.apply)
             log.append(*events[known:])
-            candidates = Candidates(log, state, plan_of(space), scheduler, budget)
+            candidates = Candidates(log, state=state, plan=plan_of(space), scheduler=scheduler, budget=budget)
             log.listen(candidates.apply)
             if before is not None:
                 candidates.resume()

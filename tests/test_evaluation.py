@@ -118,7 +118,7 @@ def evaluated(
     for training, row in enumerate(zip(*scores, strict=True)):
         for place, score in enumerate(row):
             end(state, training * len(scores) + place, score, "failed" if score is None else "completed")
-    return outcome_of(state, found, drawn, rungs=(1,), epochs=2)
+    return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2)
 
 
 def around(mean: float) -> list[float]:
@@ -299,7 +299,7 @@ def test_of_several_objectives_the_front_is_told_anew() -> None:
 def test_before_its_end_it_says_how_far_it_is() -> None:
     state = planned(RunState.replay(SEARCH))
     end(state, 0, 0.9)
-    outcome = outcome_of(state, RunState.replay(SEARCH), None, rungs=None, epochs=2)
+    outcome = outcome_of(state, searched=RunState.replay(SEARCH), sample=None, rungs=None, epochs=2)
     assert verdict(outcome) == "Not finished: 1 of 12 trainings have ended."
     assert evaluation_json(outcome)["finished"] is False
     assert evaluation_summary(outcome, "here").startswith(

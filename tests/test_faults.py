@@ -98,7 +98,13 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
     with driven(tmp_path) as hand:
         begun = hand.admit()
         assert begun is not None
-        recorder = Recorder(hand.log, hand.state, plan_of(TINY), RunDirectory.at(tmp_path), failures.append)
+        recorder = Recorder(
+            hand.log,
+            state=hand.state,
+            plan=plan_of(TINY),
+            directory=RunDirectory.at(tmp_path),
+            on_failure=failures.append,
+        )
         recorder.assign("of Ray", begun.trial_id)
         config = Assignment(trial_id=begun.trial_id).to_config(begun.params)
         on_ray: Any = SimpleNamespace(
@@ -116,7 +122,13 @@ def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_
     with driven(tmp_path) as hand:
         begun = hand.admit()
         assert begun is not None
-        recorder = Recorder(hand.log, hand.state, plan_of(TINY), RunDirectory.at(tmp_path), lambda _: None)
+        recorder = Recorder(
+            hand.log,
+            state=hand.state,
+            plan=plan_of(TINY),
+            directory=RunDirectory.at(tmp_path),
+            on_failure=lambda _: None,
+        )
         recorder.assign("of Ray", begun.trial_id)
         on_ray: Any = SimpleNamespace(trial_id="of Ray")
         recorder.on_trial_start(0, [], on_ray)

@@ -83,7 +83,15 @@ def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> Memo
     decides = SCHEDULERS[scheduler](max_epochs=9, objectives=OBJECTIVES)
     with (
         EventLog(written, [state.apply]) as log,
-        Driver(log, state, plan_of(SPACE), RunDirectory.at("unused"), live_study, decides, budget=TRIALS) as driver,
+        Driver(
+            log,
+            state=state,
+            plan=plan_of(SPACE),
+            directory=RunDirectory.at("unused"),
+            live_study=live_study,
+            scheduler=decides,
+            budget=TRIALS,
+        ) as driver,
     ):
         log.append(RunResumed(slots=workers))
         log.listen(*driver.listeners)

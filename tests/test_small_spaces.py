@@ -52,7 +52,15 @@ def test_a_search_ends_once_every_network_was_trained(scheduler: str, workers: i
         facts = {"objectives": OBJECTIVES, "constraints": {}, "distributions": write_distributions(distributions)}
         log.append(RunStarted(slots=workers, **facts))
         study = LiveStudy(SAMPLERS["random"](seed=0), state, distributions)
-        with Driver(log, state, plan_of(SPACE), directory, study, decides, budget=NETWORKS) as driver:
+        with Driver(
+            log,
+            state=state,
+            plan=plan_of(SPACE),
+            directory=directory,
+            live_study=study,
+            scheduler=decides,
+            budget=NETWORKS,
+        ) as driver:
             log.listen(*driver.listeners)
             searcher, callbacks = BlockingSearcher(driver.searcher), [driver.recorder]
             simulate(searcher, decides, rest, workers=workers, seconds=1e6, callbacks=callbacks)

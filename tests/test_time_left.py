@@ -80,7 +80,13 @@ def test_the_estimate_is_off_by_a_small_fraction_of_the_whole_time(
     for seed in range(8):
         events, seconds, milestones = simulated(name, slots, seed)
         for moment in MOMENTS:
-            found = seconds_left(up_to(events, moment * seconds), TRIALS, EPOCHS, milestones, at(moment * seconds))
+            found = seconds_left(
+                up_to(events, moment * seconds),
+                trials=TRIALS,
+                epochs=EPOCHS,
+                milestones=milestones,
+                at=at(moment * seconds),
+            )
             if found is not None:
                 errors[moment].append(abs(found - (1 - moment) * seconds) / seconds)
     assert len(errors[0.25]) >= 5  # in the others fewer than a tenth of the trials have ended
@@ -90,19 +96,24 @@ def test_the_estimate_is_off_by_a_small_fraction_of_the_whole_time(
 
 def test_there_is_no_estimate_before_a_tenth_of_the_trials_have_ended() -> None:
     events, seconds, milestones = simulated("asha", 4, 0)
-    assert seconds_left(up_to(events, 0.01 * seconds), TRIALS, EPOCHS, milestones, at(0.01 * seconds)) is None
-    assert seconds_left(RunState(), TRIALS, EPOCHS, milestones, at(0)) is None
+    assert (
+        seconds_left(
+            up_to(events, 0.01 * seconds), trials=TRIALS, epochs=EPOCHS, milestones=milestones, at=at(0.01 * seconds)
+        )
+        is None
+    )
+    assert seconds_left(RunState(), trials=TRIALS, epochs=EPOCHS, milestones=milestones, at=at(0)) is None
 
 
 def test_a_resume_changes_the_estimate_by_its_slots_only() -> None:
     events, seconds, milestones = simulated("asha", 4, 0)
     half = 0.5 * seconds
     state = up_to(events, half)
-    before = seconds_left(state, TRIALS, EPOCHS, milestones, at(half))
+    before = seconds_left(state, trials=TRIALS, epochs=EPOCHS, milestones=milestones, at=at(half))
     days = at(half) + timedelta(days=3)
     for slots, low, high in ((4, 0.9, 1.1), (8, 0.4, 0.8)):
         state.apply(RunResumed(time=days, slots=slots))
-        after = seconds_left(state, TRIALS, EPOCHS, milestones, days)
+        after = seconds_left(state, trials=TRIALS, epochs=EPOCHS, milestones=milestones, at=days)
         assert before is not None
         assert after is not None
         assert low < after / before < high
@@ -114,4 +125,9 @@ def test_epochs_of_zero_seconds_are_estimated() -> None:
     )
     assert state.session_started_at is not None
     for seconds in (-5, 0, 100):
-        assert seconds_left(state, 10, 3, (1, 2), state.session_started_at + timedelta(seconds=seconds)) == 0.0
+        assert (
+            seconds_left(
+                state, trials=10, epochs=3, milestones=(1, 2), at=state.session_started_at + timedelta(seconds=seconds)
+            )
+            == 0.0
+        )

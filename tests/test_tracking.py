@@ -54,7 +54,7 @@ def tracking(folder: Path, hand: Hand, run: RunInfo, **logging: Any) -> Iterator
     """Send what the hand does to the tools, which must not fail."""
     config = parse_config({"run": {"name": "digits"}, "logging": logging}, "x")
     said: list[str] = []
-    with tracked(config, RunDirectory.at(folder), run, hand.state, said.append) as feeds:
+    with tracked(config, directory=RunDirectory.at(folder), info=run, state=hand.state, say=said.append) as feeds:
         for feed in feeds:
             hand.log.listen(feed.apply)
         yield
@@ -258,7 +258,14 @@ class Broken:
 
 
 def feed_to(tracker: Broken, hand: Hand, said: list[str]) -> Feed:
-    return Feed("Tool", "logging.tool", lambda: nullcontext(tracker), hand.state, _unchanged, said.append)
+    return Feed(
+        "Tool",
+        setting="logging.tool",
+        tracker=lambda: nullcontext(tracker),
+        state=hand.state,
+        describe=_unchanged,
+        say=said.append,
+    )
 
 
 def _unchanged(trial: Any) -> TrackedTrial:
@@ -303,7 +310,9 @@ def test_an_unreachable_server_is_reported(tmp_path: Path, monkeypatch: pytest.M
     config = parse_config({"logging": {"mlflow": "http://127.0.0.1:9"}}, "x")
     said: list[str] = []
     with driven(tmp_path) as hand:
-        with tracked(config, RunDirectory.at(tmp_path), info(), hand.state, said.append) as (feed,):
+        with tracked(config, directory=RunDirectory.at(tmp_path), info=info(), state=hand.state, say=said.append) as (
+            feed,
+        ):
             hand.log.listen(feed.apply)
             trial = hand.admit()
             assert trial is not None
@@ -400,7 +409,10 @@ def test_a_missing_wandb_key_is_reported_and_not_asked_for(tmp_path: Path, monke
     monkeypatch.setattr(wandb, "login", lambda **options: False)
     said: list[str] = []
     config = parse_config({"logging": {"wandb": "online"}}, "x")
-    with driven(tmp_path) as hand, tracked(config, RunDirectory.at(tmp_path), info(), hand.state, said.append):
+    with (
+        driven(tmp_path) as hand,
+        tracked(config, directory=RunDirectory.at(tmp_path), info=info(), state=hand.state, say=said.append),
+    ):
         pass
     (line,) = said
     assert line.startswith("Weights & Biases: no API key; run `wandb login` or set WANDB_API_KEY; the search cont")

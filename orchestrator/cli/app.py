@@ -198,7 +198,7 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
         found = report_json(run, state, top)
         print_json({**found, "importance": importance_json(mattered), "page": page})
         return
-    _print_report(run, state, top, as_json)
+    _print_report(run, state=state, top=top, as_json=as_json)
     Console().print(importance_tables(mattered))
 
 
@@ -316,14 +316,14 @@ def doctor(
 def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
     from orchestrator.record import RecordedRun
 
-    _print_report(RecordedRun(result.directory, result.info), result.state, top, as_json)
+    _print_report(RecordedRun(result.directory, result.info), state=result.state, top=top, as_json=as_json)
     if result.info.state == "interrupted":
         raise typer.Exit(130)  # the exit status that shells use for Ctrl-C
     if result.state.best is None:
         raise typer.Exit(1)
 
 
-def _print_report(run: RecordedRun, state: RunState, top: int, as_json: bool) -> None:
+def _print_report(run: RecordedRun, *, state: RunState, top: int, as_json: bool) -> None:
     from orchestrator.report import leaderboard, report_json, run_summary
 
     if as_json:

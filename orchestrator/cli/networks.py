@@ -226,7 +226,7 @@ def explain(
     """
     from orchestrator.networks import explain as explain_pictures
 
-    explained = explain_pictures(network, images, output, class_name)
+    explained = explain_pictures(network, images=images, output=output, class_name=class_name)
     if as_json:
         print_json({"output": str(output), **explained.to_json()})
         return

@@ -29,12 +29,14 @@ from trainables.skeleton import SKELETONS, Skeleton
 
 
 def make_space(settings: SpaceSettings) -> CellSpace:
-    space = resolve_value("space.name", settings.name, SPACES, CellSpace)
+    space = resolve_value("space.name", name=settings.name, known=SPACES, kind=CellSpace)
     return space if settings.blocks is None else replace(space, blocks=settings.blocks)
 
 
 def make_skeleton(settings: NetworkSettings, space: CellSpace) -> Skeleton:
-    skeleton = resolve_value("network.skeleton", settings.skeleton or space.skeleton, SKELETONS, Skeleton)
+    skeleton = resolve_value(
+        "network.skeleton", name=settings.skeleton or space.skeleton, known=SKELETONS, kind=Skeleton
+    )
     return skeleton if settings.stem_channels is None else replace(skeleton, stem_channels=settings.stem_channels)
 
 
@@ -50,7 +52,7 @@ def make_sampler(settings: SamplerSettings, seed: int, space: CellSpace) -> Base
         make = resolve("sampler.name", settings.name, SAMPLERS)
     given: dict[str, Any] = {"seed": seed, "space": space}
     options = {name: value for name, value in given.items() if _takes(make, name)} | settings.options
-    sampler = _make("sampler", make, options, settings.options)
+    sampler = _make("sampler", make=make, options=options, given=settings.options)
     if not isinstance(sampler, BaseSampler):
         raise ConfigError(f"sampler.name is {settings.name!r}, which is not an optuna.samplers.BaseSampler")
     return sampler
@@ -95,7 +97,7 @@ def make_scheduler(settings: SchedulerSettings, max_epochs: int, objectives: Map
         "time_attr": "epoch",
     }
     options = {name: value for name, value in given.items() if _takes(make, name)} | settings.options
-    scheduler = _make("scheduler", make, options, settings.options)
+    scheduler = _make("scheduler", make=make, options=options, given=settings.options)
     if not isinstance(scheduler, TrialScheduler):
         raise ConfigError(f"scheduler.name is {settings.name!r}, which is not a Ray Tune TrialScheduler")
     return scheduler
@@ -115,7 +117,7 @@ def _takes(make: Callable[..., Any], parameter: str) -> bool:
         return False
 
 
-def _make(section: str, make: Callable[..., Any], options: dict[str, Any], given: dict[str, Any]) -> Any:
+def _make(section: str, *, make: Callable[..., Any], options: dict[str, Any], given: dict[str, Any]) -> Any:
     """Call the class with all options. `given` are the user's own, for the error."""
     try:
         return make(**options)

@@ -56,7 +56,7 @@ def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
     return getattr(found, attribute)
 
 
-def resolve_value(setting: str, name: str, known: Mapping[str, T], kind: type[T]) -> T:
+def resolve_value(setting: str, *, name: str, known: Mapping[str, T], kind: type[T]) -> T:
     """The built-in or imported object of this name, which must be an instance of `kind`.
 
     Raises:

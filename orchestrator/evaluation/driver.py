@@ -56,10 +56,10 @@ class EvaluationDriver:
         stopper = run.environment.stopper
         self.recorder = Recorder(
             run.log,
-            run.state,
-            run.plan,
-            run.directory,
-            stopper.fail,
+            state=run.state,
+            plan=run.plan,
+            directory=run.directory,
+            on_failure=stopper.fail,
             gpus_per_trial=run.environment.allotment.gpus_per_trial,
         )
         self._state = run.state

@@ -90,7 +90,7 @@ class Outcome:
 
 
 def outcome_of(
-    state: RunState, searched: RunState, sample: RunState | None, rungs: Sequence[int] | None, epochs: int
+    state: RunState, *, searched: RunState, sample: RunState | None, rungs: Sequence[int] | None, epochs: int
 ) -> Outcome:
     """Compute the outcome of an evaluation.
 
@@ -106,13 +106,17 @@ def outcome_of(
     metric, direction = score_of(state.objectives)
     sign = 1 if direction == "maximize" else -1
     candidates = _ranked(
-        [_evaluated(candidate, state, searched, metric, plan.folds) for candidate in plan.candidates], sign
+        [
+            _evaluated(candidate, state=state, searched=searched, metric=metric, folds=plan.folds)
+            for candidate in plan.candidates
+        ],
+        sign,
     )
     comparable = _of_search(candidates)
     winner = comparable[0] if len(comparable) > 1 else None
     sampled = next((one for one in candidates if one.candidate.random_id is not None), None)
     at = sorted({*(range(1, epochs + 1) if rungs is None else rungs), epochs})
-    pairs = {epoch: _pairs(comparable, searched, metric, epoch) for epoch in at}
+    pairs = {epoch: _pairs(comparable, searched=searched, metric=metric, epoch=epoch) for epoch in at}
     ended = sum(trial.status != "running" for trial in state.trials.values())
     return Outcome(
         metric=metric,
@@ -136,7 +140,7 @@ def outcome_of(
 
 
 def _evaluated(
-    candidate: EvaluatedCandidate, state: RunState, searched: RunState, metric: str, folds: int
+    candidate: EvaluatedCandidate, *, state: RunState, searched: RunState, metric: str, folds: int
 ) -> Evaluated:
     trials = trainings_of(state, candidate)
     scores = dict(sorted(scores_of(state, candidate, metric).items()))
@@ -218,7 +222,7 @@ def _test(first: Evaluated, second: Evaluated, folds: int) -> PairedTest:
 
 
 def _pairs(
-    candidates: Sequence[Evaluated], searched: RunState, metric: str, epoch: int
+    candidates: Sequence[Evaluated], *, searched: RunState, metric: str, epoch: int
 ) -> tuple[list[float], list[float]]:
     """For each candidate, the search's score at this epoch and the mean of the evaluation."""
     pairs = []

@@ -113,7 +113,9 @@ def evaluate(
         return EvaluationResult(directory, standing, None)
     random_search = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
     rungs = SearchComponents.of(searched.random_config(), overrides).milestones
-    outcome = outcome_of(state, searched.state, random_search, rungs, components.config.training.epochs)
+    outcome = outcome_of(
+        state, searched=searched.state, sample=random_search, rungs=rungs, epochs=components.config.training.epochs
+    )
     _write(outcome, directory)
     if evaluation_dir is None:
         refresh(searched.run, progress)
@@ -167,7 +169,7 @@ class _Evaluation:
         Raises:
             ConfigError: the message says what is wrong.
         """
-        check_same(self.searched.run, environment.facts, self.searched.events, self.components)
+        check_same(self.searched.run, facts=environment.facts, events=self.searched.events, components=self.components)
         try:
             check_folds(ray.get(environment.data), self.wanted.folds)
         except DataError as error:

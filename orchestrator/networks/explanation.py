@@ -103,7 +103,7 @@ class Explained:
         }
 
 
-def explain(network: str, images: Sequence[Path], output: Path, class_name: str | None = None) -> Explained:
+def explain(network: str, *, images: Sequence[Path], output: Path, class_name: str | None = None) -> Explained:
     """Explain a network's classification of pictures in a drawing.
 
     Args:
@@ -145,14 +145,16 @@ def figure(explained: Explained) -> Figure:
     size = (3 * TILE + 4 * GAP, len(explained.pictures) * row + LEGEND)
     drawing = Figure(figsize=size, facecolor="white")
 
-    def axes_at(left: float, top: float, wide: float, high: float) -> Axes:
+    def axes_at(left: float, *, top: float, wide: float, high: float) -> Axes:
         return drawing.add_axes((left / size[0], 1 - (top + high) / size[1], wide / size[0], high / size[1]))
 
     for number, picture in enumerate(explained.pictures):
         tops = number * row + ABOVE
-        left, middle, right = (axes_at(GAP + column * (TILE + GAP), tops, TILE, tile) for column in range(3))
-        _draw_row(explained, picture, left, middle, right)
-    bar = axes_at(GAP + TILE / 2, size[1] - LEGEND + GAP, size[0] - 2 * GAP - TILE, GAP)
+        left, middle, right = (
+            axes_at(GAP + column * (TILE + GAP), top=tops, wide=TILE, high=tile) for column in range(3)
+        )
+        _draw_row(explained, picture=picture, left=left, middle=middle, right=right)
+    bar = axes_at(GAP + TILE / 2, top=size[1] - LEGEND + GAP, wide=size[0] - 2 * GAP - TILE, high=GAP)
     scale = drawing.colorbar(ScalarMappable(Normalize(-1, 1), COLOURS), cax=bar, orientation="horizontal")
     scale.set_ticks([-1, 0, 1], labels=["speaks against the class", "0", "speaks for the class"])
     bar.tick_params(labelsize=8)
@@ -164,7 +166,7 @@ def figure(explained: Explained) -> Figure:
     return drawing
 
 
-def _draw_row(explained: Explained, picture: Picture, left: Axes, middle: Axes, right: Axes) -> None:
+def _draw_row(explained: Explained, *, picture: Picture, left: Axes, middle: Axes, right: Axes) -> None:
     why = picture.explanation
     shown = picture.pixels[..., 0] if picture.pixels.shape[2] == 1 else picture.pixels
     if picture.pixels.shape[2] not in (1, 3):

@@ -84,7 +84,7 @@ def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> Netw
     """
     changes = {name: value for name, value in values.items() if value is not None}
     if skeleton is not None:
-        changes["skeleton"] = resolve_value("--skeleton", skeleton, SKELETONS, Skeleton)
+        changes["skeleton"] = resolve_value("--skeleton", name=skeleton, known=SKELETONS, kind=Skeleton)
     try:
         changed = replace(spec, **changes)
         plan_network(changed)

@@ -175,10 +175,10 @@ def _open(model: str) -> ModelFile:
     if how is None:
         return _trained(model)
     folder = f"{parent}{slash if not parent else ''}{options}" if slash else "."
-    return _exported(model, folder, name, how)
+    return _exported(model, folder=folder, name=name, how=how)
 
 
-def _exported(model: str, folder: str, name: str, how: ExportFormat) -> ModelFile:
+def _exported(model: str, *, folder: str, name: str, how: ExportFormat) -> ModelFile:
     try:
         content = Folder.at(folder).read(name)
     except FileNotFoundError as error:

@@ -208,7 +208,9 @@ class SearchView:
         state, budget = self.state, self._config.budget
         by_trials = None
         if self._budget is not None:
-            by_trials = seconds_left(state, self._budget, self._config.training.epochs, self._rungs, at)
+            by_trials = seconds_left(
+                state, trials=self._budget, epochs=self._config.training.epochs, milestones=self._rungs, at=at
+            )
         by_hours = None if budget.hours is None else max(0.0, budget.hours * 3600 - elapsed)
         if by_hours is not None and (by_trials is None or by_hours < by_trials):
             most = "at most " if by_trials is None and self._budget is not None else ""

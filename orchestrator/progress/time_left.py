@@ -36,7 +36,7 @@ PRIOR_EPOCHS = 2
 
 
 def seconds_left(
-    state: RunState, trials: int, epochs: int, milestones: Sequence[int] | None, at: datetime
+    state: RunState, *, trials: int, epochs: int, milestones: Sequence[int] | None, at: datetime
 ) -> float | None:
     """Estimate the seconds until the last of `trials` has ended; None if there is too little data.
 
@@ -48,7 +48,7 @@ def seconds_left(
         at: the current time.
     """
     begun = [trial for trial in state.trials.values() if trial.attempt > 0]
-    if not state.slots or not _has_enough(begun, state.slots, trials, milestones):
+    if not state.slots or not _has_enough(begun, slots=state.slots, trials=trials, milestones=milestones):
         return None
     trained, fractions = _survival(begun, epochs, milestones)
     running = [trial.epochs for trial in begun if _is_training(trial)]
@@ -73,7 +73,7 @@ def _is_training(trial: Trial) -> bool:
     return trial.status == "running" and not trial.paused
 
 
-def _has_enough(begun: Sequence[Trial], slots: int, trials: int, milestones: Sequence[int] | None) -> bool:
+def _has_enough(begun: Sequence[Trial], *, slots: int, trials: int, milestones: Sequence[int] | None) -> bool:
     if milestones is not None and not milestones:
         seen, minimum = sum(trial.epochs > 0 for trial in begun), max(MIN_TRIALS, slots)
     else:

@@ -24,7 +24,7 @@ def leaderboard(state: RunState, top: int) -> Table:
     ranking = state.ranking()
     # These have a column in any case.
     others = [name for name in state.objectives if name not in ("val_accuracy", "parameters", "macs")]
-    rows = [_cells(rank, trial, state, others) for rank, trial in enumerate(ranking[:top], start=1)]
+    rows = [_cells(rank, trial=trial, state=state, others=others) for rank, trial in enumerate(ranking[:top], start=1)]
     names = ["rank", "trial", "status", "accuracy", *others, "epochs", "parameters", "macs", "time"]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) if rows else len(name) for name in names}
     for name in OPTIONAL_COLUMNS:
@@ -39,7 +39,7 @@ def leaderboard(state: RunState, top: int) -> Table:
     return table
 
 
-def _cells(rank: int, trial: Trial, state: RunState, others: Sequence[str]) -> dict[str, str]:
+def _cells(rank: int, *, trial: Trial, state: RunState, others: Sequence[str]) -> dict[str, str]:
     return {
         "rank": str(rank),
         "trial": trial.trial_id,

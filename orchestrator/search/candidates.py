@@ -45,6 +45,7 @@ class Candidates:
     def __init__(
         self,
         log: EventLog,
+        *,
         state: RunState,
         plan: TrialPlan,
         scheduler: AnswersDuplicates | None,

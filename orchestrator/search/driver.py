@@ -38,23 +38,25 @@ class Driver:
     def __init__(
         self,
         log: EventLog,
+        *,
         state: RunState,
         plan: TrialPlan,
         directory: RunDirectory,
         live_study: LiveStudy,
         scheduler: TrialScheduler,
-        *,
         stopper: SearchStopper | None = None,
         budget: int | None = None,
         gpus_per_trial: float = 0.0,
     ) -> None:
         stopper = stopper or SearchStopper(hours=None)
         answers = scheduler if isinstance(scheduler, AnswersDuplicates) else None
-        self.candidates = Candidates(log, state, plan, answers, budget)
+        self.candidates = Candidates(log, state=state, plan=plan, scheduler=answers, budget=budget)
         self.listeners = [live_study.apply, self.candidates.apply]
         """For the log, in this order: `candidates.apply` appends events, and the study must get its event first."""
         self._live_study = live_study
-        self.recorder = Recorder(log, state, plan, directory, stopper.fail, gpus_per_trial=gpus_per_trial)
+        self.recorder = Recorder(
+            log, state=state, plan=plan, directory=directory, on_failure=stopper.fail, gpus_per_trial=gpus_per_trial
+        )
         self._state = state
         self._scheduler = scheduler
         self.searcher = OptunaSearcher(

@@ -86,7 +86,9 @@ def decide(trial: Trial, fault: Fault, *, gpus_per_trial: float, batch_size: int
             reason = f"its {what} died {limit} times without an epoch in between; the last time, {reason}"
         case "out_of_memory":
             if not any(event.cause == "out_of_memory" for event in trial.set_back):
-                event = _set_back_with_more_memory(trial, reason, gpus_per_trial, batch_size)
+                event = _set_back_with_more_memory(
+                    trial, reason=reason, gpus_per_trial=gpus_per_trial, batch_size=batch_size
+                )
                 if event is not None:
                     return event
             reason = f"{reason} (resources.gpus_per_trial or training.batch_size)"
@@ -101,7 +103,7 @@ def _set_back(trial: Trial, cause: SetBackCause, reason: str) -> TrialSetBack:
 
 
 def _set_back_with_more_memory(
-    trial: Trial, reason: str, gpus_per_trial: float, batch_size: int
+    trial: Trial, *, reason: str, gpus_per_trial: float, batch_size: int
 ) -> TrialSetBack | None:
     """Set the trial back with twice its share of a GPU if the GPU is shared, else with smaller parts of each batch.
 

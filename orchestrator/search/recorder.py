@@ -56,11 +56,11 @@ class Recorder(tune.Callback):
     def __init__(
         self,
         log: EventLog,
+        *,
         state: RunState,
         plan: TrialPlan,
         directory: RunDirectory,
         on_failure: Callable[[Exception], None],
-        *,
         gpus_per_trial: float = 0.0,
     ) -> None:
         self._on_failure = on_failure

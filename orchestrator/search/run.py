@@ -126,7 +126,7 @@ def resume_search(
     with EventLog.reopen(directory) as log:
         events = recorded.events()
         with run_environment(config, directory, address=address, progress=progress) as environment:
-            check_same(recorded, environment.facts, events, components)
+            check_same(recorded, facts=environment.facts, events=events, components=components)
             plan = components.plan(environment.facts, directory)
             if not events:  # it died before its first event
                 imported = WarmStart.read(config).trials(config, components.space, components.distributions)
@@ -165,11 +165,11 @@ def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunS
 def _driver(session: SearchSession, live_study: LiveStudy) -> Driver:
     return Driver(
         session.log,
-        session.state,
-        session.plan,
-        session.directory,
-        live_study,
-        session.components.scheduler,
+        state=session.state,
+        plan=session.plan,
+        directory=session.directory,
+        live_study=live_study,
+        scheduler=session.components.scheduler,
         stopper=session.environment.stopper,
         budget=session.components.config.budget.trials,
         gpus_per_trial=session.environment.allotment.gpus_per_trial,

@@ -95,7 +95,9 @@ class SearchSession:
         outcome: RunOutcome = "failed"
         self.log.listen(self.state.apply)
         # Trackers are outermost, so that a slow tool delays the end only after the record is complete.
-        with tracked(self.components.config, self.directory, self.info, self.state, self.progress.line) as trackers:
+        with tracked(
+            self.components.config, directory=self.directory, info=self.info, state=self.state, say=self.progress.line
+        ) as trackers:
             try:
                 self.log.append(*first)
                 outcome = self._run(make_driver(), [tracker.apply for tracker in trackers], resumed)

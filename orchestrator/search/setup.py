@@ -189,7 +189,7 @@ def run_environment(
 
 
 def check_same(
-    recorded: RecordedRun, facts: Mapping[str, Any], events: Sequence[Event], components: SearchComponents
+    recorded: RecordedRun, *, facts: Mapping[str, Any], events: Sequence[Event], components: SearchComponents
 ) -> None:
     """Refuse to continue with images or a space that differ from the record.
 

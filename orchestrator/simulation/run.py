@@ -91,7 +91,7 @@ def simulate_searches(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     view = WorkView("simulate", "searches")
     with progress.display(view, ticking=True) as show:
-        found = _simulated(setups, settings.seeds, recorded, trainings, view, show)
+        found = _simulated(setups, seeds=settings.seeds, recorded=recorded, trainings=trainings, view=view, show=show)
     return SimulateResult(len(recorded.curves), recorded.epochs, trainings, settings.seeds, found)
 
 
@@ -103,7 +103,7 @@ def _check(setup: Setup, recorded: RecordedCurves) -> None:
 
 
 def _simulated(
-    setups: Sequence[Setup], seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Refresh
+    setups: Sequence[Setup], *, seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Refresh
 ) -> list[Simulated]:
     found = [Simulated(setup=setup, regrets=[], trials=[], completed=[], busy=[]) for setup in setups]
     # All setups with the first seed come first, so that the time left is estimated early.
@@ -113,11 +113,11 @@ def _simulated(
         view.say(f"{setup.sampler} with {setup.scheduler}, {setup.workers} workers, seed {seed}")
         view.count(number, len(jobs))
         show()
-        _add(one, seed, recorded, trainings)
+        _add(one, seed=seed, recorded=recorded, trainings=trainings)
     return found
 
 
-def _add(one: Simulated, seed: int, recorded: RecordedCurves, trainings: int) -> None:
+def _add(one: Simulated, *, seed: int, recorded: RecordedCurves, trainings: int) -> None:
     """Simulate a setup with one seed."""
     setup = one.setup
     seconds = trainings * recorded.training_seconds / setup.workers
@@ -131,7 +131,9 @@ def _add(one: Simulated, seed: int, recorded: RecordedCurves, trainings: int) ->
     sampler = make_sampler(SamplerSettings(name=setup.sampler), seed, recorded.space)
     scheduler = make_scheduler(SchedulerSettings(name=setup.scheduler), recorded.epochs, OBJECTIVES)
     try:
-        simulation = simulate_search(recorded.space, recorded.epochs, sampler, scheduler, run)
+        simulation = simulate_search(
+            recorded.space, epochs=recorded.epochs, sampler=sampler, scheduler=scheduler, run=run
+        )
     except SimulationStalledError as error:
         raise SearchError(f"the scheduler {setup.scheduler!r} stalls on {setup.workers} workers: {error}") from error
     one.regrets.append(regrets(recorded, simulation, [moment * seconds for moment in MOMENTS]))

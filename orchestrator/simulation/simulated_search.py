@@ -31,7 +31,7 @@ WAIT_SECONDS = 0.0005
 
 
 def simulate_search(
-    space: CellSpace, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Simulate
+    space: CellSpace, *, epochs: int, sampler: BaseSampler, scheduler: TrialScheduler, run: Simulate
 ) -> Simulation:
     """Simulate a search with `sampler` and `scheduler` as on Ray; `run` is `simulate` with curves, workers and time."""
     distributions = to_distributions(space.param_space())
@@ -58,7 +58,9 @@ def simulate_search(
             )
         )
         live_study = LiveStudy(sampler, state, distributions)
-        with Driver(log, state, plan, RunDirectory.at(folder), live_study, scheduler) as driver:
+        with Driver(
+            log, state=state, plan=plan, directory=RunDirectory.at(folder), live_study=live_study, scheduler=scheduler
+        ) as driver:
             log.listen(*driver.listeners)
             return run(BlockingSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
 

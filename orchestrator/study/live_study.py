@@ -98,7 +98,7 @@ class LiveStudy:
                 end, values = optuna_outcome(trial, self._state)
                 # A duplicate has the curve of the trial that answered it, which was not reported for the duplicate.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
-                self._commands.put(lambda: self._end(trial.number, end, values, curve))
+                self._commands.put(lambda: self._end(trial.number, end=end, values=values, curve=curve))
 
     def take(self, *, wait: bool) -> Suggestion | None:
         """Return the next suggestion; None if there is none yet, with `wait` after up to half a second.
@@ -173,7 +173,7 @@ class LiveStudy:
         for name, excess in self._state.violations(self._state.trials[event.trial_id]).items():
             trial.set_constraint(name, excess)
 
-    def _end(self, number: int, end: TrialState, values: list[float] | None, curve: Mapping[int, float]) -> None:
+    def _end(self, number: int, *, end: TrialState, values: list[float] | None, curve: Mapping[int, float]) -> None:
         trial = self._handle(number)
         for epoch, value in curve.items():
             trial.report(value, step=epoch)

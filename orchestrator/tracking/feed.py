@@ -50,6 +50,7 @@ class Feed:
     def __init__(
         self,
         name: str,
+        *,
         setting: str,
         tracker: Callable[[], AbstractContextManager[Tracker]],
         state: RunState,

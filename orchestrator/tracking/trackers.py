@@ -50,7 +50,7 @@ def check_tracking(settings: LoggingSettings, directory: RunDirectory) -> None:
 
 @contextlib.contextmanager
 def tracked(
-    config: SearchConfig, directory: RunDirectory, info: RunInfo, state: RunState, say: Callable[[str], None]
+    config: SearchConfig, *, directory: RunDirectory, info: RunInfo, state: RunState, say: Callable[[str], None]
 ) -> Iterator[list[Feed]]:
     """Yield a listener of the event log for each tool that is switched on.
 
@@ -62,21 +62,31 @@ def tracked(
     key = f"{name}-{info.started_at:%Y%m%d-%H%M%S-%f}"
     feeds: list[Feed] = []
 
-    def feed(tool: str, setting: str, tracker: OpensTracker, folder_of: Callable[[str], Path | None]) -> None:
+    def feed(tool: str, *, setting: str, tracker: OpensTracker, folder_of: Callable[[str], Path | None]) -> None:
         def describe(trial: Trial) -> TrackedTrial:
             return _describe(trial, key, folder_of(trial.trial_id))
 
-        feeds.append(Feed(tool, f"logging.{setting}", tracker, state, describe, say))
+        feeds.append(Feed(tool, setting=f"logging.{setting}", tracker=tracker, state=state, describe=describe, say=say))
 
     path = Path(directory.folder.path)  # local if it is used: check_tracking
     if settings.tensorboard:
         events = path / "tensorboard"
-        feed("TensorBoard", "tensorboard", partial(tensorboard, events), lambda trial_id: events / trial_id)
+        feed(
+            "TensorBoard",
+            setting="tensorboard",
+            tracker=partial(tensorboard, events),
+            folder_of=lambda trial_id: events / trial_id,
+        )
     if settings.mlflow is not None:
-        feed("MLflow", "mlflow", partial(mlflow, settings.mlflow, name, key), lambda _: None)
+        feed("MLflow", setting="mlflow", tracker=partial(mlflow, settings.mlflow, name, key), folder_of=lambda _: None)
     if settings.wandb is not None:
         files = path / "wandb"
-        feed("Weights & Biases", "wandb", partial(wandb, settings.wandb, name, key, files), lambda _: files)
+        feed(
+            "Weights & Biases",
+            setting="wandb",
+            tracker=partial(wandb, settings.wandb, project=name, group=key, folder=files),
+            folder_of=lambda _: files,
+        )
     with contextlib.ExitStack() as stack:
         stack.enter_context(environment_variables(_environment(settings)))
         for one in feeds:

@@ -75,7 +75,7 @@ class WeightsAndBiases:
 
 
 @contextlib.contextmanager
-def wandb(mode: Mode, project: str, group: str, folder: Path) -> Iterator[WeightsAndBiases]:
+def wandb(mode: Mode, *, project: str, group: str, folder: Path) -> Iterator[WeightsAndBiases]:
     """Write into the project of this name, with files in `folder`, which must be called `wandb`.
 
     Raises:

@@ -47,7 +47,7 @@ class RayWorkers:
     """Whether the user asked to stop."""
 
     @classmethod
-    def planned(cls, count: int, cpus: int, scratch: Folder, is_stopped: Callable[[], bool]) -> RayWorkers:
+    def planned(cls, count: int, *, cpus: int, scratch: Folder, is_stopped: Callable[[], bool]) -> RayWorkers:
         """Plan the processes, each with a GPU if the cluster has any.
 
         Raises:

@@ -8,7 +8,7 @@ from orchestrator.networks.retraining.record import Asked, RetrainState
 from orchestrator.record import Retrained
 
 
-def result_of(name: str, location: str, costs: tuple[int, int], asked: Asked, state: RetrainState) -> Retrained:
+def result_of(name: str, *, location: str, costs: tuple[int, int], asked: Asked, state: RetrainState) -> Retrained:
     """Make the result of a network from its record. `costs` are parameters and multiply-adds."""
     seeds = asked.seeds
     rows = [row for seed in seeds for row in state.epochs.get(seed, [])]

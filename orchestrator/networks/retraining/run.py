@@ -75,24 +75,37 @@ def retrain(
     recipe = recipe_of(settings, search.config)
     networks = networks_of(search, settings, recipe)
     weights = read_weights(settings, networks)
-    asked = {name: _asked(search, settings, recipe, spec, weights.get(name)) for name, spec in networks.items()}
+    asked = {
+        name: _asked(search, settings=settings, recipe=recipe, spec=spec, weights=weights.get(name))
+        for name, spec in networks.items()
+    }
     for name in networks:
         _folder(search, name).check_same(asked[name])
     costs = {name: _costs(spec) for name, spec in networks.items()}
     check_weights(weights, networks)
     is_whole = all(_folder(search, name).has_result(asked[name].seeds) for name in networks) or _trained(
-        search, settings, recipe, networks, asked, costs, weights, progress
+        search,
+        settings=settings,
+        recipe=recipe,
+        networks=networks,
+        asked=asked,
+        costs=costs,
+        weights=weights,
+        progress=progress,
     )
     results = []
     for name in networks:
         folder = _folder(search, name)
-        results.append(result_of(name, folder.folder.location, costs[name], asked[name], folder.state()))
+        results.append(
+            result_of(name, location=folder.folder.location, costs=costs[name], asked=asked[name], state=folder.state())
+        )
     refresh(search, progress)
     return RetrainResult(results, is_whole)
 
 
 def _trained(
     search: RecordedRun,
+    *,
     settings: RetrainSettings,
     recipe: TrainingSettings,
     networks: dict[str, NetworkSpec | BaselineSpec],
@@ -121,7 +134,7 @@ def _trained(
             work = _Work(search, settings, recipe, splits, place, stopper, progress, view, show)
             try:
                 for name, spec in networks.items():
-                    work.network(name, spec, asked[name], costs[name], weights.get(name))
+                    work.network(name, spec=spec, asked=asked[name], costs=costs[name], weights=weights.get(name))
             except Interrupted:
                 return False
     return True
@@ -144,6 +157,7 @@ class _Work:
     def network(
         self,
         name: str,
+        *,
         spec: NetworkSpec | BaselineSpec,
         asked: Asked,
         costs: tuple[int, int],
@@ -182,7 +196,7 @@ class _Work:
                     lambda: self.stopper.interrupted,
                 )
                 training.run(_tests_of(asked, self._others(name)))
-                result = result_of(name, folder.folder.location, costs, asked, state)
+                result = result_of(name, location=folder.folder.location, costs=costs, asked=asked, state=state)
                 folder.folder.write(RETRAIN_RESULT, _json(result.to_json()))
             except OSError as error:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error
@@ -226,7 +240,10 @@ def _place(search: RecordedRun, settings: RetrainSettings, stopper: SearchStoppe
         # Again, because starting Ray replaced the signal handlers.
         with stopping_on_interrupt(stopper):
             yield RayWorkers.planned(
-                settings.workers, search.config.resources.cpus_per_trial, scratch, lambda: stopper.interrupted
+                settings.workers,
+                cpus=search.config.resources.cpus_per_trial,
+                scratch=scratch,
+                is_stopped=lambda: stopper.interrupted,
             )
 
 
@@ -251,6 +268,7 @@ def _is_same_network(one: Asked, other: Asked) -> bool:
 
 def _asked(
     search: RecordedRun,
+    *,
     settings: RetrainSettings,
     recipe: TrainingSettings,
     spec: NetworkSpec | BaselineSpec,

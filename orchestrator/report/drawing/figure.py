@@ -79,7 +79,7 @@ def figure(architecture: Architecture, title: str) -> Figure:
     axes.text(width / 2, MARGIN, title, ha="center", fontsize=FONT_SIZE + 3, **bold)
     for (name, picture), (left, top) in zip(pictures.items(), places, strict=True):
         axes.text(left, top, name, ha="left", fontsize=FONT_SIZE + 1, **bold)
-        _paint(axes, picture, left, top + TITLE)
+        _paint(axes, picture=picture, left=left, top=top + TITLE)
     return drawing
 
 
@@ -105,7 +105,7 @@ def _arrange(pictures: list[CellPicture]) -> tuple[list[tuple[float, float]], tu
     return places, (width + 2 * first[0], height + first[1] + MARGIN)
 
 
-def _paint(axes: Axes, picture: CellPicture, left: float, top: float) -> None:
+def _paint(axes: Axes, *, picture: CellPicture, left: float, top: float) -> None:
     for line in picture.lines:
         (x0, y0), (x1, y1) = line.start, line.end
         half = (x0 + line.bend) / 2
