@@ -59,7 +59,9 @@ def test_other_images_or_another_space_than_those_of_the_record_are_refused(
 ) -> None:
     run = recorded(tmp_path, space)
     before = snapshot(run)
-    found: Any = RunEnvironment(Allotment(1, 1, 1, 0.0, 1), None, facts, SearchStopper(None))
+    found: Any = RunEnvironment(
+        allotment=Allotment(1, 1, 1, 0.0, 1), data=None, facts=facts, stopper=SearchStopper(None)
+    )
     monkeypatch.setattr("orchestrator.search.run.run_environment", lambda *_, **__: nullcontext(found))
     with pytest.raises(ConfigError, match=message):
         resume_search(run)

@@ -108,7 +108,9 @@ def evaluate(
     if before is not None and before.info.state in ENDED:
         standing, state = before.info.state, before.state()
     else:
-        standing, state = _Evaluation(searched, wanted, directory, components, progress).run(before, address)
+        standing, state = _Evaluation(
+            searched=searched, wanted=wanted, directory=directory, components=components, progress=progress
+        ).run(before, address)
     if state.evaluation is None:
         return EvaluationResult(directory, standing, None)
     random_search = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
@@ -122,7 +124,7 @@ def evaluate(
     return EvaluationResult(directory, standing, outcome)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Evaluation:
     """An evaluation that has not ended."""
 
@@ -158,7 +160,16 @@ class _Evaluation:
             if random_search is not None and random_search.outcome not in ENDED:
                 directory.write_info(info.model_copy(update={"state": random_search.outcome}))
                 return str(random_search.outcome), state
-            session = SearchSession(self.components, plan, environment, directory, info, log, state, self.progress)
+            session = SearchSession(
+                components=self.components,
+                plan=plan,
+                environment=environment,
+                directory=directory,
+                info=info,
+                log=log,
+                state=state,
+                progress=self.progress,
+            )
             first = self._first_events(state, environment, random_search)
             ended = session.run(first, lambda: contextlib.nullcontext(EvaluationDriver(session)))
         return ended.state, state

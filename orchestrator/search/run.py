@@ -87,7 +87,16 @@ def run_search(
         progress.note(f"recording in {directory}")
         state = RunState()
         with EventLog.create(directory) as log:
-            session = SearchSession(components, plan, environment, directory, info, log, state, progress)
+            session = SearchSession(
+                components=components,
+                plan=plan,
+                environment=environment,
+                directory=directory,
+                info=info,
+                log=log,
+                state=state,
+                progress=progress,
+            )
             ended = session.run(
                 [components.run_started(environment.allotment), *imported],
                 lambda: _driver(session, LiveStudy(components.sampler, state, components.distributions)),
@@ -138,7 +147,16 @@ def resume_search(
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
             progress.note(f"continuing {directory}: {len(state.trials)} trials on record, {open_trials} open")
-            session = SearchSession(components, plan, environment, directory, info, log, state, progress)
+            session = SearchSession(
+                components=components,
+                plan=plan,
+                environment=environment,
+                directory=directory,
+                info=info,
+                log=log,
+                state=state,
+                progress=progress,
+            )
             ended = session.run(
                 [RunResumed(slots=environment.allotment.slots_on_record)],
                 lambda: _driver(session, live_study),

@@ -59,7 +59,7 @@ class TrialDriver(Protocol):
         """Return how the run ended. Called when nothing is left to train."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchSession:
     """Everything that a search or an evaluation needs to run."""
 

@@ -61,7 +61,7 @@ class Overrides:
     trainable: type[EpochTrainable] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchComponents:
     """The parts of a search, made from its settings before anything starts."""
 
@@ -88,7 +88,15 @@ class SearchComponents:
         scheduler = given.scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
         trainable = given.trainable or find_trainable(config.trainable)
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
-        return cls(config, space, distributions, sampler, scheduler, trainable, make_skeleton(config.network, space))
+        return cls(
+            config=config,
+            space=space,
+            distributions=distributions,
+            sampler=sampler,
+            scheduler=scheduler,
+            trainable=trainable,
+            skeleton=make_skeleton(config.network, space),
+        )
 
     @property
     def warning(self) -> str | None:
@@ -149,7 +157,7 @@ class SearchComponents:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunEnvironment:
     """What a search runs on."""
 
@@ -185,7 +193,7 @@ def run_environment(
         check_storage(directory.folder)
         progress.note(f"reading the data set {config.data.name}")
         data, facts = load_on_cluster(config.data, config.run.seed, stopper)
-        yield RunEnvironment(allotment, data, facts, stopper)
+        yield RunEnvironment(allotment=allotment, data=data, facts=facts, stopper=stopper)
 
 
 def check_same(

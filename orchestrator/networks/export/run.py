@@ -65,7 +65,9 @@ def export_network(name: str, settings: ExportSettings, *, progress: Progress | 
     with progress.display(view, ticking=True) as show:
         report = _ProgressReporter(progress, view, show)
         report.step(f"reading the data set {found.search.config.data.name}")
-        content, file = _Work(found, settings, writer, images_of(found.search), report).run()
+        content, file = _Work(
+            found=found, settings=settings, writer=writer, splits=images_of(found.search), report=report
+        ).run()
     Exports.read(folder).with_file(file).write(folder, file.file, content)
     return ExportResult(folder, file)
 
@@ -88,7 +90,7 @@ class _ProgressReporter:
         self.show()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Work:
     """The work of one export."""
 

@@ -131,7 +131,17 @@ def _trained(
             _place(search, settings, stopper) as place,
             progress.display(view, ticking=True) as show,
         ):
-            work = _Work(search, settings, recipe, splits, place, stopper, progress, view, show)
+            work = _Work(
+                search=search,
+                settings=settings,
+                recipe=recipe,
+                splits=splits,
+                place=place,
+                stopper=stopper,
+                progress=progress,
+                view=view,
+                show=show,
+            )
             try:
                 for name, spec in networks.items():
                     work.network(name, spec=spec, asked=asked[name], costs=costs[name], weights=weights.get(name))
@@ -140,7 +150,7 @@ def _trained(
     return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Work:
     """Trains networks with the same settings."""
 
@@ -182,18 +192,18 @@ class _Work:
             try:
                 folder.folder.write(NETWORK, _json(spec.to_json()))
                 training = NetworkTraining(
-                    name,
-                    plan,
-                    images,
-                    asked.seeds,
-                    hashlib.sha256(asked.model_dump_json().encode()).hexdigest()[:16],
-                    folder,
-                    log,
-                    state,
-                    self.place,
-                    self.progress,
-                    self.show,
-                    lambda: self.stopper.interrupted,
+                    name=name,
+                    plan=plan,
+                    images=images,
+                    seeds=asked.seeds,
+                    fingerprint=hashlib.sha256(asked.model_dump_json().encode()).hexdigest()[:16],
+                    folder=folder,
+                    log=log,
+                    state=state,
+                    place=self.place,
+                    progress=self.progress,
+                    show=self.show,
+                    is_stopped=lambda: self.stopper.interrupted,
                 )
                 training.run(_tests_of(asked, self._others(name)))
                 result = result_of(name, location=folder.folder.location, costs=costs, asked=asked, state=state)

@@ -58,7 +58,7 @@ class ThisProcess:
         run_job(job, images, listener, device=select_device())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkTraining:
     """The trainings and the test of one network.
 

@@ -23,7 +23,7 @@ Settings = dict[str, Any]
 """Values by dotted name, such as `sampler.name` or `sampler.options.initial`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparedRun:
     """One search as it is compared."""
 
@@ -85,7 +85,16 @@ def read_search(location: str) -> ComparedRun:
     settings = flatten({section: values for section, values in config.items() if section not in INCIDENTAL})
     if config["budget"]["trials"] is None:  # only then do the hours limit the search
         settings["budget.hours"] = hours
-    return ComparedRun(run.directory.location, info.seed, run.standing, info, settings, data, state, history)
+    return ComparedRun(
+        location=run.directory.location,
+        seed=info.seed,
+        standing=run.standing,
+        info=info,
+        settings=settings,
+        data=data,
+        state=state,
+        history=history,
+    )
 
 
 def check_comparable(searches: Sequence[ComparedRun]) -> None:
