@@ -91,3 +91,10 @@ def anchors_of(page: Path) -> set[str]:
     """What can follow a # in a link to a page, as GitHub makes it of the headings."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+README = PAGES[0]
+
+DOCS = ROOT / "docs"

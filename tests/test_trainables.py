@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 import pickle
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,39 +16,17 @@ import ray
 import torch
 from safetensors.numpy import load
 
-from search_spaces import NASNET, Architecture
+from tests.stepping import PLAN, Paced, candidate, config, epochs, reports
 from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan, epoch_trainable
-from trainables.assignment import Assignment, Resample
+from trainables.assignment import Resample
 from trainables.checkpoints import CheckpointFolder
 from trainables.datasets import DataSplits, load_data
 from trainables.epoch_result import EpochResult
 from trainables.faults import CandidateFault
 from trainables.network import CellNetwork
 from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
-from trainables.skeleton import NASNET_CIFAR, SKELETONS
 from trainables.storage import Folder
 from trainables.training import Training
-
-PLAN = TrialPlan(
-    space=replace(NASNET, blocks=2),
-    skeleton=NASNET_CIFAR,
-    network=NetworkSettings(repeats=1, filters=4),
-    training=TrainingSettings(epochs=9, batch_size=32),
-    image_shape=(8, 8, 1),
-    classes=10,
-    milestones=(1, 3),
-    seed=0,
-    threads=1,
-)
-
-
-def candidate(seed: int) -> dict[str, Any]:
-    return dict(PLAN.space.encode(PLAN.space.sample(np.random.default_rng(seed))))
-
-
-def config(seed: int, **assignment: Any) -> dict[str, Any]:
-    """The configuration that Ray Tune hands to a worker."""
-    return Assignment(**{"trial_id": f"{seed:05d}", **assignment}).to_config(candidate(seed))
 
 
 @pytest.fixture(autouse=True)
@@ -89,49 +64,6 @@ def make() -> Make:
     return build
 
 
-class Paced(EpochTrainable):
-    """Trains epochs of a given duration, to test how they are grouped."""
-
-    seconds = 0.0
-    diverges_at = 99
-
-    def prepare(self, data: DataSplits) -> None:
-        pass
-
-    def begin(self, architecture: Architecture) -> dict[str, Any]:
-        self.epoch = 0
-        return {"device": "cpu"}
-
-    def train_epoch(self) -> EpochResult:
-        time.sleep(self.seconds)
-        self.epoch += 1
-        return EpochResult(
-            epoch=self.epoch,
-            train_loss=float("nan") if self.epoch == self.diverges_at else 1.0,
-            train_accuracy=0.5,
-            val_loss=1.0,
-            val_accuracy=0.5,
-            learning_rate=0.1,
-            seconds=self.seconds,
-            images_per_second=1.0,
-            ended_at=0.0,
-        )
-
-    def weights(self) -> bytes:
-        return b"weights"
-
-
-def reports(trainable: EpochTrainable) -> list[dict[str, Any]]:
-    found = [trainable.step()]
-    while not found[-1]["done"]:
-        found.append(trainable.step())
-    return found
-
-
-def epochs(report: dict[str, Any]) -> list[int]:
-    return [row["epoch"] for row in report["curve"]]
-
-
 def test_short_epochs_are_reported_together_but_never_past_a_milestone(make: Make) -> None:
     assert [epochs(report) for report in reports(make(Paced))] == [[1], [2, 3], [4, 5, 6, 7, 8, 9]]
 
@@ -154,27 +86,6 @@ def test_a_loss_that_is_not_finite_ends_the_trial_at_once(make: Make, monkeypatc
     last = reports(make(Paced))[-1]
     assert last["diverged"]
     assert epochs(last) == [4, 5]
-
-
-@pytest.mark.parametrize("name", ["train_loss", "train_accuracy", "val_loss", "val_accuracy"])
-def test_every_score_must_be_finite(name: str) -> None:
-    assert not scored().diverged
-    assert scored(**{name: math.nan}).diverged
-    assert scored(metrics={"margin": math.inf}).diverged
-
-
-@pytest.mark.parametrize("name", ["learning_rate", "seconds", "images_per_second", "ended_at"])
-def test_other_numbers_that_are_not_finite_are_refused(name: str) -> None:
-    """JSON has no such numbers, so the record could not be read."""
-    for value in (math.nan, math.inf):
-        with pytest.raises(ValueError, match=rf"{name} of epoch 1 is (nan|inf); it must be finite"):
-            scored(**{name: value})
-
-
-def scored(**scores: Any) -> EpochResult:
-    good = {"train_loss": 0.5, "train_accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
-    others = {"epoch": 1, "learning_rate": 0.1, "seconds": 1.0, "images_per_second": 1.0, "ended_at": 0.0}
-    return EpochResult(**{**good, **others, **scores})
 
 
 def test_further_metrics_must_be_declared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,19 +288,6 @@ def test_measuring_the_latency_on_request_does_not_change_the_training(make: Mak
     assert untimed(reports(measured)) == untimed(reports(make()))
 
 
-def test_a_space_with_unknown_operations_is_refused_before_anything_starts() -> None:
-    space = replace(NASNET, name="mine", operations=("identity", "conv_9x9"))
-    with pytest.raises(
-        ValueError, match="space 'mine' has the operation 'conv_9x9'; known: none, identity, avg_pool_3x3"
-    ):
-        CellTrainable.check(replace(PLAN, space=space))
-    with pytest.raises(ValueError, match="filters is 4; with 2 stem cells at least 8 are needed"):
-        CellTrainable.check(replace(PLAN, skeleton=SKELETONS["nasnet_mobile"]))
-    with pytest.raises(ValueError, match="training.cutout is 16; with images of 8x8 pixels it can be at most 8"):
-        CellTrainable.check(replace(PLAN, training=TrainingSettings(cutout=16)))
-    CellTrainable.check(PLAN)
-
-
 def test_the_weights_fit_the_network_that_the_spec_describes(make: Make, kept: TrialPlan) -> None:
     from safetensors.torch import load as load_tensors
 
@@ -450,14 +348,3 @@ def test_the_architecture_alone_decides_the_made_up_curve(make: Make) -> None:
     assert first["val_accuracy"] == again["val_accuracy"] != other["val_accuracy"]
     scores = [row["val_accuracy"] for row in first["curve"]]
     assert scores == sorted(scores)
-
-
-def test_a_plan_has_everything_that_a_network_spec_needs() -> None:
-    plan = replace(
-        PLAN, training=TrainingSettings(drop_path_probability=0.2, auxiliary_weight=0.4), image_shape=(16, 12, 3)
-    )
-    spec = plan.network_spec(plan.space.sample(np.random.default_rng(0)))
-    assert (spec.image_size, spec.image_channels, spec.classes) == ((16, 12), 3, 10)
-    assert spec.auxiliary_head
-    assert spec.drop_path_probability == 0.2
-    assert json.dumps(spec.to_json())

@@ -1,0 +1,200 @@
+"""Which candidates an evaluation takes from its search, what it refuses, what a repeated command says; without Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.config.search_config import load_config
+from orchestrator.errors import ConfigError, RunDirectoryError
+from orchestrator.evaluation.candidates import EvaluatedSearch
+from orchestrator.evaluation.request import request_of
+from orchestrator.evaluation.run import evaluate
+from orchestrator.evaluation.settings import EvaluationSettings
+from orchestrator.objectives import Direction
+from orchestrator.record.event_log import EventLog
+from orchestrator.record.events import (
+    Event,
+    RunEnded,
+    TrialEnded,
+    TrialStarted,
+    TrialSuggested,
+)
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
+from orchestrator.search.run import resume_search
+from tests.builders import epoch, info, write
+from tests.evaluated import (
+    FOLDS,
+    SEARCH,
+    SEEDS,
+    planned,
+    recorded,
+    searched,
+    started,
+)
+from tests.records import snapshot
+
+
+def test_the_best_are_those_of_the_leaderboard_each_once(tmp_path: Path) -> None:
+    again = [
+        event.model_copy(update={"trial_id": "00009"})
+        for event in SEARCH
+        if isinstance(event, TrialSuggested | TrialEnded) and event.trial_id == "00001"
+    ]
+    pruned = again[-1].model_copy(update={"status": "pruned"})
+    more = searched([0.3, 0.9], [0.2, 0.8], [0.4, 0.7], [0.95, 0.99], [0.6])[:-2]
+    weak = [*more[-3:], TrialEnded(trial_id="00004", status="pruned")]
+    failed = [event for event in more if getattr(event, "trial_id", "") == "00003"][:-1]
+    failed.append(TrialEnded(trial_id="00003", status="failed"))
+    events = [*SEARCH[:-1], again[0], epoch("00009", 1, 0.99), pruned, *failed, *weak, SEARCH[-1]]
+    search = EvaluatedSearch.read(str(recorded(tmp_path, events)))
+    assert [trial.trial_id for trial in search.best(None)] == ["00000", "00001", "00002", "00004"]
+    assert [trial.trial_id for trial in search.best(2)] == ["00000", "00001"]
+
+
+def test_of_several_objectives_the_best_are_the_front(tmp_path: Path) -> None:
+    objectives: dict[str, Direction] = {"val_accuracy": "maximize", "parameters": "minimize"}
+    search = searched([0.8], [0.7], [0.9], objectives=objectives)
+    found = EvaluatedSearch.read(str(recorded(tmp_path, search)))
+    assert [trial.trial_id for trial in found.best(None)] == ["00002", "00000"]
+    assert list(request_of(EvaluationSettings(), found).candidates) == ["00002", "00000"]
+
+
+def test_the_random_search_has_the_budget_and_the_scheduler_but_draws_of_its_own(tmp_path: Path) -> None:
+    config = load_config(None, ["budget.trials=7", "scheduler.name=median", "run.seed=4", "warm_start.runs=['x']"])
+    found = EvaluatedSearch.read(str(recorded(tmp_path, SEARCH, config=config.model_dump(mode="json"))))
+    random = found.random_config()
+    assert random.sampler.options == {"seed": 5}
+    same = ("space", "network", "data", "training", "trainable", "scheduler", "objectives", "budget", "resources")
+    assert all(getattr(random, section) == getattr(config, section) for section in same)
+    assert random.run.seed == config.run.seed
+    assert random.warm_start.runs == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--top", "1"], "--top is 1; it must be at least 2: one candidate cannot be compared"),
+        (["--folds", "1"], "--folds is 1; it must be at least 2: one is held out"),
+        (["--seeds", "0"], "--seeds is 0; it must be at least 1"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_in_one_line(
+    options: list[str], told: str, cellscout: Any, tmp_path: Path
+) -> None:
+    run = recorded(tmp_path, SEARCH)
+    before = snapshot(tmp_path)
+    ended = cellscout("evaluate", str(run), *options)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith(f"cellscout: {told}")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("interrupted", "run is unfinished (interrupted); end it with: cellscout resume"),
+        ("failed", "run is unfinished (failed); end it with: cellscout resume"),
+        ("running", "run is still being searched; wait until it has ended"),
+    ],
+)
+def test_a_search_that_has_not_ended_is_refused(state: str, told: str, cellscout: Any, tmp_path: Path) -> None:
+    run = recorded(tmp_path, SEARCH, state=state, host="elsewhere")
+    ended = cellscout("evaluate", str(run))
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert told in ended.err
+
+
+def test_a_search_with_one_candidate_is_refused(cellscout: Any, tmp_path: Path) -> None:
+    run = recorded(tmp_path, searched([0.5, 0.9]))
+    ended = cellscout("evaluate", str(run))
+    assert ended.status == 2
+    assert ended.err.startswith("cellscout: too few candidates can be compared in ")
+    assert ": 1 with a score, at least 2 are needed; search on with cellscout resume" in ended.err
+
+
+def test_what_is_no_run_directory_is_refused(cellscout: Any, tmp_path: Path) -> None:
+    ended = cellscout("evaluate", "absent")
+    assert (ended.status, ended.err) == (2, "cellscout: absent holds no run (no run.json there)\n")
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> RunDirectory:
+    """A search and its evaluation, which has ended, without a random search."""
+    run = recorded(tmp_path, SEARCH)
+    settings = EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False)
+    wanted = request_of(settings, EvaluatedSearch.read(str(run)))
+    directory = run / "evaluation"
+    directory.create(info(state="completed", evaluation=wanted))
+    state = planned(RunState.replay(SEARCH))
+    assert state.evaluation is not None
+    events: list[Event] = [started(), state.evaluation]
+    for number in range(12):
+        trial_id = f"{number:05d}"
+        events += [TrialStarted(trial_id=trial_id, attempt=1), epoch(trial_id, 1, 0.9 - 0.1 * (number % 3))]
+        events.append(TrialEnded(trial_id=trial_id, status="completed"))
+    write(directory, [*events, RunEnded(outcome="completed")])
+    return run
+
+
+SAME = ["--top", "3", "--folds", "2", "--seeds", "2", "--no-baseline"]
+
+
+def test_one_that_has_ended_is_told_again_without_ray(cellscout: Any, ended: RunDirectory) -> None:
+    found = cellscout("evaluate", str(ended), *SAME)
+    assert found.status == 0
+    assert "verdict     The winner is 00000" in found.out
+    told = json.loads(cellscout("evaluate", str(ended), *SAME, "--json").out)
+    assert told["outcome"] == json.loads((ended / "evaluation").folder.read("evaluation.json"))
+    assert pq.read_table(Path(ended.location) / "evaluation" / "candidates.parquet").num_rows == 3
+    assert b"The winner is 00000" in ended.folder.read("report.html")  # its search's page
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ["--top", "2"],
+            "the list of candidates (--top) was ['00000', '00001', '00002'], and is ['00000', '00001']",
+        ),
+        (["--folds", "4"], "--folds was 2, and is 4"),
+        (["--seeds", "1"], "--seeds was 2, and is 1"),
+        (["--baseline"], "--baseline was False, and is True"),
+    ],
+)
+def test_another_one_than_the_one_that_is_there_is_refused(
+    options: list[str], told: str, cellscout: Any, ended: RunDirectory
+) -> None:
+    before = snapshot(Path(ended.location))
+    found = cellscout("evaluate", str(ended), *SAME, *options)
+    assert (found.status, found.out) == (2, "")
+    folder = f"{ended}/evaluation"
+    assert found.err == f"cellscout: {folder} cannot be resumed: {told}; choose another --evaluation-dir\n"
+    assert snapshot(Path(ended.location)) == before
+
+
+def test_one_whose_search_has_gone_on_since_is_refused(ended: RunDirectory) -> None:
+    with EventLog.reopen(ended) as log:
+        log.append(*(event for event in searched(*[[0.5]] * 4) if getattr(event, "trial_id", None) == "00003"))
+    with pytest.raises(ConfigError, match="the search's number of trials was 3, and is 4"):
+        evaluate(ended.location, EvaluationSettings(top=3, folds=FOLDS, seeds=len(SEEDS), baseline=False))
+
+
+def test_an_evaluation_is_no_search(ended: RunDirectory, tmp_path: Path) -> None:
+    directory = ended / "evaluation"
+    with pytest.raises(
+        RunDirectoryError, match="holds an evaluation and not a search; name the run directory of its search"
+    ):
+        resume_search(directory.location)
+    with pytest.raises(
+        RunDirectoryError, match="holds an evaluation and not a search; name the run directory of its search"
+    ):
+        evaluate(directory.location)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConfigError, match="cannot be resumed: it is a search"):
+        evaluate(ended.location, evaluation_dir=ended.location)

@@ -1,0 +1,154 @@
+"""What the page says of the best trials: its verdict, and the commands that name and retrain each."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import InputError, RunDirectoryError
+from orchestrator.networks.lookup import find_network, title_of
+from orchestrator.networks.retraining.networks import networks_of, recipe_of
+from orchestrator.networks.retraining.settings import RetrainSettings
+from orchestrator.record.recorded_run import RecordedRun
+from orchestrator.record.run_directory import RunDirectory
+from orchestrator.report.page.content import Content, content_of
+from orchestrator.report.page.record import PageRecord
+from tests.made_up import made_up
+from tests.pages import evaluation, keep_best, page_of
+from trainables.network_spec import NetworkSpec
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Of 120 trials; nobody may write into it."""
+    return made_up(tmp_path_factory.mktemp("run") / "run", 120)
+
+
+@pytest.fixture(scope="module")
+def content(run: RunDirectory) -> Content:
+    return content_of(PageRecord.read(RecordedRun.of_search(run)))
+
+
+def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run: RunDirectory) -> None:
+    state, summary = RecordedRun.read(run).state(), content.summary
+    assert state.best is not None
+    assert summary.winner == state.best.trial_id
+    text = " ".join(summary.verdict)
+    score = state.best.val_accuracy or 0
+    assert f"Trial {state.best.trial_id} leads after its whole training of 9 epochs: {score:.4f}" in text
+    error = float(re.findall(r"on 400 validation images is (0\.\d+)", text)[0])
+    assert error == pytest.approx((score * (1 - score) / 400) ** 0.5, rel=0.05)
+    others = sorted(
+        (score - (one.val_accuracy or 0), one.trial_id)
+        for one in state.trials.values()
+        if one.status == "completed" and one is not state.best
+    )
+    margin, second = others[0]
+    assert f"The runner-up, {second}, is {margin:.4f} behind" in text
+    of_difference = float(re.findall(r"such a difference is about (0\.\d+)", text)[0])
+    other = score - margin
+    assert of_difference == pytest.approx((error**2 + other * (1 - other) / 400) ** 0.5, rel=0.05)
+    level = sum(gap < 2 * of_difference for gap, _ in others)
+    assert level > 1, "or the sentence is another"
+    assert f"cannot tell them apart: {level} other trials are less than two such errors behind" in text
+    assert "not a proof that the trial is the best" in text
+    assert not summary.tested
+    assert summary.evaluate == f"cellscout evaluate {run.location}"
+    trained = [one for one in state.trials.values() if one.attempt > 0]
+    assert summary.facts["trainings"].startswith(f"{len(trained)}, ")
+    assert summary.facts["epochs"] == str(sum(one.epochs for one in trained))
+
+
+@pytest.mark.parametrize("is_winner_of_the_search", [True, False])
+def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search: bool) -> None:
+    directory = made_up(tmp_path / "run", 40)
+    keep_best(directory)
+    first, second = [one.trial_id for one in RecordedRun.read(directory).state().ranking()[:2]]
+    winner, other = (first, second) if is_winner_of_the_search else (second, first)
+    directory.folder.write("evaluation/evaluation.json", evaluation(winner, {other: 0.02}).encode())
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
+    summary = content.summary
+    assert (summary.tested, summary.winner, summary.evaluate) == (True, winner, None)
+    text = " ".join(summary.verdict)
+    assert f"The winner is {winner}" in text
+    assert (
+        f"Its difference from the runner-up, {other}, is +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
+    )
+    assert "best of the random search of equal cost, random/00007, is +0.0125" in text
+    assert "6 trainings (3 folds, 2 seeds)" in text
+    assert summary.retrain is not None
+    assert ("--architecture" in summary.retrain) == (not is_winner_of_the_search)
+
+
+def test_an_evaluation_that_is_unfinished_or_spoilt_is_told(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 12)
+    unfinished = evaluation(None, {}, finished=False, trainings={"ended": 2, "planned": 6})
+    directory.folder.write("evaluation/evaluation.json", unfinished.encode())
+    summary = content_of(PageRecord.read(RecordedRun.of_search(directory))).summary
+    assert not summary.tested
+    assert "An evaluation is unfinished: 2 of 6 trainings have ended." in summary.verdict
+    directory.folder.write("evaluation/evaluation.json", b"{}")
+    with pytest.raises(RunDirectoryError, match=r"evaluation.json is malformed"):
+        PageRecord.read(RecordedRun.of_search(directory))
+
+
+def test_each_row_of_the_leaderboard_has_a_command_that_retrains_it(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "a run", 30)
+    state, best = RecordedRun.read(directory).state(), keep_best(directory)
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
+    rows = content.leaderboard.rows
+    assert [row.trial_id for row in rows] == [one.trial_id for one in state.ranking()]
+    assert all(len(row.values) == len(content.leaderboard.columns) for row in rows)
+    assert content.summary.retrain == rows[0].command
+    for row in rows:
+        assert row.command is not None
+        program, command, run_dir, *words = shlex.split(row.command)
+        assert (program, command, run_dir) == ("cellscout", "retrain", directory.location)
+        options = dict(zip(words[::2], words[1::2], strict=True))
+        assert ("--architecture" not in options) == (row.trial_id == best)
+        architecture = options.get("--architecture")
+        settings = RetrainSettings(
+            architecture=architecture, repeats=int(options["--repeats"]), filters=int(options["--filters"])
+        )
+        search = RecordedRun.of_ended_search(run_dir)
+        (network,) = networks_of(search, settings, recipe_of(settings, search.config)).values()
+        assert isinstance(network, NetworkSpec)
+        assert (network.repeats, network.filters, network.image_size) == (6, 32, (8, 8))
+        if architecture is not None:
+            assert network.architecture.to_json() == state.trials[row.trial_id].architecture
+
+
+def test_while_a_search_runs_nothing_can_be_retrained(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 12, state="running", host="elsewhere")
+    keep_best(directory)
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
+    assert content.refreshing
+    assert content.summary.winner is not None
+    assert (content.summary.retrain, content.summary.evaluate, content.summary.resume) == (None, None, None)
+    assert {row.command for row in content.leaderboard.rows} == {None}
+    buttons = page_of(directory).all("button")
+    assert [one for one in buttons if "data-copy" in one]
+    assert not [one for one in buttons if "cellscout retrain" in (one.get("data-copy") or "")]
+
+
+def test_a_trial_is_named_by_its_run_and_its_number(tmp_path: Path, cellscout: Any) -> None:
+    directory = made_up(tmp_path / "a run", 12)
+    keep_best(directory)
+    other = RecordedRun.read(directory).state().trials["00003"]
+    assert find_network(f"{directory.location}#00003").architecture.to_json() == other.architecture
+    assert title_of(f"{directory.location}#00003") == "a run#00003"
+    assert title_of("s3://bucket/run?region=x#00003") == "run#00003"
+    with pytest.raises(InputError, match="has no trial '99999'"):
+        find_network(f"{directory.location}#99999")
+    with pytest.raises(InputError, match="not a published cell, a file or a run directory|has no best network"):
+        find_network(f"{tmp_path}/nowhere#00003")
+    (tmp_path / "a run#00003").mkdir()  # what is called so goes before
+    with pytest.raises(InputError, match="has no best network"):
+        find_network(f"{directory.location}#00003")
+    ended = cellscout("draw", f"{directory.location}#00004", "-o", "cell.svg")
+    assert ended.status == 0
+    assert "a run#00004" in (tmp_path / "cell.svg").read_text()
