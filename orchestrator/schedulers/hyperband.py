@@ -26,6 +26,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.objectives import Direction
 from orchestrator.schedulers.objective_values import only_objective
+from orchestrator.schedulers.ray_internals import restoring_mark
 
 VALUE = "value"
 
@@ -139,10 +140,8 @@ class HyperbandScheduler(TrialScheduler):
     @contextlib.contextmanager
     def _unmarking(self, trial: Trial) -> Iterator[None]:
         """Around a call of Ray Tune's scheduler. That may lead to another call: the outermost ends the processing."""
-        bracket, _ = self._hyperband._trial_info[trial]
-        before = bracket.is_being_processed
-        yield
-        bracket.is_being_processed = before
+        with restoring_mark(self._hyperband, trial):
+            yield
 
     def _forget(self, trial: Trial) -> None:
         self._alive.discard(trial.trial_id)

@@ -20,10 +20,12 @@ from typing import Any, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError, last_line
 from orchestrator.record import EpochDone, Event, RunState, TrialEnded, TrialSuggested
+from orchestrator.study.optuna_internals import StudyAttributes, call_on_stop
 from orchestrator.study.replay import (
     intermediate_value,
     intermediate_values,
@@ -70,13 +72,17 @@ class LiveStudy:
     ) -> None:
         self._state = state
         self._distributions = dict(distributions)
-        self.study = replay_study(state, sampler)
+        storage = InMemoryStorage()
+        self.study = replay_study(state, sampler, storage)
+        call_on_stop(self.study, self._stop)
+        self._attributes = StudyAttributes(self.study, storage)
         self._handles: dict[int, optuna.Trial] = {}
         self._commands: deque[Callable[[], None]] = deque([self._ask])
         self._ready: deque[Suggestion] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._failure: BaseException | None = None
+        self._stopped = False
         self.exhausted = False
         """The sampler stopped the study, as Optuna's do that have gone through all there is."""
         self._last_seconds = 0.0
@@ -139,7 +145,6 @@ class LiveStudy:
 
     def _run(self) -> None:
         """The thread: one command after the other, and with the context's end no more proposals."""
-        self.study._thread_local.in_optimize_loop = True  # or a sampler that stops the study would raise an exception
         try:
             while True:
                 with self._changed:
@@ -156,28 +161,30 @@ class LiveStudy:
                 self._changed.notify_all()
 
     def _ask(self) -> None:
-        if self.study._stop_flag:
+        if self._stopped:
             with self._changed:
                 self.exhausted = True
                 self._changed.notify_all()
             return
         started = time.perf_counter()
-        storage, study_id = self.study._storage, self.study._study_id
-        before = dict(storage.get_study_system_attrs(study_id))
+        before = self._attributes.read()
         trial = self.study.ask(self._distributions)
         self._handles[trial.number] = trial
-        after = storage.get_study_system_attrs(study_id)
+        after = self._attributes.read()
         self._last_seconds = time.perf_counter() - started
         suggestion = Suggestion(
             number=trial.number,
             params=dict(trial.params),
-            trial_attributes=dict(storage.get_trial_system_attrs(trial._trial_id)),
+            trial_attributes=self._attributes.read_trial(trial.number),
             study_attributes={name: value for name, value in after.items() if before.get(name) != value},
             seconds=self._last_seconds,
         )
         with self._changed:
             self._ready.append(suggestion)
             self._changed.notify_all()
+
+    def _stop(self) -> None:
+        self._stopped = True
 
     def _describe(self, event: TrialSuggested, attributes: Mapping[str, Any]) -> None:
         trial = self._handle(event.number)
@@ -196,5 +203,5 @@ class LiveStudy:
     def _handle(self, number: int) -> optuna.Trial:
         """Optuna's handle of a running trial; of one that the record brought along, a new one."""
         if number not in self._handles:
-            self._handles[number] = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[number]._trial_id)
+            self._handles[number] = self._attributes.running_trial(number)
         return self._handles[number]

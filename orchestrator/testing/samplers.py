@@ -26,9 +26,11 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from orchestrator.study import StudyAttributes
 from search_spaces import NAS_BENCH_201, NASNET, CellSpace
 
 Make = Callable[..., BaseSampler]
@@ -276,6 +278,8 @@ class _Watched(BaseSampler):
     Optuna drops a relative proposal that is not in the distribution, and draws independently in its stead.
     """
 
+    notes: StudyAttributes
+
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
         self.attributes: dict[str, Any] = {}  # of the study, when the last trial was asked for
@@ -300,7 +304,7 @@ class _Watched(BaseSampler):
         return value
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self.attributes = dict(study._storage.get_study_system_attrs(study._study_id))
+        self.attributes = self.notes.read()
         self._sampler.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
@@ -323,7 +327,10 @@ def _study(make: Make, seed: int, space: CellSpace, directions: Sequence[str]) -
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce each of the studies on standard error
     try:
         known = [StudyDirection[direction.upper()] for direction in directions]
-        return optuna.create_study(sampler=_Watched(sampler), directions=known)
+        storage, watched = InMemoryStorage(), _Watched(sampler)
+        study = optuna.create_study(storage=storage, sampler=watched, directions=known)
+        watched.notes = StudyAttributes(study, storage)
+        return study
     finally:
         optuna.logging.set_verbosity(verbosity)
 
@@ -348,10 +355,12 @@ def _asks(study: Study, space: CellSpace, trials: int, ending: Ending, *, in_fli
 def _asked_again(make: Make, trial: Trial, space: CellSpace, directions: Sequence[str]) -> dict[str, Any]:
     """What a new sampler proposes in a study that is rebuilt as it was when the trial was asked for."""
     rebuilt, watched = _study(make, 0, space, directions), trial.study.sampler
+    fresh = rebuilt.sampler
     assert isinstance(watched, _Watched)
+    assert isinstance(fresh, _Watched)
     rebuilt.add_trials(trial.study.get_trials(deepcopy=False)[: trial.number])
     for name, value in watched.attributes.items():
-        rebuilt._storage.set_study_system_attr(rebuilt._study_id, name, value)
+        fresh.notes.write(name, value)
     return dict(rebuilt.ask(_distributions(space)).params)
 
 
