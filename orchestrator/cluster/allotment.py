@@ -55,14 +55,14 @@ def allot(settings: ResourceSettings, nodes: Sequence[NodeResources], growth: Gr
                 "resources.gpus_per_trial is 'auto', but it is not known which nodes the cluster's autoscaler can "
                 "add; set it to a number (0 without GPUs)"
             )
-    slots = sum(trials_that_fit(cpus, gpus, node) for node in nodes)
+    slots = sum(count_fitting_trials(cpus, gpus, node) for node in nodes)
     most_slots = _count_all_slots(cpus, gpus, nodes, slots, growth)
     if most_slots == 0:
         raise ClusterError(_describe_misfit(cpus, gpus, [*nodes, *(kind.resources for kind in kinds)]))
     return Allotment(len(nodes), slots, cpus, gpus, most_slots)
 
 
-def trials_that_fit(cpus: int, gpus: float, node: NodeResources) -> int:
+def count_fitting_trials(cpus: int, gpus: float, node: NodeResources) -> int:
     """Return how many trials fit on a node at a time; a fraction of a GPU does not span two GPUs."""
     by_cpus = int(node.get("CPU", 0) // cpus)
     if gpus == 0:
@@ -78,7 +78,7 @@ def count_slots(cpus: int, gpus: float, nodes: Sequence[NodeResources]) -> int:
     Raises:
         ClusterError: not even one fits.
     """
-    slots = sum(trials_that_fit(cpus, gpus, node) for node in nodes)
+    slots = sum(count_fitting_trials(cpus, gpus, node) for node in nodes)
     if slots == 0:
         raise ClusterError(_describe_misfit(cpus, gpus, nodes))
     return slots
@@ -92,10 +92,10 @@ def _count_all_slots(
         return slots
     if not growth.complete or growth.max_nodes is None:
         return None
-    total = sum(trials_that_fit(cpus, gpus, node) for node in nodes if HEAD in node)
+    total = sum(count_fitting_trials(cpus, gpus, node) for node in nodes if HEAD in node)
     nodes_left = growth.max_nodes
     for fit, kind in sorted(
-        ((trials_that_fit(cpus, gpus, kind.resources), kind) for kind in growth.kinds),
+        ((count_fitting_trials(cpus, gpus, kind.resources), kind) for kind in growth.kinds),
         key=lambda pair: pair[0],
         reverse=True,
     ):

@@ -19,7 +19,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from orchestrator.cluster.allotment import NodeResources, allot, trials_that_fit
+from orchestrator.cluster.allotment import NodeResources, allot, count_fitting_trials
 from orchestrator.cluster.autoscaling import Growth, growth
 from orchestrator.cluster.connection import connected, node_resources
 from orchestrator.config import ResourceSettings
@@ -174,7 +174,9 @@ def plan_findings(
         return
 
     def fit(node: NodeResources) -> str:
-        return f"{_shape(node)}: {trials_that_fit(share.cpus_per_trial, share.gpus_per_trial, node)} trials on each"
+        return (
+            f"{_shape(node)}: {count_fitting_trials(share.cpus_per_trial, share.gpus_per_trial, node)} trials on each"
+        )
 
     for line, count in Counter(map(fit, nodes)).items():
         yield Finding("ok", f"here: {count} of {line}")

@@ -56,7 +56,7 @@ CONFIG_OPTION = "--autoscaling-config"
 
 
 def dashboard_url() -> str | None:
-    """Return where the dashboard of the initialised Ray listens, HOST:PORT or a URL; None or empty if nowhere.
+    """Return the address of the initialised Ray's dashboard, HOST:PORT or a URL; None or empty if there is none.
 
     `ray.init(ignore_reinit_error=True).dashboard_url` is public, but also replaces the process's SIGTERM handler.
     """
@@ -101,7 +101,7 @@ def autoscaler_configuration(gcs_address: str) -> tuple[dict[str, Any] | None, s
     """Return the configuration of this head's autoscaler, and what of Ray is gone (empty if nothing is).
 
     The configuration is empty if there is no autoscaler. It is None if the autoscaler runs elsewhere, as KubeRay's.
-    Runs on the head, perhaps in a Ray task, whose warnings nobody would see.
+    Runs on the head, perhaps in a Ray task, whose warnings are not shown.
 
     Args:
         gcs_address: of the cluster, HOST:PORT; several can have their head on this machine.
