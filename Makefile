@@ -7,7 +7,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 PRODUCT := $(VENV)/.product
 DEVELOPER := $(VENV)/.developer
 
-.PHONY: search test test-slow test-all test-browser lint format install clean
+.PHONY: search test test-slow test-all test-browser test-oldest lint format install clean
 
 search: $(PRODUCT)
 	$(BIN)/cellscout search
@@ -23,6 +23,24 @@ test-all: test test-slow
 # In Debian's chromium, or any of that name on the path.
 test-browser: $(DEVELOPER)
 	$(BIN)/python -m pytest -m browser
+
+# What stands on Ray, Optuna, torch and PyArrow, on the oldest releases of the ranges in pyproject.toml.
+OLDEST := .venv-oldest
+OLDEST_TESTS := optuna_searcher live_study resume tune_trials schedulers waiting_line sampler_contract cluster autoscaling \
+    ray_internals optuna_internals storage training
+LOWER_BOUNDS := import re, tomllib; \
+    found = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+    print(*(re.sub(r"(\[\w+\])?>=([\d.]+),<.*", r"==\2", line) for line in found if ",<" in line), sep="\n")
+
+test-oldest: $(OLDEST)/.installed
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS:%=tests/test_%.py)
+
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -c '$(LOWER_BOUNDS)' > $(OLDEST)/lower_bounds.txt
+	$(OLDEST)/bin/python -m pip install --quiet --editable . --constraint $(OLDEST)/lower_bounds.txt \
+	    cmaes hypothesis psutil pytest pytest-timeout
+	touch $@
 
 lint: $(DEVELOPER)
 	$(BIN)/ruff check .
@@ -49,4 +67,4 @@ $(DEVELOPER): pyproject.toml | $(VENV)
 	touch $(PRODUCT) $@
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(OLDEST) dist

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
 
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
@@ -156,3 +157,9 @@ def admitted(hand: Hand, params: dict[str, Any]) -> Trial:
     trial = hand.admit(params)
     assert trial is not None
     return trial
+
+
+def trial_facts(trial: FrozenTrial) -> dict[str, Any]:
+    """All of a trial but the times, which are the events' on replay."""
+    names = ("number", "state", "values", "params", "distributions", "user_attrs", "system_attrs")
+    return {**{name: getattr(trial, name) for name in names}, "intermediate_values": dict(trial.intermediate_values)}

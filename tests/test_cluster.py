@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster.allotment import MOST_AHEAD, allot, count_slots
+from orchestrator.cluster.allotment import MAX_AHEAD, allot, count_slots
 from orchestrator.cluster.autoscaling import HEAD as HEAD_MARK
 from orchestrator.cluster.autoscaling import Growth, NodeKind, growth_of
 from orchestrator.cluster.connection import connected
@@ -76,7 +76,7 @@ def test_ray_client_addresses_are_refused_with_the_way_to_go() -> None:
         pass
 
 
-GPU_WORKERS = Growth((NodeKind("gpu_worker", {"CPU": 4, "GPU": 1}, 8),), most_nodes=8, complete=True)
+GPU_WORKERS = Growth((NodeKind("gpu_worker", {"CPU": 4, "GPU": 1}, 8),), max_nodes=8, complete=True)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ GPU_WORKERS = Growth((NodeKind("gpu_worker", {"CPU": 4, "GPU": 1}, 8),), most_no
         (GPU_WORKERS, 1, 4, 8, 8),  # BOX may be one of the eight, or not: what is there counts if it is more
         (GPU_WORKERS, 0.25, 16, 32, 16),
         (GPU_WORKERS, 0, 16, 32, 16),
-        (Growth(), 1, 4, None, MOST_AHEAD),
-        (Growth(GPU_WORKERS.kinds, most_nodes=3, complete=True), 0.25, 16, 16, 16),
-        (Growth((*GPU_WORKERS.kinds, NodeKind("box", BOX, 2)), most_nodes=8, complete=True), 1, 4, 14, 14),
+        (Growth(), 1, 4, None, MAX_AHEAD),
+        (Growth(GPU_WORKERS.kinds, max_nodes=3, complete=True), 0.25, 16, 16, 16),
+        (Growth((*GPU_WORKERS.kinds, NodeKind("box", BOX, 2)), max_nodes=8, complete=True), 1, 4, 14, 14),
     ],
 )
 def test_what_an_autoscaler_can_add_is_planned_by_the_same_rule(
@@ -112,7 +112,10 @@ def test_what_fits_on_no_node_to_come_either_is_refused() -> None:
 
 def test_an_autoscaler_that_tells_nothing_is_trusted_with_numbers_only() -> None:
     assert allot(ResourceSettings(gpus_per_trial=1), [HEAD], Growth()).most_slots is None
-    with pytest.raises(ClusterError, match="resources.gpus_per_trial is 'auto', but the cluster's autoscaler does not"):
+    with pytest.raises(
+        ClusterError,
+        match="resources.gpus_per_trial is 'auto', but it is not known which nodes the cluster's autoscaler can add",
+    ):
         allot(ResourceSettings(), [HEAD], Growth())
 
 
@@ -173,7 +176,7 @@ def test_doctor_shows_how_a_cluster_can_grow() -> None:
     ]
     assert told(1, [HEAD, BOX], Growth())[-3:] == [
         "the cluster grows by itself",
-        "its autoscaler does not tell which nodes it can add",
+        "it is not known which nodes its autoscaler can add",
         "4 trials at a time, more as it grows, with 1 CPU and 1 GPU each",
     ]
     assert told(9, [HEAD], GPU_WORKERS)[0].startswith("a trial asks for 1 CPUs and 9 GPUs")

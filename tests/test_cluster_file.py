@@ -188,7 +188,7 @@ def search_on(address: str, folder: Path, environment: dict[str, str]) -> None:
     stranger = {**environment, "RAY_AUTH_MODE": "disabled"}
     refused = subprocess.run(command, capture_output=True, text=True, env=stranger, cwd=folder)
     assert refused.returncode == 2
-    assert "does not take our token" in refused.stderr
+    assert "refuses our token" in refused.stderr
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["status"] == "SUCCEEDED"

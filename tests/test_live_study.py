@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError
 from orchestrator.objectives import Direction
@@ -19,15 +19,8 @@ from orchestrator.record.event_log import read_events
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study.replay import replay_study
-from tests.driving import Hand, busy, driven, new
+from tests.driving import Hand, busy, driven, new, trial_facts
 from trainables.storage import Folder
-
-
-def facts(trial: FrozenTrial) -> dict[str, Any]:
-    """All of a trial but the times, which are the events' on replay."""
-    names = ("number", "state", "values", "params", "distributions", "user_attrs", "system_attrs")
-    return {**{name: getattr(trial, name) for name in names}, "intermediate_values": dict(trial.intermediate_values)}
-
 
 MOST_MACS = 150_000
 """Four in five random candidates are below it."""
@@ -52,7 +45,7 @@ def test_the_study_that_replay_gives_is_the_one_that_the_sampler_saw(
         replayed = replay_study(state)
         *seen, ahead = live.trials
         assert ahead.state == TrialState.RUNNING  # asked ahead, and not on record yet
-        assert [facts(trial) for trial in replayed.trials] == [facts(trial) for trial in seen]
+        assert [trial_facts(trial) for trial in replayed.trials] == [trial_facts(trial) for trial in seen]
         assert replayed.directions == live.directions
         assert state.study_attributes == live._storage.get_study_system_attrs(live._study_id)
         assert {trial.state for trial in replayed.trials} == {

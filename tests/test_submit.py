@@ -57,7 +57,7 @@ def test_the_code_the_search_file_and_what_it_names_go_along(search_file: Path, 
         text=True,
         cwd=parcel,
     )
-    assert ended.stdout.strip() == str(parcel / "orchestrator" / "cli.py")
+    assert ended.stdout.strip() == str(parcel / "orchestrator" / "cli" / "app.py")
 
 
 def test_what_is_installed_is_sent_where_there_is_no_checkout(
@@ -193,7 +193,7 @@ def test_a_cluster_with_another_token_refuses(mode: str, job_server: tuple[Head,
     wrong = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": "another", "RAY_AUTH_TOKEN_PATH": "/dev/null"}
     ended = cellscout_on(head, "submit", str(search_file), "--address", address, "--run-dir", "/x", **wrong)
     assert ended.returncode == 2
-    assert "does not take our token: set RAY_AUTH_MODE=token" in ended.stderr
+    assert "refuses our token: set RAY_AUTH_MODE=token" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
@@ -211,4 +211,4 @@ def test_a_head_whose_agent_is_not_up_yet_is_asked_again(monkeypatch: pytest.Mon
             return str(answer)
 
     monkeypatch.setattr(submit_module, "POLL_SECONDS", 0)
-    assert submit_module._hand_over(Client(), entrypoint="true") == "id"
+    assert submit_module._submit_job(Client(), entrypoint="true") == "id"

@@ -13,7 +13,7 @@ from ray.air.execution import ResourceRequest
 from ray.tune.search import Searcher
 from ray.util import placement_group_table
 
-from orchestrator.cluster import placement_requests as kept_requests
+from orchestrator.cluster import placement_requests
 from orchestrator.cluster.placement_requests import RequestPool
 from orchestrator.cluster.tune_trials import TuneTrials
 
@@ -121,7 +121,7 @@ def test_a_request_that_nobody_takes_over_is_given_up(requests: RequestPool, mon
     requests.cancel_resource_request(ONE_CPU)
     requests.get_resource_futures()
     assert placement_groups() == before + 1
-    monkeypatch.setattr(kept_requests, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(placement_requests, "KEEP_SECONDS", 0.0)
     assert requests.get_resource_futures() == []
     deadline = time.monotonic() + 30
     while placement_groups() > before:
@@ -132,11 +132,11 @@ def test_a_request_that_nobody_takes_over_is_given_up(requests: RequestPool, mon
 def test_requests_of_one_kind_keep_none_of_another(requests: RequestPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a trial that was to have twice the usual share, and of those that come and go beside it."""
     clock = SimpleNamespace(monotonic=lambda: 0.0)
-    monkeypatch.setattr(kept_requests, "time", clock)
+    monkeypatch.setattr(placement_requests, "time", clock)
     before, two_cpus = placement_groups(), ResourceRequest([{"CPU": 2}])
     requests.request_resources(two_cpus)
     requests.cancel_resource_request(two_cpus)
-    clock.monotonic = lambda: 1.5 * kept_requests.KEEP_SECONDS
+    clock.monotonic = lambda: 1.5 * placement_requests.KEEP_SECONDS
     requests.request_resources(ONE_CPU)
     requests.cancel_resource_request(ONE_CPU)
     requests.get_resource_futures()

@@ -31,10 +31,10 @@ def line_of(*trials: Any) -> WaitingLine:
 
 
 def controller(started: dict[Any, bool]) -> Any:
-    """Ray Tune's, with the workers that were asked for, each for a trial, and whether they are being started."""
-    manager = SimpleNamespace(is_actor_started=started.__getitem__)
-    tunes = SimpleNamespace(_trial_to_actor={trial: trial for trial in started}, _actor_manager=manager)
-    return TrialRunnerWrapper(tunes, trial_executor=None)
+    """As Ray Tune passes it to schedulers, with the trials for which a worker was requested, and whether it starts."""
+    trials = SimpleNamespace(is_worker_starting=started.__getitem__)
+    whitelist = {"search_alg"}
+    return TrialRunnerWrapper(SimpleNamespace(search_alg=trials), trial_executor=None, runner_whitelist_attr=whitelist)
 
 
 def test_who_came_first_is_next_until_it_has_a_worker() -> None:

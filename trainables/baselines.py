@@ -6,7 +6,6 @@ Knows how they are fitted to image sizes, channels and classes. Does not know ho
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -67,8 +66,9 @@ class BaselineNetwork(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights, also from a plain mapping: MNASNet needs version metadata, which safetensors files lack."""
-        weights = OrderedDict(state_dict)
-        weights._metadata = self.state_dict()._metadata  # type: ignore[attr-defined]
+        weights = self.state_dict()  # with the metadata
+        weights.clear()
+        weights.update(state_dict)
         return super().load_state_dict(weights, strict, assign)
 
     @property

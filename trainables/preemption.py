@@ -6,6 +6,16 @@ import time
 
 import ray
 
+from trainables.library_internals import Internal
+
+DRAINING_NODES = Internal(
+    "ray",
+    "_private.state.state.get_draining_nodes",
+    read_in="2.60.0",
+    without="a trial whose node is about to be removed does not write a last checkpoint",
+)
+"""Ray has no public function for this; Ray Train makes the same call."""
+
 CHECK_SECONDS = 5.0
 """Minimum time between two queries to the cluster."""
 
@@ -15,11 +25,12 @@ _checked_at = 0.0
 def node_is_draining() -> bool:
     """Whether this node is draining in Ray (after `ray drain-node`, or the autoscaler on a provider's notice).
 
-    Queries the cluster at most once in `CHECK_SECONDS`, and returns False in between.
+    Queries the cluster at most once in `CHECK_SECONDS`, and returns False in between and if Ray
+    cannot say.
     """
     global _checked_at
     if not ray.is_initialized() or time.monotonic() - _checked_at < CHECK_SECONDS:
         return False
     _checked_at = time.monotonic()
-    # Ray has no public function for this; Ray Train makes the same call.
-    return ray.get_runtime_context().get_node_id() in ray._private.state.state.get_draining_nodes()
+    draining_nodes = DRAINING_NODES.read(ray)
+    return draining_nodes is not None and ray.get_runtime_context().get_node_id() in draining_nodes()

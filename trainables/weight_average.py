@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -43,7 +44,7 @@ class WeightAverage(Generic[NetworkT]):
                 values.append(current[name])
             else:  # the number of batches that a batch norm has seen
                 average.copy_(current[name])
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        get_ema_multi_avg_fn(decay)(averages, values, self.steps)
         self.steps += 1
 
     def state(self) -> dict[str, Tensor]:

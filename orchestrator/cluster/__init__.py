@@ -1,4 +1,4 @@
-"""Everything that touches Ray: the connection, what each trial gets, Ray Tune's loop, jobs, the doctor."""
+"""Everything that uses Ray: the connection, the resources of each trial, Ray Tune's loop, jobs, the doctor."""
 
 import lazy_loader
 

@@ -1,7 +1,8 @@
-"""What this machine or cluster can run, and what is wrong with it. Each finding says how to mend it."""
+"""Examines what this machine or cluster can run. Each finding of a problem says how to solve it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -10,23 +11,28 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.cluster.allotment import NodeResources, allot, trials_that_fit
+from packaging.requirements import Requirement
+
+from orchestrator.cluster.allotment import NodeResources, allot, count_fitting_trials
 from orchestrator.cluster.autoscaling import Growth, growth
 from orchestrator.cluster.connection import connected, node_resources
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 from orchestrator.record import FREE_BYTES_NEEDED
 
-OPEN_FILES_NEEDED = 4096
-MEMORY_NEEDED = 4 * 2**30
+MIN_OPEN_FILES = 4096
+MIN_MEMORY = 4 * 2**30
+"""Bytes."""
 
-# In a process of its own, because the driver imports no torch and because a broken torch may end the process.
+DISTRIBUTION = "cellscout"
+
+# Runs in a process of its own, because the driver does not import torch and a broken torch may end the process.
 TORCH_PROBE = """
 import json, torch, torchvision
 count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -38,23 +44,25 @@ print(json.dumps({"torch": torch.__version__, "torchvision": torchvision.__versi
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `remedy` is empty where all is well."""
+    """One result of the examination."""
 
     level: Literal["ok", "warning", "error"]
     what: str
     remedy: str = ""
+    """What to do about it; empty if nothing."""
 
 
 def examine(address: str | None, storage: Path | None, resources: ResourceSettings) -> Iterator[Finding]:
-    """Look at Python, packages, torch, disk, memory and Ray, in this order.
+    """Examine Python, packages, torch, disk, memory and Ray, in this order.
 
     Args:
-        address: of a Ray cluster; None for one of this machine's.
-        storage: of runs; None if that is no disk.
-        resources: what a trial is to get.
+        address: of a Ray cluster; None for one that is started on this machine.
+        storage: local folder of runs; None on an object store.
+        resources: what each trial requests.
     """
     yield Finding("ok", f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPUs")
     yield from _packages()
+    yield from untested_versions(_requirements(), version)
     yield _torch()
     if storage is not None:
         yield _disk(storage)
@@ -73,6 +81,34 @@ def _packages() -> Iterator[Finding]:
     yield Finding("ok", ", ".join(found))
 
 
+def untested_versions(requirements: Iterable[str], version_of: Callable[[str], str]) -> Iterator[Finding]:
+    """Warn of each installed library whose version is not in the range that was tested.
+
+    Args:
+        requirements: cellscout's, which state the ranges; those of its extras are passed over.
+        version_of: returns the version of an installed distribution.
+    """
+    for requirement in map(Requirement, requirements):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        with contextlib.suppress(PackageNotFoundError):  # `_packages` and `_torch` report what is not installed
+            installed = version_of(requirement.name)
+            if not requirement.specifier.contains(installed, prereleases=True):
+                yield Finding(
+                    "warning",
+                    f"{requirement.name} {installed} is not in the tested range {requirement.specifier}",
+                    f"pip install '{requirement}'",
+                )
+
+
+def _requirements() -> list[str]:
+    """Return the requirements of the installed cellscout; none if only its files are here."""
+    try:
+        return requires(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        return []
+
+
 def _torch() -> Finding:
     probe = subprocess.run([sys.executable, "-c", TORCH_PROBE], capture_output=True, text=True)
     if probe.returncode:
@@ -80,7 +116,7 @@ def _torch() -> Finding:
         return Finding(
             "error",
             f"torch and torchvision cannot be imported: {lines[-1]}",
-            "pip install both together, from one place",
+            "pip install both together, from the same index",
         )
     facts = json.loads(probe.stdout)
     gpus = "; ".join(facts["gpus"]) or "no GPU, training runs on CPUs"
@@ -101,16 +137,16 @@ def _disk(storage: Path) -> Finding:
 def _memory() -> Finding:
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     what = f"{size / 2**30:.1f} GiB of memory"
-    if size < MEMORY_NEEDED:
-        return Finding("warning", what, "Ray and one worker want about 4 GiB")
+    if size < MIN_MEMORY:
+        return Finding("warning", what, "Ray and one worker need about 4 GiB")
     return Finding("ok", what)
 
 
 def _open_files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     what = f"{soft} open files allowed"
-    if soft < OPEN_FILES_NEEDED and (hard == resource.RLIM_INFINITY or hard < OPEN_FILES_NEEDED):
-        return Finding("warning", what, f"ulimit -n {OPEN_FILES_NEEDED}, or Ray may run out of them with many workers")
+    if soft < MIN_OPEN_FILES and (hard == resource.RLIM_INFINITY or hard < MIN_OPEN_FILES):
+        return Finding("warning", what, f"ulimit -n {MIN_OPEN_FILES}, or Ray may run out of them with many workers")
     return Finding("ok", what)
 
 
@@ -118,39 +154,41 @@ def _cluster(address: str | None, resources: ResourceSettings) -> Iterator[Findi
     where = "on this machine" if address is None else f"at {address}"
     try:
         with connected(address):
-            nodes, room = node_resources(), growth()
+            nodes, added = node_resources(), growth()
     except ClusterError as error:
         yield Finding("error", str(error), "start one with `ray start --head`, or leave --address out")
         return
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     yield Finding("ok", f"Ray {where}: nodes: {len(nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}")
-    yield from plan_findings(resources, nodes, room)
+    yield from plan_findings(resources, nodes, added)
 
 
 def plan_findings(
-    resources: ResourceSettings, nodes: Sequence[NodeResources], room: Growth | None
+    resources: ResourceSettings, nodes: Sequence[NodeResources], added: Growth | None
 ) -> Iterator[Finding]:
-    """How many trials fit on each kind of node, those included by which the cluster can grow, and on all together."""
+    """Say how many trials fit on each kind of node, also of those that an autoscaler can add, and on all together."""
     try:
-        share = allot(resources, nodes, room)
+        share = allot(resources, nodes, added)
     except ClusterError as error:
         yield Finding("error", str(error), "change [resources] (--set), or add nodes")
         return
 
     def fit(node: NodeResources) -> str:
-        return f"{_shape(node)}: {trials_that_fit(share.cpus_per_trial, share.gpus_per_trial, node)} trials on each"
+        return (
+            f"{_shape(node)}: {count_fitting_trials(share.cpus_per_trial, share.gpus_per_trial, node)} trials on each"
+        )
 
     for line, count in Counter(map(fit, nodes)).items():
         yield Finding("ok", f"here: {count} of {line}")
-    if room is None:
+    if added is None:
         yield Finding("ok", "the cluster does not grow by itself")
     else:
-        limit = "" if room.most_nodes is None else f", to {room.most_nodes} nodes besides the head"
+        limit = "" if added.max_nodes is None else f", to {added.max_nodes} nodes besides the head"
         yield Finding("ok", f"the cluster grows by itself{limit}")
-        for kind in room.kinds:
-            yield Finding("ok", f"to come: up to {kind.most} of {kind.name!r}, {fit(kind.resources)}")
-        if not room.complete:
-            yield Finding("warning", "its autoscaler does not tell which nodes it can add", "see that a trial fits")
+        for kind in added.kinds:
+            yield Finding("ok", f"to come: up to {kind.max_nodes} of {kind.name!r}, {fit(kind.resources)}")
+        if not added.complete:
+            yield Finding("warning", "it is not known which nodes its autoscaler can add", "check that a trial fits")
     later = ""
     if share.most_slots is None:
         later = ", more as it grows"
@@ -161,7 +199,7 @@ def plan_findings(
 
 
 def _shape(node: NodeResources) -> str:
-    """CPUs and GPUs of a node, and what its GPUs are if Ray knows."""
+    """Describe the CPUs and GPUs of a node, with the GPUs' model if Ray knows it."""
     models = [name.partition(":")[2] for name in node if name.startswith("accelerator_type:")]
     model = f" ({', '.join(models)})" if models else ""
     return f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs{model}"

@@ -1,4 +1,4 @@
-"""The run's images, read in a Ray task: the driver needs no torch, workers take the arrays from the object store."""
+"""Reads the run's images in a Ray task, so that the driver needs no torch; workers get them from the object store."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from trainables.settings import DataSettings
 
 
 def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -> tuple[ray.ObjectRef, dict[str, Any]]:
-    """A reference to the run's `DataSplits`, and what `DataSplits.describe` says of them.
+    """Return a reference to the run's `DataSplits`, and their description by `DataSplits.describe`.
 
-    They lie on the driver's own node. With any other that is lost, Ray would have to read them again, and might find no
-    free CPU for it.
+    The images are stored on the driver's node. If they were on another node and that node was lost, Ray would have to
+    read them again, and might find no free CPU for that.
 
     Raises:
         ConfigError: the data cannot be used as the settings ask.
         SearchError: reading them failed for another reason.
-        KeyboardInterrupt: the user asked to stop meanwhile.
+        KeyboardInterrupt: the user asked to stop.
     """
     settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser().absolute())})
     splits, facts = ray.remote(_load_and_describe).options(num_returns=2).remote(settings, seed)

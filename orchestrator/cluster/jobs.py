@@ -1,10 +1,10 @@
-"""A search handed to a Ray cluster as a job: the code as a wheel, the search file, and the modules that it names.
+"""Submits a search to a Ray cluster as a job: the code as a wheel, the search file, and the modules that it names.
 
-Knows Ray Jobs. Does not know how a search runs; the job is `cellscout search`, run on the cluster's head.
+Knows Ray Jobs. Does not know how a search runs: the job is `cellscout search`, which runs on the cluster's head.
 
-The wheel is unpacked into the job's working directory, which Ray puts in front of the Python path of every process of
-the job. Given to Ray as one of `py_modules` it would be installed by `pip install --target`, with everything that it
-depends on, on every node.
+The wheel is unpacked into the job's working directory, which Ray puts first on the Python path of every process of the
+job. As one of Ray's `py_modules` it would be installed on every node by `pip install --target`, with all its
+dependencies.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ from orchestrator.record import now
 PACKAGES = ("search_spaces", "trainables", "orchestrator")
 POLL_SECONDS = 1.0
 AGENT_SECONDS = 60.0
+"""Time that a new head has to start the agent that takes jobs."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that was handed over, and how it stands: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    """A submitted job."""
 
     address: str
     job_id: str
     run_dir: str
-    """Where the record is, as the cluster's head names it."""
+    """The run directory, as a path or URI on the cluster's head."""
     status: str
+    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
     message: str = ""
 
 
@@ -59,19 +61,19 @@ def submit(
     wait: bool = True,
     show: Callable[[str], None],
 ) -> Submission:
-    """Start the search on the cluster, and wait for its end unless told not to.
+    """Start the search on the cluster, and by default wait for its end.
 
     Args:
         search_file, overrides: as for a search on this machine.
         address: of the cluster's job server, `http://HOST:8265`.
-        run_dir: where the record goes, on storage that the head has; by default a new folder in `run.storage`.
+        run_dir: where the record is written, on storage that the head has; by default a new folder in `run.storage`.
         wheel: of cellscout; by default built from the checkout that runs this, or what is installed.
-        wait: follow the search's output to its end.
-        show: is given the output.
+        wait: whether to follow the search's output to its end.
+        show: called with the output.
 
     Raises:
-        InputError: something that was given is wrong; nothing was started.
-        SearchError: the cluster was lost from sight.
+        InputError: an argument is wrong; nothing was started.
+        SearchError: the cluster no longer answers; the job continues.
     """
     config = load_config(search_file, overrides)
     folder = run_dir or config.run.new_directory(now())
@@ -87,40 +89,40 @@ def submit(
     command += [word for override in overrides for word in ("--set", override)]
     with tempfile.TemporaryDirectory(prefix="cellscout-") as parcel:
         _pack(Path(parcel), config, search_file, wheel)
-        # That of the PATH with which Ray was started there; not every machine calls it python.
+        # The one in the PATH with which Ray was started there. Not every machine has it as `python`.
         python = '"$(command -v python || command -v python3)"'
         try:
-            job_id = _hand_over(
+            job_id = _submit_job(
                 client,
                 entrypoint=f"exec {python} -m orchestrator.cli {shlex.join(command)}",
                 runtime_env={"working_dir": parcel},
                 metadata={"cellscout_run_dir": folder},
             )
         except (RuntimeError, OSError) as error:
-            raise ClusterError(f"the cluster at {address!r} (--address) took no job: {last_line(error)}") from error
+            raise ClusterError(f"the cluster at {address!r} (--address) refused the job: {last_line(error)}") from error
     show(f"job {job_id}, recording in {folder} on the cluster's head; to end it: ray job stop {job_id}\n")
     try:
         if wait:
             _follow(client, job_id, show)
         info = client.get_job_info(job_id)
     except (RuntimeError, OSError) as error:
-        raise SearchError(f"{address!r} does not answer any more ({last_line(error)}); job {job_id} goes on") from error
+        raise SearchError(f"{address!r} no longer answers ({last_line(error)}); job {job_id} continues") from error
     message = (info.message or "").strip().splitlines()
     return Submission(address, job_id, folder, str(info.status.value), message[0] if message else "")
 
 
 def _client(address: str) -> Any:
-    """A client of the job server at `address`.
+    """Return a client of the job server at `address`.
 
     Raises:
-        ClusterError: it cannot be reached, wants a token, or what it takes to talk to it is not installed.
+        ClusterError: it cannot be reached or refuses our token, or Ray's job client is not installed.
     """
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClusterError(f"--address is {address!r}; it must be of the form http://HOST:8265")
     if importlib.util.find_spec("aiohttp") is None:
         raise ClusterError("cellscout submit needs Ray's job client: pip install 'cellscout[cluster]'")
-    try:  # Ray's client would wait for minutes
+    try:  # Ray's client would retry for minutes
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         socket.create_connection((parts.hostname, port), timeout=10).close()
     except (OSError, ValueError, OverflowError) as error:
@@ -128,21 +130,21 @@ def _client(address: str) -> Any:
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray").setLevel(logging.WARNING)  # what it uploads and closes is no news
+    logging.getLogger("ray").setLevel(logging.WARNING)  # it would log what it uploads and closes
 
     try:
         return JobSubmissionClient(address)
     except AuthenticationError as error:
         raise ClusterError(
-            f"the cluster at {address!r} does not take our token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            f"the cluster at {address!r} refuses our token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
             "RAY_AUTH_TOKEN_PATH (default ~/.ray/auth_token)"
         ) from error
     except (RuntimeError, OSError, ValueError) as error:
         raise ClusterError(f"no Ray job server at {address!r} (--address): {last_line(error)}") from error
 
 
-def _hand_over(client: Any, **job: Any) -> str:
-    """Submit a job. A head that has just started takes none until its agent is up, which is waited for."""
+def _submit_job(client: Any, **job: Any) -> str:
+    """Submit a job and return its id. Retry while the agent of a head that has just started is not up."""
     deadline = time.monotonic() + AGENT_SECONDS
     while True:
         try:
@@ -154,7 +156,7 @@ def _hand_over(client: Any, **job: Any) -> str:
 
 
 def _follow(client: Any, job_id: str, show: Callable[[str], None]) -> None:
-    """Show the job's output until it has ended. Where the stream of it breaks off, only the end is waited for."""
+    """Show the job's output until the job has ended. If the stream of output breaks, only wait for the end."""
     import aiohttp
 
     async def tail() -> None:
@@ -173,9 +175,9 @@ def _pack(parcel: Path, config: SearchConfig, search_file: Path, wheel: Path | N
     """Put cellscout, the search file and the modules that it names into a folder.
 
     Raises:
-        ConfigError: the wheel is none of cellscout, cannot be built, or a module has the name of one of ours.
+        ConfigError: the wheel is not one of cellscout or cannot be built, or a module has the name of one of ours.
     """
-    checkout = Path(__file__).parents[1]
+    checkout = Path(__file__).parents[2]
     if wheel is not None:
         _unpack(wheel, parcel)
     elif (checkout / "pyproject.toml").is_file():
@@ -197,13 +199,13 @@ def _pack(parcel: Path, config: SearchConfig, search_file: Path, wheel: Path | N
 
 
 def _build(checkout: Path, folder: Path) -> Path:
-    """A wheel of the checkout. Not in an environment of its own, for which `build` would need a package index."""
+    """Build a wheel of the checkout, in this environment: an isolated one would need a package index."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(checkout)]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
         reason = ([line for line in ended.stderr.splitlines() if line.strip()] or ["no reason given"])[-1]
         raise ConfigError(
-            f"no wheel can be built from {checkout}: {reason}; pip install 'cellscout[cluster]', or give one (--wheel)"
+            f"no wheel can be built from {checkout}: {reason}; pip install 'cellscout[cluster]', or pass one (--wheel)"
         )
     return next(folder.glob("*.whl"))
 
@@ -212,14 +214,14 @@ def _unpack(wheel: Path, parcel: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             if "orchestrator/cli/app.py" not in archive.namelist():
-                raise ConfigError(f"--wheel is {str(wheel)!r}, which is no wheel of cellscout")
+                raise ConfigError(f"--wheel is {str(wheel)!r}, which is not a wheel of cellscout")
             archive.extractall(parcel)
     except (OSError, zipfile.BadZipFile) as error:
         raise ConfigError(f"--wheel is {str(wheel)!r}, which cannot be read: {last_line(error)}") from error
 
 
 def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
-    """The files and packages in the search file's folder that its `module:NAME`s need."""
+    """Return the files and packages in the search file's folder that its `module:NAME`s need."""
     sections = (config.space, config.data, config.trainable, config.sampler, config.scheduler)
     names = [section.name for section in sections] + [config.network.skeleton or ""]
     wanted = [name.partition(".")[0] for name, colon, _ in (name.partition(":") for name in names) if colon]
@@ -236,15 +238,15 @@ def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
 
 
 def _imported(source: Path) -> list[str]:
-    """Top-level names of the modules that a file imports.
+    """Return the top-level names of the modules that a file imports.
 
     Raises:
-        ConfigError: it is no Python.
+        ConfigError: the file is not valid Python.
     """
     try:
         nodes = list(ast.walk(ast.parse(source.read_bytes())))
     except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"{source} is no Python: {last_line(error)}") from error
+        raise ConfigError(f"{source} is not valid Python: {last_line(error)}") from error
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
     return [name.partition(".")[0] for name in names]

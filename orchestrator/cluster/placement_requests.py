@@ -1,8 +1,8 @@
-"""Requests for a place on the cluster, kept for the next trial when one gives them up.
+"""Reuses cancelled requests for placement groups for the next trials.
 
-Ray Tune asks for a place for every trial that waits, and takes the request back when the trial gets a worker that is
-there already: two calls and a scheduling on the cluster a trial, for nothing. Knows Ray's resource managers; does not
-know trials.
+Ray Tune requests a placement group for every trial that waits, and cancels the request when the trial gets a worker
+that already exists: two calls and one scheduling on the cluster per trial, all wasted. Knows Ray's resource managers;
+does not know trials.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, final
 from ray.air.execution import AcquiredResources, PlacementGroupResourceManager, ResourceManager, ResourceRequest
 
 KEEP_SECONDS = 2.0
-"""A request that nobody takes over for so long is given up, so that it holds nothing that others want."""
+"""A cancelled request that is not reused within this time is given up, because it may hold resources."""
 
 
 @final
 class RequestPool(ResourceManager):
-    """Ray's manager of placement groups, behind a desk that keeps requests which are taken back."""
+    """Ray's manager of placement groups, except that cancelled requests are kept for reuse for `KEEP_SECONDS`."""
 
     def __init__(self) -> None:
         self._manager = PlacementGroupResourceManager()
@@ -46,7 +46,7 @@ class RequestPool(ResourceManager):
         self._manager.free_resources(acquired_resource)
 
     def get_resource_futures(self) -> list[Any]:
-        """Called by Ray Tune before it waits for an event."""
+        """Return what Ray Tune waits for. Called before each wait, so requests that were kept too long end here."""
         for resource_request, since in list(self._kept_since.items()):
             if time.monotonic() - since > KEEP_SECONDS:
                 del self._kept_since[resource_request]

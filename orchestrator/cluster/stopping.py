@@ -1,4 +1,4 @@
-"""When a search ends before its trials do: its hours are over, or the user asks."""
+"""Ends a search before all its trials have ended: when its hours are over, or when the user asks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.record import RunOutcome
 
 @final
 class SearchStopper(tune.Stopper):
-    """Ends the search when its hours are over or the user asks; the trials that run then stay unfinished."""
+    """Ends the search when its hours are over or the user asks. Trials that are running then stay unfinished."""
 
     def __init__(self, hours: float | None) -> None:
         self._hours = hours
@@ -24,35 +24,38 @@ class SearchStopper(tune.Stopper):
         self.failure: Exception | None = None
 
     def fail(self, error: Exception) -> None:
-        """End the search, because it cannot be recorded any more."""
+        """End the search, because it can no longer be recorded. The first error counts."""
         self.failure = self.failure or error
 
     def start_clock(self, seconds_spent: float = 0.0) -> None:
-        """From now on the hours count, of which some are spent where the search is resumed. Neither Ray's start nor the
-        reading of the data is part of them."""
+        """Start to count the hours; Ray's start and the reading of the data do not count.
+
+        Args:
+            seconds_spent: by a search that is resumed.
+        """
         if self._hours is not None:
             self._deadline = time.monotonic() + self._hours * 3600 - seconds_spent
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Single trials are the scheduler's business."""
+        """Stop no single trial; the scheduler does that."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether the search is to end now."""
+        """Whether the search must end now."""
         return self.outcome is not None
 
     def check(self) -> None:
-        """Between two steps of the preparation: end at once if the user asked.
+        """Raise if the user asked to stop. For use between two steps of the preparation.
 
         Raises:
-            KeyboardInterrupt: the user asked.
+            KeyboardInterrupt: the user asked to stop.
         """
         if self.interrupted:
             raise KeyboardInterrupt
 
     @property
     def outcome(self) -> RunOutcome | None:
-        """Why the search is to end, or None."""
+        """Why the search must end; None if it need not."""
         if self.failure is not None:
             return "failed"
         if self.interrupted:
@@ -64,7 +67,7 @@ class SearchStopper(tune.Stopper):
 
 @contextlib.contextmanager
 def stopping_on_interrupt(stopper: SearchStopper) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends the search in order, the second at once."""
+    """Stop the search in order on the first Ctrl-C (or SIGTERM), and at once on the second."""
 
     def handle(number: int, frame: Any) -> None:
         stopper.interrupted = True
@@ -72,7 +75,7 @@ def stopping_on_interrupt(stopper: SearchStopper) -> Iterator[None]:
 
     try:
         previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: signals are the caller's business
+    except ValueError:  # not in the main thread, so the caller handles signals
         yield
         return
     try:

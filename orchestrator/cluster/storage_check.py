@@ -12,17 +12,17 @@ from orchestrator.errors import ClusterError, last_line
 from trainables.storage import Folder
 
 STORAGE_SECONDS = 60.0
-"""A node that has not answered by then cannot use the storage, or cannot start a worker."""
+"""Timeout of the check. A node that has not answered by then cannot use the storage, or cannot start a worker."""
 
 
 def check_storage(folder: Folder) -> None:
-    """Refuse a folder that a node of the joined cluster on which trials can run does not see.
+    """Check that every node of the joined cluster on which trials can run sees the folder.
 
-    A file is written here and looked for there, and removed; on a disk, in the nearest folder that exists, so that
-    nothing stays behind. Nodes that join later are not asked.
+    Writes a file here, looks for it on each node, and removes it. On a disk the file is in the nearest folder that
+    exists, so that nothing remains. Nodes that join later are not checked.
 
     Raises:
-        ClusterError: names the node.
+        ClusterError: a node does not see the folder, which the message names, or the folder cannot be written.
     """
     here = ray.get_runtime_context().get_node_id()
     others = [
@@ -39,25 +39,25 @@ def check_storage(folder: Folder) -> None:
     except OSError as error:
         raise ClusterError(f"{folder} cannot be written: {last_line(error)} (run.storage)") from error
     try:
-        asked = {_ask(folder, probe, node["NodeID"]): node["NodeManagerAddress"] for node in others}
-        answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=STORAGE_SECONDS)
-        for answer in answered:
-            _check_answer(folder, asked[answer], answer)
-        if silent:
+        nodes = {_start_look(folder, probe, node["NodeID"]): node["NodeManagerAddress"] for node in others}
+        done, pending = ray.wait(list(nodes), num_returns=len(nodes), timeout=STORAGE_SECONDS)
+        for answer in done:
+            _check_answer(folder, nodes[answer], answer)
+        if pending:
             raise ClusterError(
-                f"node {asked[silent[0]]} could not look for {folder} within {STORAGE_SECONDS:g} s (run.storage)"
+                f"node {nodes[pending[0]]} could not look for {folder} within {STORAGE_SECONDS:g} s (run.storage)"
             )
     finally:
         folder.remove(probe)
 
 
-def _ask(folder: Folder, probe: str, node_id: str) -> ray.ObjectRef:
-    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(_sees).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(folder, probe)
+def _start_look(folder: Folder, probe: str, node_id: str) -> ray.ObjectRef:
+    on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(_look).options(num_cpus=0, max_retries=0, scheduling_strategy=on_node).remote(folder, probe)
 
 
-def _sees(folder: Folder, probe: str) -> str:
-    """Empty if the file is seen, else why not."""
+def _look(folder: Folder, probe: str) -> str:
+    """Return why the file cannot be seen; empty if it can."""
     try:
         return "" if folder.has(probe) else "a file that was just written is not there"
     except OSError as error:
@@ -68,7 +68,7 @@ def _check_answer(folder: Folder, node: str, answer: ray.ObjectRef) -> None:
     try:
         reason = ray.get(answer)
     except (ray.exceptions.NodeDiedError, ray.exceptions.WorkerCrashedError, ray.exceptions.TaskUnschedulableError):
-        return  # the node has left meanwhile, and others are used
+        return  # the node has left the cluster, and the search uses the others
     except ray.exceptions.RayError as error:
         reason = last_line(getattr(error, "cause", None) or error)
     if reason:

@@ -1,9 +1,9 @@
-"""The trials that Ray Tune is given: made from what the searcher suggests, and no dearer than they need be.
+"""Creates Ray Tune's trials from the searcher's suggestions, at a low cost per trial.
 
-Ray Tune's own `SearchGenerator` makes a trial from a description of the whole experiment, which it copies and reads
-anew for each one, and each of its trials asks the cluster five times for the trainable that all have in common:
-together more work than the rest of a trial. It is finished for good, too, once its searcher has said so; here a trial
-that lost its worker is handed out again. Knows Ray Tune's interface; knows neither Optuna nor the record.
+Ray Tune's own `SearchGenerator` copies and parses the description of the whole experiment for each trial, and each of
+its trials fetches the common trainable from the cluster five times: together more work than the rest of a trial. It
+also ends for good once its searcher has finished; here a trial that lost its worker can be suggested again afterwards.
+Knows Ray Tune's interface; knows neither Optuna nor the record.
 """
 
 from __future__ import annotations
@@ -20,72 +20,72 @@ from ray.tune.search import SearchAlgorithm
 
 
 class TrialSource(Protocol):
-    """Says what is trained next: a search's `OptunaSearcher`, or the list of an evaluation's trainings."""
+    """Suggests what is trained next: a search's `OptunaSearcher`, or the list of an evaluation's trainings."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The configuration of the next trial, which Ray Tune will know by this id; None or a word if there is none."""
+        """Return the configuration of the trial that has this id in Ray Tune; None or a word if there is none."""
 
     def is_finished(self) -> bool:
-        """Whether there is nothing to hand out. A trial that loses its worker afterwards makes it false again."""
+        """Whether there is nothing to suggest. False again if a trial loses its worker afterwards."""
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """The trial has left its worker for good."""
+        """Take note that the trial has left its worker and will not return."""
 
 
 @final
 class SearchTrial(TuneTrial):
-    """A trial that knows its trainable, and keeps of its results the last one only.
+    """A trial that holds its trainable and keeps only its last result.
 
-    What is overridden is what Ray Tune does for its own tables and snapshots, which are not used.
+    The overridden methods serve Ray Tune's own tables and snapshots, which are not used.
     """
 
     def __init__(self, worker: type[tune.Trainable], **settings: Any) -> None:
         self._worker = worker
-        # A `stub` does not look its trainable up.
+        # A `stub` does not look up its trainable.
         super().__init__(worker.__name__, stub=True, **settings)
         self.storage.trial_dir_name = self.trial_id
         self.failure: BaseException | None = None
-        """What ended the trial: an error in its worker, the death of it, or an error of Ray Tune's own."""
+        """What ended the trial: an error in its worker, the worker's death, or an error of Ray Tune itself."""
 
     def get_trainable_cls(self) -> type[tune.Trainable]:
-        """Without asking the cluster's key-value store."""
+        """Return the trainable, without a query to the cluster's key-value store."""
         return self._worker
 
     def init_local_path(self) -> None:
-        """No folder of its own on the driver, where nothing would be written to it."""
+        """Create no folder on the driver, because nothing would be written to it."""
 
     def handle_error(self, exc: BaseException | None = None) -> None:
-        """Without files. What Ray Tune raises itself holds a traceback, of which the last line says what it was."""
+        """Keep the error, and write no file. Of a traceback in an error of Ray Tune itself, keep the last line."""
         own = not isinstance(exc, RayError)
         self.failure = RuntimeError((str(exc).strip().splitlines() or ["no reason given"])[-1]) if own else exc
 
     def should_recover(self) -> bool:
-        """Never by Ray Tune: the searcher hands the trial out again."""
+        """Return False: Ray Tune never retries a trial, the searcher suggests it again."""
         return False
 
     def set_ray_actor(self, ray_actor: Any) -> None:
-        """Without asking the worker who it is, which its first report says."""
+        """Keep the actor. Its first report tells where it runs, so no query is needed."""
         self.temporary_state.ray_actor = ray_actor
 
     def update_last_result(self, result: dict[str, Any]) -> None:
-        """Without a statistic of each metric."""
+        """Keep the result, without statistics of each metric."""
         self.run_metadata.last_result = result
         self.run_metadata.last_result_time = time.time()
 
     def get_json_state(self) -> tuple[str, str]:
-        """Nothing: a run is rebuilt from its event log."""
+        """Return empty objects: a run is rebuilt from its event log."""
         return "{}", "{}"
 
 
 @final
 class TuneTrials(SearchAlgorithm):
-    """Hands out the searcher's suggestions as trials.
+    """Turns the searcher's suggestions into trials.
 
     Args:
-        searcher: asked for the parameters of each trial, as long as it has more.
-        experiment: where Ray Tune keeps its files.
-        worker: what trains.
-        resources: what a trial of these parameters is to have.
+        searcher: suggests the parameters of each trial.
+        experiment: holds the storage of Ray Tune's files.
+        worker: the trainable.
+        resources: returns the resources of a trial with the given parameters.
     """
 
     def __init__(
@@ -99,9 +99,12 @@ class TuneTrials(SearchAlgorithm):
         self._experiment = experiment
         self._worker = worker
         self._resources = resources
+        self.is_worker_starting: Callable[[TuneTrial], bool] = lambda trial: False
+        """Whether Ray Tune is starting a worker for this trial; for schedulers, which know Ray Tune's controller by its
+        public attributes only, as this search algorithm is."""
 
     def next_trial(self) -> SearchTrial | None:
-        """The next trial; None if there is none now."""
+        """Return the next trial; None if there is none now."""
         if self.is_finished():
             return None
         trial_id = SearchTrial.generate_id()
@@ -117,9 +120,9 @@ class TuneTrials(SearchAlgorithm):
         )
 
     def is_finished(self) -> bool:
-        """Asked by Ray Tune and by schedulers: whether no more trials come, as far as can be told."""
+        """Whether no more trials are expected. Ray Tune and schedulers call this."""
         return bool(super().is_finished()) or self._searcher.is_finished()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The searcher hears it."""
+        """Pass this on to the searcher."""
         self._searcher.on_trial_complete(trial_id, result=result, error=error)

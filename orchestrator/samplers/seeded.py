@@ -10,17 +10,23 @@ from typing import Any, final
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.samplers.history import new_seed
+from trainables.library_internals import Internal
 
-SPACE_CACHE = "_search_space"
+SPACE_CACHE = Internal(
+    "optuna", "_search_space", read_in="5.0.0", without="a suggestion takes longer the more trials there are"
+)
 """Attribute in which Optuna's samplers cache the search space that all trials share.
 
 It follows from the study but is slow to recompute, so each new sampler receives it from the one before.
 """
+
+CACHING = (TPESampler, NSGAIISampler, NSGAIIISampler)
+"""The wrapped samplers that have this cache."""
 
 
 @final
@@ -76,6 +82,6 @@ class SeededSampler(BaseSampler):
             self._number = trial.number
             sequence = np.random.SeedSequence([self._seed, trial.number])
             before, self._sampler = self._sampler, self._make(int(sequence.generate_state(1)[0]))
-            if hasattr(before, SPACE_CACHE):
-                setattr(self._sampler, SPACE_CACHE, getattr(before, SPACE_CACHE))
+            if isinstance(before, CACHING) and (cache := SPACE_CACHE.read(before)) is not None:
+                setattr(self._sampler, SPACE_CACHE.name, cache)
         return self._sampler

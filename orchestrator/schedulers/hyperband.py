@@ -28,6 +28,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.objectives import Direction
 from orchestrator.schedulers.objective_values import only_objective
+from orchestrator.schedulers.ray_internals import restoring_mark
 
 VALUE = "value"
 """Name of the objective's value, higher is better, in the results passed to Ray Tune's scheduler."""
@@ -145,10 +146,8 @@ class HyperbandScheduler(TrialScheduler):
 
         Calls may be nested, so the mark is not cleared but reset to its value before the call.
         """
-        bracket, _ = self._hyperband._trial_info[trial]
-        before = bracket.is_being_processed
-        yield
-        bracket.is_being_processed = before
+        with restoring_mark(self._hyperband, trial):
+            yield
 
     def _remove_unfinished(self, trial: Trial) -> None:
         self._unfinished.discard(trial.trial_id)

@@ -19,10 +19,12 @@ from typing import Any, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError, last_line
 from orchestrator.record import BackgroundQueue, EpochDone, Event, RunState, TrialEnded, TrialSuggested
+from orchestrator.study.optuna_internals import StudyAttributes, call_on_stop
 from orchestrator.study.replay import (
     intermediate_value,
     intermediate_values,
@@ -69,7 +71,10 @@ class LiveStudy:
     ) -> None:
         self._state = state
         self._distributions = dict(distributions)
-        self.study = replay_study(state, sampler)
+        storage = InMemoryStorage()
+        self.study = replay_study(state, sampler, storage)
+        call_on_stop(self.study, self._stop)
+        self._attributes = StudyAttributes(self.study, storage)
         self._handles: dict[int, optuna.Trial] = {}
         self._commands: BackgroundQueue[Callable[[], None]] = BackgroundQueue("sampler", self._run, self._fail)
         self._commands.put(self._ask)
@@ -77,6 +82,7 @@ class LiveStudy:
         self._answered = threading.Condition()
         """Notified when a suggestion is ready, or there will be none."""
         self._failure: BaseException | None = None
+        self._stopped = False
         self.exhausted = False
         """Whether the sampler stopped the study; Optuna's samplers do so once they have proposed everything."""
         self._last_seconds = 0.0
@@ -131,7 +137,6 @@ class LiveStudy:
 
     def _run(self, commands: Iterator[Callable[[], None]]) -> None:
         """Run one command after the other; once the context has ended, ask for no more proposals."""
-        self.study._thread_local.in_optimize_loop = True  # or a sampler that stops the study would raise an exception
         for command in commands:
             if command != self._ask or not self._commands.wait_closed():
                 command()
@@ -143,28 +148,30 @@ class LiveStudy:
             self._answered.notify_all()
 
     def _ask(self) -> None:
-        if self.study._stop_flag:
+        if self._stopped:
             with self._answered:
                 self.exhausted = True
                 self._answered.notify_all()
             return
         started = time.perf_counter()
-        storage, study_id = self.study._storage, self.study._study_id
-        before = dict(storage.get_study_system_attrs(study_id))
+        before = self._attributes.read()
         trial = self.study.ask(self._distributions)
         self._handles[trial.number] = trial
-        after = storage.get_study_system_attrs(study_id)
+        after = self._attributes.read()
         self._last_seconds = time.perf_counter() - started
         suggestion = Suggestion(
             number=trial.number,
             params=dict(trial.params),
-            trial_attributes=dict(storage.get_trial_system_attrs(trial._trial_id)),
+            trial_attributes=self._attributes.read_trial(trial.number),
             study_attributes={name: value for name, value in after.items() if before.get(name) != value},
             seconds=self._last_seconds,
         )
         with self._answered:
             self._ready.append(suggestion)
             self._answered.notify_all()
+
+    def _stop(self) -> None:
+        self._stopped = True
 
     def _describe(self, event: TrialSuggested, attributes: Mapping[str, Any]) -> None:
         trial = self._handle(event.number)
@@ -183,5 +190,5 @@ class LiveStudy:
     def _handle(self, number: int) -> optuna.Trial:
         """Optuna's handle of a running trial; a new one if the trial was on record before."""
         if number not in self._handles:
-            self._handles[number] = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[number]._trial_id)
+            self._handles[number] = self._attributes.running_trial(number)
         return self._handles[number]

@@ -13,12 +13,13 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record import EpochDone, RecordedRun, RunState, Trial
 from orchestrator.study.distributions import read_distributions
+from orchestrator.study.optuna_internals import StudyAttributes
 
 TRIAL_STATES = {
     "completed": TrialState.COMPLETE,
@@ -48,14 +49,18 @@ def load_study(run_dir: Path | str) -> optuna.Study:
     return replay_study(state)
 
 
-def replay_study(state: RunState, sampler: BaseSampler | None = None) -> optuna.Study:
-    """Build the study as it is after the state's events."""
-    study = optuna.create_study(storage=InMemoryStorage(), sampler=sampler, directions=list(state.objectives.values()))
+def replay_study(
+    state: RunState, sampler: BaseSampler | None = None, storage: BaseStorage | None = None
+) -> optuna.Study:
+    """Build the study as it is after the state's events, in a new in-memory storage unless one is given."""
+    storage = storage or InMemoryStorage()
+    study = optuna.create_study(storage=storage, sampler=sampler, directions=list(state.objectives.values()))
     distributions = read_distributions(state.distributions)
     for trial in [*state.imported.values(), *state.trials.values()]:
         study.add_trial(frozen_trial(trial, state, distributions))
+    attributes = StudyAttributes(study, storage)
     for name, value in state.study_attributes.items():
-        study._storage.set_study_system_attr(study._study_id, name, value)
+        attributes.write(name, value)
     return study
 
 
@@ -82,9 +87,11 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
         params=trial.params,
         distributions=distributions,
         user_attrs=user_attributes(trial),
-        system_attrs={**trial.attributes, **_constraint_attributes(trial, state)},
+        system_attrs=dict(trial.attributes),
         intermediate_values=curve,
     )
+    for name, excess in state.violations(trial).items():
+        frozen.set_constraint(name, excess)
     frozen.datetime_start = trial.suggested_at.astimezone().replace(tzinfo=None)  # Optuna's are naive and local
     ended = trial.ended_at or trial.suggested_at
     frozen.datetime_complete = ended.astimezone().replace(tzinfo=None) if trial_state.is_finished() else None
@@ -118,8 +125,3 @@ def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float |
 def user_attributes(trial: Trial) -> dict[str, Any]:
     """Attributes that a reader of the study needs besides the parameters."""
     return {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
-
-
-def _constraint_attributes(trial: Trial, state: RunState) -> dict[str, float]:
-    # Where `optuna.Trial.set_constraint` puts them.
-    return {f"constraints:{name}": value for name, value in state.violations(trial).items()}

@@ -26,9 +26,11 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from orchestrator.study import StudyAttributes
 from search_spaces import NAS_BENCH_201, NASNET, CellSpace
 
 Make = Callable[..., BaseSampler]
@@ -284,6 +286,8 @@ class _CheckedSampler(BaseSampler):
     Optuna itself would silently replace a relative proposal that is not in the distribution by an independent draw.
     """
 
+    notes: StudyAttributes
+
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
         self.attributes: dict[str, Any] = {}  # the study's system attributes at the last ask
@@ -308,7 +312,7 @@ class _CheckedSampler(BaseSampler):
         return value
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self.attributes = dict(study._storage.get_study_system_attrs(study._study_id))
+        self.attributes = self.notes.read()
         self._sampler.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
@@ -331,7 +335,10 @@ def _make_study(make: Make, *, seed: int, space: CellSpace, directions: Sequence
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise Optuna logs every new study to standard error
     try:
         known = [StudyDirection[direction.upper()] for direction in directions]
-        return optuna.create_study(sampler=_CheckedSampler(sampler), directions=known)
+        storage, checked = InMemoryStorage(), _CheckedSampler(sampler)
+        study = optuna.create_study(storage=storage, sampler=checked, directions=known)
+        checked.notes = StudyAttributes(study, storage)
+        return study
     finally:
         optuna.logging.set_verbosity(verbosity)
 
@@ -356,10 +363,12 @@ def _ask_trials(study: Study, space: CellSpace, *, trials: int, ending: Ending, 
 def _ask_in_rebuilt_study(make: Make, *, trial: Trial, space: CellSpace, directions: Sequence[str]) -> dict[str, Any]:
     """Return the proposal of a new sampler in a study rebuilt to its state before the trial's ask."""
     rebuilt, checked = _make_study(make, seed=0, space=space, directions=directions), trial.study.sampler
+    fresh = rebuilt.sampler
     assert isinstance(checked, _CheckedSampler)
+    assert isinstance(fresh, _CheckedSampler)
     rebuilt.add_trials(trial.study.get_trials(deepcopy=False)[: trial.number])
     for name, value in checked.attributes.items():
-        rebuilt._storage.set_study_system_attr(rebuilt._study_id, name, value)
+        fresh.notes.write(name, value)
     return dict(rebuilt.ask(_distributions(space)).params)
 
 

@@ -6,6 +6,8 @@ unpickling.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import zipfile
 
@@ -16,9 +18,18 @@ from numpy.typing import NDArray
 from trainables.baselines import Network
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import capture, make_runner
+from trainables.library_internals import Internal
 
 _EXTRA = f"/extra/{METADATA}.json"
 """End of the name of the facts in the archive."""
+
+_INT8_OPERATORS = Internal(
+    "torch",
+    "ao.quantization.fx._decomposed",
+    read_in="2.14.1",
+    without="reading a .pt2 file in 8 bits takes torchao, if that still registers the operators",
+)
+"""A module that registers the operators of a graph in 8 bits when it is imported."""
 
 
 def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
@@ -54,9 +65,19 @@ def read(content: bytes) -> ModelFile:
         raise ModelFileError(f"it has no metadata {METADATA!r}")
     facts = ModelFacts.loads(text)
     if facts.int8:
-        from torch.ao.quantization.fx import _decomposed  # noqa: F401  registers the operators of the graph
+        _register_int8_operators()
     try:
         network = torch.export.load(io.BytesIO(content)).module()
     except Exception as error:  # a damaged archive raises various exceptions
         raise ModelFileError("torch.export cannot read it") from error
     return ModelFile(facts, make_runner(network))
+
+
+def _register_int8_operators() -> None:
+    """Make the operators of a graph in 8 bits known to torch, without torchao if possible."""
+    try:
+        importlib.import_module(f"torch.{_INT8_OPERATORS.name}")
+    except ImportError:
+        _INT8_OPERATORS.report()
+        with contextlib.suppress(ImportError):
+            importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
