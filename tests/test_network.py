@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from search_spaces import NASNET, NASNET_A, PUBLISHED, Architecture, Block, Cell, Edge
 from tests.cells import architectures
 from trainables import layers
-from trainables.modules import Regularisation, State
+from trainables.modules import Regularisation, RowModule, State, StridedPointwise
 from trainables.network import CellModule, CellNetwork
 from trainables.network_plan import Shape, plan_cell, plan_network
 from trainables.network_spec import NetworkSpec
@@ -308,3 +308,17 @@ def test_the_spec_alone_determines_the_network() -> None:
     second = CellNetwork(NetworkSpec.from_json(spec.to_json()))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert first.spec == replace(spec)
+
+
+@pytest.mark.parametrize(("channels", "leaves_out_first"), [(4, True), (8, False)])
+def test_a_strided_pointwise_convolution_of_few_channels_leaves_pixels_out_first(
+    channels: int, leaves_out_first: bool
+) -> None:
+    """The result is that of PyTorch's own, whose gradient may end the process (`MIN_STRIDED_CHANNELS`)."""
+    layer = layers.Convolution(channels, 6, (1, 1), padding="valid", stride=(2, 2))
+    (module,) = RowModule((layer,), Regularisation())
+    assert isinstance(module, StridedPointwise) == leaves_out_first
+    assert isinstance(module, nn.Conv2d)
+    images = torch.randn(2, channels, 9, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(module(images), F.conv2d(images, module.weight, stride=2))

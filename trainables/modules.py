@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -221,7 +221,7 @@ def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
 
 
 def _convolution(layer: layers.Convolution) -> list[nn.Module]:
-    module = nn.Conv2d(
+    module = _convolution_class(layer)(
         layer.in_channels,
         layer.out_channels,
         layer.kernel,
@@ -232,3 +232,23 @@ def _convolution(layer: layers.Convolution) -> list[nn.Module]:
         bias=False,
     )
     return [FirstPadding(layer), module] if layer.pads_first else [module]
+
+
+MIN_STRIDED_CHANNELS = 8
+"""oneDNN's strided 1x1 convolution of fewer channels writes beyond its buffers on CPUs without AVX-512 (seen with
+PyTorch 2.11, 2.14 and 2.15): its gradient ends the process."""
+
+
+@final
+class StridedPointwise(nn.Conv2d):
+    """A strided 1x1 convolution that leaves pixels out before it convolves; the result is the same."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve every `stride`-th pixel."""
+        rows, columns = self.stride
+        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, groups=self.groups)
+
+
+def _convolution_class(layer: layers.Convolution) -> type[nn.Conv2d]:
+    is_strided_pointwise = layer.kernel == (1, 1) and layer.stride != (1, 1)
+    return StridedPointwise if is_strided_pointwise and layer.in_channels < MIN_STRIDED_CHANNELS else nn.Conv2d
