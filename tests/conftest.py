@@ -1,6 +1,6 @@
-"""What several test files share: the order in which they are run, a small Ray, a search of digits, generators.
+"""Fixtures of several test files: a Ray on this machine, a search of digits that has ended, a command, generators.
 
-`make test` runs the tests in two processes, a file in one of them. Each process has what it shares once.
+`make test` runs the tests in two processes. Each has its own session fixtures, made when a test first needs them.
 """
 
 from __future__ import annotations
@@ -25,34 +25,6 @@ from tests.own_ray import Head, ray_head
 from trainables.exporting import measurement
 
 __all__ = ["object_store"]
-
-LONGEST = [
-    "test_faults.py",
-    "test_evaluate_command.py",
-    "test_cli.py",
-    "test_examples.py",
-    "test_search.py",
-    "test_export.py",
-    "test_backbone_examples.py",
-    "test_retrain_command.py",
-    "test_nodes.py",
-    "test_any_architecture.py",
-    "test_documentation.py",
-    "test_search_objectives.py",
-    "test_sampler_contract.py",
-    "test_search_s3.py",
-    "test_cluster_file.py",
-    "test_notebook.py",
-    "test_transfer.py",
-    "test_tracking.py",
-    "test_submit.py",
-]
-"""The files that take longest, begun first, so that no process is left with one while the other has nothing to do."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -281,6 +281,7 @@ def test_a_search_from_a_file_with_a_module_beside_it(cellscout: Any, tmp_path: 
     assert "already holds a run" in again.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
     running = subprocess.Popen(
         [*COMMAND, "search", "--run-dir", "out", "--set", "trainable.name=instant", "--set", "budget.trials=100000"],
@@ -320,7 +321,6 @@ def test_doctor_checks_no_disk_if_runs_are_on_an_object_store(cellscout: Any, mo
         assert any("of disk free" in finding["what"] for finding in json.loads(ended.out)) == checks_disk
 
 
-@pytest.mark.slow
 def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> None:
     """It trains at least 24 trials over at least 3 rungs, reaches 0.97, and does not import torch in its driver."""
     command = [sys.executable, "-X", "importtime", *COMMAND[1:], "search"]

@@ -16,7 +16,7 @@ from tests.commands import command, told
 
 LONG = ["--set", "training.epochs=60", "--baseline", "two_convolutions"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def curve(folder: Path) -> dict[tuple[int, int], tuple[float, float]]:
     return {(row["seed"], row["epoch"]): (row["train_loss"], row["train_accuracy"]) for row in rows}
 
 
+@pytest.mark.slow
 def test_digits_are_retrained_tested_once_and_told_again(place: Path, cellscout: Any) -> None:
     short = ["retrain", "run", "--set", "training.epochs=3", "--seeds", "2", "--baseline", "two_convolutions"]
     status, out, err = told(cellscout(*short, "--json"))
@@ -61,6 +62,7 @@ def test_digits_are_retrained_tested_once_and_told_again(place: Path, cellscout:
     assert "the second test of this network" in told(cellscout(*second))[1]
 
 
+@pytest.mark.slow
 def test_a_network_that_is_trained_and_cannot_be_tested_is_tested_later(
     place: Path, cellscout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +83,7 @@ def test_a_network_that_is_trained_and_cannot_be_tested_is_tested_later(
     assert b"epoch_trained" not in after[len(before) :]
 
 
+@pytest.mark.slow
 def test_a_published_cell_is_trained_at_another_size_with_early_stopping_and_an_average(
     place: Path, cellscout: Any
 ) -> None:
@@ -94,7 +97,13 @@ def test_a_published_cell_is_trained_at_another_size_with_early_stopping_and_an_
     assert all(row["val_accuracy"] is not None for row in events(place / "run/retrain/nasnet_a", "epoch_trained"))
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "signal_number",
+    [
+        pytest.param(signal.SIGKILL, id="kill"),
+        pytest.param(signal.SIGINT, id="Ctrl-C", marks=pytest.mark.slow),
+    ],
+)
 def test_a_retraining_that_ends_early_and_is_started_again_comes_to_the_same(
     place: Path, cellscout: Any, signal_number: signal.Signals
 ) -> None:
@@ -124,6 +133,7 @@ def test_a_retraining_that_ends_early_and_is_started_again_comes_to_the_same(
         assert all((weights[key] == others[key]).all() for key in others)
 
 
+@pytest.mark.slow
 def test_two_workers_come_to_what_one_does(place: Path, cellscout: Any) -> None:
     """The two convolutions have no batch norms, which would see a worker's part of a batch only."""
     words = ["--architecture", "nasnet_a", "--repeats", "1", "--filters", "2", "--baseline", "two_convolutions"]
@@ -190,6 +200,7 @@ def test_an_unfinished_run_is_refused(place: Path, cellscout: Any) -> None:
     assert (status, err) == (2, "cellscout: run is unfinished (interrupted); end it with: cellscout resume run\n")
 
 
+@pytest.mark.slow
 def test_a_log_that_is_spoilt_is_refused_and_a_torn_line_is_not(place: Path, cellscout: Any) -> None:
     short = ["retrain", "run", "--set", "training.epochs=2"]
     assert told(cellscout(*short))[0] == 0
