@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 PRODUCT := $(VENV)/.product
 DEVELOPER := $(VENV)/.developer
+# uv downloads and unpacks in parallel, and compiles with all cores.
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
 .PHONY: search test test-slow test-all test-browser test-oldest lint format install clean
 
@@ -54,16 +56,17 @@ format: $(DEVELOPER)
 
 install: $(DEVELOPER)
 
-$(VENV):
+$(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
 
-$(PRODUCT): pyproject.toml | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+$(PRODUCT): pyproject.toml | $(BIN)/uv
+	$(INSTALL) --editable .
 	touch $@
 
-$(DEVELOPER): pyproject.toml | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+$(DEVELOPER): pyproject.toml | $(BIN)/uv
+	$(INSTALL) --editable ".[dev]"
 	touch $(PRODUCT) $@
 
 clean:
