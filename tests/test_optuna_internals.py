@@ -40,8 +40,7 @@ def take_away(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) ->
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The messages of all warnings about libraries."""
     messages: list[str] = []
-    warn = "trainables.library_internals.warnings.warn"
-    monkeypatch.setattr(warn, lambda message, *about, **how: messages.append(message))
+    monkeypatch.setattr(library_internals, "warn", lambda message, *about, **how: messages.append(message))
     return messages
 
 

@@ -9,12 +9,12 @@ Knows no library. Each access is an `Internal` in the module that needs it: the 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from operator import attrgetter
 from typing import Any
+from warnings import warn
 
 _reported: set[str] = set()
 
@@ -27,7 +27,7 @@ def warn_once(message: str) -> None:
     """Warn the first time that this process passes this message."""
     if message not in _reported:
         _reported.add(message)
-        warnings.warn(message, LibraryWarning, stacklevel=3)
+        warn(message, LibraryWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
