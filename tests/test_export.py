@@ -23,13 +23,13 @@ from search_spaces import Architecture, Block, Cell, Edge
 from tests.object_store import ObjectStore
 from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec
-from trainables.baselines import build_network
 from trainables.datasets import load_data
 from trainables.exporting.formats import FORMATS
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import load_network, make_runner
 from trainables.exporting.pruning import prune_weights
 from trainables.network_spec import NetworkSpec
+from trainables.networks import build_network
 from trainables.preprocessing import Preprocessing
 from trainables.settings import TrainingSettings
 from trainables.storage import Folder

@@ -25,9 +25,10 @@ from tests.commands import command, told
 from tests.records import facts
 from tests.trained import digits_spec, make_run
 from trainables.baseline_spec import BaselineSpec
-from trainables.baselines import baseline_names, build_network
+from trainables.baselines import baseline_names
 from trainables.datasets import DataSplits, load_data
 from trainables.network_spec import NetworkSpec
+from trainables.networks import build_network
 from trainables.retraining import Retraining, RetrainingPlan
 from trainables.settings import DataSettings, TrainingSettings
 from trainables.skeleton import SKELETONS

@@ -14,9 +14,9 @@ from orchestrator.record.events import now
 from orchestrator.record.run_info import RunInfo
 from search_spaces import PUBLISHED
 from trainables.baseline_spec import BaselineSpec
-from trainables.baselines import build_network
 from trainables.datasets import load_data
 from trainables.network_spec import NetworkSpec
+from trainables.networks import build_network
 from trainables.skeleton import SKELETONS
 
 RECIPE: dict[str, Any] = {"epochs": 2, "batch_size": 64}

@@ -18,8 +18,6 @@ from torchvision import models
 
 from trainables.baseline_spec import BaselineSpec
 from trainables.modules import Regularisation
-from trainables.network import CellNetwork
-from trainables.network_spec import NetworkSpec
 
 NATIVE_SIDE = 224
 """Side in pixels for which torchvision's models were designed."""
@@ -80,19 +78,6 @@ class BaselineNetwork(nn.Module):
     def macs(self) -> int:
         """Multiply-adds of convolutions, linear layers and attention for one image of `input_size`."""
         return self._macs
-
-
-Network = CellNetwork | BaselineNetwork
-"""A network that can be trained."""
-
-
-def build_network(spec: NetworkSpec | BaselineSpec) -> Network:
-    """Build the network of a spec, with random weights.
-
-    Raises:
-        ValueError: the network cannot be built; see `CellNetwork` and `BaselineNetwork`.
-    """
-    return CellNetwork(spec) if isinstance(spec, NetworkSpec) else BaselineNetwork(spec)
 
 
 def baseline_names() -> list[str]:

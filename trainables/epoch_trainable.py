@@ -209,7 +209,10 @@ class EpochTrainable(tune.Trainable, ABC):
             self._unreported = [result for result in self._curve if result.epoch > self._assignment.epochs]
 
     def step(self) -> dict[str, Any]:
-        """Train for about a second, but at least one epoch and never past a milestone."""
+        """Train for about a second, but at least one epoch and never past a milestone.
+
+        Ray Tune hands the report to the scheduler, and to `Recorder.on_trial_result` in the driver.
+        """
         with wrap_faults():
             if self._unreported:
                 curve = self._take_unreported()

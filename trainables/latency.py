@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from trainables.baselines import Network
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
+from trainables.networks import Network
 
 WARM_UP_PASSES = 3
 MEASURED_PASSES = 20

@@ -34,7 +34,7 @@ class State:
 
 
 class RowModule(nn.Sequential):
-    """The layers of a row, except a leading ReLU, which the state computes (`State.rectified`)."""
+    """The layers of a row, except a leading ReLU, which the state computes. So call `read`, not the module itself."""
 
     def __init__(self, row: Row, regularisation: Regularisation) -> None:
         self.rectifies = row[:1] == (layers.Relu(),)

@@ -85,7 +85,7 @@ class CellNetwork(nn.Module):
         self._stage_ends = tuple(stage.last for stage in plan.stages)
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
-        """Logits, or feature maps with `features_only`."""
+        """Logits, or feature maps with `features_only`. A training calls `all_logits`, for the auxiliary head's too."""
         return self._feature_maps(images) if self.features_only else self.all_logits(images)[0]
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

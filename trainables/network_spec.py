@@ -23,7 +23,8 @@ class NetworkSpec:
     skeleton: Skeleton = NASNET_CIFAR
     """The macro rules."""
     repeats: int
-    """N, normal cells per stage. There are three stages, with a reduction cell between each two."""
+    """N, normal cells per stage; one fewer in a later stage if the skeleton's reduction cell replaces one. There are
+    three stages, with a reduction cell before the second and the third."""
     filters: int
     """F, channels of every operation in the first stage; doubled at each reduction cell."""
     classes: int
@@ -33,9 +34,8 @@ class NetworkSpec:
     image_size: tuple[int, int] = (32, 32)
     """Height and width of the images in pixels."""
     drop_path_probability: float = 0.0
-    """Probability of dropping an operation's output in the last cell at the end of the training; at least 0, below 1.
-    It grows linearly with the training's progress, and with the depth if the skeleton says so. 1 - 0.6 for NASNet-A on
-    CIFAR-10."""
+    """The largest probability of dropping an operation's output, at least 0 and below 1: 0.4 for NASNet-A on CIFAR-10.
+    It is reached at the end of the training. With some skeletons it grows with depth too, up to the last cell."""
     dropout: float = 0.0
     """Probability of dropping a feature before the classifier, at least 0 and below 1."""
     auxiliary_head: bool = False

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables.baseline_spec import BaselineSpec
-from trainables.baselines import BaselineNetwork, build_network
+from trainables.baselines import BaselineNetwork
 from trainables.costs import network_costs
 from trainables.datasets import DataSplits
 from trainables.early_stopping import best_epoch, is_stalled
@@ -25,6 +25,7 @@ from trainables.folds import merge_validation
 from trainables.latency import measure_latency
 from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
+from trainables.networks import build_network
 from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.settings import TrainingSettings
 from trainables.training import Training, scoring_batch, select_prefix

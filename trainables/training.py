@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.baseline_spec import BaselineSpec
-from trainables.baselines import Network, build_network
 from trainables.epoch_result import EpochResult
 from trainables.loader import Augmentation, DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
+from trainables.networks import Network, build_network
 from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.settings import TrainingSettings
 from trainables.transfer import InitialWeights

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.cli import networks, pages, simulate
-from orchestrator.cli.arguments import Address, ArchitectureName, AsJson, Overrides, RunDir, Top, print_json
+from orchestrator.cli.arguments import Address, ArchitectureName, AsJson, RunDir, SetValues, Top, print_json
 from orchestrator.errors import CellscoutError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def search(
             metavar="SEARCH.toml", help="The search file. Without it, the built-in search on digits is run."
         ),
     ] = None,
-    overrides: Overrides = None,
+    overrides: SetValues = None,
     run_dir: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +118,7 @@ def resume(
 def submit(
     search_file: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="The search file.")],
     address: Annotated[str, typer.Option("--address", help="The cluster's job server, http://HOST:8265.")],
-    overrides: Overrides = None,
+    overrides: SetValues = None,
     run_dir: Annotated[
         str | None,
         typer.Option(
@@ -286,7 +286,7 @@ def doctor(
         Path | None,
         typer.Argument(metavar="SEARCH.toml", help="The search file whose resources and storage are checked."),
     ] = None,
-    overrides: Overrides = None,
+    overrides: SetValues = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:

@@ -31,7 +31,7 @@ ArchitectureName = Annotated[
     ),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="Number of trials to show, best first.")]
-Overrides = Annotated[
+SetValues = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
 ]
 Address = Annotated[

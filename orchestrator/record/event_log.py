@@ -1,4 +1,4 @@
-"""An append-only log of typed events: the truth, from which everything else can be rebuilt. `EventLog` is a run's.
+"""An append-only log of typed events: the truth, from which everything else is rebuilt. `EventLog` is the log of a run.
 
 Knows lines and listeners. Does not know what the events mean, nor how lines are kept: see `event_file` for a local
 folder, `event_segments` for an object store.

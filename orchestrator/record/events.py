@@ -98,7 +98,9 @@ class TrialBuilt(EventBase):
 
 
 class EpochFields(BaseModel):
-    """What is recorded of an epoch, of a trial or of a retraining: the numbers of an `EpochResult`, see there.
+    """What is recorded of an epoch, of a trial or of a retraining: the numbers of an `EpochResult`.
+
+    `ended_at` becomes the event's `time`, and the metrics of the user's trainable are a field of the event.
 
     The events, the columns of `epochs.parquet` and the conversions from and to an `EpochResult` take names, order and
     types from here. A number that is not finite is None.
@@ -126,7 +128,7 @@ SCORES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
 class _EpochOfTrial(EventBase):
-    """Has the fields that precede those of the epoch in a line of the log."""
+    """Puts `event` and `trial_id` before the epoch's fields in a line of the log."""
 
     event: Literal["epoch_done"] = "epoch_done"
     trial_id: str

@@ -63,6 +63,7 @@ class Trial:
     resample: Resample | None = None
     """In an evaluation, where each candidate has several trials: the seed and fold of this one."""
     attempt: int = 0
+    """How often a worker has started it; 0 if none has."""
     on_worker: bool = False
     paused: bool = False
     """Whether the scheduler took it off its worker; it may go on later."""
@@ -380,8 +381,8 @@ def _imported(event: TrialImported, number: int) -> Trial:
 
 
 INFEASIBLE_IN_A_ROW = 10_000
-"""A search ends after this many proposals in a row that break a constraint. More than `KNOWN_IN_A_ROW` of
-`search.candidates`, because infeasible results still teach the sampler."""
+"""A search ends after this many proposals in a row that break a constraint. The bound is high because infeasible
+results still teach the sampler."""
 
 
 def exhaustion(state: RunState) -> str:

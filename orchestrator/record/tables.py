@@ -1,4 +1,7 @@
-"""Event log -> Parquet: one row per trial, one row per epoch. Derived; may be deleted and rebuilt at any time."""
+"""Writes the Parquet tables from a run's state: one row per trial, one row per epoch.
+
+A search writes them at its end, and `cellscout report` at any time. They are derived: they may be deleted.
+"""
 
 from __future__ import annotations
 

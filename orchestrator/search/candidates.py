@@ -77,7 +77,8 @@ class Candidates:
         proposed = []
         for trial in self._state.trials.values():
             if trial.attempt == 0:
-                proposed += [trial] if trial.status == "running" else []
+                if trial.status == "running":
+                    proposed.append(trial)
                 continue
             self._admitted += 1
             if trial.status == "running":
@@ -85,11 +86,11 @@ class Candidates:
                 self._interrupted.append(trial)
             elif trial.status in RESULT_STATUSES:
                 self._by_fingerprint[trial.fingerprint] = trial
-        self._released.extend(
-            trial
-            for trial in proposed
-            if self._needs_training(trial, self._costs_of(Architecture.from_json(trial.architecture))[1])
-        )
+        # After the started trials are registered, because a proposal may wait for one of them.
+        for trial in proposed:
+            _, problem = self._costs_of(Architecture.from_json(trial.architecture))
+            if self._needs_training(trial, problem):
+                self._released.append(trial)
 
     @property
     def is_full(self) -> bool:

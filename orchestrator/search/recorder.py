@@ -97,7 +97,10 @@ class Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record the epochs of a result. If the trial ends with them, its end is written in the same append."""
+        """Record the epochs of a result, which is what `EpochTrainable.step` returned on the worker.
+
+        If the trial ends with them, its end is written in the same append.
+        """
         trial_id = self._trial_ids[trial.trial_id]
         recorded = self._state.trials[trial_id]
         self._last_report_at[trial_id] = time.monotonic()
@@ -110,7 +113,7 @@ class Recorder(tune.Callback):
         events += [_epoch_done(trial_id, row) for row in rows]
         if rows:
             self._failures_in_a_row = 0
-        if result.get("done"):
+        if result.get("done"):  # said by the worker, or by Ray Tune if the scheduler stops the trial
             events.append(self._end_of(trial_id, result))
         self._log.append(*events)
         self._save_best(trial_id)

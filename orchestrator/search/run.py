@@ -99,6 +99,7 @@ def run_search(
             )
             ended = session.run(
                 [components.run_started(environment.allotment), *imported],
+                # Called once the first events are in the state, from which the study is built.
                 lambda: _driver(session, LiveStudy(components.sampler, state, components.distributions)),
             )
     return SearchResult(directory, state, ended)
@@ -132,7 +133,7 @@ def resume_search(
     directory = recorded.directory
     config = change_config(recorded.info.config, changes, CHANGEABLE)
     components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
-    with EventLog.reopen(directory) as log:
+    with EventLog.reopen(directory) as log:  # locked before it is read, so that no other process continues the search
         events = recorded.events()
         with run_environment(config, directory, address=address, progress=progress) as environment:
             check_same(recorded, facts=environment.facts, events=events, components=components)

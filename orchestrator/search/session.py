@@ -111,14 +111,14 @@ class SearchSession:
         return ended
 
     def _run(
-        self, make_driver: AbstractContextManager[TrialDriver], trackers: Sequence[Listener], resumed: bool
+        self, driver_context: AbstractContextManager[TrialDriver], trackers: Sequence[Listener], resumed: bool
     ) -> RunOutcome:
         config, stopper = self.components.config, self.environment.stopper
         # An evaluation needs only scores: it keeps no weights, and it is shown on the page of its search.
         keep = config.run.keep_best if self.state.evaluation is None else 0
         page = PageRefresher(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
-        with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page, make_driver as driver:
-            # All listeners of the log, in this order; `state` is before them, because all of them read it.
+        with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page, driver_context as driver:
+            # The other listeners of the log, in this order. `run` has added `state` first, because all of them read it.
             self.log.listen(*trackers, *driver.listeners, cleanup.apply)
             if resumed:
                 driver.resume()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainables.exporting.model_file import ModelFacts, ModelFile
 
 if TYPE_CHECKING:
-    from trainables.baselines import Network
+    from trainables.networks import Network
 
 
 class FormatModule(Protocol):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
 
 if TYPE_CHECKING:
-    from trainables.baselines import Network
+    from trainables.networks import Network
 
 CALIBRATION_BATCH_SIZE = 64
 IMAGES, LOGITS, COUNT = "images", "logits", "n"

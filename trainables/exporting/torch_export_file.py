@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.baselines import Network
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import capture, make_runner
 from trainables.library_internals import Internal
+from trainables.networks import Network
 
 _EXTRA = f"/extra/{METADATA}.json"
 """End of the name of the facts in the archive."""

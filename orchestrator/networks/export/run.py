@@ -27,7 +27,7 @@ from trainables.settings import TrainingSettings
 from trainables.storage import Folder
 
 if TYPE_CHECKING:
-    from trainables.baselines import Network
+    from trainables.networks import Network
 
 CALIBRATION_IMAGES = 256
 """Number of training images that give the ranges of 8-bit activations."""
