@@ -141,9 +141,9 @@ def test_the_place_of_the_data_is_not_part_of_the_recipe(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (replace(TINY, blocks=2), "have no 'normal.1.left.state': it is another space"),
+        (replace(TINY, blocks=2), "have no 'normal.1.left.state'; its space differs"),
         (replace(TINY, operations=TINY.operations[1:]), "is 'identity' in trial 00000; this space has conv_1x3_3x1"),
-        (NASNET, "it is another space"),
+        (NASNET, "its space differs"),
     ],
 )
 def test_candidates_of_another_space_are_refused(space: Any, message: str, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Training recipes of papers, as values for `[training]`. Does not know torch.
+"""Training recipes of papers, as values for `[training]`. Does not import torch.
 
 Values that a recipe does not state keep their defaults. Weight decay is PyTorch's; if the source adds
-`rate * sum(w ** 2)` to the loss (ENAS), it is twice that rate. Two differences from the sources remain: weight decay
+`rate * sum(w ** 2)` to the loss (ENAS), our weight decay
+is twice that rate. Two differences from the sources remain: weight decay
 acts only on the weights of convolutions and linear layers, while DARTS, NDS and NAS-Bench-201 also decay batch norms
 and biases; and drop path grows from step to step, while in DARTS it grows from epoch to epoch.
 """

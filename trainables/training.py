@@ -46,10 +46,10 @@ class Training:
         settings: how to train it.
         data: the images, on the device to train on.
         seed: decides the initial weights, the order of the images, their augmentation and the dropped values.
-        micro_batches: number of parts into which each batch is split; their gradients are added up. The memory is that
-            of a part and the step that of the whole batch, except that batch norms see only the parts.
-        average_decay: decay (below 1) of a moving average of the weights, which is scored instead of them; 0: no
-            average. See `weight_average`.
+        micro_batches: number of parts into which each batch is split; their gradients are added up. This needs the
+            memory of one part and gives the step of the whole batch, except that batch norms use each part separately.
+        average_decay: decay (below 1) of a moving average of the weights. The average is scored instead of the weights.
+            0: no average. See `weight_average`.
         start: the initial weights; None: random.
         peers: the processes that train the network together.
         compiled: whether to run the steps with `torch.compile`. The dropped values are then different ones.

@@ -166,7 +166,7 @@ def _cluster(address: str | None, resources: ResourceSettings) -> Iterator[Findi
 def plan_findings(
     resources: ResourceSettings, nodes: Sequence[NodeResources], added: Growth | None
 ) -> Iterator[Finding]:
-    """Say how many trials fit on each kind of node, also of those that an autoscaler can add, and on all together."""
+    """Yield how many trials fit on each kind of node, including nodes that can be added, and on all nodes together."""
     try:
         share = allot(resources, nodes, added)
     except ClusterError as error:

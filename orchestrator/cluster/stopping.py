@@ -31,7 +31,7 @@ class SearchStopper(tune.Stopper):
         """Start to count the hours; Ray's start and the reading of the data do not count.
 
         Args:
-            seconds_spent: by a search that is resumed.
+            seconds_spent: the time that a resumed search has already used.
         """
         if self._hours is not None:
             self._deadline = time.monotonic() + self._hours * 3600 - seconds_spent

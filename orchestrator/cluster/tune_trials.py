@@ -60,7 +60,7 @@ class SearchTrial(TuneTrial):
         self.failure = RuntimeError((str(exc).strip().splitlines() or ["no reason given"])[-1]) if own else exc
 
     def should_recover(self) -> bool:
-        """Return False: Ray Tune never retries a trial, the searcher suggests it again."""
+        """Return False: Ray Tune never retries a trial. The searcher suggests the trial again."""
         return False
 
     def set_ray_actor(self, ray_actor: Any) -> None:

@@ -97,7 +97,7 @@ class SchedulerSettings(Settings):
     min_epochs: int = Field(default=1, ge=1)
     """ASHA: the first rung, the minimum number of epochs of a candidate. At most `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=100)
-    """ASHA: at each rung, one in this many candidates goes on, and the next rung is this many times higher."""
+    """ASHA: at each rung, one in this many candidates continues, and the next rung has this many times the epochs."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the scheduler's class, such as `brackets` of ASHA."""
 
@@ -173,7 +173,7 @@ class ResourceSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """`[budget]`: when the search ends. The first limit to be reached counts."""
+    """`[budget]`: when the search ends. It ends when it reaches the first of these limits."""
 
     trials: int | None = Field(default=100, ge=1)
     """Number of candidates to train. Pruned candidates count; duplicates and infeasible ones do not. Unset (only in
@@ -189,7 +189,7 @@ class BudgetSettings(Settings):
 
 
 class LoggingSettings(Settings):
-    """`[logging]`: other tools that receive the results during the search; all off. They cannot slow it."""
+    """`[logging]`: other tools that receive the results during the search; all are off by default."""
 
     tensorboard: bool = False
     """Write TensorBoard event files into `tensorboard/` of the run directory, which must be local."""

@@ -199,7 +199,7 @@ def _on_front(candidates: Sequence[Evaluated], objectives: Mapping[str, Directio
 
 
 def _comparisons(comparable: Sequence[Evaluated], folds: int) -> list[Comparison]:
-    """Test the first against each other candidate; adjusted for all pairs, because these scores chose the first."""
+    """Test the first candidate against each other one. P is adjusted for all pairs: the same scores chose the first."""
     pairs = list(combinations(comparable, 2))
     tests = [_test(*pair, folds) for pair in pairs]
     adjusted = holm([test.p for test in tests])

@@ -5,7 +5,7 @@ distance (Deb et al., A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-
 (Multi-objective Asynchronous Successive Halving, 2021, https://arxiv.org/abs/2106.12639) rank the trials of a rung.
 Equal vectors always have equal ranks.
 
-Knows numbers and names. Does not know trials, epochs or Ray.
+Uses only numbers and names, not trials, epochs or Ray.
 """
 
 from __future__ import annotations

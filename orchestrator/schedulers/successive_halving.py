@@ -73,7 +73,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         self._names[tune_id] = trial_id
 
     def replay(self, trial_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Enter a past trial in its rungs; it passed a rung if it has a later row."""
+        """Enter a past trial in its rungs. The trial passed a rung if its curve has a row of a later epoch."""
         rungs = self._brackets.admit(trial_id)
         for row in curve:
             rung = rungs.get(row["epoch"])

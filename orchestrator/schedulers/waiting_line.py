@@ -22,7 +22,7 @@ def waits_for_a_worker(trial: Trial) -> bool:
 def has_starting_worker(tune_controller: Any, trial: Trial) -> bool:
     """Whether a worker is being started for the trial. Ray Tune would end that worker if the trial took another one.
 
-    The search algorithm of a search says so (`orchestrator.cluster.TuneTrials`); one of a simulation starts no worker.
+    In a search, `orchestrator.cluster.TuneTrials` answers this. In a simulation, no worker is ever started.
     """
     is_starting = getattr(getattr(tune_controller, "search_alg", None), "is_worker_starting", None)
     return is_starting is not None and bool(is_starting(trial))

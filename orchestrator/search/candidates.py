@@ -130,7 +130,7 @@ class Candidates:
         return trial
 
     def give_up(self) -> None:
-        """End the trials that `next` would still return as failed. Call it when the search is over."""
+        """Record a failure for each trial that `next` would still return. Call it when the search is over."""
         while self._released:
             error = "it waited for a trial of the same candidate, which failed at the end of the search"
             self._log.append(TrialEnded(trial_id=self._released.popleft().trial_id, status="failed", error=error))

@@ -114,7 +114,7 @@ def _check_recipe(config: SearchConfig, run: RecordedRun) -> None:
 def _check_space(trial: Trial, path: str, distributions: Mapping[str, BaseDistribution]) -> None:
     for name, distribution in distributions.items():
         if name not in trial.params:
-            raise ConfigError(f"warm_start.runs has {path}, whose candidates have no {name!r}: it is another space")
+            raise ConfigError(f"warm_start.runs has {path}, whose candidates have no {name!r}; its space differs")
         value = trial.params[name]
         if isinstance(distribution, CategoricalDistribution) and value not in distribution.choices:
             raise ConfigError(
@@ -123,7 +123,7 @@ def _check_space(trial: Trial, path: str, distributions: Mapping[str, BaseDistri
             )
     for name in trial.params:
         if name not in distributions:
-            raise ConfigError(f"warm_start.runs has {path}, whose candidates have {name!r}: it is another space")
+            raise ConfigError(f"warm_start.runs has {path}, whose candidates have {name!r}; its space differs")
 
 
 def _check_candidate(trial: Trial, path: str, *, space: CellSpace, config: SearchConfig) -> None:

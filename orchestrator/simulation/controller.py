@@ -283,7 +283,7 @@ class _Controller:
             idle_steps = 0 if self._agenda or len(self.events) > known else idle_steps + 1
             if idle_steps > IDLE_STEPS:
                 raise SimulationStalledError(
-                    f"at {self.clock} s no trial runs, and none is suggested, resumed or stopped any more; "
+                    f"at {self.clock} s no trial runs, and no trial is suggested, resumed or stopped; "
                     f"{len(self._live)} trials are unfinished: {', '.join(map(str, itertools.islice(self._live, 3)))}"
                 )
 

@@ -142,7 +142,7 @@ class LiveStudy:
                 command()
 
     def _fail(self, error: BaseException) -> None:
-        """Keep what the sampler raised, which may be anything; `take` raises it in the driver."""
+        """Keep the sampler's exception of any type; `take` raises it in the driver."""
         with self._answered:
             self._failure = error
             self._answered.notify_all()

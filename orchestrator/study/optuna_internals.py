@@ -1,4 +1,4 @@
-"""What a study uses of Optuna that Optuna does not promise: each access by name, with the version that it was read in.
+"""Internals of Optuna that a study uses: the name of each, and the Optuna version in which it was read.
 
 Samplers note what they must keep between trials in the study's storage, as "system attributes". Optuna's storages have
 public methods for these, but their documentation addresses Optuna's own code only. Without one of them a search

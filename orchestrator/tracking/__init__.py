@@ -2,7 +2,7 @@
 
 Ray Tune's logger callbacks are not attached to the run: one of our reports may hold several epochs, a trial that
 continues elsewhere is a new trial to Ray Tune, and Ray Tune's own counters start anew. Instead a thread per tool sends
-each event of the log once. The event log stays the truth, and a tool that is slow or gone costs the search nothing.
+each event of the log once. The event log stays the only source. A slow or unreachable tool does not delay the search.
 """
 
 import lazy_loader

@@ -51,7 +51,7 @@ class ExportSettings(OptionSettings):
     int8: bool = False
     """Quantise weights and activations to 8 bits, with ranges measured on 256 training images."""
     prune: str | None = None
-    """Before, set this fraction of each layer to zero, the smallest magnitudes first: `weights:0.5` or
+    """Before the export, set this fraction of each layer to zero, the smallest magnitudes first: `weights:0.5` or
     `channels:0.3`."""
     fine_tune: int | None = Field(default=None, ge=0)
     """Epochs of training after the pruning. Default: 5."""

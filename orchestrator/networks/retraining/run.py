@@ -67,7 +67,7 @@ def retrain(
         progress: shows the progress.
 
     Raises:
-        InputError: the settings do not fit, or another retraining is there; nothing was changed.
+        InputError: the settings do not fit, or the folder holds another retraining; nothing was changed.
         SearchError: the retraining failed; the record is complete up to the failure.
     """
     settings, progress = settings or RetrainSettings(), progress or Progress.silent()

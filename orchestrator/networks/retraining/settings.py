@@ -17,7 +17,7 @@ class RetrainSettings(OptionSettings):
     """The network to train: a published cell (`cellscout list cells`), an architecture.json or network.json, a run
     directory, or `RUN_DIR#TRIAL`, a trial of its leaderboard. Default: the search's winner."""
     baselines: Annotated[Sequence[str], Option("--baseline")] = ()
-    """Baselines to train beside it: two_convolutions, or torchvision's classification models (resnet18, ...)."""
+    """Baselines to compare it with: two_convolutions, or torchvision's classification models (resnet18, ...)."""
     preset: str | None = None
     """A paper's recipe (`cellscout list presets`). Default: the search's recipe."""
     changes: Annotated[Sequence[str], Option("--set")] = ()
@@ -29,13 +29,13 @@ class RetrainSettings(OptionSettings):
     seeds: int = Field(default=1, ge=1)
     """Number of trainings of each network. The first one uses the search's seed."""
     early_stopping: int | None = Field(default=None, ge=1)
-    """Hold out the search's validation images, and end a training after this many epochs without a better one. Default:
-    train on them, for all epochs."""
+    """Hold out the search's validation images, and end a training after this many epochs without an improvement.
+    Default: train on the validation images too, for all epochs."""
     ema: float = Field(default=0.0, ge=0, lt=1)
-    """Decay of an average of the weights, which is tested and kept in their place. 0: no average."""
+    """Decay of a moving average of the weights. The average is what is tested and kept. 0: no average."""
     workers: int = Field(default=1, ge=1)
-    """Number of processes that train a network together, each on a GPU if there are any. 1: this process, unless
-    there is an address."""
+    """Number of processes that train a network together, each on a GPU if there are any. 1: train in this process,
+    unless an address is given."""
     address: str | None = None
     """A running Ray cluster for the processes: `auto` or `HOST:PORT`. Default: start them on this machine."""
     compiled: Annotated[bool, Option("--compile")] = False

@@ -170,7 +170,7 @@ def rungs_of(record: PageRecord) -> tuple[int, ...]:
 def problems_of(state: RunState) -> list[Problem]:
     """Group the trials that failed, diverged or broke a constraint by status and reason.
 
-    Messages that differ only in numbers are the same reason.
+    Messages that differ only in their numbers count as one reason.
     """
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in state.trials.values():
