@@ -41,7 +41,7 @@ $(OLDEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -c '$(LOWER_BOUNDS)' > $(OLDEST)/lower_bounds.txt
 	$(OLDEST)/bin/python -m pip install --quiet --editable . --constraint $(OLDEST)/lower_bounds.txt \
-	    cmaes hypothesis psutil pytest pytest-timeout
+	    "ray[client]" cmaes hypothesis psutil pytest pytest-timeout
 	touch $@
 
 lint: $(DEVELOPER)

@@ -209,7 +209,7 @@ import sys, logging, ray
 from dataclasses import dataclass
 from pathlib import Path
 from ray.cluster_utils import Cluster
-from orchestrator.cluster.connection import check_storage
+from orchestrator.cluster.storage_check import check_storage
 from orchestrator.errors import ClusterError
 from trainables.storage import Folder
 
