@@ -116,13 +116,7 @@ def images(size: int) -> Tensor:
             pretrainedmodels(NASNetALarge), NASNET_LARGE, 75, id="pretrainedmodels nasnetalarge", marks=pytest.mark.slow
         ),
         pytest.param(pytorchcv(pnasnet5large), PNASNET_LARGE, 75, id="pytorchcv pnasnet5large", marks=pytest.mark.slow),
-        pytest.param(
-            lambda: timm.create_model("pnasnet5large"),
-            PNASNET_LARGE,
-            75,
-            id="timm pnasnet5large",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param(lambda: timm.create_model("pnasnet5large"), PNASNET_LARGE, 75, id="timm pnasnet5large"),
         pytest.param(
             lambda: timm.create_model("pnasnet5large"),
             PNASNET_LARGE,
