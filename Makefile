@@ -35,13 +35,13 @@ LOWER_BOUNDS := import re, tomllib; \
     print(*(re.sub(r"(\[\w+\])?>=([\d.]+),<.*", r"==\2", line) for line in found if ",<" in line), sep="\n")
 
 test-oldest: $(OLDEST)/.installed
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS:%=tests/test_%.py)
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -m "not slow" $(OLDEST_TESTS:%=tests/test_%.py)
 
-$(OLDEST)/.installed: pyproject.toml
+$(OLDEST)/.installed: pyproject.toml | $(BIN)/uv
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -c '$(LOWER_BOUNDS)' > $(OLDEST)/lower_bounds.txt
-	$(OLDEST)/bin/python -m pip install --quiet --editable . --constraint $(OLDEST)/lower_bounds.txt \
-	    "ray[client]" cmaes hypothesis psutil pytest pytest-timeout
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --editable . "ray[client]" \
+	    --constraint $(OLDEST)/lower_bounds.txt cmaes hypothesis psutil pytest pytest-timeout
 	touch $@
 
 lint: $(DEVELOPER)
