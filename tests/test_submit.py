@@ -45,7 +45,7 @@ def search_file(tmp_path: Path) -> Path:
 def test_the_code_the_search_file_and_what_it_names_go_along(search_file: Path, tmp_path: Path) -> None:
     parcel = tmp_path / "parcel"
     parcel.mkdir()
-    submit_module._pack(parcel, load_config(search_file), search_file, None)
+    submit_module._pack(parcel, config=load_config(search_file), search_file=search_file, wheel=None)
     names = {path.name for path in parcel.iterdir()}
     assert {"search_spaces", "trainables", "orchestrator", "search.toml", "own.py", "beside.py"} <= names
     assert "unrelated.py" not in names
@@ -70,7 +70,7 @@ def test_what_is_installed_is_sent_where_there_is_no_checkout(
     code = (
         "import sys; from pathlib import Path; from orchestrator.config.search_config import load_config\n"
         "from orchestrator.cluster.jobs import _pack\n"
-        "file = Path(sys.argv[1]); _pack(Path(sys.argv[2]), load_config(file), file, None)"
+        "file = Path(sys.argv[1]); _pack(Path(sys.argv[2]), config=load_config(file), search_file=file, wheel=None)"
     )
     monkeypatch.setenv("PYTHONPATH", str(site))
     arguments = [sys.executable, "-c", code, str(search_file), str(tmp_path / "parcel")]
@@ -84,7 +84,7 @@ def test_a_module_with_the_name_of_ours_is_refused(search_file: Path, tmp_path: 
     search_file.write_text('[sampler]\nname = "trainables:Own"\n')
     (tmp_path / "parcel").mkdir()
     with pytest.raises(ConfigError, match="trainables.py has the name of one of cellscout's own packages; rename it"):
-        submit_module._pack(tmp_path / "parcel", load_config(search_file), search_file, None)
+        submit_module._pack(tmp_path / "parcel", config=load_config(search_file), search_file=search_file, wheel=None)
 
 
 @pytest.mark.parametrize("content", ["", "no zip"])

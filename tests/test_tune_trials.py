@@ -46,7 +46,7 @@ class Scripted:
 def source(searcher: Scripted, folder: Path) -> TuneTrials:
     experiment = tune.Experiment("search", Worker, storage_path=str(folder))
     resources = lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": config["a"] / 4}])  # noqa: E731
-    return TuneTrials(searcher, experiment, Worker, resources)
+    return TuneTrials(searcher, experiment=experiment, worker=Worker, resources=resources)
 
 
 def test_a_trial_has_the_suggested_parameters_the_resources_and_the_trainable(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def allot(settings: ResourceSettings, nodes: Sequence[NodeResources], growth: Gr
                 "add; set it to a number (0 without GPUs)"
             )
     slots = sum(count_fitting_trials(cpus, gpus, node) for node in nodes)
-    most_slots = _count_all_slots(cpus, gpus, nodes, slots, growth)
+    most_slots = _count_all_slots(cpus, gpus=gpus, nodes=nodes, slots=slots, growth=growth)
     if most_slots == 0:
         raise ClusterError(_describe_misfit(cpus, gpus, [*nodes, *(kind.resources for kind in kinds)]))
     return Allotment(len(nodes), slots, cpus, gpus, most_slots)
@@ -85,7 +85,7 @@ def count_slots(cpus: int, gpus: float, nodes: Sequence[NodeResources]) -> int:
 
 
 def _count_all_slots(
-    cpus: int, gpus: float, nodes: Sequence[NodeResources], slots: int, growth: Growth | None
+    cpus: int, *, gpus: float, nodes: Sequence[NodeResources], slots: int, growth: Growth | None
 ) -> int | None:
     """Return how many slots there can be: the head's, and those of the best workers that an autoscaler can add."""
     if growth is None:

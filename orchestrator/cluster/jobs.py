@@ -88,7 +88,7 @@ def submit(
     command = ["search", search_file.name, "--address", "auto", "--run-dir", folder]
     command += [word for override in overrides for word in ("--set", override)]
     with tempfile.TemporaryDirectory(prefix="cellscout-") as parcel:
-        _pack(Path(parcel), config, search_file, wheel)
+        _pack(Path(parcel), config=config, search_file=search_file, wheel=wheel)
         # The one in the PATH with which Ray was started there. Not every machine has it as `python`.
         python = '"$(command -v python || command -v python3)"'
         try:
@@ -171,7 +171,7 @@ def _follow(client: Any, job_id: str, show: Callable[[str], None]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _pack(parcel: Path, config: SearchConfig, search_file: Path, wheel: Path | None) -> None:
+def _pack(parcel: Path, *, config: SearchConfig, search_file: Path, wheel: Path | None) -> None:
     """Put cellscout, the search file and the modules that it names into a folder.
 
     Raises:

@@ -48,10 +48,10 @@ MIN_ENDED_TRIALS = 200
 
 def run_tune(
     trainable: type[EpochTrainable],
+    *,
     plan: TrialPlan,
     data: ray.ObjectRef,
     allotment: Allotment,
-    *,
     objective: tuple[str, Direction],
     searcher: TrialSource,
     scheduler: TrialScheduler,
@@ -85,7 +85,9 @@ def run_tune(
             experiment = tune.Experiment(
                 "search", worker, storage_path=scratch.path, storage_filesystem=scratch.filesystem
             )
-            trials = TuneTrials(searcher, experiment, worker, lambda config: _resources(allotment, config))
+            trials = TuneTrials(
+                searcher, experiment=experiment, worker=worker, resources=lambda config: _resources(allotment, config)
+            )
             # Not tune.Tuner or tune.run: they create their own trials and requests. See `tune_trials` and
             # `placement_requests`.
             controller = TuneController(

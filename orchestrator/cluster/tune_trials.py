@@ -91,6 +91,7 @@ class TuneTrials(SearchAlgorithm):
     def __init__(
         self,
         searcher: TrialSource,
+        *,
         experiment: Experiment,
         worker: type[tune.Trainable],
         resources: Callable[[Mapping[str, Any]], tune.PlacementGroupFactory],

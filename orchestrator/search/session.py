@@ -128,9 +128,9 @@ class SearchSession:
             with self.progress.display(view) as show, stopping_on_interrupt(stopper):
                 run_tune(
                     self.components.trainable,
-                    self.plan,
-                    self.environment.data,
-                    self.environment.allotment,
+                    plan=self.plan,
+                    data=self.environment.data,
+                    allotment=self.environment.allotment,
                     objective=next(iter(config.objectives.directions.items())),
                     searcher=driver.searcher,
                     scheduler=self.components.scheduler,
