@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two processes. Hundreds of child processes import the same modules, so let the first one write the compiled files.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+# Three processes on two cores, because tests often wait. Hundreds of child processes import the same modules, so let the
+# first one write the compiled files.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadscope
 PRODUCT := $(VENV)/.product
 DEVELOPER := $(VENV)/.developer
 # uv downloads and unpacks in parallel, and compiles with all cores.
@@ -26,7 +27,7 @@ test-all: test test-slow
 test-browser: $(DEVELOPER)
 	$(BIN)/python -m pytest -m browser
 
-# What stands on Ray, Optuna, torch and PyArrow, on the oldest releases of the ranges in pyproject.toml.
+# The tests of what uses Ray, Optuna, torch and PyArrow, on the oldest releases of the ranges in pyproject.toml.
 OLDEST := .venv-oldest
 OLDEST_TESTS := optuna_searcher live_study resume tune_trials schedulers waiting_line sampler_contract cluster autoscaling \
     ray_internals optuna_internals storage training
