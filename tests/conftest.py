@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,12 @@ __all__ = ["object_store"]
 def _one_thread() -> None:
     """Small networks gain nothing from threads, and lose much where other processes are busy."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell starts commands in the background with SIGINT ignored; a test of Ctrl-C would wait until its timeout."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,7 +39,7 @@ HISTORY = {"gp": 8}
 GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}
 """Trials in the check of ask times of samplers with slow asks; 2,000 for the others."""
 
-SLOW = {"gp"}
+SLOW = {"gp", "predictor"}
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SAMPLERS]
 
 

@@ -207,6 +207,7 @@ def test_optuna_receives_every_state(tmp_path: Path) -> None:
             assert theirs.intermediate_values == {row.epoch: row.val_accuracy for row in ours.curve}
 
 
+@pytest.mark.slow
 def test_one_worker_and_one_seed_give_one_search(tmp_path: Path) -> None:
     runs = [
         run_search(config(resources={"cpus_per_trial": 2}, sampler={"name": "tpe"}), run_dir=tmp_path / str(number))
@@ -218,6 +219,7 @@ def test_one_worker_and_one_seed_give_one_search(tmp_path: Path) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_instances_may_stand_in_for_names(tmp_path: Path) -> None:
     from dataclasses import replace
 
@@ -245,6 +247,7 @@ def test_names_of_modules_work_too(tmp_path: Path) -> None:
     assert epochs
 
 
+@pytest.mark.slow
 def test_the_hours_end_a_search_and_leave_it_unfinished(tmp_path: Path) -> None:
     class Slow(Scripted):
         def train_epoch(self) -> EpochResult:
@@ -304,6 +307,7 @@ def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     append = EventLog.append
 
@@ -319,6 +323,7 @@ def test_a_disk_that_fills_up_ends_the_search_with_the_reason(tmp_path: Path, mo
     assert len(RunState.replay(read_events(Folder.at(tmp_path / "run"))).trials) == 5
 
 
+@pytest.mark.slow
 def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

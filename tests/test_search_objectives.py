@@ -23,7 +23,7 @@ from trainables.storage import Folder
 TWO = {"minimize": ["macs"], "constraints": {"parameters": 120_000}}
 
 
-@pytest.fixture(scope="module", params=["asha", "asha_promotion"])
+@pytest.fixture(scope="module", params=["asha", pytest.param("asha_promotion", marks=pytest.mark.slow)])
 def two_objectives(
     request: pytest.FixtureRequest, local_ray: None, tmp_path_factory: pytest.TempPathFactory
 ) -> SearchResult:
@@ -127,7 +127,10 @@ def test_imported_results_answer_duplicates(local_ray: None, tmp_path: Path, mon
     assert len(load_study(tmp_path / "run").trials) == 2 + len(result.state.trials)
 
 
-@pytest.mark.parametrize("name", ["random", "local_search", "evolution"])
+@pytest.mark.parametrize(
+    "name",
+    ["random", pytest.param("local_search", marks=pytest.mark.slow), pytest.param("evolution", marks=pytest.mark.slow)],
+)
 def test_a_space_that_is_used_up_ends_the_search(
     name: str, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
