@@ -144,7 +144,6 @@ def test_the_best_cells_for_the_digits_are_evaluated(cellscout: Any, tmp_path: P
     assert output_of("status", "run/evaluation").count("evaluation.json") == 1
 
 
-@pytest.mark.slow
 def test_an_evaluation_continues_from_any_point_of_its_record(searched: Path) -> None:
     """The points range from before its first event to before its last, with and without a recorded random search."""
     settings = EvaluationSettings(top=2, folds=2, seeds=1)
