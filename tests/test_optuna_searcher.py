@@ -52,6 +52,7 @@ def test_a_sampler_that_has_nothing_new_ends_the_search(tmp_path: Path, monkeypa
         searcher, assigned = searcher_of(hand)
         while isinstance(searcher.suggest(name := str(len(assigned))), dict):
             hand.train(hand.state.trials[assigned[name]], [0.5])
+            searcher.on_trial_complete(name)
         assert searcher.exhausted
         assert len(assigned) == 3
         assert hand.candidates.known_in_a_row == 30
