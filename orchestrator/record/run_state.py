@@ -89,7 +89,16 @@ class Trial:
     def rows(self) -> list[dict[str, Any]]:
         """The curve as a scheduler received it: each epoch with all its metrics and those of the candidate itself."""
         latency = {} if self.latency_seconds is None else {"latency_seconds": self.latency_seconds}
-        return [{**row.model_dump(exclude={"metrics"}), **row.metrics, **self.costs, **latency} for row in self.curve]
+        return [
+            {
+                **row.model_dump(exclude={"metrics"}),
+                "diverged": row.diverged,
+                **row.metrics,
+                **self.costs,
+                **latency,
+            }
+            for row in self.curve
+        ]
 
     @property
     def parameters(self) -> int | None:
