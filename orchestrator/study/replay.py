@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record import EpochDone, RecordedRun, RunState, Trial
+from orchestrator.samplers import END_PLACE
 from orchestrator.study.distributions import read_distributions
 from orchestrator.study.optuna_internals import StudyAttributes
 
@@ -123,5 +124,6 @@ def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float |
 
 
 def user_attributes(trial: Trial) -> dict[str, Any]:
-    """Attributes that a reader of the study needs besides the parameters."""
-    return {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
+    """Attributes that a reader of the study needs besides the parameters, and those of the end once it has ended."""
+    attributes = {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
+    return attributes if trial.end_place is None else {**attributes, END_PLACE: trial.end_place}
