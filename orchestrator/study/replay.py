@@ -6,12 +6,14 @@ for errors and divergence. Knows Optuna and the run's state; does not know which
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -47,7 +49,16 @@ def load_study(run_dir: Path | str) -> optuna.Study:
     state = RecordedRun.read(run_dir).state()
     if not state.objectives:
         raise RunDirectoryError(f"{run_dir} holds a run that did not begin: its log is empty")
-    return replay_study(state)
+    study = replay_study(state)
+    name_metrics(study, state)
+    return study
+
+
+def name_metrics(study: optuna.Study, state: RunState) -> None:
+    """Name the study's values after the objectives, for Optuna's plots and optuna-dashboard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # since Optuna 3.2, and in no way unstable
+        study.set_metric_names(list(state.objectives))
 
 
 def replay_study(
