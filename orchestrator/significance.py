@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, mean, stdev, variance
 
 from scipy import stats
+
+MIN_RANKED = 4
+"""Fewer candidates have no rank correlation: of three, one order in six is equal by chance."""
 
 CONFIDENCE = 0.95
 """The confidence of every interval. A difference is significant if its p is below 1 - CONFIDENCE."""
@@ -42,6 +45,10 @@ class Mean:
     def margin(self) -> float:
         """Half the width of the interval; NaN if there is none."""
         return math.nan if self.interval is None else self.interval[1] - self.mean
+
+    def bounded(self, bounds: tuple[float, float]) -> Mean:
+        """The same mean with the part of its interval that lies within the bounds of the values."""
+        return self if self.interval is None else replace(self, interval=within(self.interval, bounds))
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,10 @@ class WelchTest:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's rho and Kendall's tau-b (-1..1); None if all values of one side are equal."""
+    """Spearman's rho and Kendall's tau-b (-1..1).
+
+    None for fewer than `MIN_RANKED` candidates, or if all values of one side are equal.
+    """
 
     spearman: float | None
     kendall: float | None
@@ -158,6 +168,23 @@ def welch(first: Sequence[float], second: Sequence[float]) -> WelchTest:
     return WelchTest(difference, (difference - reach, difference + reach), t, degrees, p)
 
 
+def within(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """The part of an interval that lies within the bounds of what is measured."""
+    (low, high), (lowest, highest) = interval, bounds
+    return max(low, lowest), min(high, highest)
+
+
+def guessing_bound(share: float, images: int, trials: int) -> float:
+    """The accuracy that the best of several guessing networks exceeds by chance in one search of 20.
+
+    Args:
+        share: the accuracy of always guessing the largest class.
+        images: the number of images on which each accuracy was measured.
+        trials: the number of networks, at least one.
+    """
+    return share + float(stats.norm.ppf(CONFIDENCE ** (1 / trials))) * math.sqrt(share * (1 - share) / images)
+
+
 def holm(probabilities: Sequence[float]) -> list[float]:
     """Adjust the p of a family of tests for their number (Holm 1979).
 
@@ -179,7 +206,7 @@ def is_chance(p: float) -> bool:
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
     """How alike two scores rank the same candidates."""
-    if len(set(first)) < 2 or len(set(second)) < 2:
+    if len(first) < MIN_RANKED or len(set(first)) < 2 or len(set(second)) < 2:
         return RankCorrelation(None, None)
     return RankCorrelation(
         float(stats.spearmanr(first, second).statistic), float(stats.kendalltau(first, second).statistic)

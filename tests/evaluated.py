@@ -28,7 +28,7 @@ from search_spaces import Architecture
 from tests.builders import epoch, info, write
 from tests.driving import TINY
 
-FOLDS, SEEDS = 2, [1, 2]
+FOLDS, SEEDS = 2, [1, 2, 3]
 
 ARCHITECTURES = [TINY.sample(np.random.default_rng(seed)) for seed in range(6)]
 
@@ -71,11 +71,16 @@ def searched(
 
 
 def planned(
-    search: RunState, sample: RunState | None = None, objectives: Mapping[str, Direction] = ACCURACY
+    search: RunState,
+    sample: RunState | None = None,
+    objectives: Mapping[str, Direction] = ACCURACY,
+    seeds: Sequence[int] = SEEDS,
 ) -> RunState:
     best = sorted(search.trials.values(), key=lambda trial: trial.trial_id)
     candidates = candidates_of(best, None if sample is None else sample.best)
-    return RunState.replay([started(objectives), EvaluationPlanned(candidates=candidates, folds=FOLDS, seeds=SEEDS)])
+    return RunState.replay(
+        [started(objectives), EvaluationPlanned(candidates=candidates, folds=FOLDS, seeds=list(seeds))]
+    )
 
 
 def end(state: RunState, number: int, score: float | None, status: TrialStatus = "completed") -> None:
@@ -95,20 +100,22 @@ def evaluated(
     search: Sequence[Event] = SEARCH,
     sample: Sequence[Event] | None = None,
     objectives: Mapping[str, Direction] = ACCURACY,
+    largest_class: float | None = None,
+    seeds: Sequence[int] = SEEDS,
 ) -> Outcome:
     """Of candidates with these scores, one for each training; None for one that failed."""
     found = RunState.replay(search)
     drawn = None if sample is None else RunState.replay(sample)
-    state = planned(found, drawn, objectives)
+    state = planned(found, drawn, objectives, seeds)
     for training, row in enumerate(zip(*scores, strict=True)):
         for place, score in enumerate(row):
             end(state, training * len(scores) + place, score, "failed" if score is None else "completed")
-    return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2)
+    return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2, largest_class=largest_class)
 
 
 def around(mean: float) -> list[float]:
-    """Four scores with this mean."""
-    return [mean + offset for offset in (-0.01, 0.01, 0.002, -0.002)]
+    """Six scores with this mean."""
+    return [mean + offset for offset in (-0.01, 0.01, 0.002, -0.002, 0.005, -0.005)]
 
 
 CLEAR = (around(0.7), around(0.9), around(0.5))

@@ -26,6 +26,7 @@ from tests.evaluated import (
     end,
     evaluated,
     planned,
+    searched,
 )
 from trainables.storage import Folder
 
@@ -39,7 +40,7 @@ def test_each_candidate_is_trained_once_for_each_fold_of_each_seed() -> None:
     ]
     fingerprints = [architecture.fingerprint for architecture in ARCHITECTURES[:3]]
     assert trainings == [(name, seed, fold) for seed in SEEDS for fold in range(FOLDS) for name in fingerprints]
-    assert list(state.trials) == [f"{number:05d}" for number in range(12)]
+    assert list(state.trials) == [f"{number:05d}" for number in range(18)]
     assert all(trial.resample is not None and trial.resample.folds == FOLDS for trial in state.trials.values())
 
 
@@ -66,7 +67,7 @@ def test_what_has_not_ended_is_handed_out_in_order_and_what_lost_its_worker_come
     assert trials.suggest("z") == {"id": "00001"}
     while not trials.is_finished():
         last = trials.suggest("z")
-    assert last == {"id": "00011"}
+    assert last == {"id": "00017"}
     assert trials.suggest("z") is None
     trials.apply(back)
     assert not trials.is_finished()
@@ -91,18 +92,19 @@ def test_candidates_are_ranked_by_their_means_and_the_first_is_compared_with_eac
     assert outcome.winner == "00001"
     assert [one.other for one in outcome.comparisons] == ["00000", "00002"]
     assert outcome.comparisons[0].test.difference == pytest.approx(0.2)
-    assert list(outcome.candidates[0].scores) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert list(outcome.candidates[0].scores) == [(seed, fold) for seed in SEEDS for fold in range(FOLDS)]
 
 
 def test_the_searchs_ranking_is_held_against_it_at_each_rung_and_at_its_end() -> None:
-    outcome = evaluated(around(0.9), around(0.8), around(0.7))
+    four = searched([0.3, 0.9], [0.2, 0.8], [0.4, 0.7], [0.1, 0.6])
+    outcome = evaluated(around(0.9), around(0.8), around(0.7), around(0.6), search=four)
     assert sorted(outcome.correlations) == [1, 2]
     first, last = outcome.correlations[1], outcome.correlations[2]
-    assert first.spearman == pytest.approx(-0.5)
-    assert first.kendall == pytest.approx(-1 / 3)
+    assert first.spearman == pytest.approx(0.4)
+    assert first.kendall == pytest.approx(1 / 3)
     assert last.spearman == pytest.approx(1.0)
     assert last.kendall == pytest.approx(1.0)
-    assert outcome.correlated == {1: 3, 2: 3}
+    assert outcome.correlated == {1: 4, 2: 4}
 
 
 def test_the_tables_tell_seed_and_fold(tmp_path: Path) -> None:
@@ -119,8 +121,8 @@ def test_the_tables_tell_seed_and_fold(tmp_path: Path) -> None:
 def test_progress_names_the_candidate_that_leads() -> None:
     state = planned(RunState.replay(SEARCH))
     view = SearchView(load_config(None), state, ())
-    assert "0 of 12 ended, 12 open" in view.snapshot().line
+    assert "0 of 18 ended, 18 open" in view.snapshot().line
     for number, score in enumerate([0.5, 0.9, 0.1, 0.6]):
         end(state, number, score)
-    assert "4 of 12 ended (4 completed), 8 open" in view.snapshot().line
+    assert "4 of 18 ended (4 completed), 14 open" in view.snapshot().line
     assert "best 0.9000 (cell 00001, mean of 1 trainings)" in view.snapshot().line

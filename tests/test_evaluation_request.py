@@ -134,7 +134,7 @@ def ended(tmp_path: Path) -> RunDirectory:
     state = planned(RunState.replay(SEARCH))
     assert state.evaluation is not None
     events: list[Event] = [started(), state.evaluation]
-    for number in range(12):
+    for number in range(18):
         trial_id = f"{number:05d}"
         events += [TrialStarted(trial_id=trial_id, attempt=1), epoch(trial_id, 1, 0.9 - 0.1 * (number % 3))]
         events.append(TrialEnded(trial_id=trial_id, status="completed"))
@@ -142,7 +142,7 @@ def ended(tmp_path: Path) -> RunDirectory:
     return run
 
 
-SAME = ["--top", "3", "--folds", "2", "--seeds", "2", "--no-baseline"]
+SAME = ["--top", "3", "--folds", "2", "--seeds", "3", "--no-baseline"]
 
 
 def test_one_that_has_ended_is_told_again_without_ray(cellscout: Any, ended: RunDirectory) -> None:
@@ -163,7 +163,7 @@ def test_one_that_has_ended_is_told_again_without_ray(cellscout: Any, ended: Run
             "the list of candidates (--top) was ['00000', '00001', '00002'], and is ['00000', '00001']",
         ),
         (["--folds", "4"], "--folds was 2, and is 4"),
-        (["--seeds", "1"], "--seeds was 2, and is 1"),
+        (["--seeds", "1"], "--seeds was 3, and is 1"),
         (["--baseline"], "--baseline was False, and is True"),
     ],
 )

@@ -30,10 +30,44 @@ def test_the_verdict_names_a_winner_only_where_the_difference_is_more_than_chanc
         "The winner is 00001: its mean val_accuracy is the highest, and its difference from each of the other 2 is "
         "more than chance."
     )
-    level = evaluated([0.90, 0.80, 0.91, 0.85], [0.85, 0.88, 0.86, 0.90], [0.1, 0.1, 0.1, 0.1])
+    level = evaluated([0.90, 0.80, 0.91, 0.85, 0.9, 0.8], [0.85, 0.88, 0.86, 0.90, 0.85, 0.9], [0.1] * 6)
     assert verdict(level) == "No difference found among 00001 and 00000; 1 other is worse than 00001."
     same = evaluated(*([around(0.9)] * 3))
     assert verdict(same) == "No difference found among 00000, 00001 and 00002."
+
+
+@pytest.mark.parametrize(("seeds", "count"), [([1], 2), ([1, 2], 4)])
+def test_fewer_than_five_trainings_give_no_verdict(seeds: list[int], count: int) -> None:
+    outcome = evaluated(*(scores[:count] for scores in CLEAR), seeds=seeds)
+    assert verdict(outcome) == (
+        f"No verdict: each candidate was trained {count} times, and at least 5 trainings are needed (--folds, --seeds)."
+    )
+    assert (outcome.winner, outcome.comparisons, outcome.against_sampled) == (None, [], None)
+
+
+def test_intervals_stay_within_the_bounds_of_the_score() -> None:
+    outcome = evaluated([1.0, 0.9, 1.0, 0.9, 1.0, 1.0], [0.0, 0.1, 0.0, 0.0, 0.1, 0.0], around(0.5))
+    high, _, low = (one.spread.interval for one in outcome.candidates if one.spread is not None)
+    assert (high[1], low[0]) == (1.0, 0.0)
+    assert max(one.test.interval[1] for one in outcome.comparisons) == 1.0
+    wide = evaluated(*([0.9, 0.9, 0.9, 0.1, 0.1, 0.9], around(0.5), around(0.4)))
+    assert all(-1 <= bound <= 1 for one in wide.comparisons for bound in one.test.interval)
+
+
+def test_fewer_than_four_candidates_have_no_rank_correlation() -> None:
+    assert {(one.spearman, one.kendall) for one in evaluated(*CLEAR).correlations.values()} == {(None, None)}
+    four = searched([0.3, 0.9], [0.2, 0.8], [0.4, 0.7], [0.5, 0.6])
+    outcome = evaluated(*CLEAR, around(0.6), search=four)
+    assert {epoch: one.spearman for epoch, one in outcome.correlations.items()} == pytest.approx({1: -0.8, 2: 0.6})
+
+
+def test_a_winner_that_does_not_clearly_beat_guessing_is_doubted_first() -> None:
+    guessing = evaluated(around(0.25), around(0.27), around(0.24), largest_class=0.27)
+    assert verdict(guessing).startswith(
+        "No candidate is clearly better than always guessing the largest class (0.2700): look at the images and their "
+        "labels, training.learning_rate and training.epochs first. "
+    )
+    assert verdict(evaluated(*CLEAR, largest_class=0.27)).startswith("The winner is 00001")
 
 
 def test_being_picked_as_the_best_of_equals_is_no_difference() -> None:
@@ -45,7 +79,7 @@ def test_being_picked_as_the_best_of_equals_is_no_difference() -> None:
     sample = searched([0.5, 0.5], first=5)
     worse = better = 0
     for _ in range(searches):
-        noise = generator.normal(size=(6, 4)) * (1 - overlap) ** 0.5 + generator.normal(size=(6, 1)) * overlap**0.5
+        noise = generator.normal(size=(6, 6)) * (1 - overlap) ** 0.5 + generator.normal(size=(6, 1)) * overlap**0.5
         outcome = evaluated(*(0.5 + 0.01 * noise).tolist(), search=search, sample=sample)
         worse += any(one.p_adjusted < 0.05 for one in outcome.comparisons)
         against = outcome.against_sampled
@@ -98,12 +132,12 @@ def test_a_random_search_that_found_nothing_is_told() -> None:
 
 
 def test_a_candidate_without_all_its_scores_is_left_out_and_named() -> None:
-    outcome = evaluated(around(0.7), [0.99, None, 0.99, 0.99], around(0.5))
+    outcome = evaluated(around(0.7), [0.99, None, 0.99, 0.99, 0.99, 0.99], around(0.5))
     assert [(one.name, one.rank) for one in outcome.candidates] == [("00000", 1), ("00002", 2), ("00001", None)]
     assert verdict(outcome).endswith(
-        "00001 is left out: 1 of its 4 trainings did not complete; the first failed: bang."
+        "00001 is left out: 1 of its 6 trainings did not complete; the first failed: bang."
     )
-    alone = evaluated(around(0.7), [None] * 4, [None] * 4)
+    alone = evaluated(around(0.7), [None] * 6, [None] * 6)
     assert alone.winner is None
     assert verdict(alone).startswith("Nothing can be compared")
 
@@ -120,10 +154,10 @@ def test_before_its_end_it_says_how_far_it_is() -> None:
     state = planned(RunState.replay(SEARCH))
     end(state, 0, 0.9)
     outcome = outcome_of(state, searched=RunState.replay(SEARCH), sample=None, rungs=None, epochs=2)
-    assert verdict(outcome) == "Not finished: 1 of 12 trainings have ended."
+    assert verdict(outcome) == "Not finished: 1 of 18 trainings have ended."
     assert evaluation_json(outcome)["finished"] is False
     assert evaluation_summary(outcome, "here").startswith(
-        "evaluation  here\ntrainings   1 of 12 ended: 2 folds, 2 seeds"
+        "evaluation  here\ntrainings   1 of 18 ended: 2 folds, 3 seeds"
     )
 
 
@@ -137,7 +171,7 @@ def test_it_is_told_in_80_columns_and_to_programs(tmp_path: Path, capsys: Any) -
     assert "random/00000" in shown
     found = json.loads(json.dumps(evaluation_json(outcome)))
     assert [row["name"] for row in found["candidates"]] == ["00001", "00000", "random/00000", "00002"]
-    assert len(found["candidates"][0]["scores"]) == 4
+    assert len(found["candidates"][0]["scores"]) == 6
     assert found["comparisons"][0]["p_adjusted"] >= found["comparisons"][0]["p"]
     table = candidates_table(outcome).to_pylist()
     assert [row["rank"] for row in table] == [1, 2, 3, 4]

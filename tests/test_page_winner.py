@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -31,6 +32,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 @pytest.fixture(scope="module")
 def content(run: RunDirectory) -> Content:
     return content_of(PageRecord.read(RecordedRun.of_search(run)))
+
+
+def test_a_best_that_may_be_a_guess_is_doubted_before_anything_else(tmp_path: Path, cellscout: Any) -> None:
+    facts = {"validation": 400, "largest_class": 0.95, "classes": ["zero", "one"]}
+    directory = made_up(tmp_path / "run", 30, data=facts)
+    first, second, *_ = content_of(PageRecord.read(RecordedRun.of_search(directory))).summary.verdict
+    assert first.startswith("No trial is clearly better than guessing: the best has 0.")
+    assert second.startswith("Trial ")
+    for command in ("status", "report"):
+        assert cellscout(command, "run").out.startswith("doubt       no trial is clearly better than guessing: ")
+        assert (
+            "always guessing the largest class has 0.9500"
+            in json.loads(cellscout(command, "run", "--json").out)["doubt"]
+        )
 
 
 def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run: RunDirectory) -> None:

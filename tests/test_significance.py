@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.significance import holm, mean_of, paired_test, rank_correlation, spread, welch
+from orchestrator.significance import (
+    guessing_bound,
+    holm,
+    mean_of,
+    paired_test,
+    rank_correlation,
+    spread,
+    welch,
+    within,
+)
 
 
 def scores(seed: int, count: int = 15) -> list[float]:
@@ -92,8 +101,26 @@ def test_rank_correlations_are_those_of_scipy() -> None:
     found = rank_correlation(first, second)
     assert found.spearman == pytest.approx(0.8)
     assert found.kendall == pytest.approx(2 / 3)
-    tied = rank_correlation([0.9, 0.9, 0.9], [1.0, 2.0, 3.0])
+    tied = rank_correlation([0.9, 0.9, 0.9, 0.9], [1.0, 2.0, 3.0, 4.0])
     assert (tied.spearman, tied.kendall) == (None, None)
+
+
+def test_three_candidates_have_no_rank_correlation() -> None:
+    found = rank_correlation([0.9, 0.8, 0.7], [0.9, 0.8, 0.7])
+    assert (found.spearman, found.kendall) == (None, None)
+
+
+def test_an_interval_is_cut_at_the_bounds() -> None:
+    assert within((0.9, 1.2), (0.0, 1.0)) == (0.9, 1.0)
+    assert mean_of([0.99, 1.0]).bounded((0.0, 1.0)).interval == pytest.approx((0.995 - 0.06353, 1.0), abs=1e-4)
+    assert mean_of([0.9]).bounded((0.0, 1.0)).interval is None
+
+
+def test_the_best_of_many_guesses_exceeds_its_bound_in_one_search_of_twenty() -> None:
+    generator = np.random.default_rng(0)
+    best = generator.binomial(400, 0.25, (20_000, 30)).max(axis=1) / 400
+    assert 0.03 < np.mean(best > guessing_bound(0.25, 400, 30)) < 0.07
+    assert guessing_bound(0.25, 400, 1) == pytest.approx(0.25 + 1.645 * math.sqrt(0.25 * 0.75 / 400), abs=1e-4)
 
 
 def test_the_mean_of_seeds_has_the_interval_of_students_t() -> None:

@@ -83,10 +83,19 @@ class DataSplits:
             "test": len(self.test),
             "image_shape": list(self.train.images.shape[1:]),
             "classes": list(self.classes),
+            "largest_class": largest_class(self.validation.labels),
             "mean": list(self.mean),
             "deviation": list(self.deviation),
             "sha256": digest.hexdigest(),
         }
+
+
+def largest_class(labels: NDArray[np.int64]) -> float | None:
+    """The share of the images (0..1) that are of the most frequent class: the accuracy of always guessing it.
+
+    None without images.
+    """
+    return float(np.bincount(labels).max() / len(labels)) if len(labels) else None
 
 
 def load_data(settings: DataSettings, seed: int) -> DataSplits:

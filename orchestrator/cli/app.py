@@ -170,14 +170,14 @@ def submit(
 def status(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Show the state of a running or ended search."""
     from orchestrator.record import RecordedRun
-    from orchestrator.report import report_json, run_summary
+    from orchestrator.report import doubt, report_json, run_summary
 
     run = RecordedRun.read(run_dir)
     state = run.state()
     if as_json:
         print_json(report_json(run, state, top=1))
     else:
-        typer.echo(run_summary(run, state))
+        typer.echo("\n".join(filter(None, [doubt(run, state), run_summary(run, state)])))
 
 
 @app.command(epilog="Example: cellscout report runs/digits-20261121-120000 --top 20")
@@ -324,11 +324,14 @@ def _print_result(result: SearchResult, top: int, as_json: bool) -> None:
 
 
 def _print_report(run: RecordedRun, *, state: RunState, top: int, as_json: bool) -> None:
-    from orchestrator.report import leaderboard, report_json, run_summary
+    from orchestrator.report import doubt, leaderboard, report_json, run_summary
 
     if as_json:
         print_json(report_json(run, state, top))
         return
+    first = doubt(run, state)
+    if first is not None:
+        typer.echo(first)
     if state.ranking():
         Console().print(leaderboard(state, top))
     typer.echo(run_summary(run, state))

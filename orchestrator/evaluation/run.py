@@ -116,7 +116,12 @@ def evaluate(
     random_search = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
     rungs = SearchComponents.of(searched.random_config(), overrides).milestones
     outcome = outcome_of(
-        state, searched=searched.state, sample=random_search, rungs=rungs, epochs=components.config.training.epochs
+        state,
+        searched=searched.state,
+        sample=random_search,
+        rungs=rungs,
+        epochs=components.config.training.epochs,
+        largest_class=searched.run.info.data.get("largest_class"),
     )
     _write(outcome, directory)
     if evaluation_dir is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.evaluation.outcome import Outcome
-from orchestrator.progress import join_words, number
+from orchestrator.evaluation.outcome import MIN_TRAININGS, Outcome
+from orchestrator.progress import LOOK_AT, counted, join_words, number
 from orchestrator.significance import PairedTest, is_chance
 
 SAMPLE = "the best of a random search of equal cost"
@@ -13,7 +13,7 @@ def verdict(outcome: Outcome) -> str:
     """A few sentences on the winner, the front, the random search and candidates without a rank."""
     if not outcome.finished:
         return f"Not finished: {outcome.ended} of {outcome.planned} trainings have ended."
-    sentences = [_of_candidates(outcome)]
+    sentences = [*_of_guessing(outcome), _of_candidates(outcome)]
     if outcome.several_objectives:
         front = [one.name for one in outcome.candidates if one.on_front]
         sentences.append(f"By the means of all objectives, beaten by none: {join_words(front)}.")
@@ -28,7 +28,20 @@ def verdict(outcome: Outcome) -> str:
     return " ".join(sentences)
 
 
+def _of_guessing(outcome: Outcome) -> list[str]:
+    """Say first if the winner is not clearly better than guessing."""
+    best, share = outcome.candidates[0].spread, outcome.largest_class
+    if outcome.winner is None or best is None or share is None or best.interval[0] > share:
+        return []
+    return [f"No candidate is clearly better than always guessing the largest class ({number(share)}): {LOOK_AT}."]
+
+
 def _of_candidates(outcome: Outcome) -> str:
+    if outcome.trainings < MIN_TRAININGS:
+        return (
+            f"No verdict: each candidate was trained {counted(outcome.trainings, 'time')}, and at least "
+            f"{MIN_TRAININGS} trainings are needed (--folds, --seeds)."
+        )
     if outcome.winner is None:
         return "Nothing can be compared: fewer than two candidates of the search have a score for each training."
     level = [comparison.other for comparison in outcome.comparisons if is_chance(comparison.p_adjusted)]

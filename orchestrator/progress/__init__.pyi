@@ -1,6 +1,8 @@
 from .display import Progress as Progress
 from .display import Refresh as Refresh
 from .display import View as View
+from .guessing import LOOK_AT as LOOK_AT
+from .guessing import guessing_doubt as guessing_doubt
 from .search_view import RefreshOnStep as RefreshOnStep
 from .search_view import SearchView as SearchView
 from .snapshot import Row as Row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, final
 
@@ -10,6 +11,7 @@ from ray import tune
 
 from orchestrator.config import SearchConfig
 from orchestrator.progress.display import Refresh
+from orchestrator.progress.guessing import guessing_doubt
 from orchestrator.progress.snapshot import Row, Snapshot
 from orchestrator.progress.time_left import seconds_left
 from orchestrator.progress.words import (
@@ -48,10 +50,19 @@ class SearchView:
         config: the configuration of the run.
         state: the state of the run, which changes while it runs.
         milestones: the epochs after which the scheduler may stop a trial; None: after any epoch.
+        data: the facts about the images, as `DataSplits.describe` returns them.
     """
 
-    def __init__(self, config: SearchConfig, state: RunState, milestones: tuple[int, ...] | None) -> None:
+    def __init__(
+        self,
+        config: SearchConfig,
+        state: RunState,
+        milestones: tuple[int, ...] | None,
+        *,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         self._config = config
+        self._data = data or {}
         self.state = state
         self._milestones = milestones
 
@@ -127,6 +138,8 @@ class SearchView:
         if best is None:
             return [Row("best", [*self._so_far(), "none completed yet"])]
         found = [trial_label(best), *self._since(best), sparkline(_accuracies(best))]
+        if guessing_doubt(state, self._data) is not None:
+            return [Row("best", [scores(best, state), "not clearly better than guessing", *filter(None, found)])]
         return [Row("best", [scores(best, state), *filter(None, found)], style="good")]
 
     def _so_far(self) -> list[str]:

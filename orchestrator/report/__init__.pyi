@@ -12,6 +12,7 @@ from .importance_table import importance_tables as importance_tables
 from .page.refresh import PageRefresher as PageRefresher
 from .page.refresh import refresh as refresh
 from .page.writing import write_page as write_page
+from .terminal import doubt as doubt
 from .terminal import leaderboard as leaderboard
 from .terminal import report_json as report_json
 from .terminal import run_summary as run_summary

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from orchestrator.progress import clock, describe, number
+from orchestrator.progress import clock, describe, guessing_doubt, number
 from orchestrator.record import PAGE, RecordedRun, RunInfo, RunState, Trial
 from orchestrator.report.score_precision import estimate_precision
 
@@ -51,6 +51,12 @@ def _cells(rank: int, *, trial: Trial, state: RunState, others: Sequence[str]) -
         "time": clock(trial.train_seconds),
         **{name: number(trial.metric(name)) for name in others},
     }
+
+
+def doubt(run: RecordedRun, state: RunState) -> str | None:
+    """Return a line to print before all results if no trial is clearly better than guessing; else None."""
+    found = guessing_doubt(state, run.info.data)
+    return None if found is None else f"doubt       {found}"
 
 
 def run_summary(run: RecordedRun, state: RunState) -> str:
@@ -102,6 +108,7 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "slots": state.slots,
         "utilisation": state.utilisation(),
         "ask_seconds": state.ask_seconds(),
+        "doubt": guessing_doubt(state, run.info.data),
         "best": None if state.best is None else _trial_json(state.best, state),
         "objectives": state.objectives,
         "front": [_trial_json(trial, state) for trial in state.front],

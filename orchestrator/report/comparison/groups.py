@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import InputError
-from orchestrator.report.comparison.best_so_far import MeanCurve, mean_curve
+from orchestrator.objectives import bounds_of
+from orchestrator.report.comparison.best_so_far import BestSoFar, MeanCurve, mean_curve
 from orchestrator.report.comparison.runs import ComparedRun
 from orchestrator.significance import Mean, mean_of
 
@@ -40,7 +41,8 @@ class Group:
     @property
     def best(self) -> Mean | None:
         """The mean of the best scores."""
-        return _mean(self.bests)
+        found = _mean(self.bests)
+        return None if found is None else found.bounded(bounds_of(self.searches[0].metric))
 
     @property
     def trained(self) -> Mean | None:
@@ -66,12 +68,16 @@ class Group:
     @property
     def by_trials(self) -> MeanCurve:
         """The mean best so far against trials."""
-        return mean_curve([search.history.by_trials for search in self.searches])
+        return self._mean_curve([search.history.by_trials for search in self.searches])
 
     @property
     def by_seconds(self) -> MeanCurve:
         """The mean best so far against seconds."""
-        return mean_curve([search.history.by_seconds for search in self.searches])
+        return self._mean_curve([search.history.by_seconds for search in self.searches])
+
+    def _mean_curve(self, curves: Sequence[BestSoFar]) -> MeanCurve:
+        found, bounds = mean_curve(curves), bounds_of(self.searches[0].metric)
+        return MeanCurve(found.places, tuple(mean.bounded(bounds) for mean in found.means))
 
 
 def group_runs(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tuple[Difference, ...]]:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.progress import clock, counted, number, scores
+from orchestrator.progress import clock, counted, guessing_doubt, number, scores
 from orchestrator.record import ENDED, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.record import PageRecord
@@ -133,7 +133,9 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
         return ["No trial has completed its training, so there is no winner yet."]
     if evaluation is not None and evaluation.finished and evaluation.winner is not None:
         return _evaluated(evaluation)
-    sentences = [
+    doubt = guessing_doubt(state, record.info.data)
+    sentences = [] if doubt is None else [f"{doubt[0].upper()}{doubt[1:]}."]
+    sentences += [
         f"Trial {winner.trial_id} leads after its whole training of {winner.epochs} epochs: {scores(winner, state)}"
         f"{_score_meaning(state)}."
     ]
