@@ -160,7 +160,7 @@ class Zero(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        return images.new_zeros(len(images), self.layer.channels, *self.layer.size_after((height, width)))
+        return images.new_zeros(images.shape[0], self.layer.channels, *self.layer.size_after((height, width)))
 
 
 class Shift(nn.Module):
