@@ -96,7 +96,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("resources.gpus_per_trial=-1", "resources.gpus_per_trial is -1; it must be at least 0"),
         ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial is 1.5; above 1 it must be a whole number"),
         ("scheduler.min_epochs=0", "scheduler.min_epochs is 0; it must be at least 1"),
-        ("scheduler.min_epochs=17", "scheduler.min_epochs is 17; it must be at most training.epochs = 16"),
+        ("scheduler.min_epochs=17", "scheduler.min_epochs is 17; it must be at most training.epochs = 8"),
         ("scheduler.reduction_factor=1", "scheduler.reduction_factor is 1; it must be at least 2"),
         ("run.seed=-1", "run.seed is -1; it must be at least 0"),
         ("run.storage=s3://key:hunter2@bucket/runs", "run.storage: a s3:// URI with a secret in it would be shown and"),

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables import layers
+from trainables.cpu_convolution import CpuConvolution
 from trainables.layers import Layer, Row, same_padding
 
 
@@ -251,4 +252,4 @@ class StridedPointwise(nn.Conv2d):
 
 def _convolution_class(layer: layers.Convolution) -> type[nn.Conv2d]:
     is_strided_pointwise = layer.kernel == (1, 1) and layer.stride != (1, 1)
-    return StridedPointwise if is_strided_pointwise and layer.in_channels < MIN_STRIDED_CHANNELS else nn.Conv2d
+    return StridedPointwise if is_strided_pointwise and layer.in_channels < MIN_STRIDED_CHANNELS else CpuConvolution
