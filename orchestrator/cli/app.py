@@ -220,7 +220,7 @@ def mirror(
     from orchestrator.study import write_journal
 
     journal, count = write_journal(run_dir, output, follow=follow)
-    typer.echo(f"{count} trials in {journal}")
+    typer.echo(f"{count} ended trials in {journal}")
 
 
 @app.command("list", epilog="Example: cellscout list spaces")
