@@ -21,6 +21,7 @@ from orchestrator.record.run_directory import RunDirectory
 from search_spaces import PUBLISHED
 from tests.builders import RUN, info, trial, write
 from tests.records import snapshot
+from trainables.operations import OPERATIONS
 from trainables.presets import PRESETS
 from trainables.skeleton import SKELETONS
 
@@ -58,6 +59,7 @@ def test_help_does_not_wait_for_ray() -> None:
     [
         ("spaces", {"nasnet", "amoebanet", "pnasnet", "enas", "darts", "nas_bench_201"}),
         ("cells", set(PUBLISHED)),
+        ("operations", set(OPERATIONS)),
         ("skeletons", set(SKELETONS)),
         ("presets", set(PRESETS)),
         (

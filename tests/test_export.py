@@ -21,6 +21,7 @@ from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from search_spaces import Architecture, Block, Cell, Edge
 from tests.object_store import ObjectStore
+from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
 from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import load_data
@@ -102,6 +103,14 @@ def test_a_torch_export_file_gives_the_logits_of_pytorch(spec: NetworkSpec | Bas
 @pytest.mark.parametrize("spec", [digits_spec("darts_v2"), baseline("two_convolutions")], ids=["darts", "baseline"])
 def test_an_executorch_file_gives_the_logits_of_pytorch(spec: NetworkSpec | BaselineSpec) -> None:
     check(spec, "executorch")
+
+
+@pytest.mark.slow
+@quiet
+@pytest.mark.parametrize("name", ["onnx", "torch-export", pytest.param("executorch", marks=needs_executorch)])
+def test_operations_of_the_users_own_are_exported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    check(spec_with(*EXAMPLE), name)
 
 
 def test_the_auxiliary_head_is_left_out() -> None:

@@ -28,6 +28,7 @@ from trainables.faults import CandidateFault, wrap_faults, wrap_storage_faults
 from trainables.folds import resample_splits
 from trainables.hang import end_process_after, hang_limit
 from trainables.network_spec import NetworkSpec
+from trainables.own_operations import build_operation
 from trainables.preemption import node_is_draining
 from trainables.settings import FaultSettings, NetworkSettings, TrainingSettings
 from trainables.skeleton import Skeleton
@@ -84,6 +85,13 @@ class TrialPlan:
         Needs no torch and takes about a millisecond.
         """
         return asdict(network_costs(self.network_spec(architecture)))
+
+    def check(self) -> None:
+        """Raise ValueError if the settings do not allow a network, or an operation of the space cannot be built."""
+        filters = self.example().filters
+        for name in self.space.operations:
+            for stride in (1, 2):
+                build_operation(name, filters, filters, stride=stride, rules=self.skeleton.operations)
 
     def example(self) -> NetworkSpec:
         """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""

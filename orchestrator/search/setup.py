@@ -141,7 +141,7 @@ class SearchComponents:
             checkpoints=directory.checkpoints,
         )
         try:
-            plan.example()
+            plan.check()
             self.trainable.check(plan)
         except ValueError as error:
             raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
