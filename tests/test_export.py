@@ -21,6 +21,7 @@ from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from search_spaces import SPACES, Architecture, Block, Cell, CellSpace, Edge
 from tests.object_store import ObjectStore
+from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
 from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import load_data
@@ -120,6 +121,14 @@ def test_a_network_with_none_is_exported_as_onnx() -> None:
     samples = (space.sample(np.random.default_rng(seed)) for seed in range(100))
     architecture = next(sample for sample in samples if "none" in json.dumps(sample.to_json()))
     check(replace(digits_spec(), architecture=architecture, skeleton=SKELETONS[space.skeleton]), "onnx")
+
+
+@pytest.mark.slow
+@quiet
+@pytest.mark.parametrize("name", ["onnx", "torch-export", pytest.param("executorch", marks=needs_executorch)])
+def test_operations_of_the_users_own_are_exported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    check(spec_with(*EXAMPLE), name)
 
 
 def test_the_auxiliary_head_is_left_out() -> None:

@@ -37,6 +37,7 @@ class Kind(enum.StrEnum):
 
     spaces = "spaces"
     cells = "cells"
+    operations = "operations"
     skeletons = "skeletons"
     presets = "presets"
     samplers = "samplers"

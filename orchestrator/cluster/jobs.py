@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 from orchestrator.config import SearchConfig, load_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError, last_line
 from orchestrator.record import now
+from trainables.plugins import is_plugin_name
 
 PACKAGES = ("search_spaces", "trainables", "orchestrator")
 POLL_SECONDS = 1.0
@@ -238,7 +239,7 @@ def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
 
 
 def _imported(source: Path) -> list[str]:
-    """Return the top-level names of the modules that a file imports.
+    """Return the top-level names of the modules that a file imports, or names as `module:NAME`, as of an operation.
 
     Raises:
         ConfigError: the file is not valid Python.
@@ -249,4 +250,6 @@ def _imported(source: Path) -> list[str]:
         raise ConfigError(f"{source} is not valid Python: {last_line(error)}") from error
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    names += [text.partition(":")[0] for text in texts if is_plugin_name(text)]
     return [name.partition(".")[0] for name in names]

@@ -402,10 +402,16 @@ INFEASIBLE_IN_A_ROW = 10_000
 """A search ends after this many proposals in a row that break a constraint. The bound is high because infeasible
 results still teach the sampler."""
 
+UNBUILDABLE_IN_A_ROW = 100
+"""A search ends after this many proposals in a row from which no network can be built."""
+
 
 def exhaustion(state: RunState) -> str:
     """Say why a search that has ended had nothing more to train, judging by its last proposals."""
-    since = itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values()))
+    since = list(itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values())))
+    failed = [trial for trial in since if trial.status == "failed"]
+    if len(failed) >= UNBUILDABLE_IN_A_ROW:
+        return f"no network could be built from {len(failed)} proposals in a row: {failed[0].error}"
     if sum(trial.status == "infeasible" for trial in since) >= INFEASIBLE_IN_A_ROW:
         bounds = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in state.constraints.items())
         return f"{INFEASIBLE_IN_A_ROW:,} proposals in a row broke a constraint: {bounds} (objectives.constraints)"
