@@ -43,7 +43,7 @@ def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
         found = importlib.import_module(module_name)
     except ImportError as error:
         where = (
-            "" if getattr(error, "name", None) != module_name else f" (looked for in {Path.cwd()} and among packages)"
+            "" if getattr(error, "name", None) != module_name else f" (looked for among packages and in {Path.cwd()})"
         )
         raise ConfigError(
             f"{setting} is {name!r}, but module {module_name!r} cannot be imported: {error}{where}"
@@ -52,7 +52,11 @@ def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
         reason = f"raised {type(error).__name__}: {last_line(error)}"
         raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} {reason}") from error
     if not hasattr(found, attribute):
-        raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} has no {attribute!r}")
+        place = getattr(found, "__file__", None) or "a part of Python"
+        raise ConfigError(
+            f"{setting} is {name!r}, but module {module_name!r} ({place}) has no {attribute!r}; installed modules come "
+            "before those of the working folder"
+        )
     return getattr(found, attribute)
 
 
