@@ -28,8 +28,8 @@ impossible values are refused in one line before anything starts; unusable data 
 leaves files behind.
 
 `cellscout list spaces|cells|operations|skeletons|presets|samplers|schedulers|datasets|trainables` shows every built-in
-name. Your own parts are named `module:NAME`; the module is searched in the current folder and among the installed
-packages ([extending.md](extending.md)).
+name. Your own parts are named `module:NAME`; the module is searched among the installed packages and then in the
+current folder ([extending.md](extending.md)).
 
 `examples/cifar10.toml` is a complete search file:
 

@@ -97,6 +97,15 @@ def test_a_module_with_the_name_of_ours_is_refused(search_file: Path, tmp_path: 
         submit_module._pack(tmp_path / "parcel", config=load_config(search_file), search_file=search_file, wheel=None)
 
 
+def test_a_module_with_the_name_of_an_installed_one_stays_behind(search_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("")
+    (tmp_path / "optuna").mkdir()
+    (tmp_path / "optuna" / "__init__.py").write_text("")
+    (tmp_path / "beside.py").write_text("import queue\nSEED = 3\n")
+    found = submit_module._modules_beside(search_file, load_config(search_file))
+    assert [path.name for path in found] == ["beside.py", "own.py"]
+
+
 @pytest.mark.parametrize("content", ["", "no zip"])
 def test_what_is_no_wheel_of_cellscout_is_refused(content: str, search_file: Path, tmp_path: Path) -> None:
     wheel = tmp_path / "other.whl"

@@ -1,6 +1,6 @@
 """Imports an object of the user's by its name, `module:NAME`. No torch.
 
-Its module is in the folder in which the command runs, or among the installed packages.
+Its module is among the installed packages, or in the folder in which the command runs.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ def import_plugin(name: str) -> Any:
         found = importlib.import_module(module_name)
     except ImportError as error:
         is_missing = getattr(error, "name", None) == module_name
-        where = f" (looked for in {Path.cwd()} and among packages)" if is_missing else ""
+        where = f" (looked for among packages and in {Path.cwd()})" if is_missing else ""
         raise ValueError(f"module {module_name!r} cannot be imported: {error}{where}") from error
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines() or ["no reason given"]
         raise ValueError(f"module {module_name!r} raised {type(error).__name__}: {lines[-1]}") from error
     if not hasattr(found, attribute):
-        raise ValueError(f"module {module_name!r} has no {attribute!r}")
+        place = getattr(found, "__file__", None) or "a part of Python"
+        raise ValueError(
+            f"module {module_name!r} ({place}) has no {attribute!r}; installed modules come before those of the working "
+            "folder"
+        )
     return getattr(found, attribute)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.machinery
 import importlib.util
 import logging
 import shlex
@@ -201,7 +202,7 @@ def _pack(parcel: Path, *, config: SearchConfig, search_file: Path, wheel: Path 
 
 def _build(checkout: Path, folder: Path) -> Path:
     """Build a wheel of the checkout, in this environment: an isolated one would need a package index."""
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(checkout)]
+    command = [sys.executable, "-P", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(checkout)]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
         reason = ([line for line in ended.stderr.splitlines() if line.strip()] or ["no reason given"])[-1]
@@ -222,7 +223,7 @@ def _unpack(wheel: Path, parcel: Path) -> None:
 
 
 def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
-    """Return the files and packages in the search file's folder that its `module:NAME`s need."""
+    """Return the files and packages in the search file's folder that its `module:NAME`s need and are not installed."""
     sections = (config.space, config.data, config.trainable, config.sampler, config.scheduler)
     names = [section.name for section in sections] + [config.network.skeleton or ""]
     wanted = [name.partition(".")[0] for name, colon, _ in (name.partition(":") for name in names) if colon]
@@ -232,10 +233,19 @@ def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
         file, package = search_file.parent / f"{name}.py", search_file.parent / name
         if name in found or not (file.is_file() or (package / "__init__.py").is_file()):
             continue
+        if name not in PACKAGES and _is_installed(name, search_file.parent):  # Python would import that one
+            continue
         found[name] = package if package.is_dir() else file
         for source in found[name].rglob("*.py") if package.is_dir() else [file]:
             wanted += _imported(source)
     return [found[name] for name in sorted(found)]
+
+
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether Python finds a module of this name elsewhere than in `folder`."""
+    elsewhere = [place for place in sys.path if Path(place).absolute() != folder.absolute()]
+    spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
+    return name in sys.builtin_module_names or (spec is not None and spec.origin is not None)
 
 
 def _imported(source: Path) -> list[str]:
