@@ -36,7 +36,7 @@ def import_plugin(name: str) -> Any:
     if not hasattr(found, attribute):
         place = getattr(found, "__file__", None) or "a part of Python"
         raise ValueError(
-            f"module {module_name!r} ({place}) has no {attribute!r}; installed modules come before those of the working "
-            "folder"
+            f"module {module_name!r} ({place}) has no {attribute!r}; installed modules come before those of the "
+            "working folder"
         )
     return getattr(found, attribute)
