@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,8 +52,8 @@ from orchestrator.search import (
 )
 from search_spaces import CellSpace
 from trainables import EpochTrainable
-from trainables.datasets import DataError
 from trainables.folds import check_folds
+from trainables.image_arrays import DataError
 from trainables.storage import reason
 
 
@@ -98,7 +99,7 @@ def evaluate(
     """
     progress = progress or Progress.silent()
     settings = settings or EvaluationSettings()
-    searched = EvaluatedSearch.read(run_dir)
+    searched = EvaluatedSearch.read(run_dir, settings.changes)
     wanted = request_of(settings, searched)
     search_dir = searched.run.directory
     directory = search_dir / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
@@ -109,7 +110,12 @@ def evaluate(
         standing, state = before.info.state, before.state()
     else:
         standing, state = _Evaluation(
-            searched=searched, wanted=wanted, directory=directory, components=components, progress=progress
+            searched=searched,
+            wanted=wanted,
+            changes=settings.changes,
+            directory=directory,
+            components=components,
+            progress=progress,
         ).run(before, address)
     if state.evaluation is None:
         return EvaluationResult(directory, standing, None)
@@ -130,6 +136,7 @@ class _Evaluation:
 
     searched: EvaluatedSearch
     wanted: EvaluationInfo
+    changes: Sequence[str]
     directory: RunDirectory
     components: SearchComponents
     progress: Progress
@@ -198,7 +205,11 @@ class _Evaluation:
         if before is not None and before.info.state in ENDED:
             return before.state()
         self.progress.note("searching at random at equal cost")
-        search = functools.partial(run_search, self.searched.random_config()) if before is None else resume_search
+        search = (
+            functools.partial(run_search, self.searched.random_config())
+            if before is None
+            else functools.partial(resume_search, changes=self.changes)
+        )
         result = search(
             run_dir=directory.location,
             address=address,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.config import SearchConfig
 from orchestrator.record.events import now
 from orchestrator.record.log_owner import is_alive
+from trainables.settings import printable
 
 ENDED = ("completed", "exhausted", "out_of_time")
 """The outcomes of a run that was not cut short."""
@@ -77,7 +78,7 @@ class RunInfo(BaseModel):
                 "config": config.model_dump(mode="json"),
                 "state": "running",
                 "ended_at": None,
-                "command": sys.argv,
+                "command": command_line(),
                 "host": platform.node(),
                 "pid": os.getpid(),
                 "resources": resources,
@@ -106,7 +107,7 @@ def describe_run(
         seed=config.run.seed,
         state="running",
         started_at=now(),
-        command=sys.argv,
+        command=command_line(),
         host=platform.node(),
         pid=os.getpid(),
         versions=versions(),
@@ -115,6 +116,11 @@ def describe_run(
         data=data,
         score_bounds=score_bounds,
     )
+
+
+def command_line() -> list[str]:
+    """The command of this process, as text that can be recorded."""
+    return [printable(word) for word in sys.argv]
 
 
 def versions() -> dict[str, str]:

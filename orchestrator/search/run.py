@@ -12,7 +12,7 @@ from pathlib import Path
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config import SearchConfig, change_config
+from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.progress import Progress
 from orchestrator.record import (
     Event,
@@ -33,8 +33,8 @@ from orchestrator.study import LiveStudy, known_when_asked
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 
-CHANGEABLE = ("budget", "resources", "faults", "logging")
-"""Sections that may change at a resume: they do not change what a score means."""
+CHANGEABLE = ("budget", "resources", "faults", "logging", *MOVABLE)
+"""Sections and keys that may change at a resume: they do not change what a score means."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def run_search(
         SearchError: the search could not continue; its record is complete up to then.
     """
     progress = progress or Progress.silent()
+    config = _located(config)
     components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
     if components.warning is not None:
         progress.line(components.warning)
@@ -126,7 +127,8 @@ def resume_search(
 
     Args:
         run_dir: a path or a URI, where the record is.
-        changes: `section.key=value`, for the sections in `CHANGEABLE`.
+        changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. `data.root` is where the same images
+            are now.
         address, progress: as for `run_search`.
         space, sampler, scheduler, trainable: as for `run_search`, the same ones as when the search began.
 
@@ -137,7 +139,7 @@ def resume_search(
     progress = progress or Progress.silent()
     recorded = RecordedRun.of_search(run_dir)
     directory = recorded.directory
-    config = change_config(recorded.info.config, changes, CHANGEABLE)
+    config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
     components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:  # locked before it is read, so that no other process continues the search
         events = recorded.events()
@@ -170,6 +172,11 @@ def resume_search(
                 resumed=True,
             )
     return SearchResult(directory, state, ended)
+
+
+def _located(config: SearchConfig) -> SearchConfig:
+    """The same settings with the absolute root of the data, so that the record names it for every working folder."""
+    return config.model_copy(update={"data": config.data.located()})
 
 
 def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy]:

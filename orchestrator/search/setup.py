@@ -25,7 +25,9 @@ from orchestrator.cluster import (
     growth,
     load_on_cluster,
     node_resources,
+    read_before_start,
     stopping_on_interrupt,
+    store_images,
 )
 from orchestrator.config import (
     WHOLE_ONLY,
@@ -179,24 +181,30 @@ class RunEnvironment:
 def run_environment(
     config: SearchConfig, directory: RunDirectory, *, address: str | None, progress: Progress
 ) -> Iterator[RunEnvironment]:
-    """Join or start the cluster, and read the data.
+    """Read the data, and join or start the cluster.
 
     Raises:
         InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, or a
             package for `[logging]` is missing.
     """
     check_tracking(config.logging, directory)
+    progress.note(f"reading the data set {config.data.name}")
+    splits = read_before_start(config.data, config.run.seed)
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C only sets a flag: an exception raised inside Ray's start can crash the process.
-    with stopping_on_interrupt(stopper), connected(address) as dashboard:
+    # Again once it has started, because Ray replaces the handler of SIGTERM.
+    with stopping_on_interrupt(stopper), connected(address) as dashboard, stopping_on_interrupt(stopper):
         if dashboard is not None:
             progress.line(f"Ray's dashboard is at {dashboard}")
         stopper.check()
         allotment = allot(config.resources, node_resources(), growth())
         check_storage(directory.folder)
-        progress.note(f"reading the data set {config.data.name}")
-        data, facts = load_on_cluster(config.data, config.run.seed, stopper)
+        data, facts, summary = (
+            load_on_cluster(config.data, config.run.seed, stopper) if splits is None else store_images(splits)
+        )
+        del splits  # the workers and the evaluation read the stored ones
+        progress.line(f"{config.data.name}: {summary}")
         yield RunEnvironment(allotment=allotment, data=data, facts=facts, stopper=stopper)
 
 
