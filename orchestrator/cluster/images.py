@@ -9,6 +9,7 @@ import ray
 
 from orchestrator.cluster.stopping import SearchStopper
 from orchestrator.errors import ConfigError, SearchError, last_line
+from trainables.command_folder import CommandFolder
 from trainables.datasets import DataError, DataSplits, load_data
 from trainables.settings import DataSettings
 
@@ -25,7 +26,7 @@ def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -
         KeyboardInterrupt: the user asked to stop.
     """
     settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser().absolute())})
-    splits, facts = ray.remote(_load_and_describe).options(num_returns=2).remote(settings, seed)
+    splits, facts = ray.remote(_load_and_describe).options(num_returns=2).remote(settings, seed, CommandFolder.here())
     while not ray.wait([facts], timeout=0.2)[0]:
         stopper.check()
     try:
@@ -37,6 +38,7 @@ def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -
         raise SearchError(f"reading the data set {settings.name!r} failed: {last_line(cause or error)}") from error
 
 
-def _load_and_describe(settings: DataSettings, seed: int) -> tuple[DataSplits, dict[str, Any]]:
-    splits = load_data(settings, seed)
+def _load_and_describe(settings: DataSettings, seed: int, home: CommandFolder) -> tuple[DataSplits, dict[str, Any]]:
+    with home.entered():  # the function of a data set may open files by relative paths
+        splits = load_data(settings, seed)
     return splits, splits.describe()
