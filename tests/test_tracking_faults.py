@@ -102,7 +102,8 @@ def test_an_unreachable_server_is_reported(tmp_path: Path, monkeypatch: pytest.M
             assert trial is not None
             hand.train(trial, SCORES)
         assert hand.state.best is trial
-    (line,) = said
+    *notices, line = said
+    assert set(notices) <= {"writing the rest to MLflow"}  # on a busy machine, its import takes longer than the wait
     assert line.startswith("MLflow: ")
     assert "Connection refused" in line
     assert "\n" not in line
