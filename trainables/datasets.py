@@ -180,6 +180,11 @@ def _torchvision(
                 data = getattr(datasets, class_name)(settings.root, download=settings.download, **split)
             except Exception as error:  # torchvision's parsers raise exceptions of any type on a broken file
                 reason = next(iter(str(error).splitlines()), type(error).__name__).partition(" You can use")[0]
+                if settings.download:
+                    raise DataError(
+                        f"{class_name} cannot be downloaded into data.root = {settings.root!r}: {reason} (check the "
+                        "network, or put torchvision's files there and set data.download = false)"
+                    ) from error
                 raise DataError(
                     f"data.root = {settings.root!r} does not hold {class_name} in torchvision's layout: "
                     f"{reason} (set data.root, or data.download = true)"

@@ -45,14 +45,17 @@ class Folder:
         """The folder at a path or URI. pyarrow looks up the credentials.
 
         Raises:
-            ValueError: pyarrow cannot read the URI, or the URI contains a secret.
+            ValueError: pyarrow cannot read the path or URI, or the URI contains a secret.
             OSError: the storage did not answer the query for the bucket's region.
         """
         text = str(location)
         check_location(text)
         if "://" not in text:
             written = Path(location).expanduser()
-            return cls(pafs.LocalFileSystem(), str(written.absolute()), str(written))
+            path = str(written.absolute())
+            if any("\ud800" <= character <= "\udfff" for character in path):  # Python's for bytes that are not UTF-8
+                raise ValueError(f"the path {path!r} is not UTF-8, as pyarrow needs it; use another folder")
+            return cls(pafs.LocalFileSystem(), path, str(written))
         uri = urlsplit(text)
         # With this option a small object is one request, and a killed process leaves no partial upload behind.
         query = "&".join(filter(None, [uri.query, "allow_delayed_open=true"])) if uri.scheme == "s3" else uri.query
