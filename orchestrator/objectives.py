@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -10,28 +9,6 @@ Direction = Literal["maximize", "minimize"]
 
 COSTS = ("parameters", "macs", "activation_bytes")
 """Metrics of a candidate that are known without training it (`trainables.costs`)."""
-
-Bounds = tuple[float, float]
-
-UNBOUNDED: Bounds = (-math.inf, math.inf)
-SCORE_BOUNDS: Mapping[str, Bounds] = {
-    "train_accuracy": (0.0, 1.0),
-    "val_accuracy": (0.0, 1.0),
-    "train_loss": (0.0, math.inf),
-    "val_loss": (0.0, math.inf),
-}
-"""The lowest and the highest possible value of a metric; others are `UNBOUNDED`."""
-
-
-def bounds_of(metric: str) -> Bounds:
-    """The lowest and the highest possible value of a metric."""
-    return SCORE_BOUNDS.get(metric, UNBOUNDED)
-
-
-def difference_bounds(metric: str) -> Bounds:
-    """The lowest and the highest possible difference of two values of a metric."""
-    low, high = bounds_of(metric)
-    return low - high, high - low
 
 
 def losses_of(metric: Callable[[str], float | None], objectives: Mapping[str, Direction]) -> tuple[float, ...] | None:

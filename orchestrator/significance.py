@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, mean, stdev, variance
 
@@ -33,7 +33,7 @@ CONFIDENCE = 0.95
 class Mean:
     """The mean of `count` independent values, with its standard deviation and its interval (Student's t).
 
-    With a single value, `deviation` and `interval` are None.
+    With a single value, `deviation` and `interval` are None. The interval ends at the bounds of the values.
     """
 
     count: int
@@ -43,12 +43,8 @@ class Mean:
 
     @property
     def margin(self) -> float:
-        """Half the width of the interval; NaN if there is none."""
-        return math.nan if self.interval is None else self.interval[1] - self.mean
-
-    def bounded(self, bounds: tuple[float, float]) -> Mean:
-        """The same mean with the part of its interval that lies within the bounds of the values."""
-        return self if self.interval is None else replace(self, interval=within(self.interval, bounds))
+        """Half the width of the interval before it was cut to the bounds; NaN if there is none."""
+        return math.nan if self.deviation is None else margin(self.deviation, self.count)
 
 
 @dataclass(frozen=True)
@@ -100,18 +96,19 @@ class RankCorrelation:
     kendall: float | None
 
 
-def mean_of(values: Sequence[float]) -> Mean:
+def mean_of(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Mean:
     """The mean of independent values with its interval.
 
     Args:
         values: at least one.
+        bounds: the lowest and the highest possible value; None if nothing bounds it.
     """
     centre = fmean(values)
     if len(values) < 2:
         return Mean(len(values), centre, None, None)
     deviation = stdev(values)
     reach = margin(deviation, len(values))
-    return Mean(len(values), centre, deviation, (centre - reach, centre + reach))
+    return Mean(len(values), centre, deviation, within((centre - reach, centre + reach), bounds))
 
 
 def margin(deviation: float, count: int) -> float:
@@ -119,16 +116,17 @@ def margin(deviation: float, count: int) -> float:
     return _quantile(count - 1) * deviation / math.sqrt(count)
 
 
-def spread(scores: Sequence[float], folds: int) -> Spread:
+def spread(scores: Sequence[float], folds: int, bounds: tuple[float, float] | None = None) -> Spread:
     """The mean of the scores of a cross-validation, with the corrected interval (see the module).
 
     Args:
         scores: of all trainings, at least two.
         folds: of the cross-validation, at least two.
+        bounds: the lowest and the highest possible score, at which the interval ends; None if nothing bounds it.
     """
     centre, deviation = mean(scores), stdev(scores)
     reach = _quantile(len(scores) - 1) * _corrected_error(deviation, len(scores), folds)
-    return Spread(centre, deviation, (centre - reach, centre + reach))
+    return Spread(centre, deviation, within((centre - reach, centre + reach), bounds))
 
 
 def paired_test(first: Sequence[float], second: Sequence[float], folds: int) -> PairedTest:
@@ -168,10 +166,15 @@ def welch(first: Sequence[float], second: Sequence[float]) -> WelchTest:
     return WelchTest(difference, (difference - reach, difference + reach), t, degrees, p)
 
 
-def within(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
-    """The part of an interval that lies within the bounds of what is measured."""
-    (low, high), (lowest, highest) = interval, bounds
-    return max(low, lowest), min(high, highest)
+def within(interval: tuple[float, float], bounds: tuple[float, float] | None) -> tuple[float, float]:
+    """The part of an interval within the bounds of what is measured; None bounds nothing."""
+    low, high = (-math.inf, math.inf) if bounds is None else bounds
+    return max(interval[0], low), min(interval[1], high)
+
+
+def difference_bounds(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The lowest and the highest possible difference of two values within `bounds`."""
+    return None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
 
 
 def guessing_bound(share: float, images: int, trials: int) -> float:

@@ -100,7 +100,7 @@ def evaluated(
     search: Sequence[Event] = SEARCH,
     sample: Sequence[Event] | None = None,
     objectives: Mapping[str, Direction] = ACCURACY,
-    largest_class: float | None = None,
+    guess: float | None = None,
     seeds: Sequence[int] = SEEDS,
 ) -> Outcome:
     """Of candidates with these scores, one for each training; None for one that failed."""
@@ -110,7 +110,7 @@ def evaluated(
     for training, row in enumerate(zip(*scores, strict=True)):
         for place, score in enumerate(row):
             end(state, training * len(scores) + place, score, "failed" if score is None else "completed")
-    return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2, largest_class=largest_class)
+    return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2, bounds=(0.0, 1.0), guess=guess)
 
 
 def around(mean: float) -> list[float]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.errors import SearchError
 from orchestrator.record.events import TrialImported, TrialStatus
-from orchestrator.record.run_state import Trial
+from orchestrator.record.run_state import UNBUILDABLE_IN_A_ROW, Trial, exhaustion
+from orchestrator.search.driver import check_any_trained
 from tests.builders import epoch
 from tests.driving import PARAMS, SWAPPED, TINY, Hand, admitted, driven, plan_of
 
@@ -123,6 +126,45 @@ def test_a_candidate_that_breaks_a_constraint_is_not_trained_and_counts_as_a_vio
         assert hand.state.front == []
 
 
+def test_after_a_hundred_infeasible_proposals_the_user_is_told_how_close_they_came(tmp_path: Path) -> None:
+    said: list[str] = []
+    limits = {"parameters": 2_000.0, "macs": 1e9}
+    with driven(tmp_path, constraints=limits, say=said.append) as hand:
+        for _ in range(99):
+            hand.admit(PARAMS)
+        assert said == []
+        hand.admit(SWAPPED)
+        costs = min(trial.costs["parameters"] for trial in hand.state.trials.values())
+        assert said == [
+            f"no candidate meets the constraints yet: smallest of 100: {costs:,.0f} parameters; the limit is 2,000 "
+            "(objectives.constraints)"
+        ]
+        for _ in range(200):
+            hand.admit(PARAMS)
+        assert len(said) == 1
+
+
+def test_infeasible_proposals_count_only_if_they_come_no_closer(tmp_path: Path) -> None:
+    near, far = sorted((PARAMS, SWAPPED), key=lambda params: plan_of().costs(TINY.decode(params))["parameters"])
+    assert plan_of().costs(TINY.decode(near)) != plan_of().costs(TINY.decode(far))
+    with driven(tmp_path, constraints={"parameters": 1.0}) as hand:
+        for params, count in ((far, 0), (far, 1), (far, 2), (near, 0), (far, 1), (near, 2)):
+            hand.admit(params)
+            assert hand.candidates.known_in_a_row == count
+
+
+def test_a_sampler_that_repeats_infeasible_candidates_ends_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 20)
+    with driven(tmp_path, constraints={"parameters": 1.0}) as hand:
+        proposals = 0
+        while not hand.candidates.is_exhausted:
+            hand.admit(PARAMS)
+            proposals += 1
+        assert proposals == 21
+
+
 def test_a_candidate_within_the_constraints_is_trained_and_counts_as_feasible(tmp_path: Path) -> None:
     with driven(tmp_path, constraints={"parameters": 1e9}) as hand:
         trial = admitted(hand, PARAMS)
@@ -193,3 +235,26 @@ def test_waiting_proposals_do_not_count_as_known(tmp_path: Path) -> None:
             assert (hand.candidates.known_in_a_row, hand.candidates.waiting_in_a_row) == (0, number)
         hand.train(first, [0.5])
         assert hand.candidates.waiting_in_a_row == 0
+
+
+def test_a_space_of_which_no_network_can_be_built_is_given_up_soon_with_the_reason(tmp_path: Path) -> None:
+    with driven(tmp_path, space=replace(TINY, operations=("not_there:x", "not_there:y"))) as hand:
+        for _ in range(UNBUILDABLE_IN_A_ROW):
+            assert not hand.candidates.is_exhausted
+            assert hand.admit() is None
+        assert hand.candidates.is_exhausted
+        assert "module 'not_there' cannot be imported" in exhaustion(hand.state)
+        assert f"from {UNBUILDABLE_IN_A_ROW} proposals in a row" in exhaustion(hand.state)
+        with pytest.raises(
+            SearchError, match=r"nothing could be trained: 100 trials failed; the first: operation 'not_t"
+        ):
+            check_any_trained(hand.state)
+
+
+def test_a_search_with_one_epoch_has_trained_something(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        hand.train(admitted(hand, PARAMS), [], "failed")
+        with pytest.raises(SearchError, match="nothing could be trained: 1 trial failed"):
+            check_any_trained(hand.state)
+        hand.train(admitted(hand, SWAPPED), [0.5], "failed")
+        check_any_trained(hand.state)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.image_files import write_fashion_mnist
-from trainables.datasets import DataError, DataSplits, load_data
+from tests.image_files import write_fashion_mnist, write_folders
+from trainables.datasets import DataSplits, load_data
+from trainables.image_arrays import DataError
 from trainables.settings import DataSettings
 
 
@@ -26,13 +27,6 @@ def small(path: Path, images: int = 60, classes: int = 3, **more: Any) -> str:
         labels=np.arange(images) % classes,
         **more,
     )
-
-
-def write_folders(root: Path, classes: dict[str, int], size: tuple[int, int] = (12, 9)) -> None:
-    for number, (name, count) in enumerate(classes.items()):
-        (root / name).mkdir(parents=True)
-        for index in range(count):
-            Image.new("RGB", size, (40 * number, index, 255)).save(root / name / f"{index}.png")
 
 
 def identities(part: Any) -> set[bytes]:
@@ -212,7 +206,9 @@ def make():
 """
     splits = from_function(tmp_path, monkeypatch, body, image_size=6)
     assert splits.train.images.shape[1:] == (6, 6, 1)
-    with pytest.raises(DataError, match="images of several sizes; set data.image_size"):
+    with pytest.raises(
+        DataError, match="several sizes or channels, such as .*7, 5.* and .*7, 6.*; set data.image_size"
+    ):
         from_function(tmp_path, monkeypatch, body)
 
 
@@ -298,7 +294,9 @@ def test_a_fraction_that_leaves_a_class_without_an_image_is_refused(tmp_path: Pa
 
 def test_errors_about_missing_data_name_the_settings_to_change(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent")
-    with pytest.raises(DataError, match=r"data.root = .*absent' does not hold FashionMNIST .*data.download = true"):
+    with pytest.raises(
+        DataError, match=r"data.root = .*absent' is not a folder .set data.root, or data.download = true"
+    ):
         load_data(DataSettings(name="fashion_mnist", root=absent), seed=0)
     with pytest.raises(DataError, match="is not an .npz file of plain arrays"):
         load_data(DataSettings(name="npz", root=absent), seed=0)
@@ -311,7 +309,7 @@ def test_errors_about_missing_data_name_the_settings_to_change(tmp_path: Path) -
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     write_folders(tmp_path, {"a": 3, "b": 3})
     (tmp_path / "b" / "broken.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"broken.png cannot be read as an image"):
+    with pytest.raises(DataError, match=r"broken.png cannot be read as a picture; repair or remove it"):
         load_data(DataSettings(name="image_folder", root=str(tmp_path)), seed=0)
 
 

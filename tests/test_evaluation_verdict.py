@@ -62,12 +62,12 @@ def test_fewer_than_four_candidates_have_no_rank_correlation() -> None:
 
 
 def test_a_winner_that_does_not_clearly_beat_guessing_is_doubted_first() -> None:
-    guessing = evaluated(around(0.25), around(0.27), around(0.24), largest_class=0.27)
+    guessing = evaluated(around(0.25), around(0.27), around(0.24), guess=0.27)
     assert verdict(guessing).startswith(
         "No candidate is clearly better than always guessing the largest class (0.2700): look at the images and their "
         "labels, training.learning_rate and training.epochs first. "
     )
-    assert verdict(evaluated(*CLEAR, largest_class=0.27)).startswith("The winner is 00001")
+    assert verdict(evaluated(*CLEAR, guess=0.27)).startswith("The winner is 00001")
 
 
 def test_being_picked_as_the_best_of_equals_is_no_difference() -> None:
@@ -153,7 +153,7 @@ def test_of_several_objectives_the_front_is_told_anew() -> None:
 def test_before_its_end_it_says_how_far_it_is() -> None:
     state = planned(RunState.replay(SEARCH))
     end(state, 0, 0.9)
-    outcome = outcome_of(state, searched=RunState.replay(SEARCH), sample=None, rungs=None, epochs=2)
+    outcome = outcome_of(state, searched=RunState.replay(SEARCH), sample=None, rungs=None, epochs=2, bounds=(0.0, 1.0))
     assert verdict(outcome) == "Not finished: 1 of 18 trainings have ended."
     assert evaluation_json(outcome)["finished"] is False
     assert evaluation_summary(outcome, "here").startswith(

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from trainables.assignment import Assignment, Resample
-from trainables.datasets import DataError, DataSplits, ImageArrays, load_data
+from trainables.datasets import DataSplits, load_data
 from trainables.folds import check_folds, resample_splits
+from trainables.image_arrays import DataError, ImageArrays
 from trainables.settings import DataSettings
 
 FOLDS = 5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.datasets import ImageArrays
+from trainables.image_arrays import ImageArrays
 from trainables.loader import Augmentation, DeviceImages
 
 CPU = torch.device("cpu")

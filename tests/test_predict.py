@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,23 @@ def test_pictures_of_a_folder_that_cannot_be_read_are_named_and_the_others_answe
     assert (here / "found.csv").read_text().count("\n") == 2
     found = cellscout("predict", "model.onnx", "scans", "--json")
     assert (found.status, len(json.loads(found.out)["unreadable"])) == (1, 2)
+
+
+def test_names_that_are_not_utf8_are_shown_and_written_as_text(here: Path, cellscout: Any) -> None:
+    draw(here / "scans" / os.fsdecode(b"\xe9t\xe9.png"))
+    draw(here / "scans" / ".cache" / "hidden.png")
+    draw(here / "scans" / ".hidden.png")
+    shown = "scans/\\xe9t\\xe9.png"
+    assert cellscout("predict", "model.onnx", "scans").out.startswith(f"{shown}  ")
+    assert json.loads(cellscout("predict", "model.onnx", "scans", "--json").out)["pictures"][0]["path"] == shown
+    for output in ("found.csv", "found.parquet"):
+        assert cellscout("predict", "model.onnx", "scans", "-o", output).out == f"1 pictures in {output}\n"
+    with (here / "found.csv").open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [shown]
+    assert pq.read_table(here / "found.parquet")["path"].to_pylist() == [shown]
+    refused = cellscout("predict", "model.onnx", "scans", "-o", os.fsdecode(b"\xe9.csv"))
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "is not UTF-8; use another name" in refused.err
 
 
 @pytest.mark.parametrize(

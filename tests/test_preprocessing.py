@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.image_files import write_deep_png
 from trainables.datasets import load_data
 from trainables.loader import DeviceImages
-from trainables.preprocessing import PictureError, Preprocessing
+from trainables.pictures import PictureError
+from trainables.preprocessing import Preprocessing
 from trainables.settings import DataSettings
 
 
@@ -102,6 +104,36 @@ def test_grey_pictures_of_16_bits_are_refused_and_not_clipped(tmp_path: Path) ->
     for channels in (1, 3):
         with pytest.raises(PictureError, match=r"a.png: .* more than 8 bits per channel \(mode I;16\)"):
             preprocessing(channels).read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("colour_type", [2, 4, 6])
+def test_pictures_of_16_bits_in_colour_or_with_alpha_are_refused(colour_type: int, tmp_path: Path) -> None:
+    write_deep_png(tmp_path / "a.png", colour_type)
+    with pytest.raises(PictureError, match=r"a.png: a picture has more than 8 bits per channel"):
+        preprocessing().read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_picture_is_turned_upright(mode: str, tmp_path: Path) -> None:
+    """The upper half is bright; the file has it on the left, and says so."""
+    pixels = np.zeros((6, 9), np.uint8)
+    pixels[:3] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(pixels).copy()).convert(mode).save(tmp_path / "a.png", exif=exif)
+    read = preprocessing(len(Image.new(mode, (1, 1)).getbands())).read(tmp_path / "a.png")
+    assert (read == pixels[..., None]).all()
+
+
+def test_a_picture_with_malformed_exif_is_read_as_it_is(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 6), (1, 2, 3)).save(tmp_path / "a.png", exif=b"Exif\0\0nonsense")
+    assert (preprocessing().read(tmp_path / "a.png") == [1, 2, 3]).all()
+
+
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.preprocessing.MAX_PIXELS", 100)
+    with pytest.raises(PictureError, match=r"a.png has 31x17 = 527 pixels; at most 100 are read"):
+        preprocessing().read(picture(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("kept", [0, 1, 20, 60, 200])

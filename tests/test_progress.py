@@ -18,7 +18,7 @@ from orchestrator.progress.guessing import guessing_doubt
 from orchestrator.progress.search_view import SearchView
 from orchestrator.record.events import RunResumed, TrialEnded, TrialStarted
 from orchestrator.record.run_state import RunState
-from tests.builders import RUN, at, trial
+from tests.builders import RUN, at, info, trial
 from tests.faking import Clock
 from tests.progress_views import drawn, in_trouble, view
 
@@ -77,21 +77,25 @@ def test_a_search_without_trials_can_be_shown() -> None:
 
 def test_a_best_that_may_be_a_guess_is_neither_green_nor_unsaid() -> None:
     """The best of the two completed trials has 0.8; of 100 images, 81 are of the largest class."""
-    facts = {"validation": 100, "largest_class": 0.81}
+    facts = info(data={"validation": 100, "largest_class": 0.81})
     state = RunState.replay(RUN)
     best = next(
         row
-        for row in SearchView(load_config(None), state, None, data=facts).snapshot(at(20)).rows
+        for row in SearchView(load_config(None), state, None, info=facts).snapshot(at(20)).rows
         if row.label == "best"
     )
     assert (best.style, best.parts[:2]) == ("calm", ["0.8000", "not clearly better than guessing"])
     assert guessing_doubt(state, facts) == (
-        "no trial is clearly better than guessing: the best has 0.8000, always guessing the largest class has 0.8100, and "
-        "the best of 2 guesses up to 0.8867; look at the images and their labels, training.learning_rate and "
+        "no trial is clearly better than guessing: the best has 0.8000, always guessing the largest class has 0.8100, "
+        "and the best of 2 guesses up to 0.8867; look at the images and their labels, training.learning_rate and "
         "training.epochs first"
     )
-    assert guessing_doubt(state, {**facts, "largest_class": 0.1}) is None
-    assert guessing_doubt(state, {}) is None
+    assert guessing_doubt(state, info(data={"validation": 100, "largest_class": 0.1})) is None
+    assert guessing_doubt(state, info(data={})) is None
+    assert guessing_doubt(state, facts.model_copy(update={"score_bounds": None})) is None
+    percent = guessing_doubt(state, facts.model_copy(update={"score_bounds": (0.0, 100.0)}))
+    assert percent is not None
+    assert "largest class has 81" in percent
 
 
 def test_the_highest_score_so_far_is_shown_until_a_trial_completes() -> None:

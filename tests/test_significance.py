@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from orchestrator.significance import (
+    difference_bounds,
     guessing_bound,
     holm,
     mean_of,
@@ -112,8 +113,9 @@ def test_three_candidates_have_no_rank_correlation() -> None:
 
 def test_an_interval_is_cut_at_the_bounds() -> None:
     assert within((0.9, 1.2), (0.0, 1.0)) == (0.9, 1.0)
-    assert mean_of([0.99, 1.0]).bounded((0.0, 1.0)).interval == pytest.approx((0.995 - 0.06353, 1.0), abs=1e-4)
-    assert mean_of([0.9]).bounded((0.0, 1.0)).interval is None
+    assert within((-0.5, 1.2), None) == (-0.5, 1.2)
+    assert difference_bounds((0.0, 100.0)) == (-100.0, 100.0)
+    assert difference_bounds(None) is None
 
 
 def test_the_best_of_many_guesses_exceeds_its_bound_in_one_search_of_twenty() -> None:
@@ -143,3 +145,16 @@ def test_welchs_test_is_that_of_scipy() -> None:
 @pytest.mark.parametrize(("second", "p"), [([0.5] * 3, 1.0), ([0.6] * 3, None)])
 def test_values_without_any_spread_prove_nothing(second: list[float], p: float | None) -> None:
     assert welch([0.5] * 3, second).p == p
+
+
+def test_an_interval_ends_at_the_bounds_of_the_score() -> None:
+    values = [0.99, 0.9, 1.0]
+    (free_low, free_high), bounded = spread(values, 3).interval, spread(values, 3, (0.0, 1.0))
+    assert free_high > 1
+    assert bounded.interval == (free_low, 1.0)
+    assert spread([0.0, 0.2, 0.01], 3, (0.0, 1.0)).interval[0] == 0.0
+    free, cut = mean_of(values), mean_of(values, (0.0, 1.0))
+    assert free.interval is not None
+    assert cut.interval == (free.interval[0], 1.0)
+    assert cut.margin == free.margin == pytest.approx(free.interval[1] - free.mean)
+    assert math.isnan(mean_of([0.9]).margin)

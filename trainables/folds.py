@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from trainables.assignment import Resample
-from trainables.datasets import DataError, DataSplits, ImageArrays, channel_statistics
+from trainables.datasets import DataSplits, channel_statistics
+from trainables.image_arrays import DataError, ImageArrays
 
 _NO_INDICES = np.empty(0, np.int64)
 

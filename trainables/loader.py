@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.datasets import DataSplits, ImageArrays
+from trainables.datasets import DataSplits
+from trainables.image_arrays import ImageArrays
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.datasets import check_bit_depth, resize_image, to_pixels
+from trainables.pictures import PictureError, read_picture, resize_image, to_pixels
+from trainables.settings import MAX_PIXELS, printable
 
 _GREY_MODES = ("1", "L")
 """Pillow's modes of pictures with one channel of at most 8 bits."""
-
-
-class PictureError(ValueError):
-    """A picture cannot be read or does not fit the network; the message names the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,33 +71,17 @@ class Preprocessing:
         pictures.
 
         Raises:
-            PictureError: the file does not exist, is not a picture, or has other channels than the network takes.
+            PictureError: the file does not exist, is not a picture, has more than 100 million pixels, or has other
+                channels than the network takes.
         """
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
-        try:
-            with Image.open(path) as picture:
-                mode = picture.mode
-                loaded = picture.convert({1: "L", 3: "RGB"}.get(self.channels, mode))
-        except FileNotFoundError as error:
-            raise PictureError(f"{path}: there is no such file") from error
-        except (
-            UnidentifiedImageError,
-            OSError,
-            SyntaxError,
-            ValueError,
-            RuntimeError,
-            Image.DecompressionBombError,
-        ) as error:
-            raise PictureError(f"{path} cannot be read as a picture") from error
-        try:
-            check_bit_depth(mode)
-        except ValueError as error:
-            raise PictureError(f"{path}: {error}") from error
+        # In its own mode if neither fits, so that the error can name it.
+        loaded, mode = read_picture(path, {1: "L", 3: "RGB"}.get(self.channels), max_pixels=MAX_PIXELS)
         if len(loaded.getbands()) != self.channels or (self.channels == 1 and mode not in _GREY_MODES):
             raise PictureError(
-                f"{path} has {len(Image.new(mode, (1, 1)).getbands())} channels (mode {mode}); the network takes "
-                f"{self.channels}"
+                f"{printable(path)} has {len(Image.new(mode, (1, 1)).getbands())} channels (mode {mode}); the network "
+                f"takes {self.channels}"
             )
         return resize_image(to_pixels(loaded), self.image_size)
 

@@ -5,11 +5,14 @@ The reference of the search file shows each field's docstring and bounds; errors
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trainables.presets import PRESETS
 
@@ -18,11 +21,23 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+MAX_PIXELS = 100_000_000
+"""Default maximum number of pixels of a picture."""
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: a hint with the nearest known one; empty if none is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def printable(name: object) -> str:
+    """A name of a file or folder as one line of text that can be shown and recorded.
+
+    Bytes that are not UTF-8 become `\\xNN`; control characters become `\\n` and the like.
+    """
+    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 class Settings(BaseModel):
@@ -36,27 +51,47 @@ class DataSettings(Settings):
 
     name: str = "digits"
     """A built-in data set (`cellscout list datasets`), or `module:function`, a function that returns a map-style data
-    set of (image, label), or a pair of them (training, test)."""
+    set of (image, label), a pair of arrays (images, labels), or several of them: (training, test) or (training,
+    validation, test)."""
     root: str = "data"
-    """Folder of the data set; for `npz`, the file."""
+    """Folder of the data set; for `npz`, the file. A relative path is recorded as an absolute one."""
     download: bool = False
     """Let torchvision download the data set into `root`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for a `module:function` data set."""
     image_size: int | None = Field(default=None, ge=4, le=1024)
     """Resize images to this height and width in pixels. Unset: keep their size (`image_folder`: 32)."""
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    """Maximum number of pixels of a picture in `image_folder`. Larger pictures are refused before they are decoded."""
     limit: int | None = Field(default=None, ge=2)
     """Maximum number of training and validation images together, stratified by class. Unset: use all."""
     validation_fraction: Fraction = 0.1
-    """Fraction of the training images to hold out for scoring candidates."""
+    """Fraction of the training images to hold out for scoring candidates if the data set has no validation images."""
     test_fraction: Fraction = 0.2
     """Fraction of the images to set aside as test set if the data set has none. A search never uses the test set."""
+
+    @field_validator("root")
+    @classmethod
+    def _check_root(cls, value: str) -> str:
+        if printable(value) != value:
+            raise ValueError(
+                f"{printable(value)!r} has control characters or bytes that are not UTF-8, and cannot be recorded; "
+                "rename it"
+            )
+        return value
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         if self.options and ":" not in self.name:
             raise ValueError(f"options are for a 'module:function' data set; {self.name!r} takes no options")
         return self
+
+    def located(self) -> Self:
+        """The same settings with an absolute root, which is the same place from every working folder."""
+        root = Path(self.root)
+        with contextlib.suppress(RuntimeError):  # no such user; the loader says that the folder does not exist
+            root = root.expanduser()
+        return self.model_copy(update={"root": str(root.absolute())})
 
 
 class NetworkSettings(Settings):

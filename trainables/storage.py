@@ -45,13 +45,14 @@ class Folder:
         """The folder at a path or URI. pyarrow looks up the credentials.
 
         Raises:
-            ValueError: pyarrow cannot read the URI, or the URI contains a secret.
+            ValueError: pyarrow cannot read the URI, the URI contains a secret, or the path is not UTF-8.
             OSError: the storage did not answer the query for the bucket's region.
         """
         text = str(location)
         check_location(text)
         if "://" not in text:
             written = Path(location).expanduser()
+            check_location(str(written.absolute()))
             return cls(pafs.LocalFileSystem(), str(written.absolute()), str(written))
         uri = urlsplit(text)
         # With this option a small object is one request, and a killed process leaves no partial upload behind.
@@ -174,11 +175,13 @@ def holds_secret(location: str) -> bool:
 
 
 def check_location(location: str) -> None:
-    """Refuse a URI that contains a secret, because locations are shown and recorded.
+    """Refuse a URI that contains a secret, because locations are shown and recorded, and a path that is not UTF-8.
 
     Raises:
-        ValueError: the URI contains a secret; the message does not repeat it.
+        ValueError: the URI contains a secret, and the message does not repeat it; or pyarrow cannot use the path.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in location):
+        raise ValueError(f"the path {location!r} is not UTF-8; use another name")
     if holds_secret(location):
         scheme = location.partition("://")[0]
         raise ValueError(

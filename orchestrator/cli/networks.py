@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli.arguments import Address, AsJson, NetworkName, RunDir, command_of, print_json, split_words
+from orchestrator.cli.arguments import (
+    Address,
+    AsJson,
+    NetworkName,
+    RunDir,
+    command_of,
+    print_json,
+    split_words,
+    stdout_to_stderr,
+)
 
 networks = typer.Typer()
 
@@ -23,6 +32,7 @@ def evaluate(
     folds: Annotated[int, typer.Option("--folds")] = 5,
     seeds: Annotated[int, typer.Option("--seeds")] = 3,
     baseline: Annotated[bool, typer.Option("--baseline/--no-baseline")] = True,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="data.root=PATH")] = None,
     evaluation_dir: Annotated[
         str | None,
         typer.Option(
@@ -42,9 +52,10 @@ def evaluate(
     from orchestrator.evaluation import evaluate as evaluate_search
     from orchestrator.progress import Progress
 
-    settings = EvaluationSettings(top=top, folds=folds, seeds=seeds, baseline=baseline)
+    settings = EvaluationSettings(top=top, folds=folds, seeds=seeds, baseline=baseline, changes=changes or [])
     progress = Progress(Console(stderr=True))
-    result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
+    with stdout_to_stderr():
+        result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
     found = result.outcome
     if as_json:
         outcome = None if found is None else evaluation_json(found)
@@ -69,7 +80,7 @@ def retrain(
     architecture: Annotated[str | None, typer.Option("--architecture")] = None,
     baselines: Annotated[str, typer.Option("--baseline", metavar="NAME,...")] = "",
     preset: Annotated[str | None, typer.Option("--preset")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="training.KEY=VALUE")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")] = None,
     repeats: Annotated[int | None, typer.Option("--repeats")] = None,
     filters: Annotated[int | None, typer.Option("--filters")] = None,
     seeds: Annotated[int, typer.Option("--seeds")] = 1,
@@ -110,7 +121,8 @@ def retrain(
         weights=weights or [],
         freeze=freeze,
     )
-    result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
+    with stdout_to_stderr():
+        result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
     if as_json:
         print_json({"is_whole": result.is_whole, "networks": [one.to_json() for one in result.networks]})
     else:
@@ -132,6 +144,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8")] = False,
     prune: Annotated[str | None, typer.Option("--prune", metavar="KIND:FRACTION")] = None,
     fine_tune: Annotated[int | None, typer.Option("--fine-tune", metavar="EPOCHS")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="data.root=PATH")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network to a file for use without cellscout, and compare the file with PyTorch.
@@ -143,7 +156,7 @@ def export(
     from orchestrator.networks import ExportSettings, export_json, export_network, export_notes, export_table
     from orchestrator.progress import Progress
 
-    settings = ExportSettings(format=format, int8=int8, prune=prune, fine_tune=fine_tune)
+    settings = ExportSettings(format=format, int8=int8, prune=prune, fine_tune=fine_tune, changes=changes or [])
     result = export_network(network, settings, progress=Progress(Console(stderr=True)))
     if as_json:
         print_json(export_json(result))
@@ -225,6 +238,7 @@ def explain(
     Needs the extra: pip install "cellscout[explain]".
     """
     from orchestrator.networks import explain as explain_pictures
+    from trainables.settings import printable
 
     explained = explain_pictures(network, images=images, output=output, class_name=class_name)
     if as_json:
@@ -232,5 +246,5 @@ def explain(
         return
     for picture in explained.pictures:
         guesses = ", ".join(f"{name} ({value:.1%})" for name, value in explained.most_probable(picture))
-        typer.echo(f"{picture.path}: {guesses}")
+        typer.echo(f"{printable(picture.path)}: {guesses}")
     typer.echo(f"explained in {output}")

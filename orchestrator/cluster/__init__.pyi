@@ -5,6 +5,9 @@ from .connection import connected as connected
 from .connection import node_resources as node_resources
 from .doctor import examine as examine
 from .images import load_on_cluster as load_on_cluster
+from .images import read_before_start as read_before_start
+from .images import read_images as read_images
+from .images import store_images as store_images
 from .jobs import submit as submit
 from .stopping import SearchStopper as SearchStopper
 from .stopping import stopping_on_interrupt as stopping_on_interrupt

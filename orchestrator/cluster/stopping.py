@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 from ray import tune
@@ -73,13 +73,26 @@ def stopping_on_interrupt(stopper: SearchStopper) -> Iterator[None]:
         stopper.interrupted = True
         signal.signal(number, signal.default_int_handler)
 
+    with _handling(handle):
+        yield
+
+
+@contextlib.contextmanager
+def raising_on_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C or SIGTERM, where there is nothing to end in order."""
+    with _handling(signal.default_int_handler):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
     try:
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not in the main thread, so the caller handles signals
         yield
         return
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, before in previous.items():
+            signal.signal(number, before)

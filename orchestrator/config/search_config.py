@@ -34,8 +34,11 @@ from trainables.storage import check_location, holds_secret, split_options
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search file of `cellscout search` without a file."""
 
-PLACES = ("root", "download")
-"""Settings of `[data]` that say where the images are, not which images they are."""
+PLACES = ("root", "download", "max_pixels")
+"""Settings of `[data]` that say where the images are or whether they are read, not which images they are."""
+MOVABLE = tuple(f"data.{name}" for name in PLACES)
+"""The same as keys of a search file. They may change after the search: the checksum says whether the images are the
+same."""
 
 
 def _without_secret(location: str) -> str:
@@ -268,7 +271,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfi
     """
     source = str(path) if path is not None else "the default search"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8") if path is not None else DEFAULT_SEARCH.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig") if path is not None else DEFAULT_SEARCH.read_text())
     except OSError as error:
         raise ConfigError(f"{source} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -277,14 +280,15 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfi
 
 
 def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeable: Collection[str]) -> SearchConfig:
-    """Apply `section.key=value` overrides to a recorded configuration, in the changeable sections only.
+    """Apply `section.key=value` overrides to a recorded configuration, in the changeable sections or keys only.
 
     Raises:
         ConfigError: says in one line what is wrong and where.
     """
     for override in overrides:
-        section = override.partition(".")[0]
-        if section not in changeable:
+        key = override.partition("=")[0].strip()
+        section = key.partition(".")[0]
+        if not {section, key} & set(changeable):
             raise ConfigError(
                 f"--set {override!r}: a search that goes on can change {', '.join(sorted(changeable))}; with another "
                 f"[{section}] its trials could not be compared"

@@ -29,13 +29,14 @@ class EvaluatedSearch:
     state: RunState
 
     @classmethod
-    def read(cls, run_dir: Path | str) -> EvaluatedSearch:
-        """Read the record of the search.
+    def read(cls, run_dir: Path | str, changes: Sequence[str] = ()) -> EvaluatedSearch:
+        """Read the record of the search. `changes` say where its images are now: see `RecordedRun.with_data_at`.
 
         Raises:
+            ConfigError: a change is not of the place of the images.
             RunDirectoryError: there is no search, it has not ended, or its log is corrupt.
         """
-        run = RecordedRun.of_ended_search(run_dir)
+        run = RecordedRun.of_ended_search(run_dir).with_data_at(changes)
         events = run.events()
         return cls(run, events, RunState.replay(events))
 

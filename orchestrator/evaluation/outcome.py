@@ -7,11 +7,19 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import mean
 
-from orchestrator.objectives import Direction, bounds_of, difference_bounds, dominates, losses_of
+from orchestrator.objectives import Direction, dominates, losses_of
 from orchestrator.record import EvaluatedCandidate, RunState, Training, Trial, score_of, scores_of, trainings_of
-from orchestrator.significance import PairedTest, RankCorrelation, Spread, holm, paired_test, rank_correlation, within
+from orchestrator.significance import (
+    PairedTest,
+    RankCorrelation,
+    Spread,
+    difference_bounds,
+    holm,
+    paired_test,
+    rank_correlation,
+    within,
+)
 from orchestrator.significance import spread as spread_of
-
 
 MIN_TRAININGS = 5
 """With fewer trainings of each candidate, nothing is tested and there is no winner."""
@@ -89,8 +97,8 @@ class Outcome:
     correlated: dict[int, int]
     """By epoch, the number of candidates in the rank correlation."""
     several_objectives: bool
-    largest_class: float | None
-    """The accuracy of always guessing the largest class; None if it is unknown."""
+    guess: float | None
+    """The score of always guessing the largest class; None if it is unknown."""
     search_cost: Cost
     sample_cost: Cost | None
 
@@ -107,7 +115,8 @@ def outcome_of(
     sample: RunState | None,
     rungs: Sequence[int] | None,
     epochs: int,
-    largest_class: float | None = None,
+    bounds: tuple[float, float] | None,
+    guess: float | None = None,
 ) -> Outcome:
     """Compute the outcome of an evaluation.
 
@@ -117,7 +126,8 @@ def outcome_of(
         sample: the random search of equal cost, if there is one.
         rungs: epochs at which the search's scheduler decided; None: at every epoch.
         epochs: length of a full training.
-        largest_class: the accuracy of always guessing the largest class of the validation images.
+        bounds: of the score by which candidates are compared; None if nothing bounds it.
+        guess: the score of always guessing the largest class of the validation images.
     """
     plan = state.evaluation
     assert plan is not None, "it has been planned"
@@ -125,7 +135,7 @@ def outcome_of(
     sign = 1 if direction == "maximize" else -1
     candidates = _ranked(
         [
-            _evaluated(candidate, state=state, searched=searched, metric=metric, folds=plan.folds)
+            _evaluated(candidate, state=state, searched=searched, metric=metric, bounds=bounds)
             for candidate in plan.candidates
         ],
         sign,
@@ -147,21 +157,28 @@ def outcome_of(
         planned=len(state.trials),
         candidates=_on_front(candidates, state.objectives),
         winner=None if winner is None else winner.name,
-        comparisons=[] if winner is None else _comparisons(comparable, plan.folds, metric),
+        comparisons=[] if winner is None else _comparisons(comparable, plan.folds, bounds),
         sampled=None if sampled is None else sampled.name,
-        against_sampled=None if winner is None else _against(comparable, sampled, folds=plan.folds, metric=metric),
+        against_sampled=None if winner is None else _against(comparable, sampled, folds=plan.folds, bounds=bounds),
         correlations={epoch: rank_correlation(*pair) for epoch, pair in pairs.items()},
         correlated={epoch: len(first) for epoch, (first, _) in pairs.items()},
         several_objectives=len(state.objectives) > 1,
-        largest_class=largest_class if metric == "val_accuracy" else None,
+        guess=guess,
         search_cost=_cost(searched),
         sample_cost=None if sample is None else _cost(sample),
     )
 
 
 def _evaluated(
-    candidate: EvaluatedCandidate, *, state: RunState, searched: RunState, metric: str, folds: int
+    candidate: EvaluatedCandidate,
+    *,
+    state: RunState,
+    searched: RunState,
+    metric: str,
+    bounds: tuple[float, float] | None,
 ) -> Evaluated:
+    assert state.evaluation is not None, "it has been planned"
+    folds = state.evaluation.folds
     trials = trainings_of(state, candidate)
     scores = dict(sorted(scores_of(state, candidate, metric).items()))
     ranking = [trial.trial_id for trial in searched.ranking()]
@@ -172,17 +189,12 @@ def _evaluated(
         scores=scores,
         trainings=len(trials),
         problems=[f"{trial.status}: {trial.error}" for trial in trials if trial.status not in ("completed", "running")],
-        spread=_spread(list(scores.values()), folds, metric) if len(scores) > 1 else None,
+        spread=spread_of(list(scores.values()), folds, bounds) if len(scores) > 1 else None,
         search_rank=ranking.index(candidate.trial_id) + 1 if known and candidate.trial_id in ranking else None,
         search_score=searched.trials[candidate.trial_id].metric(metric) if candidate.trial_id is not None else None,
         objectives=_means(trials, state.objectives) if len(scores) == len(trials) else None,
         on_front=False,
     )
-
-
-def _spread(scores: Sequence[float], folds: int, metric: str) -> Spread:
-    found = spread_of(scores, folds)
-    return replace(found, interval=within(found.interval, bounds_of(metric)))
 
 
 def _means(trials: Sequence[Trial], objectives: Mapping[str, Direction]) -> dict[str, float] | None:
@@ -223,30 +235,30 @@ def _on_front(candidates: Sequence[Evaluated], objectives: Mapping[str, Directio
     return [replace(one, on_front=one.name in front) for one in candidates]
 
 
-def _comparisons(comparable: Sequence[Evaluated], folds: int, metric: str) -> list[Comparison]:
+def _comparisons(comparable: Sequence[Evaluated], folds: int, bounds: tuple[float, float] | None) -> list[Comparison]:
     """Test the first candidate against each other one. P is adjusted for all pairs: the same scores chose the first."""
     pairs = list(combinations(comparable, 2))
-    tests = [_test(*pair, folds=folds, metric=metric) for pair in pairs]
+    tests = [_test(*pair, folds=folds, bounds=bounds) for pair in pairs]
     adjusted = holm([test.p for test in tests])
     found = [Comparison(other.name, test, p) for (_, other), test, p in zip(pairs, tests, adjusted, strict=True)]
     return found[: len(comparable) - 1]
 
 
 def _against(
-    comparable: Sequence[Evaluated], sampled: Evaluated | None, *, folds: int, metric: str
+    comparable: Sequence[Evaluated], sampled: Evaluated | None, *, folds: int, bounds: tuple[float, float] | None
 ) -> Comparison | None:
     """Test the first against the sampled one; adjusted for all candidates, because these scores chose the first."""
     if sampled is None or sampled.rank is None or comparable[0].name == sampled.name:
         return None
-    tests = [_test(one, sampled, folds=folds, metric=metric) for one in comparable if one.name != sampled.name]
+    tests = [_test(one, sampled, folds=folds, bounds=bounds) for one in comparable if one.name != sampled.name]
     return Comparison(sampled.name, tests[0], holm([test.p for test in tests])[0])
 
 
-def _test(first: Evaluated, second: Evaluated, *, folds: int, metric: str) -> PairedTest:
+def _test(first: Evaluated, second: Evaluated, *, folds: int, bounds: tuple[float, float] | None) -> PairedTest:
     """Paired by seed and fold."""
     assert list(first.scores) == list(second.scores), "both have all their scores, in the same order"
     found = paired_test(list(first.scores.values()), list(second.scores.values()), folds)
-    return replace(found, interval=within(found.interval, difference_bounds(metric)))
+    return replace(found, interval=within(found.interval, difference_bounds(bounds)))
 
 
 def _pairs(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from orchestrator.record import (
     RunResumed,
     RunState,
     describe_run,
+    score_of,
     write_table,
 )
 from orchestrator.report import refresh
@@ -51,8 +53,8 @@ from orchestrator.search import (
 )
 from search_spaces import CellSpace
 from trainables import EpochTrainable
-from trainables.datasets import DataError
 from trainables.folds import check_folds
+from trainables.image_arrays import DataError
 from trainables.storage import reason
 
 
@@ -98,7 +100,7 @@ def evaluate(
     """
     progress = progress or Progress.silent()
     settings = settings or EvaluationSettings()
-    searched = EvaluatedSearch.read(run_dir)
+    searched = EvaluatedSearch.read(run_dir, settings.changes)
     wanted = request_of(settings, searched)
     search_dir = searched.run.directory
     directory = search_dir / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
@@ -109,7 +111,12 @@ def evaluate(
         standing, state = before.info.state, before.state()
     else:
         standing, state = _Evaluation(
-            searched=searched, wanted=wanted, directory=directory, components=components, progress=progress
+            searched=searched,
+            wanted=wanted,
+            changes=settings.changes,
+            directory=directory,
+            components=components,
+            progress=progress,
         ).run(before, address)
     if state.evaluation is None:
         return EvaluationResult(directory, standing, None)
@@ -121,7 +128,8 @@ def evaluate(
         sample=random_search,
         rungs=rungs,
         epochs=components.config.training.epochs,
-        largest_class=searched.run.info.data.get("largest_class"),
+        bounds=searched.run.info.bounds_of(score_of(state.objectives)[0]),
+        guess=searched.run.info.guess if score_of(state.objectives)[0] == "val_accuracy" else None,
     )
     _write(outcome, directory)
     if evaluation_dir is None:
@@ -135,6 +143,7 @@ class _Evaluation:
 
     searched: EvaluatedSearch
     wanted: EvaluationInfo
+    changes: Sequence[str]
     directory: RunDirectory
     components: SearchComponents
     progress: Progress
@@ -152,7 +161,12 @@ class _Evaluation:
             plan = self.components.plan(environment.facts, directory)
             resources = asdict(environment.allotment)
             if log is None or before is None:
-                info = describe_run(config, resources, environment.facts)
+                info = describe_run(
+                    config,
+                    resources=resources,
+                    data=environment.facts,
+                    score_bounds=self.components.trainable.score_bounds,
+                )
                 info = info.model_copy(update={"evaluation": self.wanted})
                 directory.create(info)
                 log = stack.enter_context(EventLog.create(directory))
@@ -198,7 +212,11 @@ class _Evaluation:
         if before is not None and before.info.state in ENDED:
             return before.state()
         self.progress.note("searching at random at equal cost")
-        search = functools.partial(run_search, self.searched.random_config()) if before is None else resume_search
+        search = (
+            functools.partial(run_search, self.searched.random_config())
+            if before is None
+            else functools.partial(resume_search, changes=self.changes)
+        )
         result = search(
             run_dir=directory.location,
             address=address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -20,3 +21,5 @@ class EvaluationSettings(OptionSettings):
     """Number of seeds. Each seed shuffles the images and initialises the trainings differently."""
     baseline: bool = True
     """Also run a random search of equal cost, and evaluate its best candidate."""
+    changes: Annotated[Sequence[str], Option("--set")] = ()
+    """Change `data.root`, if the search's images are elsewhere now; may be repeated."""

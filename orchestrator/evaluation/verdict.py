@@ -30,7 +30,7 @@ def verdict(outcome: Outcome) -> str:
 
 def _of_guessing(outcome: Outcome) -> list[str]:
     """Say first if the winner is not clearly better than guessing."""
-    best, share = outcome.candidates[0].spread, outcome.largest_class
+    best, share = outcome.candidates[0].spread, outcome.guess
     if outcome.winner is None or best is None or share is None or best.interval[0] > share:
         return []
     return [f"No candidate is clearly better than always guessing the largest class ({number(share)}): {LOOK_AT}."]

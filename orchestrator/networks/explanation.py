@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError, last_line
 from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.report import check_format, write_picture
-from trainables.preprocessing import PictureError
-from trainables.settings import did_you_mean
+from trainables.pictures import PictureError
+from trainables.settings import did_you_mean, printable
 
 if TYPE_CHECKING:
     from trainables.explanation import Explanation
@@ -88,7 +88,7 @@ class Explained:
     def _picture_json(self, picture: Picture) -> dict[str, Any]:
         explanation = picture.explanation
         return {
-            "path": str(picture.path),
+            "path": printable(picture.path),
             "classes": [{"class": name, "probability": value} for name, value in self.most_probable(picture)],
             "explained": {
                 "class": self.classes[explanation.target],
@@ -182,7 +182,7 @@ def _draw_row(explained: Explained, *, picture: Picture, left: Axes, middle: Axe
         fit("", name, f": {probability:.1%}", points=TEXT_POINTS)
         for name, probability in explained.most_probable(picture)
     ]
-    _caption(left, fit("", picture.path.name, "", points=TITLE_POINTS), "\n".join(guesses))
+    _caption(left, fit("", printable(picture.path.name), "", points=TITLE_POINTS), "\n".join(guesses))
     target = explained.classes[why.target]
     height, width = why.layer_size
     found = f"{height}x{width} feature map" if why.grad_cam.max() > 0 else "nothing in it speaks for the class"

@@ -18,8 +18,9 @@ from orchestrator.errors import InputError, SearchError, last_line
 from orchestrator.networks.trained_network import TrainedNetwork
 from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, find_format
 from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
-from trainables.preprocessing import PictureError
-from trainables.storage import Folder, reason, split_options
+from trainables.pictures import PictureError, is_hidden, is_picture
+from trainables.settings import printable
+from trainables.storage import Folder, check_location, reason, split_options
 
 BATCH = 64
 OUTPUTS = (".csv", ".parquet")
@@ -52,8 +53,8 @@ class Predictions:
     def lines(self, top: int) -> list[str]:
         """One line per picture, with its `top` classes."""
         return [
-            f"{picture.path}  {'  '.join(f'{name} {share:.3f}' for name, share in self.ranked(picture, top))}"
-            for picture in self.pictures
+            "  ".join([printable(one.path), *(f"{name} {share:.3f}" for name, share in self.ranked(one, top))])
+            for one in self.pictures
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class Predictions:
             "network": self.network,
             "pictures": [
                 {
-                    "path": str(picture.path),
+                    "path": printable(picture.path),
                     "prediction": self.ranked(picture, 1)[0][0],
                     "probability": self.ranked(picture, 1)[0][1],
                     "probabilities": dict(zip(self.classes, picture.probabilities.tolist(), strict=True)),
@@ -75,7 +76,7 @@ class Predictions:
         """Columns with one row per picture: path, prediction, probability, and `p_CLASS` for each class."""
         best = [self.ranked(picture, 1)[0] for picture in self.pictures]
         return {
-            "path": [str(picture.path) for picture in self.pictures],
+            "path": [printable(picture.path) for picture in self.pictures],
             "prediction": [name for name, _ in best],
             "probability": [share for _, share in best],
             **{
@@ -128,6 +129,10 @@ def check_output(output: Path) -> None:
     """
     if output.suffix not in OUTPUTS:
         raise InputError(f"--output is {str(output)!r}; it must end in {' or '.join(OUTPUTS)}")
+    try:
+        check_location(str(output.absolute()))
+    except ValueError as error:
+        raise InputError(f"--output: {error}") from error
 
 
 def write_predictions(predictions: Predictions, output: Path) -> None:
@@ -158,12 +163,13 @@ def _pictures(image: Path) -> Iterator[tuple[Path, bool]]:
     if not image.is_dir():
         yield image, False
         return
-    from PIL import Image
-
-    suffixes = Image.registered_extensions()
-    found = sorted(path for path in image.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    found = sorted(
+        path
+        for path in image.rglob("*")
+        if is_picture(path.name) and not any(map(is_hidden, path.relative_to(image).parts)) and path.is_file()
+    )
     if not found:
-        raise InputError(f"{image} has no picture (no file with an ending of one of Pillow's formats)")
+        raise InputError(f"{printable(image)} has no picture (no file with an ending such as .png or .jpg)")
     for path in found:
         yield path, True
 

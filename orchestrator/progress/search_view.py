@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, final
 
@@ -24,7 +23,7 @@ from orchestrator.progress.words import (
     sparkline,
     trial_label,
 )
-from orchestrator.record import RunState, Trial, leader, now
+from orchestrator.record import RunInfo, RunState, Trial, leader, now
 
 OPEN = ("running", "waiting", "paused")
 PROBLEMS = ("failed", "diverged")
@@ -50,7 +49,7 @@ class SearchView:
         config: the configuration of the run.
         state: the state of the run, which changes while it runs.
         milestones: the epochs after which the scheduler may stop a trial; None: after any epoch.
-        data: the facts about the images, as `DataSplits.describe` returns them.
+        info: of the run; without it, the best is not compared with guessing.
     """
 
     def __init__(
@@ -59,10 +58,10 @@ class SearchView:
         state: RunState,
         milestones: tuple[int, ...] | None,
         *,
-        data: Mapping[str, Any] | None = None,
+        info: RunInfo | None = None,
     ) -> None:
         self._config = config
-        self._data = data or {}
+        self._info = info
         self.state = state
         self._milestones = milestones
 
@@ -138,7 +137,7 @@ class SearchView:
         if best is None:
             return [Row("best", [*self._so_far(), "none completed yet"])]
         found = [trial_label(best), *self._since(best), sparkline(_accuracies(best))]
-        if guessing_doubt(state, self._data) is not None:
+        if self._info is not None and guessing_doubt(state, self._info) is not None:
             return [Row("best", [scores(best, state), "not clearly better than guessing", *filter(None, found)])]
         return [Row("best", [scores(best, state), *filter(None, found)], style="good")]
 

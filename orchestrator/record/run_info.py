@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.config import SearchConfig
 from orchestrator.record.events import now
 from orchestrator.record.log_owner import is_alive
+from trainables.settings import printable
 
 ENDED = ("completed", "exhausted", "out_of_time")
 """The outcomes of a run that was not cut short."""
@@ -54,8 +55,20 @@ class RunInfo(BaseModel):
     commit: str | None
     resources: dict[str, Any]
     data: dict[str, Any]
+    score_bounds: tuple[float, float] | None = (0.0, 1.0)
+    """The lowest and the highest possible accuracy, as the trainable states them; None if nothing bounds it."""
     evaluation: EvaluationInfo | None = None
     """None in the record of a search."""
+
+    def bounds_of(self, metric: str) -> tuple[float, float] | None:
+        """The lowest and the highest possible value of a metric; None if none are known."""
+        return self.score_bounds if metric in ("train_accuracy", "val_accuracy") else None
+
+    @property
+    def guess(self) -> float | None:
+        """The accuracy of always guessing the largest class of the validation images; None if it is unknown."""
+        share, bounds = self.data.get("largest_class"), self.score_bounds
+        return None if share is None or bounds is None else bounds[0] + share * (bounds[1] - bounds[0])
 
     @property
     def standing(self) -> str:
@@ -75,7 +88,7 @@ class RunInfo(BaseModel):
                 "config": config.model_dump(mode="json"),
                 "state": "running",
                 "ended_at": None,
-                "command": sys.argv,
+                "command": command_line(),
                 "host": platform.node(),
                 "pid": os.getpid(),
                 "resources": resources,
@@ -84,27 +97,40 @@ class RunInfo(BaseModel):
         )
 
 
-def describe_run(config: SearchConfig, resources: dict[str, Any], data: dict[str, Any]) -> RunInfo:
+def describe_run(
+    config: SearchConfig,
+    *,
+    resources: dict[str, Any],
+    data: dict[str, Any],
+    score_bounds: tuple[float, float] | None,
+) -> RunInfo:
     """Info of a run that starts in this process.
 
     Args:
         config: the run's settings.
         resources: what each trial gets, and how many trials run at a time (`cluster.Allotment` as a dictionary).
         data: the result of `DataSplits.describe`.
+        score_bounds: of the trainable.
     """
     return RunInfo(
         config=config.model_dump(mode="json"),
         seed=config.run.seed,
         state="running",
         started_at=now(),
-        command=sys.argv,
+        command=command_line(),
         host=platform.node(),
         pid=os.getpid(),
         versions=versions(),
         commit=commit(),
         resources=resources,
         data=data,
+        score_bounds=score_bounds,
     )
+
+
+def command_line() -> list[str]:
+    """The command of this process, as text that can be recorded."""
+    return [printable(word) for word in sys.argv]
 
 
 def versions() -> dict[str, str]:

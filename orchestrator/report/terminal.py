@@ -55,7 +55,7 @@ def _cells(rank: int, *, trial: Trial, state: RunState, others: Sequence[str]) -
 
 def doubt(run: RecordedRun, state: RunState) -> str | None:
     """Return a line to print before all results if no trial is clearly better than guessing; else None."""
-    found = guessing_doubt(state, run.info.data)
+    found = guessing_doubt(state, run.info)
     return None if found is None else f"doubt       {found}"
 
 
@@ -108,7 +108,7 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "slots": state.slots,
         "utilisation": state.utilisation(),
         "ask_seconds": state.ask_seconds(),
-        "doubt": guessing_doubt(state, run.info.data),
+        "doubt": guessing_doubt(state, run.info),
         "best": None if state.best is None else _trial_json(state.best, state),
         "objectives": state.objectives,
         "front": [_trial_json(trial, state) for trial in state.front],
@@ -152,10 +152,11 @@ def _trial_json(trial: Trial, state: RunState) -> dict[str, Any]:
 
 
 def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
-    """Return the standard error of the best score, and how many other trials are within it."""
-    images = info.data["validation"]
-    found = estimate_precision(state, best, images)
+    """Return the standard error of the best score, and how many other trials are within it; empty if unknown."""
+    found = estimate_precision(state, best, info)
+    if found is None:
+        return []
     few = {0: "no other completed trial is", 1: "1 other completed trial is"}
     others = few.get(found.within_error, f"{found.within_error} other completed trials are")
-    error = f"one standard error on {images:,} validation images is {found.error:.4f}"
+    error = f"one standard error on {info.data['validation']:,} validation images is {found.error:.4f}"
     return [f"{error};", f"{others} that close to the best"]

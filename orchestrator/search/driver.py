@@ -5,12 +5,15 @@ Does not know whether the search runs on Ray or is simulated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import SearchStopper
+from orchestrator.errors import SearchError
+from orchestrator.progress import counted
 from orchestrator.record import EventLog, RunDirectory, RunOutcome, RunState, Trial
 from orchestrator.schedulers import AnswersDuplicates, Replayable, TakesUp
 from orchestrator.search.candidates import Candidates
@@ -33,6 +36,7 @@ class Driver:
         stopper: says when the search must end before its trials do.
         budget: how many trials may be trained; None for no limit.
         gpus_per_trial: the share of a GPU that each trial has.
+        say: shows the user one line.
     """
 
     def __init__(
@@ -47,10 +51,11 @@ class Driver:
         stopper: SearchStopper | None = None,
         budget: int | None = None,
         gpus_per_trial: float = 0.0,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         stopper = stopper or SearchStopper(hours=None)
         answers = scheduler if isinstance(scheduler, AnswersDuplicates) else None
-        self.candidates = Candidates(log, state=state, plan=plan, scheduler=answers, budget=budget)
+        self.candidates = Candidates(log, state=state, plan=plan, scheduler=answers, budget=budget, say=say)
         self.listeners = [live_study.apply, self.candidates.apply]
         """For the log, in this order: `candidates.apply` appends events, and the study must get its event first."""
         self._live_study = live_study
@@ -86,8 +91,13 @@ class Driver:
         self.recorder.save_missing_best()
 
     def finish(self) -> RunOutcome:
-        """End the trials that still wait, and return why the search ended."""
+        """End the trials that still wait, and return why the search ended.
+
+        Raises:
+            SearchError: every trial failed before its first epoch.
+        """
         self.candidates.give_up()
+        check_any_trained(self._state)
         return "exhausted" if self.searcher.exhausted else "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
@@ -98,6 +108,19 @@ class Driver:
         if isinstance(self._scheduler, TakesUp) and trial.curve:
             self._scheduler.take_up(tune_id, trial.rows())
         return assignment_of(trial, self._state).to_config(trial.params)
+
+
+def check_any_trained(state: RunState) -> None:
+    """Refuse to call a run complete in which nothing could be trained.
+
+    Raises:
+        SearchError: trials failed, and none has an epoch; the message has the reason of the first.
+    """
+    failed = [trial for trial in state.trials.values() if trial.status == "failed"]
+    if failed and not any(trial.curve for trial in state.trials.values()):
+        raise SearchError(
+            f"nothing could be trained: {counted(len(failed), 'trial')} failed; the first: {failed[0].error}"
+        )
 
 
 def assignment_of(trial: Trial, state: RunState) -> Assignment:

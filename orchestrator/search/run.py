@@ -12,7 +12,7 @@ from pathlib import Path
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config import SearchConfig, change_config
+from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.progress import Progress
 from orchestrator.record import (
     Event,
@@ -33,8 +33,8 @@ from orchestrator.study import LiveStudy, known_when_asked
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 
-CHANGEABLE = ("budget", "resources", "faults", "logging")
-"""Sections that may change at a resume: they do not change what a score means."""
+CHANGEABLE = ("budget", "resources", "faults", "logging", *MOVABLE)
+"""Sections and keys that may change at a resume: they do not change what a score means."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,24 @@ def run_search(
         SearchError: the search could not continue; its record is complete up to then.
     """
     progress = progress or Progress.silent()
+    config = _located(config)
     components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
     if components.warning is not None:
         progress.line(components.warning)
     warm_start = WarmStart.read(config)
+    warm_start.check_scores(components.trainable.score_bounds)
     imported = warm_start.trials(config, components.space, components.distributions)
     directory = RunDirectory.at(config.run.new_directory(now()) if run_dir is None else run_dir)
     directory.check_usable()
     with run_environment(config, directory, address=address, progress=progress) as environment:
         warm_start.check_images(config, environment.facts)
         plan = components.plan(environment.facts, directory)
-        info = describe_run(config, asdict(environment.allotment), environment.facts)
+        info = describe_run(
+            config,
+            resources=asdict(environment.allotment),
+            data=environment.facts,
+            score_bounds=components.trainable.score_bounds,
+        )
         directory.create(info)
         progress.note(f"recording in {directory}")
         state = RunState()
@@ -120,7 +127,8 @@ def resume_search(
 
     Args:
         run_dir: a path or a URI, where the record is.
-        changes: `section.key=value`, for the sections in `CHANGEABLE`.
+        changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. `data.root` is where the same images
+            are now.
         address, progress: as for `run_search`.
         space, sampler, scheduler, trainable: as for `run_search`, the same ones as when the search began.
 
@@ -131,7 +139,7 @@ def resume_search(
     progress = progress or Progress.silent()
     recorded = RecordedRun.of_search(run_dir)
     directory = recorded.directory
-    config = change_config(recorded.info.config, changes, CHANGEABLE)
+    config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
     components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
     with EventLog.reopen(directory) as log:  # locked before it is read, so that no other process continues the search
         events = recorded.events()
@@ -166,6 +174,11 @@ def resume_search(
     return SearchResult(directory, state, ended)
 
 
+def _located(config: SearchConfig) -> SearchConfig:
+    """The same settings with the absolute root of the data, so that the record names it for every working folder."""
+    return config.model_copy(update={"data": config.data.located()})
+
+
 def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy]:
     """Rebuild the state and the study from the events.
 
@@ -192,4 +205,5 @@ def _driver(session: SearchSession, live_study: LiveStudy) -> Driver:
         stopper=session.environment.stopper,
         budget=session.components.config.budget.trials,
         gpus_per_trial=session.environment.allotment.gpus_per_trial,
+        say=session.progress.line,
     )

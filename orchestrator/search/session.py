@@ -123,7 +123,7 @@ class SearchSession:
             if resumed:
                 driver.resume()
             stopper.start_clock(self.state.active_seconds())
-            view = SearchView(config, self.state, self.plan.milestones, data=self.info.data)
+            view = SearchView(config, self.state, self.plan.milestones, info=self.info)
             # Once more, because Ray has replaced the signal handlers when it started.
             with self.progress.display(view) as show, stopping_on_interrupt(stopper):
                 run_tune(

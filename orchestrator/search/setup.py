@@ -6,6 +6,7 @@ Does not know how the search runs.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -24,13 +25,16 @@ from orchestrator.cluster import (
     growth,
     load_on_cluster,
     node_resources,
+    read_before_start,
     stopping_on_interrupt,
+    store_images,
 )
 from orchestrator.config import (
     WHOLE_ONLY,
     ObjectivesSettings,
     SearchConfig,
     check_fits,
+    check_scheduler_fits,
     find_trainable,
     kind_of,
     make_sampler,
@@ -46,6 +50,7 @@ from orchestrator.study import to_distributions, write_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
+from trainables.command_folder import CommandFolder
 from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
@@ -86,8 +91,10 @@ class SearchComponents:
         sampler = given.sampler or make_sampler(config.sampler, config.run.seed, space)
         check_fits(sampler, distributions, objectives)
         scheduler = given.scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
+        check_scheduler_fits(scheduler, objectives)
         trainable = given.trainable or find_trainable(config.trainable)
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
+        check_score_bounds(trainable)
         return cls(
             config=config,
             space=space,
@@ -139,9 +146,10 @@ class SearchComponents:
             measure_latency=config.trainable.measure_latency,
             faults=config.faults,
             checkpoints=directory.checkpoints,
+            home=CommandFolder.here(),
         )
         try:
-            plan.example()
+            plan.check()
             self.trainable.check(plan)
         except ValueError as error:
             raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
@@ -175,36 +183,47 @@ class RunEnvironment:
 def run_environment(
     config: SearchConfig, directory: RunDirectory, *, address: str | None, progress: Progress
 ) -> Iterator[RunEnvironment]:
-    """Join or start the cluster, and read the data.
+    """Read the data, and join or start the cluster.
 
     Raises:
         InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, or a
             package for `[logging]` is missing.
     """
     check_tracking(config.logging, directory)
+    progress.note(f"reading the data set {config.data.name}")
+    splits = read_before_start(config.data, config.run.seed)
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C only sets a flag: an exception raised inside Ray's start can crash the process.
-    with stopping_on_interrupt(stopper), connected(address) as dashboard:
+    # Again once it has started, because Ray replaces the handler of SIGTERM.
+    with stopping_on_interrupt(stopper), connected(address) as dashboard, stopping_on_interrupt(stopper):
         if dashboard is not None:
             progress.line(f"Ray's dashboard is at {dashboard}")
         stopper.check()
         allotment = allot(config.resources, node_resources(), growth())
         check_storage(directory.folder)
-        progress.note(f"reading the data set {config.data.name}")
-        data, facts = load_on_cluster(config.data, config.run.seed, stopper)
+        data, facts, summary = (
+            load_on_cluster(config.data, config.run.seed, stopper) if splits is None else store_images(splits)
+        )
+        del splits  # the workers and the evaluation read the stored ones
+        progress.line(f"{config.data.name}: {summary}")
         yield RunEnvironment(allotment=allotment, data=data, facts=facts, stopper=stopper)
 
 
 def check_same(
     recorded: RecordedRun, *, facts: Mapping[str, Any], events: Sequence[Event], components: SearchComponents
 ) -> None:
-    """Refuse to continue with images or a space that differ from the record.
+    """Refuse to continue with images, bounds of the score or a space that differ from the record.
 
     Raises:
         ConfigError, RunDirectoryError: they differ; the message says in what.
     """
     recorded.check_images(facts)
+    if recorded.info.score_bounds != components.trainable.score_bounds:
+        raise ConfigError(
+            f"the trainable's score_bounds are {components.trainable.score_bounds}; they were "
+            f"{recorded.info.score_bounds} when the search began (trainable.name)"
+        )
     if not events:
         return
     first = events[0]
@@ -247,3 +266,23 @@ def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, mea
                 f"objectives.constraints names {name!r}; what is known before training, and can be constrained, are "
                 f"{', '.join(COSTS)}{did_you_mean(name, COSTS)}"
             )
+
+
+def check_score_bounds(trainable: type[EpochTrainable]) -> None:
+    """Refuse `score_bounds` that are not two ascending numbers.
+
+    Raises:
+        ConfigError: the message shows the bounds.
+    """
+    bounds = trainable.score_bounds
+    if bounds is None:
+        return
+    try:
+        low, high = bounds
+        valid = math.isfinite(low) and math.isfinite(high) and low < high
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"{trainable.__name__}.score_bounds is {bounds!r}; two finite numbers, the lower first, or None are needed"
+        )

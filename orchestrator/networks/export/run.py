@@ -18,11 +18,12 @@ from orchestrator.networks.retraining.run import images_of
 from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.progress import Progress, Refresh, WorkView
 from orchestrator.record import now
-from trainables.datasets import DataSplits, ImageArrays
+from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError
 from trainables.exporting.measurement import Measurement, compute_logits, measure
 from trainables.exporting.model_file import ModelFacts
+from trainables.image_arrays import ImageArrays
 from trainables.settings import TrainingSettings
 from trainables.storage import Folder
 
@@ -66,7 +67,11 @@ def export_network(name: str, settings: ExportSettings, *, progress: Progress | 
         report = _ProgressReporter(progress, view, show)
         report.step(f"reading the data set {found.search.config.data.name}")
         content, file = _Work(
-            found=found, settings=settings, writer=writer, splits=images_of(found.search), report=report
+            found=found,
+            settings=settings,
+            writer=writer,
+            splits=images_of(found.search.with_data_at(settings.changes)),
+            report=report,
         ).run()
     Exports.read(folder).with_file(file).write(folder, file.file, content)
     return ExportResult(folder, file)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self, cast, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from orchestrator.config import OptionSettings
+from orchestrator.config import Option, OptionSettings
 from trainables.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class ExportSettings(OptionSettings):
     `channels:0.3`."""
     fine_tune: int | None = Field(default=None, ge=0)
     """Epochs of training after the pruning. Default: 5."""
+
+    changes: Annotated[Sequence[str], Option("--set")] = ()
+    """Change `data.root`, if the search's images are elsewhere now; may be repeated."""
 
     @field_validator("format")
     @classmethod

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.config import SearchConfig, change_config
+from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.lookup import find_network, title_of, with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
@@ -20,14 +20,15 @@ BEST = "best"
 
 
 def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettings:
-    """The settings of the trainings: the preset's or else the search's, with the changes.
+    """The settings of the trainings: the preset's or else the search's, with the changes to `[training]`.
 
     Raises:
-        ConfigError: a change is not of `[training]`, or the result is not valid.
+        ConfigError: a change is not of `[training]` or of the place of the images, or the result is not valid.
     """
-    for change in settings.changes:
+    changes = [change for change in settings.changes if change not in places_of(settings)]
+    for change in changes:
         if not change.startswith("training."):
-            raise ConfigError(f"--set {change!r}: a retraining can change [training] only")
+            raise ConfigError(f"--set {change!r}: a retraining can change [training] and {', '.join(MOVABLE)} only")
         if change.partition("=")[0].strip() == "training.preset":
             raise ConfigError(
                 f"--set {change!r}: use --preset; values recorded by the search override a preset that is set here"
@@ -36,7 +37,12 @@ def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettin
     values = {**config.model_dump(mode="json"), "scheduler": {"name": "fifo"}}
     if settings.preset is not None:
         values["training"] = {"preset": settings.preset}
-    return change_config(values, settings.changes, {"training"}).training
+    return change_config(values, changes, {"training"}).training
+
+
+def places_of(settings: RetrainSettings) -> list[str]:
+    """The changes that say where the images are."""
+    return [change for change in settings.changes if change.partition("=")[0].strip() in MOVABLE]
 
 
 def networks_of(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cluster import SearchStopper, stopping_on_interrupt
+from orchestrator.cluster import SearchStopper, read_images, stopping_on_interrupt
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.networks.retraining.initial_weights import Weights, check_weights, read_weights
-from orchestrator.networks.retraining.networks import networks_of, recipe_of
+from orchestrator.networks.retraining.networks import networks_of, places_of, recipe_of
 from orchestrator.networks.retraining.progress_view import RetrainView
 from orchestrator.networks.retraining.record import Asked, RetrainFolder, RetrainInfo
 from orchestrator.networks.retraining.result import result_of
@@ -28,13 +27,14 @@ from orchestrator.record import (
     RETRAINED,
     RecordedRun,
     Retrained,
+    command_line,
     commit,
     now,
     versions,
 )
 from orchestrator.report import refresh
 from trainables.baseline_spec import BaselineSpec
-from trainables.datasets import DataError, DataSplits, load_data
+from trainables.datasets import DataSplits
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings
 from trainables.storage import reason
@@ -71,7 +71,7 @@ def retrain(
         SearchError: the retraining failed; the record is complete up to the failure.
     """
     settings, progress = settings or RetrainSettings(), progress or Progress.silent()
-    search = RecordedRun.of_ended_search(run_dir)
+    search = RecordedRun.of_ended_search(run_dir).with_data_at(places_of(settings))
     recipe = recipe_of(settings, search.config)
     networks = networks_of(search, settings, recipe)
     weights = read_weights(settings, networks)
@@ -115,10 +115,10 @@ def _trained(
     progress: Progress,
 ) -> bool:
     """Train and test one network after the other; False if the user asked to stop."""
+    progress.note(f"reading the data set {search.config.data.name}")
+    splits = images_of(search)
     stopper = SearchStopper(None)
     with stopping_on_interrupt(stopper):
-        progress.note(f"reading the data set {search.config.data.name}")
-        splits = images_of(search)
         _check_batches(settings, recipe, splits)
         view = RetrainView(
             list(networks),
@@ -301,7 +301,7 @@ def _info(asked: Asked, images: DataSplits) -> RetrainInfo:
     return RetrainInfo(
         asked=asked,
         started_at=now(),
-        command=sys.argv,
+        command=command_line(),
         host=platform.node(),
         versions=versions(),
         commit=commit(),
@@ -324,13 +324,11 @@ def images_of(search: RecordedRun) -> DataSplits:
     Raises:
         ConfigError: they cannot be read, or are not the images that the search used.
     """
-    settings = search.config.data
-    settings = settings.model_copy(update={"root": str(Path(settings.root).expanduser())})
     try:
-        splits = load_data(settings, search.info.seed)
-    except DataError as error:
-        raise ConfigError(str(error)) from error
-    search.check_images(splits.describe())
+        splits = read_images(search.config.data, search.info.seed)
+        search.check_images(splits.describe())
+    except ConfigError as error:
+        raise ConfigError(f"{error}; if the images are elsewhere now, add --set data.root=PATH") from error
     return splits
 
 

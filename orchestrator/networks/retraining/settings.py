@@ -21,7 +21,7 @@ class RetrainSettings(OptionSettings):
     preset: str | None = None
     """A paper's recipe (`cellscout list presets`). Default: the search's recipe."""
     changes: Annotated[Sequence[str], Option("--set")] = ()
-    """Change a setting of the recipe; may be repeated."""
+    """Change a setting of the recipe, or `data.root`, if the search's images are elsewhere now; may be repeated."""
     repeats: int | None = Field(default=None, ge=1, le=64)
     """N, the number of normal cells per stage. Default: as recorded with the architecture."""
     filters: int | None = Field(default=None, ge=2, le=4096)

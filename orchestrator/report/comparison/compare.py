@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from orchestrator.errors import InputError
-from orchestrator.objectives import Bounds, Direction, difference_bounds
+from orchestrator.objectives import Direction
 from orchestrator.record import RunDirectory
 from orchestrator.report.comparison.best_so_far import FINISHED
 from orchestrator.report.comparison.groups import Difference, Group, group_runs
 from orchestrator.report.comparison.runs import ComparedRun, check_comparable, read_search
-from orchestrator.significance import WelchTest, holm, welch, within
+from orchestrator.significance import WelchTest, difference_bounds, holm, welch, within
 
 MIN_SEEDS = 3
 """A group with fewer seeds is not tested."""
@@ -82,7 +82,7 @@ def compare_searches(searches: Sequence[ComparedRun]) -> Comparison:
         objectives=dict(objectives),
         groups=groups,
         differences=tuple(Difference(one.setting, tuple(one.values[index] for index in order)) for one in differences),
-        pairs=_pairs([group for group in groups if len(group.bests) >= MIN_SEEDS], difference_bounds(metric)),
+        pairs=_pairs([group for group in groups if len(group.bests) >= MIN_SEEDS], difference_bounds(groups[0].bounds)),
         notes=tuple(_notes(searches, groups, differences)),
     )
 
@@ -93,7 +93,7 @@ def _loss(group: Group, direction: Direction) -> float:
     return -group.best.mean if direction == "maximize" else group.best.mean
 
 
-def _pairs(groups: Sequence[Group], bounds: Bounds) -> tuple[Pair, ...]:
+def _pairs(groups: Sequence[Group], bounds: tuple[float, float] | None) -> tuple[Pair, ...]:
     pairs = list(combinations(groups, 2))
     tests = [welch(first.bests, second.bests) for first, second in pairs]
     tests = [replace(test, interval=within(test.interval, bounds)) for test in tests]

@@ -102,10 +102,10 @@ def _bests(groups: Sequence[Group], comparison: Comparison) -> go.Figure:
                     x=[place + 0.2],
                     y=[mean.mean],
                     error_y={
-                        "type": "data",
+                        "type": "constant",
                         "symmetric": False,
-                        "array": [mean.interval[1] - mean.mean],
-                        "arrayminus": [mean.mean - mean.interval[0]],
+                        "value": mean.interval[1] - mean.mean,
+                        "valueminus": mean.mean - mean.interval[0],
                         "width": 8,
                         "thickness": 2,
                     },

@@ -87,8 +87,8 @@ def content_of(comparison: Comparison) -> Content:
         notes=comparison.notes,
         explanation=(
             "Runs that differ only in their seed form one group. Best: the "
-            f"{_extreme(comparison)} {comparison.metric} of a completed trial, as the mean over the runs with its "
-            "95 % interval (Student's t). Trials, time and busy (the share of the slots' time that was "
+            f"{_extreme(comparison)} {comparison.metric} of a completed trial, as the mean over the runs ± half the "
+            "width of its 95 % interval (Student's t). Trials, time and busy (the share of the slots' time that was "
             "spent on training) are means too."
         ),
         groups=_table(COLUMNS, map(row_of, comparison.groups)),

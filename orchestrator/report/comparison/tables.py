@@ -51,11 +51,18 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def format_best(group: Group) -> str:
-    """Format the mean best score of a group, with its interval if it has one."""
+    """Format the mean best score of a group, with half the width of its interval if it has one."""
     if group.best is None:
         return "-"
-    interval = group.best.interval
-    return number(group.best.mean) + ("" if interval is None else f" ({number(interval[0])} - {number(interval[1])})")
+    return number(group.best.mean) + format_margin(group.best)
+
+
+def format_margin(mean: Mean) -> str:
+    """Format half the width of the interval, as ` ± 0.0123`; empty if there is no interval."""
+    if mean.interval is None:
+        return ""
+    margin = mean.margin
+    return f" ± {margin:.4f}" if 0.0001 <= margin < 10 else f" ± {number(margin)}"
 
 
 def row_of(group: Group) -> list[str]:

@@ -1,0 +1,157 @@
+"""Images and labels as arrays: the values, and the checks that every data set must pass. No files, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.pictures import IMAGE_FORMAT, has_channels_first, resize_image
+from trainables.settings import DataSettings, printable
+
+RawPart = tuple[NDArray[Any], NDArray[Any]]
+"""Images and labels as a data set has them: unchecked, and the labels are of any kind."""
+
+
+class DataError(ValueError):
+    """The data cannot be used as the settings ask; the message names the setting to change."""
+
+
+@dataclass(frozen=True)
+class ImageArrays:
+    """Images and their labels."""
+
+    images: NDArray[np.uint8]
+    """[n, height, width, channels], 0..255."""
+    labels: NDArray[np.int64]
+    """[n], 0..classes - 1."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> ImageArrays:
+        """The images with these indices, in their order."""
+        return ImageArrays(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """A data set before it is split."""
+
+    train: ImageArrays
+    """The training images; also the validation images, if the data set has no part for them."""
+    validation: ImageArrays | None = None
+    """The validation images of the data set; None if they are to be split from the training images."""
+    test: ImageArrays | None = None
+    """The test images of the data set; None if they are to be split from the training images."""
+    classes: tuple[str, ...]
+    """Class names, by label."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know about how the data set was read."""
+
+
+def make_source(
+    settings: DataSettings,
+    train: RawPart,
+    *,
+    validation: RawPart | None = None,
+    test: RawPart | None = None,
+    names: Sequence[str] | None = None,
+    remarks: Sequence[str] = (),
+) -> DataSource:
+    """Check the arrays, resize the images and number the labels.
+
+    Labels are whole numbers, text, bytes, or one-hot rows. Without `names`, the classes are the labels that occur in
+    the training images. With `names`, a label is a name or the number of one.
+
+    Raises:
+        DataError: an array has another type or shape, or a part does not fit the training images.
+    """
+    images, labels = _check_part(settings, train, "images")
+    values: list[Any] = np.unique(labels).tolist()
+    if names is not None:
+        values = list(names) if labels.dtype.kind == "U" else list(range(len(names)))
+    classes = tuple(printable(name) for name in (values if names is None else names))
+    if len(set(classes)) < len(classes):
+        raise DataError(f"data set {settings.name!r} has two classes of the same name (data.root or data.name)")
+    numbers = {value: number for number, value in enumerate(values)}
+
+    def numbered(images: NDArray[np.uint8], labels: NDArray[Any], which: str) -> ImageArrays:
+        unknown = next((label for label in labels.tolist() if label not in numbers), None)
+        if unknown is not None:
+            raise DataError(
+                f"data set {settings.name!r} has the label {unknown!r} in its {which}, which is not one of its "
+                f"classes: {', '.join(classes[:10])}{', ...' * (len(classes) > 10)} (data.root or data.name)"
+            )
+        return ImageArrays(images, np.array([numbers[label] for label in labels.tolist()], np.int64))
+
+    def further(part: RawPart | None, which: str) -> ImageArrays | None:
+        if part is None:
+            return None
+        found = numbered(*_check_part(settings, part, which), which)
+        if found.images.shape[1:] != images.shape[1:]:
+            raise DataError(
+                f"{which} of data set {settings.name!r} have the shape {list(found.images.shape[1:])}, and the "
+                f"training images {list(images.shape[1:])}; they must be the same (data.image_size, data.root or "
+                "data.name)"
+            )
+        return found
+
+    return DataSource(
+        train=numbered(images, labels, "images"),
+        validation=further(validation, "validation_images"),
+        test=further(test, "test_images"),
+        classes=classes,
+        remarks=tuple(remarks),
+    )
+
+
+def _check_part(settings: DataSettings, part: RawPart, which: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Check one part; return its images, [n, height, width, channels], and its labels as plain values."""
+    images, labels = part
+    if images.ndim not in (3, 4) or images.dtype != np.uint8 or has_channels_first(images.shape[1:]):
+        raise DataError(
+            f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; each must be "
+            f"{IMAGE_FORMAT} (data.root or data.name)"
+        )
+    if 0 in images.shape:
+        raise DataError(
+            f"{which} of data set {settings.name!r} are empty, of shape {list(images.shape)} (data.root or data.name)"
+        )
+    labels = _from_one_hot(labels)
+    if labels.ndim != 1 or len(images) != len(labels):
+        raise DataError(
+            f"data set {settings.name!r} has {len(images)} {which} but labels of shape {list(labels.shape)}; "
+            "one label per image is needed (data.root or data.name)"
+        )
+    images = images[..., None] if images.ndim == 3 else images
+    size = settings.image_size
+    if size is not None and images.shape[1:3] != (size, size):
+        images = np.stack([resize_image(image, (size, size)) for image in images])
+    return np.ascontiguousarray(images), _plain(settings, labels)
+
+
+def _from_one_hot(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the column of the 1 in each row if the labels are one-hot rows; else the labels as they are."""
+    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "biuf":
+        return labels
+    is_one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
+    return labels.argmax(axis=1) if is_one_hot else labels
+
+
+def _plain(settings: DataSettings, labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as whole numbers or text."""
+    if labels.dtype.kind == "S":
+        return np.char.decode(labels, "utf-8", "backslashreplace")
+    if labels.dtype.kind == "f" and (labels == np.floor(labels)).all() and (np.abs(labels) < 2**53).all():
+        return labels.astype(np.int64)
+    if labels.dtype.kind not in "biuU":
+        found = next((label for label in labels.tolist() if not isinstance(label, float) or label % 1), labels[0])
+        raise DataError(
+            f"data set {settings.name!r} has the label {found!r} ({labels.dtype}); labels must be whole numbers or "
+            "text (data.root or data.name)"
+        )
+    return labels
