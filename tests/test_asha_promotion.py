@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT, environment_variables
 from orchestrator.config.search_config import parse_config
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
 from orchestrator.search.run import run_search
@@ -160,6 +161,7 @@ def test_on_ray_a_search_ends_and_each_epoch_is_trained_once(tmp_path: Path) -> 
     result = run_search(config, run_dir=tmp_path / "run", scheduler=AshaPromotionScheduler(max_epochs=9))
     trials = list(result.state.trials.values())
     assert result.state.outcome == "completed"
+    assert RecordedRun.read(tmp_path / "run").info.passed["scheduler"].name == "AshaPromotionScheduler"
     assert {trial.status for trial in trials} == {"completed", "pruned"}
     for trial in trials:
         assert [row.epoch for row in trial.curve] == list(range(1, trial.epochs + 1))

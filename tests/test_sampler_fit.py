@@ -14,7 +14,8 @@ from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
-from orchestrator.search.setup import Overrides, SearchComponents
+from orchestrator.search.passed import Overrides
+from orchestrator.search.setup import SearchComponents
 from orchestrator.study.distributions import to_distributions
 from tests.driving import TINY
 

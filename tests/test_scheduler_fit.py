@@ -22,8 +22,9 @@ from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.schedulers.hyperband import HyperbandScheduler
+from orchestrator.search.passed import Overrides
 from orchestrator.search.run import run_search
-from orchestrator.search.setup import Overrides, SearchComponents
+from orchestrator.search.setup import SearchComponents
 
 ONE: dict[str, Direction] = {"val_accuracy": "maximize"}
 TWO: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}

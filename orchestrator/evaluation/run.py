@@ -9,10 +9,11 @@ import contextlib
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import ray
+from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
@@ -78,6 +79,7 @@ def evaluate(
     address: str | None = None,
     progress: Progress | None = None,
     space: CellSpace | None = None,
+    scheduler: TrialScheduler | None = None,
     trainable: type[EpochTrainable] | None = None,
 ) -> EvaluationResult:
     """Evaluate the best candidates of a search by repeated stratified cross-validation, and test their differences.
@@ -91,7 +93,8 @@ def evaluate(
         settings: see `EvaluationSettings`.
         evaluation_dir: where the record goes; by default `evaluation/` in the run directory.
         address, progress: as for `run_search`.
-        space, trainable: the instances that were passed to the search, if any.
+        space, scheduler, trainable: those that were passed to `run_search`, again. The scheduler is that of the
+            random search.
 
     Raises:
         InputError: the search cannot be evaluated with these settings, or the directory has another evaluation;
@@ -105,8 +108,9 @@ def evaluate(
     search_dir = searched.run.directory
     directory = search_dir / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
     before = find_recorded(directory, wanted)
-    overrides = Overrides(space, trainable=trainable)
-    components = SearchComponents.of(searched.evaluation_config(), overrides)
+    given = Overrides(space, scheduler=scheduler, trainable=trainable)
+    given.check_same(searched.run, ("space", "scheduler", "trainable"))
+    components = SearchComponents.of(searched.evaluation_config(), replace(given, scheduler=None))
     if before is not None and before.info.state in ENDED:
         standing, state = before.info.state, before.state()
     else:
@@ -116,12 +120,13 @@ def evaluate(
             changes=settings.changes,
             directory=directory,
             components=components,
+            given=given,
             progress=progress,
         ).run(before, address)
     if state.evaluation is None:
         return EvaluationResult(directory, standing, None)
     random_search = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
-    rungs = SearchComponents.of(searched.random_config(), overrides).milestones
+    rungs = SearchComponents.of(searched.random_config(), given).milestones
     outcome = outcome_of(
         state,
         searched=searched.state,
@@ -146,6 +151,8 @@ class _Evaluation:
     changes: Sequence[str]
     directory: RunDirectory
     components: SearchComponents
+    given: Overrides
+    """Also for the random search."""
     progress: Progress
 
     def run(self, before: RecordedRun | None, address: str | None) -> tuple[str, RunState]:
@@ -166,6 +173,7 @@ class _Evaluation:
                     resources=resources,
                     data=environment.facts,
                     score_bounds=self.components.trainable.score_bounds,
+                    passed=self.components.passed,
                 )
                 info = info.model_copy(update={"evaluation": self.wanted})
                 directory.create(info)
@@ -221,8 +229,9 @@ class _Evaluation:
             run_dir=directory.location,
             address=address,
             progress=self.progress,
-            space=self.components.space,
-            trainable=self.components.trainable,
+            space=self.given.space,
+            scheduler=self.given.scheduler,
+            trainable=self.given.trainable,
         )
         return result.state
 

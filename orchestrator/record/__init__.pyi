@@ -58,6 +58,7 @@ from .run_directory import RETRAINED as RETRAINED
 from .run_directory import RunDirectory as RunDirectory
 from .run_info import ENDED as ENDED
 from .run_info import EvaluationInfo as EvaluationInfo
+from .run_info import PassedObject as PassedObject
 from .run_info import RunInfo as RunInfo
 from .run_info import command_line as command_line
 from .run_info import commit as commit

@@ -6,8 +6,10 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +38,27 @@ class EvaluationInfo(BaseModel):
     """How many trials the search had trained."""
 
 
+class PassedObject(BaseModel):
+    """An object that was passed in Python instead of one that the settings name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    module: str
+    name: str
+    """Of its class, or of the class itself."""
+    options: dict[str, Any] = {}
+    """The parameters of its class, as far as the object tells them."""
+
+    @property
+    def plugin_name(self) -> str:
+        """The name in the form that a search file uses."""
+        return f"{self.module}:{self.name}"
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{self.plugin_name}({options})" if options else self.plugin_name
+
+
 class RunInfo(BaseModel):
     """The contents of `run.json`."""
 
@@ -55,6 +78,8 @@ class RunInfo(BaseModel):
     commit: str | None
     resources: dict[str, Any]
     data: dict[str, Any]
+    passed: dict[str, PassedObject] = {}
+    """The objects that were passed in Python, by their sections in `config`. They cannot be made again from it."""
     score_bounds: tuple[float, float] | None = (0.0, 1.0)
     """The lowest and the highest possible accuracy, as the trainable states them; None if nothing bounds it."""
     evaluation: EvaluationInfo | None = None
@@ -63,6 +88,12 @@ class RunInfo(BaseModel):
     def bounds_of(self, metric: str) -> tuple[float, float] | None:
         """The lowest and the highest possible value of a metric; None if none are known."""
         return self.score_bounds if metric in ("train_accuracy", "val_accuracy") else None
+
+    def component(self, section: str) -> str:
+        """The space, sampler, scheduler or trainable, by its name in the settings or as the object that was passed."""
+        if section in self.passed:
+            return f"{self.passed[section]} (passed in Python)"
+        return str(self.config.get(section, {}).get("name", "?"))
 
     @property
     def guess(self) -> float | None:
@@ -103,6 +134,7 @@ def describe_run(
     resources: dict[str, Any],
     data: dict[str, Any],
     score_bounds: tuple[float, float] | None,
+    passed: Mapping[str, PassedObject] = MappingProxyType({}),
 ) -> RunInfo:
     """Info of a run that starts in this process.
 
@@ -111,6 +143,7 @@ def describe_run(
         resources: what each trial gets, and how many trials run at a time (`cluster.Allotment` as a dictionary).
         data: the result of `DataSplits.describe`.
         score_bounds: of the trainable.
+        passed: the objects that were passed in Python.
     """
     return RunInfo(
         config=config.model_dump(mode="json"),
@@ -125,6 +158,7 @@ def describe_run(
         resources=resources,
         data=data,
         score_bounds=score_bounds,
+        passed=dict(passed),
     )
 
 

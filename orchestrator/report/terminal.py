@@ -12,6 +12,7 @@ from orchestrator.progress import clock, describe, guessing_doubt, number
 from orchestrator.record import PAGE, RecordedRun, RunInfo, RunState, Trial
 from orchestrator.report.score_precision import estimate_precision
 
+COMPONENTS = ("space", "sampler", "scheduler", "trainable")
 MAX_WIDTH = 80
 """Columns of the terminal."""
 GAP = 2
@@ -67,6 +68,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
     lines = [
         f"run         {directory}",
         f"state       {run.standing.replace('_', ' ')}",
+        f"searched by {', '.join(run.info.component(part) for part in COMPONENTS)}",
         f"trials      {kinds}",
     ]
     if state.started_at is not None and state.ended_at is not None:
@@ -104,6 +106,7 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
     return {
         "run_dir": run.directory.location,
         "state": run.standing,
+        **{part: run.info.component(part) for part in COMPONENTS},
         "trials": dict(state.counts()),
         "slots": state.slots,
         "utilisation": state.utilisation(),

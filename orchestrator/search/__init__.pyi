@@ -1,13 +1,13 @@
 from .driver import Driver as Driver
 from .driver import assignment_of as assignment_of
 from .driver import check_any_trained as check_any_trained
+from .passed import Overrides as Overrides
 from .recorder import Recorder as Recorder
 from .run import SearchResult as SearchResult
 from .run import resume_search as resume_search
 from .run import run_search as run_search
 from .searcher import OptunaSearcher as OptunaSearcher
 from .session import SearchSession as SearchSession
-from .setup import Overrides as Overrides
 from .setup import RunEnvironment as RunEnvironment
 from .setup import SearchComponents as SearchComponents
 from .setup import check_same as check_same

@@ -26,8 +26,9 @@ from orchestrator.record import (
     now,
 )
 from orchestrator.search.driver import Driver
+from orchestrator.search.passed import Overrides
 from orchestrator.search.session import SearchSession
-from orchestrator.search.setup import Overrides, SearchComponents, check_same, run_environment
+from orchestrator.search.setup import SearchComponents, check_same, run_environment
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.study import LiveStudy, known_when_asked
 from search_spaces import CellSpace
@@ -65,15 +66,15 @@ def run_search(
         address: of a running Ray cluster, `auto` or HOST:PORT; by default one is started on this machine.
         progress: shows the progress of the search.
         space, sampler, scheduler, trainable: instances (for `trainable` a class) instead of those that the
-            configuration names.
+            configuration names. The record names their classes and options.
 
     Raises:
         InputError: the configuration cannot be used; nothing was changed.
         SearchError: the search could not continue; its record is complete up to then.
     """
     progress = progress or Progress.silent()
-    config = _located(config)
-    components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
+    components = SearchComponents.of(_located(config), Overrides(space, sampler, scheduler, trainable))
+    config = components.config
     if components.warning is not None:
         progress.line(components.warning)
     warm_start = WarmStart.read(config)
@@ -89,6 +90,7 @@ def run_search(
             resources=asdict(environment.allotment),
             data=environment.facts,
             score_bounds=components.trainable.score_bounds,
+            passed=components.passed,
         )
         directory.create(info)
         progress.note(f"recording in {directory}")
@@ -130,7 +132,7 @@ def resume_search(
         changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. `data.root` is where the same images
             are now.
         address, progress: as for `run_search`.
-        space, sampler, scheduler, trainable: as for `run_search`, the same ones as when the search began.
+        space, sampler, scheduler, trainable: those that were passed to `run_search`, again. Others are refused.
 
     Raises:
         InputError: the run cannot continue; nothing was changed.
@@ -140,7 +142,9 @@ def resume_search(
     recorded = RecordedRun.of_search(run_dir)
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
-    components = SearchComponents.of(config, Overrides(space, sampler, scheduler, trainable))
+    given = Overrides(space, sampler, scheduler, trainable)
+    given.check_same(recorded, ("space", "sampler", "scheduler", "trainable"))
+    components = SearchComponents.of(config, given)
     with EventLog.reopen(directory) as log:  # locked before it is read, so that no other process continues the search
         events = recorded.events()
         with run_environment(config, directory, address=address, progress=progress) as environment:

@@ -45,7 +45,16 @@ from orchestrator.config import (
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.objectives import COSTS
 from orchestrator.progress import Progress
-from orchestrator.record import EPOCH_SCHEMA, TRIAL_SCHEMA, Event, RecordedRun, RunDirectory, RunStarted
+from orchestrator.record import (
+    EPOCH_SCHEMA,
+    TRIAL_SCHEMA,
+    Event,
+    PassedObject,
+    RecordedRun,
+    RunDirectory,
+    RunStarted,
+)
+from orchestrator.search.passed import Overrides
 from orchestrator.study import to_distributions, write_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
@@ -54,16 +63,6 @@ from trainables.command_folder import CommandFolder
 from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """Instances (for `trainable` a class) that a caller passes in Python instead of those that the settings name."""
-
-    space: CellSpace | None = None
-    sampler: BaseSampler | None = None
-    scheduler: TrialScheduler | None = None
-    trainable: type[EpochTrainable] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +76,8 @@ class SearchComponents:
     scheduler: TrialScheduler
     trainable: type[EpochTrainable]
     skeleton: Skeleton
+    passed: dict[str, PassedObject]
+    """Those that were passed in Python; the settings have their names."""
 
     @classmethod
     def of(cls, config: SearchConfig, given: Overrides) -> Self:
@@ -96,13 +97,14 @@ class SearchComponents:
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
         check_score_bounds(trainable)
         return cls(
-            config=config,
+            config=given.named_in(config),
             space=space,
             distributions=distributions,
             sampler=sampler,
             scheduler=scheduler,
             trainable=trainable,
             skeleton=make_skeleton(config.network, space),
+            passed=given.describe(),
         )
 
     @property

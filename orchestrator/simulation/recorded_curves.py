@@ -60,6 +60,11 @@ class RecordedCurves:
         run = RecordedRun.of_search(location)
         if space_name is not None:
             raise InputError(f"--space is {space_name!r}, but {run.directory} has its own space; --space is for tables")
+        if "space" in run.info.passed:
+            raise InputError(
+                f"{run.directory} was searched in a space that was passed in Python; simulate its trials.parquet with "
+                "--space module:NAME"
+            )
         space = make_space(run.config.space)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))

@@ -98,7 +98,7 @@ class _Mirror:
         name_metrics(study, self.state)
         study.set_user_attr("run", self._run.directory.location)
         for section in ("space", "sampler", "scheduler"):
-            study.set_user_attr(section, config.get(section, {}).get("name"))
+            study.set_user_attr(section, self._run.info.component(section))
         self._attributes = StudyAttributes(study, storage)
         return study
 

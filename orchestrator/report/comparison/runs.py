@@ -83,6 +83,8 @@ def read_search(location: str) -> ComparedRun:
     config["resources"] = {**{name: info.resources.get(name) for name in PER_TRIAL}, "slots": state.slots}
     hours = config["budget"].pop("hours")
     settings = flatten({section: values for section, values in config.items() if section not in INCIDENTAL})
+    for section, passed in info.passed.items():
+        settings |= flatten({section: {"options": passed.options}})
     if config["budget"]["trials"] is None:  # only then do the hours limit the search
         settings["budget.hours"] = hours
     return ComparedRun(

@@ -111,6 +111,8 @@ class Content:
     """How often trials lost their worker and continued, by cause."""
     facts: dict[str, str]
     """Where and with what the run was made, such as host, commit and versions."""
+    passed: dict[str, str]
+    """What was passed in Python, by its section in the search file, which cannot name it."""
     search_file: str
     """The whole configuration as TOML."""
     command: str
@@ -147,6 +149,7 @@ def content_of(record: PageRecord) -> Content:
         problems=problems_of(state),
         set_back=_set_back(state),
         facts=_facts(record),
+        passed={section: str(one) for section, one in record.info.passed.items()},
         search_file=search_file(record.info.config),
         command=_command(record.info.command),
     )

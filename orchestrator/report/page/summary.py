@@ -234,8 +234,8 @@ def _facts(record: PageRecord) -> dict[str, str]:
     data = config.get("data", {}).get("name")
     if data:
         facts["images"] = f"{data}: {_images(record.info.data)}"
-    parts = ("space", "sampler", "scheduler")
-    facts["searched by"] = ", ".join(str(config.get(part, {}).get("name", "?")) for part in parts)
+    parts = ("space", "sampler", "scheduler", "trainable")
+    facts["searched by"] = ", ".join(record.info.component(part) for part in parts)
     devices = sorted({trial.device for trial in trained if trial.device})
     if devices:
         facts["trained on"] = ", ".join(devices)
