@@ -163,6 +163,8 @@ def run_cellscout(folder: Path, words: list[str]) -> None:
     """In this process, made smaller; or parsed, where it needs what is not here."""
     for name, stands_for in STANDS_FOR.items():
         words = [word.replace(name, stands_for) for word in words]
+    # As a shell does; the folder of the retrained winner is called like its trial.
+    words = [path for word in words for path in (map(str, sorted(Path().glob(word))) if "/*/" in word else [word])]
     parse_cellscout(words)
     if any(mark in " ".join(words) for mark in NOT_HERE):
         return

@@ -124,6 +124,21 @@ CLEAR = (around(0.7), around(0.9), around(0.5))
 
 def recorded(folder: Path, events: Sequence[Event], **values: Any) -> RunDirectory:
     directory = RunDirectory.at(folder / "run")
-    directory.create(info(**{"state": "completed", "config": load_config(None).model_dump(mode="json"), **values}))
+    directory.create(
+        info(
+            **{
+                "state": "completed",
+                "config": load_config(None).model_dump(mode="json"),
+                "data": {
+                    "validation": 100,
+                    "image_shape": [8, 8, 1],
+                    "classes": ["zero", "one"],
+                    "mean": [1.0],
+                    "deviation": [1.0],
+                },
+                **values,
+            }
+        )
+    )
     write(directory, list(events))
     return directory

@@ -74,11 +74,14 @@ def keep_best(directory: RunDirectory) -> str:
     return best.trial_id
 
 
-def evaluation(winner: str | None, others: dict[str, float], **values: Any) -> str:
-    """An evaluation.json; `others` are the adjusted p of those that the winner is compared with."""
+def evaluation(winner: str | None, others: dict[str, float], *, trials: int = 6, **values: Any) -> str:
+    """An evaluation.json of a search that trained so many trials.
+
+    `others` are the adjusted p of those that the winner is compared with.
+    """
     names = [*([winner] if winner else []), *others]
     test = {"difference": 0.0125, "interval": [0.002, 0.023], "t": 2.0, "degrees": 5, "p": 0.01}
-    cost = {"trials": 6, "epochs": 54, "train_seconds": 60.0}
+    cost = {"trials": trials, "epochs": 54, "train_seconds": 60.0}
     found = {
         "verdict": f"The winner is {winner}: its mean val_accuracy is the highest.",
         "finished": True,

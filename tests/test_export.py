@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from orchestrator.errors import ConfigError
-from orchestrator.networks.export.record import Exports
 from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
+from orchestrator.record.exports import Exports
 from search_spaces import SPACES, Architecture, Block, Cell, CellSpace, Edge
 from tests.object_store import ObjectStore
 from tests.own_operations import EXAMPLE, EXAMPLES, spec_with

@@ -84,7 +84,8 @@ def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search
     keep_best(directory)
     first, second = [one.trial_id for one in RecordedRun.read(directory).state().ranking()[:2]]
     winner, other = (first, second) if is_winner_of_the_search else (second, first)
-    directory.folder.write("evaluation/evaluation.json", evaluation(winner, {other: 0.02}).encode())
+    result = evaluation(winner, {other: 0.02}, trials=RecordedRun.read(directory).state().trained)
+    directory.folder.write("evaluation/evaluation.json", result.encode())
     content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
     summary = content.summary
     assert (summary.tested, summary.winner, summary.evaluate) == (True, winner, None)
@@ -96,7 +97,23 @@ def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search
     assert "best of the random search of equal cost, random/00007, is +0.0125" in text
     assert "6 trainings (3 folds, 2 seeds)" in text
     assert summary.retrain is not None
-    assert ("--architecture" in summary.retrain) == (not is_winner_of_the_search)
+    assert "--architecture" not in summary.retrain
+    of_other = next(row.command for row in content.leaderboard.rows if row.trial_id == other)
+    assert of_other is not None
+    assert f"#{other}" in of_other
+
+
+def test_an_evaluation_of_the_first_trials_does_not_name_the_winner_of_all(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 40)
+    state = RecordedRun.read(directory).state()
+    first, second = [one.trial_id for one in state.ranking()[:2]]
+    result = evaluation(second, {first: 0.02}, trials=state.trained - 5)
+    directory.folder.write("evaluation/evaluation.json", result.encode())
+    summary = content_of(PageRecord.read(RecordedRun.of_search(directory))).summary
+    assert (summary.winner, summary.tested, summary.evaluate) == (first, False, None)
+    text = summary.verdict[-1]
+    assert text.startswith(f"The search has gone on since its evaluation, which was of the first {state.trained - 5} t")
+    assert f"The winner is {second}" in text
 
 
 def test_an_evaluation_that_is_unfinished_or_spoilt_is_told(tmp_path: Path) -> None:

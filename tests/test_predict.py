@@ -17,7 +17,7 @@ from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.prediction import predict
 from tests.object_store import ObjectStore
-from tests.trained import digits_spec, make_run
+from tests.trained import WINNER, digits_spec, make_run
 from trainables.exporting.program import load_network, make_runner
 from trainables.storage import Folder
 
@@ -57,7 +57,7 @@ def test_files_and_the_network_itself_say_the_same(here: Path, cellscout: Any) -
     wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for model in ("run", "run/best", *TWO_FORMATS):
         found = json.loads(cellscout("predict", model, "0.png", "1.png", "2.png", "--json").out)
-        assert found["network"] == "best"
+        assert found["network"] == WINNER
         assert [picture["path"] for picture in found["pictures"]] == ["0.png", "1.png", "2.png"]
         for picture, row in zip(found["pictures"], wanted, strict=True):
             assert list(picture["probabilities"]) == list("0123456789")

@@ -26,6 +26,11 @@ def place(searched_digits: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def winner_of(place: Path) -> str:
+    """The trial in `best/` of the search, by which its retraining is called."""
+    return str(json.loads((place / "run" / "best" / "metrics.json").read_text())["trial_id"])
+
+
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     return [row for row in rows if row["event"] == kind]
@@ -43,9 +48,9 @@ def test_digits_are_retrained_tested_once_and_told_again(place: Path, cellscout:
     status, out, err = told(cellscout(*short, "--json"))
     assert status == 0, err
     found = json.loads(out)["networks"]
-    assert [one["name"] for one in found] == ["best", "two_convolutions"]
+    assert [one["name"] for one in found] == [winner_of(place), "two_convolutions"]
     assert [one["test_number"] for one in found] == [1, 1]
-    best = place / "run" / "retrain" / "best"
+    best = place / "run" / "retrain" / winner_of(place)
     before = (best / "events.jsonl").read_bytes()
     assert "reading the data set" in err
     status, out, err = told(cellscout(*short))
@@ -111,7 +116,7 @@ def test_a_retraining_that_ends_early_and_is_started_again_comes_to_the_same(
     folder = place / "run" / "retrain"
     folder.rename(place / "undisturbed")
     process, begun = command(place, "retrain", "run", *LONG), time.monotonic()
-    log = folder / "best" / "events.jsonl"
+    log = folder / winner_of(place) / "events.jsonl"
     while not log.exists() or log.read_bytes().count(b"epoch_trained") < 10:
         assert process.poll() is None
         assert time.monotonic() - begun < 120
@@ -121,12 +126,12 @@ def test_a_retraining_that_ends_early_and_is_started_again_comes_to_the_same(
     if signal_number == signal.SIGINT:
         assert process.returncode == 130
         assert "so far; the same command goes on" in out
-    assert len(curve(folder / "best")) < 60
+    assert len(curve(folder / winner_of(place))) < 60
     status, _, err = told(cellscout("retrain", "run", *LONG))
     assert status == 0
     # Ctrl-C leaves a checkpoint of the last epoch; a kill one of at most some seconds before, perhaps none.
     assert signal_number == signal.SIGKILL or "going on after epoch" in err
-    for name in ("best", "two_convolutions"):
+    for name in (winner_of(place), "two_convolutions"):
         assert curve(folder / name) == curve(place / "undisturbed" / name)
         assert len(events(folder / name, "network_tested")) == 1
         weights, others = (load_file(root / name / "weights.safetensors") for root in (folder, place / "undisturbed"))
@@ -204,7 +209,7 @@ def test_an_unfinished_run_is_refused(place: Path, cellscout: Any) -> None:
 def test_a_log_that_is_spoilt_is_refused_and_a_torn_line_is_not(place: Path, cellscout: Any) -> None:
     short = ["retrain", "run", "--set", "training.epochs=2"]
     assert told(cellscout(*short))[0] == 0
-    log = place / "run" / "retrain" / "best" / "events.jsonl"
+    log = place / "run" / "retrain" / winner_of(place) / "events.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])  # the power failed while the test was being recorded
     status, out, _ = told(cellscout(*short, "--json"))

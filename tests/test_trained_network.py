@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import RunDirectoryError
 from orchestrator.networks.trained_network import TrainedNetwork
 from tests.object_store import ObjectStore
-from tests.trained import digits_spec, make_run, put_network, put_retrained, random_weights
+from tests.trained import WINNER, digits_spec, make_run, put_network, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec
 from trainables.storage import Folder
 
@@ -15,15 +15,17 @@ from trainables.storage import Folder
 def test_a_run_directory_stands_for_what_its_search_trained_until_its_winner_is_retrained(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     found = TrainedNetwork.find(str(run))
-    assert (found.name, found.spec, found.saw_validation) == ("best", digits_spec(), False)
+    assert (found.name, found.spec, found.saw_validation) == (WINNER, digits_spec(), False)
     assert found.folder.local_path == run / "best"
     assert found.weights == random_weights(digits_spec())
     assert found.preprocessing.classes == tuple("0123456789")
     assert found.preprocessing.image_size == (8, 8)
 
-    put_retrained(run, "best")
+    put_retrained(run, "00004")  # an earlier winner
+    assert TrainedNetwork.find(str(run)).folder.local_path == run / "best"
+    put_retrained(run, WINNER)
     found = TrainedNetwork.find(str(run))
-    assert found.folder.local_path == run / "retrain" / "best"
+    assert found.folder.local_path == run / "retrain" / WINNER
     assert found.saw_validation
     assert found.preprocessing.mean == (70.0,)  # the retraining's own
 
@@ -49,9 +51,9 @@ def test_a_run_directory_may_be_called_as_a_networks_folder_is(name: str, tmp_pa
 def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    assert TrainedNetwork.find("run/best").name == "best"
+    assert TrainedNetwork.find("run/best").name == WINNER
     monkeypatch.chdir(tmp_path / "run")
-    assert TrainedNetwork.find(".").name == "best"
+    assert TrainedNetwork.find(".").name == WINNER
     assert TrainedNetwork.find("best").folder.local_path == tmp_path / "run" / "best"
     put_retrained(tmp_path / "run", "mine")
     assert TrainedNetwork.find("retrain/mine").name == "mine"

@@ -23,7 +23,7 @@ from orchestrator.networks.retraining.settings import RetrainSettings
 from search_spaces import NASNET_A, PUBLISHED
 from tests.commands import command, told
 from tests.records import facts
-from tests.trained import digits_spec, make_run
+from tests.trained import WINNER, digits_spec, make_run
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import baseline_names
 from trainables.datasets import DataSplits, load_data
@@ -301,7 +301,7 @@ def test_a_network_is_transferred_between_data_sets(tmp_path: Path, cellscout: A
         make_run(tmp_path / name, replace(digits_spec(), classes=5), config=config)
     assert told(cellscout("retrain", "first", "--set", "training.epochs=5"))[0] == 0
 
-    trained = "first/retrain/best"
+    trained = f"first/retrain/{WINNER}"
     same = ["retrain", "second", "--architecture", f"{trained}/network.json", "--weights", trained]
     few = ["--set", "training.epochs=2", "--json"]
     status, out, err = told(cellscout(*same, "--freeze", "--name", "frozen", *few))

@@ -26,7 +26,7 @@ NetworkName = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
-        help="A run directory (its retrained winner, or else its best), RUN_DIR/best, or RUN_DIR/retrain/NAME.",
+        help="A run directory (its winner, retrained if it is), RUN_DIR/best, or RUN_DIR/retrain/NAME.",
     ),
 ]
 

@@ -67,7 +67,7 @@ def evaluate(
         typer.echo(evaluation_summary(found, result.directory.location))
     if result.state == "interrupted":
         raise typer.Exit(130)
-    if found is None or found.winner is None:
+    if found is None or not found.is_whole:
         raise typer.Exit(1)
 
 
@@ -222,7 +222,7 @@ def explain(
     network: Annotated[
         str,
         typer.Argument(
-            metavar="NETWORK", help="A run directory (its retrained winner, or else its best), or .../retrain/NAME."
+            metavar="NETWORK", help="A run directory (its winner, retrained if it is), or .../retrain/NAME."
         ),
     ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to explain.")],

@@ -49,11 +49,6 @@ class EvaluatedSearch:
         """
         return self.run.config
 
-    @property
-    def trained(self) -> int:
-        """The number of candidates that were trained, including pruned ones."""
-        return sum(trial.attempt > 0 for trial in self.state.trials.values())
-
     def best(self, limit: int | None) -> list[Trial]:
         """Return the best candidates, best first, at most `limit` of them (None for no limit).
 

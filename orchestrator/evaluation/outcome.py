@@ -103,6 +103,11 @@ class Outcome:
     sample_cost: Cost | None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it has what was asked for: a winner, or all scores if too few trainings were asked for a verdict."""
+        return self.winner is not None or (self.finished and self.trainings < MIN_TRAININGS)
+
+    @property
     def trainings(self) -> int:
         """The planned trainings of each candidate."""
         return self.folds * len(self.seeds)

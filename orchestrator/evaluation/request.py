@@ -32,7 +32,7 @@ def request_of(settings: EvaluationSettings, searched: EvaluatedSearch) -> Evalu
         folds=settings.folds,
         seeds=settings.seeds,
         baseline=settings.baseline,
-        trials=searched.trained,
+        trials=searched.state.trained,
     )
 
 

@@ -33,6 +33,7 @@ from orchestrator.record import (
     EvaluationPlanned,
     Event,
     EventLog,
+    FollowUps,
     RecordedRun,
     RunDirectory,
     RunResumed,
@@ -52,7 +53,7 @@ from orchestrator.search import (
     run_environment,
     run_search,
 )
-from search_spaces import CellSpace
+from search_spaces import Architecture, CellSpace
 from trainables import EpochTrainable
 from trainables.folds import check_folds
 from trainables.image_arrays import DataError
@@ -138,6 +139,7 @@ def evaluate(
     )
     _write(outcome, directory)
     if evaluation_dir is None:
+        _put_in_best(searched, components, progress)
         refresh(searched.run, progress)
     return EvaluationResult(directory, standing, outcome)
 
@@ -248,6 +250,31 @@ class _Evaluation:
         candidates = candidates_of(best, None if random_search is None else random_search.best)
         seeds = [self.searched.config.run.seed + 1 + number for number in range(self.wanted.seeds)]
         return [*first, EvaluationPlanned(candidates=candidates, folds=self.wanted.folds, seeds=seeds)]
+
+
+def _put_in_best(searched: EvaluatedSearch, components: SearchComponents, progress: Progress) -> None:
+    """Put the winner of the evaluation into `best/` of the search, with the weights of its trial if they are kept.
+
+    Raises:
+        SearchError: it cannot be written.
+    """
+    run, state = searched.run, searched.state
+    directory = run.directory
+    winner = FollowUps.read(directory).evaluated_winner(state)
+    if winner is None or directory.best_trial_id() == winner.trial_id:
+        return
+    plan = components.plan(run.info.data, directory)
+    network = plan.network_spec(Architecture.from_json(winner.architecture)).to_json()
+    try:
+        weights = directory.checkpoints.weights(winner.trial_id)
+    except FileNotFoundError:
+        weights = None
+        progress.line(f"the weights of trial {winner.trial_id} were not kept (run.keep_best); retrain trains it anew")
+    try:
+        directory.write_best(winner, network, weights)
+    except OSError as error:
+        raise SearchError(f"{directory.best} cannot be written: {reason(error)}") from error
+    progress.line(f"{directory.best} now has the winner of the evaluation, trial {winner.trial_id}")
 
 
 def _write(outcome: Outcome, directory: RunDirectory) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.networks.retraining.networks import BEST as RETRAINED_BEST
+from orchestrator.networks.retraining.networks import winner_name
 from orchestrator.networks.retraining.record import WEIGHTS, RetrainFolder
 from orchestrator.record import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, RunDirectory
 from trainables.baseline_spec import BaselineSpec
@@ -38,8 +38,8 @@ class TrainedNetwork:
         """Find a network by name.
 
         Args:
-            name: a run directory, for its retrained winner, or if there is none, for the best network of the search
-                itself; or `RUN_DIR/best` or `RUN_DIR/retrain/NAME`. A path or a URI.
+            name: a run directory, for its retrained winner, or if that is not retrained, for the winner as the search
+                trained it; or `RUN_DIR/best` or `RUN_DIR/retrain/NAME`. A path or a URI.
 
         Raises:
             RunDirectoryError: there is no such run, it has not ended, or it does not contain the network.
@@ -48,7 +48,7 @@ class TrainedNetwork:
         search = RecordedRun.of_ended_search(run_dir)
         folder = search.directory.folder
         if not inside:
-            retrained = folder / RETRAINED / RETRAINED_BEST
+            retrained = folder / RETRAINED / winner_name(search.directory)
             is_there = retrained.has(RETRAIN_RESULT) and retrained.has(WEIGHTS)
             return cls._retrained(search, retrained) if is_there else cls._best(search)
         return cls._best(search) if inside == [BEST] else cls._retrained(search, folder / RETRAINED / inside[1])
@@ -75,7 +75,10 @@ class TrainedNetwork:
             value = json.loads(folder.read(NETWORK))
             weights = folder.read(WEIGHTS)
         except FileNotFoundError as error:
-            raise RunDirectoryError(f"{folder} has no trained network (no {NETWORK} and {WEIGHTS} there)") from error
+            raise RunDirectoryError(
+                f"{folder} has no trained network (no {NETWORK} and {WEIGHTS} there); cellscout retrain "
+                f"{search.directory} trains the winner"
+            ) from error
         except OSError as error:
             raise RunDirectoryError(f"{folder} cannot be read: {reason(error)}") from error
         except ValueError as error:
@@ -86,7 +89,7 @@ class TrainedNetwork:
         except ValueError as error:
             raise RunDirectoryError(f"{folder / NETWORK} does not contain a network: {error}") from error
         return cls(
-            name=folder.name,
+            name=winner_name(search.directory) if folder == search.directory.best else folder.name,
             folder=folder,
             search=search,
             spec=spec,

@@ -27,11 +27,17 @@ from .events import TrialSuggested as TrialSuggested
 from .events import epoch_values as epoch_values
 from .events import finite as finite
 from .events import now as now
+from .exports import EXPORTED as EXPORTED
+from .exports import ExportedFile as ExportedFile
+from .exports import Exports as Exports
+from .exports import PruningDone as PruningDone
+from .exports import Scores as Scores
 from .fold_scores import Training as Training
 from .fold_scores import leader as leader
 from .fold_scores import score_of as score_of
 from .fold_scores import scores_of as scores_of
 from .fold_scores import trainings_of as trainings_of
+from .follow_ups import FollowUps as FollowUps
 from .recorded_run import RecordedRun as RecordedRun
 from .results import CandidateScore as CandidateScore
 from .results import Difference as Difference

@@ -27,6 +27,7 @@ INFO = "run.json"
 BEST = "best"
 NETWORK = "network.json"
 METRICS = "metrics.json"
+WEIGHTS = "weights.safetensors"
 
 PAGE = "report.html"
 
@@ -161,16 +162,18 @@ class RunDirectory:
         except ValidationError as error:
             raise RunDirectoryError(f"{self.folder / INFO} is malformed: {error.errors()[0]['msg']}") from error
 
-    def write_best(self, trial: Trial, network: Mapping[str, Any], weights: bytes) -> None:
+    def write_best(self, trial: Trial, network: Mapping[str, Any], weights: bytes | None) -> None:
         """Replace the content of `best/` with this trial's architecture, network, weights and metrics.
+
+        Files that were exported from the network before are deleted.
 
         In a local folder the replacement is atomic for readers. On an object store, `metrics.json` is deleted first and
         written last, so `best/` is complete if it has this file.
 
         Args:
-            trial: the best trial.
+            trial: the winner.
             network: its `NetworkSpec` as JSON.
-            weights: the content of its safetensors file.
+            weights: the content of its safetensors file; None if it was not kept.
 
         Raises:
             OSError: a file cannot be written.
@@ -190,13 +193,14 @@ class RunDirectory:
         files = {
             "architecture.json": _json(trial.architecture),
             NETWORK: _json(network),
-            "weights.safetensors": weights,
+            **({} if weights is None else {WEIGHTS: weights}),
             METRICS: _json(metrics),
         }
         path = self.folder.local_path
         target = self.best if path is None else self.folder / f"{BEST}.new"
         if path is None:
             target.remove(METRICS)
+            target.delete()
         else:
             self.repair_best()
             target.delete()

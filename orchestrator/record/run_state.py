@@ -305,6 +305,11 @@ class RunState:
         """Return the trial that answered this one if it is a duplicate, else the trial itself."""
         return trial if trial.duplicate_of is None else self.find(trial.duplicate_of)
 
+    @property
+    def trained(self) -> int:
+        """Number of trials that were trained, including pruned ones."""
+        return sum(trial.attempt > 0 for trial in self.trials.values())
+
     def counts(self) -> Counter[str]:
         """Number of trials by `status_of`."""
         return Counter(self.status_of(trial) for trial in self.trials.values())

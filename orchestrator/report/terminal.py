@@ -8,8 +8,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from orchestrator.progress import clock, describe, guessing_doubt, number
-from orchestrator.record import PAGE, RecordedRun, RunInfo, RunState, Trial
+from orchestrator.progress import clock, guessing_doubt, number
+from orchestrator.record import PAGE, FollowUps, RecordedRun, RunInfo, RunState, Trial
+from orchestrator.report.follow_ups import follow_up_json, follow_up_lines, winner_lines
 from orchestrator.report.score_precision import estimate_precision
 
 COMPONENTS = ("space", "sampler", "scheduler", "trainable")
@@ -88,12 +89,13 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
             lines.append(f"{status:<11} {trials}, the first: {bad[0].trial_id}, {bad[0].error}")
     if state.evaluation is not None:
         lines.append("evaluation  of another run; its results are in evaluation.json")
-    elif state.best is None:
-        lines.append("best        no trial has completed its training")
     else:
-        lines.append(f"best        {describe(state.best, state)}, in {directory.best}")
-        if next(iter(state.objectives)) == "val_accuracy":
-            lines += [f"            {line}" for line in _precision(run.info, state, state.best)]
+        follow_ups = FollowUps.read(directory)
+        lines += winner_lines(directory, follow_ups, state)
+        best = state.best if follow_ups.winner(state) is state.best else None
+        if best is not None and next(iter(state.objectives)) == "val_accuracy":
+            lines += [f"            {line}" for line in _precision(run.info, state, best)]
+        lines += follow_up_lines(follow_ups, state)
     if len(state.objectives) > 1:
         lines += _front(state)
     if directory.folder.has(PAGE):
@@ -103,6 +105,8 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
 
 def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str, Any]:
     """Return the summary and the leaderboard as JSON; `top` None lists all trials."""
+    follow_ups = FollowUps.read(run.directory)
+    best = follow_ups.winner(state)
     return {
         "run_dir": run.directory.location,
         "state": run.standing,
@@ -112,7 +116,8 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "utilisation": state.utilisation(),
         "ask_seconds": state.ask_seconds(),
         "doubt": guessing_doubt(state, run.info),
-        "best": None if state.best is None else _trial_json(state.best, state),
+        "best": None if best is None else _trial_json(best, state),
+        **follow_up_json(follow_ups),
         "objectives": state.objectives,
         "front": [_trial_json(trial, state) for trial in state.front],
         "leaderboard": [_trial_json(trial, state) for trial in state.ranking()[:top]],

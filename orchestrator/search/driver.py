@@ -98,6 +98,7 @@ class Driver:
         """
         self.candidates.give_up()
         check_any_trained(self._state)
+        self.recorder.save_missing_best()
         return "exhausted" if self.searcher.exhausted else "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from orchestrator.record import (
     EpochDone,
     Event,
     EventLog,
+    FollowUps,
     RunDirectory,
     RunState,
     Trial,
@@ -135,9 +136,15 @@ class Recorder(tune.Callback):
             self._record_fault(self._state.trials[trial_id], self._fault(trial, trial_id))
 
     def save_missing_best(self) -> None:
-        """Save the best network if it is missing: the search may have died before it was written."""
-        if self._state.best is not None:
-            self._save_best(self._state.best.trial_id)
+        """Save the best network if it is missing: the search may have died before it was written.
+
+        The winner of an evaluation stays in its place until the search has trained another candidate.
+        """
+        best = self._state.best
+        if self._plan.checkpoints is None or best is None:
+            return
+        if FollowUps.read(self._directory).winner(self._state) is best:
+            self._save_best(best.trial_id)
 
     def _start(self, recorded: Trial) -> None:
         attempt = recorded.attempt if recorded.paused else recorded.attempt + 1

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, last_line
-from orchestrator.networks.export.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores
 from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.retraining.record import RetrainFolder
 from orchestrator.networks.retraining.run import images_of
 from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.progress import Progress, Refresh, WorkView
-from orchestrator.record import now
+from orchestrator.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores, now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError

@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.networks.export.record import Scores
 from orchestrator.networks.export.run import ExportResult
+from orchestrator.record import Scores
 
 REPORTED_LOSS = 0.01
 """A greater loss of accuracy is reported."""

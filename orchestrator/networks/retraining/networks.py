@@ -10,13 +10,10 @@ from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.lookup import find_network, title_of, with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
-from orchestrator.record import NETWORK, RecordedRun
+from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean
-
-BEST = "best"
-"""Folder name of the search's winner."""
 
 
 def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettings:
@@ -73,7 +70,9 @@ def networks_of(
         dropout=recipe.dropout,
         auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
     )
-    networks: dict[str, NetworkSpec | BaselineSpec] = {settings.name or _name_of(settings.architecture): network}
+    networks: dict[str, NetworkSpec | BaselineSpec] = {
+        settings.name or _name_of(search, settings.architecture): network
+    }
     for baseline in settings.baselines:
         name = baseline if settings.name is None else f"{settings.name}-{baseline}"
         if name in networks:
@@ -85,9 +84,14 @@ def networks_of(
     return networks
 
 
-def _name_of(architecture: str | None) -> str:
+def winner_name(directory: RunDirectory) -> str:
+    """The name of the winner, and of its folder once it is retrained: the id of its trial."""
+    return directory.best_trial_id() or BEST
+
+
+def _name_of(search: RecordedRun, architecture: str | None) -> str:
     if architecture is None:
-        return BEST
+        return winner_name(search.directory)
     return re.sub(r"[^\w.-]", "_", title_of(architecture)).lstrip(".-") or "network"
 
 

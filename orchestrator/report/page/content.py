@@ -137,7 +137,7 @@ def content_of(record: PageRecord) -> Content:
         winner=[] if winner is None else [Drawing(role, svg.large(cell, role)) for role, cell in svg.roles(winner)],
         legend=svg.families(drawn),
         leaderboard=board,
-        retrained=_retrained(record.retrained),
+        retrained=_retrained(record.follow_ups.retrained),
         plots={
             "curves": [learning_curves(state, rungs_of(record), summary.winner)],
             "best": best_so_far(_trajectories(record), metric, direction),

@@ -6,33 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import ValidationError
-
-from orchestrator.errors import RunDirectoryError
 from orchestrator.record import (
     ENDED,
     EVALUATION,
-    EVALUATION_RESULT,
     INFO,
     NETWORK,
     RANDOM,
-    RETRAIN_RESULT,
-    RETRAINED,
-    Evaluation,
+    FollowUps,
     RecordedRun,
-    ResultFile,
-    Retrained,
     RunDirectory,
     RunInfo,
     RunState,
     now,
 )
 from orchestrator.report.page.worker_timeline import Break, Stay, WorkerTimeline
-from trainables.storage import Folder, reason
-
-Kind = TypeVar("Kind", bound=ResultFile)
+from trainables.storage import Folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +37,12 @@ class PageRecord:
     """The state after all events."""
     stays: Sequence[Stay]
     """The times that trials were on workers."""
-    evaluation: Evaluation | None
-    """The result of the evaluation; None if there is none."""
+    follow_ups: FollowUps
+    """The evaluation, the retrained networks and the exported files."""
     breaks: Sequence[Break]
     """The times in which the run was stopped."""
     sample: tuple[RunState, Sequence[Break]] | None
     """The evaluation's random search of equal cost, with its breaks; None if there is none."""
-    retrained: dict[str, Retrained]
-    """The retrained networks, by the names of their folders."""
     retrainable: bool
     """Whether the search has ended with a network, so that `cellscout retrain` accepts it."""
     read_at: datetime
@@ -77,10 +64,9 @@ class PageRecord:
             standing=standing,
             state=state,
             stays=timeline.stays(read_at if standing == "running" else None),
-            evaluation=_read(directory.folder / EVALUATION, EVALUATION_RESULT, Evaluation),
+            follow_ups=FollowUps.read(directory),
             breaks=timeline.breaks,
             sample=_sample(directory / EVALUATION / RANDOM),
-            retrained=_retrained(directory.folder / RETRAINED),
             retrainable=standing in ENDED and directory.best.has(NETWORK),
             read_at=read_at,
         )
@@ -95,23 +81,3 @@ def _sample(directory: RunDirectory) -> tuple[RunState, Sequence[Break]] | None:
         return None
     timeline = WorkerTimeline()
     return RecordedRun.read(directory).state(timeline.apply), timeline.breaks
-
-
-def _retrained(folder: Folder) -> dict[str, Retrained]:
-    found = {name: _read(folder / name, RETRAIN_RESULT, Retrained) for name in folder.names()}
-    return {name: one for name, one in found.items() if one is not None}
-
-
-def _read(folder: Folder, name: str, kind: type[Kind]) -> Kind | None:
-    """Read a result file; return None if there is no such file."""
-    try:
-        if not folder.has(name):
-            return None
-        return kind.model_validate_json(folder.read(name))
-    except OSError as error:
-        raise RunDirectoryError(f"{folder / name} cannot be read: {reason(error)}") from error
-    except ValidationError as error:
-        raise RunDirectoryError(f"{folder / name} is malformed: {error.errors()[0]['msg']}") from error
-
-
-__all__ = ["Evaluation", "PageRecord", "Retrained"]

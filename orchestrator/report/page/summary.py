@@ -52,10 +52,10 @@ class Summary:
 
 def summary_of(record: PageRecord) -> Summary:
     """Summarise a run."""
-    state, evaluation = record.state, record.evaluation
-    winner = winner_of(record)
+    state, follow_ups = record.state, record.follow_ups
+    winner = follow_ups.winner(state)
     ended = record.standing in ENDED
-    tested = evaluation is not None and evaluation.finished and evaluation.winner is not None
+    tested = follow_ups.evaluated_winner(state) is not None
     run = shlex.quote(record.location)
     return Summary(
         standing=_standing(record),
@@ -64,18 +64,16 @@ def summary_of(record: PageRecord) -> Summary:
         winner=None if winner is None else winner.trial_id,
         facts=_facts(record),
         full_size=_full_size(record),
-        evaluate=f"cellscout evaluate {run}" if ended and not tested and state.best is not None else None,
+        evaluate=f"cellscout evaluate {run}" if ended and not _has_verdict(record) and state.best is not None else None,
         retrain=None if winner is None else retrain_command(record, winner),
         resume=None if ended or record.standing == "running" else f"cellscout resume {run}",
     )
 
 
-def winner_of(record: PageRecord) -> Trial | None:
-    """Return the winner of the evaluation if it has ended, otherwise the best trial of the search."""
-    evaluation, state = record.evaluation, record.state
-    if evaluation is not None and evaluation.finished and evaluation.winner in state.trials:
-        return state.trials[evaluation.winner]
-    return state.best
+def _has_verdict(record: PageRecord) -> bool:
+    """Whether there is a finished evaluation with a winner, perhaps of the first trials only."""
+    evaluation = record.follow_ups.evaluation
+    return evaluation is not None and evaluation.finished and evaluation.winner is not None
 
 
 def retrain_command(record: PageRecord, trial: Trial) -> str | None:
@@ -84,8 +82,7 @@ def retrain_command(record: PageRecord, trial: Trial) -> str | None:
         return None
     repeats, filters = _full(record)
     words = ["cellscout", "retrain", record.location]
-    best = record.state.best
-    if best is None or trial.trial_id != best.trial_id:
+    if trial is not record.follow_ups.winner(record.state):
         words += ["--architecture", f"{record.location}#{trial.trial_id}"]
     return shlex.join([*words, "--repeats", str(repeats), "--filters", str(filters)])
 
@@ -100,7 +97,7 @@ def _full_size(record: PageRecord) -> str:
     repeats, filters = _full(record)
     network = record.info.config.get("network", {})
     epochs = record.info.config.get("training", {}).get("epochs", "its")
-    tested = any(one.accuracy is not None for one in record.retrained.values())
+    tested = any(one.accuracy is not None for one in record.follow_ups.retrained.values())
     return (
         f"This command trains the winner at full size (N = {repeats}, F = {filters}; in the search N = "
         f"{network.get('repeats', '?')}, F = {network.get('filters', '?')}) from scratch on the training and "
@@ -128,10 +125,10 @@ def _standing(record: PageRecord) -> str:
 
 
 def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
-    evaluation, state = record.evaluation, record.state
+    evaluation, state = record.follow_ups.evaluation, record.state
     if winner is None:
         return ["No trial has completed its training, so there is no winner yet."]
-    if evaluation is not None and evaluation.finished and evaluation.winner is not None:
+    if evaluation is not None and record.follow_ups.evaluated_winner(state) is not None:
         return _evaluated(evaluation)
     doubt = guessing_doubt(state, record.info)
     sentences = [] if doubt is None else [f"{doubt[0].upper()}{doubt[1:]}."]
@@ -152,6 +149,11 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
     if evaluation is not None and not evaluation.finished:
         done = evaluation.trainings
         sentences.append(f"An evaluation is unfinished: {done.ended} of {done.planned} trainings have ended.")
+    elif evaluation is not None and evaluation.winner is not None:
+        sentences.append(
+            f"The search has gone on since its evaluation, which was of the first {evaluation.search.cost.trials} "
+            f"trainings: {evaluation.verdict}"
+        )
     elif evaluation is not None:
         sentences.append(f"The evaluation found no winner: {evaluation.verdict}")
     return sentences
