@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,11 +14,12 @@ import numpy as np
 import optuna
 import pytest
 from rich.console import Console
+from scipy.stats import rankdata
 
 from orchestrator.record.events import EvaluationPlanned
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState, Trial
-from orchestrator.report.importance import MIN_TRIALS, Importances, importances
+from orchestrator.report.importance import MIN_TRIALS, Importances, _standings, importances
 from orchestrator.report.importance_table import importance_json, importance_tables
 from orchestrator.samplers import SAMPLERS
 from orchestrator.study.distributions import to_distributions, write_distributions
@@ -160,30 +162,73 @@ def test_a_search_without_a_score_gives_no_numbers() -> None:
     assert "no trial has a score" in told(state)
 
 
-def test_pruned_trials_count_at_the_latest_epoch_that_enough_had() -> None:
-    """What matters after three epochs need not matter after nine, and is said to be of three."""
+def test_two_trials_are_compared_after_the_last_epoch_that_both_reached() -> None:
+    unreached = math.nan
+    curves = np.array(
+        [
+            [0.5, 0.6, 0.9],
+            [0.6, unreached, unreached],
+            [0.4, 0.7, unreached],
+            [-math.inf, unreached, unreached],  # it diverged
+        ]
+    )
+    # The second beats all three; the third the first and the fourth; the first only the fourth.
+    assert _standings(curves).tolist() == [-0.5, 1.5, 0.5, -1.5]
+
+
+def test_the_standings_of_whole_trainings_are_ranks() -> None:
+    scores = np.random.default_rng(0).integers(0, 5, 20).astype(float)
+    curves = np.stack([scores[::-1], scores], axis=1)
+    assert _standings(curves) == pytest.approx(rankdata(scores) - 21 / 2)
+
+
+def test_what_a_scheduler_has_weeded_out_mattered() -> None:
+    """Of the 66 trials that reach epoch 3, nearly all have the good choice: among them it would not seem to matter."""
     generator = np.random.default_rng(0)
     state = searched(0, noise)
-    for number in range(200):
-        params = at_random(generator)
-        epochs = 9 if number < MIN_TRIALS // 2 else 3 if number % 2 else 1
-        early = one_matters(params, generator)
-        add(state, number, params, [noise(params, generator), early, early, *[0.5] * 6][:epochs])
+    candidates = [at_random(generator) for _ in range(200)]
+    qualities = [one_matters(params, generator) for params in candidates]
+    order = sorted(range(200), key=lambda number: -qualities[number])
+    reached = {number: 9 if rank < 22 else 3 if rank < 66 else 1 for rank, number in enumerate(order)}
+    for number, params in enumerate(candidates):
+        add(state, number, params, [qualities[number] - 0.2 + 0.02 * one for one in range(reached[number])])
+    survivors = [params for number, params in enumerate(candidates) if reached[number] > 1]
+    assert np.mean([params[THE_ONE] in GOOD for params in survivors]) > 0.85
     result = found(state)
-    assert (result.epoch, result.trials) == (3, 115)
-    assert result.objectives[0].decisions[0].name == THE_ONE
-    assert not result.objectives[0].decisions[0].is_noise
-    assert "after epoch 3 of 9" in told(state)
+    assert (result.trials, result.epoch, result.epochs) == (200, 1, 9)
+    first = result.objectives[0].decisions[0]
+    assert (first.name, first.is_noise) == (THE_ONE, False)
+    assert first.share > 0.3
+    assert "after epoch 1 of 9" in told(state)
 
 
-def test_duplicates_and_scores_that_are_not_finite_are_left_out() -> None:
+def test_each_trial_counts_as_far_as_it_was_trained() -> None:
+    """After the first epoch all are equal; what the third shows counts for those that reached it."""
+    generator = np.random.default_rng(0)
+    state = searched(0, noise)
+    for number in range(150):
+        params = at_random(generator)
+        add(state, number, params, [0.5, 0.5, one_matters(params, generator)] if number % 5 else [0.5])
+    first = found(state).objectives[0].decisions[0]
+    assert (first.name, first.is_noise) == (THE_ONE, False)
+
+
+def test_duplicates_failures_and_trials_in_training_are_left_out_and_diverged_ones_are_the_worst() -> None:
     state = searched(MIN_TRIALS, noise)
-    first = state.trials["00000"]
-    add(state, 900, first.params, [0.1] * 9, duplicate_of="00000")
-    add(state, 901, first.params, [float("nan")] * 9).curve[-1] = epoch("00901", 9, 0.5).model_copy(
-        update={"val_accuracy": None}
-    )
-    assert found(state).trials == MIN_TRIALS
+    params = state.trials["00000"].params
+    add(state, 900, params, [0.1] * 9, duplicate_of="00000")
+    add(state, 901, params, [0.1]).status = "failed"
+    add(state, 902, params, [0.1]).status = "running"
+    assert (found(state).trials, found(state).epoch) == (MIN_TRIALS, 9)
+    add(state, 903, params, [0.1]).paused = True
+    before = found(state)
+    assert (before.trials, before.epoch) == (MIN_TRIALS + 1, 1)
+    diverged = add(state, 904, {**params, THE_ONE: "identity"}, [math.nan])
+    diverged.status = "diverged"
+    result = found(state)
+    assert (result.trials, result.epoch) == (MIN_TRIALS + 2, 1)
+    uses = {use.name: use.trials for use in result.objectives[0].operations}
+    assert uses["identity"] == {use.name: use.trials for use in before.objectives[0].operations}["identity"]
 
 
 def test_every_objective_has_its_own() -> None:

@@ -1,21 +1,19 @@
 """Measures how much each decision of a search matters on its own, and whether that is more than noise.
 
-What is compared: the scores of candidates after the same number of epochs, the latest that enough of them reached. Each
-candidate is compared only with candidates suggested at about the same time. A learning sampler proposes better
-candidates over time and repeats the same decisions in them; over the whole search all of these would seem to matter.
-(Measured on 200 trials of `evolution` where 1 decision of 50 matters: 22 others were found over the whole search, and
-none with blocks of 25.)
+What is compared: each two candidates by their scores after the last epoch that both had reached, so all trials count,
+each as far as it was trained. (Comparing only the trials that reached a late epoch would compare survivors: a decision
+that a scheduler has weeded out would seem not to matter.) A trial that diverged is worse than every other from that
+epoch on. Each candidate is compared only with candidates suggested at about the same time: a learning sampler proposes
+better candidates over time and repeats the same decisions in them, and over the whole search all of these would seem
+to matter.
 
-The measure: scores are ranked within each block of trials. The share of a decision is the part of the rank variance
-that lies between its choices, minus what chance gives a decision with that many choices. This is the effect size eta
-squared of the Kruskal-Wallis test (Tomczak and Tomczak 2014), (H - k + 1) / (n - k): the main effect of a functional
-analysis of variance. Shares of decisions can be added. p comes from scores shuffled within the blocks, with the largest
-statistic of the family (Westfall and Young 1993): if nothing matters, one search in 20 finds something.
-
-Optuna's evaluators use completed trials only, do not test for noise, and were weaker or slower on synthetic searches of
-the NASNet space where 1 decision of 50 makes 30 % of the variance. With 120 trials the default, PED-ANOVA, ranks it
-first in 32 % of the searches, and this module in all. With 60 trials fANOVA and the mean decrease of impurity do in
-53 %, and this module in 73 %. With 1,000 trials fANOVA takes minutes, and this module 0.3 s.
+The measure: the standing of a trial in its block is the number of trials that it beats minus the number that beat it.
+If all have the same number of epochs, it is the rank. The share of a decision is the part of the variance of the
+standings that lies between its choices, minus what chance gives a decision with that many choices. Of ranks, this is
+the effect size eta squared of the Kruskal-Wallis test (Tomczak and Tomczak 2014), (H - k + 1) / (n - k): the main
+effect of a functional analysis of variance. Shares of decisions can be added. p comes from standings shuffled within
+the blocks, with the largest statistic of the family (Westfall and Young 1993): if nothing matters, one search in 20
+finds something.
 
 Does not know how the results are presented.
 """
@@ -28,13 +26,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
+from orchestrator.objectives import COSTS
 from orchestrator.record import EpochDone, RunState, Trial
 from orchestrator.significance import margin
 
 MIN_TRIALS = 60
-"""With fewer, even a decision that explains a third of all differences is hardly ever found among 50."""
+"""With fewer, hardly any decision among 50 can be told from noise."""
+COMPARED = ("completed", "pruned", "diverged")
+"""Statuses of trials that are compared, besides those that the scheduler has paused."""
 BLOCK = 25
 """The approximate number of consecutively suggested trials that are compared with each other."""
 PERMUTATIONS = 999
@@ -75,9 +75,9 @@ class OperationUse:
 
     name: str
     trials: int
-    """The number of trials that use the operation."""
+    """The number of trials that use the operation and have a score after `Importances.epoch`."""
     mean: float | None
-    """Their mean score; None if there are none."""
+    """Their mean score after that epoch; None if there are none."""
     margin: float | None
     """Half the width of the 95 % interval of the mean; None for fewer than two trials."""
     others: float | None
@@ -111,7 +111,7 @@ class Importances:
     trials: int
     """The number of trials that were compared."""
     epoch: int
-    """The epoch after which they were compared."""
+    """The latest epoch that all of them reached that have not diverged; mean scores are those after it."""
     epochs: int | None
     """The epochs of a whole training; None if no trial has completed."""
     objectives: tuple[Importance, ...]
@@ -125,39 +125,63 @@ def importances(state: RunState) -> Importances | None:
     """
     if state.evaluation is not None:
         return None
-    epoch, rows = _comparable(state)
+    trials = _comparable(state)
+    epoch = min((trial.epochs for trial in trials if not trial.diverged), default=0)
     epochs = max((trial.epochs for trial in state.trials.values() if trial.status == "completed"), default=None)
-    if len(rows) < MIN_TRIALS or not state.distributions:
-        return Importances(len(rows), epoch, epochs, ())
-    trials = [trial for trial, _ in rows]
+    if len(trials) < MIN_TRIALS or not state.distributions or not epoch:
+        return Importances(len(trials), epoch, epochs, ())
     choices = {name: _codes([trial.params[name] for trial in trials]) for name in state.distributions}
     uses = _uses(state, trials)
     found = []
     for objective, direction in state.objectives.items():
-        scores = np.array([_value(trial, row, objective) for trial, row in rows], np.float64)
-        shares = _shares([*choices.values(), *(_codes(used.tolist()) for used in uses.values())], scores)
+        sign = -1 if direction == "minimize" else 1
+        curves = _curves(trials, objective, sign)
+        shares = _shares([*choices.values(), *(_codes(used.tolist()) for used in uses.values())], curves)
         groups, decisions = _effects(list(choices), shares[: len(choices)])
-        operations = _operations(uses, shares[len(choices) :], scores)
-        sign = -1 if direction == "maximize" else 1
-        operations.sort(key=lambda use: math.inf if use.mean is None else sign * use.mean)
+        operations = _operations(uses, shares[len(choices) :], sign * curves[:, epoch - 1])
+        operations.sort(key=lambda use: math.inf if use.mean is None else -sign * use.mean)
         found.append(Importance(objective, groups, decisions, tuple(operations)))
-    return Importances(len(rows), epoch, epochs, tuple(found))
+    return Importances(len(trials), epoch, epochs, tuple(found))
 
 
-def _comparable(state: RunState) -> tuple[int, list[tuple[Trial, EpochDone]]]:
-    """Return the latest epoch that enough trials have reached, and these trials with their results after it, in order.
+def _comparable(state: RunState) -> list[Trial]:
+    """Return the trials whose training was ended or paused for its scores, in the order of their suggestion.
 
-    If no epoch has enough trials, it is the latest of those with the most. Duplicates add nothing and are left out.
+    Duplicates add nothing and are left out. A trial that failed or still trains has not been judged yet.
     """
-    by_epoch: dict[int, list[tuple[Trial, EpochDone]]] = {}
-    for trial in [*state.imported.values(), *state.trials.values()]:
-        if trial.duplicate_of is not None or not trial.params.keys() >= state.distributions.keys():
-            continue
+    return [
+        trial
+        for trial in [*state.imported.values(), *state.trials.values()]
+        if trial.curve
+        and trial.duplicate_of is None
+        and (trial.status in COMPARED or trial.paused)
+        and trial.params.keys() >= state.distributions.keys()
+    ]
+
+
+def _curves(trials: Sequence[Trial], objective: str, sign: int) -> Matrix:
+    """Return the objective after each epoch [trials, epochs], times `sign`.
+
+    After an epoch in which the trial diverged it is -inf, unless it is known without training. The epochs that a trial
+    has not reached are NaN.
+    """
+    is_trained = objective not in (*COSTS, "latency_seconds")
+    curves = np.full((len(trials), max(trial.epochs for trial in trials)), math.nan)
+    for one, trial in zip(curves, trials, strict=True):
         for row in trial.curve:
-            if all(math.isfinite(_value(trial, row, name)) for name in state.objectives):
-                by_epoch.setdefault(row.epoch, []).append((trial, row))
-    epoch = max(by_epoch, key=lambda one: (min(len(by_epoch[one]), MIN_TRIALS), one), default=0)
-    return epoch, by_epoch.get(epoch, [])
+            value = sign * _value(trial, row, objective)
+            is_score = math.isfinite(value) and not (is_trained and row.diverged)
+            one[row.epoch - 1 : trial.epochs] = value if is_score else -math.inf
+    return curves
+
+
+def _standings(curves: Matrix) -> Matrix:
+    """Return half of how many of the others each trial beats minus how many beat it, after their last common epoch."""
+    trials = np.arange(len(curves))
+    reached = (~np.isnan(curves)).sum(axis=1)
+    common = np.minimum.outer(reached, reached) - 1
+    ours, others = curves[trials[:, None], common], curves[trials[None, :], common]
+    return np.asarray(((ours > others).sum(axis=1) - (ours < others).sum(axis=1)) / 2)
 
 
 def _value(trial: Trial, row: EpochDone, objective: str) -> float:
@@ -198,7 +222,10 @@ def _operations(uses: Mapping[str, NDArray[np.bool_]], shares: Matrix, scores: M
     differing = [not used.all() and bool(used.any()) for used in uses.values()]
     names = [name for name, differs in zip(uses, differing, strict=True) if differs]
     p = {effect.name: effect.p for effect in _family_effects(names, shares[differing])}
-    return [_use(name, scores[used], others=scores[~used], p=p.get(name)) for name, used in uses.items()]
+    known = np.isfinite(scores)
+    return [
+        _use(name, scores[used & known], others=scores[~used & known], p=p.get(name)) for name, used in uses.items()
+    ]
 
 
 def _use(name: str, scores: Matrix, *, others: Matrix, p: float | None) -> OperationUse:
@@ -214,18 +241,16 @@ def _codes(values: Sequence[int | str]) -> NDArray[np.int64]:
     return np.array([numbers[value] for value in values], np.int64)
 
 
-def _shares(choices: Sequence[NDArray[np.int64]], scores: Matrix) -> Matrix:
-    """Compute shares [decisions, 1 + PERMUTATIONS]: first with the true scores, then with shuffled ones.
+def _shares(choices: Sequence[NDArray[np.int64]], curves: Matrix) -> Matrix:
+    """Compute shares [decisions, 1 + PERMUTATIONS]: first with the true standings, then with shuffled ones.
 
     Args:
         choices: for each decision the choices of the trials, numbered from 0.
-        scores: the scores of the trials, in the order in which they were suggested.
+        curves: the scores of the trials by epoch, higher is better, in the order in which they were suggested.
     """
-    blocks = np.array_split(np.arange(len(scores)), max(1, len(scores) // BLOCK))
-    ranks = np.empty(len(scores))
-    for block in blocks:
-        ranks[block] = rankdata(scores[block]) - (len(block) + 1) / 2
-    total, freedom = float(ranks @ ranks), len(scores) - len(blocks)
+    blocks = np.array_split(np.arange(len(curves)), max(1, len(curves) // BLOCK))
+    standings = np.concatenate([_standings(curves[block]) for block in blocks])
+    total, freedom = float(standings @ standings), len(curves) - len(blocks)
     if total == 0:  # all scores are equal
         return np.zeros((len(choices), 1 + PERMUTATIONS))
     indicators = [np.eye(int(chosen.max()) + 1)[chosen] for chosen in choices]
@@ -234,11 +259,11 @@ def _shares(choices: Sequence[NDArray[np.int64]], scores: Matrix) -> Matrix:
     generator = np.random.default_rng(0)
     parts = []
     for first in range(0, 1 + PERMUTATIONS, BATCH):
-        shuffled = np.tile(ranks, (min(BATCH, 1 + PERMUTATIONS - first), 1))
+        shuffled = np.tile(standings, (min(BATCH, 1 + PERMUTATIONS - first), 1))
         for block in blocks:
             shuffled[:, block] = generator.permuted(shuffled[:, block], axis=1)
         if first == 0:
-            shuffled[0] = ranks
+            shuffled[0] = standings
         between = (shuffled @ wide) ** 2 / wide.sum(axis=0)
         parts.append(np.add.reduceat(between, starts, axis=1).T / total)
     explained = np.concatenate(parts, axis=1)

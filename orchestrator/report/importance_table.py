@@ -21,14 +21,15 @@ def importance_tables(found: Importances | None) -> Group:
     if not found.trials:
         return Group("mattered    no trial has a score yet")
     if not found.objectives:
-        few = f"{found.trials} trials {_when(found)} are too few to show which decisions mattered"
+        few = f"{found.trials} trials with scores are too few to show which decisions mattered"
         return Group(f"mattered    {few}; {MIN_TRIALS} are needed")
-    tables = [table for one in found.objectives for table in (_decisions(one, found), _operations(one))]
+    tables = [table for one in found.objectives for table in (_decisions(one, found), _operations(one, found))]
     return Group(
         *tables,
-        "share: the part of the rank differences between candidates suggested at about the same time that a decision "
-        "explains on its own (interactions do not count), minus what chance gives; for several decisions the sum, an "
-        "estimate that may exceed 100%. by chance: the share that chance exceeds in one search of 20. "
+        "share: the part of the differences between candidates suggested at about the same time, each two compared "
+        "after the last epoch that both reached, that a decision explains on its own (interactions do not count), "
+        "minus what chance gives; for several decisions the sum, an estimate that may exceed 100%. by chance: the "
+        "share that chance exceeds in one search of 20. "
         "noise: if nothing mattered, more than one search of 20 would have a row like this.",
     )
 
@@ -55,7 +56,7 @@ def _when(found: Importances) -> str:
 
 def _decisions(one: Importance, found: Importances) -> Table:
     """Tabulate the groups, and the decisions that are more than noise."""
-    title = f"What mattered for {escape(one.objective)}: {found.trials} trials {_when(found)}"
+    title = f"What mattered for {escape(one.objective)}: {found.trials} trials"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("decisions", min_width=44)
     for name in ("share", "by chance", "p"):
@@ -77,10 +78,10 @@ def _cells(effect: Effect) -> tuple[str, str, str]:
     return ("noise" if effect.is_noise else f"{effect.share:.0%}", f"{effect.by_chance:.0%}", _p(effect.p))
 
 
-def _operations(one: Importance) -> Table:
-    table = Table(
-        title=f"Operations, by the mean {escape(one.objective)} of the trials that use them", box=box.SIMPLE_HEAD
-    )
+def _operations(one: Importance, found: Importances) -> Table:
+    """Tabulate the operations by the mean after the latest epoch that all trials reached."""
+    title = f"Mean {escape(one.objective)} {_when(found)}, of the trials that use an operation"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     for name in ("operation", "trials", "mean", "95 %", "others", "p", ""):
         table.add_column(name, justify="left" if name in ("operation", "") else "right", no_wrap=name != "operation")
     for use in one.operations:

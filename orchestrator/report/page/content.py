@@ -143,7 +143,7 @@ def content_of(record: PageRecord) -> Content:
             "best": best_so_far(_trajectories(record), metric, direction),
             "front": [] if front is None else [front],
             "timeline": [timeline(state, record.stays, record.breaks)],
-            "importance": importance_plots(importances(state)),
+            "importance": importance_plots(importances(state), record.info),
             "costs": costs_against_score(state, summary.winner),
         },
         problems=problems_of(state),

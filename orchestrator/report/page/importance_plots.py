@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import plotly.graph_objects as go
 
+from orchestrator.record import RunInfo
 from orchestrator.report.importance import MIN_TRIALS, Effect, Importance, Importances
 from orchestrator.report.page.plot import BLUE, INK, PALE, Plot, figure, metric_label, text
 
 MAX_DECISIONS = 12
 
 
-def importance_plots(found: Importances | None) -> list[Plot]:
-    """Draw two plots for each objective, or one empty plot that says why there is nothing to show."""
+def importance_plots(found: Importances | None, info: RunInfo) -> list[Plot]:
+    """Draw two plots for each objective, or one empty plot that says why there is nothing to show.
+
+    Args:
+        found: None for an evaluation.
+        info: of the run; intervals end at the bounds of its scores.
+    """
     if found is None or not found.objectives:
         trials = 0 if found is None else found.trials
         empty_text = (
@@ -20,14 +28,16 @@ def importance_plots(found: Importances | None) -> list[Plot]:
         return [
             Plot(name="decisions", title="Which decisions mattered", caption="", figure=None, empty_text=empty_text)
         ]
-    return [plot for place, one in enumerate(found.objectives) for plot in _plots(one, found, place)]
+    return [plot for place, one in enumerate(found.objectives) for plot in _plots(one, found, place=place, info=info)]
 
 
-def _plots(one: Importance, found: Importances, place: int) -> list[Plot]:
+def _plots(one: Importance, found: Importances, *, place: int, info: RunInfo) -> list[Plot]:
     objective = metric_label(one.objective)
     compared = (
-        f"{found.trials:,} trials after epoch {found.epoch}, each compared with those suggested at about the same time"
+        f"{found.trials:,} trials, each compared with those suggested at about the same time, after the last epoch "
+        "that both reached"
     )
+    low, high = info.bounds_of(one.objective) or (-math.inf, math.inf)
     significant = [effect for effect in one.decisions if not effect.is_noise][:MAX_DECISIONS]
     effects = [*one.groups, *significant]
     note = "" if significant else " No single decision is more than noise."
@@ -35,16 +45,17 @@ def _plots(one: Importance, found: Importances, place: int) -> list[Plot]:
         Plot(
             name=f"decisions-{place}",
             title=f"Which decisions mattered for {objective}",
-            caption=f"The share of the rank differences that each decision explains ({compared}). The tick marks the "
+            caption=f"The share of the differences that each decision explains ({compared}). The tick marks the "
             f"share that chance exceeds in one search of 20. Pale bars are no more than noise.{note}",
             figure=_effects(effects, len(one.groups)),
         ),
         Plot(
             name=f"operations-{place}",
             title=f"Mean {objective} by operation",
-            caption=f"The mean over the trials that use an operation, with its 95 % interval ({compared}). Hollow "
-            "marks: the difference from the other trials is no more than noise.",
-            figure=_operations(one),
+            caption="The mean over the trials that use an operation, with its 95 % interval, after epoch "
+            f"{found.epoch}, the latest that all reached. Hollow marks: the difference from the "
+            f"other trials is no more than noise ({compared}).",
+            figure=_operations(one, low, high),
             empty_text="No operation was used.",
         ),
     ]
@@ -76,14 +87,21 @@ def _effects(effects: list[Effect], groups: int) -> go.Figure:
     return figure([bars, chance], x="share of the differences", y="", height=height, yaxis=axis, xaxis_tickformat=".0%")
 
 
-def _operations(one: Importance) -> go.Figure | None:
+def _operations(one: Importance, low: float, high: float) -> go.Figure | None:
     used = [use for use in one.operations if use.mean is not None]
     if not used:
         return None
     dots = go.Scatter(
         y=[text(use.name) for use in used],
         x=[use.mean for use in used],
-        error_x={"type": "data", "array": [use.margin or 0.0 for use in used], "color": "#7a99b8", "thickness": 2},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [min(use.margin or 0.0, high - (use.mean or 0.0)) for use in used],
+            "arrayminus": [min(use.margin or 0.0, (use.mean or 0.0) - low) for use in used],
+            "color": "#7a99b8",
+            "thickness": 2,
+        },
         mode="markers",
         marker={
             "size": 10,
