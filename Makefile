@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Three processes on two cores, because tests often wait. Hundreds of child processes import the same modules, so let the
-# first one write the compiled files.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadscope
+# Hundreds of child processes import the same modules, so let the first one write the compiled files. Ray's workers have a
+# low priority by default, and would wait for the tests of the other processes.
+IN_PARALLEL := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 RAY_worker_niceness=0
+# Three processes on two cores, because tests often wait.
+PYTEST := $(IN_PARALLEL) $(BIN)/python -m pytest -n 3 --dist loadscope
 PRODUCT := $(VENV)/.product
 DEVELOPER := $(VENV)/.developer
 # uv downloads and unpacks in parallel, and compiles with all cores.
@@ -36,13 +38,13 @@ LOWER_BOUNDS := import re, tomllib; \
     print(*(re.sub(r"(\[\w+\])?>=([\d.]+),<.*", r"==\2", line) for line in found if ",<" in line), sep="\n")
 
 test-oldest: $(OLDEST)/.installed
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -m "not slow" $(OLDEST_TESTS:%=tests/test_%.py)
+	$(IN_PARALLEL) $(OLDEST)/bin/python -m pytest -n 2 --dist loadscope -m "not slow" $(OLDEST_TESTS:%=tests/test_%.py)
 
 $(OLDEST)/.installed: pyproject.toml | $(BIN)/uv
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -c '$(LOWER_BOUNDS)' > $(OLDEST)/lower_bounds.txt
 	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --editable . "ray[client]" \
-	    --constraint $(OLDEST)/lower_bounds.txt cmaes hypothesis psutil pytest pytest-timeout
+	    --constraint $(OLDEST)/lower_bounds.txt cmaes hypothesis psutil pytest pytest-timeout pytest-xdist
 	touch $@
 
 lint: $(DEVELOPER)

@@ -27,9 +27,9 @@ A search file says, in TOML, what differs from the defaults. Any value can also 
 impossible values are refused in one line before anything starts; unusable data are refused when they are read. Neither
 leaves files behind.
 
-`cellscout list spaces|cells|skeletons|presets|samplers|schedulers|datasets|trainables` shows every built-in name. Your
-own parts are named `module:NAME`; the module is searched in the current folder and among the installed packages
-([extending.md](extending.md)).
+`cellscout list spaces|cells|operations|skeletons|presets|samplers|schedulers|datasets|trainables` shows every built-in
+name. Your own parts are named `module:NAME`; the module is searched among the installed packages and then in the
+current folder ([extending.md](extending.md)).
 
 `examples/cifar10.toml` is a complete search file:
 

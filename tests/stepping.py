@@ -63,7 +63,7 @@ class Paced(EpochTrainable):
             learning_rate=0.1,
             seconds=self.seconds,
             images_per_second=1.0,
-            ended_at=0.0,
+            ended_at=time.time(),
         )
 
     def weights(self) -> bytes:

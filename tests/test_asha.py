@@ -73,12 +73,34 @@ def test_a_metric_can_be_minimised() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-def test_a_value_that_is_missing_or_not_finite_passes_no_rung_and_does_not_count(value: Any) -> None:
+def test_a_value_that_is_missing_or_not_finite_passes_no_rung_and_counts_as_the_worst(value: Any) -> None:
     scheduler = asha()
     assert report(scheduler, 0, 2, value) == TrialScheduler.CONTINUE
     assert report(scheduler, 0, 3, value) == TrialScheduler.STOP
-    assert scheduler.rung_sizes == [{1: 0, 3: 0, 9: 0}]
+    assert scheduler.rung_sizes == [{1: 0, 3: 1, 9: 0}]
     assert not scheduler.would_continue(3, {"val_accuracy": value})
+    assert report(scheduler, 1, 3, 0.0) == TrialScheduler.CONTINUE
+
+
+def test_diverged_trials_count_in_the_third_that_passes() -> None:
+    scheduler = asha()
+    for number in range(6):
+        scheduler.on_trial_complete(CONTROLLER, trial(number), {"epoch": 1, "val_accuracy": 0.5, "diverged": True})
+    kept = [report(scheduler, number, 1, 0.9 - number / 100) for number in range(6, 12)]  # the best first
+    # Of 7 and 8 trials the best 2 pass, of 9 the best 3; the fourth of 10, the fifth of 11 and the sixth of 12 do not.
+    assert kept == [TrialScheduler.CONTINUE] * 3 + [TrialScheduler.STOP] * 3
+
+
+def test_a_trial_that_diverges_between_rungs_counts_in_the_next_one_also_after_a_replay() -> None:
+    scheduler = asha()
+    scheduler.on_trial_complete(CONTROLLER, trial(0), {"epoch": 2, "val_accuracy": 0.5, "diverged": True})
+    assert scheduler.rung_sizes == [{1: 0, 3: 1, 9: 0}]
+    scheduler.replay("00001", [{"epoch": 1, "val_accuracy": 0.9}, {"epoch": 2, "val_accuracy": 0.9, "diverged": True}])
+    assert scheduler.rung_sizes == [{1: 1, 3: 2, 9: 0}]
+    assert report(scheduler, 2, 1, 0.8) == TrialScheduler.STOP  # the second had passed
+    scheduler.on_trial_complete(CONTROLLER, trial(3), {"epoch": 10, "val_accuracy": None})
+    scheduler.on_trial_complete(CONTROLLER, trial(4), {})
+    assert scheduler.rung_sizes == [{1: 2, 3: 2, 9: 0}]
 
 
 def test_several_objectives_are_ranked_by_fronts() -> None:

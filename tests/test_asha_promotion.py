@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT, environment_variables
 from orchestrator.config.search_config import parse_config
+from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
 from orchestrator.search.run import run_search
 from orchestrator.simulation.controller import Row, SimulatedTrial, Simulation, simulate
@@ -69,6 +71,15 @@ def test_a_trial_in_the_best_third_is_promoted_as_soon_as_three_trials_are_in_th
     # The sixth is the second best of six: its worker continues it without a pause at epoch 1.
     assert [name for kind, name in starts_and_pauses if kind == "started"][4:] == [fourth, fifth, sixth, first]
     assert [trial.epochs for trial in run.trials] == [9, 1, 1, 1, 1, 3]
+
+
+def test_diverged_trials_count_in_their_rung_in_a_simulation() -> None:
+    """Half of the trials diverge in their first epoch: a third of all is promoted, not a third of the others."""
+    scores = [math.nan] * 6 + [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    promoting = search(scores)
+    stopping = simulate(Scores(scores), AshaScheduler(max_epochs=9), curve, workers=1, trials=12)
+    assert sum(trial.epochs >= 3 for trial in promoting.trials) == 4
+    assert [trial.epochs >= 3 for trial in stopping.trials[6:]] == [True] * 3 + [False] * 3
 
 
 def test_the_highest_rung_promotes_first() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.errors import SearchError
 from orchestrator.record.events import TrialImported, TrialStatus
-from orchestrator.record.run_state import Trial
+from orchestrator.record.run_state import UNBUILDABLE_IN_A_ROW, Trial, exhaustion
+from orchestrator.search.driver import check_any_trained
 from tests.builders import epoch
 from tests.driving import PARAMS, SWAPPED, TINY, Hand, admitted, driven, plan_of
 
@@ -193,3 +196,26 @@ def test_waiting_proposals_do_not_count_as_known(tmp_path: Path) -> None:
             assert (hand.candidates.known_in_a_row, hand.candidates.waiting_in_a_row) == (0, number)
         hand.train(first, [0.5])
         assert hand.candidates.waiting_in_a_row == 0
+
+
+def test_a_space_of_which_no_network_can_be_built_is_given_up_soon_with_the_reason(tmp_path: Path) -> None:
+    with driven(tmp_path, space=replace(TINY, operations=("not_there:x", "not_there:y"))) as hand:
+        for _ in range(UNBUILDABLE_IN_A_ROW):
+            assert not hand.candidates.is_exhausted
+            assert hand.admit() is None
+        assert hand.candidates.is_exhausted
+        assert "module 'not_there' cannot be imported" in exhaustion(hand.state)
+        assert f"from {UNBUILDABLE_IN_A_ROW} proposals in a row" in exhaustion(hand.state)
+        with pytest.raises(
+            SearchError, match=r"nothing could be trained: 100 trials failed; the first: operation 'not_t"
+        ):
+            check_any_trained(hand.state)
+
+
+def test_a_search_with_one_epoch_has_trained_something(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        hand.train(admitted(hand, PARAMS), [], "failed")
+        with pytest.raises(SearchError, match="nothing could be trained: 1 trial failed"):
+            check_any_trained(hand.state)
+        hand.train(admitted(hand, SWAPPED), [0.5], "failed")
+        check_any_trained(hand.state)

@@ -21,6 +21,7 @@ from orchestrator.record.run_directory import RunDirectory
 from search_spaces import PUBLISHED
 from tests.builders import RUN, info, trial, write
 from tests.records import snapshot
+from trainables.operations import OPERATIONS
 from trainables.presets import PRESETS
 from trainables.skeleton import SKELETONS
 
@@ -58,6 +59,7 @@ def test_help_does_not_wait_for_ray() -> None:
     [
         ("spaces", {"nasnet", "amoebanet", "pnasnet", "enas", "darts", "nas_bench_201"}),
         ("cells", set(PUBLISHED)),
+        ("operations", set(OPERATIONS)),
         ("skeletons", set(SKELETONS)),
         ("presets", set(PRESETS)),
         (
@@ -111,6 +113,25 @@ def test_a_perfect_score_is_not_called_certain(cellscout: Any, tmp_path: Path) -
     directory.create(info(state="completed", data={"validation": 29}))
     write(directory, [RUN[0], *trial("00000", [1.0], "completed")])
     assert "one standard error on 29 validation images is 0.0234" in cellscout("report", directory.location).out
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error"), [((0, 100), "one standard error on 100 validation images is 2.8"), (None, "")]
+)
+def test_a_score_in_percent_or_without_bounds_is_reported(
+    bounds: tuple[float, float] | None, error: str, cellscout: Any, tmp_path: Path
+) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(state="completed", score_bounds=bounds))
+    write(directory, [RUN[0], *trial("00000", [91.5], "completed"), *trial("00001", [70.0], "completed")])
+    for command in ("status", "report"):
+        ended = cellscout(command, directory.location)
+        assert (ended.status, ended.err) == (0, "")
+        assert "best        91.5000 (trial 00000, 1 epoch)" in ended.out
+        assert error in ended.out
+        assert ("standard error" in ended.out) is (bounds is not None)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "classified correctly" not in page
 
 
 def test_a_run_that_died_has_no_running_trials(cellscout: Any, tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import AuthenticationError
 
 from orchestrator.cluster.allotment import MAX_AHEAD, allot, count_slots
 from orchestrator.cluster.autoscaling import HEAD as HEAD_MARK
 from orchestrator.cluster.autoscaling import Growth, NodeKind, growth_of
 from orchestrator.cluster.connection import connected
-from orchestrator.cluster.doctor import plan_findings
+from orchestrator.cluster.doctor import examine, plan_findings
 from orchestrator.config.search_config import ResourceSettings
 from orchestrator.errors import ClusterError
 
@@ -74,6 +77,88 @@ def test_an_address_where_no_cluster_listens_is_refused_at_once(address: str, me
 def test_ray_client_addresses_are_refused_with_the_way_to_go() -> None:
     with pytest.raises(ClusterError, match="--address auto or HOST:PORT"), connected("ray://somewhere:10001"):
         pass
+
+
+def chained(*errors: Exception) -> Exception:
+    """The first error, raised from the second, and so on."""
+    for error, cause in itertools.pairwise(errors):
+        error.__cause__ = cause
+    return errors[0]
+
+
+REFUSED = RuntimeError(
+    "Failed to connect to GCS. Last connection error: Traceback (most recent call last):\n"
+    "ray.exceptions.RpcError: Unauthenticated: RPC error: InvalidAuthToken: Authentication token is missing"
+)
+"""What Ray 2.60.0 raises if the cluster refuses the token."""
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        (
+            "auto",
+            chained(ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379"), REFUSED),
+            "refuses our token",
+        ),
+        ("auto", AuthenticationError("Token authentication is enabled"), "refuses our token: set RAY_AUTH_MODE=token"),
+        (
+            "auto",
+            ConnectionError("Could not find any running Ray"),
+            "no Ray cluster at 'auto' .*any running Ray; start",
+        ),
+        (
+            None,
+            OSError("AF_UNIX path length cannot exceed 107 bytes: /x"),
+            "Ray cannot be started: AF_UNIX path .*doctor",
+        ),
+        (
+            None,
+            Exception("The current node timed out during startup.\nmore"),
+            "Ray cannot be started: The .* startup.; ",
+        ),
+        (None, KeyError(), "Ray cannot be started: KeyError; "),
+    ],
+)
+def test_whatever_keeps_ray_from_starting_is_told_in_one_line(
+    address: str | None, error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ClusterError, match=message) as raised, connected(address):
+        pass
+    assert "\n" not in str(raised.value)
+
+
+def test_a_ray_that_is_started_here_gets_the_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def init(**options: Any) -> SimpleNamespace:
+        given.update(options)
+        return SimpleNamespace(dashboard_url=None)
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr("orchestrator.cluster.connection.check_loopback", lambda: None)
+    monkeypatch.setattr("orchestrator.cluster.connection.usable_cpus", lambda: 3)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "long" * 30)
+    with connected(None):
+        assert (given["address"], given["num_cpus"]) == ("local", 3)
+        assert given["_temp_dir"].startswith("/tmp/ray-")
+    given.clear()
+    with connected("auto"):
+        assert "num_cpus" not in given
+
+
+@pytest.mark.parametrize(("usable", "what"), [(2, "2 CPUs"), (1, "1 of 2 CPUs (the affinity or the control group")])
+def test_doctor_says_how_many_cores_may_be_used(usable: int, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("orchestrator.cluster.doctor.usable_cpus", lambda: usable)
+    assert what in next(examine(None, None, ResourceSettings())).what
 
 
 GPU_WORKERS = Growth((NodeKind("gpu_worker", {"CPU": 4, "GPU": 1}, 8),), max_nodes=8, complete=True)

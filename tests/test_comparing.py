@@ -149,6 +149,10 @@ def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:
             "the objective is maximize val_accuracy in the first and",
         ),
         (
+            {"score_bounds": (0, 100)},
+            "the trainable's score_bounds are (0.0, 1.0) in the first and (0.0, 100.0) in the second",
+        ),
+        (
             {"data": {**DATA, "sha256": "of seed 0", "train": 399}},
             "the data differ, train is 400 in the first",
         ),

@@ -96,7 +96,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("resources.gpus_per_trial=-1", "resources.gpus_per_trial is -1; it must be at least 0"),
         ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial is 1.5; above 1 it must be a whole number"),
         ("scheduler.min_epochs=0", "scheduler.min_epochs is 0; it must be at least 1"),
-        ("scheduler.min_epochs=17", "scheduler.min_epochs is 17; it must be at most training.epochs = 16"),
+        ("scheduler.min_epochs=17", "scheduler.min_epochs is 17; it must be at most training.epochs = 8"),
         ("scheduler.reduction_factor=1", "scheduler.reduction_factor is 1; it must be at least 2"),
         ("run.seed=-1", "run.seed is -1; it must be at least 0"),
         ("run.storage=s3://key:hunter2@bucket/runs", "run.storage: a s3:// URI with a secret in it would be shown and"),
@@ -223,7 +223,7 @@ def test_plugins_are_resolved_and_their_faults_told(tmp_path: Path, monkeypatch:
     (tmp_path / "a_space_of_mine.py").write_text("from search_spaces import NASNET as MINE")
     found: Any = resolve("space.name", "a_space_of_mine:MINE", SPACES)
     assert found is NASNET
-    with pytest.raises(ConfigError, match="module 'a_space_of_mine' has no 'YOURS'"):
+    with pytest.raises(ConfigError, match="module 'a_space_of_mine' .*a_space_of_mine.py. has no 'YOURS'"):
         resolve("space.name", "a_space_of_mine:YOURS", SPACES)
     with pytest.raises(ConfigError, match="module 'no_such_module' cannot be imported"):
         resolve("space.name", "no_such_module:X", SPACES)
@@ -254,7 +254,7 @@ def test_a_module_that_fails_is_told_in_one_line(
 
 
 def test_a_module_that_is_missing_is_told_where_it_was_looked_for() -> None:
-    with pytest.raises(ConfigError, match="looked for in .* and among packages"):
+    with pytest.raises(ConfigError, match="looked for among packages and in .*"):
         resolve("space.name", "no_such_module:X", SPACES)
     for name in (":x", "json:", ".json:x", "json:a b"):
         with pytest.raises(ConfigError, match="known: amoebanet, .* or 'module:NAME'"):

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import PUBLISHED, SPACES, Architecture, Block, Cell
 from tests.cells import architectures
+from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
 from trainables.costs import network_costs
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
@@ -195,6 +196,18 @@ def test_operations_that_share_nothing_keep_the_counted_bytes(operation: str) ->
     spec = small(Architecture(edges, space.reduction), "nas_bench_201")
     images = torch.randn(2, 3, *spec.image_size)
     assert kept_for_backward(CellNetwork(spec), images) == 2 * network_costs(spec).activation_bytes
+
+
+def test_operations_of_the_users_own_cost_what_they_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    spec = spec_with(*EXAMPLE)
+    network, images = CellNetwork(spec), torch.randn(2, 1, 8, 8)
+    costs = network_costs(spec)
+    assert kept_for_backward(network, images) == 2 * costs.activation_bytes
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(images[:1])
+    assert costs.macs == counter.get_total_flops() // 2
+    assert costs.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
 @settings(max_examples=25, deadline=None)

@@ -56,6 +56,30 @@ def test_a_space_of_ones_own_is_searched(cellscout: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_operations_of_ones_own_are_searched_retrained_and_exported(tmp_path: Path) -> None:
+    """In processes of their own, as each finds the operations by their names in the record."""
+
+    def cellscout(*arguments: str) -> str:
+        return str(run("-m", "orchestrator.cli", *arguments, cwd=tmp_path).stdout)
+
+    small = settings("training.epochs=1", "network.filters=2", "data.limit=400", "scheduler.name=fifo")
+    search_file = copied("operation", tmp_path)
+    found = json.loads(
+        cellscout("search", search_file, "--run-dir", "run", "--json", *small, *settings("budget.trials=3"))
+    )
+    assert found["trials"] == {"completed": 3}
+    assert any("own_operation:" in json.dumps(trial["architecture"]) for trial in found["leaderboard"])
+    trial = next(trial for trial in found["leaderboard"] if "own_operation:" in json.dumps(trial["architecture"]))
+    (tmp_path / "architecture.json").write_text(json.dumps(trial["architecture"]))
+    costs = json.loads(cellscout("costs", "architecture.json", "--repeats", "1", "--filters", "2", "--json"))
+    assert costs["parameters"] > 0
+    cellscout("retrain", "run", "--architecture", "architecture.json", "--set", "training.epochs=1")
+    (retrained,) = (tmp_path / "run" / "retrain").iterdir()
+    cellscout("export", f"run/retrain/{retrained.name}", "--format", "torch-export")
+    assert list(retrained.rglob("*.pt2"))
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(("part", "epochs"), [("sampler", 2), ("scheduler", 6)])
 def test_parts_of_ones_own_are_run_from_a_search_file(part: str, epochs: int, cellscout: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from orchestrator.config.search_config import load_config
-from orchestrator.networks.explanation import MAX_PICTURES, Explained, Picture, figure
+from orchestrator.networks.explanation import GAP, MAX_PICTURES, TILE, Explained, Picture, figure, fit
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import NASNET_A
 from tests.builders import info
@@ -213,6 +213,25 @@ def test_a_row_is_a_picture_with_its_classes_and_two_maps_with_true_pixels(chann
     assert "sum +1.50; the logit gains +1.50\n(delta +0.004, 64 steps)" in tiles[2].get_xlabel()
     assert "for the class" in bar.get_xticklabels()[2].get_text()
     drawing.draw_without_rendering()
+
+
+@pytest.mark.parametrize("name", ["W" * 26, "abcdefghijklmnopqrstuvwxyz", "i" * 26, "w" * 200])
+def test_no_text_is_wider_than_its_picture(name: str) -> None:
+    drawing = figure(replace(explained(1, 1), classes=("zero", name, "two")))
+    drawing.draw_without_rendering()
+    for tile in drawing.axes[:3]:
+        room = tile.get_window_extent().width * (TILE + GAP) / TILE
+        assert tile.title.get_window_extent().width < room
+        assert tile.xaxis.label.get_window_extent().width < room
+
+
+def test_a_name_keeps_its_beginning_and_its_end_as_far_as_there_is_room() -> None:
+    assert fit("Grad-CAM: ", "sneaker", "", points=8.5) == "Grad-CAM: sneaker"
+    shown = fit("Integrated gradients: ", "abcdefghijklmnopqrstuvwxyz", "", points=8.5)
+    assert shown.startswith("Integrated gradients: abc")
+    assert "…" in shown
+    assert shown.endswith("xyz")
+    assert fit("", "$x$", "", points=8.5) == "$x$"
 
 
 def test_the_most_pictures_can_be_drawn_however_tall_they_are() -> None:

@@ -19,8 +19,9 @@ from orchestrator.errors import ConfigError
 from orchestrator.networks.export.record import Exports
 from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
-from search_spaces import Architecture, Block, Cell, Edge
+from search_spaces import SPACES, Architecture, Block, Cell, CellSpace, Edge
 from tests.object_store import ObjectStore
+from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
 from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import load_data
@@ -32,6 +33,7 @@ from trainables.network_spec import NetworkSpec
 from trainables.networks import build_network
 from trainables.preprocessing import Preprocessing
 from trainables.settings import TrainingSettings
+from trainables.skeleton import SKELETONS
 from trainables.storage import Folder
 
 needs_executorch = pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason="needs cellscout[mobile]")
@@ -102,6 +104,31 @@ def test_a_torch_export_file_gives_the_logits_of_pytorch(spec: NetworkSpec | Bas
 @pytest.mark.parametrize("spec", [digits_spec("darts_v2"), baseline("two_convolutions")], ids=["darts", "baseline"])
 def test_an_executorch_file_gives_the_logits_of_pytorch(spec: NetworkSpec | BaselineSpec) -> None:
     check(spec, "executorch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+def test_any_architecture_of_a_space_can_be_exported(space: CellSpace) -> None:
+    architecture = space.sample(np.random.default_rng(2))
+    spec = replace(digits_spec(), architecture=architecture, skeleton=SKELETONS[space.skeleton])
+    check(spec, "torch-export", bound=1e-6)
+
+
+@pytest.mark.slow
+def test_a_network_with_none_is_exported_as_onnx() -> None:
+    """The operation `none` makes its output from the number of images alone."""
+    space = SPACES["nas_bench_201"]
+    samples = (space.sample(np.random.default_rng(seed)) for seed in range(100))
+    architecture = next(sample for sample in samples if "none" in json.dumps(sample.to_json()))
+    check(replace(digits_spec(), architecture=architecture, skeleton=SKELETONS[space.skeleton]), "onnx")
+
+
+@pytest.mark.slow
+@quiet
+@pytest.mark.parametrize("name", ["onnx", "torch-export", pytest.param("executorch", marks=needs_executorch)])
+def test_operations_of_the_users_own_are_exported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    check(spec_with(*EXAMPLE), name)
 
 
 def test_the_auxiliary_head_is_left_out() -> None:

@@ -143,14 +143,24 @@ def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_
     assert hand.state.active_seconds() < 600
 
 
-def test_the_fault_of_a_worker_that_cannot_begin_has_the_reason() -> None:
+def test_an_error_of_a_worker_that_cannot_begin_is_not_the_workers_death() -> None:
     error = RayActorError(
         error_msg="The actor died because of an error raised in its creation task, ray::Inner.__init__() (pid=7)\n"
         "RuntimeError: The actor with name Inner failed to import on the worker.\n"
-        "ModuleNotFoundError: No module named 'my_trainable'"
+        "ModuleNotFoundError: No module named 'my_trainable'",
+        actor_init_failed=True,
     )
-    reason = fault_of(error, 1.0, hang_limit=30.0).reason
-    assert reason == "its worker died: it could not begin: ModuleNotFoundError: No module named 'my_trainable'"
+    reason = "it could not begin: ModuleNotFoundError: No module named 'my_trainable'"
+    assert fault_of(error, 1.0, hang_limit=30.0) == Fault("error", reason)
+
+
+def test_a_worker_that_cannot_begin_because_of_ray_is_started_again() -> None:
+    error = RayActorError(
+        error_msg="The actor died because of an error raised in its creation task, ray::Inner.__init__() (pid=7)\n"
+        "ray.exceptions.ObjectLostError: Failed to retrieve object 00ff",
+        actor_init_failed=True,
+    )
+    assert fault_of(error, 1.0, hang_limit=30.0).kind == "worker_died"
 
 
 def searched(cellscout: Any, folder: Path, *settings: str) -> tuple[RunState, Any]:

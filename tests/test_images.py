@@ -68,7 +68,7 @@ def gone(): return open("/nowhere/labels.csv")
         ({"root": "spoilt"}, "cannot be read as a picture"),
         ({"name": "data_that_leaves:leaves"}, "SystemExit: no licence for this data"),
         ({"name": "data_that_leaves:gone"}, "raised FileNotFoundError"),
-        ({"name": "data_that_leaves:none"}, "raised AttributeError"),
+        ({"name": "data_that_leaves:none"}, "has no 'none'"),
     ],
     ids=str,
 )
@@ -189,7 +189,7 @@ def test_a_relative_root_is_found_from_elsewhere(
 
 def test_a_command_that_is_not_utf8_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["cellscout", os.fsdecode(b"caf\xe9")])
-    info = describe_run(SearchConfig(), {}, {})
+    info = describe_run(SearchConfig(), resources={}, data={}, score_bounds=None)
     assert info.command == ["cellscout", "caf\\xe9"]
     info.model_dump_json()
 

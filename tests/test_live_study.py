@@ -18,7 +18,9 @@ from orchestrator.objectives import Direction
 from orchestrator.record.event_log import read_events
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
+from orchestrator.samplers.history import ended_trials
 from orchestrator.study.replay import replay_study
+from tests.builders import at
 from tests.driving import Hand, busy, driven, new, trial_facts
 from trainables.storage import Folder
 
@@ -66,6 +68,22 @@ def test_only_a_whole_budget_is_complete_and_curves_count_the_trials_own_epochs(
         assert (first.state, first.value) == (TrialState.COMPLETE, 0.9)
         assert second.state == TrialState.PRUNED
         assert second.intermediate_values == {1: 0.3, 2: 0.4}
+
+
+def test_trials_end_in_the_order_of_the_log_whatever_the_clocks_say(tmp_path: Path) -> None:
+    """In the hour that occurs twice in autumn, a later end has an earlier local time."""
+    with driven(tmp_path) as hand:
+        first, second, third = new(hand), new(hand), new(hand)
+        for trial in (second, third, first):
+            hand.train(trial, [0.5])
+        live = hand.settled()
+        state = RunState.replay(read_events(Folder.at(tmp_path)))
+    state.trials[second.trial_id].ended_at = at(7200)
+    state.trials[third.trial_id].ended_at = at(3600)
+    for study in (live, replay_study(state)):
+        assert [trial.number for trial in ended_trials(study)] == [1, 2, 0]
+    ended = sorted(state.trials.values(), key=lambda trial: trial.end_place or 0)
+    assert [trial.trial_id for trial in ended] == [second.trial_id, third.trial_id, first.trial_id]
 
 
 def test_open_trials_are_known_to_the_sampler(tmp_path: Path) -> None:

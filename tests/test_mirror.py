@@ -11,17 +11,19 @@ from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
+from optuna.samplers import NSGAIISampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError
-from orchestrator.record.events import RunEnded, RunResumed
+from orchestrator.objectives import Direction
+from orchestrator.record.events import RunEnded, RunResumed, TrialImported
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.study.journal import write_journal
-from tests.builders import info
-from tests.driving import busy, driven
+from tests.builders import epoch, info
+from tests.driving import PARAMS, TINY, busy, driven
 
 NAMED = {"config": {"run": {"name": "digits"}}}
 
@@ -32,22 +34,57 @@ def read(journal: Path) -> list[FrozenTrial]:
     return study.trials
 
 
+def imported() -> TrialImported:
+    """A result of another run."""
+    architecture = TINY.decode(PARAMS)
+    return TrialImported(
+        trial_id="other/00003",
+        params=PARAMS,
+        architecture=architecture.to_json(),
+        fingerprint=architecture.fingerprint,
+        costs={"parameters": 1.0, "macs": 2.0, "activation_bytes": 3.0},
+        latency_seconds=None,
+        status="completed",
+        curve=[epoch("other/00003", 1, 0.5)],
+    )
+
+
 def by_id(trials: list[FrozenTrial]) -> dict[str, Any]:
     names = ("state", "values", "params", "intermediate_values", "datetime_start", "datetime_complete")
     return {trial.user_attrs["trial_id"]: [getattr(trial, name) for name in names] for trial in trials}
 
 
-def test_every_ended_trial_is_in_the_journal_as_the_study_has_it(tmp_path: Path) -> None:
-    with driven(tmp_path, constraints={"macs": 150_000}) as hand:
+def test_every_trial_is_in_the_journal_under_its_number_as_the_study_has_it(tmp_path: Path) -> None:
+    with driven(tmp_path, constraints={"macs": 150_000}, imported=[imported()]) as hand:
         busy(hand, 15)
     RunDirectory.at(tmp_path).write_info(info(**NAMED, state="completed"))
     journal, count = write_journal(tmp_path, None, follow=False)
-    expected = [trial for trial in load_study(tmp_path).trials if trial.state.is_finished()]
-    assert count == len(expected) >= 15
-    assert by_id(read(journal)) == by_id(expected)
-    assert any(trial.constraints["macs"] > 0 for trial in read(journal))
+    first, *expected = load_study(tmp_path).trials
+    assert first.user_attrs["trial_id"] == "other/00003"  # an imported result; its number is not of this run's
+    found = read(journal)
+    assert count == sum(trial.state.is_finished() for trial in expected) >= 15
+    assert by_id(found) == by_id(expected)
+    assert [trial.user_attrs["trial_id"] for trial in found] == [f"{trial.number:05d}" for trial in found]
+    assert any(trial.constraints["macs"] > 0 for trial in found)
     with pytest.raises(RunDirectoryError, match="study.journal exists already"):
         write_journal(tmp_path, None, follow=False)
+
+
+def test_the_study_has_its_metrics_names_and_what_it_is_of(tmp_path: Path) -> None:
+    objectives: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
+    with driven(tmp_path, NSGAIISampler(population_size=4, seed=0), objectives=objectives) as hand:
+        busy(hand, 12)
+        notes = dict(hand.state.study_attributes)
+    names = {"sampler": {"name": "nsgaii"}, "space": {"name": "nasnet"}, "scheduler": {"name": "asha"}}
+    RunDirectory.at(tmp_path).write_info(info(config={**NAMED["config"], **names}, state="completed"))
+    journal, _ = write_journal(tmp_path, None, follow=False)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    study = optuna.load_study(study_name=None, storage=storage)
+    assert study.metric_names == load_study(tmp_path).metric_names == ["val_accuracy", "macs"]
+    assert study.user_attrs == {"run": str(tmp_path), "sampler": "nsgaii", "space": "nasnet", "scheduler": "asha"}
+    written = storage.get_study_system_attrs(storage.get_study_id_from_name("digits"))
+    assert notes
+    assert notes.items() <= written.items()
 
 
 def test_optuna_dashboard_opens_the_journal(tmp_path: Path) -> None:
@@ -62,16 +99,18 @@ def test_optuna_dashboard_opens_the_journal(tmp_path: Path) -> None:
     setup_testing_defaults(request)
     study = json.loads(b"".join(application(request, lambda status, headers, error=None: None)))
     assert study["name"] == "digits"
-    assert len(study["trials"]) == count == 6
-    assert {trial["state"] for trial in study["trials"]} == {"Complete", "Pruned", "Fail"}
+    assert len(study["trials"]) == count + 2 == 8
+    assert {trial["state"] for trial in study["trials"]} == {"Complete", "Pruned", "Fail", "Running"}
+    assert study["objective_names"] == ["val_accuracy"]
 
 
-def test_one_trial_is_one_append(tmp_path: Path) -> None:
+def test_an_ended_trial_is_one_append(tmp_path: Path) -> None:
     with driven(tmp_path) as hand:
         busy(hand, 6)
     RunDirectory.at(tmp_path).write_info(info(**NAMED))
     journal, count = write_journal(tmp_path, tmp_path / "elsewhere.log", follow=False)
-    assert len(journal.read_text().splitlines()) == 1 + count  # and the study itself
+    # The study itself, the names of its metrics and four attributes; and two trials that have not ended.
+    assert len(journal.read_text().splitlines()) == 6 + count + 2
 
 
 def test_a_resumed_search_is_followed_beyond_its_first_end(tmp_path: Path) -> None:
@@ -94,13 +133,18 @@ def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: py
         busy(hand, 5)
         journal = tmp_path / "study.journal"
         deadline = time.monotonic() + 20
-        while not journal.exists() or len(journal.read_text().splitlines()) < 6:
+        while not journal.exists() or len(journal.read_text().splitlines()) < 12:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         busy(hand, 5)
         hand.log.append(RunEnded(outcome="completed"))
         follower.join(timeout=20)
-    assert found[0][1] == len([trial for trial in read(journal) if trial.state != TrialState.RUNNING]) == 10
+    trials = read(journal)
+    assert found[0][1] == len([trial for trial in trials if trial.state != TrialState.RUNNING]) == 10
+    # Trials that were running when they were seen first have ended as the others.
+    expected = load_study(tmp_path).trials
+    for name in ("number", "state", "values", "params", "intermediate_values", "user_attrs"):
+        assert [getattr(trial, name) for trial in trials] == [getattr(trial, name) for trial in expected]
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:

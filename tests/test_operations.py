@@ -101,6 +101,21 @@ def test_every_operation_gives_the_filters_and_the_stride(name: str, stride: int
         assert out.shape == (2, 8, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
 
 
+def test_every_operation_exports_with_a_free_batch_size() -> None:
+    class All(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.modules_of_all = nn.ModuleList(operation(name, 4, 4, stride=s) for name in OPERATIONS for s in (1, 2))
+
+        def forward(self, images: Tensor) -> list[Tensor]:
+            return [module(images) for module in self.modules_of_all]
+
+    free = ({0: torch.export.Dim.DYNAMIC},)
+    program = torch.export.export(All().eval(), (torch.zeros(4, 4, 6, 6),), dynamic_shapes=free)
+    for count in (1, 3):
+        assert {len(out) for out in program.module()(torch.zeros(count, 4, 6, 6))} == {count}
+
+
 def test_the_table_has_the_operations_of_every_space_and_published_cell() -> None:
     named = {operation for space in SPACES.values() for operation in space.operations}
     for published in PUBLISHED.values():

@@ -74,13 +74,13 @@ def test_a_best_that_never_changed_is_not_drawn_on_an_axis_far_beyond_it() -> No
 
 def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Content) -> None:
     record = PageRecord.read(RecordedRun.of_search(run))
-    assert rungs_of(record) == (2, 4, 8)
+    assert rungs_of(record) == (1, 2, 4, 8)
     state = record.state
     (plot,) = content.plots["curves"]
     trained = [one for one in state.trials.values() if one.curve and one.duplicate_of is None]
     drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
     assert drawn == {one.trial_id for one in trained}
-    assert len(figure_of(plot).layout.shapes) == 3
+    assert len(figure_of(plot).layout.shapes) == 4
     names = [trace.name for trace in traces(plot)]
     assert names[0].startswith("pruned")  # beneath the others
     assert names[-1] == f"the winner, {content.summary.winner}"

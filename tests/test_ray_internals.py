@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import ray
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+from ray.core.generated.common_pb2 import JobConfig
 
 from orchestrator.cluster import ray_internals, tune_run
 from orchestrator.cluster.autoscaling import growth
@@ -33,8 +35,8 @@ TAKEN_AWAY: list[tuple[str, list[str], list[str]]] = [
 """A scheduler, and what is taken away from the driver and from the scheduler. Together are only accesses of which none
 hides another, because each search takes seconds."""
 
-NOT_IN_A_SEARCH = {"CLUSTERS_ENABLED"}
-"""Accesses that only a Ray that is started here needs."""
+NOT_IN_A_SEARCH = {"CLUSTERS_ENABLED", "PATH_OF_WORKERS"}
+"""Accesses that only the start of Ray needs."""
 
 
 def internals_of(module: ModuleType) -> set[str]:
@@ -109,6 +111,36 @@ def test_everything_is_there_in_the_installed_ray(local_ray: None) -> None:
         warnings.simplefilter("error", LibraryWarning)
         for internal in (ray_internals.DASHBOARD_URL, ray_internals.CLUSTERS_ENABLED, preemption.DRAINING_NODES):
             assert internal.read(ray) is not None
+
+
+def path_of_a_worker(own: list[str]) -> list[str]:
+    """The search path of a worker that begins with `own`. It puts what it is sent in front, one after the other."""
+    config = ray_internals.job_config()
+    assert config is not None
+    config._py_driver_sys_path.extend(["/the/script's", str(Path.cwd())])  # as `ray.init` does
+    path = list(own)
+    for folder in JobConfig.FromString(config._serialize()).py_driver_sys_path:
+        path.insert(0, folder)
+    return path
+
+
+def test_workers_search_for_modules_in_the_drivers_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", ["/packages", "", "/last"])
+    assert path_of_a_worker(["/own"]) == ["/packages", str(Path.cwd()), "/last", "/the/script's", "/own"]
+
+
+def test_without_it_workers_search_the_working_folder_first(
+    reports: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_away(monkeypatch, ray_internals, "PATH_OF_WORKERS")
+    assert path_of_a_worker(["/own"]) == [str(Path.cwd()), "/the/script's", "/own"]
+    assert len(reports) == 1
+    assert "workers search the working folder for modules before the installed packages" in reports[0]
+
+
+def test_a_job_keeps_the_search_path_of_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}")
+    assert ray_internals.job_config() is None
 
 
 def test_ended_trials_leave_ray_tunes_memory() -> None:

@@ -26,6 +26,7 @@ from beside import SEED
 class Own(RandomSampler):
     def __init__(self, seed=None):
         super().__init__(seed=SEED)
+OPERATIONS = ("identity", "operations_beside:shuffle")
 """
 
 
@@ -34,6 +35,7 @@ def search_file(tmp_path: Path) -> Path:
     """A search with a sampler of the user's own, in a module that needs another one."""
     (tmp_path / "own.py").write_text(OWN_SAMPLER)
     (tmp_path / "beside.py").write_text("import os\nSEED = 3\n")
+    (tmp_path / "operations_beside.py").write_text("")
     (tmp_path / "unrelated.py").write_text("")
     (tmp_path / "search.toml").write_text(
         '[sampler]\nname = "own:Own"\n[trainable]\nname = "instant"\n[budget]\ntrials = 3\n'
@@ -47,7 +49,15 @@ def test_the_code_the_search_file_and_what_it_names_go_along(search_file: Path, 
     parcel.mkdir()
     submit_module._pack(parcel, config=load_config(search_file), search_file=search_file, wheel=None)
     names = {path.name for path in parcel.iterdir()}
-    assert {"search_spaces", "trainables", "orchestrator", "search.toml", "own.py", "beside.py"} <= names
+    assert {
+        "search_spaces",
+        "trainables",
+        "orchestrator",
+        "search.toml",
+        "own.py",
+        "beside.py",
+        "operations_beside.py",
+    } <= names
     assert "unrelated.py" not in names
     assert (parcel / "orchestrator" / "config" / "default_search.toml").is_file()
     assert list(parcel.glob("cellscout-*.dist-info/METADATA"))
@@ -85,6 +95,15 @@ def test_a_module_with_the_name_of_ours_is_refused(search_file: Path, tmp_path: 
     (tmp_path / "parcel").mkdir()
     with pytest.raises(ConfigError, match="trainables.py has the name of one of cellscout's own packages; rename it"):
         submit_module._pack(tmp_path / "parcel", config=load_config(search_file), search_file=search_file, wheel=None)
+
+
+def test_a_module_with_the_name_of_an_installed_one_stays_behind(search_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("")
+    (tmp_path / "optuna").mkdir()
+    (tmp_path / "optuna" / "__init__.py").write_text("")
+    (tmp_path / "beside.py").write_text("import queue\nSEED = 3\n")
+    found = submit_module._modules_beside(search_file, load_config(search_file))
+    assert [path.name for path in found] == ["beside.py", "own.py"]
 
 
 @pytest.mark.parametrize("content", ["", "no zip"])

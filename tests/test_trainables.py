@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,10 +17,12 @@ import ray
 import torch
 from safetensors.numpy import load
 
+from search_spaces import Architecture
 from tests.stepping import PLAN, Paced, candidate, config, epochs, reports
 from trainables import TRAINABLES, CellTrainable, EpochTrainable, InstantTrainable, TrialPlan, epoch_trainable
 from trainables.assignment import Resample
 from trainables.checkpoints import CheckpointFolder
+from trainables.command_folder import CommandFolder
 from trainables.datasets import DataSplits, load_data
 from trainables.epoch_result import EpochResult
 from trainables.faults import CandidateFault
@@ -47,6 +50,12 @@ def keep_threads() -> Any:
 @pytest.fixture(autouse=True)
 def checkpoint_every_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_trainable, "MIN_CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def report_at_milestones_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is; one test sets this itself."""
+    monkeypatch.setattr(epoch_trainable, "STEP_SECONDS", 600.0)
 
 
 Make = Callable[..., EpochTrainable]
@@ -104,6 +113,119 @@ def test_every_trainable_reports_what_a_search_needs(kind: type[EpochTrainable],
         assert set(report["facts"]) == {"device"}
         assert 0 <= report["val_accuracy"] <= 1
         assert report["epoch"] == report["curve"][-1]["epoch"]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"epoch": 2}, "Paced.train_epoch returned epoch 2; the next epoch is 1"),
+    (
+        {"ended_at": 1000 * time.time()},
+        r"ended_at of epoch 1 is \d{13}; it must be within a day of time.time\(\), which is",
+    ),
+    ({"ended_at": 12.5}, "ended_at of epoch 1 is 12; it must be within a day"),
+    ({"val_accuracy": 93.5}, r"val_accuracy of epoch 1 is 93.5; it must be 0 to 1 \(Paced.score_bounds\)"),
+    ({"train_accuracy": -0.1}, "train_accuracy of epoch 1 is -0.1; it must be 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG, ids=[str(list(values)) for values, _ in WRONG])
+def test_a_wrong_result_is_an_error_of_its_trial(
+    values: dict[str, Any], message: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Paced.train_epoch
+    monkeypatch.setattr(Paced, "train_epoch", lambda self: replace(train(self), **values))
+    with pytest.raises(CandidateFault, match=f"^ValueError: {message}") as caught:
+        make(Paced).step()
+    assert caught.value.kind == "error"
+
+
+def test_an_epoch_that_is_numbered_again_is_an_error_of_its_trial(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the trial would never reach its last epoch."""
+    train = Paced.train_epoch
+    monkeypatch.setattr(Paced, "train_epoch", lambda self: replace(train(self), epoch=1))
+    trainable = make(Paced, replace(PLAN, milestones=None))
+    trainable.step()
+    with pytest.raises(CandidateFault, match="Paced.train_epoch returned epoch 1; the next epoch is 2"):
+        trainable.step()
+
+
+def test_a_result_of_another_type_is_an_error_of_its_trial(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Paced, "train_epoch", lambda self: {"val_accuracy": 0.5})
+    with pytest.raises(CandidateFault, match="Paced.train_epoch returned dict; it must return an EpochResult"):
+        make(Paced).step()
+
+
+@pytest.mark.parametrize(("bounds", "score"), [((0.0, 100.0), 93.5), (None, 1e6), (None, -3.0)])
+def test_a_score_is_accepted_within_the_stated_bounds(
+    bounds: tuple[float, float] | None, score: float, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Paced.train_epoch
+    monkeypatch.setattr(Paced, "score_bounds", bounds)
+    monkeypatch.setattr(Paced, "train_epoch", lambda self: replace(train(self), val_accuracy=score))
+    assert make(Paced).step()["val_accuracy"] == score
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({}, r"Paced.begin returned \[\]; it must return 'device'"),
+        (None, "Paced.begin returned None"),
+        ({"device": 0}, "Paced.begin returned the device 0; text is needed"),
+        ({"device": "cpu", "memory": 3}, r"Paced.begin returned \['device', 'memory'\]"),
+        ({"device": "cpu", "latency_seconds": float("nan")}, "Paced.begin returned latency_seconds = nan"),
+    ],
+)
+def test_facts_that_the_record_cannot_hold_are_an_error_of_the_trial(
+    facts: Any, message: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Paced, "begin", lambda self, architecture: facts)
+    with pytest.raises(CandidateFault, match=message):
+        make(Paced).step()
+
+
+def test_a_latency_that_is_asked_for_must_be_there(make: Make) -> None:
+    with pytest.raises(CandidateFault, match="Paced.begin returned .'device'.; .* 'latency_seconds'"):
+        make(Paced, replace(PLAN, measure_latency=True)).step()
+
+
+def test_an_error_in_the_first_candidate_of_a_worker_is_reported_by_its_first_step(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would report an exception in `setup` as the death of the worker, and the trial would be tried again."""
+
+    def fails(self: Paced, architecture: Architecture) -> dict[str, Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Paced, "begin", fails)
+    trainable = make(Paced)
+    with pytest.raises(CandidateFault, match="OutOfMemoryError: CUDA out of memory") as caught:
+        trainable.step()
+    assert caught.value.kind == "out_of_memory"
+    monkeypatch.undo()
+
+
+def test_a_trainable_runs_in_the_folder_of_the_command(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "settings.txt").write_text("7")
+    monkeypatch.chdir(tmp_path)
+    home = CommandFolder.here()
+    monkeypatch.chdir("/")
+    read: list[str] = []
+    monkeypatch.setattr(Paced, "prepare", lambda self, data: read.append(Path("settings.txt").read_text()))
+    make(Paced, replace(PLAN, home=home))
+    assert read == ["7"]
+
+
+def test_a_relative_path_on_another_machine_is_an_error_that_names_both(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Paced, "prepare", lambda self, data: Path("settings.txt").read_text())
+    with pytest.raises(CandidateFault, match="FileNotFoundError: .* 'settings.txt'$"):
+        make(Paced, replace(PLAN, home=CommandFolder.here())).step()
+    home = CommandFolder("/home/me/search", "the-head")
+    with pytest.raises(CandidateFault, match="'settings.txt' .a relative path of /home/me/search on the-head, where"):
+        make(Paced, replace(PLAN, home=home)).step()
 
 
 class Prepared(Paced):

@@ -155,3 +155,11 @@ def test_candidates_of_another_space_are_refused(space: Any, message: str, tmp_p
 def test_a_run_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"warm_start\.runs: .* holds no run"):
         warm_start(config([tmp_path]), TINY, SPACE)
+
+
+def test_runs_with_other_bounds_of_the_score_are_refused(tmp_path: Path) -> None:
+    record(tmp_path / "old")
+    found = WarmStart.read(config([tmp_path / "old"]))
+    found.check_scores((0.0, 1.0))
+    with pytest.raises(ConfigError, match=r"whose score_bounds are \(0.0, 1.0\); here they are \(0.0, 100.0\)"):
+        found.check_scores((0.0, 100.0))

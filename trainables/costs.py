@@ -20,6 +20,7 @@ from trainables.layers import (
     Row,
     Shift,
     Size,
+    TorchModule,
     Zero,
 )
 from trainables.network_plan import CellPlan, plan_network
@@ -44,7 +45,8 @@ class NetworkCosts:
     activation_bytes: int
     """Bytes that PyTorch keeps per image for the backward pass in float32 (in bfloat16 about half). Times the batch
     size, it is most of the memory that training needs. The count is exact, with two exceptions: states that no layer
-    reads are counted although PyTorch frees them, and the masks of drop path and dropout are not counted."""
+    reads are counted although PyTorch frees them, and the masks of drop path and dropout are not counted. A PyTorch
+    module of the user's own counts as it states."""
 
 
 def network_costs(spec: NetworkSpec) -> NetworkCosts:
@@ -141,6 +143,11 @@ class _Counter:
                     tensor = self._parallel(layer, tensor)
                 case DropPath() | Dropout():  # their masks are small: a number per feature, or one per image
                     tensor = _Tensor(tensor.channels, tensor.size)
+                case TorchModule():
+                    self.parameters += layer.parameters
+                    self.macs += layer.macs(tensor.size)
+                    self.activation_bytes += layer.activation_bytes(tensor.size)
+                    tensor = _Tensor(layer.channels, layer.size_after(tensor.size))
                 case _:
                     assert_never(layer)
         return tensor

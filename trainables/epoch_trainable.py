@@ -5,11 +5,13 @@ Knows when to report; does not know how an epoch is trained. Derive your own tra
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ray import tune
 from search_spaces import Architecture, CellSpace
 from trainables.assignment import Assignment, Resample
 from trainables.checkpoints import Checkpoint, CheckpointFolder, CheckpointWriter
+from trainables.command_folder import CommandFolder
 from trainables.costs import network_costs
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
@@ -28,12 +31,16 @@ from trainables.faults import CandidateFault, wrap_faults, wrap_storage_faults
 from trainables.folds import resample_splits
 from trainables.hang import end_process_after, hang_limit
 from trainables.network_spec import NetworkSpec
+from trainables.own_operations import build_operation
 from trainables.preemption import node_is_draining
 from trainables.settings import FaultSettings, NetworkSettings, TrainingSettings
 from trainables.skeleton import Skeleton
 
 STEP_SECONDS = 1.0
 """One report covers epochs of about this many seconds, because each report costs the driver milliseconds."""
+
+MAX_CLOCK_SECONDS = 24 * 3600
+"""An epoch's `ended_at` may differ by this much from the worker's clock. More is another unit or another clock."""
 
 MIN_CHECKPOINT_SECONDS = 0.05
 """Epochs that take less than this in total are cheaper to retrain than to checkpoint durably."""
@@ -61,6 +68,8 @@ class TrialPlan:
     faults: FaultSettings = field(default_factory=FaultSettings)
     checkpoints: CheckpointFolder | None = None
     """Where checkpoints and weights are written; None: nowhere."""
+    home: CommandFolder | None = None
+    """The folder of the command, in which the trainable's code runs; None: wherever the worker is."""
 
     def network_spec(self, architecture: Architecture) -> NetworkSpec:
         """The network of a candidate with this architecture."""
@@ -85,6 +94,13 @@ class TrialPlan:
         """
         return asdict(network_costs(self.network_spec(architecture)))
 
+    def check(self) -> None:
+        """Raise ValueError if the settings do not allow a network, or an operation of the space cannot be built."""
+        filters = self.example().filters
+        for name in self.space.operations:
+            for stride in (1, 2):
+                build_operation(name, filters, filters, stride=stride, rules=self.skeleton.operations)
+
     def example(self) -> NetworkSpec:
         """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""
         return self.network_spec(self.space.sample(np.random.default_rng(self.seed)))
@@ -107,6 +123,13 @@ class EpochTrainable(tune.Trainable, ABC):
 
     metrics: tuple[str, ...] = ()
     """Names of the further metrics of its `EpochResult`s. They can be objectives of a search."""
+
+    score_bounds: tuple[float, float] | None = (0.0, 1.0)
+    """The lowest and the highest possible accuracy, such as (0, 100) for percent; None if nothing bounds it. A search
+    records them. An accuracy outside is an error of the trial. Without bounds no standard error is computed."""
+
+    _fault: CandidateFault | None = None
+    """What ended the start of the current trial."""
 
     micro_batches = 1
     """Number of parts into which to split each batch, above 1 after the candidate ran out of memory. Set before `begin`
@@ -133,7 +156,11 @@ class EpochTrainable(tune.Trainable, ABC):
 
     @abstractmethod
     def train_epoch(self) -> EpochResult:
-        """Train the candidate for one epoch and score it."""
+        """Train the candidate for one epoch and score it.
+
+        The first call after `begin` returns epoch 1, or after `load_state` the epoch that follows the state's; each
+        further call returns the next epoch.
+        """
 
     @abstractmethod
     def weights(self) -> bytes:
@@ -158,7 +185,10 @@ class EpochTrainable(tune.Trainable, ABC):
         self._writer = None if plan.checkpoints is None else CheckpointWriter(plan.checkpoints)
         self._run_data, self._run_seed = data[0], plan.seed
         self._prepared: tuple[Resample | None] | None = None
-        self._start_trial(config)
+        try:
+            self._start_trial(config)
+        except CandidateFault as fault:
+            self._fault = fault  # raised by `step`, because Ray reports an exception in `setup` as a dead worker
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Called by Ray Tune to reuse this worker, its imports and its data for the next candidate."""
@@ -166,36 +196,53 @@ class EpochTrainable(tune.Trainable, ABC):
         return True
 
     def _start_trial(self, config: Mapping[str, Any]) -> None:
+        self._fault = None
         self._assignment, params = Assignment.from_config(config)
         self.micro_batches = self._assignment.micro_batches
         self._curve: list[EpochResult] = []
         self._unreported: list[EpochResult] = []
         self._unsaved_seconds = 0.0
-        self._prepare(self._assignment.resample)
-        architecture = self.plan.space.decode(params)
-        self._fingerprint = architecture.fingerprint
-        with wrap_faults(), self._time_limit():
-            self._facts = self.begin(architecture)
-            if set(self._facts) - {"latency_seconds"} != {"device"}:
-                raise ValueError(
-                    f"{type(self).__name__}.begin returned {sorted(self._facts)}; it must return 'device', and may "
-                    "return 'latency_seconds'"
-                )
-            self._restore()
+        run_data: DataSplits = ray.get(self._run_data)  # an error of Ray is not one of the candidate
+        with self._wrap_faults():
+            self._prepare(run_data, self._assignment.resample)
+            architecture = self.plan.space.decode(params)
+            self._fingerprint = architecture.fingerprint
+            with self._time_limit():
+                self._facts = self.begin(architecture)
+                self._check_facts()
+                self._restore()
 
-    def _prepare(self, resample: Resample | None) -> None:
+    def _prepare(self, data: DataSplits, resample: Resample | None) -> None:
         """Prepare the images and the seed of the run, or those of one training of an evaluation."""
         if self._prepared == (resample,):
             return
         self._prepared = None
         seed = self._run_seed
-        with wrap_faults():
-            data: DataSplits = ray.get(self._run_data)
-            if resample is not None:
-                data, seed = resample_splits(data, resample), resample.seed
-            self.plan = replace(self.plan, seed=seed)
-            self.prepare(data)
+        if resample is not None:
+            data, seed = resample_splits(data, resample), resample.seed
+        self.plan = replace(self.plan, seed=seed)
+        self.prepare(data)
         self._prepared = (resample,)
+
+    def _check_facts(self) -> None:
+        """Refuse facts that the record cannot hold.
+
+        Raises:
+            ValueError: the message says what is wrong.
+        """
+        name, facts = f"{type(self).__name__}.begin", self._facts
+        needed = {"device", "latency_seconds"} if self.plan.measure_latency else {"device"}
+        if not isinstance(facts, dict) or not needed <= set(facts) <= {"device", "latency_seconds"}:
+            returned = sorted(facts) if isinstance(facts, dict) else facts
+            raise ValueError(
+                f"{name} returned {returned!r}; it must return 'device', and with trainable.measure_latency "
+                "'latency_seconds'"
+            )
+        if not isinstance(facts["device"], str):
+            raise ValueError(f"{name} returned the device {facts['device']!r}; text is needed, such as 'cpu'")
+        seconds = facts.get("latency_seconds", 0.0)
+        if not (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0):
+            raise ValueError(f"{name} returned latency_seconds = {seconds!r}; a number of at least 0 is needed")
 
     def _restore(self) -> None:
         """Continue from the newest checkpoint, if there is one."""
@@ -213,7 +260,9 @@ class EpochTrainable(tune.Trainable, ABC):
 
         Ray Tune hands the report to the scheduler, and to `Recorder.on_trial_result` in the driver.
         """
-        with wrap_faults():
+        if self._fault is not None:
+            raise self._fault
+        with self._wrap_faults():
             if self._unreported:
                 curve = self._take_unreported()
             else:
@@ -242,17 +291,46 @@ class EpochTrainable(tune.Trainable, ABC):
         while True:
             with self._time_limit():
                 last = self.train_epoch()
-            if set(last.metrics) != set(self.metrics):
-                raise ValueError(
-                    f"epoch {last.epoch} has the metrics {sorted(last.metrics)}; {type(self).__name__}.metrics "
-                    f"declares {sorted(self.metrics)}"
-                )
+            self._check_result(last)
             curve.append(last)
             self._curve.append(last)
             expected_end = (time.monotonic() - started) * (len(curve) + 1) / len(curve)
             if self._must_report(last) or expected_end > STEP_SECONDS:
                 self._unsaved_seconds += time.monotonic() - started
                 return curve
+
+    def _check_result(self, result: EpochResult) -> None:
+        """Refuse a result that is not one of the next epoch: the whole search would be misled by it, or end.
+
+        Raises:
+            ValueError: the message says what is wrong.
+        """
+        name = type(self).__name__
+        if not isinstance(result, EpochResult):
+            raise ValueError(f"{name}.train_epoch returned {type(result).__name__}; it must return an EpochResult")
+        expected = self._curve[-1].epoch + 1 if self._curve else 1
+        if result.epoch != expected:
+            raise ValueError(f"{name}.train_epoch returned epoch {result.epoch}; the next epoch is {expected}")
+        if set(result.metrics) != set(self.metrics):
+            raise ValueError(
+                f"epoch {result.epoch} has the metrics {sorted(result.metrics)}; {name}.metrics declares "
+                f"{sorted(self.metrics)}"
+            )
+        clock = time.time()
+        if abs(result.ended_at - clock) > MAX_CLOCK_SECONDS:
+            raise ValueError(
+                f"ended_at of epoch {result.epoch} is {result.ended_at:.0f}; it must be within a day of time.time(), "
+                f"which is {clock:.0f} seconds"
+            )
+        if self.score_bounds is None:
+            return
+        low, high = self.score_bounds
+        for score in ("train_accuracy", "val_accuracy"):
+            value = getattr(result, score)
+            if math.isfinite(value) and not low <= value <= high:
+                raise ValueError(
+                    f"{score} of epoch {result.epoch} is {value}; it must be {low:g} to {high:g} ({name}.score_bounds)"
+                )
 
     def _take_unreported(self) -> list[EpochResult]:
         """Take the unreported results of the checkpoint, up to the next epoch at which the scheduler decides."""
@@ -291,6 +369,12 @@ class EpochTrainable(tune.Trainable, ABC):
         if self._writer is not None:
             with wrap_storage_faults("written"):
                 self._writer.wait()
+
+    @contextmanager
+    def _wrap_faults(self) -> Iterator[None]:
+        """Run the trainable's code in the folder of the command, and reraise its exceptions as a `CandidateFault`."""
+        with wrap_faults(), contextlib.nullcontext() if self.plan.home is None else self.plan.home.entered():
+            yield
 
     def _time_limit(self) -> AbstractContextManager[None]:
         """Ends this process if the block takes longer than any epoch should."""

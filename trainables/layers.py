@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Size = tuple[int, int]
 Padding = Literal["same", "symmetric", "valid"]
@@ -177,6 +178,31 @@ class Parallel:
     combination: Literal["add", "concat"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchModule:
+    """A PyTorch module of the user's own, with its costs, which nothing here can compute.
+
+    It maps [n, in_channels, h, w] to [n, channels, h / stride, w / stride], rounded up. It must neither change nor
+    return its input, which other layers read too.
+    """
+
+    make: Callable[[], Any]
+    """Returns the `torch.nn.Module`. Only workers call it, so it should import torch itself."""
+    channels: int
+    """Channels of the output."""
+    stride: int = 1
+    parameters: int
+    """Trainable parameters; compared with the module's when it is made."""
+    macs: Callable[[Size], int]
+    """Multiply-adds for one image of this (height, width) at inference."""
+    activation_bytes: Callable[[Size], int]
+    """Bytes that the module keeps per image of this (height, width) for the backward pass in float32, with its input if
+    it needs that."""
+
+    def size_after(self, size: Size) -> Size:
+        return _size_after(size, extent=(1, 1), stride=(self.stride, self.stride), padding="same")
+
+
 Layer = (
     Relu
     | Convolution
@@ -190,6 +216,7 @@ Layer = (
     | Flatten
     | Linear
     | Parallel
+    | TorchModule
 )
 Row = tuple[Layer, ...]
 """Layers in sequence; the empty row is the identity."""

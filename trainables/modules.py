@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables import layers
+from trainables.cpu_convolution import CpuConvolution
 from trainables.layers import Layer, Row, same_padding
 
 
@@ -160,7 +161,7 @@ class Zero(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        return images.new_zeros(len(images), self.layer.channels, *self.layer.size_after((height, width)))
+        return images.new_zeros(images.shape[0], self.layer.channels, *self.layer.size_after((height, width)))
 
 
 class Shift(nn.Module):
@@ -192,6 +193,39 @@ class Parallel(nn.Module):
         return combine([row.read(state) for row in rows_of(self.rows)], self.combination).value
 
 
+class TorchModule(nn.Module):
+    """Module of `layers.TorchModule`, which checks what the layer states: wrong costs and shapes would stay unseen.
+
+    Raises:
+        ValueError: the module is not a `torch.nn.Module`, or has another number of parameters.
+    """
+
+    def __init__(self, layer: layers.TorchModule) -> None:
+        super().__init__()
+        module = layer.make()
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"TorchModule.make returned {type(module).__name__}; it must return a torch.nn.Module")
+        found = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+        if found != layer.parameters:
+            raise ValueError(
+                f"{type(module).__name__} has {found:,} trainable parameters; its TorchModule states "
+                f"parameters = {layer.parameters:,}"
+            )
+        self.module = module
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        output: Tensor = self.module(images)
+        height, width = images.shape[2:]
+        expected = (self.layer.channels, *self.layer.size_after((height, width)))
+        if tuple(output.shape[1:]) != expected:
+            raise ValueError(
+                f"{type(self.module).__name__} returned {list(output.shape[1:])} for an image of "
+                f"{list(images.shape[1:])}; its TorchModule states {list(expected)}"
+            )
+        return output
+
+
 def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
     match layer:
         case layers.Relu():
@@ -218,6 +252,8 @@ def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
             return [nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)]
         case layers.Parallel():
             return [Parallel([RowModule(row, regularisation) for row in layer.rows], layer.combination)]
+        case layers.TorchModule():
+            return [TorchModule(layer)]
 
 
 def _convolution(layer: layers.Convolution) -> list[nn.Module]:
@@ -251,4 +287,4 @@ class StridedPointwise(nn.Conv2d):
 
 def _convolution_class(layer: layers.Convolution) -> type[nn.Conv2d]:
     is_strided_pointwise = layer.kernel == (1, 1) and layer.stride != (1, 1)
-    return StridedPointwise if is_strided_pointwise and layer.in_channels < MIN_STRIDED_CHANNELS else nn.Conv2d
+    return StridedPointwise if is_strided_pointwise and layer.in_channels < MIN_STRIDED_CHANNELS else CpuConvolution

@@ -29,7 +29,8 @@ from trainables.layers import (
     Size,
 )
 from trainables.network_spec import NetworkSpec
-from trainables.operations import OPERATIONS, batch_norm, factorized_reduction, pointwise
+from trainables.operations import batch_norm, factorized_reduction, pointwise
+from trainables.own_operations import build_operation
 from trainables.skeleton import OperationRules, Skeleton
 
 STAGES = 3
@@ -232,9 +233,7 @@ def plan_cell(
 @functools.lru_cache(maxsize=4096)
 def _operation(name: str, in_channels: int, *, filters: int, stride: int, rules: OperationRules) -> Row:
     """Layers of an operation, cached because a search counts the costs of thousands of cells with the same few."""
-    if name not in OPERATIONS:
-        raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}")
-    return OPERATIONS[name](in_channels, filters, stride=stride, rules=rules)
+    return build_operation(name, in_channels, filters, stride=stride, rules=rules)
 
 
 def _may_drop(operation: str, stride: int, skeleton: Skeleton) -> bool:

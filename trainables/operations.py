@@ -6,7 +6,8 @@ depthwise convolution with its 1x1) is ReLU -> convolution -> batch norm (TF-sli
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from trainables.layers import BatchNorm, Convolution, Parallel, Pool, Relu, Row, Shift, Zero
@@ -14,7 +15,7 @@ from trainables.skeleton import OperationRules
 
 
 class OperationBuilder(Protocol):
-    """Builds the layers of an operation."""
+    """Builds the layers of an operation. The first line of its docstring describes the operation."""
 
     def __call__(self, in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
         """Return layers that map [n, in_channels, h, w] to [n, filters, h/stride, w/stride]."""
@@ -39,6 +40,7 @@ def factorized_reduction(in_channels: int, filters: int, rules: OperationRules) 
 
 
 def _none(in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
+    """Zeros."""
     return (Zero(filters, stride),)
 
 
@@ -60,6 +62,7 @@ def _pool(kind: Literal["max", "average"], kernel: int) -> OperationBuilder:
         pool = Pool(kind, kernel, stride=stride, padding=padding)
         return (pool,) if in_channels == filters else (pool, *pointwise(in_channels, filters, rules))
 
+    build.__doc__ = f"{kernel}x{kernel} {kind} pool; also 1x1 convolution and batch norm if the width changes."
     return build
 
 
@@ -87,6 +90,7 @@ def _convolution(kernel: int) -> OperationBuilder:
             return _bottlenecked(core, in_channels, filters, middle=filters // 4, rules=rules)
         return core(in_channels, filters)
 
+    build.__doc__ = f"ReLU, {kernel}x{kernel} convolution, batch norm."
     return build
 
 
@@ -105,6 +109,7 @@ def _convolution_pair(kernel: int) -> OperationBuilder:
             return _bottlenecked(core, in_channels, filters, middle=middle, rules=rules)
         return core(in_channels, filters)
 
+    build.__doc__ = f"ReLU, 1x{kernel} convolution, then {kernel}x1 convolution, batch norm."
     return build
 
 
@@ -131,6 +136,10 @@ def _separable(kernel: int, layers: int = 2, dilation: int = 1) -> OperationBuil
             row += (Relu(), depthwise, *pointwise(width, filters, rules))
         return row
 
+    build.__doc__ = (
+        f"ReLU, {kernel}x{kernel} depthwise convolution{' with dilation 2' * (dilation > 1)}, 1x1 convolution, "
+        f"batch norm, {'once' if layers == 1 else 'twice'}."
+    )
     return build
 
 
@@ -140,6 +149,7 @@ def _dilated(kernel: int) -> OperationBuilder:
             return _separable(kernel, layers=1, dilation=2)(in_channels, filters, stride=stride, rules=rules)
         return _dense(in_channels, filters, kernel=kernel, stride=stride, rules=rules, dilation=2)
 
+    build.__doc__ = f"ReLU, {kernel}x{kernel} convolution with dilation 2, batch norm."
     return build
 
 
@@ -160,24 +170,27 @@ def _residual_block(in_channels: int, filters: int, *, stride: int, rules: Opera
     return (Parallel((main, shortcut), "add"),)
 
 
-OPERATIONS: dict[str, OperationBuilder] = {
-    "none": _none,
-    "identity": _identity,
-    "avg_pool_3x3": _pool("average", 3),
-    "max_pool_2x2": _pool("max", 2),
-    "max_pool_3x3": _pool("max", 3),
-    "max_pool_5x5": _pool("max", 5),
-    "max_pool_7x7": _pool("max", 7),
-    "conv_1x1": _convolution(1),
-    "conv_3x3": _convolution(3),
-    "conv_1x3_3x1": _convolution_pair(3),
-    "conv_1x7_7x1": _convolution_pair(7),
-    "dil_conv_3x3": _dilated(3),
-    "dil_conv_5x5": _dilated(5),
-    "sep_conv_3x3": _separable(3),
-    "sep_conv_5x5": _separable(5),
-    "sep_conv_7x7": _separable(7),
-    "dil_sep_conv_3x3": _separable(3, dilation=2),
-    "dil_sep_conv_5x5": _separable(5, dilation=2),
-    "residual_block": _residual_block,
-}
+OPERATIONS: Mapping[str, OperationBuilder] = MappingProxyType(
+    {
+        "none": _none,
+        "identity": _identity,
+        "avg_pool_3x3": _pool("average", 3),
+        "max_pool_2x2": _pool("max", 2),
+        "max_pool_3x3": _pool("max", 3),
+        "max_pool_5x5": _pool("max", 5),
+        "max_pool_7x7": _pool("max", 7),
+        "conv_1x1": _convolution(1),
+        "conv_3x3": _convolution(3),
+        "conv_1x3_3x1": _convolution_pair(3),
+        "conv_1x7_7x1": _convolution_pair(7),
+        "dil_conv_3x3": _dilated(3),
+        "dil_conv_5x5": _dilated(5),
+        "sep_conv_3x3": _separable(3),
+        "sep_conv_5x5": _separable(5),
+        "sep_conv_7x7": _separable(7),
+        "dil_sep_conv_3x3": _separable(3, dilation=2),
+        "dil_sep_conv_5x5": _separable(5, dilation=2),
+        "residual_block": _residual_block,
+    }
+)
+"""The built-in operations. Read-only, because what one process adds is missing in every other; see `own_operations`."""

@@ -15,8 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.cli import networks, pages, simulate
-from orchestrator.cli.arguments import Address, ArchitectureName, AsJson, RunDir, SetValues, Top, print_json
-from orchestrator.errors import CellscoutError
+from orchestrator.cli.arguments import (
+    Address,
+    ArchitectureName,
+    AsJson,
+    RunDir,
+    SetValues,
+    Top,
+    print_json,
+    stdout_to_stderr,
+)
+from orchestrator.errors import CellscoutError, InputError
 
 if TYPE_CHECKING:
     from orchestrator.record import RecordedRun, RunState
@@ -37,6 +46,7 @@ class Kind(enum.StrEnum):
 
     spaces = "spaces"
     cells = "cells"
+    operations = "operations"
     skeletons = "skeletons"
     presets = "presets"
     samplers = "samplers"
@@ -85,7 +95,8 @@ def search(
     from orchestrator.search import run_search
 
     config = load_config(search_file, overrides or [])
-    result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
+    with stdout_to_stderr():
+        result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
     _print_result(result, top, as_json)
 
 
@@ -109,7 +120,8 @@ def resume(
     from orchestrator.progress import Progress
     from orchestrator.search import resume_search
 
-    result = resume_search(run_dir, changes or [], address=address, progress=Progress(Console(stderr=True)))
+    with stdout_to_stderr():
+        result = resume_search(run_dir, changes or [], address=address, progress=Progress(Console(stderr=True)))
     _print_result(result, top, as_json)
 
 
@@ -221,7 +233,7 @@ def mirror(
     from orchestrator.study import write_journal
 
     journal, count = write_journal(run_dir, output, follow=follow)
-    typer.echo(f"{count} trials in {journal}")
+    typer.echo(f"{count} ended trials in {journal}")
 
 
 @app.command("list", epilog="Example: cellscout list spaces")
@@ -337,9 +349,8 @@ def _print_report(run: RecordedRun, *, state: RunState, top: int, as_json: bool)
 
 def main() -> None:
     """Entry point of the command `cellscout`."""
-    # Search files may name modules in the current folder, which `python -m` would find too.
-    sys.path.insert(0, str(Path.cwd()))
     try:
+        sys.path.append(_working_folder())  # search files may name its modules; installed packages come first
         app()
     except CellscoutError as error:
         if "--debug" in sys.argv:
@@ -348,3 +359,10 @@ def main() -> None:
         sys.exit(error.exit_status)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _working_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError as error:
+        raise InputError("the working folder does not exist any more; change to another one") from error

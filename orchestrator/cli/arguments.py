@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand
+
+_json_text: ContextVar[str | None] = ContextVar("json_text", default=None)
+"""The JSON of the command that runs."""
 
 # Not `Path`, which would turn s3:// into s3:/.
 RunDir = Annotated[
@@ -21,7 +29,44 @@ NetworkName = Annotated[
         help="A run directory (its retrained winner, or else its best), RUN_DIR/best, or RUN_DIR/retrain/NAME.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send to stderr whatever is written to stdout, by threads of Ray and by libraries of any language too."""
+    stdout = sys.stdout
+    stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _keep_stdout(context: typer.Context, as_json: bool) -> bool:
+    """Keep stdout for the JSON, which is written when the command has ended."""
+    if as_json:
+        context.with_resource(_json_alone())
+    return as_json
+
+
+@contextlib.contextmanager
+def _json_alone() -> Iterator[None]:
+    before = _json_text.set(None)
+    try:
+        with stdout_to_stderr():
+            yield
+    finally:
+        if (text := _json_text.get()) is not None:
+            typer.echo(text)
+        _json_text.reset(before)
+
+
+AsJson = Annotated[bool, typer.Option("--json", callback=_keep_stdout, help="Print JSON for programs.")]
 ArchitectureName = Annotated[
     str,
     typer.Argument(
@@ -78,4 +123,5 @@ def split_words(text: str) -> list[str]:
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
+    """Print the value as JSON when the command has ended, and nothing else on stdout."""
+    _json_text.set(json.dumps(value, indent=2))

@@ -9,9 +9,10 @@ from typing import Any
 from orchestrator.config import flatten
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
-from search_spaces import PUBLISHED, SPACES
+from search_spaces import PUBLISHED, SPACES, CellSpace
 from trainables import TRAINABLES
 from trainables.datasets import DATASETS
+from trainables.operations import OPERATIONS
 from trainables.presets import PRESETS
 from trainables.skeleton import SKELETONS, Skeleton
 
@@ -23,6 +24,7 @@ def catalogue(kind: str) -> list[dict[str, Any]]:
         "cells": _cells,
         "skeletons": _skeletons,
         "presets": _presets,
+        "operations": _operations,
         "samplers": lambda: _described(SAMPLERS),
         "schedulers": lambda: _described(SCHEDULERS),
         "datasets": lambda: _described(DATASETS),
@@ -72,6 +74,23 @@ def _skeletons() -> list[dict[str, Any]]:
 def _differences(skeleton: Skeleton, other: Skeleton) -> str:
     found, expected = flatten(skeleton.to_json()), flatten(other.to_json())
     return ", ".join(f"{name}={value}" for name, value in found.items() if name != "about" and value != expected[name])
+
+
+def _operations() -> list[dict[str, Any]]:
+    """Each operation with the spaces that have it."""
+    return [
+        {
+            "name": name,
+            "about": _first_line(build),
+            "spaces": ", ".join(space.name for space in SPACES.values() if _has(space, name)) or "none",
+        }
+        for name, build in OPERATIONS.items()
+    ]
+
+
+def _has(space: CellSpace, operation: str) -> bool:
+    fixed = () if space.reduction is None else (edge for block in space.reduction.blocks for edge in block.edges)
+    return operation in space.operations or any(edge.operation == operation for edge in fixed)
 
 
 def _presets() -> list[dict[str, Any]]:

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli.arguments import Address, AsJson, NetworkName, RunDir, command_of, print_json, split_words
+from orchestrator.cli.arguments import (
+    Address,
+    AsJson,
+    NetworkName,
+    RunDir,
+    command_of,
+    print_json,
+    split_words,
+    stdout_to_stderr,
+)
 
 networks = typer.Typer()
 
@@ -45,7 +54,8 @@ def evaluate(
 
     settings = EvaluationSettings(top=top, folds=folds, seeds=seeds, baseline=baseline, changes=changes or [])
     progress = Progress(Console(stderr=True))
-    result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
+    with stdout_to_stderr():
+        result = evaluate_search(run_dir, settings, evaluation_dir=evaluation_dir, address=address, progress=progress)
     found = result.outcome
     if as_json:
         outcome = None if found is None else evaluation_json(found)
@@ -111,7 +121,8 @@ def retrain(
         weights=weights or [],
         freeze=freeze,
     )
-    result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
+    with stdout_to_stderr():
+        result = retrain_networks(run_dir, settings, progress=Progress(Console(stderr=True)))
     if as_json:
         print_json({"is_whole": result.is_whole, "networks": [one.to_json() for one in result.networks]})
     else:

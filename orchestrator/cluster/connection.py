@@ -6,12 +6,15 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from orchestrator.cluster.allotment import NodeResources
-from orchestrator.cluster.ray_internals import check_loopback, dashboard_url, listening_on_loopback
+from orchestrator.cluster.machine import check_token, ray_temp, usable_cpus
+from orchestrator.cluster.ray_internals import check_loopback, dashboard_url, job_config, listening_on_loopback
 from orchestrator.errors import ClusterError
 
 
@@ -19,14 +22,14 @@ from orchestrator.errors import ClusterError
 def connected(address: str | None) -> Iterator[str | None]:
     """Join the cluster at `address`, or start one on this machine and stop it at the end.
 
-    A Ray that is started here listens on loopback only. A Ray that this process has already initialised is used as it
-    is.
+    A Ray that is started here listens on loopback only, and has the cores that this process may use. A Ray that this
+    process has already initialised is used as it is.
 
     Yields:
         The URL of Ray's dashboard; None if there is none (it takes Ray's `default` extra).
 
     Raises:
-        ClusterError: there is no cluster at that address.
+        ClusterError: there is no cluster at that address, it refuses the token, or Ray cannot be started here.
     """
     if address is not None and address.startswith("ray://"):
         raise ClusterError(
@@ -38,25 +41,69 @@ def connected(address: str | None) -> Iterator[str | None]:
     if ray.is_initialized():
         yield _with_scheme(dashboard_url())
         return
+    check_token(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with listening_on_loopback() if address is None else contextlib.nullcontext():
-        try:
-            # Without an address Ray would join any cluster named in its temporary folder, even one that has ended.
-            context = ray.init(
-                address=address or "local",
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **({"include_dashboard": False} if address is None else {}),
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ClusterError(f"no Ray cluster at {address or 'local'!r} (--address): {reason}") from error
-        try:
-            if address is None:
-                check_loopback()
-            yield _with_scheme(context.dashboard_url)
-        finally:
-            ray.shutdown()
+    with contextlib.ExitStack() as stack:
+        options: dict[str, Any] = {}
+        if address is None:
+            stack.enter_context(listening_on_loopback())
+            options = {"include_dashboard": False, "num_cpus": usable_cpus()}
+            temp = stack.enter_context(ray_temp())
+            if temp is not None:
+                options["_temp_dir"] = str(temp)
+        url = _init(address, options)
+        stack.callback(ray.shutdown)
+        if address is None:
+            check_loopback()
+        yield _with_scheme(url)
+
+
+def _init(address: str | None, options: Mapping[str, Any]) -> str | None:
+    """Join or start Ray; return the address of its dashboard, or None.
+
+    Raises:
+        ClusterError: Ray cannot be joined or started.
+    """
+    try:
+        # Without an address Ray would join any cluster named in its temporary folder, even one that has ended.
+        context = ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            job_config=job_config(),
+            **options,
+        )
+    except Exception as error:  # its parts raise many kinds, `Exception` itself included
+        ray.shutdown()  # ends what has started already
+        raise _explain(address, error) from error
+    return context.dashboard_url
+
+
+def _explain(address: str | None, error: Exception) -> ClusterError:
+    """Return the reason that Ray gives, in one line."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    if address is not None and any(_is_about_token(cause) for cause in causes):
+        return ClusterError(
+            f"the cluster at {address!r} (--address) refuses our token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH (default ~/.ray/auth_token)"
+        )
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if address is not None:
+        return _no_cluster(address, reason)
+    return ClusterError(f"Ray cannot be started: {reason}; `cellscout doctor` checks what it needs")
+
+
+def _no_cluster(address: str, reason: object) -> ClusterError:
+    return ClusterError(
+        f"no Ray cluster at {address!r} (--address): {reason}; start one with `ray start --head`, or leave --address "
+        "out"
+    )
+
+
+def _is_about_token(error: BaseException) -> bool:
+    return isinstance(error, AuthenticationError) or "Unauthenticated" in str(error)
 
 
 def _with_scheme(place: str | None) -> str | None:
@@ -76,7 +123,7 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(f"no Ray cluster at {address!r} (--address): {error}") from error
+        raise _no_cluster(address, error) from error
 
 
 def node_resources() -> list[NodeResources]:

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from orchestrator.cluster.allotment import NodeResources, allot, count_fitting_trials
 from orchestrator.cluster.autoscaling import Growth, growth
 from orchestrator.cluster.connection import connected, node_resources
+from orchestrator.cluster.machine import SHORT_TEMP, given_temp, is_too_long, usable_cpus
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 from orchestrator.record import FREE_BYTES_NEEDED
@@ -60,7 +61,8 @@ def examine(address: str | None, storage: Path | None, resources: ResourceSettin
         storage: local folder of runs; None on an object store.
         resources: what each trial requests.
     """
-    yield Finding("ok", f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPUs")
+    cpus = _cpus(usable_cpus(), os.cpu_count())
+    yield Finding("ok", f"Python {platform.python_version()} on {platform.system()}, {cpus}")
     yield from _packages()
     yield from untested_versions(_requirements(), version)
     yield _torch()
@@ -69,6 +71,12 @@ def examine(address: str | None, storage: Path | None, resources: ResourceSettin
     yield _memory()
     yield _open_files()
     yield from _cluster(address, resources)
+
+
+def _cpus(usable: int, present: int | None) -> str:
+    if usable == present:
+        return f"{present} CPUs"
+    return f"{usable} of {present} CPUs (the affinity or the control group of this process allows no more)"
 
 
 def _packages() -> Iterator[Finding]:
@@ -110,7 +118,7 @@ def _requirements() -> list[str]:
 
 
 def _torch() -> Finding:
-    probe = subprocess.run([sys.executable, "-c", TORCH_PROBE], capture_output=True, text=True)
+    probe = subprocess.run([sys.executable, "-P", "-c", TORCH_PROBE], capture_output=True, text=True)
     if probe.returncode:
         lines = probe.stderr.strip().splitlines() or [f"it ended with status {probe.returncode}"]
         return Finding(
@@ -152,11 +160,14 @@ def _open_files() -> Finding:
 
 def _cluster(address: str | None, resources: ResourceSettings) -> Iterator[Finding]:
     where = "on this machine" if address is None else f"at {address}"
+    name, temp = given_temp()
+    if address is None and is_too_long(temp):
+        yield Finding("ok", f"{name} is too long for Ray's sockets: Ray uses a short folder in {SHORT_TEMP}")
     try:
         with connected(address):
             nodes, added = node_resources(), growth()
     except ClusterError as error:
-        yield Finding("error", str(error), "start one with `ray start --head`, or leave --address out")
+        yield Finding("error", str(error))  # which says what to do
         return
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     yield Finding("ok", f"Ray {where}: nodes: {len(nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.machinery
 import importlib.util
 import logging
 import shlex
@@ -31,6 +32,7 @@ from urllib.parse import urlsplit
 from orchestrator.config import SearchConfig, load_config
 from orchestrator.errors import ClusterError, ConfigError, SearchError, last_line
 from orchestrator.record import now
+from trainables.plugins import is_plugin_name
 
 PACKAGES = ("search_spaces", "trainables", "orchestrator")
 POLL_SECONDS = 1.0
@@ -200,7 +202,7 @@ def _pack(parcel: Path, *, config: SearchConfig, search_file: Path, wheel: Path 
 
 def _build(checkout: Path, folder: Path) -> Path:
     """Build a wheel of the checkout, in this environment: an isolated one would need a package index."""
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(checkout)]
+    command = [sys.executable, "-P", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(checkout)]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
         reason = ([line for line in ended.stderr.splitlines() if line.strip()] or ["no reason given"])[-1]
@@ -221,7 +223,7 @@ def _unpack(wheel: Path, parcel: Path) -> None:
 
 
 def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
-    """Return the files and packages in the search file's folder that its `module:NAME`s need."""
+    """Return the files and packages in the search file's folder that its `module:NAME`s need and are not installed."""
     sections = (config.space, config.data, config.trainable, config.sampler, config.scheduler)
     names = [section.name for section in sections] + [config.network.skeleton or ""]
     wanted = [name.partition(".")[0] for name, colon, _ in (name.partition(":") for name in names) if colon]
@@ -231,14 +233,23 @@ def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
         file, package = search_file.parent / f"{name}.py", search_file.parent / name
         if name in found or not (file.is_file() or (package / "__init__.py").is_file()):
             continue
+        if name not in PACKAGES and _is_installed(name, search_file.parent):  # Python would import that one
+            continue
         found[name] = package if package.is_dir() else file
         for source in found[name].rglob("*.py") if package.is_dir() else [file]:
             wanted += _imported(source)
     return [found[name] for name in sorted(found)]
 
 
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether Python finds a module of this name elsewhere than in `folder`."""
+    elsewhere = [place for place in sys.path if Path(place).absolute() != folder.absolute()]
+    spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
+    return name in sys.builtin_module_names or (spec is not None and spec.origin is not None)
+
+
 def _imported(source: Path) -> list[str]:
-    """Return the top-level names of the modules that a file imports.
+    """Return the top-level names of the modules that a file imports, or names as `module:NAME`, as of an operation.
 
     Raises:
         ConfigError: the file is not valid Python.
@@ -249,4 +260,6 @@ def _imported(source: Path) -> list[str]:
         raise ConfigError(f"{source} is not valid Python: {last_line(error)}") from error
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    names += [text.partition(":")[0] for text in texts if is_plugin_name(text)]
     return [name.partition(".")[0] for name in names]

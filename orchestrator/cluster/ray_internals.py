@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 import yaml
+from ray.job_config import JobConfig
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
@@ -36,6 +38,9 @@ CLUSTERS_ENABLED = Internal(
     READ_IN,
     "a Ray that is started here may listen on the network, not only on 127.0.0.1",
 )
+PATH_OF_WORKERS = Internal(
+    "ray", "_py_driver_sys_path", READ_IN, "workers search the working folder for modules before the installed packages"
+)
 STOPPED_TRIALS = Internal("ray", "_stopped_trials", READ_IN, _MORE_MEMORY)
 FAILED_TRIALS = Internal("ray", "_failed_trials", READ_IN, _MORE_MEMORY)
 UNSAVED_TRIALS = Internal("ray", "_trials_to_cache", READ_IN, _MORE_MEMORY)
@@ -49,6 +54,9 @@ ENQUEUED_TASKS = Internal(
 
 CLUSTERS_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """The environment variable from which Ray sets `CLUSTERS_ENABLED` when it is imported."""
+
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set in a process that Ray's job server has started."""
 
 GCS_OPTION = "--gcs-address"
 CONFIG_OPTION = "--autoscaling-config"
@@ -95,6 +103,25 @@ def check_loopback() -> None:
             f"ray {ray.__version__} listens on {', '.join(addresses)}, not only on 127.0.0.1; to prevent that, set "
             f"{CLUSTERS_VARIABLE}=0 before Python starts"
         )
+
+
+def job_config() -> JobConfig | None:
+    """Return a configuration by which workers search for modules in the order in which this process does.
+
+    Otherwise Ray puts the working folder first in every worker, and a file of it that is called like a package would be
+    imported instead of the package. Returns None in a job, where Ray gives every process the job's own folder.
+    """
+    return None if JOB_VARIABLE in os.environ else _DriversPath()
+
+
+class _DriversPath(JobConfig):
+    def _serialize(self) -> str:
+        path = PATH_OF_WORKERS.read(self)
+        # The working folder and the script's. A worker inserts one after the other at the front of its own path.
+        if path is not None:
+            ours = [str(Path(folder).absolute()) for folder in sys.path]  # "" is the working folder
+            path[:] = reversed([*ours, *(folder for folder in path if folder not in ours)])
+        return super()._serialize()
 
 
 def autoscaler_configuration(gcs_address: str) -> tuple[dict[str, Any] | None, str]:

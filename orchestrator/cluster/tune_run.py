@@ -38,6 +38,8 @@ TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # A trial's error is in the record.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # A trainable's code runs in the folder of the command (`trainables.command_folder`), not in one of Ray Tune's.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # An `EpochTrainable` always reports the metrics that it declares, and only these can be objectives.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
 }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.errors import ConfigError, last_line
+from orchestrator.errors import ConfigError
+from trainables.plugins import import_plugin, is_plugin_name
 from trainables.settings import did_you_mean
 
 T = TypeVar("T")
@@ -20,9 +19,7 @@ def check_name(setting: str, name: str, known: Iterable[str]) -> None:
         ConfigError: lists the known names, and the nearest one if there is any.
     """
     known = sorted(known)
-    module, separator, attribute = name.partition(":")
-    names = all(part.isidentifier() for part in [*module.split("."), attribute])
-    if name not in known and not (separator and names):
+    if name not in known and not is_plugin_name(name):
         hint = did_you_mean(name, known)
         raise ConfigError(f"{setting} is {name!r}; known: {', '.join(known)}, or 'module:NAME'{hint}")
 
@@ -30,30 +27,16 @@ def check_name(setting: str, name: str, known: Iterable[str]) -> None:
 def resolve(setting: str, name: str, known: Mapping[str, T]) -> T | Any:
     """The built-in or imported object of this name.
 
-    Only this function imports modules of the user, and only those that a search file names.
-
     Raises:
         ConfigError: the name is unknown, or its module or attribute does not exist.
     """
     check_name(setting, name, known)
     if name in known:
         return known[name]
-    module_name, _, attribute = name.partition(":")
     try:
-        found = importlib.import_module(module_name)
-    except ImportError as error:
-        where = (
-            "" if getattr(error, "name", None) != module_name else f" (looked for in {Path.cwd()} and among packages)"
-        )
-        raise ConfigError(
-            f"{setting} is {name!r}, but module {module_name!r} cannot be imported: {error}{where}"
-        ) from error
-    except (Exception, SystemExit) as error:
-        reason = f"raised {type(error).__name__}: {last_line(error)}"
-        raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} {reason}") from error
-    if not hasattr(found, attribute):
-        raise ConfigError(f"{setting} is {name!r}, but module {module_name!r} has no {attribute!r}")
-    return getattr(found, attribute)
+        return import_plugin(name)
+    except ValueError as error:
+        raise ConfigError(f"{setting} is {name!r}, but {error}") from error
 
 
 def resolve_value(setting: str, *, name: str, known: Mapping[str, T], kind: type[T]) -> T:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from orchestrator.record import Event, RunOutcome, RunState, Trial, TrialSetBack
-from orchestrator.search import Recorder, SearchSession, assignment_of
+from orchestrator.search import Recorder, SearchSession, assignment_of, check_any_trained
 
 
 @final
@@ -70,7 +70,12 @@ class EvaluationDriver:
         """Do nothing: the queue has only trials that have not ended."""
 
     def finish(self) -> RunOutcome:
-        """Return "completed": every training has ended."""
+        """Return "completed": every training has ended.
+
+        Raises:
+            SearchError: every training failed before its first epoch.
+        """
+        check_any_trained(self._state)
         return "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:

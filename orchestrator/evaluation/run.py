@@ -154,7 +154,12 @@ class _Evaluation:
             plan = self.components.plan(environment.facts, directory)
             resources = asdict(environment.allotment)
             if log is None or before is None:
-                info = describe_run(config, resources, environment.facts)
+                info = describe_run(
+                    config,
+                    resources=resources,
+                    data=environment.facts,
+                    score_bounds=self.components.trainable.score_bounds,
+                )
                 info = info.model_copy(update={"evaluation": self.wanted})
                 directory.create(info)
                 log = stack.enter_context(EventLog.create(directory))

@@ -9,9 +9,11 @@ Does not know how the maps are computed (`trainables/explanation.py`).
 
 from __future__ import annotations
 
+import bisect
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError, last_line
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 MAX_PICTURES = 50
 """Maximum number of pictures in a figure, because matplotlib draws at most 65,535 pixels per side."""
 SHOWN_CLASSES = 3
-MAX_NAME_LENGTH = 26
-"""Number of letters that fit above a picture."""
+MAX_LETTERS = 100
+"""More letters of a name never fit above a picture."""
 COLOURS = "bwr"
 MIN_BRIGHTNESS = 0.8
 """A map is shaded by the picture below it; black pixels keep this fraction of the map's colour."""
@@ -48,6 +51,9 @@ ABOVE = 0.32
 BELOW = 0.58
 GAP = 0.12
 LEGEND = 0.92
+
+TITLE_POINTS = 8.5
+TEXT_POINTS = 8.0
 
 
 @dataclass(frozen=True)
@@ -172,25 +178,28 @@ def _draw_row(explained: Explained, *, picture: Picture, left: Axes, middle: Axe
     if picture.pixels.shape[2] not in (1, 3):
         shown = picture.pixels.mean(axis=2)
     left.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    guesses = [f"{_shorten(name)}: {probability:.1%}" for name, probability in explained.most_probable(picture)]
-    _caption(left, _shorten(printable(picture.path.name)), "\n".join(guesses))
-    target = _shorten(explained.classes[why.target])
+    guesses = [
+        fit("", name, f": {probability:.1%}", points=TEXT_POINTS)
+        for name, probability in explained.most_probable(picture)
+    ]
+    _caption(left, fit("", printable(picture.path.name), "", points=TITLE_POINTS), "\n".join(guesses))
+    target = explained.classes[why.target]
     height, width = why.layer_size
     found = f"{height}x{width} feature map" if why.grad_cam.max() > 0 else "nothing in it speaks for the class"
     middle.imshow(_overlay(why.grad_cam, picture.pixels), interpolation="nearest")
-    _caption(middle, f"Grad-CAM: {target}", found)
+    _caption(middle, fit("Grad-CAM: ", target, "", points=TITLE_POINTS), found)
     right.imshow(_overlay(why.gradients, picture.pixels), interpolation="nearest")
     gained = f"sum {why.gain + why.delta:+.2f}; the logit gains {why.gain:+.2f}"
     missed = f"(delta {why.delta:+.1g}, {why.steps} steps)"
-    _caption(right, f"Integrated gradients: {target}", f"{gained}\n{missed}")
+    _caption(right, fit("Integrated gradients: ", target, "", points=TITLE_POINTS), f"{gained}\n{missed}")
     for axes in (left, middle, right):
         axes.set_xticks([])
         axes.set_yticks([])
 
 
 def _caption(axes: Axes, above: str, below: str) -> None:
-    axes.set_title(above, fontsize=8.5, parse_math=False)
-    axes.set_xlabel(below, fontsize=8, parse_math=False)
+    axes.set_title(above, fontsize=TITLE_POINTS, parse_math=False)
+    axes.set_xlabel(below, fontsize=TEXT_POINTS, parse_math=False)
 
 
 def _overlay(values: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -221,7 +230,21 @@ def _check_output(output: Path) -> None:
         raise InputError(f"{output} cannot be written: it is a folder (--output)")
 
 
-def _shorten(name: str) -> str:
-    """Replace the middle of a long name by an ellipsis."""
-    half = MAX_NAME_LENGTH // 2
-    return name if len(name) <= MAX_NAME_LENGTH else f"{name[:half]}…{name[-half + 1 :]}"
+@cache
+def fit(before: str, name: str, after: str, *, points: float) -> str:
+    """Return the three as one text no wider than a picture; the middle of a long name becomes an ellipsis."""
+
+    def with_letters(count: int) -> str:
+        ends = name[: (count + 1) // 2], name[len(name) - count // 2 :]
+        return f"{before}{name if count >= len(name) else '…'.join(ends)}{after}"
+
+    counts = range(min(len(name), MAX_LETTERS) + 1)
+    too_many = bisect.bisect_right(counts, TILE, key=lambda count: _inches(with_letters(count), points))
+    return with_letters(len(name) if too_many > len(name) else max(too_many - 1, 1))
+
+
+def _inches(text: str, points: float) -> float:
+    """The width of a line of text in inches."""
+    if not text.strip():  # a path needs something to draw
+        return 0.0
+    return float(TextPath((0, 0), text.replace("$", r"\$"), size=points).get_extents().width / 72)

@@ -140,7 +140,7 @@ class SearchView:
     def _since(self, best: Trial) -> list[str]:
         """Return how many trials have ended since the best one did."""
         later = sum(
-            trial.ended_at is not None and best.ended_at is not None and trial.ended_at > best.ended_at
+            trial.end_place is not None and best.end_place is not None and trial.end_place > best.end_place
             for trial in self.state.trials.values()
             if trial.attempt > 0
         )

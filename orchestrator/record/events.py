@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from orchestrator.objectives import Direction
+from trainables.epoch_result import SCORES
 
 TrialStatus = Literal["completed", "pruned", "duplicate", "infeasible", "diverged", "failed", "running"]
 """`completed`: trained for its whole budget. `pruned`: stopped by the scheduler. `duplicate`: answered from the record.
@@ -121,10 +122,6 @@ class EpochFields(BaseModel):
 def epoch_values(result: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `EpochFields` in an `EpochResult`, which is given as a dictionary."""
     return {name: finite(result[name]) for name in EpochFields.model_fields}
-
-
-SCORES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-"""The fields of an epoch that are not finite if the training has diverged."""
 
 
 class _EpochOfTrial(EventBase):

@@ -55,6 +55,8 @@ class RunInfo(BaseModel):
     commit: str | None
     resources: dict[str, Any]
     data: dict[str, Any]
+    score_bounds: tuple[float, float] | None = (0.0, 1.0)
+    """The lowest and the highest possible accuracy, as the trainable states them; None if nothing bounds it."""
     evaluation: EvaluationInfo | None = None
     """None in the record of a search."""
 
@@ -85,13 +87,20 @@ class RunInfo(BaseModel):
         )
 
 
-def describe_run(config: SearchConfig, resources: dict[str, Any], data: dict[str, Any]) -> RunInfo:
+def describe_run(
+    config: SearchConfig,
+    *,
+    resources: dict[str, Any],
+    data: dict[str, Any],
+    score_bounds: tuple[float, float] | None,
+) -> RunInfo:
     """Info of a run that starts in this process.
 
     Args:
         config: the run's settings.
         resources: what each trial gets, and how many trials run at a time (`cluster.Allotment` as a dictionary).
         data: the result of `DataSplits.describe`.
+        score_bounds: of the trainable.
     """
     return RunInfo(
         config=config.model_dump(mode="json"),
@@ -105,6 +114,7 @@ def describe_run(config: SearchConfig, resources: dict[str, Any], data: dict[str
         commit=commit(),
         resources=resources,
         data=data,
+        score_bounds=score_bounds,
     )
 
 

@@ -58,6 +58,8 @@ class Trial:
     curve: list[EpochDone] = field(default_factory=list)
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    end_place: int | None = None
+    """How many trials ended before it, imported ones included; unlike times, it does not depend on a clock."""
     node: str | None = None
     device: str | None = None
     resample: Resample | None = None
@@ -89,7 +91,16 @@ class Trial:
     def rows(self) -> list[dict[str, Any]]:
         """The curve as a scheduler received it: each epoch with all its metrics and those of the candidate itself."""
         latency = {} if self.latency_seconds is None else {"latency_seconds": self.latency_seconds}
-        return [{**row.model_dump(exclude={"metrics"}), **row.metrics, **self.costs, **latency} for row in self.curve]
+        return [
+            {
+                **row.model_dump(exclude={"metrics"}),
+                "diverged": row.diverged,
+                **row.metrics,
+                **self.costs,
+                **latency,
+            }
+            for row in self.curve
+        ]
 
     @property
     def parameters(self) -> int | None:
@@ -166,6 +177,7 @@ class RunState:
     earliest if several are equal in all. None in an evaluation, because a single training says little."""
     front: list[Trial] = field(default_factory=list)
     """The Pareto front: the completed trials that no other dominates. With one objective, the best and its equals."""
+    _ended: int = 0
     _front_losses: set[tuple[float, ...]] = field(default_factory=set)
     _last_event_at: datetime | None = None
 
@@ -185,7 +197,8 @@ class RunState:
             case RunResumed():
                 self._resume(event)
             case TrialImported():
-                self.imported[event.trial_id] = _imported(event, number=len(self.imported))
+                trial = self.imported[event.trial_id] = _imported(event, number=len(self.imported))
+                self._count_end(trial)
             case EvaluationPlanned():
                 self.evaluation = event
                 self.trials.update((trial.trial_id, trial) for trial in _planned(event))
@@ -238,7 +251,12 @@ class RunState:
             return 0.0
         return max(0.0, (until - self.started_at).total_seconds() - self.away_seconds)
 
+    def _count_end(self, trial: Trial) -> None:
+        trial.end_place = self._ended
+        self._ended += 1
+
     def _end(self, trial: Trial, event: TrialEnded) -> None:
+        self._count_end(trial)
         trial.status, trial.error, trial.ended_at = event.status, event.error, event.time
         trial.paused, trial.on_worker, trial.duplicate_of = False, False, event.duplicate_of
         if event.duplicate_of is not None:
@@ -384,10 +402,16 @@ INFEASIBLE_IN_A_ROW = 10_000
 """A search ends after this many proposals in a row that break a constraint. The bound is high because infeasible
 results still teach the sampler."""
 
+UNBUILDABLE_IN_A_ROW = 100
+"""A search ends after this many proposals in a row from which no network can be built."""
+
 
 def exhaustion(state: RunState) -> str:
     """Say why a search that has ended had nothing more to train, judging by its last proposals."""
-    since = itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values()))
+    since = list(itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values())))
+    failed = [trial for trial in since if trial.status == "failed"]
+    if len(failed) >= UNBUILDABLE_IN_A_ROW:
+        return f"no network could be built from {len(failed)} proposals in a row: {failed[0].error}"
     if sum(trial.status == "infeasible" for trial in since) >= INFEASIBLE_IN_A_ROW:
         bounds = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in state.constraints.items())
         return f"{INFEASIBLE_IN_A_ROW:,} proposals in a row broke a constraint: {bounds} (objectives.constraints)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator.record import RunState, Trial
+from orchestrator.record import RunInfo, RunState, Trial
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,26 @@ class ScorePrecision:
     """The number of other trials that are less than twice `margin_error` behind."""
 
 
-def estimate_precision(state: RunState, best: Trial, images: int) -> ScorePrecision:
+def estimate_precision(state: RunState, best: Trial, info: RunInfo) -> ScorePrecision | None:
     """Compare the accuracy of `best` with those of the other completed trials.
+
+    Returns None if the trainable states no bounds of its accuracy, because these determine the error, and if no image
+    was put aside for validation.
 
     Args:
         state: the state of a search.
         best: a completed trial.
-        images: the number of images on which its accuracy was measured.
+        info: of the same search.
     """
-    score = best.val_accuracy
+    images, bounds, score = info.data.get("validation"), info.score_bounds, best.val_accuracy
     assert score is not None, "it completed"
-    error = _error(score, images)
+    if not images or bounds is None:
+        return None
+    error = _error(score, images, bounds)
     others = [trial for trial in state.trials.values() if trial.status == "completed" and trial is not best]
     gaps = [score - (trial.val_accuracy or 0.0) for trial in others]
     margin = min(gaps, default=0.0)
-    margin_error = math.hypot(error, _error(score - margin, images))
+    margin_error = math.hypot(error, _error(score - margin, images, bounds))
     return ScorePrecision(
         error=error,
         within_error=sum(gap <= error for gap in gaps),
@@ -51,7 +56,10 @@ def estimate_precision(state: RunState, best: Trial, images: int) -> ScorePrecis
     )
 
 
-def _error(score: float, images: int) -> float:
+def _error(score: float, images: int, bounds: tuple[float, float]) -> float:
+    """One standard error of a mean over the images, each of which scores one of the bounds."""
+    low, high = bounds
+    fraction = (score - low) / (high - low)
     # Wilson's centre: the plain estimate gives a score of 1 the error 0.
-    centre = (score * images + 0.5) / (images + 1)
-    return math.sqrt(centre * (1 - centre) / (images + 1))
+    centre = (fraction * images + 0.5) / (images + 1)
+    return (high - low) * math.sqrt(centre * (1 - centre) / (images + 1))

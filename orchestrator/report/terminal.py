@@ -145,10 +145,11 @@ def _trial_json(trial: Trial, state: RunState) -> dict[str, Any]:
 
 
 def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
-    """Return the standard error of the best score, and how many other trials are within it."""
-    images = info.data["validation"]
-    found = estimate_precision(state, best, images)
+    """Return the standard error of the best score, and how many other trials are within it; empty if unknown."""
+    found = estimate_precision(state, best, info)
+    if found is None:
+        return []
     few = {0: "no other completed trial is", 1: "1 other completed trial is"}
     others = few.get(found.within_error, f"{found.within_error} other completed trials are")
-    error = f"one standard error on {images:,} validation images is {found.error:.4f}"
+    error = f"one standard error on {info.data['validation']:,} validation images is {found.error:.4f}"
     return [f"{error};", f"{others} that close to the best"]

@@ -1,3 +1,4 @@
+from .history import END_PLACE as END_PLACE
 from .seeded import SeededSampler as SeededSampler
 from .table import SAMPLERS as SAMPLERS
 from .table import STATELESS as STATELESS

@@ -19,6 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 Point = frozenset[tuple[str, Any]]
 """The values of all decisions, as a set, so that their order does not matter."""
 
+END_PLACE = "end_place"
+"""User attribute of an ended trial: how many trials ended before it."""
+
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """States in which a trial no longer changes."""
 
@@ -32,9 +35,16 @@ def ended_trials(study: Study) -> list[FrozenTrial]:
     """Return all ended trials, in the order in which they ended.
 
     Unlike `finished_trials`, includes those that failed, broke a constraint or were pruned without a score.
+
+    The order is that of `END_PLACE`, because Optuna's times are local: in autumn an hour occurs twice. A study that
+    cellscout did not make has only these times.
     """
-    trials = study.get_trials(deepcopy=False, states=ENDED)
-    return sorted(trials, key=lambda trial: (trial.datetime_complete is None, trial.datetime_complete, trial.number))
+    return sorted(study.get_trials(deepcopy=False, states=ENDED), key=_end_order)
+
+
+def _end_order(trial: FrozenTrial) -> tuple[float, float, int]:
+    ended = trial.datetime_complete
+    return trial.user_attrs.get(END_PLACE, math.inf), math.inf if ended is None else ended.timestamp(), trial.number
 
 
 def merit(study: Study, trial: FrozenTrial) -> float:

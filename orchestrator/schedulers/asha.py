@@ -2,8 +2,8 @@
 
 Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934.
 Differs from Ray Tune's implementation where that is wrong: rungs are integers, only a report at exactly a rung's epoch
-counts there, epochs are those that the trial itself counts, and a trial with a value that is not finite is stopped at
-the rung.
+counts there, epochs are those that the trial itself counts, and a trial that diverged counts as the worst of its next
+rung.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ class AshaScheduler(SuccessiveHalving):
         rung = self._rungs_of(trial).get(result["epoch"])
         if rung is None:
             return TrialScheduler.CONTINUE
-        values = self._objectives.read(result)
-        passed = values is not None and rung.record(self._name_of(trial), values)
+        passed = rung.record(self._name_of(trial), self._objectives.read(result))
         return TrialScheduler.CONTINUE if passed else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:

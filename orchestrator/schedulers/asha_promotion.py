@@ -4,7 +4,8 @@ Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 
 algorithm 2. Ray Tune does not have this variant.
 
 A trial that reaches a rung is paused with a checkpoint. A free worker continues a paused trial that is among the best
-of its rung, from the highest rung that has one. If there is none, it starts a new trial.
+of its rung, from the highest rung that has one. If there is none, it starts a new trial. A trial that diverged counts
+as the worst of its next rung.
 
 The paper does not say how a search ends. Here, once there are no new trials, none is running and none is promotable,
 the best trial of each rung that promoted none is promoted, so that a small search also trains its best trial to the
@@ -75,10 +76,10 @@ class AshaPromotionScheduler(SuccessiveHalving):
         if rung is None:
             return TrialScheduler.CONTINUE
         values = self._objectives.read(result)
-        if values is None:
-            return TrialScheduler.STOP
         name = self._name_of(trial)
         rung.enter(name, values)
+        if values is None:
+            return TrialScheduler.STOP
         if rung.has_passed(name):  # a retry after an error, which reaches the rung a second time
             return TrialScheduler.CONTINUE
         self._sync_with_tune()

@@ -41,7 +41,9 @@ class ObjectiveValues:
         return bool(self._signs)
 
     def read(self, result: Mapping[str, Any]) -> Values | None:
-        """Return the values, higher is better. Returns None if one is missing or not finite."""
+        """Return the values, higher is better. Returns None if the trial diverged: a value is missing or not finite."""
+        if result.get("diverged"):  # a loss may be infinite and the objectives finite
+            return None
         values = []
         for name, sign in self._signs.items():
             value = result.get(name)

@@ -24,13 +24,14 @@ def rung_epochs(min_epochs: int, reduction_factor: int, max_epochs: int) -> tupl
 class Rung:
     """The values of the trials that reached one epoch. A trial counts once, with its first values.
 
-    Values are finite, one per objective; higher is better.
+    Values are finite, one per objective; higher is better. A trial that diverged has None: it counts among the trials
+    of the rung as the worst, and never passes.
     """
 
     def __init__(self, reduction_factor: int, objectives: int = 1) -> None:
         self._reduction_factor = reduction_factor
         self._ranking = make_ranking(objectives)
-        self._values: dict[str, Values] = {}
+        self._values: dict[str, Values | None] = {}
         self._passed: set[str] = set()
         self._promotable: list[str] | None = []  # None: must be recomputed
 
@@ -40,14 +41,15 @@ class Rung:
     def __contains__(self, trial_id: str) -> bool:
         return trial_id in self._values
 
-    def enter(self, trial_id: str, values: Values) -> None:
+    def enter(self, trial_id: str, values: Values | None) -> None:
         """Add a trial's values without a decision; does nothing if the trial is already here."""
         if trial_id not in self._values:
             self._values[trial_id] = values
-            self._ranking.enter(trial_id, values)
+            if values is not None:
+                self._ranking.enter(trial_id, values)
             self._promotable = None
 
-    def record(self, trial_id: str, values: Values) -> bool:
+    def record(self, trial_id: str, values: Values | None) -> bool:
         """Enter a trial, and return whether it passes.
 
         It passes if it is among the best 1 in `reduction_factor` so far, rounded down but at least one, or equal to the
@@ -58,7 +60,7 @@ class Rung:
             self.mark_passed(trial_id)
         return trial_id in self._passed
 
-    def would_continue(self, values: Values) -> bool:
+    def would_continue(self, values: Values | None) -> bool:
         """Return what `record` would return for one more trial with these values; records nothing."""
         return self._is_among_best(values, len(self) + 1)
 
@@ -83,8 +85,8 @@ class Rung:
         """Return whether the trial has passed this rung."""
         return trial_id in self._passed
 
-    def _is_among_best(self, values: Values, count: int) -> bool:
-        return self._ranking.count_ahead(values) < max(1, count // self._reduction_factor)
+    def _is_among_best(self, values: Values | None, count: int) -> bool:
+        return values is not None and self._ranking.count_ahead(values) < max(1, count // self._reduction_factor)
 
     def _not_passed_among_best(self, count: int) -> list[str]:
         return [trial_id for trial_id in self._ranking.best(count) if trial_id not in self._passed]

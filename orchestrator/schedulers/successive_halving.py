@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from orchestrator.objectives import Direction
 from orchestrator.schedulers.brackets import Brackets, Rungs
 from orchestrator.schedulers.objective_values import ObjectiveValues
+from orchestrator.schedulers.rungs import Rung
 from orchestrator.schedulers.waiting_line import WaitingLine
 
 
@@ -76,12 +77,8 @@ class SuccessiveHalving(TrialScheduler, ABC):
         """Enter a past trial in its rungs. The trial passed a rung if its curve has a row of a later epoch."""
         rungs = self._brackets.admit(trial_id)
         for row in curve:
-            rung = rungs.get(row["epoch"])
-            values = self._objectives.read(row)
-            if rung is None or values is None:
-                continue
-            rung.enter(trial_id, values)
-            if row["epoch"] < curve[-1]["epoch"]:
+            rung = self._enter(rungs, trial_id, row)
+            if rung is not None and row["epoch"] < curve[-1]["epoch"]:
                 rung.mark_passed(trial_id)
 
     def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
@@ -89,8 +86,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         rung = self._brackets.first.get(epoch)
         if rung is None:
             return True
-        values = self._objectives.read(row)
-        return values is not None and rung.would_continue(values)
+        return rung.would_continue(self._objectives.read(row))
 
     def debug_string(self) -> str:
         """Return the number of trials that reached each rung, as text."""
@@ -105,7 +101,19 @@ class SuccessiveHalving(TrialScheduler, ABC):
 
     def _enter_last_result(self, trial: Trial, result: Mapping[str, Any]) -> None:
         """Enter a trial's last result, for which Ray Tune does not call `on_trial_result`."""
-        rung = self._rungs_of(trial).get(result.get("epoch", 0))
-        values = self._objectives.read(result)
-        if rung is not None and values is not None:
-            rung.enter(self._name_of(trial), values)
+        if "epoch" in result:
+            self._enter(self._rungs_of(trial), self._name_of(trial), result)
+
+    def _enter(self, rungs: Rungs, trial_id: str, row: Mapping[str, Any]) -> Rung | None:
+        """Enter a row in the rung of its epoch, and return this rung; None if there is none.
+
+        A trial that diverged never reaches its next rung. It is entered there as the worst: otherwise only the others
+        would be compared, and fewer than 1 in `reduction_factor` of all trials would pass.
+        """
+        epoch, values = row["epoch"], self._objectives.read(row)
+        if values is None:
+            epoch = min((rung for rung in rungs if rung >= epoch), default=epoch)
+        rung = rungs.get(epoch)
+        if rung is not None:
+            rung.enter(trial_id, values)
+        return rung

@@ -1,5 +1,6 @@
 from .driver import Driver as Driver
 from .driver import assignment_of as assignment_of
+from .driver import check_any_trained as check_any_trained
 from .recorder import Recorder as Recorder
 from .run import SearchResult as SearchResult
 from .run import resume_search as resume_search

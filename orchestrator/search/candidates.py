@@ -11,6 +11,7 @@ from collections import deque
 
 from orchestrator.record import (
     INFEASIBLE_IN_A_ROW,
+    UNBUILDABLE_IN_A_ROW,
     Event,
     EventLog,
     RunState,
@@ -63,9 +64,11 @@ class Candidates:
         self._released: deque[Trial] = deque()
         self._replaced: dict[str, Trial] = {}
         self.known_in_a_row = 0
-        """Proposals since the last new one that were answered at once, not counting infeasible ones."""
+        """Proposals since the last new one that were answered from the record."""
         self.infeasible_in_a_row = 0
         """Proposals since the last new one that break a constraint."""
+        self.unbuildable_in_a_row = 0
+        """Proposals since the last new one from which no network can be built."""
         self.waiting_in_a_row = 0
         """Proposals since the last new one, and since the last end of a trial, that wait for a trial to end."""
 
@@ -104,8 +107,10 @@ class Candidates:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the proposals since the last new one reached a limit: of known, of waiting, or of infeasible ones."""
+        """Whether the proposals since the last new one reached the limit of their kind."""
         known = max(self.known_in_a_row, self.waiting_in_a_row)
+        if self.unbuildable_in_a_row >= UNBUILDABLE_IN_A_ROW:
+            return True
         return known >= MAX_KNOWN_IN_A_ROW or self.infeasible_in_a_row >= INFEASIBLE_IN_A_ROW
 
     def next(self) -> Trial | None:
@@ -194,7 +199,8 @@ class Candidates:
         broken = [name for name, excess in self._state.violations(trial).items() if excess > 0]
         known = self._by_fingerprint.get(trial.fingerprint)
         if problem is not None:
-            self._answer_at_once(TrialEnded(trial_id=trial.trial_id, status="failed", error=problem))
+            self.unbuildable_in_a_row += 1
+            self._log.append(TrialEnded(trial_id=trial.trial_id, status="failed", error=problem))
         elif broken:
             reason = "; ".join(
                 f"{name} is {trial.costs[name]:,.0f}, above the constraint {self._state.constraints[name]:,.0f}"
@@ -206,9 +212,10 @@ class Candidates:
             self.waiting_in_a_row += 1
             self._waiting.setdefault(known.trial_id, []).append(trial.trial_id)
         elif known is not None and not self._would_continue(known):
-            self._answer_at_once(_duplicate(trial.trial_id, known))
+            self.known_in_a_row += 1
+            self._log.append(_duplicate(trial.trial_id, known))
         else:
-            self.known_in_a_row = self.waiting_in_a_row = self.infeasible_in_a_row = 0
+            self.known_in_a_row = self.waiting_in_a_row = self.infeasible_in_a_row = self.unbuildable_in_a_row = 0
             self._register(trial)
             return True
         return False
@@ -229,10 +236,6 @@ class Candidates:
         if known.status != "pruned" or self._scheduler is None:
             return False
         return self._scheduler.would_continue(known.epochs, known.rows()[-1])
-
-    def _answer_at_once(self, end: TrialEnded) -> None:
-        self.known_in_a_row += 1
-        self._log.append(end)
 
 
 def _duplicate(trial_id: str, known: Trial) -> TrialEnded:

@@ -11,6 +11,8 @@ from typing import Any, Self
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import SearchStopper
+from orchestrator.errors import SearchError
+from orchestrator.progress import counted
 from orchestrator.record import EventLog, RunDirectory, RunOutcome, RunState, Trial
 from orchestrator.schedulers import AnswersDuplicates, Replayable, TakesUp
 from orchestrator.search.candidates import Candidates
@@ -86,8 +88,13 @@ class Driver:
         self.recorder.save_missing_best()
 
     def finish(self) -> RunOutcome:
-        """End the trials that still wait, and return why the search ended."""
+        """End the trials that still wait, and return why the search ended.
+
+        Raises:
+            SearchError: every trial failed before its first epoch.
+        """
         self.candidates.give_up()
+        check_any_trained(self._state)
         return "exhausted" if self.searcher.exhausted else "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
@@ -98,6 +105,19 @@ class Driver:
         if isinstance(self._scheduler, TakesUp) and trial.curve:
             self._scheduler.take_up(tune_id, trial.rows())
         return assignment_of(trial, self._state).to_config(trial.params)
+
+
+def check_any_trained(state: RunState) -> None:
+    """Refuse to call a run complete in which nothing could be trained.
+
+    Raises:
+        SearchError: trials failed, and none has an epoch; the message has the reason of the first.
+    """
+    failed = [trial for trial in state.trials.values() if trial.status == "failed"]
+    if failed and not any(trial.curve for trial in state.trials.values()):
+        raise SearchError(
+            f"nothing could be trained: {counted(len(failed), 'trial')} failed; the first: {failed[0].error}"
+        )
 
 
 def assignment_of(trial: Trial, state: RunState) -> Assignment:

@@ -29,6 +29,9 @@ MAX_FAILURES_IN_A_ROW = 10
 OUT_OF_MEMORY = re.compile("out.of.memory|low on memory", re.IGNORECASE)
 """Matches Ray's message for a worker that Ray or the kernel ended because the node's memory ran out."""
 
+RAY_ERROR = "ray.exceptions."
+"""Part of the reason if a worker could not begin because of Ray, not because of its own code."""
+
 NODE_DIED = "its node has died"
 """Part of Ray's message for a worker that was lost with its node."""
 
@@ -58,6 +61,8 @@ def fault_of(error: BaseException, silent_seconds: float, hang_limit: float) -> 
         return Fault("preempted", "its node was taken away")
     if OUT_OF_MEMORY.search(str(error)):
         return Fault("out_of_memory", "the node's memory ran out, and its worker was ended")
+    if error.actor_init_failed and RAY_ERROR not in (reason := _death_reason(error)):
+        return Fault("error", reason)  # it would come again at every attempt
     # An unreachable worker means an unreachable node: if only the worker dies, its node reports the death.
     if isinstance(error, ActorUnavailableError) or NODE_DIED in str(error):
         return Fault("node_died", f"its node died: {_death_reason(error)}")

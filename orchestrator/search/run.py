@@ -77,13 +77,19 @@ def run_search(
     if components.warning is not None:
         progress.line(components.warning)
     warm_start = WarmStart.read(config)
+    warm_start.check_scores(components.trainable.score_bounds)
     imported = warm_start.trials(config, components.space, components.distributions)
     directory = RunDirectory.at(config.run.new_directory(now()) if run_dir is None else run_dir)
     directory.check_usable()
     with run_environment(config, directory, address=address, progress=progress) as environment:
         warm_start.check_images(config, environment.facts)
         plan = components.plan(environment.facts, directory)
-        info = describe_run(config, asdict(environment.allotment), environment.facts)
+        info = describe_run(
+            config,
+            resources=asdict(environment.allotment),
+            data=environment.facts,
+            score_bounds=components.trainable.score_bounds,
+        )
         directory.create(info)
         progress.note(f"recording in {directory}")
         state = RunState()

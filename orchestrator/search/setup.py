@@ -6,6 +6,7 @@ Does not know how the search runs.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -48,6 +49,7 @@ from orchestrator.study import to_distributions, write_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
+from trainables.command_folder import CommandFolder
 from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
@@ -90,6 +92,7 @@ class SearchComponents:
         scheduler = given.scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
         trainable = given.trainable or find_trainable(config.trainable)
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
+        check_score_bounds(trainable)
         return cls(
             config=config,
             space=space,
@@ -141,9 +144,10 @@ class SearchComponents:
             measure_latency=config.trainable.measure_latency,
             faults=config.faults,
             checkpoints=directory.checkpoints,
+            home=CommandFolder.here(),
         )
         try:
-            plan.example()
+            plan.check()
             self.trainable.check(plan)
         except ValueError as error:
             raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
@@ -207,12 +211,17 @@ def run_environment(
 def check_same(
     recorded: RecordedRun, *, facts: Mapping[str, Any], events: Sequence[Event], components: SearchComponents
 ) -> None:
-    """Refuse to continue with images or a space that differ from the record.
+    """Refuse to continue with images, bounds of the score or a space that differ from the record.
 
     Raises:
         ConfigError, RunDirectoryError: they differ; the message says in what.
     """
     recorded.check_images(facts)
+    if recorded.info.score_bounds != components.trainable.score_bounds:
+        raise ConfigError(
+            f"the trainable's score_bounds are {components.trainable.score_bounds}; they were "
+            f"{recorded.info.score_bounds} when the search began (trainable.name)"
+        )
     if not events:
         return
     first = events[0]
@@ -255,3 +264,23 @@ def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, mea
                 f"objectives.constraints names {name!r}; what is known before training, and can be constrained, are "
                 f"{', '.join(COSTS)}{did_you_mean(name, COSTS)}"
             )
+
+
+def check_score_bounds(trainable: type[EpochTrainable]) -> None:
+    """Refuse `score_bounds` that are not two ascending numbers.
+
+    Raises:
+        ConfigError: the message shows the bounds.
+    """
+    bounds = trainable.score_bounds
+    if bounds is None:
+        return
+    try:
+        low, high = bounds
+        valid = math.isfinite(low) and math.isfinite(high) and low < high
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"{trainable.__name__}.score_bounds is {bounds!r}; two finite numbers, the lower first, or None are needed"
+        )

@@ -43,6 +43,19 @@ class WarmStart:
             _check_recipe(config, run)
         return cls(runs)
 
+    def check_scores(self, bounds: tuple[float, float] | None) -> None:
+        """Refuse runs whose trainable stated other `score_bounds` than this search's trainable.
+
+        Raises:
+            ConfigError: a run has other bounds.
+        """
+        for run in self.runs:
+            if run.info.score_bounds != bounds:
+                raise ConfigError(
+                    f"warm_start.runs has {run.directory}, whose score_bounds are {run.info.score_bounds}; here they "
+                    f"are {bounds}, so the scores cannot be compared"
+                )
+
     def trials(
         self, config: SearchConfig, space: CellSpace, distributions: Mapping[str, BaseDistribution]
     ) -> list[TrialImported]:

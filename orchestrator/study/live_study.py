@@ -104,7 +104,10 @@ class LiveStudy:
                 end, values = optuna_outcome(trial, self._state)
                 # A duplicate has the curve of the trial that answered it, which was not reported for the duplicate.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
-                self._commands.put(lambda: self._end(trial.number, end=end, values=values, curve=curve))
+                attributes = user_attributes(trial)
+                self._commands.put(
+                    lambda: self._end(trial.number, end=end, values=values, curve=curve, attributes=attributes)
+                )
 
     def take(self, *, wait: bool) -> Suggestion | None:
         """Return the next suggestion; None if there is none yet, with `wait` after up to half a second.
@@ -180,8 +183,18 @@ class LiveStudy:
         for name, excess in self._state.violations(self._state.trials[event.trial_id]).items():
             trial.set_constraint(name, excess)
 
-    def _end(self, number: int, *, end: TrialState, values: list[float] | None, curve: Mapping[int, float]) -> None:
+    def _end(
+        self,
+        number: int,
+        *,
+        end: TrialState,
+        values: list[float] | None,
+        curve: Mapping[int, float],
+        attributes: Mapping[str, Any],
+    ) -> None:
         trial = self._handle(number)
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
         for epoch, value in curve.items():
             trial.report(value, step=epoch)
         self.study.tell(trial, values, end)

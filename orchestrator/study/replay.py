@@ -6,18 +6,21 @@ for errors and divergence. Knows Optuna and the run's state; does not know which
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record import EpochDone, RecordedRun, RunState, Trial
+from orchestrator.samplers import END_PLACE
 from orchestrator.study.distributions import read_distributions
 from orchestrator.study.optuna_internals import StudyAttributes
 
@@ -46,7 +49,16 @@ def load_study(run_dir: Path | str) -> optuna.Study:
     state = RecordedRun.read(run_dir).state()
     if not state.objectives:
         raise RunDirectoryError(f"{run_dir} holds a run that did not begin: its log is empty")
-    return replay_study(state)
+    study = replay_study(state)
+    name_metrics(study, state)
+    return study
+
+
+def name_metrics(study: optuna.Study, state: RunState) -> None:
+    """Name the study's values after the objectives, for Optuna's plots and optuna-dashboard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # since Optuna 3.2, and in no way unstable
+        study.set_metric_names(list(state.objectives))
 
 
 def replay_study(
@@ -123,5 +135,6 @@ def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float |
 
 
 def user_attributes(trial: Trial) -> dict[str, Any]:
-    """Attributes that a reader of the study needs besides the parameters."""
-    return {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
+    """Attributes that a reader of the study needs besides the parameters, and those of the end once it has ended."""
+    attributes = {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
+    return attributes if trial.end_place is None else {**attributes, END_PLACE: trial.end_place}

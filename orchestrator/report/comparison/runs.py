@@ -109,6 +109,9 @@ def check_comparable(searches: Sequence[ComparedRun]) -> None:
         if first.state.objectives != other.state.objectives:
             aims = " in the first and ".join(_aims(search.state.objectives) for search in (first, other))
             raise InputError(f"{pair}: the objective is {aims} in the second")
+        if first.info.score_bounds != other.info.score_bounds:
+            bounds = " in the first and ".join(str(search.info.score_bounds) for search in (first, other))
+            raise InputError(f"{pair}: the trainable's score_bounds are {bounds} in the second")
         for name in (*first.data, *other.data):
             ours, theirs = first.data.get(name), other.data.get(name)
             if ours != theirs:

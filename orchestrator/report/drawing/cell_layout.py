@@ -37,6 +37,9 @@ FAMILIES = {
 }
 """Colours of operations, by the beginning of their names."""
 
+OTHER_COLOUR = "#f4e7a1"
+"""The colour of all other operations."""
+
 LINES = ("#4c566a", "#b3541e", "#2a7f62", "#7b4ea3", "#1f6fb2", "#a83250", "#7a6a00", "#00798c", "#5b5b5b", "#8a4f7d")
 """Colours of lines, by the state in which they start."""
 
@@ -137,9 +140,18 @@ def _rows(cell: Cell) -> Iterator[list[float]]:
 
 
 def _shorten(operation: str) -> str:
+    """The name that fits into a box; of a user's own `module:NAME` the second part."""
+    operation = operation.rpartition(":")[2]
     return operation if len(operation) <= MAX_NAME_LENGTH else operation[: MAX_NAME_LENGTH - 1] + "…"
 
 
 def colour_of(operation: str) -> str:
     """Return the colour of an operation's family."""
-    return next((colour for family, colour in FAMILIES.items() if operation.startswith(family)), "#f4e7a1")
+    return FAMILIES.get(family_of(operation), OTHER_COLOUR)
+
+
+def family_of(operation: str) -> str:
+    """Return the key of `FAMILIES` that the operation belongs to; `other` for one of the user's own (`module:NAME`)."""
+    if ":" in operation:
+        return "other"
+    return next((family for family in FAMILIES if operation.startswith(family)), "other")

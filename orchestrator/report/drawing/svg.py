@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from orchestrator.report.drawing.cell_layout import BOX_HEIGHT, FAMILIES, Box, CellPicture, Line, lay_out
+from orchestrator.report.drawing.cell_layout import (
+    BOX_HEIGHT,
+    FAMILIES,
+    OTHER_COLOUR,
+    Box,
+    CellPicture,
+    Line,
+    family_of,
+    lay_out,
+)
 from search_spaces import Architecture, Cell
 
 OUTLINE = "#3b3b3b"
@@ -48,14 +57,14 @@ def roles(architecture: Architecture) -> list[tuple[str, Cell]]:
 def families(architectures: Iterable[Architecture]) -> dict[str, str]:
     """Return the colours of the operations in use, by their meaning; `other` stands for unknown operations."""
     used = {
-        next((family for family in FAMILIES if edge.operation.startswith(family)), "other")
+        family_of(edge.operation)
         for architecture in architectures
         for cell in (architecture.normal, architecture.reduction)
         for block in cell.blocks
         for edge in block.edges
     }
     meaning = {NAMES.get(family, "convolution"): FAMILIES[family] for family in FAMILIES if family in used}
-    return meaning | ({"other": "#f4e7a1"} if "other" in used else {})
+    return meaning | ({"other": OTHER_COLOUR} if "other" in used else {})
 
 
 def _small(cell: Cell, title: str) -> str:

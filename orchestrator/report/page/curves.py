@@ -123,10 +123,11 @@ def trajectory_of(state: RunState, breaks: Sequence[Break], until: datetime | No
     if state.started_at is None:
         return Trajectory((), 0.0, 0)
     first = dict(list(state.objectives.items())[:1])
-    ended = sorted(
-        ((trial.ended_at, trial) for trial in state.trials.values() if trial.ended_at is not None and trial.attempt),
-        key=lambda one: one[0],
-    )
+    ended = [
+        (trial.ended_at, trial)
+        for trial in sorted(state.trials.values(), key=lambda trial: trial.end_place or 0)
+        if trial.ended_at is not None and trial.attempt
+    ]
     best: tuple[float, ...] | None = None
     found = []
     for count, (time, trial) in enumerate(ended, start=1):

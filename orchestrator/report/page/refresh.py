@@ -71,7 +71,7 @@ class PageRefresher:
                 return None
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "orchestrator.report.page", self._directory.location],
+                    [sys.executable, "-P", "-m", "orchestrator.report.page", self._directory.location],
                     env={**os.environ, "OMP_NUM_THREADS": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.progress import clock, counted, number, scores
-from orchestrator.record import ENDED, Difference, Evaluation, RunState, Trial, exhaustion
+from orchestrator.record import ENDED, Difference, Evaluation, Trial, exhaustion
 from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.score_precision import estimate_precision
@@ -135,7 +135,7 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
         return _evaluated(evaluation)
     sentences = [
         f"Trial {winner.trial_id} leads after its whole training of {winner.epochs} epochs: {scores(winner, state)}"
-        f"{_score_meaning(state)}."
+        f"{_score_meaning(record)}."
     ]
     if len(state.objectives) > 1:
         sentences.append(
@@ -155,17 +155,20 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
     return sentences
 
 
-def _score_meaning(state: RunState) -> str:
-    return " of the validation images classified correctly" if list(state.objectives) == ["val_accuracy"] else ""
+def _score_meaning(record: PageRecord) -> str:
+    is_fraction = list(record.state.objectives) == ["val_accuracy"] and record.info.score_bounds == (0.0, 1.0)
+    return " of the validation images classified correctly" if is_fraction else ""
 
 
 def _precision(record: PageRecord, winner: Trial) -> list[str]:
     """Say how many other trials may be as good as the winner, given the precision of one score."""
     state = record.state
-    images = record.info.data.get("validation")
-    if next(iter(state.objectives)) != "val_accuracy" or not images:
+    if next(iter(state.objectives)) != "val_accuracy":
         return []
-    found = estimate_precision(state, winner, images)
+    found = estimate_precision(state, winner, record.info)
+    if found is None:
+        return []
+    images = record.info.data["validation"]
     sentences = [f"One standard error of such a score on {images:,} validation images is {found.error:.4f}."]
     if found.second is None:
         return [*sentences, "No other trial has completed its training."]

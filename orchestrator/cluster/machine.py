@@ -1,0 +1,154 @@
+"""What the environment of this process gives a Ray that is started here: cores, a temporary folder, a token.
+
+Does not use Ray: what would keep it from starting is found before, because Ray reports it in long tracebacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.errors import ClusterError
+
+MAX_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+"""Limit of the system for the path of a socket."""
+SOCKET_IN_TEMP = "/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
+"""The longest path that Ray 2.60.0 gives a socket in its temporary folder; the last number is a process's."""
+MAX_TEMP_BYTES = MAX_SOCKET_BYTES - len(SOCKET_IN_TEMP)
+"""Limit for the path of Ray's temporary folder."""
+SHORT_TEMP = Path("/tmp")
+
+MODE = "RAY_AUTH_MODE"
+TOKEN = "RAY_AUTH_TOKEN"
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
+
+
+def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Return how many cores this process may use, at least 1: `taskset`, SLURM and containers set limits.
+
+    Args:
+        cgroups: where the system's control groups are mounted.
+        membership: the file that names this process's groups.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min([allowed, *_cpu_quotas(cgroups, membership)])))
+
+
+def _cpu_quotas(cgroups: Path, membership: Path) -> Iterator[float]:
+    """Yield the limits, in cores, of this process's control groups and of those above them."""
+    lines = membership.read_text().splitlines() if membership.exists() else []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = cgroups / "cpu" if controllers else cgroups
+        folder = top / group.lstrip("/")
+        # In a container, the group may be named as on the host, and only its mount is seen.
+        for one in [one for one in (folder, *folder.parents) if one.is_relative_to(top)]:
+            with contextlib.suppress(OSError, ValueError):  # not there, or without a limit ("max")
+                if controllers:
+                    quota, period = (one / "cpu.cfs_quota_us").read_text(), (one / "cpu.cfs_period_us").read_text()
+                else:
+                    quota, period = (one / "cpu.max").read_text().split()
+                if int(quota) > 0:
+                    yield int(quota) / int(period)
+
+
+def given_temp() -> tuple[str, Path]:
+    """Return the setting that names Ray's temporary folder, and the folder in which Ray makes its own, `ray`."""
+    names = ["RAY_TMPDIR", "TMPDIR"] if sys.platform == "linux" else ["RAY_TMPDIR"]
+    name = next((name for name in names if name in os.environ), "RAY_TMPDIR")
+    return name, Path(os.environ.get(name, SHORT_TEMP))
+
+
+def is_too_long(folder: Path) -> bool:
+    """Whether the sockets of a Ray with this temporary folder could not be created."""
+    return len(os.fsencode(folder.absolute() / "ray")) > MAX_TEMP_BYTES
+
+
+@contextlib.contextmanager
+def ray_temp() -> Iterator[Path | None]:
+    """Yield a short temporary folder for Ray if the given one is too long, and remove it at the end; else None.
+
+    Raises:
+        ClusterError: the folder cannot be written.
+    """
+    name, folder = given_temp()
+    short = is_too_long(folder)
+    problem = _problem_of_writing(SHORT_TEMP if short else folder / "ray")
+    if problem is not None and short:
+        raise ClusterError(
+            f"{name} is {str(folder)!r}, too long for Ray's sockets (at most {MAX_TEMP_BYTES - len('/ray')} bytes), "
+            f"and {SHORT_TEMP} cannot be written: {problem}; set RAY_TMPDIR to a short folder that can be written"
+        )
+    if problem is not None:
+        raise ClusterError(
+            f"Ray's temporary folder {str(folder / 'ray')!r} cannot be written: {problem}; set RAY_TMPDIR to a short "
+            "folder that can be written"
+        )
+    if not short:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=SHORT_TEMP, ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+def check_token(address: str | None) -> None:
+    """Check that Ray finds its token, or can write a new one for a cluster that is started here.
+
+    Args:
+        address: of the cluster to join; None to start one.
+
+    Raises:
+        ClusterError: it does not; the message names the setting to change.
+    """
+    if os.environ.get(MODE, "" if address else "token").lower() != "token" or os.environ.get(TOKEN):
+        return
+    if TOKEN_PATH in os.environ:
+        try:
+            problem = None if Path(os.environ[TOKEN_PATH]).read_text().strip() else "it is empty"
+        except (OSError, UnicodeDecodeError) as error:
+            problem = _reason(error)
+        if problem is not None:
+            raise ClusterError(
+                f"{TOKEN_PATH} is {os.environ[TOKEN_PATH]!r}, which cannot be read: {problem}; set it to a file with "
+                f"the cluster's token, or set {TOKEN}"
+            )
+        return
+    try:
+        file = Path.home() / ".ray" / "auth_token"
+    except RuntimeError as error:
+        raise ClusterError(
+            f"Ray's token is in the home folder, and there is none: {error}; set HOME or {TOKEN}"
+        ) from error
+    if os.access(file, os.R_OK):
+        return
+    if address is not None:
+        raise ClusterError(
+            f"{MODE} is 'token', and there is no token in {file}; set {TOKEN} to the cluster's token, or {TOKEN_PATH} "
+            "to a file with it"
+        )
+    problem = _problem_of_writing(file.parent)
+    if problem is not None:
+        raise ClusterError(
+            f"Ray cannot write its token to {file}: {problem}; set HOME to a folder that can be written, or {TOKEN} to "
+            "a random text of 64 characters"
+        )
+
+
+def _problem_of_writing(folder: Path) -> str | None:
+    """Return why nothing can be written to the folder, or created where it would be; None if something can."""
+    nearest = next(one for one in (folder.absolute(), *folder.absolute().parents) if os.access(one, os.F_OK))
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        return _reason(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,95 @@
+"""Finds an operation by its name: in the table, or `module:NAME` of the user's own, whose layers are checked. No torch.
+
+A name `module:NAME` may stand wherever one of the table may: in a space, and so in its architectures. Every process
+that reads an architecture imports the operation by this name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from trainables.faults import describe
+from trainables.layers import (
+    BatchNorm,
+    Convolution,
+    Flatten,
+    GlobalAverage,
+    Layer,
+    Linear,
+    Parallel,
+    Pool,
+    Row,
+    Shift,
+    Size,
+    TorchModule,
+    Zero,
+)
+from trainables.operations import OPERATIONS
+from trainables.plugins import import_plugin, is_plugin_name
+from trainables.skeleton import OperationRules
+
+CHECKED_SIZE = (7, 8)
+"""The image size with which the layers of a user's own operation are checked: an odd and an even side."""
+
+
+def build_operation(name: str, in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
+    """Return the layers of an operation, of the table or of the user's own.
+
+    Raises:
+        ValueError: the operation is unknown, cannot be imported, raises an error, or its layers do not map
+            `in_channels` to `filters` at this stride.
+    """
+    if name in OPERATIONS:
+        return OPERATIONS[name](in_channels, filters, stride=stride, rules=rules)
+    if not is_plugin_name(name):
+        raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}, or 'module:NAME'")
+    try:
+        build = import_plugin(name)
+    except ValueError as error:
+        raise ValueError(f"operation {name!r}: {error}") from error
+    asked = f"operation {name!r} with in_channels={in_channels}, filters={filters}, stride={stride}"
+    try:
+        row = build(in_channels, filters, stride=stride, rules=rules)
+        if not isinstance(row, tuple) or not all(isinstance(layer, get_args(Layer)) for layer in row):
+            raise TypeError("it must return a tuple of layers (trainables.layers)")
+        found = _shape_after(row, in_channels, CHECKED_SIZE)
+    except Exception as error:  # a user's function may raise anything
+        raise ValueError(f"{asked}: {describe(error)}") from error
+    height, width = (-(-side // stride) for side in CHECKED_SIZE)
+    if found != (filters, (height, width)):
+        raise ValueError(
+            f"{asked} maps {CHECKED_SIZE} pixels to {found[0]} channels of {found[1]} pixels; {filters} channels of "
+            f"{(height, width)} are needed"
+        )
+    return row
+
+
+def _shape_after(row: Row, channels: int, size: Size) -> tuple[int, Size]:
+    """Channels and size after the layers; ValueError if a layer does not fit the one before it."""
+    for layer in row:
+        if isinstance(layer, Convolution | BatchNorm):
+            expected = layer.in_channels if isinstance(layer, Convolution) else layer.channels
+            if expected != channels:
+                raise ValueError(f"{type(layer).__name__} is for {expected} channels and gets {channels}")
+        match layer:
+            case Convolution():
+                channels, size = layer.out_channels, layer.size_after(size)
+            case Zero() | TorchModule():
+                channels, size = layer.channels, layer.size_after(size)
+            case Pool() | Shift():
+                size = layer.size_after(size)
+            case Parallel():
+                channels, size = _combined([_shape_after(part, channels, size) for part in layer.rows], layer)
+            case GlobalAverage() | Flatten() | Linear():
+                raise ValueError(f"{type(layer).__name__} returns no image")
+            case _:  # the others keep the shape
+                pass
+    return channels, size
+
+
+def _combined(shapes: Sequence[tuple[int, Size]], layer: Parallel) -> tuple[int, Size]:
+    widths, sizes = [width for width, _ in shapes], {size for _, size in shapes}
+    if len(sizes) != 1 or (layer.combination == "add" and len(set(widths)) != 1):
+        raise ValueError(f"the rows of a Parallel that shall {layer.combination} return {shapes}")
+    return sum(widths) if layer.combination == "concat" else widths[0], sizes.pop()
