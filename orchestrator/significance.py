@@ -30,7 +30,7 @@ CONFIDENCE = 0.95
 class Mean:
     """The mean of `count` independent values, with its standard deviation and its interval (Student's t).
 
-    With a single value, `deviation` and `interval` are None.
+    With a single value, `deviation` and `interval` are None. The interval ends at the bounds of the values.
     """
 
     count: int
@@ -40,8 +40,8 @@ class Mean:
 
     @property
     def margin(self) -> float:
-        """Half the width of the interval; NaN if there is none."""
-        return math.nan if self.interval is None else self.interval[1] - self.mean
+        """Half the width of the interval before it was cut to the bounds; NaN if there is none."""
+        return math.nan if self.deviation is None else margin(self.deviation, self.count)
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,19 @@ class RankCorrelation:
     kendall: float | None
 
 
-def mean_of(values: Sequence[float]) -> Mean:
+def mean_of(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Mean:
     """The mean of independent values with its interval.
 
     Args:
         values: at least one.
+        bounds: the lowest and the highest possible value; None if nothing bounds it.
     """
     centre = fmean(values)
     if len(values) < 2:
         return Mean(len(values), centre, None, None)
     deviation = stdev(values)
     reach = margin(deviation, len(values))
-    return Mean(len(values), centre, deviation, (centre - reach, centre + reach))
+    return Mean(len(values), centre, deviation, _interval(centre, reach, bounds))
 
 
 def margin(deviation: float, count: int) -> float:
@@ -109,16 +110,17 @@ def margin(deviation: float, count: int) -> float:
     return _quantile(count - 1) * deviation / math.sqrt(count)
 
 
-def spread(scores: Sequence[float], folds: int) -> Spread:
+def spread(scores: Sequence[float], folds: int, bounds: tuple[float, float] | None = None) -> Spread:
     """The mean of the scores of a cross-validation, with the corrected interval (see the module).
 
     Args:
         scores: of all trainings, at least two.
         folds: of the cross-validation, at least two.
+        bounds: the lowest and the highest possible score, at which the interval ends; None if nothing bounds it.
     """
     centre, deviation = mean(scores), stdev(scores)
     reach = _quantile(len(scores) - 1) * _corrected_error(deviation, len(scores), folds)
-    return Spread(centre, deviation, (centre - reach, centre + reach))
+    return Spread(centre, deviation, _interval(centre, reach, bounds))
 
 
 def paired_test(first: Sequence[float], second: Sequence[float], folds: int) -> PairedTest:
@@ -184,6 +186,11 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
     return RankCorrelation(
         float(stats.spearmanr(first, second).statistic), float(stats.kendalltau(first, second).statistic)
     )
+
+
+def _interval(centre: float, reach: float, bounds: tuple[float, float] | None) -> tuple[float, float]:
+    low, high = (-math.inf, math.inf) if bounds is None else bounds
+    return max(centre - reach, low), min(centre + reach, high)
 
 
 def _corrected_error(deviation: float, trainings: int, folds: int) -> float:

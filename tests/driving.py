@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +105,7 @@ def driven(
     space: CellSpace = TINY,
     before: list[Event] | None = None,
     budget: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Hand]:
     """Open a search in `folder`; if `before` is given, resume it from these events."""
     state = RunState()
@@ -122,7 +123,7 @@ def driven(
         with LiveStudy(sampler or RandomSampler(seed=0), state, distributions) as live:
             log.listen(live.apply)
             log.append(*events[known:])
-            candidates = Candidates(log, state=state, plan=plan_of(space), scheduler=scheduler, budget=budget)
+            candidates = Candidates(log, state=state, plan=plan_of(space), scheduler=scheduler, budget=budget, say=say)
             log.listen(candidates.apply)
             if before is not None:
                 candidates.resume()

@@ -103,7 +103,7 @@ def evaluated(
     for training, row in enumerate(zip(*scores, strict=True)):
         for place, score in enumerate(row):
             end(state, training * len(scores) + place, score, "failed" if score is None else "completed")
-    return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2)
+    return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2, bounds=(0.0, 1.0))
 
 
 def around(mean: float) -> list[float]:

@@ -126,6 +126,45 @@ def test_a_candidate_that_breaks_a_constraint_is_not_trained_and_counts_as_a_vio
         assert hand.state.front == []
 
 
+def test_after_a_hundred_infeasible_proposals_the_user_is_told_how_close_they_came(tmp_path: Path) -> None:
+    said: list[str] = []
+    limits = {"parameters": 2_000.0, "macs": 1e9}
+    with driven(tmp_path, constraints=limits, say=said.append) as hand:
+        for _ in range(99):
+            hand.admit(PARAMS)
+        assert said == []
+        hand.admit(SWAPPED)
+        costs = min(trial.costs["parameters"] for trial in hand.state.trials.values())
+        assert said == [
+            f"no candidate meets the constraints yet: smallest of 100: {costs:,.0f} parameters; the limit is 2,000 "
+            "(objectives.constraints)"
+        ]
+        for _ in range(200):
+            hand.admit(PARAMS)
+        assert len(said) == 1
+
+
+def test_infeasible_proposals_count_only_if_they_come_no_closer(tmp_path: Path) -> None:
+    near, far = sorted((PARAMS, SWAPPED), key=lambda params: plan_of().costs(TINY.decode(params))["parameters"])
+    assert plan_of().costs(TINY.decode(near)) != plan_of().costs(TINY.decode(far))
+    with driven(tmp_path, constraints={"parameters": 1.0}) as hand:
+        for params, count in ((far, 0), (far, 1), (far, 2), (near, 0), (far, 1), (near, 2)):
+            hand.admit(params)
+            assert hand.candidates.known_in_a_row == count
+
+
+def test_a_sampler_that_repeats_infeasible_candidates_ends_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 20)
+    with driven(tmp_path, constraints={"parameters": 1.0}) as hand:
+        proposals = 0
+        while not hand.candidates.is_exhausted:
+            hand.admit(PARAMS)
+            proposals += 1
+        assert proposals == 21
+
+
 def test_a_candidate_within_the_constraints_is_trained_and_counts_as_feasible(tmp_path: Path) -> None:
     with driven(tmp_path, constraints={"parameters": 1e9}) as hand:
         trial = admitted(hand, PARAMS)

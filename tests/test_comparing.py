@@ -46,17 +46,17 @@ def test_the_best_so_far_counts_trainings_and_the_time_in_which_the_search_ran()
 def test_the_mean_curve_is_exact_at_each_step_and_ends_with_a_run_that_was_cut_short() -> None:
     whole = BestSoFar((1, 3), (0.5, 0.7), 10, is_finished=True)
     short = BestSoFar((2, 4), (0.4, 0.9), 6, is_finished=False)
-    curve = mean_curve([whole, short, BestSoFar((), (), 9, is_finished=False)])
+    curve = mean_curve([whole, short, BestSoFar((), (), 9, is_finished=False)], None)
     assert curve.places == (2, 3, 4, 6)
     assert [mean.mean for mean in curve.means] == pytest.approx([0.45, 0.55, 0.8, 0.8])
     assert {mean.count for mean in curve.means} == {2}
-    assert mean_curve([short, BestSoFar((11,), (0.5,), 12, is_finished=True)]).places == ()
+    assert mean_curve([short, BestSoFar((11,), (0.5,), 12, is_finished=True)], None).places == ()
 
 
 def test_a_search_that_has_ended_keeps_its_best() -> None:
     """Even where it had ended before another one had a score at all."""
     early = BestSoFar((1, 3), (0.5, 0.7), 4, is_finished=True)
-    curve = mean_curve([early, BestSoFar((6,), (0.9,), 12, is_finished=True)])
+    curve = mean_curve([early, BestSoFar((6,), (0.9,), 12, is_finished=True)], None)
     assert curve.places == (6, 12)
     assert [mean.mean for mean in curve.means] == pytest.approx([0.8, 0.8])
 

@@ -119,7 +119,7 @@ def test_of_several_objectives_the_front_is_told_anew() -> None:
 def test_before_its_end_it_says_how_far_it_is() -> None:
     state = planned(RunState.replay(SEARCH))
     end(state, 0, 0.9)
-    outcome = outcome_of(state, searched=RunState.replay(SEARCH), sample=None, rungs=None, epochs=2)
+    outcome = outcome_of(state, searched=RunState.replay(SEARCH), sample=None, rungs=None, epochs=2, bounds=(0.0, 1.0))
     assert verdict(outcome) == "Not finished: 1 of 12 trainings have ended."
     assert evaluation_json(outcome)["finished"] is False
     assert evaluation_summary(outcome, "here").startswith(

@@ -189,7 +189,7 @@ def test_a_relative_root_is_found_from_elsewhere(
 
 def test_a_command_that_is_not_utf8_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["cellscout", os.fsdecode(b"caf\xe9")])
-    info = describe_run(SearchConfig(), resources={}, data={}, score_bounds=None)
+    info = describe_run(SearchConfig(), resources={}, data={}, score_bounds=(0.0, 1.0))
     assert info.command == ["cellscout", "caf\\xe9"]
     info.model_dump_json()
 

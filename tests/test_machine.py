@@ -64,10 +64,10 @@ def test_the_affinity_limits_the_cores(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_limit_of_the_temporary_folder_is_that_of_the_sockets() -> None:
-    assert is_too_long(Path("/" + "a" * (MAX_TEMP_BYTES - 4)))
-    longest = Path("/" + "a" * (MAX_TEMP_BYTES - 5))
+    longest = Path("/" + "a" * (MAX_TEMP_BYTES - 1))
     assert not is_too_long(longest)
-    assert len(f"{longest}/ray{SOCKET_IN_TEMP}") == MAX_SOCKET_BYTES
+    assert is_too_long(Path(f"{longest}a"))
+    assert len(f"{longest}{SOCKET_IN_TEMP}") == MAX_SOCKET_BYTES
 
 
 def test_a_temporary_folder_that_is_too_long_is_replaced_by_a_short_one(
@@ -77,12 +77,11 @@ def test_a_temporary_folder_that_is_too_long_is_replaced_by_a_short_one(
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
     with ray_temp() as folder:
-        assert folder is not None
         assert folder.is_dir()
         assert not is_too_long(folder)
     assert not folder.exists()
     monkeypatch.setattr("orchestrator.cluster.machine.SHORT_TEMP", Path("/proc/nope"))
-    with pytest.raises(ClusterError, match=r"^TMPDIR is '.*', too long .*set RAY_TMPDIR to a short folder"), ray_temp():
+    with pytest.raises(ClusterError, match=r"^TMPDIR makes .* too long .*set RAY_TMPDIR to a short folder"), ray_temp():
         pass
 
 
@@ -96,11 +95,22 @@ def test_a_temporary_folder_that_cannot_be_written_is_refused(name: str, monkeyp
         pass
 
 
-def test_a_temporary_folder_that_fits_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", "/proc/nope")
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+@pytest.mark.parametrize(
+    ("variables", "temp"),
+    [
+        ({}, "/tmp/ray"),
+        ({"TMPDIR": "/tmp/."}, "/tmp/ray"),
+        ({"TMPDIR": "/proc/nope", "RAY_TMPDIR": "/tmp"}, "/tmp/ray"),
+        ({"TMPDIR": "", "RAY_TMPDIR": ""}, "/tmp/ray"),
+    ],
+)
+def test_a_temporary_folder_that_fits_is_used(
+    variables: dict[str, str], temp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     with ray_temp() as folder:
-        assert folder is None
+        assert folder == Path(temp)
 
 
 JOINED = "10.0.0.1:6379"

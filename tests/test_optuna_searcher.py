@@ -118,9 +118,7 @@ def test_suggest_does_not_wait_for_an_end_if_all_trials_are_paused(
 def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 5)
-    for module in ("record.run_state", "search.candidates"):
-        monkeypatch.setattr(f"orchestrator.{module}.INFEASIBLE_IN_A_ROW", 100)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 100)
     monkeypatch.setattr("orchestrator.search.searcher.MAX_SUGGEST_SECONDS", 0.005)
     with driven(tmp_path) as hand:
         searcher, _ = searcher_of(hand)
@@ -131,9 +129,13 @@ def test_while_trials_report_proposals_that_break_a_constraint_do_not_hold_the_d
             calls += 1
         assert suggestion == Searcher.FINISHED
         assert calls > 3
-        assert hand.state.counts()["infeasible"] == 100
+        infeasible = [trial for trial in hand.state.trials.values() if trial.status == "infeasible"]
+        smallest = min(trial.costs["parameters"] for trial in infeasible)
+        first = next(number for number, trial in enumerate(infeasible, 1) if trial.costs["parameters"] == smallest)
+        assert len(infeasible) == first + 100  # which come no closer
         assert exhaustion(hand.state) == (
-            "100 proposals in a row broke a constraint: parameters at most 1 (objectives.constraints)"
+            f"no proposal meets the constraints any more: smallest of {len(infeasible)}: {smallest:,.0f} parameters; "
+            "the limit is 1 (objectives.constraints)"
         )
 
 

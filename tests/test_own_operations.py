@@ -87,8 +87,8 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "message"),
     [
         ("conv_9x9", r"^unknown operation 'conv_9x9'; known: none, identity, .*, or 'module:NAME'$"),
-        ("not_there:x", r"^operation 'not_there:x': module 'not_there' cannot be imported: .*looked for in "),
-        ("odd_operations:x", r"^operation 'odd_operations:x': module 'odd_operations' has no 'x'$"),
+        ("not_there:x", r"^operation 'not_there:x': module 'not_there' cannot be imported: .*looked for among "),
+        ("odd_operations:x", r"^operation 'odd_operations:x': module 'odd_operations' .*has no 'x'; "),
         ("broken_operations:x", "module 'broken_operations' raised ZeroDivisionError: division by zero$"),
         ("odd_operations:number", "TypeError: 'int' object is not callable$"),
         ("odd_operations:lists", r"TypeError: it must return a tuple of layers \(trainables.layers\)$"),

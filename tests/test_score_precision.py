@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import ConfigError
+from orchestrator.record.run_info import RunInfo, describe_run
 from orchestrator.record.run_state import RunState
 from orchestrator.report.score_precision import ScorePrecision, estimate_precision
-from orchestrator.search.setup import check_score_bounds
-from tests.builders import STARTED, info, trial
+from orchestrator.search.setup import check_same, check_score_bounds
+from tests.builders import STARTED, config, info, trial
 from tests.stepping import Paced
 
 
@@ -59,3 +61,20 @@ def test_other_bounds_are_refused_before_the_search(bounds: Any, monkeypatch: py
     monkeypatch.setattr(Paced, "score_bounds", bounds)
     with pytest.raises(ConfigError, match="^Paced.score_bounds is .*; two finite numbers, the lower first, or None"):
         check_score_bounds(Paced)
+
+
+def test_a_search_does_not_go_on_with_other_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: Any = SimpleNamespace(info=info(), check_images=lambda facts: None)
+    components: Any = SimpleNamespace(trainable=Paced)
+    check_same(recorded, facts={}, events=[], components=components)
+    monkeypatch.setattr(Paced, "score_bounds", (0.0, 100.0))
+    with pytest.raises(ConfigError, match=r"score_bounds are \(0.0, 100.0\); they were \(0.0, 1.0\) when the search"):
+        check_same(recorded, facts={}, events=[], components=components)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 100.0), None])
+def test_bounds_are_recorded(bounds: tuple[float, float] | None) -> None:
+    described = describe_run(config(), resources={}, data={}, score_bounds=bounds)
+    read = RunInfo.model_validate_json(described.model_dump_json())
+    assert read.bounds_of("val_accuracy") == bounds
+    assert read.bounds_of("val_loss") is None

@@ -116,3 +116,16 @@ def test_welchs_test_is_that_of_scipy() -> None:
 @pytest.mark.parametrize(("second", "p"), [([0.5] * 3, 1.0), ([0.6] * 3, None)])
 def test_values_without_any_spread_prove_nothing(second: list[float], p: float | None) -> None:
     assert welch([0.5] * 3, second).p == p
+
+
+def test_an_interval_ends_at_the_bounds_of_the_score() -> None:
+    values = [0.99, 0.9, 1.0]
+    (free_low, free_high), bounded = spread(values, 3).interval, spread(values, 3, (0.0, 1.0))
+    assert free_high > 1
+    assert bounded.interval == (free_low, 1.0)
+    assert spread([0.0, 0.2, 0.01], 3, (0.0, 1.0)).interval[0] == 0.0
+    free, cut = mean_of(values), mean_of(values, (0.0, 1.0))
+    assert free.interval is not None
+    assert cut.interval == (free.interval[0], 1.0)
+    assert cut.margin == free.margin == pytest.approx(free.interval[1] - free.mean)
+    assert math.isnan(mean_of([0.9]).margin)

@@ -103,7 +103,7 @@ def test_a_module_with_the_name_of_an_installed_one_stays_behind(search_file: Pa
     (tmp_path / "optuna" / "__init__.py").write_text("")
     (tmp_path / "beside.py").write_text("import queue\nSEED = 3\n")
     found = submit_module._modules_beside(search_file, load_config(search_file))
-    assert [path.name for path in found] == ["beside.py", "own.py"]
+    assert [path.name for path in found] == ["beside.py", "operations_beside.py", "own.py"]
 
 
 @pytest.mark.parametrize("content", ["", "no zip"])

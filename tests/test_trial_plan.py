@@ -17,9 +17,7 @@ from trainables.skeleton import SKELETONS
 
 def test_a_space_with_unknown_operations_is_refused_before_anything_starts() -> None:
     space = replace(NASNET, name="mine", operations=("identity", "conv_9x9"))
-    with pytest.raises(
-        ValueError, match="space 'mine' has the operation 'conv_9x9'; known: none, identity, avg_pool_3x3"
-    ):
+    with pytest.raises(ValueError, match="unknown operation 'conv_9x9'; known: none, identity, avg_pool_3x3"):
         CellTrainable.check(replace(PLAN, space=space))
     with pytest.raises(ValueError, match="filters is 4; with 2 stem cells at least 8 are needed"):
         CellTrainable.check(replace(PLAN, skeleton=SKELETONS["nasnet_mobile"]))

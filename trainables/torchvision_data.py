@@ -33,8 +33,8 @@ def _torchvision(
                 reason = next(iter(str(error).splitlines()), type(error).__name__).partition(" You can use")[0]
                 if settings.download:
                     raise DataError(
-                        f"{class_name} cannot be downloaded into data.root = {settings.root!r}: {reason} (download it "
-                        "yourself, then set data.download = false)"
+                        f"{class_name} cannot be downloaded into data.root = {settings.root!r}: {reason} (check the "
+                        "network, or put torchvision's files there and set data.download = false)"
                     ) from error
                 raise DataError(
                     f"data.root = {settings.root!r} does not hold {class_name} in torchvision's layout: "

@@ -308,13 +308,14 @@ def doctor(
 
     from orchestrator.cluster import examine
     from orchestrator.config import load_config
-    from trainables.storage import Folder
+    from orchestrator.record import RunDirectory
 
     config = load_config(search_file, overrides or [])
+    storage = RunDirectory.at(config.run.storage).folder.local_path
 
     findings = []
     console = Console()
-    for finding in examine(address, Folder.at(config.run.storage).local_path, config.resources):
+    for finding in examine(address, storage, config.resources):
         findings.append(finding)
         if not as_json:
             colour = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]

@@ -47,10 +47,8 @@ def connected(address: str | None) -> Iterator[str | None]:
         options: dict[str, Any] = {}
         if address is None:
             stack.enter_context(listening_on_loopback())
-            options = {"include_dashboard": False, "num_cpus": usable_cpus()}
             temp = stack.enter_context(ray_temp())
-            if temp is not None:
-                options["_temp_dir"] = str(temp)
+            options = {"include_dashboard": False, "num_cpus": usable_cpus(), "_temp_dir": str(temp)}
         url = _init(address, options)
         stack.callback(ray.shutdown)
         if address is None:

@@ -59,39 +59,40 @@ def _cpu_quotas(cgroups: Path, membership: Path) -> Iterator[float]:
 
 
 def given_temp() -> tuple[str, Path]:
-    """Return the setting that names Ray's temporary folder, and the folder in which Ray makes its own, `ray`."""
+    """Return the variable that says where Ray's temporary folder is, and the folder."""
     names = ["RAY_TMPDIR", "TMPDIR"] if sys.platform == "linux" else ["RAY_TMPDIR"]
-    name = next((name for name in names if name in os.environ), "RAY_TMPDIR")
-    return name, Path(os.environ.get(name, SHORT_TEMP))
+    name = next((name for name in names if os.environ.get(name)), names[0])
+    return name, Path(os.environ.get(name) or SHORT_TEMP).absolute() / "ray"
 
 
 def is_too_long(folder: Path) -> bool:
     """Whether the sockets of a Ray with this temporary folder could not be created."""
-    return len(os.fsencode(folder.absolute() / "ray")) > MAX_TEMP_BYTES
+    return len(os.fsencode(folder)) > MAX_TEMP_BYTES
 
 
 @contextlib.contextmanager
-def ray_temp() -> Iterator[Path | None]:
-    """Yield a short temporary folder for Ray if the given one is too long, and remove it at the end; else None.
+def ray_temp() -> Iterator[Path]:
+    """Yield the temporary folder for Ray. If the given one is too long, make a short one, and remove it at the end.
 
     Raises:
         ClusterError: the folder cannot be written.
     """
     name, folder = given_temp()
     short = is_too_long(folder)
-    problem = _problem_of_writing(SHORT_TEMP if short else folder / "ray")
+    problem = _problem_of_writing(SHORT_TEMP if short else folder)
     if problem is not None and short:
         raise ClusterError(
-            f"{name} is {str(folder)!r}, too long for Ray's sockets (at most {MAX_TEMP_BYTES - len('/ray')} bytes), "
-            f"and {SHORT_TEMP} cannot be written: {problem}; set RAY_TMPDIR to a short folder that can be written"
+            f"{name} makes Ray's temporary folder {str(folder)!r}, too long for its sockets (at most {MAX_TEMP_BYTES} "
+            f"bytes), and {SHORT_TEMP} cannot be written: {problem}; set RAY_TMPDIR to a short folder that can be "
+            "written"
         )
     if problem is not None:
         raise ClusterError(
-            f"Ray's temporary folder {str(folder / 'ray')!r} cannot be written: {problem}; set RAY_TMPDIR to a short "
-            "folder that can be written"
+            f"Ray's temporary folder {str(folder)!r} cannot be written: {problem}; set RAY_TMPDIR to a short folder "
+            "that can be written"
         )
     if not short:
-        yield None
+        yield folder
         return
     with tempfile.TemporaryDirectory(prefix="ray-", dir=SHORT_TEMP, ignore_cleanup_errors=True) as made:
         yield Path(made)

@@ -71,11 +71,11 @@ def run_tune(
         scratch: folder in which Ray Tune writes paused trials; all nodes must see it. Deleted at the end.
 
     Raises:
-        ConfigError: the scheduler already has a metric.
+        ConfigError: the scheduler refuses the objective.
     """
     metric, direction = objective
     if not scheduler.set_search_properties(metric, "max" if direction == "maximize" else "min"):
-        raise ConfigError(f"the scheduler has a metric of its own; leave it out, {metric} is the first objective")
+        raise ConfigError(f"the scheduler does not take {metric}, the first objective")
     worker = tune.with_parameters(trainable, plan=plan, data=[data])
     check_workers()
     # One trial per slot is prepared ahead, so that a free worker gets its next trial at once. Waiting trials make an

@@ -12,13 +12,14 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config.plugins import resolve, resolve_value
+from orchestrator.config.scheduler_fit import check_scheduler_kind
 from orchestrator.config.search_config import (
     SamplerSettings,
     SchedulerSettings,
     SpaceSettings,
     TrainableSettings,
 )
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, last_line
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS, STATELESS, make_seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
@@ -78,7 +79,7 @@ def make_scheduler(settings: SchedulerSettings, max_epochs: int, objectives: Map
     """Make the scheduler. It gets the objectives, rungs and epochs if it has such parameters.
 
     Raises:
-        ConfigError: the name is unknown, the options do not fit, or the scheduler is for one objective only.
+        ConfigError: the name is unknown, the options do not fit, or the scheduler cannot serve the search.
     """
     # A scheduler of the user gets Ray Tune's one metric, the first objective, unless it takes `objectives`.
     if settings.name in SCHEDULERS and len(objectives) > 1 and settings.name not in SEVERAL_OBJECTIVES:
@@ -88,6 +89,8 @@ def make_scheduler(settings: SchedulerSettings, max_epochs: int, objectives: Map
             "[objectives])"
         )
     make = resolve("scheduler.name", settings.name, SCHEDULERS)
+    if inspect.isclass(make):
+        check_scheduler_kind(make)  # before it is made: it may need packages or options that are of no use here
     given: dict[str, Any] = {
         "max_epochs": max_epochs,
         "min_epochs": settings.min_epochs,
@@ -121,5 +124,5 @@ def _make(section: str, *, make: Callable[..., Any], options: dict[str, Any], gi
     """Call the class with all options. `given` are the user's own, for the error."""
     try:
         return make(**options)
-    except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(f"{section}.options = {given}: {error}") from error
+    except Exception as error:  # it may be the user's own class
+        raise ConfigError(f"{section}.options = {given}: {last_line(error)}") from error

@@ -271,7 +271,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfi
     """
     source = str(path) if path is not None else "the default search"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8") if path is not None else DEFAULT_SEARCH.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig") if path is not None else DEFAULT_SEARCH.read_text())
     except OSError as error:
         raise ConfigError(f"{source} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

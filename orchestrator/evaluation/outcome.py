@@ -90,7 +90,13 @@ class Outcome:
 
 
 def outcome_of(
-    state: RunState, *, searched: RunState, sample: RunState | None, rungs: Sequence[int] | None, epochs: int
+    state: RunState,
+    *,
+    searched: RunState,
+    sample: RunState | None,
+    rungs: Sequence[int] | None,
+    epochs: int,
+    bounds: tuple[float, float] | None,
 ) -> Outcome:
     """Compute the outcome of an evaluation.
 
@@ -100,6 +106,7 @@ def outcome_of(
         sample: the random search of equal cost, if there is one.
         rungs: epochs at which the search's scheduler decided; None: at every epoch.
         epochs: length of a full training.
+        bounds: of the score by which candidates are compared; None if nothing bounds it.
     """
     plan = state.evaluation
     assert plan is not None, "it has been planned"
@@ -107,7 +114,7 @@ def outcome_of(
     sign = 1 if direction == "maximize" else -1
     candidates = _ranked(
         [
-            _evaluated(candidate, state=state, searched=searched, metric=metric, folds=plan.folds)
+            _evaluated(candidate, state=state, searched=searched, metric=metric, bounds=bounds)
             for candidate in plan.candidates
         ],
         sign,
@@ -140,8 +147,15 @@ def outcome_of(
 
 
 def _evaluated(
-    candidate: EvaluatedCandidate, *, state: RunState, searched: RunState, metric: str, folds: int
+    candidate: EvaluatedCandidate,
+    *,
+    state: RunState,
+    searched: RunState,
+    metric: str,
+    bounds: tuple[float, float] | None,
 ) -> Evaluated:
+    assert state.evaluation is not None, "it has been planned"
+    folds = state.evaluation.folds
     trials = trainings_of(state, candidate)
     scores = dict(sorted(scores_of(state, candidate, metric).items()))
     ranking = [trial.trial_id for trial in searched.ranking()]
@@ -152,7 +166,7 @@ def _evaluated(
         scores=scores,
         trainings=len(trials),
         problems=[f"{trial.status}: {trial.error}" for trial in trials if trial.status not in ("completed", "running")],
-        spread=spread_of(list(scores.values()), folds) if len(scores) > 1 else None,
+        spread=spread_of(list(scores.values()), folds, bounds) if len(scores) > 1 else None,
         search_rank=ranking.index(candidate.trial_id) + 1 if known and candidate.trial_id in ranking else None,
         search_score=searched.trials[candidate.trial_id].metric(metric) if candidate.trial_id is not None else None,
         objectives=_means(trials, state.objectives) if len(scores) == len(trials) else None,

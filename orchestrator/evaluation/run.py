@@ -37,6 +37,7 @@ from orchestrator.record import (
     RunResumed,
     RunState,
     describe_run,
+    score_of,
     write_table,
 )
 from orchestrator.report import refresh
@@ -122,7 +123,12 @@ def evaluate(
     random_search = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
     rungs = SearchComponents.of(searched.random_config(), overrides).milestones
     outcome = outcome_of(
-        state, searched=searched.state, sample=random_search, rungs=rungs, epochs=components.config.training.epochs
+        state,
+        searched=searched.state,
+        sample=random_search,
+        rungs=rungs,
+        epochs=components.config.training.epochs,
+        bounds=searched.run.info.bounds_of(score_of(state.objectives)[0]),
     )
     _write(outcome, directory)
     if evaluation_dir is None:

@@ -63,11 +63,11 @@ from .run_info import command_line as command_line
 from .run_info import commit as commit
 from .run_info import describe_run as describe_run
 from .run_info import versions as versions
-from .run_state import INFEASIBLE_IN_A_ROW as INFEASIBLE_IN_A_ROW
 from .run_state import UNBUILDABLE_IN_A_ROW as UNBUILDABLE_IN_A_ROW
 from .run_state import RunState as RunState
 from .run_state import Trial as Trial
 from .run_state import exhaustion as exhaustion
+from .run_state import infeasibility as infeasibility
 from .settings_difference import first_difference as first_difference
 from .tables import EPOCH_SCHEMA as EPOCH_SCHEMA
 from .tables import EPOCHS as EPOCHS

@@ -60,6 +60,10 @@ class RunInfo(BaseModel):
     evaluation: EvaluationInfo | None = None
     """None in the record of a search."""
 
+    def bounds_of(self, metric: str) -> tuple[float, float] | None:
+        """The lowest and the highest possible value of a metric; None if none are known."""
+        return self.score_bounds if metric in ("train_accuracy", "val_accuracy") else None
+
     @property
     def standing(self) -> str:
         """`state`, or `died` if the run's process has ended without recording how."""

@@ -289,6 +289,14 @@ class RunState:
         """The excess of the trial over each constraint's bound; 0 or less if it keeps the bound."""
         return violations(trial.costs, self.constraints) if trial.costs else {}
 
+    def distance(self, trial: Trial) -> float:
+        """How far the trial is from meeting all constraints: the sum of its excesses in units of their bounds."""
+        return sum(
+            excess / max(abs(self.constraints[name]), 1.0)
+            for name, excess in self.violations(trial).items()
+            if excess > 0
+        )
+
     def find(self, trial_id: str) -> Trial:
         """Return a trial of this run, or an imported one, by its id."""
         return self.trials.get(trial_id) or self.imported[trial_id]
@@ -398,21 +406,33 @@ def _imported(event: TrialImported, number: int) -> Trial:
     )
 
 
-INFEASIBLE_IN_A_ROW = 10_000
-"""A search ends after this many proposals in a row that break a constraint. The bound is high because infeasible
-results still teach the sampler."""
-
 UNBUILDABLE_IN_A_ROW = 100
 """A search ends after this many proposals in a row from which no network can be built."""
 
 
 def exhaustion(state: RunState) -> str:
     """Say why a search that has ended had nothing more to train, judging by its last proposals."""
-    since = list(itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values())))
+    since = _last_proposals(state)
     failed = [trial for trial in since if trial.status == "failed"]
     if len(failed) >= UNBUILDABLE_IN_A_ROW:
         return f"no network could be built from {len(failed)} proposals in a row: {failed[0].error}"
-    if sum(trial.status == "infeasible" for trial in since) >= INFEASIBLE_IN_A_ROW:
-        bounds = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in state.constraints.items())
-        return f"{INFEASIBLE_IN_A_ROW:,} proposals in a row broke a constraint: {bounds} (objectives.constraints)"
+    if 2 * sum(trial.status == "infeasible" for trial in since) > len(since):
+        return f"no proposal meets the constraints any more: {infeasibility(state)}"
     return "the sampler proposed nothing new any more"
+
+
+def infeasibility(state: RunState) -> str:
+    """Say how close the last proposals came to the constraints. At least one of them must break a constraint."""
+    infeasible = [trial for trial in _last_proposals(state) if trial.status == "infeasible"]
+    closest = min(infeasible, key=state.distance)
+    costs = "; ".join(
+        f"{closest.costs[name]:,.0f} {name}; the limit is {state.constraints[name]:,.0f}"
+        for name, excess in state.violations(closest).items()
+        if excess > 0
+    )
+    return f"smallest of {len(infeasible):,}: {costs} (objectives.constraints)"
+
+
+def _last_proposals(state: RunState) -> list[Trial]:
+    """The proposals since the last one that was trained, the last one first."""
+    return list(itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values())))

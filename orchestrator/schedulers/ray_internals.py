@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Iterator
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import HyperBandScheduler
+from ray.tune.result import TRAINING_ITERATION
+from ray.tune.schedulers import HyperBandScheduler, TrialScheduler
 
 from trainables.library_internals import Internal
 
@@ -19,6 +20,11 @@ _PAUSED = "after a trial fails, the rest of its hyperband bracket stays paused u
 
 BRACKETS = Internal("ray", "_trial_info", READ_IN, _PAUSED)
 MARK = Internal("ray", "is_being_processed", READ_IN, _PAUSED)
+
+
+def counts_reports(scheduler: TrialScheduler) -> bool:
+    """Whether one of Ray Tune's schedulers counts reports, as most do by default. Of others this cannot be seen."""
+    return getattr(scheduler, "_time_attr", None) == TRAINING_ITERATION
 
 
 @contextlib.contextmanager

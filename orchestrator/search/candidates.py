@@ -7,10 +7,11 @@ space; knows neither Optuna nor Ray.
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Callable
 
 from orchestrator.record import (
-    INFEASIBLE_IN_A_ROW,
     UNBUILDABLE_IN_A_ROW,
     Event,
     EventLog,
@@ -19,6 +20,7 @@ from orchestrator.record import (
     TrialEnded,
     TrialSetBack,
     TrialSuggested,
+    infeasibility,
 )
 from orchestrator.schedulers import AnswersDuplicates
 from orchestrator.study import Suggestion
@@ -29,8 +31,12 @@ RESULT_STATUSES = ("completed", "pruned", "diverged")
 """Statuses whose result answers a duplicate. A failed trial says nothing about its candidate, which is tried again."""
 
 MAX_KNOWN_IN_A_ROW = 1000
-"""The sampler counts as exhausted after this many proposals in a row of known candidates, or of running ones. Lower
-than `INFEASIBLE_IN_A_ROW`, because an infeasible result still teaches the sampler."""
+"""The sampler counts as exhausted after this many proposals in a row of known candidates, of running ones, or of
+candidates that break a constraint and come no closer to it than those before."""
+
+INFEASIBLE_TO_TELL = 100
+"""After this many proposals that break a constraint, with none in between to train, the user is told how close they
+came."""
 
 
 class Candidates:
@@ -41,6 +47,7 @@ class Candidates:
         plan: what all trials have in common.
         scheduler: says whether a candidate that it stopped would continue now; None if no stopped candidate would.
         budget: how many trials may be trained; None for no limit.
+        say: shows the user one line.
     """
 
     def __init__(
@@ -51,7 +58,9 @@ class Candidates:
         plan: TrialPlan,
         scheduler: AnswersDuplicates | None,
         budget: int | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
+        self._say = say
         self._log = log
         self._state = state
         self._plan = plan
@@ -63,12 +72,15 @@ class Candidates:
         self._interrupted: deque[Trial] = deque()
         self._released: deque[Trial] = deque()
         self._replaced: dict[str, Trial] = {}
+        self._told = False
         self.known_in_a_row = 0
-        """Proposals since the last new one that were answered from the record."""
-        self.infeasible_in_a_row = 0
-        """Proposals since the last new one that break a constraint."""
+        """Proposals since the last new one that were answered at once, or break a constraint and come no closer."""
         self.unbuildable_in_a_row = 0
         """Proposals since the last new one from which no network can be built."""
+        self._infeasible = 0
+        """Proposals since the last new one that break a constraint."""
+        self._distance = math.inf
+        """The smallest distance of these from meeting the constraints."""
         self.waiting_in_a_row = 0
         """Proposals since the last new one, and since the last end of a trial, that wait for a trial to end."""
 
@@ -107,11 +119,9 @@ class Candidates:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the proposals since the last new one reached the limit of their kind."""
+        """Whether the sampler seems to have nothing new to propose, or nothing from which a network can be built."""
         known = max(self.known_in_a_row, self.waiting_in_a_row)
-        if self.unbuildable_in_a_row >= UNBUILDABLE_IN_A_ROW:
-            return True
-        return known >= MAX_KNOWN_IN_A_ROW or self.infeasible_in_a_row >= INFEASIBLE_IN_A_ROW
+        return known >= MAX_KNOWN_IN_A_ROW or self.unbuildable_in_a_row >= UNBUILDABLE_IN_A_ROW
 
     def next(self) -> Trial | None:
         """Return a recorded trial to train next; None if there is none.
@@ -206,8 +216,8 @@ class Candidates:
                 f"{name} is {trial.costs[name]:,.0f}, above the constraint {self._state.constraints[name]:,.0f}"
                 for name in broken
             )
-            self.infeasible_in_a_row += 1
             self._log.append(TrialEnded(trial_id=trial.trial_id, status="infeasible", error=reason))
+            self._note_infeasible(trial)
         elif known is not None and known.status == "running":
             self.waiting_in_a_row += 1
             self._waiting.setdefault(known.trial_id, []).append(trial.trial_id)
@@ -215,10 +225,23 @@ class Candidates:
             self.known_in_a_row += 1
             self._log.append(_duplicate(trial.trial_id, known))
         else:
-            self.known_in_a_row = self.waiting_in_a_row = self.infeasible_in_a_row = self.unbuildable_in_a_row = 0
+            self.known_in_a_row = self.waiting_in_a_row = self.unbuildable_in_a_row = self._infeasible = 0
+            self._distance = math.inf
             self._register(trial)
             return True
         return False
+
+    def _note_infeasible(self, trial: Trial) -> None:
+        """Count the proposal, unless it is closer to the constraints than those before: then the sampler learns."""
+        distance = self._state.distance(trial)
+        if distance < self._distance:
+            self._distance, self.known_in_a_row = distance, 0
+        else:
+            self.known_in_a_row += 1
+        self._infeasible += 1
+        if self._infeasible == INFEASIBLE_TO_TELL and not self._told:
+            self._told = True
+            self._say(f"no candidate meets the constraints yet: {infeasibility(self._state)}")
 
     def _register(self, trial: Trial) -> None:
         """Make it the trial whose result answers further proposals of its fingerprint."""

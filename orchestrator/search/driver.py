@@ -5,6 +5,7 @@ Does not know whether the search runs on Ray or is simulated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,6 +36,7 @@ class Driver:
         stopper: says when the search must end before its trials do.
         budget: how many trials may be trained; None for no limit.
         gpus_per_trial: the share of a GPU that each trial has.
+        say: shows the user one line.
     """
 
     def __init__(
@@ -49,10 +51,11 @@ class Driver:
         stopper: SearchStopper | None = None,
         budget: int | None = None,
         gpus_per_trial: float = 0.0,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         stopper = stopper or SearchStopper(hours=None)
         answers = scheduler if isinstance(scheduler, AnswersDuplicates) else None
-        self.candidates = Candidates(log, state=state, plan=plan, scheduler=answers, budget=budget)
+        self.candidates = Candidates(log, state=state, plan=plan, scheduler=answers, budget=budget, say=say)
         self.listeners = [live_study.apply, self.candidates.apply]
         """For the log, in this order: `candidates.apply` appends events, and the study must get its event first."""
         self._live_study = live_study

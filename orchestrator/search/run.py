@@ -205,4 +205,5 @@ def _driver(session: SearchSession, live_study: LiveStudy) -> Driver:
         stopper=session.environment.stopper,
         budget=session.components.config.budget.trials,
         gpus_per_trial=session.environment.allotment.gpus_per_trial,
+        say=session.progress.line,
     )

@@ -34,6 +34,7 @@ from orchestrator.config import (
     ObjectivesSettings,
     SearchConfig,
     check_fits,
+    check_scheduler_fits,
     find_trainable,
     kind_of,
     make_sampler,
@@ -90,6 +91,7 @@ class SearchComponents:
         sampler = given.sampler or make_sampler(config.sampler, config.run.seed, space)
         check_fits(sampler, distributions, objectives)
         scheduler = given.scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
+        check_scheduler_fits(scheduler, objectives)
         trainable = given.trainable or find_trainable(config.trainable)
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
         check_score_bounds(trainable)

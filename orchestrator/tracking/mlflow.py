@@ -19,6 +19,9 @@ RUN = "cellscout.run"
 STATUS = "status"
 """Tag: how the trial ended. MLflow's own run status has no `pruned` and no `diverged`."""
 
+REFUSED = (401, 403)
+"""HTTP's statuses of a request without the right to be answered."""
+
 MAX_PARAMS = 100
 """Parameters in one request: MLflow's limit."""
 
@@ -109,14 +112,30 @@ class Mlflow:
 
 @contextlib.contextmanager
 def mlflow(tracking_uri: str, experiment: str, key: str) -> Iterator[Mlflow]:
-    """Write into the experiment of this name; create it if it does not exist."""
+    """Write into the experiment of this name; create it if it does not exist.
+
+    Raises:
+        RuntimeError: MLflow or its server reports an error; says in one line which, and what to set.
+    """
+    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs many lines when it creates a database
     client = MlflowClient(tracking_uri=tracking_uri)
-    found = client.get_experiment_by_name(experiment)
-    tracker = Mlflow(client, client.create_experiment(experiment) if found is None else found.experiment_id, key)
     try:
-        yield tracker
-    finally:
-        tracker.close()
+        found = client.get_experiment_by_name(experiment)
+        tracker = Mlflow(client, client.create_experiment(experiment) if found is None else found.experiment_id, key)
+        try:
+            yield tracker
+        finally:
+            tracker.close()
+    except MlflowException as error:
+        raise RuntimeError(_explain(error)) from error
+
+
+def _explain(error: Any) -> str:
+    """Return the reason of an `MlflowException` without the page that a server may have sent."""
+    reason = str(error).partition(" Response body")[0].strip().partition("\n")[0]
+    if error.get_http_status_code() in REFUSED:
+        return f"{reason}; set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return reason

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, final
 
+from orchestrator.errors import last_line
 from orchestrator.record import EpochDone
 from orchestrator.tracking.completed import Completed
 from orchestrator.tracking.tracked_trial import TrackedTrial, result_of
 
 UPLOAD_SECONDS = 60
 """How long the server may take to open a run, or to finish one with all its uploads."""
+
+SETTINGS = "set WANDB_API_KEY (or run `wandb login`), and WANDB_BASE_URL for a server of your own"
 
 Mode = Literal["online", "offline"]
 
@@ -79,13 +82,13 @@ def wandb(mode: Mode, *, project: str, group: str, folder: Path) -> Iterator[Wei
     """Write into the project of this name, with files in `folder`, which must be called `wandb`.
 
     Raises:
-        RuntimeError: the mode is online and there is no API key.
+        RuntimeError: the mode is online, and there is no API key or W&B's server refuses what is sent.
     """
     import wandb as tool
 
     tool.setup(tool.Settings(silent=True, mode=mode))
     # Or `wandb.init` would ask for a key on the terminal.
-    if mode == "online" and not tool.login(prompt=False, verify=False):
+    if mode == "online" and not _log_in():
         raise RuntimeError("no API key; run `wandb login` or set WANDB_API_KEY")
     folder.mkdir(parents=True, exist_ok=True)
     settings = tool.Settings(
@@ -108,5 +111,16 @@ def wandb(mode: Mode, *, project: str, group: str, folder: Path) -> Iterator[Wei
     tracker = WeightsAndBiases(common, folder)
     try:
         yield tracker
+    except tool.errors.CommError as error:  # the server's, that the key is wrong among them
+        raise RuntimeError(f"{last_line(error)}; {SETTINGS}") from error
     finally:
         tracker.close()
+
+
+def _log_in() -> bool:
+    import wandb as tool
+
+    try:
+        return bool(tool.login(prompt=False, verify=False))
+    except (tool.errors.Error, ValueError) as error:  # a key of the wrong form
+        raise RuntimeError(f"{last_line(error)}; {SETTINGS}") from error

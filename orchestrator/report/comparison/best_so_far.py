@@ -74,8 +74,13 @@ def read_history(events: Iterable[Event]) -> tuple[RunState, History]:
     )
 
 
-def mean_curve(curves: Sequence[BestSoFar]) -> MeanCurve:
-    """Average the curves that have a score; the result is empty if they have no place in common."""
+def mean_curve(curves: Sequence[BestSoFar], bounds: tuple[float, float] | None) -> MeanCurve:
+    """Average the curves that have a score; the result is empty if they have no place in common.
+
+    Args:
+        curves: one for each run.
+        bounds: of the score, at which the intervals end; None if nothing bounds it.
+    """
     known = [curve for curve in curves if curve.places]
     if not known:
         return MeanCurve((), ())
@@ -84,4 +89,4 @@ def mean_curve(curves: Sequence[BestSoFar]) -> MeanCurve:
     if start > end:
         return MeanCurve((), ())
     places = sorted({start, end, *(place for curve in known for place in curve.places if start <= place <= end)})
-    return MeanCurve(tuple(places), tuple(mean_of([curve.at(place) for curve in known]) for place in places))
+    return MeanCurve(tuple(places), tuple(mean_of([curve.at(place) for curve in known], bounds) for place in places))

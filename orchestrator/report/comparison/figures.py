@@ -101,7 +101,14 @@ def _bests(groups: Sequence[Group], comparison: Comparison) -> go.Figure:
                 go.Scatter(
                     x=[place + 0.2],
                     y=[mean.mean],
-                    error_y={"type": "constant", "value": mean.interval[1] - mean.mean, "width": 8, "thickness": 2},
+                    error_y={
+                        "type": "constant",
+                        "symmetric": False,
+                        "value": mean.interval[1] - mean.mean,
+                        "valueminus": mean.mean - mean.interval[0],
+                        "width": 8,
+                        "thickness": 2,
+                    },
                     mode="markers",
                     name=f"mean of {text(group.label)}",
                     marker={"color": _colour(place), "symbol": "line-ew-open", "size": 18, "line": {"width": 3}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from orchestrator.report.comparison.runs import ComparedRun
 from orchestrator.significance import Mean, mean_of
 
 MAX_LABEL_LENGTH = 40
+NOT_NEGATIVE = (0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -38,40 +40,46 @@ class Group:
         return [search.best for search in self.searches if search.best is not None]
 
     @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The lowest and the highest possible score, the same for all runs; None if none are known."""
+        first = self.searches[0]
+        return first.info.bounds_of(first.metric)
+
+    @property
     def best(self) -> Mean | None:
         """The mean of the best scores."""
-        return _mean(self.bests)
+        return _mean(self.bests, self.bounds)
 
     @property
     def trained(self) -> Mean | None:
         """The mean number of trainings that ended."""
-        return _mean([search.trained for search in self.searches])
+        return _mean([search.trained for search in self.searches], NOT_NEGATIVE)
 
     @property
     def epochs(self) -> Mean | None:
         """The mean number of trained epochs."""
-        return _mean([search.epochs for search in self.searches])
+        return _mean([search.epochs for search in self.searches], NOT_NEGATIVE)
 
     @property
     def seconds(self) -> Mean | None:
         """The mean duration of the searches."""
-        return _mean([search.seconds for search in self.searches])
+        return _mean([search.seconds for search in self.searches], NOT_NEGATIVE)
 
     @property
     def utilisation(self) -> Mean | None:
         """The mean share of the slots' time that was spent on training (0 to 1)."""
         found = [search.state.utilisation() for search in self.searches]
-        return _mean([value for value in found if value is not None])
+        return _mean([value for value in found if value is not None], (0.0, 1.0))
 
     @property
     def by_trials(self) -> MeanCurve:
         """The mean best so far against trials."""
-        return mean_curve([search.history.by_trials for search in self.searches])
+        return mean_curve([search.history.by_trials for search in self.searches], self.bounds)
 
     @property
     def by_seconds(self) -> MeanCurve:
         """The mean best so far against seconds."""
-        return mean_curve([search.history.by_seconds for search in self.searches])
+        return mean_curve([search.history.by_seconds for search in self.searches], self.bounds)
 
 
 def group_runs(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tuple[Difference, ...]]:
@@ -137,5 +145,5 @@ def _letter(index: int) -> str:
     return (_letter(before - 1) if before else "") + chr(ord("A") + last)
 
 
-def _mean(values: Sequence[float]) -> Mean | None:
-    return mean_of(values) if values else None
+def _mean(values: Sequence[float], bounds: tuple[float, float] | None) -> Mean | None:
+    return mean_of(values, bounds) if values else None

@@ -61,7 +61,7 @@ def format_margin(mean: Mean) -> str:
     """Format half the width of the interval, as ` ± 0.0123`; empty if there is no interval."""
     if mean.interval is None:
         return ""
-    margin = (mean.interval[1] - mean.interval[0]) / 2
+    margin = mean.margin
     return f" ± {margin:.4f}" if 0.0001 <= margin < 10 else f" ± {number(margin)}"
 
 
