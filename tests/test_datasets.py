@@ -302,7 +302,9 @@ def test_errors_about_missing_data_name_the_settings_to_change(tmp_path: Path) -
         load_data(DataSettings(name="npz", root=absent), seed=0)
     with pytest.raises(DataError, match="absent' is not a folder"):
         load_data(DataSettings(name="image_folder", root=absent), seed=0)
-    with pytest.raises(DataError, match="data.name = 'no_such_module:make' raised ModuleNotFoundError"):
+    with pytest.raises(
+        DataError, match="data.name is 'no_such_module:make', but module 'no_such_module' cannot be imported"
+    ):
         load_data(DataSettings(name="no_such_module:make"), seed=0)
 
 

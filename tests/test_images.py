@@ -68,7 +68,7 @@ def gone(): return open("/nowhere/labels.csv")
         ({"root": "spoilt"}, "cannot be read as a picture"),
         ({"name": "data_that_leaves:leaves"}, "SystemExit: no licence for this data"),
         ({"name": "data_that_leaves:gone"}, "raised FileNotFoundError"),
-        ({"name": "data_that_leaves:none"}, "raised AttributeError"),
+        ({"name": "data_that_leaves:none"}, "has no 'none'"),
     ],
     ids=str,
 )

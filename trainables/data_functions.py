@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from trainables.image_arrays import DataError, DataSource, RawPart, make_source
 from trainables.pictures import resize_image, to_pixels
+from trainables.plugins import import_plugin
 from trainables.settings import DataSettings
 
 ACCEPTED = (
@@ -27,9 +27,12 @@ def load_function(settings: DataSettings) -> DataSource:
     Raises:
         DataError: the function raised an error, or did not return `ACCEPTED`.
     """
-    module, _, function = settings.name.partition(":")
     with _failures_of(settings, ""):
-        made = getattr(importlib.import_module(module), function)(**settings.options)
+        try:
+            function = import_plugin(settings.name)
+        except ValueError as error:
+            raise DataError(f"data.name is {settings.name!r}, but {error}") from error
+        made = function(**settings.options)
     with _failures_of(settings, ": its result"):
         parts = _parts(made)
         if not 1 <= len(parts) <= 3:
