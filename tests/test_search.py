@@ -280,9 +280,7 @@ def test_ctrl_c_ends_a_search_with_its_record_whole(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-@pytest.mark.parametrize(
-    "moment", ["orchestrator.search.setup.allot", "orchestrator.cluster.images._load_and_describe"]
-)
+@pytest.mark.parametrize("moment", ["orchestrator.search.setup.allot", "orchestrator.cluster.images.load_data"])
 def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,7 +341,7 @@ def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
     [
         ({"resources": {"gpus_per_trial": 1.0}}, ClusterError, "a trial asks for 1 CPUs and 1 GPUs, but the largest"),
         ({"resources": {"cpus_per_trial": 64}}, ClusterError, "a trial asks for 64 CPUs"),
-        ({"data": {"name": "fashion_mnist", "root": "absent"}}, ConfigError, "does not hold FashionMNIST"),
+        ({"data": {"name": "fashion_mnist", "root": "absent"}}, ConfigError, "absent. is not a folder"),
         (
             {"data": {"validation_fraction": 0.001}},
             ConfigError,
