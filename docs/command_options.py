@@ -25,8 +25,8 @@ INTRODUCTION = """\
 (Made by `python docs/command_options.py` from the settings of each command.)
 
 From Python, each option is a keyword argument of the command's settings. A list is written with commas between its
-values; an option that may be repeated takes one value each time. Impossible values are refused in one line before
-anything starts.
+values; an option that may be repeated takes one value each time. Impossible values are refused with a one-line
+message before anything starts.
 """
 
 

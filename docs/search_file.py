@@ -22,10 +22,10 @@ INTRODUCTION = f"""\
 
 (Made by `python docs/search_file.py` from `orchestrator/config/search_config.py` and `trainables/settings.py`.)
 
-A search file says, in TOML, what differs from the defaults. Any value can also be set on the command line, as in
-`--set training.epochs=9`; the value is read as TOML, or as a plain string if it is not TOML. Unknown keys and
-impossible values are refused in one line before anything starts; unusable data are refused when they are read. Neither
-leaves files behind.
+A search file is a TOML file with the settings that differ from the defaults. Any value can also be set on the command
+line, as in `--set training.epochs=9`; the value is read as TOML, or as a plain string if it is not TOML. Unknown keys
+and impossible values are refused with a one-line message before anything starts. Unusable data are refused when they
+are read. In both cases, no files are left behind.
 
 `cellscout list spaces|cells|operations|skeletons|presets|samplers|schedulers|datasets|trainables` shows every built-in
 name. Your own parts are named `module:NAME`; the module is searched among the installed packages and then in the

@@ -147,7 +147,7 @@ def paired_test(first: Sequence[float], second: Sequence[float], folds: int) -> 
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> WelchTest:
-    """Welch's t-test, two-sided, for groups of unequal spread.
+    """Two-sided Welch's t-test, for groups of unequal variance.
 
     Args:
         first, second: one value for each seed; at least two each.

@@ -1,5 +1,5 @@
 """The DARTS search space and its published cells (Liu, Simonyan, Yang: DARTS, ICLR 2019,
-https://arxiv.org/abs/1806.09055), and the cells of other papers as its code defines them."""
+https://arxiv.org/abs/1806.09055), and other papers' cells as the code of DARTS defines them."""
 
 from search_spaces.architecture import Architecture, Block, Cell
 from search_spaces.cell_space import CellSpace

@@ -225,7 +225,7 @@ class EpochTrainable(tune.Trainable, ABC):
         self._prepared = (resample,)
 
     def _check_facts(self) -> None:
-        """Refuse facts that the record cannot hold.
+        """Refuse what `begin` returned if the record cannot hold it.
 
         Raises:
             ValueError: the message says what is wrong.
@@ -300,7 +300,7 @@ class EpochTrainable(tune.Trainable, ABC):
                 return curve
 
     def _check_result(self, result: EpochResult) -> None:
-        """Refuse a result that is not one of the next epoch: the whole search would be misled by it, or end.
+        """Refuse a result that is not one of the next epoch: it would mislead or end the whole search.
 
         Raises:
             ValueError: the message says what is wrong.

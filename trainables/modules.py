@@ -81,7 +81,10 @@ class Regularisation:
     """Source of the random draws; None uses torch's global generator."""
 
     def drop(self, values: Tensor, shape: tuple[int, ...], probability: float) -> Tensor:
-        """Zero values with `probability`, one draw per entry of `shape`, and scale the others to keep the mean."""
+        """Set values to zero with `probability`, and scale the others to keep the mean.
+
+        There is one random draw per entry of `shape`, which broadcasts to the shape of `values`.
+        """
         keep = 1 - probability
         # Not `bernoulli_`: its probability changes in every step, and `torch.compile` would recompile each time.
         mask = torch.rand(shape, device=values.device, generator=self.generator) < keep

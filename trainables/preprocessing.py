@@ -52,7 +52,7 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
-        """Inverse of `to_json`; tuples may have become lists.
+        """Inverse of `to_json`. Accepts lists in place of tuples, because JSON has no tuples.
 
         Raises:
             ValueError: a field is missing or malformed.

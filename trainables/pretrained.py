@@ -30,8 +30,9 @@ _TARGET_NAME = re.compile(r"cells\.(\d+)\.(inputs|blocks|outputs)\.(\d+)\.(?:(\d
 def convert_weights(state: Mapping[str, Tensor], spec: NetworkSpec) -> dict[str, Tensor]:
     """Convert the weights of another library's network to a state dict of `CellNetwork(spec)`.
 
-    The strided average pools of timm's `nasnetalarge` count zeros of the padding. With its weights, the logits of
-    `CellNetwork` therefore differ slightly from timm's, and equal those of the network in which they were trained.
+    The strided average pools of timm's `nasnetalarge` count zeros of the padding; those of `CellNetwork` do
+    not. With these weights, its logits therefore differ slightly from timm's. They equal those of the original network,
+    in which the weights were trained.
 
     Args:
         state: `state_dict()` of timm's `nasnetalarge` or `pnasnet5large`, of pytorchcv's `nasnet_4a1056`,

@@ -93,7 +93,7 @@ class Retraining:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether images are held out for validation; without them the validation scores are NaN."""
+        """Whether images are held out for validation. If not, the validation scores are NaN."""
         return self._plan.patience is not None
 
     @property

@@ -50,9 +50,9 @@ class DataSettings(Settings):
     """`[data]`: the images and how they are split."""
 
     name: str = "digits"
-    """A built-in data set (`cellscout list datasets`), or `module:function`, a function that returns a map-style data
-    set of (image, label), a pair of arrays (images, labels), or several of them: (training, test) or (training,
-    validation, test)."""
+    """A built-in data set (`cellscout list datasets`), or `module:function`. The function returns one data set,
+    two (training, test) or three (training, validation, test); each is a map-style data set of (image, label) or a
+    pair of arrays (images, labels)."""
     root: str = "data"
     """Folder of the data set; for `npz`, the file. A relative path is recorded as an absolute one."""
     download: bool = False

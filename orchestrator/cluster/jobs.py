@@ -3,8 +3,8 @@
 Knows Ray Jobs. Does not know how a search runs: the job is `cellscout search`, which runs on the cluster's head.
 
 The wheel is unpacked into the job's working directory, which Ray puts first on the Python path of every process of the
-job. As one of Ray's `py_modules` it would be installed on every node by `pip install --target`, with all its
-dependencies.
+job. It is not one of Ray's `py_modules`, because each node would install these by `pip install --target`, together with
+all dependencies.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
 
 
 def _is_installed(name: str, folder: Path) -> bool:
-    """Whether Python finds a module of this name elsewhere than in `folder`."""
+    """Whether Python finds a module of this name outside `folder`."""
     elsewhere = [place for place in sys.path if Path(place).absolute() != folder.absolute()]
     spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
     return name in sys.builtin_module_names or (spec is not None and spec.origin is not None)

@@ -100,7 +100,8 @@ class SchedulerSettings(Settings):
     min_epochs: int = Field(default=1, ge=1)
     """ASHA: the first rung, the minimum number of epochs of a candidate. At most `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=100)
-    """ASHA: at each rung, one in this many candidates continues, and the next rung has this many times the epochs."""
+    """ASHA: with a factor of 3, the best third of the candidates at a rung continue, and the next rung has three times
+    as many epochs."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the scheduler's class, such as `brackets` of ASHA."""
 
@@ -200,8 +201,8 @@ class LoggingSettings(Settings):
     """MLflow's tracking URI, without secrets: `sqlite:///mlflow.db`, or `http://HOST:5000` of a server. The experiment
     has the name of the run."""
     wandb: Literal["online", "offline"] | None = None
-    """Weights & Biases. `offline` only writes files for `wandb sync` into `wandb/` of the run directory, which must be
-    local. The project has the name of the run."""
+    """Weights & Biases. `offline` only writes files into `wandb/` of the run directory, which must be local;
+    `wandb sync` uploads them. The project has the name of the run."""
 
     @field_validator("mlflow")
     @classmethod

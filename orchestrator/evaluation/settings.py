@@ -1,4 +1,4 @@
-"""The settings of an evaluation. Imports nothing heavy: help texts are read from here."""
+"""The settings of an evaluation. The command line reads help texts here, so it imports no slow module."""
 
 from __future__ import annotations
 

@@ -77,10 +77,10 @@ def title_of(name: str) -> str:
 
 
 def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> NetworkSpec:
-    """The network with another skeleton, and with other values where they are not None.
+    """The network with another skeleton and other values; a value of None is not changed.
 
     Raises:
-        InputError: the skeleton is unknown, or no network can be made of the values.
+        InputError: the skeleton is unknown, or no network can be built with these values.
     """
     changes = {name: value for name, value in values.items() if value is not None}
     if skeleton is not None:

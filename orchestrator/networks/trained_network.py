@@ -109,7 +109,7 @@ def _is_run(name: str) -> bool:
 
 
 def _split(name: str) -> tuple[str, list[str]]:
-    """Split a name into the run directory and the path inside it: nothing, `best`, or `retrain` and a name."""
+    """Split a name into the run directory and the path inside it: [], ["best"] or ["retrain", NAME]."""
     location, options = split_options(name) if "://" in name else (str(Path(name)), "")
     parts = location.rstrip("/").split("/")
     found = []

@@ -37,7 +37,7 @@ class BackgroundQueue(Generic[T]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread; items may be put before."""
+        """Start the thread. `put` may be called before."""
         self._thread.start()
 
     def put(self, *items: T) -> None:

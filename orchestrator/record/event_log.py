@@ -43,7 +43,7 @@ class Writer(Protocol):
         """Append whole lines; with `at_once`, they are on the disk or the store afterwards."""
 
     def close(self) -> None:
-        """Write what is left, and release the log."""
+        """Write all lines that are not yet written, and release the log."""
 
 
 class TypedLog(Generic[E]):

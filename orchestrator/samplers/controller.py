@@ -127,7 +127,7 @@ class ControllerSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Draw uniformly: in the first trials, and for a parameter that is not a decision of the last finished one."""
+        """Draw uniformly, until a trial has finished, and later for parameters that the last finished trial lacks."""
         return draw_independently(study, trial, name=param_name, distribution=param_distribution, seed=self._seed)
 
 

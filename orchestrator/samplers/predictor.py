@@ -355,7 +355,7 @@ def _normal_scores(merits: Vector) -> Vector:
 
 
 def _random_points(choices: Mapping[str, Sequence[Any]], draws: random.Random) -> Iterator[dict[str, Any]]:
-    """Yield endless random points."""
+    """Yield random points without end."""
     while True:
         yield {name: draws.choice(options) for name, options in choices.items()}
 

@@ -1,4 +1,4 @@
-"""The settings of a simulation. Imports nothing heavy: help texts are read from here."""
+"""The settings of a simulation. The command line reads help texts here, so it imports no slow module."""
 
 from __future__ import annotations
 

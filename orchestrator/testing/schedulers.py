@@ -128,8 +128,9 @@ def _check_growth(make: Callable[[], TrialScheduler], evaluate: Evaluate, *, tri
         if last <= growth * first:
             return
     raise AssertionError(
-        f"in a search of {trials} trials a call takes {last * 1e6:.0f} us in the last quarter, {last / first:.1f} "
-        f"times the {first * 1e6:.0f} us of the first quarter; it must be at most growth = {growth:g} times"
+        f"in a search of {trials} trials, a call takes {first * 1e6:.0f} us in the first quarter and "
+        f"{last * 1e6:.0f} us in the last quarter, {last / first:.1f} times as long; "
+        f"at most growth = {growth:g} times is allowed"
     )
 
 

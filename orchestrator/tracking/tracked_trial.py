@@ -41,7 +41,7 @@ class TrackedTrial:
 
     @property
     def local_path(self) -> str | None:
-        """The folder, as Ray Tune's callback reads it."""
+        """`folder` as a string, because Ray Tune's callback reads it from this attribute."""
         return None if self.folder is None else str(self.folder)
 
     def init_local_path(self) -> None:

@@ -1,4 +1,4 @@
-"""The settings of an export. Imports nothing heavy: help texts are read from here."""
+"""The settings of an export. The command line reads help texts here, so it imports no slow module."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pruning:
 
 
 class ExportSettings(OptionSettings):
-    """`cellscout export`: the format of the file, and what is done to the network before."""
+    """`cellscout export`: the format of the file, and what is done to the network before the export."""
 
     format: str = "onnx"
     """Format of the file: onnx, torch-export or executorch."""

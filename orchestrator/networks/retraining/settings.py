@@ -1,4 +1,4 @@
-"""The settings of a retraining. Imports nothing heavy: help texts are read from here."""
+"""The settings of a retraining. The command line reads help texts here, so it imports no slow module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RetrainSettings(OptionSettings):
     """The network to train: a published cell (`cellscout list cells`), an architecture.json or network.json, a run
     directory, or `RUN_DIR#TRIAL`, a trial of its leaderboard. Default: the search's winner."""
     baselines: Annotated[Sequence[str], Option("--baseline")] = ()
-    """Baselines to compare it with: two_convolutions, or torchvision's classification models (resnet18, ...)."""
+    """Baselines to compare the network to: two_convolutions, or torchvision's classification models (resnet18, ...)."""
     preset: str | None = None
     """A paper's recipe (`cellscout list presets`). Default: the search's recipe."""
     changes: Annotated[Sequence[str], Option("--set")] = ()
@@ -41,8 +41,8 @@ class RetrainSettings(OptionSettings):
     compiled: Annotated[bool, Option("--compile")] = False
     """Compile the network with PyTorch first."""
     name: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")
-    """Folder of the network in `RUN_DIR/retrain`; the baselines' folders begin with it. Default: the architecture's
-    name."""
+    """Folder of the network in `RUN_DIR/retrain`; the names of the baselines' folders begin with this name. Default:
+    the architecture's name."""
     weights: Sequence[str] = ()
     """Start from these weights instead of random ones: a safetensors file, or a network's folder, such as
     `RUN_DIR/best` or `RUN_DIR/retrain/NAME`; for a baseline, `BASELINE=WEIGHTS`. Classes may differ. May be

@@ -1,7 +1,8 @@
-"""Lays out the picture of a cell: inputs on the left, then blocks in order with an operation on each edge, the output.
+"""Lays out the picture of a cell: from left to right the inputs, the blocks in order, and the output.
 
-Each state has its own rows, so no line runs behind a box: a line leaves its source, bends into the row of its target
-directly after the source's column, and then runs straight. Knows lengths and colours. Does not know what draws them.
+Each edge shows its operation. Each state has its own rows. A line bends into the row of its target directly after the
+column of its source, and then runs straight, so no line runs behind a box. Knows lengths and colours. Does not know
+what draws them.
 """
 
 from __future__ import annotations
