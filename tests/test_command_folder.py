@@ -21,3 +21,17 @@ def test_an_absolute_path_that_is_missing_is_reported_as_it_is(tmp_path: Path) -
         CommandFolder(str(tmp_path), "the-head").entered(),
     ):
         (tmp_path / "missing").read_text()
+
+
+def test_a_relative_path_on_another_machine_is_an_error_that_names_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="'settings.txt'$"), CommandFolder.here().entered():
+        Path("settings.txt").read_text()
+    home = CommandFolder("/home/me/search", "the-head")
+    with pytest.raises(
+        FileNotFoundError, match="'settings.txt' .a relative path of /home/me/search on the-head, where"
+    ):
+        with home.entered():
+            Path("settings.txt").read_text()

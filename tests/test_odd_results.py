@@ -80,19 +80,28 @@ def test_any_other_value_is_refused_in_one_line(instead: Any) -> None:
     assert recorded_or_refused(Odd({}, {}, instead)) is None
 
 
+def test_a_result_of_another_type_is_an_error_of_its_trial() -> None:
+    with pytest.raises(CandidateFault, match="OddTrainable.train_epoch returned dict; it must return an EpochResult"):
+        step(Odd({}, {}, {"val_accuracy": 0.5}))
+
+
 def test_a_good_result_is_recorded() -> None:
     assert recorded_or_refused(Odd({}, {"margin": 0.5})) is not None
 
 
-def recorded_or_refused(odd: Odd) -> EpochDone | None:
-    """The event that the driver would write, after a check of its numbers; None if the worker refused the result."""
+def step(odd: Odd) -> dict[str, Any]:
     trainable = OddTrainable.__new__(OddTrainable)
     trainable.odd = odd
     trainable.setup(config(0), plan=PLAN, data=[None])
+    return trainable.step()
+
+
+def recorded_or_refused(odd: Odd) -> EpochDone | None:
+    """The event that the driver would write, after a check of its numbers; None if the worker refused the result."""
     fault: CandidateFault | None = None
     report: dict[str, Any] = {}
     try:
-        report = trainable.step()
+        report = step(odd)
     except CandidateFault as caught:
         fault = caught
     if fault is not None:

@@ -117,10 +117,7 @@ def test_every_trainable_reports_what_a_search_needs(kind: type[EpochTrainable],
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"epoch": 2}, "Paced.train_epoch returned epoch 2; the next epoch is 1"),
-    (
-        {"ended_at": 1000 * time.time()},
-        r"ended_at of epoch 1 is \d{13}; it must be within a day of time.time\(\), which is",
-    ),
+    ({"ended_at": 1000 * time.time()}, r"ended_at of epoch 1 is \d{13}; it must be within a day of time.time\(\)"),
     ({"ended_at": 12.5}, "ended_at of epoch 1 is 12; it must be within a day"),
     ({"val_accuracy": 93.5}, r"val_accuracy of epoch 1 is 93.5; it must be 0 to 1 \(Paced.score_bounds\)"),
     ({"train_accuracy": -0.1}, "train_accuracy of epoch 1 is -0.1; it must be 0 to 1"),
@@ -146,12 +143,6 @@ def test_an_epoch_that_is_numbered_again_is_an_error_of_its_trial(make: Make, mo
     trainable.step()
     with pytest.raises(CandidateFault, match="Paced.train_epoch returned epoch 1; the next epoch is 2"):
         trainable.step()
-
-
-def test_a_result_of_another_type_is_an_error_of_its_trial(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Paced, "train_epoch", lambda self: {"val_accuracy": 0.5})
-    with pytest.raises(CandidateFault, match="Paced.train_epoch returned dict; it must return an EpochResult"):
-        make(Paced).step()
 
 
 @pytest.mark.parametrize(("bounds", "score"), [((0.0, 100.0), 93.5), (None, 1e6), (None, -3.0)])
@@ -214,18 +205,6 @@ def test_a_trainable_runs_in_the_folder_of_the_command(
     monkeypatch.setattr(Paced, "prepare", lambda self, data: read.append(Path("settings.txt").read_text()))
     make(Paced, replace(PLAN, home=home))
     assert read == ["7"]
-
-
-def test_a_relative_path_on_another_machine_is_an_error_that_names_both(
-    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Paced, "prepare", lambda self, data: Path("settings.txt").read_text())
-    with pytest.raises(CandidateFault, match="FileNotFoundError: .* 'settings.txt'$"):
-        make(Paced, replace(PLAN, home=CommandFolder.here())).step()
-    home = CommandFolder("/home/me/search", "the-head")
-    with pytest.raises(CandidateFault, match="'settings.txt' .a relative path of /home/me/search on the-head, where"):
-        make(Paced, replace(PLAN, home=home)).step()
 
 
 class Prepared(Paced):
