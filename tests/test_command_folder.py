@@ -30,8 +30,8 @@ def test_a_relative_path_on_another_machine_is_an_error_that_names_both(
     with pytest.raises(FileNotFoundError, match="'settings.txt'$"), CommandFolder.here().entered():
         Path("settings.txt").read_text()
     home = CommandFolder("/home/me/search", "the-head")
-    with pytest.raises(
-        FileNotFoundError, match="'settings.txt' .a relative path of /home/me/search on the-head, where"
+    with (
+        pytest.raises(FileNotFoundError, match="'settings.txt' .a relative path of /home/me/search on the-head, where"),
+        home.entered(),
     ):
-        with home.entered():
-            Path("settings.txt").read_text()
+        Path("settings.txt").read_text()

@@ -136,7 +136,6 @@ def test_a_wrong_result_is_an_error_of_its_trial(
 
 
 def test_an_epoch_that_is_numbered_again_is_an_error_of_its_trial(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the trial would never reach its last epoch."""
     train = Paced.train_epoch
     monkeypatch.setattr(Paced, "train_epoch", lambda self: replace(train(self), epoch=1))
     trainable = make(Paced, replace(PLAN, milestones=None))
