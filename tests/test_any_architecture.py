@@ -34,6 +34,7 @@ def test_any_architecture_of_a_space_trains_on_any_size(space: CellSpace) -> Non
     assert len(refusals) < 150
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(architectures(), st.data())
 def test_any_architecture_trains_under_any_rules(architecture: Architecture, data: st.DataObject) -> None:

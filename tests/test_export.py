@@ -19,10 +19,10 @@ from orchestrator.errors import ConfigError
 from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.record.exports import Exports
-from search_spaces import SPACES, Architecture, Block, Cell, CellSpace, Edge
+from search_spaces import SPACES, CellSpace
 from tests.object_store import ObjectStore
 from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
-from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights
+from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights, small_spec
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import load_data
 from trainables.exporting.formats import FORMATS
@@ -146,16 +146,6 @@ def test_the_auxiliary_head_is_left_out() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ValueError, match="the weights are those of another network"):
         load_network(digits_spec(), random_weights(baseline("two_convolutions")))
-
-
-def small_spec() -> NetworkSpec:
-    """A network of few layers: converters to 8 bits can take half a second per layer."""
-    blocks = (
-        Block((Edge(0, "sep_conv_3x3"), Edge(1, "max_pool_3x3"))),
-        Block((Edge(1, "conv_3x3"), Edge(2, "identity"))),
-    )
-    cell = Cell(blocks, (2, 3))
-    return replace(digits_spec("darts_v2"), architecture=Architecture(cell, cell))
 
 
 @pytest.fixture(scope="module")

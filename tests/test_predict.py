@@ -17,7 +17,7 @@ from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.prediction import predict
 from tests.object_store import ObjectStore
-from tests.trained import WINNER, digits_spec, make_run
+from tests.trained import WINNER, make_run, small_spec
 from trainables.exporting.program import load_network, make_runner
 from trainables.storage import Folder
 
@@ -33,7 +33,7 @@ def draw(path: Path, seed: int = 0, mode: str = "L") -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory with a network of random weights, exported."""
-    folder = make_run(tmp_path_factory.mktemp("predict") / "run", digits_spec("darts_v2"))
+    folder = make_run(tmp_path_factory.mktemp("predict") / "run", small_spec())
     for name in ("onnx", "torch-export"):
         export_network(str(folder), ExportSettings(format=name))
     return folder
@@ -50,7 +50,7 @@ def here(run: Path, cellscout: Any, tmp_path: Path) -> Path:
 
 def test_files_and_the_network_itself_say_the_same(here: Path, cellscout: Any) -> None:
     paths = [draw(here / f"{seed}.png", seed) for seed in range(3)]
-    network = load_network(digits_spec("darts_v2"), (here / "run" / "best" / "weights.safetensors").read_bytes())
+    network = load_network(small_spec(), (here / "run" / "best" / "weights.safetensors").read_bytes())
     info = json.loads((here / "run" / "run.json").read_text())["data"]
     pixels = np.stack([np.asarray(Image.open(path)) for path in paths])[:, None]
     logits = make_runner(network)(((pixels - info["mean"][0]) / info["deviation"][0]).astype(np.float32))

@@ -33,7 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Options that make the initial random phase shorter than the studies of the checks."""
 
-HISTORY = {"gp": 8}
+HISTORY = {"gp": 8, "controller": 20}
 """Trials in the studies of samplers with slow asks; 50 for the others."""
 
 GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}

@@ -110,6 +110,7 @@ def test_load_study_returns_the_study_of_a_run(crowded: SearchResult) -> None:
     assert study.best_value == crowded.state.best.val_accuracy
 
 
+@pytest.mark.slow
 def test_imported_results_answer_duplicates(local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of the space's three networks were trained before; only the third is trained."""
     monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 100)

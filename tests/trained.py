@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.torch import save
 from orchestrator.config.search_config import SearchConfig
 from orchestrator.record.events import now
 from orchestrator.record.run_info import RunInfo
-from search_spaces import PUBLISHED
+from search_spaces import PUBLISHED, Architecture, Block, Cell, Edge
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import load_data
 from trainables.network_spec import NetworkSpec
@@ -39,6 +40,16 @@ def digits_spec(cell: str = "nasnet_a") -> NetworkSpec:
         image_channels=1,
         image_size=(8, 8),
     )
+
+
+def small_spec() -> NetworkSpec:
+    """A network of few layers: converters to 8 bits can take half a second per layer."""
+    blocks = (
+        Block((Edge(0, "sep_conv_3x3"), Edge(1, "max_pool_3x3"))),
+        Block((Edge(1, "conv_3x3"), Edge(2, "identity"))),
+    )
+    cell = Cell(blocks, (2, 3))
+    return replace(digits_spec("darts_v2"), architecture=Architecture(cell, cell))
 
 
 def random_weights(spec: NetworkSpec | BaselineSpec, seed: int = 0) -> bytes:
