@@ -92,7 +92,7 @@ class Slow(FIFOScheduler):
         (NeverResuming, {}, "does not end: .*PAUSED, 3 epochs"),
         (StoppingAtOnce, {"min_epochs": 2}, "stopped at epoch 1, before 2"),
         (Nondeterministic, {}, "given the same results"),
-        (Slow, {"max_epochs": 3, "many_trials": 1000}, "in a search of 1000 trials a call takes .* growth = 4 times"),
+        (Slow, {"max_epochs": 3, "many_trials": 1000}, "in a search of 1000 trials, a call takes .* growth = 4 times"),
         (lambda: HyperBandScheduler(time_attr="epoch", max_t=27), {}, "does not end"),
         (lambda: AsyncHyperBandScheduler(time_attr="epoch", max_t=27, brackets=2), {}, "given the same results"),
     ],

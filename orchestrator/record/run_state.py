@@ -306,7 +306,7 @@ class RunState:
         return trial if trial.duplicate_of is None else self.find(trial.duplicate_of)
 
     def counts(self) -> Counter[str]:
-        """Number of trials by `status_of`."""
+        """Number of trials with each status that `status_of` returns."""
         return Counter(self.status_of(trial) for trial in self.trials.values())
 
     def status_of(self, trial: Trial) -> str:
