@@ -28,8 +28,8 @@ and impossible values are refused with a one-line message before anything starts
 are read. In both cases, no files are left behind.
 
 `cellscout list spaces|cells|operations|skeletons|presets|samplers|schedulers|datasets|trainables` shows every built-in
-name. Your own parts are named `module:NAME`; the module is searched among the installed packages and then in the
-current folder ([extending.md](extending.md)).
+name. Your own parts are named `module:NAME`; cellscout looks for the module among the installed packages and
+then in the current folder ([extending.md](extending.md)).
 
 `examples/cifar10.toml` is a complete search file:
 

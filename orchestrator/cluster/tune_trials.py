@@ -83,7 +83,7 @@ class TuneTrials(SearchAlgorithm):
 
     Args:
         searcher: suggests the parameters of each trial.
-        experiment: holds the storage of Ray Tune's files.
+        experiment: says where Ray Tune stores its files.
         worker: the trainable.
         resources: returns the resources of a trial with the given parameters.
     """

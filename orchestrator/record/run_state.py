@@ -311,7 +311,7 @@ class RunState:
         return sum(trial.attempt > 0 for trial in self.trials.values())
 
     def counts(self) -> Counter[str]:
-        """Number of trials by `status_of`."""
+        """Number of trials with each status that `status_of` returns."""
         return Counter(self.status_of(trial) for trial in self.trials.values())
 
     def status_of(self, trial: Trial) -> str:

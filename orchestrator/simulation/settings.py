@@ -24,5 +24,5 @@ class SimulateSettings(OptionSettings):
     seeds: int = Field(default=5, ge=1)
     """Number of searches of each combination, with seeds from 0."""
     trainings: int | None = Field(default=None, ge=1)
-    """Length of a simulated search: the time in which all workers together can do this many full trainings. Default:
-    a tenth of the recorded candidates."""
+    """Length of a simulated search: the time that all workers together need for this many full trainings. Default: a
+    tenth of the number of recorded candidates."""

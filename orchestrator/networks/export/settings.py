@@ -52,8 +52,8 @@ class ExportSettings(OptionSettings):
     int8: bool = False
     """Quantise weights and activations to 8 bits, with ranges measured on 256 training images."""
     prune: str | None = None
-    """Before the export, set this fraction of each layer to zero, the smallest magnitudes first: `weights:0.5` or
-    `channels:0.3`."""
+    """Before the export, set this fraction of each layer's weights or output channels to zero, the smallest magnitudes
+    first: `weights:0.5` or `channels:0.3`."""
     fine_tune: int | None = Field(default=None, ge=0)
     """Epochs of training after the pruning. Default: 5."""
 
