@@ -177,17 +177,6 @@ def difference_bounds(bounds: tuple[float, float] | None) -> tuple[float, float]
     return None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
 
 
-def guessing_bound(share: float, images: int, trials: int) -> float:
-    """The accuracy that the best of several guessing networks exceeds by chance in one search of 20.
-
-    Args:
-        share: the accuracy of always guessing the largest class.
-        images: the number of images on which each accuracy was measured.
-        trials: the number of networks, at least one.
-    """
-    return share + float(stats.norm.ppf(CONFIDENCE ** (1 / trials))) * math.sqrt(share * (1 - share) / images)
-
-
 def holm(probabilities: Sequence[float]) -> list[float]:
     """Adjust the p of a family of tests for their number (Holm 1979).
 

@@ -105,6 +105,7 @@ def test_torchvisions_other_heads_stand_on_the_same_network() -> None:
     assert logits.shape == (2, len(shapes.KINDS), 8, 8)
 
 
+@pytest.mark.slow
 def test_the_documented_backbone_gives_the_maps_that_it_says(tmp_path: Path) -> None:
     (code,) = [block.text for block in blocks_of(ROOT / "docs" / "spaces.md") if "features_only" in block.text]
     out = run("-c", f"{code}\nprint([tuple(one.shape) for one in maps])", cwd=tmp_path).stdout.splitlines()

@@ -210,7 +210,7 @@ def test_operations_of_the_users_own_cost_what_they_state(monkeypatch: pytest.Mo
     assert costs.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(architectures())
 def test_costs_of_any_network_match_pytorch(architecture: Architecture) -> None:
     for skeleton in ("nasnet_cifar", "amoebanet_imagenet", "darts_imagenet", "enas_cifar", "nas_bench_201"):
@@ -224,7 +224,7 @@ def test_costs_of_any_network_match_pytorch(architecture: Architecture) -> None:
         assert costs.macs == counter.get_total_flops() // 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(architectures())
 def test_any_network_keeps_at_most_the_counted_bytes(architecture: Architecture) -> None:
     """It keeps less if a part of an arbitrary cell does not reach the output."""

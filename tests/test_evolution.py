@@ -59,7 +59,7 @@ def test_both_kinds_of_decision_are_mutated_equally_often() -> None:
     study = optuna.create_study(sampler=EvolutionSampler(population=1, tournament=1, seed=0), direction="maximize")
     # With so many choices, almost no child was tried before.
     wide: dict[str, optuna.distributions.BaseDistribution] = {
-        name: CategoricalDistribution(range(1000)) for name in SPACE
+        name: CategoricalDistribution(range(200)) for name in SPACE
     }
     params = []
     for _ in range(400):

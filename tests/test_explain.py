@@ -108,13 +108,14 @@ def test_grad_cam_keeps_only_positive_evidence(weight: float) -> None:
     assert (why.grad_cam.max() > 0) == (weight > 0)
 
 
+@pytest.mark.slow
 def test_the_last_feature_map_of_a_cell_network_is_the_input_of_its_average() -> None:
     """Grad-CAM matches its formula for each kind of head."""
     for name in ("nasnet_cifar", "darts_cifar", "nas_bench_201"):
         check_grad_cam(replace(CELLS, skeleton=SKELETONS[name], auxiliary_head=False), GlobalAverage)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
+@pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "squeezenet1_1"])
 def test_the_last_feature_map_of_a_baseline_is_the_input_of_its_pooling(name: str) -> None:
     check_grad_cam(BaselineSpec(baseline=name, classes=5, image_channels=3, image_size=(64, 64)), nn.AdaptiveAvgPool2d)
 

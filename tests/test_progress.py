@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +16,7 @@ from rich.text import Text
 from orchestrator.config.search_config import load_config
 from orchestrator.progress import Progress, Row, Snapshot, WorkView, clock, format_estimate, plain_line, sparkline
 from orchestrator.progress import display as display_module
-from orchestrator.progress.guessing import guessing_doubt
+from orchestrator.progress.guessing import guessing_bound, guessing_doubt
 from orchestrator.progress.search_view import SearchView
 from orchestrator.record.events import RunResumed, TrialEnded, TrialStarted
 from orchestrator.record.run_state import RunState
@@ -96,6 +98,13 @@ def test_a_best_that_may_be_a_guess_is_neither_green_nor_unsaid() -> None:
     percent = guessing_doubt(state, facts.model_copy(update={"score_bounds": (0.0, 100.0)}))
     assert percent is not None
     assert "largest class has 81" in percent
+
+
+def test_the_best_of_many_guesses_exceeds_its_bound_in_one_search_of_twenty() -> None:
+    generator = np.random.default_rng(0)
+    best = generator.binomial(400, 0.25, (20_000, 30)).max(axis=1) / 400
+    assert 0.03 < np.mean(best > guessing_bound(0.25, 400, 30)) < 0.07
+    assert guessing_bound(0.25, 400, 1) == pytest.approx(0.25 + 1.645 * math.sqrt(0.25 * 0.75 / 400), abs=1e-4)
 
 
 def test_the_highest_score_so_far_is_shown_until_a_trial_completes() -> None:

@@ -116,7 +116,13 @@ def images(size: int) -> Tensor:
             pretrainedmodels(NASNetALarge), NASNET_LARGE, 75, id="pretrainedmodels nasnetalarge", marks=pytest.mark.slow
         ),
         pytest.param(pytorchcv(pnasnet5large), PNASNET_LARGE, 75, id="pytorchcv pnasnet5large", marks=pytest.mark.slow),
-        pytest.param(lambda: timm.create_model("pnasnet5large"), PNASNET_LARGE, 75, id="timm pnasnet5large"),
+        pytest.param(
+            lambda: timm.create_model("pnasnet5large"),
+            PNASNET_LARGE,
+            75,
+            id="timm pnasnet5large",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             lambda: timm.create_model("pnasnet5large"),
             PNASNET_LARGE,
@@ -176,7 +182,7 @@ def test_timms_nasnet_differs_only_by_its_padding_bug() -> None:
         pytest.param(pytorchcv(darts), DARTS, id="DARTS' family"),
     ],
 )
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_gradients_are_equal(make: Callable[[], nn.Module], spec: NetworkSpec, training: bool) -> None:
     """For every weight, in training mode with the statistics of the batch."""
     theirs = randomised(make)

@@ -34,7 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Options that make the initial random phase shorter than the studies of the checks."""
 
 HISTORY = {"gp": 8, "controller": 20}
-"""Trials in the studies of samplers with slow asks; 50 for the others."""
+"""Trials in the studies of samplers with slow asks; 30 for the others."""
 
 GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}
 """Trials in the check of ask times of samplers with slow asks; 2,000 for the others."""
@@ -50,7 +50,7 @@ def sampler_maker(name: str) -> contract.Make:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_keeps_the_contract(name: str) -> None:
-    contract.check_sampler(sampler_maker(name), history=HISTORY.get(name, 50), trials=min(100, GROWTH.get(name, 100)))
+    contract.check_sampler(sampler_maker(name), history=HISTORY.get(name, 30), trials=min(100, GROWTH.get(name, 100)))
 
 
 @pytest.mark.slow

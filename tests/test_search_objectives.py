@@ -128,9 +128,10 @@ def test_imported_results_answer_duplicates(local_ray: None, tmp_path: Path, mon
     assert len(load_study(tmp_path / "run").trials) == 2 + len(result.state.trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["random", pytest.param("local_search", marks=pytest.mark.slow), pytest.param("evolution", marks=pytest.mark.slow)],
+    ["random", "local_search", "evolution"],
 )
 def test_a_space_that_is_used_up_ends_the_search(
     name: str, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

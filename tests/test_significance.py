@@ -10,7 +10,6 @@ from scipy import stats
 
 from orchestrator.significance import (
     difference_bounds,
-    guessing_bound,
     holm,
     mean_of,
     paired_test,
@@ -116,13 +115,6 @@ def test_an_interval_is_cut_at_the_bounds() -> None:
     assert within((-0.5, 1.2), None) == (-0.5, 1.2)
     assert difference_bounds((0.0, 100.0)) == (-100.0, 100.0)
     assert difference_bounds(None) is None
-
-
-def test_the_best_of_many_guesses_exceeds_its_bound_in_one_search_of_twenty() -> None:
-    generator = np.random.default_rng(0)
-    best = generator.binomial(400, 0.25, (20_000, 30)).max(axis=1) / 400
-    assert 0.03 < np.mean(best > guessing_bound(0.25, 400, 30)) < 0.07
-    assert guessing_bound(0.25, 400, 1) == pytest.approx(0.25 + 1.645 * math.sqrt(0.25 * 0.75 / 400), abs=1e-4)
 
 
 def test_the_mean_of_seeds_has_the_interval_of_students_t() -> None:

@@ -43,7 +43,7 @@ def test_a_network_learns(data: DeviceData) -> None:
 REGULARISED = {"drop_path_probability": 0.3, "dropout": 0.3}
 
 
-@pytest.mark.parametrize("regularised", [False, True])
+@pytest.mark.parametrize("regularised", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_same_seed_gives_the_same_curve(data: DeviceData, regularised: bool) -> None:
     spec = replace(SPEC, **REGULARISED) if regularised else SPEC  # type: ignore[arg-type]
     settings = {"crop_padding": 1, "flip": True, "cutout": 2} if regularised else {}

@@ -231,7 +231,7 @@ def test_fine_tuning_starts_from_the_weights_and_changes_all_of_them(splits: Dat
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-@pytest.mark.parametrize(("patience", "decay"), [(None, 0.0), (2, 0.9)])
+@pytest.mark.parametrize(("patience", "decay"), [pytest.param(None, 0.0, marks=pytest.mark.slow), (2, 0.9)])
 def test_a_resumed_training_from_weights_is_identical(
     freeze: bool, patience: int | None, decay: float, splits: DataSplits
 ) -> None:

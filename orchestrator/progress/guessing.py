@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 from orchestrator.progress.words import number
 from orchestrator.record import RunInfo, RunState
-from orchestrator.significance import guessing_bound
+
+CHANCE = 0.05
+"""The share of searches without anything to learn whose best trial exceeds `guessing_bound`."""
 
 LOOK_AT = "look at the images and their labels, training.learning_rate and training.epochs first"
 
@@ -29,3 +34,16 @@ def guessing_doubt(state: RunState, info: RunInfo) -> str | None:
         f"largest class has {number(guess)}, and the best of {len(accuracies)} guesses up to "
         f"{number(min(high, chance))}; {LOOK_AT}"
     )
+
+
+def guessing_bound(share: float, images: int, trials: int) -> float:
+    """The accuracy that the best of several guessing networks exceeds in one search of 20.
+
+    Args:
+        share: the accuracy of always guessing the largest class.
+        images: the number of images on which each accuracy was measured.
+        trials: the number of networks, at least one.
+    """
+    # From the standard library: the driver imports this module, and scipy.stats takes two seconds.
+    quantile = NormalDist().inv_cdf((1 - CHANCE) ** (1 / trials))
+    return share + quantile * math.sqrt(share * (1 - share) / images)
