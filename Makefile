@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 # Hundreds of child processes import the same modules, so let the first one write the compiled files. Ray's workers have a
 # low priority by default, and would wait for the tests of the other processes.
 IN_PARALLEL := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 RAY_worker_niceness=0
-# Four processes on two cores, because tests often wait.
-PYTEST := $(IN_PARALLEL) $(BIN)/python -m pytest -n 4 --dist loadscope
+# Three processes on two cores, because tests often wait.
+PYTEST := $(IN_PARALLEL) $(BIN)/python -m pytest -n 3 --dist loadscope
 PRODUCT := $(VENV)/.product
 DEVELOPER := $(VENV)/.developer
 # uv downloads and unpacks in parallel, and compiles with all cores.

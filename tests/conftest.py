@@ -1,6 +1,6 @@
 """Fixtures of several test files: a Ray on this machine, a search of digits that has ended, a command, generators.
 
-`make test` runs the tests in four processes. Each has its own session fixtures, made when a test first needs them.
+`make test` runs the tests in three processes. Each has its own session fixtures, made when a test first needs them.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import contextlib
 import io
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,6 +33,7 @@ from tests.documentation import (
 from tests.progress_views import in_trouble
 
 RUN = "runs/digits"
+RESUMED = "runs/resumed"
 
 STANDS_FOR = {
     "RUN_DIR": RUN,
@@ -124,7 +126,9 @@ def see(block: Block) -> None:
     if first.startswith("flowers/"):
         missing = [name for name in (first, *others) if not Path(name).exists()]
     elif first.startswith("runs/"):
-        folder = Path(first.replace("runs/digits-20261121-120000", RUN))
+        folder = Path(first.partition(" ")[0].replace("runs/digits-20261121-120000", RUN))
+        if folder.name == "00042":
+            (folder,) = (found for found in folder.parent.iterdir() if found.name.isdecimal())
         names = [name for line in others for name in re.split(r"  +", line.strip())[0].split(", ")]
         assert names
         missing = [name for name in names if not (folder / name).exists() and name not in NOT_ALWAYS]
@@ -169,9 +173,9 @@ def run_cellscout(folder: Path, words: list[str]) -> None:
     if any(mark in " ".join(words) for mark in NOT_HERE):
         return
     name, *arguments = words
-    if name == "resume":  # of the search from Python: the one that is evaluated stays as it is
-        (begun_from_python,) = Path("runs").glob("digits-*")
-        arguments = [word.replace(RUN, str(begun_from_python)) for word in arguments]
+    if name == "resume":  # a copy: the search that is evaluated stays as it is
+        shutil.copytree(RUN, RESUMED, dirs_exist_ok=True)
+        arguments = [word.replace(RUN, RESUMED) for word in arguments]
     if name == "search" and not any(word in WITH_NETWORKS for word in arguments):
         arguments += ["--set", "trainable.name=instant"]
     arguments = with_smaller_values(name, arguments)
