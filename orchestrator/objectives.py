@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -30,3 +31,12 @@ def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
 def violations(costs: Mapping[str, float], constraints: Mapping[str, float]) -> dict[str, float]:
     """Return how far each constrained metric is above its bound; zero or less if the constraint is met."""
     return {name: costs[name] - bound for name, bound in constraints.items()}
+
+
+def accuracy_error(score: float, images: int, bounds: tuple[float, float]) -> float:
+    """Return one standard error of an accuracy: a mean over images, each of which scores one of the bounds."""
+    low, high = bounds
+    fraction = (score - low) / (high - low)
+    # Wilson's centre: the plain estimate gives a score of 1 the error 0.
+    centre = (fraction * images + 0.5) / (images + 1)
+    return (high - low) * math.sqrt(centre * (1 - centre) / (images + 1))

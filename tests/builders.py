@@ -110,5 +110,6 @@ def config(**sections: dict[str, Any]) -> SearchConfig:
         "trainable": {"name": "instant"},
         "sampler": {"name": "random"},
         "budget": {"trials": 12},
+        "confirmation": {"candidates": 0},
     }
     return parse_config({**values, **{name: {**values.get(name, {}), **more} for name, more in sections.items()}}, "x")

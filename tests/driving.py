@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import RunState
+from orchestrator.record.trial import Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates
 from orchestrator.search.candidates import Candidates
 from orchestrator.study.distributions import to_distributions, write_distributions

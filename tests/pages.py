@@ -70,7 +70,7 @@ def keep_best(directory: RunDirectory) -> str:
     best = RecordedRun.read(directory).state().best
     assert best is not None
     spec = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=2, image_channels=1, image_size=(8, 8))
-    directory.write_best(best, spec.to_json(), b"")
+    directory.write_best(best, spec.to_json(), b"", {})
     return best.trial_id
 
 

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import SearchError
 from orchestrator.record.events import TrialImported, TrialStatus
-from orchestrator.record.run_state import UNBUILDABLE_IN_A_ROW, Trial, exhaustion
+from orchestrator.record.run_state import UNBUILDABLE_IN_A_ROW, exhaustion
+from orchestrator.record.trial import Trial
 from orchestrator.search.driver import check_any_trained
 from tests.builders import epoch
 from tests.driving import PARAMS, SWAPPED, TINY, Hand, admitted, driven, plan_of

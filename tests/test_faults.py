@@ -17,7 +17,8 @@ from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialEnded, TrialSetBack, now
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import RunState
+from orchestrator.record.trial import Trial
 from orchestrator.search.faults import MAX_NODE_DEATHS, MAX_WORKER_DEATHS, Fault, decide, fault_of
 from orchestrator.search.recorder import Recorder
 from tests.builders import RUN

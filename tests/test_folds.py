@@ -37,7 +37,7 @@ def places(part: ImageArrays) -> list[int]:
 
 
 def cut(splits: DataSplits, seed: int = 1) -> list[DataSplits]:
-    return [resample_splits(splits, Resample(seed=seed, folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
+    return [resample_splits(splits, Resample(seed=seed, split="fold", folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
 
 
 def test_folds_hold_each_training_and_validation_image_once_and_no_test_image(splits: DataSplits) -> None:
@@ -88,7 +88,7 @@ def test_more_folds_than_the_rarest_class_has_images_are_refused(splits: DataSpl
 
 
 def test_an_assignment_carries_the_resample_to_the_worker() -> None:
-    resample = Resample(seed=3, folds=5, fold=4)
+    resample = Resample(seed=3, split="fold", folds=5, fold=4)
     sent = Assignment(trial_id="00007", resample=resample).to_config({"a": 1})
     assert Assignment.from_config(sent) == (Assignment(trial_id="00007", resample=resample), {"a": 1})
     assert Assignment.from_config(sent)[0].resample == resample  # reading does not change the configuration

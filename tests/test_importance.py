@@ -18,7 +18,8 @@ from scipy.stats import rankdata
 
 from orchestrator.record.events import EvaluationPlanned
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import RunState
+from orchestrator.record.trial import Trial
 from orchestrator.report.importance import MIN_TRIALS, Importances, _standings, importances
 from orchestrator.report.importance_table import importance_json, importance_tables
 from orchestrator.samplers import SAMPLERS

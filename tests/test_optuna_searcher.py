@@ -11,7 +11,8 @@ from optuna.samplers import BruteForceSampler, RandomSampler
 from ray import tune
 from ray.tune.search import Searcher
 
-from orchestrator.record.run_state import Trial, exhaustion
+from orchestrator.record.run_state import exhaustion
+from orchestrator.record.trial import Trial
 from orchestrator.search.searcher import MAX_WAITING_IN_A_ROW, OptunaSearcher
 from orchestrator.study.distributions import to_distribution
 from tests.driving import FOUR, Hand, driven

@@ -120,7 +120,7 @@ def with_best(directory: RunDirectory) -> RunDirectory:
         image_channels=1,
         image_size=(8, 8),
     )
-    directory.write_best(best, network.to_json(), b"")
+    directory.write_best(best, network.to_json(), b"", {})
     write_page(RecordedRun.read(directory))
     return directory
 

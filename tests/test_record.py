@@ -215,7 +215,7 @@ EPOCH_COLUMNS = {
 
 @pytest.mark.parametrize("events", [RUN, RUN[:1]])
 def test_tables_have_the_published_schema_even_when_empty(events: list[Event], tmp_path: Path) -> None:
-    write_tables(RunState.replay(events), Folder.at(tmp_path))
+    write_tables(RunState.replay(events), Folder.at(tmp_path), seed=0)
     for name, columns in ((TRIALS, TRIAL_COLUMNS), (EPOCHS, EPOCH_COLUMNS)):
         schema = pq.read_schema(tmp_path / name)
         assert {field.name: str(field.type) for field in schema} == columns
@@ -223,14 +223,14 @@ def test_tables_have_the_published_schema_even_when_empty(events: list[Event], t
 
 def test_a_measured_latency_has_a_column_of_its_own(tmp_path: Path) -> None:
     built = TrialBuilt(trial_id="00000", latency_seconds=0.25, node="here", device="cpu")
-    write_tables(RunState.replay([*RUN, built]), Folder.at(tmp_path))
+    write_tables(RunState.replay([*RUN, built]), Folder.at(tmp_path), seed=0)
     table = pq.read_table(tmp_path / TRIALS)
     assert str(table.schema.field("latency_seconds").type) == "double"
     assert table.column("latency_seconds").to_pylist()[:2] == [0.25, None]
 
 
 def test_tables_are_read_by_pandas(tmp_path: Path) -> None:
-    write_tables(RunState.replay(RUN), Folder.at(tmp_path))
+    write_tables(RunState.replay(RUN), Folder.at(tmp_path), seed=0)
     trials, epochs = (pd.read_parquet(tmp_path / name) for name in (TRIALS, EPOCHS))
     assert trials.set_index("trial_id").loc["00001", "val_accuracy"] == 0.8
     assert json.loads(trials.architecture[0]) == NASNET_A.to_json()
@@ -241,11 +241,11 @@ def test_tables_are_read_by_pandas(tmp_path: Path) -> None:
 
 def test_tables_can_be_deleted_and_rebuilt(tmp_path: Path) -> None:
     write(tmp_path, RUN)
-    write_tables(RunState.replay(RUN), Folder.at(tmp_path))
+    write_tables(RunState.replay(RUN), Folder.at(tmp_path), seed=0)
     before: list[Any] = [pq.read_table(tmp_path / name) for name in (TRIALS, EPOCHS)]
     for name in (TRIALS, EPOCHS):
         (tmp_path / name).unlink()
-    write_tables(RunState.replay(read_events(Folder.at(tmp_path))), Folder.at(tmp_path))
+    write_tables(RunState.replay(read_events(Folder.at(tmp_path))), Folder.at(tmp_path), seed=0)
     assert [pq.read_table(tmp_path / name) for name in (TRIALS, EPOCHS)] == before
 
 

@@ -13,7 +13,8 @@ from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EVENT, Event, RunResumed, RunStarted
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import RunState
+from orchestrator.record.trial import Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.search.driver import Driver

@@ -114,7 +114,7 @@ def test_the_best_network_replaces_the_one_before_as_a_whole(tmp_path: Path) -> 
     state = RecordedRun.read(directory).state()
     assert state == RunState.replay(RUN)
     for trial_id, weights in (("00000", b"old"), ("00001", b"new")):
-        directory.write_best(state.trials[trial_id], {"filters": 8}, weights)
+        directory.write_best(state.trials[trial_id], {"filters": 8}, weights, {})
     assert directory.best.names() == ["architecture.json", "metrics.json", "network.json", "weights.safetensors"]
     assert directory.best.read("weights.safetensors") == b"new"
     assert b'"trial_id": "00001"' in directory.best.read("metrics.json")
@@ -127,7 +127,7 @@ def test_a_replacement_that_was_interrupted_is_finished(moment: str, tmp_path: P
     directory = RunDirectory.at(tmp_path)
     directory.create(info())
     state = RunState.replay(RUN)
-    directory.write_best(state.trials["00000"], {}, b"old")
+    directory.write_best(state.trials["00000"], {}, b"old", {})
     if moment == "before the new one is whole":
         (directory.folder / "best.new").write("architecture.json", b"{}")
     elif moment == "between the old one and the new one":
@@ -138,7 +138,7 @@ def test_a_replacement_that_was_interrupted_is_finished(moment: str, tmp_path: P
     directory.repair_best()
     expected = b"new" if moment.startswith("between") else b"old"
     assert directory.best.read("weights.safetensors") == expected
-    directory.write_best(state.trials["00001"], {}, b"newest")
+    directory.write_best(state.trials["00001"], {}, b"newest", {})
     assert directory.best.read("weights.safetensors") == b"newest"
     assert directory.folder.names() == ["best", "run.json"]
 

@@ -93,12 +93,12 @@ def test_a_run_is_read_as_it_was_written(run: RunDirectory) -> None:
     record(run)
     state = RecordedRun.read(run).state()
     assert state == RunState.replay(RUN)
-    run.write_best(state.trials["00000"], {"filters": 8}, b"old")
-    run.write_best(state.trials["00001"], {"filters": 8}, b"new")
+    run.write_best(state.trials["00000"], {"filters": 8}, b"old", {})
+    run.write_best(state.trials["00001"], {"filters": 8}, b"new", {})
     assert run.best.names() == ["architecture.json", "metrics.json", "network.json", "weights.safetensors"]
     assert run.best.read("weights.safetensors") == b"new"
     assert json.loads(run.best.read("metrics.json"))["trial_id"] == "00001"
-    write_tables(state, run.folder)
+    write_tables(state, run.folder, seed=0)
     for name, rows in ((TRIALS, 6), (EPOCHS, 9)):
         assert pq.read_table(f"{run.folder.path}/{name}", filesystem=run.folder.filesystem).num_rows == rows
     assert run.folder.names() == ["best", "epochs.parquet", "events", "run.json", "trials.parquet"]
@@ -106,7 +106,7 @@ def test_a_run_is_read_as_it_was_written(run: RunDirectory) -> None:
 
 def test_metrics_are_written_last_and_taken_away_first(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     state = RunState.replay(RUN)
-    run.write_best(state.trials["00000"], {}, b"old")
+    run.write_best(state.trials["00000"], {}, b"old", {})
     write = Folder.write
 
     def dies_at_the_weights(folder: Folder, name: str, content: bytes, **options: bool) -> None:
@@ -116,7 +116,7 @@ def test_metrics_are_written_last_and_taken_away_first(run: RunDirectory, monkey
 
     monkeypatch.setattr(Folder, "write", dies_at_the_weights)
     with pytest.raises(KeyboardInterrupt):
-        run.write_best(state.trials["00001"], {}, b"new")
+        run.write_best(state.trials["00001"], {}, b"new", {})
     assert not run.best.has("metrics.json")
 
 

@@ -31,7 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Runs]:
         with driven(folder / name, objectives=objectives) as hand:  # type: ignore[arg-type]
             busy(hand, 30)
             states[name] = hand.state
-        write_tables(states[name], Folder.at(folder / name))
+        write_tables(states[name], Folder.at(folder / name), seed=0)
     return folder, states
 
 

@@ -216,7 +216,7 @@ class Prepared(Paced):
 
 
 def test_in_an_evaluation_a_worker_prepares_the_images_and_the_seed_of_each_training(make: Make) -> None:
-    first, second = Resample(seed=7, folds=3, fold=0), Resample(seed=8, folds=3, fold=0)
+    first, second = Resample(seed=7, split="fold", folds=3, fold=0), Resample(seed=8, split="fold", folds=3, fold=0)
     trainable = make(Prepared)
     assert isinstance(trainable, Prepared)
     for resample in (first, first, second, None):
@@ -227,7 +227,7 @@ def test_in_an_evaluation_a_worker_prepares_the_images_and_the_seed_of_each_trai
 def test_the_seed_and_the_fold_of_an_evaluation_decide_what_is_trained(make: Make) -> None:
     def score(seed: int, fold: int) -> float:
         trainable = make(CellTrainable, replace(PLAN, training=TrainingSettings(epochs=1, batch_size=32)))
-        trainable.reset_config(config(0, resample=Resample(seed=seed, folds=3, fold=fold)))
+        trainable.reset_config(config(0, resample=Resample(seed=seed, split="fold", folds=3, fold=fold)))
         return float(trainable.step()["val_loss"])
 
     assert score(7, 0) == score(7, 0)

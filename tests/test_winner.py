@@ -58,7 +58,7 @@ def put(run: RunDirectory, trial_id: str, weights: bytes) -> None:
     """Put a trial's network into `best/`, as the search does."""
     best = RecordedRun.read(run).state().trials[trial_id]
     spec = replace(plan_of(), checkpoints=run.checkpoints).network_spec(architecture_of(run, trial_id))
-    run.write_best(best, spec.to_json(), weights)
+    run.write_best(best, spec.to_json(), weights, {})
 
 
 def architecture_of(run: RunDirectory, trial_id: str) -> Architecture:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 CONFIG_KEY = "cellscout"
 """Key of the assignment in a trial's configuration; no decision of a space has this name."""
@@ -15,14 +15,20 @@ CONFIG_KEY = "cellscout"
 
 @dataclass(frozen=True, kw_only=True)
 class Resample:
-    """One training of a candidate in an evaluation, which has one training for each fold of each seed."""
+    """A further training of a candidate, in an evaluation or in the confirmation of a search."""
 
     seed: int
-    """Shuffles the training and validation images before they are cut into folds, and seeds the training."""
-    folds: int
-    """Number of folds; each has the classes in the proportion of the whole."""
-    fold: int
+    """Seeds the training, and shuffles the training and validation images before they are split."""
+    split: Literal["fold", "fresh", "search"]
+    """How they are split: `fold`: one fold of a cross-validation is scored on, `fresh`: anew, in parts of the same size
+    as in the search, `search`: as in the search."""
+    folds: int = 0
+    """Number of folds, for `fold`; each has the classes in the proportion of the whole."""
+    fold: int = 0
     """The fold to score on, 0..folds - 1; the others are trained on."""
+
+    def __str__(self) -> str:
+        return f"fold {self.fold + 1} of {self.folds}" if self.split == "fold" else self.split
 
 
 @dataclass(frozen=True, kw_only=True)

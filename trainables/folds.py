@@ -1,7 +1,7 @@
-"""The images of one training in an evaluation: folds of the training and validation images, never test images.
+"""The images of a further training of a candidate: its training and validation images split anew, never test images.
 
-Repeated stratified k-fold cross-validation: every seed shuffles the images again. Knows arrays; does not know trials.
-No torch, no Ray.
+An evaluation is a repeated stratified k-fold cross-validation; a confirmation splits at random into parts of the same
+size as before. Every seed shuffles the images again. Knows arrays; does not know trials. No torch, no Ray.
 """
 
 from __future__ import annotations
@@ -9,40 +9,57 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainables.assignment import Resample
 from trainables.datasets import DataSplits, channel_statistics
 from trainables.image_arrays import DataError, ImageArrays
 
-_NO_INDICES = np.empty(0, np.int64)
+Indices = NDArray[np.int64]
+
+_NO_INDICES: Indices = np.empty(0, np.int64)
 
 
 def resample_splits(splits: DataSplits, resample: Resample) -> DataSplits:
-    """Split training and validation images for one training of an evaluation.
+    """Split training and validation images for one further training of a candidate.
 
     Mean and deviation are those of the images that are trained on. There are no test images.
 
     Raises:
         DataError: see `check_folds`.
     """
-    from sklearn.model_selection import StratifiedKFold
-
-    check_folds(splits, resample.folds)
+    test = splits.test.take(_NO_INDICES)
+    if resample.split == "search":
+        return replace(splits, test=test)
     images = _all(splits)
+    rest, held_out = _held_out(splits, images, resample)
+    train = images.take(rest)
+    mean, deviation = channel_statistics(train)
+    return replace(splits, train=train, validation=images.take(held_out), test=test, mean=mean, deviation=deviation)
+
+
+def _held_out(splits: DataSplits, images: ImageArrays, resample: Resample) -> tuple[Indices, Indices]:
+    """Return the indices of the images to train on, and of those to score on."""
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    if resample.split == "fresh":
+        labels = images.labels if can_stratify(splits) else None
+        rest, held_out = train_test_split(
+            np.arange(len(images)), test_size=len(splits.validation), stratify=labels, random_state=resample.seed
+        )
+        return np.sort(rest), np.sort(held_out)
+    check_folds(splits, resample.folds)
+    if not 0 <= resample.fold < resample.folds:
+        raise ValueError(f"fold is {resample.fold}; it must be at least 0 and below folds = {resample.folds}")
     folds = StratifiedKFold(resample.folds, shuffle=True, random_state=resample.seed)
-    for fold, (rest, held_out) in enumerate(folds.split(np.zeros(len(images)), images.labels)):
-        if fold == resample.fold:
-            train = images.take(rest)
-            mean, deviation = channel_statistics(train)
-            return replace(
-                splits,
-                train=train,
-                validation=images.take(held_out),
-                test=splits.test.take(_NO_INDICES),
-                mean=mean,
-                deviation=deviation,
-            )
-    raise ValueError(f"fold is {resample.fold}; it must be at least 0 and below folds = {resample.folds}")
+    return list(folds.split(np.zeros(len(images)), images.labels))[resample.fold]
+
+
+def can_stratify(splits: DataSplits) -> bool:
+    """Whether each part of a fresh split can have images of each class."""
+    counts = np.bincount(_labels(splits))
+    present = counts[counts > 0]
+    return bool(present.min() > 1) and min(len(splits.train), len(splits.validation)) >= len(present)
 
 
 def merge_validation(splits: DataSplits) -> DataSplits:

@@ -204,7 +204,7 @@ def report(run_dir: RunDir, top: Top = 10, as_json: AsJson = False) -> None:
 
     run = RecordedRun.read(run_dir)
     state = run.state()
-    write_tables(state, run.directory.folder)
+    write_tables(state, run.directory.folder, run.info.seed)
     page = write_page(run) if run.info.evaluation is None else None  # the search's page shows its evaluation
     mattered = importances(state)
     if as_json:

@@ -27,14 +27,15 @@ class SearchStopper(tune.Stopper):
         """End the search, because it can no longer be recorded. The first error counts."""
         self.failure = self.failure or error
 
-    def start_clock(self, seconds_spent: float = 0.0) -> None:
+    def start_clock(self, seconds_spent: float = 0.0, fraction: float = 1.0) -> None:
         """Start to count the hours; Ray's start and the reading of the data do not count.
 
         Args:
-            seconds_spent: the time that a resumed search has already used.
+            seconds_spent: the time that the search has already used.
+            fraction: of the hours that may be used now (0..1); the rest is for what follows.
         """
         if self._hours is not None:
-            self._deadline = time.monotonic() + self._hours * 3600 - seconds_spent
+            self._deadline = time.monotonic() + self._hours * fraction * 3600 - seconds_spent
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Stop no single trial; the scheduler does that."""

@@ -21,6 +21,7 @@ from .search_config import DEFAULT_SEARCH as DEFAULT_SEARCH
 from .search_config import MOVABLE as MOVABLE
 from .search_config import PLACES as PLACES
 from .search_config import BudgetSettings as BudgetSettings
+from .search_config import ConfirmationSettings as ConfirmationSettings
 from .search_config import LoggingSettings as LoggingSettings
 from .search_config import ObjectivesSettings as ObjectivesSettings
 from .search_config import ResourceSettings as ResourceSettings

@@ -192,6 +192,23 @@ class BudgetSettings(Settings):
         return self
 
 
+class ConfirmationSettings(Settings):
+    """`[confirmation]`: train the best candidates again at the end of the search, so that its winner is not the
+    luckiest of many."""
+
+    candidates: int | None = Field(default=None, ge=0, le=100)
+    """The maximum number of candidates to train again; 0 for none. Unset: 5, or with several objectives all of the
+    Pareto front."""
+    trainings: int = Field(default=5, ge=2, le=100)
+    """The maximum number of new trainings of a candidate. Each has a seed of its own, the same for all candidates."""
+    share: Positive = 0.6
+    """The maximum training time of all of these, as a fraction of the search's own training time. `budget.hours`
+    includes it."""
+    fresh_splits: bool = True
+    """Split the training and validation images anew for each new training, because the search has chosen by the scores
+    on its own validation images. `false` keeps the split of the search."""
+
+
 class LoggingSettings(Settings):
     """`[logging]`: other tools that receive the results during the search; all are off by default."""
 
@@ -232,7 +249,13 @@ class SearchConfig(Settings):
     resources: ResourceSettings = ResourceSettings()
     faults: FaultSettings = FaultSettings()
     budget: BudgetSettings = BudgetSettings()
+    confirmation: ConfirmationSettings = ConfirmationSettings()
     logging: LoggingSettings = LoggingSettings()
+
+    @property
+    def fraction_for_search(self) -> float:
+        """The part of `budget.hours` that is for the search itself (0..1); the rest is for the confirmation."""
+        return 1.0 if self.confirmation.candidates == 0 else 1 / (1 + self.confirmation.share)
 
     @model_validator(mode="before")
     @classmethod

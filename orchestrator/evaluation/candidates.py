@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.config import (
     BudgetSettings,
+    ConfirmationSettings,
     LoggingSettings,
     SamplerSettings,
     SchedulerSettings,
@@ -69,6 +70,7 @@ class EvaluatedSearch:
         """Return the settings for the evaluation: those of the search, without early stopping and without a budget."""
         return self._named("evaluation").model_copy(
             update={
+                "confirmation": ConfirmationSettings(candidates=0),
                 "sampler": SamplerSettings(name="random"),
                 "scheduler": SchedulerSettings(name="fifo"),
                 "warm_start": WarmStartSettings(),
@@ -83,6 +85,7 @@ class EvaluatedSearch:
         """
         return self._named("random").model_copy(
             update={
+                "confirmation": ConfirmationSettings(candidates=0),
                 "sampler": SamplerSettings(name="random", options={"seed": self.config.run.seed + 1}),
                 "warm_start": WarmStartSettings(),
             }

@@ -49,11 +49,12 @@ from orchestrator.search import (
     SearchComponents,
     SearchSession,
     check_same,
+    put_in_best,
     resume_search,
     run_environment,
     run_search,
 )
-from search_spaces import Architecture, CellSpace
+from search_spaces import CellSpace
 from trainables import EpochTrainable
 from trainables.folds import check_folds
 from trainables.image_arrays import DataError
@@ -264,16 +265,8 @@ def _put_in_best(searched: EvaluatedSearch, components: SearchComponents, progre
     if winner is None or directory.best_trial_id() == winner.trial_id:
         return
     plan = components.plan(run.info.data, directory)
-    network = plan.network_spec(Architecture.from_json(winner.architecture)).to_json()
-    try:
-        weights = directory.checkpoints.weights(winner.trial_id)
-    except FileNotFoundError:
-        weights = None
+    if not put_in_best(winner, {"winner": "evaluated"}, directory=directory, plan=plan):
         progress.line(f"the weights of trial {winner.trial_id} were not kept (run.keep_best); retrain trains it anew")
-    try:
-        directory.write_best(winner, network, weights)
-    except OSError as error:
-        raise SearchError(f"{directory.best} cannot be written: {reason(error)}") from error
     progress.line(f"{directory.best} now has the winner of the evaluation, trial {winner.trial_id}")
 
 

@@ -1,3 +1,4 @@
+from .confirmation_view import ConfirmationView as ConfirmationView
 from .display import Progress as Progress
 from .display import Refresh as Refresh
 from .display import View as View
@@ -10,10 +11,12 @@ from .snapshot import Snapshot as Snapshot
 from .words import clock as clock
 from .words import counted as counted
 from .words import describe as describe
+from .words import describe_confirmed as describe_confirmed
 from .words import format_estimate as format_estimate
 from .words import join_words as join_words
 from .words import number as number
 from .words import plain_line as plain_line
+from .words import rivals_in_words as rivals_in_words
 from .words import scores as scores
 from .words import sparkline as sparkline
 from .work_view import WorkView as WorkView

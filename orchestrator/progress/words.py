@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from orchestrator.record import RunState, Trial
+from orchestrator.record import CandidatesCompared, RunState, Trial
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 30
@@ -28,6 +28,29 @@ def scores(trial: Trial, state: RunState) -> str:
         number(trial.metric(name)) if name == "val_accuracy" else f"{name} {number(trial.metric(name))}"
         for name in state.objectives
     )
+
+
+def describe_confirmed(compared: CandidatesCompared, state: RunState) -> str:
+    """Return the winner's means with their intervals, its trial and the number of its new trainings."""
+    winner = compared.winner
+    values = []
+    for name in state.objectives:
+        score = winner.scores[name]
+        value = number(score.mean) if name == "val_accuracy" else f"{name} {number(score.mean)}"
+        if score.interval is not None:
+            value += f", between {number(score.interval[0])} and {number(score.interval[1])}"
+        values.append(value)
+    return f"{'; '.join(values)} (trial {winner.trial_id}, {counted(winner.trainings, 'new training')})"
+
+
+def rivals_in_words(compared: CandidatesCompared) -> str:
+    """Say which candidates cannot be told from the winner."""
+    names = [rival.trial_id for rival in compared.rivals]
+    if not names:
+        return (
+            "no other candidate can be the best" if len(compared.candidates) > 1 else "no other candidate was trained"
+        )
+    return f"{join_words(names)} cannot be told from it"
 
 
 def number(value: float | None) -> str:

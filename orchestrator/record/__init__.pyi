@@ -5,6 +5,10 @@ from .event_log import Listener as Listener
 from .event_log import TypedLog as TypedLog
 from .event_log import read_events as read_events
 from .event_segments import SEGMENTS as SEGMENTS
+from .events import CandidatesCompared as CandidatesCompared
+from .events import ConfirmationPlanned as ConfirmationPlanned
+from .events import ConfirmedCandidate as ConfirmedCandidate
+from .events import ConfirmedScore as ConfirmedScore
 from .events import EpochDone as EpochDone
 from .events import EpochFields as EpochFields
 from .events import EvaluatedCandidate as EvaluatedCandidate
@@ -20,6 +24,7 @@ from .events import TrialBuilt as TrialBuilt
 from .events import TrialEnded as TrialEnded
 from .events import TrialImported as TrialImported
 from .events import TrialPaused as TrialPaused
+from .events import TrialRepeated as TrialRepeated
 from .events import TrialSetBack as TrialSetBack
 from .events import TrialStarted as TrialStarted
 from .events import TrialStatus as TrialStatus
@@ -72,7 +77,6 @@ from .run_info import describe_run as describe_run
 from .run_info import versions as versions
 from .run_state import UNBUILDABLE_IN_A_ROW as UNBUILDABLE_IN_A_ROW
 from .run_state import RunState as RunState
-from .run_state import Trial as Trial
 from .run_state import exhaustion as exhaustion
 from .run_state import infeasibility as infeasibility
 from .settings_difference import first_difference as first_difference
@@ -82,3 +86,4 @@ from .tables import TRIAL_SCHEMA as TRIAL_SCHEMA
 from .tables import TRIALS as TRIALS
 from .tables import write_table as write_table
 from .tables import write_tables as write_tables
+from .trial import Trial as Trial

@@ -211,6 +211,89 @@ class EvaluationPlanned(EventBase):
     seeds: list[int]
 
 
+class ConfirmationPlanned(EventBase):
+    """The search has no trial to train any more; the best of its candidates are trained again.
+
+    `candidates` are their trials, best first by the estimate of their true score; `limit` is the maximum number of
+    them that was set. Each is trained again up to `trainings` times, all together for at most `train_seconds`. `noise`
+    is the standard deviation of one training's score, by which the estimates were made; None if it is unknown.
+    `trained` is the number of trials that the search had trained.
+    """
+
+    event: Literal["confirmation_planned"] = "confirmation_planned"
+    candidates: list[TrialId]
+    limit: int | None
+    trainings: int
+    train_seconds: float
+    trained: int
+    noise: float | None
+    noise_from: Literal["repeats", "validation_images"] | None
+
+
+class TrialRepeated(EventBase):
+    """The candidate of trial `repeats` is trained again, with another seed, in the new trial `trial_id`."""
+
+    event: Literal["trial_repeated"] = "trial_repeated"
+    trial_id: TrialId
+    repeats: TrialId
+    seed: int
+    split: Literal["fresh", "search"]
+
+
+class ConfirmedScore(BaseModel):
+    """The value of one objective of a confirmed candidate.
+
+    `mean` is that of its new trainings. `estimate` is the expected true value and `interval` holds it with a
+    probability of 95 %; both take into account that the best of several was chosen. `interval` is None for a value
+    that does not depend on training.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float
+    estimate: float
+    interval: tuple[float, float] | None
+
+
+class ConfirmedCandidate(BaseModel):
+    """A candidate of a confirmation, by its trial in the search.
+
+    `chance` is the probability that it is the best one, or with several objectives that no other dominates it.
+    `in_doubt`: it cannot be told from the best, or from the members of the front. `problem`: why it is out, if a new
+    training diverged or failed; it then has no scores.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trial_id: TrialId
+    trainings: int
+    scores: dict[str, ConfirmedScore] = {}
+    chance: float = 0.0
+    in_doubt: bool = False
+    on_front: bool = False
+    problem: str | None = None
+
+
+class CandidatesCompared(EventBase):
+    """What the new trainings say so far about the candidates, best first; the winner is the first.
+
+    `trained` is the number of trials that the search had trained. With more of them, the comparison is out of date.
+    """
+
+    event: Literal["candidates_compared"] = "candidates_compared"
+    candidates: list[ConfirmedCandidate]
+    trained: int
+
+    @property
+    def winner(self) -> ConfirmedCandidate:
+        return self.candidates[0]
+
+    @property
+    def rivals(self) -> list[ConfirmedCandidate]:
+        """The other candidates that cannot be told from the winner."""
+        return [candidate for candidate in self.candidates[1:] if candidate.in_doubt]
+
+
 class TrialPaused(EventBase):
     """The scheduler took the trial off its worker; it may go on from its checkpoint (`TrialStarted`)."""
 
@@ -256,6 +339,9 @@ Event = (
     | RunResumed
     | TrialImported
     | EvaluationPlanned
+    | ConfirmationPlanned
+    | TrialRepeated
+    | CandidatesCompared
     | TrialSuggested
     | TrialStarted
     | TrialBuilt

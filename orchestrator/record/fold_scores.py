@@ -7,7 +7,8 @@ from statistics import mean
 
 from orchestrator.objectives import COSTS, Direction
 from orchestrator.record.events import EvaluatedCandidate
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import RunState
+from orchestrator.record.trial import Trial
 
 Training = tuple[int, int]
 """Seed and fold. All candidates have the same ones, so scores can be paired by them."""

@@ -19,7 +19,8 @@ from orchestrator.record.run_directory import (
     RETRAINED,
     RunDirectory,
 )
-from orchestrator.record.run_state import RunState, Trial
+from orchestrator.record.run_state import RunState
+from orchestrator.record.trial import Trial
 from trainables.storage import Folder, reason
 
 Kind = TypeVar("Kind", bound=ResultFile)
@@ -69,8 +70,11 @@ class FollowUps:
         return state.trials.get(evaluation.winner) if evaluation.search.cost.trials == state.trained else None
 
     def winner(self, state: RunState) -> Trial | None:
-        """Return the winner: that of the evaluation if it has one, else the best trial; None if none has completed."""
-        return self.evaluated_winner(state) or state.best
+        """Return the winner: that of the evaluation if it has one, else of the confirmation, else the best trial.
+
+        None if no trial has completed.
+        """
+        return self.evaluated_winner(state) or state.winner
 
 
 def _read(folder: Folder, name: str, kind: type[Kind]) -> Kind | None:

@@ -19,7 +19,7 @@ from orchestrator.errors import RunDirectoryError
 from orchestrator.record.event_file import EVENTS
 from orchestrator.record.event_segments import SEGMENTS
 from orchestrator.record.run_info import RunInfo
-from orchestrator.record.run_state import Trial
+from orchestrator.record.trial import Trial
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -90,12 +90,16 @@ class RunDirectory:
         """The folder for Ray Tune's own files. Nothing reads them."""
         return self.folder / "tune"
 
+    def best_metrics(self) -> dict[str, Any]:
+        """Return the content of `best/metrics.json`; empty if there is none."""
+        try:
+            return dict(json.loads(self.best.read(METRICS)))
+        except FileNotFoundError:
+            return {}
+
     def best_trial_id(self) -> str | None:
         """Return the id of the trial in `best/`; None if there is none."""
-        try:
-            return str(json.loads(self.best.read(METRICS))["trial_id"])
-        except FileNotFoundError:
-            return None
+        return self.best_metrics().get("trial_id")
 
     def check_usable(self) -> None:
         """Refuse a place that holds a run, has other files or cannot be written. Leaves no file behind.
@@ -162,7 +166,9 @@ class RunDirectory:
         except ValidationError as error:
             raise RunDirectoryError(f"{self.folder / INFO} is malformed: {error.errors()[0]['msg']}") from error
 
-    def write_best(self, trial: Trial, network: Mapping[str, Any], weights: bytes | None) -> None:
+    def write_best(
+        self, trial: Trial, network: Mapping[str, Any], weights: bytes | None, how: Mapping[str, Any]
+    ) -> None:
         """Replace the content of `best/` with this trial's architecture, network, weights and metrics.
 
         Files that were exported from the network before are deleted.
@@ -174,6 +180,7 @@ class RunDirectory:
             trial: the winner.
             network: its `NetworkSpec` as JSON.
             weights: the content of its safetensors file; None if it was not kept.
+            how: the winner was chosen; added to `metrics.json`.
 
         Raises:
             OSError: a file cannot be written.
@@ -189,6 +196,7 @@ class RunDirectory:
             "macs": trial.macs,
             "latency_seconds": trial.latency_seconds,
             "train_seconds": trial.train_seconds,
+            **how,
         }
         files = {
             "architecture.json": _json(trial.architecture),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from orchestrator.objectives import Direction, dominates, losses_of, violations
 from orchestrator.record.events import (
+    CandidatesCompared,
+    ConfirmationPlanned,
     EpochDone,
     EvaluationPlanned,
     Event,
@@ -22,127 +24,18 @@ from orchestrator.record.events import (
     RunOutcome,
     RunResumed,
     RunStarted,
-    SetBackCause,
     TrialBuilt,
     TrialEnded,
     TrialImported,
     TrialPaused,
+    TrialRepeated,
     TrialSetBack,
     TrialStarted,
-    TrialStatus,
     TrialSuggested,
 )
-from trainables.assignment import Resample
+from orchestrator.record.trial import Trial, imported_trial, planned_trials, repeated_trial, suggested_trial
 
 UNRANKED = ("duplicate", "diverged", "infeasible")
-
-
-@dataclass(slots=True)
-class Trial:
-    """A trial, as its events describe it. Times are UTC by the driver's clock; those in `curve` by the worker's."""
-
-    trial_id: str
-    number: int
-    """Optuna's number of the trial."""
-    params: dict[str, Any]
-    architecture: dict[str, Any]
-    fingerprint: str
-    costs: dict[str, float]
-    """Parameters, multiply-adds and activation bytes, known without training; empty if no network can be made."""
-    suggested_at: datetime
-    attributes: dict[str, Any] = field(default_factory=dict)
-    """What the sampler stored with the trial when it was asked."""
-    ask_seconds: float = 0.0
-    status: TrialStatus = "running"
-    latency_seconds: float | None = None
-    curve: list[EpochDone] = field(default_factory=list)
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    end_place: int | None = None
-    """How many trials ended before it, imported ones included; unlike times, it does not depend on a clock."""
-    node: str | None = None
-    device: str | None = None
-    resample: Resample | None = None
-    """In an evaluation, where each candidate has several trials: the seed and fold of this one."""
-    attempt: int = 0
-    """How often a worker has started it; 0 if none has."""
-    on_worker: bool = False
-    paused: bool = False
-    """Whether the scheduler took it off its worker; it may go on later."""
-    micro_batches: int = 1
-    """The number of parts into which each batch is split; more than 1 after the memory ran out."""
-    gpus: float | None = None
-    """Its share of GPUs, if the memory ran out and it therefore differs from that of all trials."""
-    set_back: list[TrialSetBack] = field(default_factory=list)
-    setbacks_in_a_row: Counter[SetBackCause] = field(default_factory=Counter)
-    """Times that each cause has set it back since its last epoch."""
-    error: str | None = None
-    duplicate_of: str | None = None
-    """The trial whose result answered this one; `curve` is that trial's."""
-
-    def metric(self, name: str) -> float | None:
-        """The value of a metric: of the candidate itself, or at its last epoch. None if it is unknown."""
-        if name in self.costs:
-            return self.costs[name]
-        if name == "latency_seconds":
-            return self.latency_seconds
-        return self.curve[-1].metric(name) if self.curve else None
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The curve as a scheduler received it: each epoch with all its metrics and those of the candidate itself."""
-        latency = {} if self.latency_seconds is None else {"latency_seconds": self.latency_seconds}
-        return [
-            {
-                **row.model_dump(exclude={"metrics"}),
-                "diverged": row.diverged,
-                **row.metrics,
-                **self.costs,
-                **latency,
-            }
-            for row in self.curve
-        ]
-
-    @property
-    def parameters(self) -> int | None:
-        return int(self.costs["parameters"]) if self.costs else None
-
-    @property
-    def macs(self) -> int | None:
-        return int(self.costs["macs"]) if self.costs else None
-
-    @property
-    def epochs(self) -> int:
-        return self.curve[-1].epoch if self.curve else 0
-
-    @property
-    def last_metrics(self) -> dict[str, float | None]:
-        """The metrics of the trainable's own, at the last epoch."""
-        return dict(self.curve[-1].metrics) if self.curve else {}
-
-    @property
-    def diverged(self) -> bool:
-        """Whether a score of the last epoch is not finite."""
-        return bool(self.curve) and self.curve[-1].diverged
-
-    @property
-    def val_accuracy(self) -> float | None:
-        """Validation accuracy of the last epoch, by which trials are compared."""
-        return self.curve[-1].val_accuracy if self.curve else None
-
-    @property
-    def best_val_accuracy(self) -> float | None:
-        return max((row.val_accuracy for row in self.curve if row.val_accuracy is not None), default=None)
-
-    @property
-    def train_seconds(self) -> float:
-        """Seconds of training; 0 for a duplicate."""
-        return 0.0 if self.duplicate_of is not None else sum(row.seconds for row in self.curve)
-
-    @property
-    def wall_seconds(self) -> float | None:
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return (self.ended_at - self.started_at).total_seconds()
 
 
 @dataclass
@@ -152,6 +45,12 @@ class RunState:
     trials: dict[str, Trial] = field(default_factory=dict)
     imported: dict[str, Trial] = field(default_factory=dict)
     """Trials of other runs that this one knows (`[warm_start]`), by the id `RUN/TRIAL`."""
+    repeats: dict[str, Trial] = field(default_factory=dict)
+    """The trials of the confirmation by id; each trains a candidate of `trials` again."""
+    confirmation: ConfirmationPlanned | None = None
+    """The plan of the last confirmation; None before the first."""
+    compared: CandidatesCompared | None = None
+    """What the repeats said last; see `confirmed`."""
     objectives: dict[str, Direction] = field(default_factory=dict)
     constraints: dict[str, float] = field(default_factory=dict)
     distributions: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -197,41 +96,47 @@ class RunState:
             case RunResumed():
                 self._resume(event)
             case TrialImported():
-                trial = self.imported[event.trial_id] = _imported(event, number=len(self.imported))
+                trial = self.imported[event.trial_id] = imported_trial(event, number=len(self.imported))
                 self._count_end(trial)
             case EvaluationPlanned():
                 self.evaluation = event
-                self.trials.update((trial.trial_id, trial) for trial in _planned(event))
+                self.trials.update((trial.trial_id, trial) for trial in planned_trials(event))
             case TrialSuggested():
-                self.trials[event.trial_id] = _suggested(event)
+                self.trials[event.trial_id] = suggested_trial(event)
                 self.study_attributes |= event.study_attributes
+            case ConfirmationPlanned():
+                self.confirmation = event
+            case TrialRepeated():
+                self.repeats[event.trial_id] = repeated_trial(event, self.trials[event.repeats])
+            case CandidatesCompared():
+                self.compared = event
             case TrialStarted():
-                trial = self.trials[event.trial_id]
+                trial = self.find(event.trial_id)
                 trial.attempt, trial.paused, trial.on_worker = event.attempt, False, True
                 trial.started_at = trial.started_at or event.time
                 self.session_started_at = self.session_started_at or event.time
             case TrialBuilt():
-                trial = self.trials[event.trial_id]
+                trial = self.find(event.trial_id)
                 trial.latency_seconds = event.latency_seconds
                 trial.node, trial.device = event.node, event.device
             case EpochDone():
-                trial = self.trials[event.trial_id]
+                trial = self.find(event.trial_id)
                 trial.curve.append(event)
                 trial.setbacks_in_a_row.clear()
                 self.longest_epoch_seconds = max(self.longest_epoch_seconds or 0.0, event.seconds)
                 self.trained_epochs += 1
                 self.session_seconds += event.seconds
             case TrialPaused():
-                trial = self.trials[event.trial_id]
+                trial = self.find(event.trial_id)
                 trial.paused, trial.on_worker = True, False
             case TrialSetBack():
-                trial = self.trials[event.trial_id]
+                trial = self.find(event.trial_id)
                 trial.set_back.append(event)
                 trial.on_worker = False
                 trial.setbacks_in_a_row[event.cause] += 1
                 trial.micro_batches, trial.gpus = event.micro_batches, event.gpus
             case TrialEnded():
-                self._end(self.trials[event.trial_id], event)
+                self._end(self.find(event.trial_id), event)
             case RunEnded():
                 self.outcome, self.ended_at = event.outcome, event.time
         self._last_event_at = max(event.time, self._last_event_at or event.time)
@@ -241,7 +146,7 @@ class RunState:
             self.away_seconds += max(0.0, (event.time - self._last_event_at).total_seconds())
         self.slots, self.outcome, self.ended_at = event.slots, None, None
         self.session_started_at, self.session_seconds = None, 0.0
-        for trial in self.trials.values():
+        for trial in self.all_trials():
             trial.on_worker = False
 
     def active_seconds(self, until: datetime | None = None) -> float:
@@ -298,8 +203,26 @@ class RunState:
         )
 
     def find(self, trial_id: str) -> Trial:
-        """Return a trial of this run, or an imported one, by its id."""
-        return self.trials.get(trial_id) or self.imported[trial_id]
+        """Return a trial of this run, one of its confirmation, or an imported one, by its id."""
+        return self.trials.get(trial_id) or self.repeats.get(trial_id) or self.imported[trial_id]
+
+    def all_trials(self) -> Iterator[Trial]:
+        """The trials of the search and of its confirmation."""
+        return itertools.chain(self.trials.values(), self.repeats.values())
+
+    def repeats_of(self, trial: Trial) -> list[Trial]:
+        """The trials of the confirmation that trained the candidate of this trial again."""
+        return [repeat for repeat in self.repeats.values() if repeat.repeats == trial.trial_id]
+
+    @property
+    def confirmed(self) -> CandidatesCompared | None:
+        """What the confirmation says; None if it says nothing, or the search has gone on since."""
+        return self.compared if self.compared is not None and self.compared.trained == self.trained else None
+
+    @property
+    def winner(self) -> Trial | None:
+        """The confirmed winner; without one, the best trial. None if none has completed."""
+        return self.best if self.confirmed is None else self.trials[self.confirmed.winner.trial_id]
 
     def original(self, trial: Trial) -> Trial:
         """Return the trial that answered this one if it is a duplicate, else the trial itself."""
@@ -331,16 +254,19 @@ class RunState:
     def ranking(self) -> list[Trial]:
         """Trials with a score, best first by the first objective.
 
-        The completed ones come before the others, which had less training. Duplicates, infeasible and diverged trials
-        are left out.
+        The confirmed candidates come first, in the order of the confirmation; then the completed trials; then the
+        others, which had less training. Duplicates, infeasible and diverged trials are left out.
         """
+        confirmed = [] if self.confirmed is None else [one.trial_id for one in self.confirmed.candidates if one.scores]
+        places = {trial_id: place for place, trial_id in enumerate(confirmed)}
         first = dict(list(self.objectives.items())[:1])
         ranked = []
         for trial in self.trials.values():
             losses = losses_of(trial.metric, first)
             if trial.curve and trial.status not in UNRANKED and losses is not None:
                 # Of equal trials the first to end leads, so that `best` is the first.
-                ranked.append(((trial.status != "completed", losses, trial is not self.best), trial))
+                place = places.get(trial.trial_id, len(places))
+                ranked.append(((place, trial.status != "completed", losses, trial is not self.best), trial))
         return [trial for _, trial in sorted(ranked, key=lambda entry: entry[0])]
 
     def ask_seconds(self) -> tuple[float, float] | None:
@@ -353,62 +279,13 @@ class RunState:
 
         The time is from the first trial's start to the last one's end, without the times between an end and a resume.
         """
-        starts = [trial.started_at for trial in self.trials.values() if trial.started_at]
-        ends = [
-            trial.ended_at or trial.curve[-1].time for trial in self.trials.values() if trial.ended_at or trial.curve
-        ]
+        starts = [trial.started_at for trial in self.all_trials() if trial.started_at]
+        ends = [trial.ended_at or trial.curve[-1].time for trial in self.all_trials() if trial.ended_at or trial.curve]
         if not starts or not ends or not self.slots:
             return None
         elapsed = (max(ends) - min(starts)).total_seconds() - self.away_seconds
-        seconds = sum(trial.train_seconds for trial in self.trials.values())
+        seconds = sum(trial.train_seconds for trial in self.all_trials())
         return seconds / (self.slots * elapsed) if elapsed > 0 else None
-
-
-def _suggested(event: TrialSuggested) -> Trial:
-    return Trial(
-        trial_id=event.trial_id,
-        number=event.number,
-        params=event.params,
-        architecture=event.architecture,
-        fingerprint=event.fingerprint,
-        costs=event.costs,
-        suggested_at=event.time,
-        attributes=event.trial_attributes,
-        ask_seconds=event.ask_seconds,
-    )
-
-
-def _planned(event: EvaluationPlanned) -> list[Trial]:
-    trainings = itertools.product(event.seeds, range(event.folds), event.candidates)
-    return [
-        Trial(
-            trial_id=f"{number:05d}",
-            number=number,
-            params=candidate.params,
-            architecture=candidate.architecture,
-            fingerprint=candidate.fingerprint,
-            costs=candidate.costs,
-            suggested_at=event.time,
-            resample=Resample(seed=seed, folds=event.folds, fold=fold),
-        )
-        for number, (seed, fold, candidate) in enumerate(trainings)
-    ]
-
-
-def _imported(event: TrialImported, number: int) -> Trial:
-    return Trial(
-        trial_id=event.trial_id,
-        number=number,
-        params=event.params,
-        architecture=event.architecture,
-        fingerprint=event.fingerprint,
-        costs=event.costs,
-        suggested_at=event.time,
-        status=event.status,
-        latency_seconds=event.latency_seconds,
-        curve=event.curve,
-        ended_at=event.time,
-    )
 
 
 UNBUILDABLE_IN_A_ROW = 100

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.record.events import EpochFields
 from orchestrator.record.run_state import RunState
+from orchestrator.record.trial import Trial
 from trainables.storage import Folder
 
 TRIALS = "trials.parquet"
@@ -41,14 +42,16 @@ TRIAL_SCHEMA = pa.schema(
         pa.field("device", pa.string()),
         pa.field("attempt", pa.int32(), nullable=False),
         pa.field("duplicate_of", pa.string()),
+        pa.field("purpose", pa.string(), nullable=False),
+        pa.field("repeats", pa.string()),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
         pa.field("error", pa.string()),
     ]
 )
 
-RESAMPLE_SCHEMA = pa.schema(
-    [pa.field("seed", pa.int64(), nullable=False), pa.field("fold", pa.int32(), nullable=False)]
-)
-"""Additional columns of the trials of an evaluation."""
+FOLD = pa.field("fold", pa.int32(), nullable=False)
+"""An additional column of the trials of an evaluation."""
 
 
 def _column(name: str, field: FieldInfo) -> pa.Field:
@@ -68,15 +71,18 @@ EPOCH_SCHEMA = pa.schema(
 )
 
 
-def write_tables(state: RunState, folder: Folder) -> None:
+def write_tables(state: RunState, folder: Folder, seed: int) -> None:
     """Write `trials.parquet` and `epochs.parquet`, each atomically.
 
+    The trials are those of the search and of its confirmation. `seed` is that of the run, with which the trials of the
+    search are trained; `purpose` says what each trial was for.
+
     The trials also have a column for each objective that is not in the schema; both tables have one for each metric of
-    the trainable's own. The trials of an evaluation have their seed and their fold (0..folds - 1).
+    the trainable's own. The trials of an evaluation also have their fold (0..folds - 1).
     """
-    metrics = sorted({name for trial in state.trials.values() for row in trial.curve for name in row.metrics})
-    measured = any(trial.latency_seconds is not None for trial in state.trials.values())
-    resampled = any(trial.resample is not None for trial in state.trials.values())
+    all_trials = list(state.all_trials())
+    metrics = sorted({name for trial in all_trials for row in trial.curve for name in row.metrics})
+    measured = any(trial.latency_seconds is not None for trial in all_trials)
     names = [*(["latency_seconds"] if measured else []), *state.objectives, *metrics]
     further = [name for name in dict.fromkeys(names) if name not in TRIAL_SCHEMA.names]
     trials = [
@@ -100,19 +106,29 @@ def write_tables(state: RunState, folder: Folder) -> None:
             "attempt": trial.attempt,
             "duplicate_of": trial.duplicate_of,
             "error": trial.error,
-            **({} if trial.resample is None else {"seed": trial.resample.seed, "fold": trial.resample.fold}),
+            "purpose": _purpose(trial),
+            "repeats": trial.repeats,
+            "seed": seed if trial.resample is None else trial.resample.seed,
+            "split": "search" if trial.resample is None else str(trial.resample),
+            **({} if trial.resample is None or state.evaluation is None else {"fold": trial.resample.fold}),
         }
-        for trial in state.trials.values()
+        for trial in all_trials
     ]
     epochs = [
         {**row.model_dump(exclude={"event", "time", "metrics"}), "ended_at": row.time, **row.metrics}
-        for trial in state.trials.values()
+        for trial in all_trials
         if trial.duplicate_of is None
         for row in trial.curve
     ]
-    schema = pa.unify_schemas([TRIAL_SCHEMA, RESAMPLE_SCHEMA]) if resampled else TRIAL_SCHEMA
+    schema = TRIAL_SCHEMA if state.evaluation is None else TRIAL_SCHEMA.append(FOLD)
     write_table(pa.Table.from_pylist(trials, _with(schema, further)), folder, TRIALS)
     write_table(pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, metrics)), folder, EPOCHS)
+
+
+def _purpose(trial: Trial) -> str:
+    if trial.resample is None:
+        return "search"
+    return "evaluation" if trial.repeats is None else "confirmation"
 
 
 def _with(schema: pa.Schema, names: list[str]) -> pa.Schema:

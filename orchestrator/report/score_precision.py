@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from orchestrator.objectives import accuracy_error
 from orchestrator.record import RunInfo, RunState, Trial
 
 
@@ -41,11 +42,11 @@ def estimate_precision(state: RunState, best: Trial, info: RunInfo) -> ScorePrec
     assert score is not None, "it completed"
     if not images or bounds is None:
         return None
-    error = _error(score, images, bounds)
+    error = accuracy_error(score, images, bounds)
     others = [trial for trial in state.trials.values() if trial.status == "completed" and trial is not best]
     gaps = [score - (trial.val_accuracy or 0.0) for trial in others]
     margin = min(gaps, default=0.0)
-    margin_error = math.hypot(error, _error(score - margin, images, bounds))
+    margin_error = math.hypot(error, accuracy_error(score - margin, images, bounds))
     return ScorePrecision(
         error=error,
         within_error=sum(gap <= error for gap in gaps),
@@ -54,12 +55,3 @@ def estimate_precision(state: RunState, best: Trial, info: RunInfo) -> ScorePrec
         margin_error=margin_error,
         indistinguishable=sum(gap < 2 * margin_error for gap in gaps),
     )
-
-
-def _error(score: float, images: int, bounds: tuple[float, float]) -> float:
-    """One standard error of a mean over the images, each of which scores one of the bounds."""
-    low, high = bounds
-    fraction = (score - low) / (high - low)
-    # Wilson's centre: the plain estimate gives a score of 1 the error 0.
-    centre = (fraction * images + 0.5) / (images + 1)
-    return (high - low) * math.sqrt(centre * (1 - centre) / (images + 1))

@@ -1,4 +1,5 @@
 from .history import END_PLACE as END_PLACE
+from .history import TRAININGS as TRAININGS
 from .seeded import SeededSampler as SeededSampler
 from .table import SAMPLERS as SAMPLERS
 from .table import STATELESS as STATELESS

@@ -22,6 +22,9 @@ Point = frozenset[tuple[str, Any]]
 END_PLACE = "end_place"
 """User attribute of an ended trial: how many trials ended before it."""
 
+TRAININGS = "trainings"
+"""User attribute of a trial whose candidate was trained several times: how often. Its value is the mean."""
+
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """States in which a trial no longer changes."""
 

@@ -48,9 +48,12 @@ class CheckpointCleanup:
 
     def apply(self, event: Event) -> None:
         """Called by the event log."""
-        if not isinstance(event, TrialEnded) or self._state.trials[event.trial_id].attempt == 0:
+        if not isinstance(event, TrialEnded):
             return
-        if event.status != "completed":
+        trial = self._state.find(event.trial_id)
+        if trial.attempt == 0:
+            return
+        if event.status != "completed" or trial.repeats is not None:
             self._remove(self._checkpoints.drop, event.trial_id)
             return
         self._remove(self._checkpoints.drop_states, event.trial_id)
@@ -60,7 +63,7 @@ class CheckpointCleanup:
     def sweep(self) -> None:
         """Remove all checkpoints that belong neither to an unfinished trial nor to one of the best."""
         for trial_id in self._checkpoints.trial_ids():
-            trial = self._state.trials.get(trial_id)
+            trial = self._state.trials.get(trial_id) or self._state.repeats.get(trial_id)
             if trial is not None and trial.status == "running":
                 continue
             if trial_id in self._kept:

@@ -34,12 +34,11 @@ from orchestrator.record import (
     finite,
     now,
 )
+from orchestrator.search.best_network import UNCONFIRMED, put_in_best
 from orchestrator.search.faults import MAX_FAILURES_IN_A_ROW, Fault, decide, fault_of
-from search_spaces import Architecture
 from trainables import TrialPlan
 from trainables.assignment import Assignment
 from trainables.hang import hang_limit
-from trainables.storage import reason
 
 
 @final
@@ -89,7 +88,7 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """Record that a worker is ready for the trial, for the first time or after a pause."""
-        self._start(self._state.trials[self._trial_ids[trial.trial_id]])
+        self._start(self._state.find(self._trial_ids[trial.trial_id]))
 
     def on_trial_save(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """Record a pause: Ray Tune saves a checkpoint only if the scheduler pauses the trial."""
@@ -103,7 +102,7 @@ class Recorder(tune.Callback):
         If the trial ends with them, its end is written in the same append.
         """
         trial_id = self._trial_ids[trial.trial_id]
-        recorded = self._state.trials[trial_id]
+        recorded = self._state.find(trial_id)
         self._last_report_at[trial_id] = time.monotonic()
         events: list[Event] = []
         built = TrialBuilt(trial_id=trial_id, node=result["hostname"], **result["facts"])
@@ -123,7 +122,7 @@ class Recorder(tune.Callback):
         """Record the end of a trial without an error: by itself, or stopped by the scheduler."""
         trial_id = self._trial_ids.pop(trial.trial_id)
         with self._reporting_failures():
-            if self._state.trials[trial_id].status == "running":  # stopped while paused or waiting for a worker
+            if self._state.find(trial_id).status == "running":  # stopped while paused or waiting for a worker
                 self._log.append(TrialEnded(trial_id=trial_id, status="pruned"))
         trial.last_result.pop("curve", None)  # Ray Tune keeps the last result of every trial to the end
 
@@ -133,7 +132,7 @@ class Recorder(tune.Callback):
         if trial_id is None:  # it had ended, but recording its end failed, and Ray Tune blames the trial
             return
         with self._reporting_failures():
-            self._record_fault(self._state.trials[trial_id], self._fault(trial, trial_id))
+            self._record_fault(self._state.find(trial_id), self._fault(trial, trial_id))
 
     def save_missing_best(self) -> None:
         """Save the best network if it is missing: the search may have died before it was written.
@@ -153,7 +152,7 @@ class Recorder(tune.Callback):
 
     def _fault(self, trial: SearchTrial, trial_id: str) -> Fault:
         assignment, _ = Assignment.from_config(trial.config)
-        epochs = [row.seconds for row in self._state.trials[trial_id].curve]
+        epochs = [row.seconds for row in self._state.find(trial_id).curve]
         longest = max([*epochs, *filter(None, [assignment.expected_seconds])], default=None)
         silent = time.monotonic() - self._last_report_at.get(trial_id, math.inf)
         assert trial.failure is not None, "Ray Tune keeps the exception of a failed trial"
@@ -198,12 +197,8 @@ class Recorder(tune.Callback):
             return
         if self._directory.best_trial_id() == trial_id:
             return
-        spec = self._plan.network_spec(Architecture.from_json(best.architecture))
         with self._reporting_failures():
-            try:
-                self._directory.write_best(best, spec.to_json(), self._plan.checkpoints.weights(trial_id))
-            except OSError as error:
-                raise SearchError(f"{self._directory.best} cannot be written: {reason(error)} (run.storage)") from error
+            put_in_best(best, UNCONFIRMED, directory=self._directory, plan=self._plan)
 
 
 def _epoch_done(trial_id: str, row: Mapping[str, Any]) -> EpochDone:

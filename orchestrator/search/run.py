@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.progress import Progress
 from orchestrator.record import (
+    CandidatesCompared,
     Event,
     EventLog,
     RecordedRun,
@@ -22,6 +23,7 @@ from orchestrator.record import (
     RunInfo,
     RunResumed,
     RunState,
+    Trial,
     describe_run,
     now,
 )
@@ -34,7 +36,10 @@ from orchestrator.study import LiveStudy, known_when_asked
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 
-CHANGEABLE = ("budget", "resources", "faults", "logging", *MOVABLE)
+CHANGEABLE = (
+    *("budget", "resources", "faults", "logging", *MOVABLE),
+    *("confirmation.candidates", "confirmation.trainings", "confirmation.share"),
+)
 """Sections and keys that may change at a resume: they do not change what a score means."""
 
 
@@ -45,6 +50,16 @@ class SearchResult:
     directory: RunDirectory
     state: RunState
     info: RunInfo
+
+    @property
+    def winner(self) -> Trial | None:
+        """The confirmed winner; without a confirmation the trial with the best score. None if none has completed."""
+        return self.state.winner
+
+    @property
+    def confirmation(self) -> CandidatesCompared | None:
+        """What the new trainings say about the best candidates; None if the winner is unconfirmed."""
+        return self.state.confirmed
 
 
 def run_search(

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import TrialSource, run_tune, stopping_on_interrupt
+from orchestrator.config import SchedulerSettings, make_scheduler
+from orchestrator.confirmation import CANDIDATES, Race, plan_confirmation
 from orchestrator.errors import CellscoutError, SearchError, last_line
-from orchestrator.progress import Progress, RefreshOnStep, SearchView
+from orchestrator.progress import ConfirmationView, Progress, RefreshOnStep, SearchView
 from orchestrator.record import (
+    ENDED,
     Event,
     EventLog,
+    FollowUps,
     Listener,
     RecordedRun,
     RunDirectory,
@@ -30,7 +35,10 @@ from orchestrator.record import (
     write_tables,
 )
 from orchestrator.report import PageRefresher, refresh
+from orchestrator.search.best_network import put_in_best
 from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
+from orchestrator.search.confirmation import ConfirmationDriver
+from orchestrator.search.recorder import Recorder
 from orchestrator.search.setup import RunEnvironment, SearchComponents
 from orchestrator.tracking import tracked
 from trainables import TrialPlan
@@ -114,38 +122,101 @@ class SearchSession:
         self, driver_context: AbstractContextManager[TrialDriver], trackers: Sequence[Listener], resumed: bool
     ) -> RunOutcome:
         config, stopper = self.components.config, self.environment.stopper
+        searching = self.state.evaluation is None
         # An evaluation needs only scores: it keeps no weights, and it is shown on the page of its search.
-        keep = config.run.keep_best if self.state.evaluation is None else 0
-        page = PageRefresher(self.directory, self.progress) if self.state.evaluation is None else nullcontext()
+        keep = max(config.run.keep_best, config.confirmation.candidates or CANDIDATES) if searching else 0
+        page = PageRefresher(self.directory, self.progress) if searching else nullcontext()
         with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page, driver_context as driver:
             # The other listeners of the log, in this order. `run` has added `state` first, because all of them read it.
             self.log.listen(*trackers, *driver.listeners, cleanup.apply)
             if resumed:
                 driver.resume()
-            stopper.start_clock(self.state.active_seconds())
+            stopper.start_clock(self.state.active_seconds(), config.fraction_for_search if searching else 1.0)
             view = SearchView(config, self.state, self.plan.milestones, info=self.info)
-            # Once more, because Ray has replaced the signal handlers when it started.
-            with self.progress.display(view) as show, stopping_on_interrupt(stopper):
-                run_tune(
-                    self.components.trainable,
-                    plan=self.plan,
-                    data=self.environment.data,
-                    allotment=self.environment.allotment,
-                    objective=next(iter(config.objectives.directions.items())),
-                    searcher=driver.searcher,
-                    scheduler=self.components.scheduler,
-                    stopper=stopper,
-                    callbacks=[driver.recorder, RefreshOnStep(show)],
-                    scratch=self.directory.scratch,
-                )
-            if stopper.failure is not None:
-                raise stopper.failure
-            if stopper.outcome is not None:
-                return stopper.outcome
-            outcome = driver.finish()
+            outcome = self._train(driver, self.components.scheduler, self.plan, view)
             if outcome == "exhausted":
                 self.progress.line(f"the search ends before its budget: {exhaustion(self.state)}")
+            if searching and outcome in ENDED:
+                return self._confirm(outcome)
             return outcome
+
+    def _confirm(self, outcome: RunOutcome) -> RunOutcome:
+        """Train the best candidates again, and name the winner. Return how the run ended.
+
+        Args:
+            outcome: how the search itself ended.
+        """
+        config, stopper = self.components.config, self.environment.stopper
+        planned = plan_confirmation(self.state, config.confirmation, self.info)
+        if isinstance(planned, str):
+            if config.confirmation.candidates != 0:
+                self.progress.line(f"the winner is unconfirmed: {planned}")
+            return outcome
+        if planned is not self.state.confirmation:
+            self.log.append(planned)
+        scheduler = make_scheduler(SchedulerSettings(name="fifo"), config.training.epochs, config.objectives.directions)
+        plan = replace(self.plan, milestones=())
+        driver = ConfirmationDriver(
+            self.log,
+            state=self.state,
+            info=self.info,
+            recorder=Recorder(
+                self.log,
+                state=self.state,
+                plan=plan,
+                directory=self.directory,
+                on_failure=stopper.fail,
+                gpus_per_trial=self.environment.allotment.gpus_per_trial,
+            ),
+            fresh_splits=config.confirmation.fresh_splits,
+            stopper=stopper,
+        )
+        view = ConfirmationView(config, self.state, Race(self.state).planned_trainings)
+        if not driver.searcher.is_finished():
+            self.progress.line(view.announcement())
+            self.log.listen(*driver.listeners)
+            stopper.start_clock(self.state.active_seconds())
+            confirmed = self._train(driver, scheduler, plan, view)
+            outcome = outcome if confirmed == "completed" else confirmed
+        self._name_winner()
+        return outcome
+
+    def _name_winner(self) -> None:
+        """Put the confirmed winner into `best/`, unless it is there."""
+        confirmed = self.state.confirmed
+        if confirmed is None:
+            return
+        how = {"winner": "confirmed", "confirmation": confirmed.model_dump(mode="json", exclude={"event", "time"})}
+        trial = self.state.trials[confirmed.winner.trial_id]
+        evaluated = FollowUps.read(self.directory).evaluated_winner(self.state)
+        if (
+            evaluated is None
+            and not {"trial_id": trial.trial_id, **how}.items() <= self.directory.best_metrics().items()
+        ):
+            put_in_best(trial, how, directory=self.directory, plan=self.plan)
+
+    def _train(
+        self, driver: TrialDriver, scheduler: TrialScheduler, plan: TrialPlan, view: SearchView | ConfirmationView
+    ) -> RunOutcome:
+        """Train what the driver suggests; return why that ended."""
+        stopper, config = self.environment.stopper, self.components.config
+        # Once more, because Ray has replaced the signal handlers when it started.
+        with self.progress.display(view) as show, stopping_on_interrupt(stopper):
+            run_tune(
+                self.components.trainable,
+                plan=plan,
+                data=self.environment.data,
+                allotment=self.environment.allotment,
+                objective=next(iter(config.objectives.directions.items())),
+                searcher=driver.searcher,
+                scheduler=scheduler,
+                stopper=stopper,
+                callbacks=[driver.recorder, RefreshOnStep(show)],
+                scratch=self.directory.scratch,
+            )
+        if stopper.failure is not None:
+            raise stopper.failure
+        return driver.finish() if stopper.outcome is None else stopper.outcome
 
     @property
     def _checkpoints(self) -> CheckpointFolder:
@@ -163,7 +234,7 @@ class SearchSession:
             if self.log.failure is None:
                 self.log.append(RunEnded(outcome=outcome))
             self.directory.write_info(ended)
-            write_tables(self.state, self.directory.folder)
+            write_tables(self.state, self.directory.folder, self.info.seed)
             if self.state.evaluation is None:
                 refresh(RecordedRun(self.directory, ended), self.progress)
         except (OSError, SearchError) as error:

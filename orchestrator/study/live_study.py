@@ -23,7 +23,15 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from orchestrator.errors import SearchError, last_line
-from orchestrator.record import BackgroundQueue, EpochDone, Event, RunState, TrialEnded, TrialSuggested
+from orchestrator.record import (
+    BackgroundQueue,
+    ConfirmationPlanned,
+    EpochDone,
+    Event,
+    RunState,
+    TrialEnded,
+    TrialSuggested,
+)
 from orchestrator.study.optuna_internals import StudyAttributes, call_on_stop
 from orchestrator.study.replay import (
     intermediate_value,
@@ -50,8 +58,13 @@ class Suggestion:
 
 def known_when_asked(events: Sequence[Event]) -> int:
     """Number of a log's events that the sampler knew when it was asked for the next candidate."""
-    last = next((n for n in range(len(events), 0, -1) if isinstance(events[n - 1], TrialSuggested)), None)
-    return len(events) if last is None else last
+    for known in range(len(events), 0, -1):
+        match events[known - 1]:
+            case TrialSuggested():
+                return known
+            case ConfirmationPlanned():  # the search had ended, and the sampler learns from what followed
+                break
+    return len(events)
 
 
 class LiveStudy:
@@ -94,6 +107,8 @@ class LiveStudy:
                 trial = self._state.trials[event.trial_id]
                 # The sampler is asked next with the record up to here, so that a resume asks it with the same.
                 self._commands.put(lambda: self._describe(event, user_attributes(trial)), self._ask)
+            case EpochDone() | TrialEnded() if event.trial_id not in self._state.trials:
+                pass  # of the confirmation, from which the sampler learns when the search goes on
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
                 value = intermediate_value(event, trial, self._state)

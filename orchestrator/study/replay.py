@@ -7,8 +7,9 @@ for errors and divergence. Knows Optuna and the run's state; does not know which
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -20,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record import EpochDone, RecordedRun, RunState, Trial
-from orchestrator.samplers import END_PLACE
+from orchestrator.samplers import END_PLACE, TRAININGS
 from orchestrator.study.distributions import read_distributions
 from orchestrator.study.optuna_internals import StudyAttributes
 
@@ -88,8 +89,14 @@ def study_of_values(state: RunState, trials: Iterable[Trial]) -> optuna.Study:
 
 
 def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
-    """Convert a trial to Optuna's; a running one has what is known so far."""
+    """Convert a trial to Optuna's; a running one has what is known so far.
+
+    A candidate that was trained again in a confirmation has the means of its trainings as its values.
+    """
     trial_state, values = optuna_outcome(trial, state)
+    repeats = [repeat for repeat in state.repeats_of(trial) if repeat.status == "completed"]
+    if values is not None and repeats:  # one point with less noise
+        values = [_mean_value([trial, *repeats], name) for name in state.objectives]
     curve = intermediate_values(trial, state)
     if trial_state == TrialState.PRUNED and curve:
         values = [curve[max(curve)]]  # as `optuna.Study.tell` does
@@ -98,7 +105,7 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
         values=values,
         params=trial.params,
         distributions=distributions,
-        user_attrs=user_attributes(trial),
+        user_attrs=user_attributes(trial) | ({TRAININGS: 1 + len(repeats)} if repeats else {}),
         system_attrs=dict(trial.attributes),
         intermediate_values=curve,
     )
@@ -108,6 +115,11 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
     ended = trial.ended_at or trial.suggested_at
     frozen.datetime_complete = ended.astimezone().replace(tzinfo=None) if trial_state.is_finished() else None
     return frozen
+
+
+def _mean_value(trials: Sequence[Trial], name: str) -> float:
+    """The mean of a metric over several trainings of one candidate."""
+    return fmean(value for trial in trials if (value := trial.metric(name)) is not None)
 
 
 def optuna_outcome(trial: Trial, state: RunState) -> tuple[TrialState, list[float] | None]:

@@ -68,7 +68,7 @@ class Feed:
         )
         self._given_up = False
         self._on_workers: dict[str, TrackedTrial] = {}
-        for trial in state.trials.values():
+        for trial in state.all_trials():
             if trial.status != "running" and trial.attempt > 0:
                 self._enqueue_end(trial)
 
@@ -76,14 +76,14 @@ class Feed:
         """Queue an event; the event log calls this. Takes some microseconds, however slow the tool is."""
         match event:
             case TrialStarted():
-                trial = self._describe(self._state.trials[event.trial_id])
+                trial = self._describe(self._state.find(event.trial_id))
                 self._jobs.put(lambda tracker: self._begin(tracker, trial))
             case EpochDone():
                 self._jobs.put(lambda tracker: tracker.epoch(self._on_workers[event.trial_id], event))
             case TrialPaused() | TrialSetBack():
                 self._jobs.put(lambda tracker: self._pause(tracker, event.trial_id))
-            case TrialEnded() if self._state.trials[event.trial_id].attempt > 0:
-                self._enqueue_end(self._state.trials[event.trial_id])
+            case TrialEnded() if self._state.find(event.trial_id).attempt > 0:
+                self._enqueue_end(self._state.find(event.trial_id))
 
     def __enter__(self) -> Self:
         self._jobs.start()

@@ -63,7 +63,7 @@ def read_history(events: Iterable[Event]) -> tuple[RunState, History]:
         state.apply(event)
         if not isinstance(event, TrialEnded):
             continue
-        trained += state.trials[event.trial_id].attempt > 0
+        trained += state.find(event.trial_id).attempt > 0
         score = None if state.best is None else state.best.metric(next(iter(state.objectives)))
         if score is not None and (not steps or score != steps[-1][2]):
             steps.append((trained, state.active_seconds(), score))

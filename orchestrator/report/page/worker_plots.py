@@ -76,7 +76,7 @@ def _kind(stay: Stay, count: int, state: RunState) -> str:
         return SEVERAL
     if stay.ending in ENDINGS:
         return ENDINGS[stay.ending][0]
-    return state.status_of(state.trials[stay.trial_id])
+    return state.status_of(state.find(stay.trial_id))
 
 
 def _bars(name: str, colour: str, bars: Sequence[tuple[Stay, int, int]]) -> go.Bar:

@@ -1,0 +1,87 @@
+"""Says which training of a confirmation comes next, and when the race has ended. Pure functions of a run's state.
+
+In each round all candidates that can still be the best are trained once with the same seed. The race ends when one of
+them is left, when each has been trained `trainings` times, or when the next round would exceed the training time. With
+several objectives no candidate is left out, because the whole front is confirmed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.confirmation.choice import expected_seconds, problem_of
+from orchestrator.record import ConfirmationPlanned, RunState, Trial
+
+
+@dataclass(frozen=True)
+class Race:
+    """The race of a run whose confirmation is planned."""
+
+    state: RunState
+
+    @property
+    def _plan(self) -> ConfirmationPlanned:
+        plan = self.state.confirmation
+        assert plan is not None, "it is on record"
+        return plan
+
+    def next_training(self) -> tuple[Trial, int] | None:
+        """Return the candidate to train next and the round, from 1; None if nothing can start now."""
+        alive = self._alive()
+        if self._is_clear(alive):
+            return None
+        for number in range(1, self._plan.trainings + 1):
+            missing = [trial for trial in alive if repeat_id(trial, number) not in self.state.repeats]
+            if missing and (len(missing) < len(alive) or self._can_pay(alive)):
+                return missing[0], number
+            if missing:
+                return None
+        return None
+
+    def planned_trainings(self) -> int:
+        """How many trainings there are in all if no further candidate is left out."""
+        alive, spent = self._alive(), self._seconds_spent()
+        begun = len(self._repeats())
+        round_seconds = sum(expected_seconds(self.state, trial) for trial in alive)
+        done = min((len(self.state.repeats_of(trial)) for trial in alive), default=0)
+        if self._is_clear(alive) or not round_seconds:
+            return begun
+        rounds = min(self._plan.trainings - done, int((self._plan.train_seconds - spent) / round_seconds + 1e-9))
+        return begun + len(alive) * max(0, rounds)
+
+    def _is_clear(self, alive: list[Trial]) -> bool:
+        """Whether one of several candidates is left."""
+        return len(alive) == 1 < len(self._plan.candidates)
+
+    def _alive(self) -> list[Trial]:
+        """The candidates that are still trained."""
+        trials = [self.state.trials[trial_id] for trial_id in self._plan.candidates]
+        sound = [trial for trial in trials if problem_of(self.state, trial) is None]
+        compared = self.state.confirmed
+        if compared is None or len(self.state.objectives) > 1:
+            return sound
+        doubted = {one.trial_id: one.in_doubt for one in compared.candidates}
+        doubted[compared.winner.trial_id] = True
+        return [trial for trial in sound if doubted.get(trial.trial_id, True)]
+
+    def _can_pay(self, alive: list[Trial]) -> bool:
+        seconds = sum(expected_seconds(self.state, trial) for trial in alive)
+        return self._seconds_spent() + seconds <= self._plan.train_seconds * (1 + 1e-9)
+
+    def _repeats(self) -> list[Trial]:
+        names = set(self._plan.candidates)
+        return [repeat for repeat in self.state.repeats.values() if repeat.repeats in names]
+
+    def _seconds_spent(self) -> float:
+        """The training time of all repeats; of those that run, what is expected."""
+        return sum(
+            expected_seconds(self.state, self.state.trials[repeat.repeats])
+            if repeat.status == "running" and repeat.repeats is not None
+            else repeat.train_seconds
+            for repeat in self._repeats()
+        )
+
+
+def repeat_id(trial: Trial, number: int) -> str:
+    """The id of the trial that trains a candidate again for the `number`-th time."""
+    return f"{trial.trial_id}_{number}"

@@ -1,0 +1,141 @@
+"""Runs the confirmation at the end of a search: trains its best candidates again, and names the winner.
+
+Does not know which candidates these are, nor how they are compared: see `orchestrator.confirmation`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from orchestrator.cluster import SearchStopper
+from orchestrator.confirmation import Race, compare, repeat_id
+from orchestrator.record import (
+    Event,
+    EventLog,
+    RunInfo,
+    RunOutcome,
+    RunState,
+    Trial,
+    TrialEnded,
+    TrialRepeated,
+    TrialSetBack,
+)
+from orchestrator.search.driver import assignment_of
+from orchestrator.search.recorder import Recorder
+
+
+@final
+class RepeatedTrials:
+    """Gives Ray Tune the trainings of the race. Listens to the event log, after `state`.
+
+    Args:
+        log, state: the record and its state, in which the confirmation is planned.
+        info: of the run.
+        fresh_splits: whether each training has a split of its own.
+        assign: called with Ray Tune's id of a trial and the trial of the record; returns the worker's configuration.
+        is_over: whether the confirmation must end before the race does.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        *,
+        state: RunState,
+        info: RunInfo,
+        fresh_splits: bool,
+        assign: Callable[[str, Trial], dict[str, Any]],
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._log = log
+        self._state = state
+        self._info = info
+        self._fresh_splits = fresh_splits
+        self._assign = assign
+        self._is_over = is_over
+        self._race = Race(state)
+        self._waiting = deque(repeat for repeat in state.repeats.values() if repeat.status == "running")
+
+    def apply(self, event: Event) -> None:
+        """Compare the candidates when a training has ended; put a trial that lost its worker first in the queue."""
+        if isinstance(event, TrialSetBack):
+            self._waiting.appendleft(self._state.repeats[event.trial_id])
+        elif isinstance(event, TrialEnded):
+            compared = compare(self._state, self._info)
+            if compared is not None:
+                self._log.append(compared)
+
+    def is_finished(self) -> bool:
+        """Whether there is no training to start, now or later."""
+        if self._is_over():
+            return True
+        running = any(repeat.status == "running" for repeat in self._state.repeats.values())
+        return not running and self._race.next_training() is None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the worker's configuration for the next training; None if there is none at the moment."""
+        if self._is_over():
+            return None
+        if self._waiting:
+            return self._assign(trial_id, self._waiting.popleft())
+        found = self._race.next_training()
+        if found is None:
+            return None
+        candidate, number = found
+        event = TrialRepeated(
+            trial_id=repeat_id(candidate, number),
+            repeats=candidate.trial_id,
+            seed=self._info.seed + number,
+            split="fresh" if self._fresh_splits else "search",
+        )
+        self._log.append(event)
+        return self._assign(trial_id, self._state.repeats[event.trial_id])
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """Do nothing: the event log already has it."""
+
+
+@final
+class ConfirmationDriver:
+    """The searcher and the recorder of a confirmation. Make it after the plan is on record.
+
+    Args:
+        log, state, info: of the run.
+        recorder: of the trainings.
+        fresh_splits: whether each training has a split of its own.
+        stopper: says when the confirmation must end before the race does.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        *,
+        state: RunState,
+        info: RunInfo,
+        recorder: Recorder,
+        fresh_splits: bool,
+        stopper: SearchStopper,
+    ) -> None:
+        self.recorder = recorder
+        self._state = state
+        self.searcher = RepeatedTrials(
+            log,
+            state=state,
+            info=info,
+            fresh_splits=fresh_splits,
+            assign=self._assign,
+            is_over=stopper.stop_all,
+        )
+        self.listeners = [self.searcher.apply]
+
+    def resume(self) -> None:
+        """Do nothing: the queue has the trainings that have not ended."""
+
+    def finish(self) -> RunOutcome:
+        """Return "completed": the race has ended."""
+        return "completed"
+
+    def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
+        self.recorder.assign(tune_id, trial.trial_id)
+        return assignment_of(trial, self._state).to_config(trial.params)
