@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import os
 import sys
@@ -10,9 +11,10 @@ import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import optuna
@@ -21,9 +23,13 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
 from orchestrator.config import SamplerSettings, make_sampler
+from orchestrator.confirmation import most_likely_best, true_scores
 from search_spaces import NAS_BENCH_201
 
 SEEDS_COLUMNS = ("val_acc_s0", "val_acc_s1", "val_acc_s2")
+
+CANDIDATES = 5
+"""Candidates of a confirmation; each is trained again as often as the table has trainings of a cell, at most."""
 
 KNOWN_IN_A_ROW, KNOWN_IN_ALL = 1000, 5000
 """Known proposals after which a run ends: it has converged, and further asks would take hours."""
@@ -64,8 +70,12 @@ class Run:
     """Evaluations that were planned."""
     known_in_a_row: int
     """Known proposals in a row after which the search would end."""
-    regrets: Floats
-    """Regret after each evaluation, in percentage points."""
+    scores: Floats
+    """The accuracy that each evaluation reported, in percent."""
+    trainings: Floats
+    """All recorded accuracies of each evaluated cell, one row a cell; NaN where there are fewer than three."""
+    misses: Floats
+    """The best cell's mean accuracy less that of each evaluated cell, in percentage points."""
     seconds: Floats
     """Training seconds up to the end of each evaluation."""
     ask_seconds: Floats
@@ -74,6 +84,22 @@ class Run:
     """Proposals that had been evaluated before."""
     ended_early: bool
     """Whether too many known proposals ended the search."""
+
+    @cached_property
+    def regrets(self) -> Floats:
+        """Regret of the candidate that looks best after each evaluation: the unconfirmed winner."""
+        return self.misses[_place_of_best(self.scores)]
+
+    @cached_property
+    def tried(self) -> Floats:
+        """Regret of the best candidate that was tried so far, whether or not it looks best."""
+        return np.minimum.accumulate(self.misses)
+
+    def confirmed_after(self, evaluations: int) -> float:
+        """Return the regret of the confirmed winner, whose new trainings are among these evaluations."""
+        searched = min(evaluations - CANDIDATES * len(SEEDS_COLUMNS), len(self.misses))
+        chosen = np.argsort(-self.scores[:searched], kind="stable")[:CANDIDATES]
+        return float(self.misses[chosen[confirm(self.trainings[chosen])]])
 
     def regret_at(self, seconds: Floats) -> Floats:
         """Return the regret after some training time.
@@ -84,13 +110,45 @@ class Run:
         over = (seconds > self.seconds[-1]) & (not self.ended_early)
         return np.where(over, np.nan, np.concatenate([[np.inf], self.regrets])[done])
 
-    def regret_after(self, evaluations: NDArray[np.int64]) -> Floats:
-        """Return the regret after some evaluations.
+    def regret_after(self, evaluations: NDArray[np.int64], kind: Literal["regrets", "tried"] = "regrets") -> Floats:
+        """Return a kind of regret after some evaluations.
 
         A run that ended early keeps its last regret; the value is NaN beyond the planned evaluations.
         """
-        regrets = self.regrets[np.minimum(evaluations, len(self.regrets)) - 1]
+        regrets: Floats = getattr(self, kind)
+        regrets = regrets[np.minimum(evaluations, len(regrets)) - 1]
         return np.where(evaluations > self.asked, np.nan, regrets)
+
+
+def _place_of_best(scores: Floats) -> NDArray[np.int64]:
+    """Return for each place the place of the highest score so far, the first of equal ones."""
+    highest = np.maximum.accumulate(scores)
+    rises = np.concatenate([[True], highest[1:] > highest[:-1]])
+    places: NDArray[np.int64] = np.maximum.accumulate(np.where(rises, np.arange(len(scores)), 0))
+    return places
+
+
+def confirm(trainings: Floats) -> int:
+    """Run a confirmation's race on recorded trainings; return the place of its winner.
+
+    Args:
+        trainings: of the candidates, one row each; a column is a round.
+    """
+    alive = np.arange(len(trainings))
+    table: Floats = np.full_like(trainings, np.nan)
+    winner = 0
+    for number in range(trainings.shape[1]):
+        table[alive, number] = trainings[alive, number]
+        known = np.flatnonzero(~np.isnan(table).all(1))
+        scores = {str(one): {j: float(v) for j, v in enumerate(table[one]) if not np.isnan(v)} for one in known}
+        if number == 0:
+            continue
+        draws = true_scores(scores, None)
+        winner = int(known[draws.mean(0).argmax()])
+        alive = known[most_likely_best(np.bincount(draws.argmax(1), minlength=len(known)) / len(draws))]
+        if len(alive) == 1:
+            break
+    return winner
 
 
 @functools.cache
@@ -120,7 +178,7 @@ def search(task: Task) -> Run:
     study = optuna.create_study(sampler=sampler, direction="maximize")
     generator = np.random.default_rng(task.seed)
     seen: dict[str, float] = {}
-    incumbent, regrets, seconds, ask_seconds, known, known_in_a_row = "", [], [], [], 0, 0
+    seconds, ask_seconds, known, known_in_a_row = [], [], 0, 0
     while len(seen) < task.evaluations and known_in_a_row < task.known_in_a_row and known < KNOWN_IN_ALL:
         started = time.perf_counter()
         trial = study.ask(dict(space))
@@ -132,14 +190,14 @@ def search(task: Task) -> Run:
             known_in_a_row = 0
             cell = trained[key]
             seen[key] = cell.accuracies[int(generator.integers(len(cell.accuracies)))]
-            incumbent = key if not incumbent or seen[key] > seen[incumbent] else incumbent
-            regrets.append(best - trained[incumbent].mean_accuracy)
             seconds.append(cell.seconds)
         study.tell(trial, seen[key])
     return Run(
         asked=task.evaluations,
         known_in_a_row=task.known_in_a_row,
-        regrets=np.array(regrets),
+        scores=np.array(list(seen.values())),
+        trainings=np.array([(*trained[key].accuracies, math.nan, math.nan)[:3] for key in seen]),
+        misses=np.array([best - trained[key].mean_accuracy for key in seen]),
         seconds=np.cumsum(seconds),
         ask_seconds=np.array(ask_seconds),
         known=known,
@@ -154,7 +212,7 @@ def search_and_keep(task: Task, cache: Path) -> None:
     run, path = search(task), task.cached_in(cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished.npz")
-    np.savez_compressed(unfinished, **vars(run))
+    np.savez_compressed(unfinished, **{field.name: getattr(run, field.name) for field in fields(run)})
     unfinished.replace(path)  # an interruption leaves no partial file
 
 
@@ -163,7 +221,9 @@ def load(task: Task, cache: Path) -> Run:
         return Run(
             asked=task.evaluations,
             known_in_a_row=task.known_in_a_row,
-            regrets=arrays["regrets"],
+            scores=arrays["scores"],
+            trainings=arrays["trainings"],
+            misses=arrays["misses"],
             seconds=arrays["seconds"],
             ask_seconds=arrays["ask_seconds"],
             known=int(arrays["known"]),

@@ -45,7 +45,8 @@ class PacedTrainable(EpochTrainable):
         time.sleep(self._seconds)
         self._epoch += 1
         with (self._folder / "trained").open("a") as file:
-            before = "" if self._assignment.resample is None else EVALUATED
+            resample = self._assignment.resample
+            before = EVALUATED if resample is not None and resample.split == "fold" else ""
             file.write(f"{before}{self._assignment.trial_id} {self._epoch}\n")
         return replace(made_up_result(made_up_limit(self._architecture), self._epoch), seconds=self._seconds)
 

@@ -33,7 +33,7 @@ def compare(state: RunState, info: RunInfo) -> CandidatesCompared | None:
     losses = np.stack([sign * draws[name] for name, sign in zip(state.objectives, signs, strict=True)], axis=-1)
     chances = _chances(losses)
     means = [tuple(row) for row in losses.mean(0)]
-    in_doubt = _in_doubt(chances) if len(signs) == 1 else chances > 1 - CONFIDENCE
+    in_doubt = most_likely_best(chances) if len(signs) == 1 else chances > 1 - CONFIDENCE
     candidates = [
         ConfirmedCandidate(
             trial_id=trial.trial_id,
@@ -103,7 +103,7 @@ def _chances(losses: Floats) -> Floats:
     return 1.0 - dominated.mean(0)
 
 
-def _in_doubt(chances: Floats) -> NDArray[np.bool_]:
+def most_likely_best(chances: Floats) -> NDArray[np.bool_]:
     """Return the fewest candidates among which the best one is with a probability of `CONFIDENCE`."""
     order = np.argsort(-chances, kind="stable")
     before = np.cumsum(chances[order]) - chances[order]

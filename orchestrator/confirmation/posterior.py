@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,42 +72,36 @@ class _Model:
             prior = prior - 0.5 * (np.log(scale / 1.15) / 0.6) ** 2
         self._log_prior = prior
 
-    @cached_property
-    def _precision(self) -> Floats:
-        """The posterior precision of true scores and effects of seeds, at each point of the grid."""
+    def draw(self, generator: np.random.Generator) -> Floats:
+        """Draw true scores: first a point of the grid by its probability, then the scores given it."""
         candidates, seeds = self._has.shape
         has = self._has.astype(float)
-        size = candidates + seeds
-        precision = np.zeros((len(self._noise), size, size))
-        weight = 1 / self._noise[:, None, None]
-        precision[:, :candidates, candidates:] = has * weight
-        precision[:, candidates:, :candidates] = has.T * weight
-        precision[:, range(candidates), range(candidates)] = has.sum(1) / self._noise[:, None]
-        places = range(candidates, size)
-        precision[:, places, places] = has.sum(0) / self._noise[:, None] + 1 / self._seed[:, None]
+        noise, seed, true = self._noise[:, None], self._seed[:, None], self._true[:, None, None]
+        # The effects of the seeds are integrated out: their precision given the true scores is diagonal.
+        of_seed = has.sum(0) / noise + 1 / seed
+        by_seed = self._values.sum(0) / noise
+        precision = -np.einsum("gs,is,js->gij", 1 / (noise**2 * of_seed), has, has)
+        precision[:, range(candidates), range(candidates)] += has.sum(1) / noise
         # The mean of the true scores has a flat prior.
-        precision[:, :candidates, :candidates] += (np.eye(candidates) - 1 / candidates) / self._true[:, None, None]
-        return precision
-
-    def draw(self, generator: np.random.Generator) -> Floats:
-        candidates, seeds = self._has.shape
-        sums = np.concatenate([self._values.sum(1), self._values.sum(0)]) / self._noise[:, None]
-        means = np.linalg.solve(self._precision, sums[:, :, None])[:, :, 0]
-        fit = (self._values**2).sum() / self._noise - (sums * means).sum(1)
+        precision += (np.eye(candidates) - 1 / candidates) / true
+        sums = (self._values.sum(1) - (by_seed / of_seed) @ has.T) / noise
+        means = np.linalg.solve(precision, sums[:, :, None])[:, :, 0]
+        left = (self._values**2).sum() / self._noise - (by_seed**2 / of_seed).sum(1) - (sums * means).sum(1)
         log_weight = self._log_prior - 0.5 * (
-            fit
-            + self._has.sum() * np.log(self._noise)
+            left
+            + has.sum() * np.log(self._noise)
             + seeds * np.log(self._seed)
+            + np.log(of_seed).sum(1)
             + (candidates - 1) * np.log(self._true)
-            + np.linalg.slogdet(self._precision)[1]
+            + np.linalg.slogdet(precision)[1]
         )
         weight = np.exp(log_weight - log_weight.max())
         chosen = generator.multinomial(DRAWS, weight / weight.sum())
         drawn = []
         for place in np.flatnonzero(chosen):
-            root = np.linalg.cholesky(np.linalg.inv(self._precision[place])[:candidates, :candidates])
+            root = np.linalg.cholesky(np.linalg.inv(precision[place]))
             normal = generator.standard_normal((chosen[place], candidates))
-            drawn.append(means[place, :candidates] + normal @ root.T)
+            drawn.append(means[place] + normal @ root.T)
         return self._centre + self._unit * np.concatenate(drawn)
 
 
