@@ -113,13 +113,16 @@ def evaluated(
     return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2, bounds=(0.0, 1.0), guess=guess)
 
 
-def around(mean: float) -> list[float]:
-    """Six scores with this mean."""
-    return [mean + offset for offset in (-0.01, 0.01, 0.002, -0.002, 0.005, -0.005)]
+OFFSETS = (-0.01, 0.01, 0.002, -0.002, 0.005, -0.005)
 
 
-CLEAR = (around(0.7), around(0.9), around(0.5))
-"""The second is by far the best. (Offsets are the same for all, so that differences do not vary.)"""
+def around(mean: float, first: int = 0) -> list[float]:
+    """Six scores with this mean, the offsets from `first` on; differences of the same `first` do not vary."""
+    return [mean + offset for offset in (*OFFSETS[first:], *OFFSETS[:first])]
+
+
+CLEAR = (around(0.7, 1), around(0.9), around(0.5, 2))
+"""The second is by far the best."""
 
 
 def recorded(folder: Path, events: Sequence[Event], **values: Any) -> RunDirectory:

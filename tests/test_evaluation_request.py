@@ -32,6 +32,7 @@ from tests.evaluated import (
     FOLDS,
     SEARCH,
     SEEDS,
+    around,
     planned,
     recorded,
     searched,
@@ -136,7 +137,10 @@ def ended(tmp_path: Path) -> RunDirectory:
     events: list[Event] = [started(), state.evaluation]
     for number in range(18):
         trial_id = f"{number:05d}"
-        events += [TrialStarted(trial_id=trial_id, attempt=1), epoch(trial_id, 1, 0.9 - 0.1 * (number % 3))]
+        events += [
+            TrialStarted(trial_id=trial_id, attempt=1),
+            epoch(trial_id, 1, around(0.9 - 0.1 * (number % 3), number % 3)[number // 3]),
+        ]
         events.append(TrialEnded(trial_id=trial_id, status="completed"))
     write(directory, [*events, RunEnded(outcome="completed")])
     return run
