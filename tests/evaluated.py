@@ -75,11 +75,12 @@ def planned(
     sample: RunState | None = None,
     objectives: Mapping[str, Direction] = ACCURACY,
     seeds: Sequence[int] = SEEDS,
+    folds: int = FOLDS,
 ) -> RunState:
     best = sorted(search.trials.values(), key=lambda trial: trial.trial_id)
     candidates = candidates_of(best, None if sample is None else sample.best)
     return RunState.replay(
-        [started(objectives), EvaluationPlanned(candidates=candidates, folds=FOLDS, seeds=list(seeds))]
+        [started(objectives), EvaluationPlanned(candidates=candidates, folds=folds, seeds=list(seeds))]
     )
 
 
@@ -102,11 +103,12 @@ def evaluated(
     objectives: Mapping[str, Direction] = ACCURACY,
     guess: float | None = None,
     seeds: Sequence[int] = SEEDS,
+    folds: int = FOLDS,
 ) -> Outcome:
     """Of candidates with these scores, one for each training; None for one that failed."""
     found = RunState.replay(search)
     drawn = None if sample is None else RunState.replay(sample)
-    state = planned(found, drawn, objectives, seeds)
+    state = planned(found, drawn, objectives, seeds, folds)
     for training, row in enumerate(zip(*scores, strict=True)):
         for place, score in enumerate(row):
             end(state, training * len(scores) + place, score, "failed" if score is None else "completed")

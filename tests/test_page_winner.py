@@ -95,6 +95,7 @@ def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search
         f"Its difference from the runner-up, {other}, is +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
     )
     assert "best of the random search of equal cost, random/00007, is +0.0125" in text
+    assert text.endswith("With --seeds 3 the intervals would be about 40 % narrower.")
     assert (
         "of 0.9000 over 6 trainings (3 folds, 2 seeds); its 95 % interval, which allows for the choice of the winner, "
         "is 0.8800 to 0.9200."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import mean
 
+from orchestrator.evaluation.effort import fuller_evaluation
 from orchestrator.objectives import Direction, dominates, losses_of
 from orchestrator.record import EvaluatedCandidate, RunState, Training, Trial, score_of, scores_of, trainings_of
 from orchestrator.significance import (
@@ -99,6 +100,8 @@ class Outcome:
     """The score of always guessing the largest class; None if it is unknown."""
     search_cost: Cost
     sample_cost: Cost | None
+    fuller: str | None
+    """What more seeds would add and cost; None if there is no winner, or there are seeds enough."""
 
     @property
     def is_whole(self) -> bool:
@@ -169,6 +172,7 @@ def outcome_of(
         guess=guess,
         search_cost=_cost(searched),
         sample_cost=None if sample is None else _cost(sample),
+        fuller=None if winner is None else fuller_evaluation(state, sample),
     )
 
 

@@ -73,7 +73,10 @@ def evaluation_summary(outcome: Outcome, folder: str) -> str:
             lines.append(
                 f"{name:<11} {cost.trials} trials, {cost.epochs} epochs, {clock(cost.train_seconds)} of training"
             )
-    return "\n".join([*lines, f"verdict     {verdict(outcome)}"])
+    lines.append(f"verdict     {verdict(outcome)}")
+    if outcome.fuller is not None:
+        lines.append(f"fuller      {outcome.fuller}")
+    return "\n".join(lines)
 
 
 def evaluation_json(outcome: Outcome) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def evaluation_json(outcome: Outcome) -> dict[str, Any]:
             EpochCorrelation(epoch=epoch, candidates=outcome.correlated[epoch], **asdict(found))
             for epoch, found in outcome.correlations.items()
         ],
+        fuller=outcome.fuller,
     ).to_json()
 
 

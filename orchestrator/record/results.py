@@ -138,6 +138,8 @@ class Evaluation(ResultFile):
     random: RandomSearch | None
     search: EvaluatedSearchCost
     rank_correlations: list[EpochCorrelation]
+    fuller: str | None = None
+    """What an evaluation with more seeds would add and cost, as a sentence."""
 
 
 class Retrained(ResultFile):

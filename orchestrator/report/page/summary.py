@@ -210,6 +210,8 @@ def _evaluated(evaluation: Evaluation) -> list[str]:
             f"Its difference from the best of the random search of equal cost, {evaluation.random.best}, is "
             f"{_difference(against)}."
         )
+    if evaluation.fuller is not None:
+        sentences.append(evaluation.fuller)
     return sentences
 
 
