@@ -14,6 +14,7 @@ from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.evaluation.candidates import EvaluatedSearch
 from orchestrator.evaluation.effort import remaining_work
+from orchestrator.evaluation.outcome import MIN_TRAININGS
 from orchestrator.evaluation.request import request_of
 from orchestrator.evaluation.run import evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
@@ -69,6 +70,12 @@ def test_of_several_objectives_the_best_are_the_front(tmp_path: Path) -> None:
     found = EvaluatedSearch.read(str(recorded(tmp_path, search)))
     assert [trial.trial_id for trial in found.best(None)] == ["00002", "00000"]
     assert list(request_of(EvaluationSettings(), found).candidates) == ["00002", "00000"]
+
+
+def test_by_default_the_first_two_are_trained_often_enough_for_a_verdict(tmp_path: Path) -> None:
+    wanted = request_of(EvaluationSettings(), EvaluatedSearch.read(str(recorded(tmp_path, SEARCH))))
+    assert (list(wanted.candidates), wanted.folds, wanted.seeds, wanted.baseline) == (["00000", "00001"], 5, 1, True)
+    assert wanted.folds * wanted.seeds >= MIN_TRAININGS
 
 
 def test_the_random_search_has_the_budget_and_the_scheduler_but_draws_of_its_own(tmp_path: Path) -> None:

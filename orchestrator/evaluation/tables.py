@@ -57,7 +57,8 @@ def evaluation_tables(outcome: Outcome) -> RenderableType:
     parts: list[RenderableType] = [_candidates(outcome)]
     if outcome.winner is not None:
         parts.append(_comparisons(outcome, outcome.winner))
-        parts.append(_correlations(outcome))
+        if any(found.spearman is not None for found in outcome.correlations.values()):
+            parts.append(_correlations(outcome))
     return Group(*parts)
 
 
