@@ -75,11 +75,12 @@ def planned(
     sample: RunState | None = None,
     objectives: Mapping[str, Direction] = ACCURACY,
     seeds: Sequence[int] = SEEDS,
+    folds: int = FOLDS,
 ) -> RunState:
     best = sorted(search.trials.values(), key=lambda trial: trial.trial_id)
     candidates = candidates_of(best, None if sample is None else sample.best)
     return RunState.replay(
-        [started(objectives), EvaluationPlanned(candidates=candidates, folds=FOLDS, seeds=list(seeds))]
+        [started(objectives), EvaluationPlanned(candidates=candidates, folds=folds, seeds=list(seeds))]
     )
 
 
@@ -102,24 +103,28 @@ def evaluated(
     objectives: Mapping[str, Direction] = ACCURACY,
     guess: float | None = None,
     seeds: Sequence[int] = SEEDS,
+    folds: int = FOLDS,
 ) -> Outcome:
     """Of candidates with these scores, one for each training; None for one that failed."""
     found = RunState.replay(search)
     drawn = None if sample is None else RunState.replay(sample)
-    state = planned(found, drawn, objectives, seeds)
+    state = planned(found, drawn, objectives, seeds, folds)
     for training, row in enumerate(zip(*scores, strict=True)):
         for place, score in enumerate(row):
             end(state, training * len(scores) + place, score, "failed" if score is None else "completed")
     return outcome_of(state, searched=found, sample=drawn, rungs=(1,), epochs=2, bounds=(0.0, 1.0), guess=guess)
 
 
-def around(mean: float) -> list[float]:
-    """Six scores with this mean."""
-    return [mean + offset for offset in (-0.01, 0.01, 0.002, -0.002, 0.005, -0.005)]
+OFFSETS = (-0.01, 0.01, 0.002, -0.002, 0.005, -0.005)
 
 
-CLEAR = (around(0.7), around(0.9), around(0.5))
-"""The second is by far the best. (Offsets are the same for all, so that differences do not vary.)"""
+def around(mean: float, first: int = 0) -> list[float]:
+    """Six scores with this mean, the offsets from `first` on; differences of the same `first` do not vary."""
+    return [mean + offset for offset in (*OFFSETS[first:], *OFFSETS[:first])]
+
+
+CLEAR = (around(0.7, 1), around(0.9), around(0.5, 2))
+"""The second is by far the best."""
 
 
 def recorded(folder: Path, events: Sequence[Event], **values: Any) -> RunDirectory:

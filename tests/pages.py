@@ -122,6 +122,7 @@ def evaluation(winner: str | None, others: dict[str, float], *, trials: int = 6,
         },
         "search": {"cost": cost},
         "rank_correlations": [],
+        "fuller": "With --seeds 3 the intervals would be about 40 % narrower.",
         **values,
     }
     return json.dumps(found)

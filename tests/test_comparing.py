@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich
 from scipy import stats
 
 from orchestrator.errors import InputError, RunDirectoryError
@@ -15,6 +16,8 @@ from orchestrator.record.events import RunResumed
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.comparison.best_so_far import BestSoFar, mean_curve, read_history
 from orchestrator.report.comparison.compare import Comparison, compare_runs
+from orchestrator.report.comparison.page import write_comparison
+from orchestrator.report.comparison.tables import comparison_tables
 from orchestrator.report.comparison.verdict import comparison_verdict
 from orchestrator.significance import welch
 from tests.builders import RUN, at, trial
@@ -87,10 +90,25 @@ def test_a_difference_within_chance_is_called_none(tmp_path: Path) -> None:
     assert all((pair.p_adjusted or 0) >= (pair.test.p or 0) for pair in found.pairs)
 
 
+def test_scores_that_do_not_vary_are_not_tested(tmp_path: Path, capsys: Any) -> None:
+    found = compared(tmp_path, {"random": [0.8] * 3, "tpe": [0.9] * 3})
+    assert comparison_verdict(found) == (
+        "No difference found among tpe and random (all best scores within each group are equal, so chance cannot be "
+        "estimated)."
+    )
+    rich.print(comparison_tables(found))
+    write_comparison(found, tmp_path / "page.html")
+    assert "tpe - random +0.1000 - - -" in " ".join(capsys.readouterr().out.split())
+
+
 def test_chance_alone_is_seldom_called_a_difference() -> None:
     """Of groups from one distribution, one in twenty; were the test a fault, this would be far off."""
     draw = random.Random(0)
-    found = [welch(*([draw.gauss(0.9, 0.02) for _ in range(4)] for _ in range(2))).p for _ in range(1000)]
+
+    def four() -> list[float]:
+        return [draw.gauss(0.9, 0.02) for _ in range(4)]
+
+    found = [welch(four(), four()).p for _ in range(1000)]
     assert 0.02 < sum(p is not None and p < 0.05 for p in found) / len(found) < 0.07
 
 

@@ -177,7 +177,7 @@ def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_
     others = "".join(digit for digit in "0123456789abcdef" if digit != first.fingerprint[-1])
     (tmp_path / f"fault-error-{first.fingerprint[-1]}-5").touch()
     (tmp_path / f"fault-deathonce-{others}-3").touch()
-    ended = cellscout("evaluate", run, "--no-baseline", "--folds", "2", "--seeds", "1")
+    ended = cellscout("evaluate", run, "--top", "5", "--no-baseline", "--folds", "2", "--seeds", "1")
     assert ended.status == 0, ended.err
     state = RecordedRun.read(RunDirectory.at(run) / "evaluation").state()
     assert sum(len(trial.set_back) for trial in state.trials.values()) >= 1

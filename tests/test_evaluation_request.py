@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.evaluation.candidates import EvaluatedSearch
+from orchestrator.evaluation.effort import remaining_work
+from orchestrator.evaluation.outcome import MIN_TRAININGS
 from orchestrator.evaluation.request import request_of
 from orchestrator.evaluation.run import evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
@@ -21,17 +24,21 @@ from orchestrator.record.events import (
     Event,
     RunEnded,
     TrialEnded,
+    TrialRepeated,
     TrialStarted,
     TrialSuggested,
 )
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import EvaluationInfo
 from orchestrator.record.run_state import RunState
 from orchestrator.search.run import resume_search
-from tests.builders import epoch, info, write
+from tests.builders import at, epoch, info, write
 from tests.evaluated import (
     FOLDS,
     SEARCH,
     SEEDS,
+    around,
+    end,
     planned,
     recorded,
     searched,
@@ -65,6 +72,12 @@ def test_of_several_objectives_the_best_are_the_front(tmp_path: Path) -> None:
     assert list(request_of(EvaluationSettings(), found).candidates) == ["00002", "00000"]
 
 
+def test_by_default_the_first_two_are_trained_often_enough_for_a_verdict(tmp_path: Path) -> None:
+    wanted = request_of(EvaluationSettings(), EvaluatedSearch.read(str(recorded(tmp_path, SEARCH))))
+    assert (list(wanted.candidates), wanted.folds, wanted.seeds, wanted.baseline) == (["00000", "00001"], 5, 1, True)
+    assert wanted.folds * wanted.seeds >= MIN_TRAININGS
+
+
 def test_the_random_search_has_the_budget_and_the_scheduler_but_draws_of_its_own(tmp_path: Path) -> None:
     config = load_config(None, ["budget.trials=7", "scheduler.name=median", "run.seed=4", "warm_start.runs=['x']"])
     found = EvaluatedSearch.read(str(recorded(tmp_path, SEARCH, config=config.model_dump(mode="json"))))
@@ -74,6 +87,43 @@ def test_the_random_search_has_the_budget_and_the_scheduler_but_draws_of_its_own
     assert all(getattr(random, section) == getattr(config, section) for section in same)
     assert random.run.seed == config.run.seed
     assert random.warm_start.runs == []
+
+
+def lasting(events: Sequence[Event], seconds: float) -> RunState:
+    """The state after the events, from the first to the last of which so many seconds pass."""
+    first, *between, last = (event.model_copy(update={"time": at(0)}) for event in events)
+    return RunState.replay([first, *between, last.model_copy(update={"time": at(seconds)})])
+
+
+def test_it_says_how_many_trainings_are_left_and_how_long_they_take() -> None:
+    """The search trained one second per epoch for two epochs, with 2 workers, and took a minute. A full training of six
+    epochs takes 6 s, 24 of them on 4 workers 36 s, and the random search half a minute."""
+    search = lasting(SEARCH, 60)
+    candidates = {trial_id: trial.fingerprint for trial_id, trial in search.trials.items()}
+    wanted = EvaluationInfo(candidates=candidates, folds=2, seeds=3, baseline=True, trials=3)
+
+    def told(state: RunState, sample: RunState, wanted: EvaluationInfo = wanted, search: RunState = search) -> str:
+        return remaining_work(wanted, searched=search, state=state, sample=sample, epochs=6, slots=4)
+
+    product = "(4 candidates x 2 folds x 3 seeds) on 4 workers"
+    new = RunState()
+    assert told(new, new) == f"a random search of equal cost, then at most 24 trainings {product}: about 1 min"
+    repeat = TrialRepeated(trial_id="00003", repeats="00000", seed=1, split="fresh")
+    confirmation: list[Event] = [repeat, *(epoch("00003", number, 0.5) for number in range(1, 7))]
+    confirmed = lasting([*SEARCH[:-1], *confirmation, SEARCH[-1]], 120)  # half of its time is the confirmation
+    assert told(new, new, search=confirmed) == told(new, new)
+    begun = lasting(SEARCH[:-1], 20)
+    assert told(new, begun) == (
+        f"the rest of a random search of equal cost, then at most 24 trainings {product}: about 45 s"
+    )
+    assert told(new, lasting(SEARCH, 20)) == f"at most 24 trainings {product}: about 35 s"
+    state = planned(search)
+    for number in range(11):
+        end(state, number, 0.5)
+    product = "(3 candidates x 2 folds x 3 seeds) on 4 workers"
+    assert told(state, lasting(SEARCH, 20)) == f"7 of 18 trainings left {product}: about 10 s"
+    alone = wanted.model_copy(update={"baseline": False})
+    assert told(new, new, alone) == f"18 trainings {product}: about 30 s"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +186,10 @@ def ended(tmp_path: Path) -> RunDirectory:
     events: list[Event] = [started(), state.evaluation]
     for number in range(18):
         trial_id = f"{number:05d}"
-        events += [TrialStarted(trial_id=trial_id, attempt=1), epoch(trial_id, 1, 0.9 - 0.1 * (number % 3))]
+        events += [
+            TrialStarted(trial_id=trial_id, attempt=1),
+            epoch(trial_id, 1, around(0.9 - 0.1 * (number % 3), number % 3)[number // 3]),
+        ]
         events.append(TrialEnded(trial_id=trial_id, status="completed"))
     write(directory, [*events, RunEnded(outcome="completed")])
     return run

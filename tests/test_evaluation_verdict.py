@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rich
 
 from orchestrator.evaluation.outcome import outcome_of
 from orchestrator.evaluation.tables import candidates_table, evaluation_json, evaluation_summary, evaluation_tables
 from orchestrator.evaluation.verdict import verdict
 from orchestrator.objectives import Direction
+from orchestrator.record.results import Evaluation
 from orchestrator.record.run_state import RunState
+from orchestrator.significance import is_chance
 from tests.evaluated import (
     CLEAR,
     SEARCH,
@@ -32,8 +35,38 @@ def test_the_verdict_names_a_winner_only_where_the_difference_is_more_than_chanc
     )
     level = evaluated([0.90, 0.80, 0.91, 0.85, 0.9, 0.8], [0.85, 0.88, 0.86, 0.90, 0.85, 0.9], [0.1] * 6)
     assert verdict(level) == "No difference found among 00001 and 00000; 1 other is worse than 00001."
+
+
+def test_what_does_not_vary_cannot_be_tested() -> None:
+    reason = "their scores differ by the same amount in every training."
     same = evaluated(*([around(0.9)] * 3))
-    assert verdict(same) == "No difference found among 00000, 00001 and 00002."
+    assert verdict(same) == f"00000 cannot be tested against 00001 and 00002: {reason}"
+    assert {(one.test.p, one.p_adjusted, one.test.interval) for one in same.comparisons} == {(None, None, None)}
+    sample = searched([0.5, 0.99], [0.5, 0.1], first=3)
+    mixed = evaluated(around(0.9), around(0.8), around(0.7, 1), around(0.6), sample=sample)
+    assert verdict(mixed) == (
+        f"1 other is worse than 00000; 00000 cannot be tested against 00001: {reason} "
+        f"00000 cannot be tested against the best of a random search of equal cost, random/00000: {reason}"
+    )
+    found = json.loads(json.dumps(evaluation_json(mixed)))
+    assert [one["p"] is None for one in found["comparisons"]] == [True, False]
+    assert (found["random"]["comparison"]["p_adjusted"], found["random"]["comparison"]["interval"]) == (None, None)
+    assert Evaluation.model_validate(found).comparisons[0].p is None
+    still = evaluated([0.9] * 6, around(0.8), around(0.7), guess=0.27)
+    assert still.candidates[0].spread is not None
+    assert still.candidates[0].spread.interval is None
+    assert verdict(still).startswith("The winner is 00000")
+    rich.print(evaluation_tables(still))
+    assert candidates_table(still).to_pylist()[0]["low"] is None
+
+
+def test_the_intervals_of_all_candidates_hold_at_once() -> None:
+    """Six trainings, 2 folds: t with 5 degrees of freedom at 1 - 0.05 / 3 / 2 is 3.5341, the error s sqrt(1/6 + 1)."""
+    found = evaluated(*CLEAR).candidates[0].spread
+    assert found is not None
+    assert found.interval is not None
+    reach = 3.5341 * np.std(CLEAR[1], ddof=1) * (1 / 6 + 1) ** 0.5
+    assert found.interval == pytest.approx((0.9 - reach, 0.9 + reach), abs=1e-6)
 
 
 @pytest.mark.parametrize(("seeds", "count"), [([1], 2), ([1, 2], 4)])
@@ -48,10 +81,12 @@ def test_fewer_than_five_trainings_give_no_verdict(seeds: list[int], count: int)
 def test_intervals_stay_within_the_bounds_of_the_score() -> None:
     outcome = evaluated([1.0, 0.9, 1.0, 0.9, 1.0, 1.0], [0.0, 0.1, 0.0, 0.0, 0.1, 0.0], around(0.5))
     high, _, low = (one.spread.interval for one in outcome.candidates if one.spread is not None)
+    assert high is not None
+    assert low is not None
     assert (high[1], low[0]) == (1.0, 0.0)
-    assert max(one.test.interval[1] for one in outcome.comparisons) == 1.0
+    assert max(one.test.interval[1] for one in outcome.comparisons if one.test.interval) == 1.0
     wide = evaluated(*([0.9, 0.9, 0.9, 0.1, 0.1, 0.9], around(0.5), around(0.4)))
-    assert all(-1 <= bound <= 1 for one in wide.comparisons for bound in one.test.interval)
+    assert all(-1 <= bound <= 1 for one in wide.comparisons for bound in one.test.interval or ())
 
 
 def test_fewer_than_four_candidates_have_no_rank_correlation() -> None:
@@ -81,11 +116,28 @@ def test_being_picked_as_the_best_of_equals_is_no_difference() -> None:
     for _ in range(searches):
         noise = generator.normal(size=(6, 6)) * (1 - overlap) ** 0.5 + generator.normal(size=(6, 1)) * overlap**0.5
         outcome = evaluated(*(0.5 + 0.01 * noise).tolist(), search=search, sample=sample)
-        worse += any(one.p_adjusted < 0.05 for one in outcome.comparisons)
+        worse += any(not is_chance(one.p_adjusted) for one in outcome.comparisons)
         against = outcome.against_sampled
-        better += against is not None and against.p_adjusted < 0.05 and against.test.difference > 0
+        better += against is not None and not is_chance(against.p_adjusted) and against.test.difference > 0
     assert 0 < worse < 0.05 * searches
     assert 0 < better < 0.05 * searches
+
+
+def test_it_says_what_more_seeds_would_add() -> None:
+    """Three candidates: t at 1 - 0.05 / 3 / 2 is 3.5341 with 5 degrees of freedom and 3.0101 with 8. Each training
+    takes a second, and there are 2 workers."""
+    candidates = [around(0.7, 1), around(0.9), around(0.5, 2)]
+    narrower = 100 - 100 * 3.0101 * (1 / 9 + 1 / 2) ** 0.5 / (3.5341 * (1 / 6 + 1 / 2) ** 0.5)
+    outcome = evaluated(*candidates, seeds=[1, 2], folds=3)
+    assert outcome.fuller == (
+        f"With --seeds 3 the intervals would be about {narrower:.0f} % narrower: 27 trainings, about 15 s, in "
+        "another --evaluation-dir."
+    )
+    assert evaluation_summary(outcome, "here").endswith(f"\nfuller      {outcome.fuller}")
+    assert evaluation_json(outcome)["fuller"] == outcome.fuller
+    again = evaluated(*candidates, around(0.6), seeds=[1, 2], folds=3, sample=searched([0.5, 0.99], first=3))
+    assert "36 trainings and a random search, about 20 s" in (again.fuller or "")
+    assert evaluated(*candidates).fuller is None  # three seeds
 
 
 def test_a_loss_is_better_when_it_is_lower() -> None:
@@ -94,7 +146,7 @@ def test_a_loss_is_better_when_it_is_lower() -> None:
     outcome = evaluated(around(0.9), around(0.8), search=search, objectives=objectives)
     assert (outcome.metric, outcome.direction) == ("train_loss", "minimize")
     assert outcome.candidates[0].spread is not None
-    assert "No difference found" in verdict(outcome)  # all losses of these events are 1
+    assert "cannot be tested" in verdict(outcome)  # all losses of these events are 1
 
 
 @pytest.mark.parametrize(
@@ -107,7 +159,7 @@ def test_a_loss_is_better_when_it_is_lower() -> None:
 )
 def test_the_best_of_a_random_search_stands_beside_it(score: float, told: str) -> None:
     sample = searched([0.5, 0.99], [0.5, 0.1], first=3)
-    outcome = evaluated(*CLEAR, around(score), sample=sample)
+    outcome = evaluated(*CLEAR, around(score, 1), sample=sample)
     assert outcome.sampled == "random/00000"
     assert outcome.winner == "00001"
     assert told in verdict(outcome)

@@ -95,12 +95,29 @@ def test_an_evaluation_gives_the_verdict(tmp_path: Path, is_winner_of_the_search
         f"Its difference from the runner-up, {other}, is +0.0125 (95 % interval +0.0020 to +0.0230; p = 0.0200)" in text
     )
     assert "best of the random search of equal cost, random/00007, is +0.0125" in text
-    assert "6 trainings (3 folds, 2 seeds)" in text
+    assert text.endswith("With --seeds 3 the intervals would be about 40 % narrower.")
+    assert (
+        "of 0.9000 over 6 trainings (3 folds, 2 seeds); its 95 % interval, which allows for the choice of the winner, "
+        "is 0.8800 to 0.9200."
+    ) in text
     assert summary.retrain is not None
     assert "--architecture" not in summary.retrain
     of_other = next(row.command for row in content.leaderboard.rows if row.trial_id == other)
     assert of_other is not None
     assert f"#{other}" in of_other
+
+
+def test_what_cannot_be_tested_has_no_p(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 40)
+    state = RecordedRun.read(directory).state()
+    first, second = [one.trial_id for one in state.ranking()[:2]]
+    result = json.loads(evaluation(first, {second: 0.02}, trials=state.trained))
+    result["candidates"][0]["interval"] = None
+    result["comparisons"][0] |= {"interval": None, "t": None, "p": None, "p_adjusted": None}
+    directory.folder.write("evaluation/evaluation.json", json.dumps(result).encode())
+    text = " ".join(content_of(PageRecord.read(RecordedRun.of_search(directory))).summary.verdict)
+    assert f"the runner-up, {second}, is +0.0125 in every training, so it cannot be tested." in text
+    assert "over 6 trainings (3 folds, 2 seeds); all its scores are equal, so it has no interval." in text
 
 
 def test_an_evaluation_of_the_first_trials_does_not_name_the_winner_of_all(tmp_path: Path) -> None:

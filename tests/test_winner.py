@@ -28,7 +28,7 @@ from orchestrator.search.recorder import Recorder
 from search_spaces import Architecture
 from tests.builders import at, epoch, info, trial, write
 from tests.driving import plan_of
-from tests.evaluated import FOLDS, SEARCH, SEEDS, planned, recorded, started
+from tests.evaluated import FOLDS, SEARCH, SEEDS, around, planned, recorded, started
 
 SAME = ["--top", "3", "--folds", str(FOLDS), "--seeds", str(len(SEEDS)), "--no-baseline"]
 BEST, WINNER = "00000", "00002"
@@ -48,7 +48,10 @@ def run(tmp_path: Path) -> RunDirectory:
     events: list[Event] = [started(), state.evaluation]
     for number in range(18):
         trial_id = f"{number:05d}"
-        events += [TrialStarted(trial_id=trial_id, attempt=1), epoch(trial_id, 1, 0.7 + 0.1 * (number % 3))]
+        events += [
+            TrialStarted(trial_id=trial_id, attempt=1),
+            epoch(trial_id, 1, around(0.7 + 0.1 * (number % 3), number % 3)[number // 3]),
+        ]
         events.append(TrialEnded(trial_id=trial_id, status="completed"))
     write(run / "evaluation", [*events, RunEnded(outcome="completed")])
     return run

@@ -30,7 +30,7 @@ def evaluate(
     run_dir: RunDir,
     top: Annotated[int | None, typer.Option("--top")] = None,
     folds: Annotated[int, typer.Option("--folds")] = 5,
-    seeds: Annotated[int, typer.Option("--seeds")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds")] = 1,
     baseline: Annotated[bool, typer.Option("--baseline/--no-baseline")] = True,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="data.root=PATH")] = None,
     evaluation_dir: Annotated[

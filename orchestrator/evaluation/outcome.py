@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import mean
 
+from orchestrator.evaluation.effort import fuller_evaluation
 from orchestrator.objectives import Direction, dominates, losses_of
 from orchestrator.record import EvaluatedCandidate, RunState, Training, Trial, score_of, scores_of, trainings_of
 from orchestrator.significance import (
     PairedTest,
     RankCorrelation,
     Spread,
-    difference_bounds,
     holm,
     paired_test,
     rank_correlation,
-    within,
 )
 from orchestrator.significance import spread as spread_of
 
@@ -57,8 +56,8 @@ class Comparison:
 
     other: str
     test: PairedTest
-    p_adjusted: float
-    """Adjusted for the number of candidates among which these scores chose the winner."""
+    p_adjusted: float | None
+    """Adjusted for the number of candidates among which these scores chose the winner; None if `test.p` is None."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,8 @@ class Outcome:
     """The score of always guessing the largest class; None if it is unknown."""
     search_cost: Cost
     sample_cost: Cost | None
+    fuller: str | None
+    """What more seeds would add and cost; None if there is no winner, or there are seeds enough."""
 
     @property
     def is_whole(self) -> bool:
@@ -171,6 +172,7 @@ def outcome_of(
         guess=guess,
         search_cost=_cost(searched),
         sample_cost=None if sample is None else _cost(sample),
+        fuller=None if winner is None else fuller_evaluation(state, sample),
     )
 
 
@@ -183,7 +185,7 @@ def _evaluated(
     bounds: tuple[float, float] | None,
 ) -> Evaluated:
     assert state.evaluation is not None, "it has been planned"
-    folds = state.evaluation.folds
+    folds, candidates = state.evaluation.folds, len(state.evaluation.candidates)
     trials = trainings_of(state, candidate)
     scores = dict(sorted(scores_of(state, candidate, metric).items()))
     ranking = [trial.trial_id for trial in searched.ranking()]
@@ -194,7 +196,7 @@ def _evaluated(
         scores=scores,
         trainings=len(trials),
         problems=[f"{trial.status}: {trial.error}" for trial in trials if trial.status not in ("completed", "running")],
-        spread=spread_of(list(scores.values()), folds, bounds) if len(scores) > 1 else None,
+        spread=spread_of(list(scores.values()), folds, bounds, candidates=candidates) if len(scores) > 1 else None,
         search_rank=ranking.index(candidate.trial_id) + 1 if known and candidate.trial_id in ranking else None,
         search_score=searched.trials[candidate.trial_id].metric(metric) if candidate.trial_id is not None else None,
         objectives=_means(trials, state.objectives) if len(scores) == len(trials) else None,
@@ -262,8 +264,7 @@ def _against(
 def _test(first: Evaluated, second: Evaluated, *, folds: int, bounds: tuple[float, float] | None) -> PairedTest:
     """Paired by seed and fold."""
     assert list(first.scores) == list(second.scores), "both have all their scores, in the same order"
-    found = paired_test(list(first.scores.values()), list(second.scores.values()), folds)
-    return replace(found, interval=within(found.interval, difference_bounds(bounds)))
+    return paired_test(list(first.scores.values()), list(second.scores.values()), folds, bounds)
 
 
 def _pairs(

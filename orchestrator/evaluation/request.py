@@ -9,7 +9,7 @@ from orchestrator.evaluation.candidates import EvaluatedSearch
 from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.record import INFO, EvaluationInfo, RecordedRun, RunDirectory, first_difference
 
-TOP = 5
+TOP = 2
 """Candidates to evaluate if `--top` is not given; with several objectives it is the whole Pareto front."""
 
 

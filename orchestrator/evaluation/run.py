@@ -18,6 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
 from orchestrator.evaluation.driver import EvaluationDriver
+from orchestrator.evaluation.effort import remaining_work
 from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.request import find_recorded, request_of
 from orchestrator.evaluation.settings import EvaluationSettings
@@ -186,6 +187,16 @@ class _Evaluation:
                 directory.write_info(info)
             self.progress.note(f"recording in {directory}")
             state = RunState.replay(RecordedRun(directory, info).events())
+            self.progress.line(
+                remaining_work(
+                    self.wanted,
+                    searched=self.searched.state,
+                    state=state,
+                    sample=RunState.replay(EventLog.read(directory / RANDOM, missing_ok=True)),
+                    epochs=config.training.epochs,
+                    slots=max(1, environment.allotment.slots_on_record),
+                )
+            )
             random_search = self._search_at_random(address) if self.wanted.baseline else None
             if random_search is not None and random_search.outcome not in ENDED:
                 directory.write_info(info.model_copy(update={"state": random_search.outcome}))

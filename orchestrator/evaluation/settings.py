@@ -14,11 +14,11 @@ class EvaluationSettings(OptionSettings):
     """`cellscout evaluate`: what is evaluated, and how often each candidate is trained."""
 
     top: Annotated[int | None, Option(why="one candidate cannot be compared")] = Field(default=None, ge=2)
-    """How many of the best candidates to evaluate. Default: 5, or with several objectives the whole Pareto front."""
+    """How many of the best candidates to evaluate. Default: 2, or with several objectives the whole Pareto front."""
     folds: Annotated[int, Option(why="one is held out, and the others are trained on")] = Field(default=5, ge=2)
     """Number of folds of the cross-validation."""
-    seeds: int = Field(default=3, ge=1)
-    """Number of seeds. Each seed shuffles the images and initialises the trainings differently."""
+    seeds: int = Field(default=1, ge=1)
+    """Number of seeds. Each shuffles the images and initialises the trainings differently; more narrow intervals."""
     baseline: bool = True
     """Also run a random search of equal cost, and evaluate its best candidate."""
     changes: Annotated[Sequence[str], Option("--set")] = ()

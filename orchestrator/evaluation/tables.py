@@ -13,7 +13,7 @@ from rich.table import Table
 
 from orchestrator.evaluation.outcome import Comparison, Cost, Evaluated, Outcome
 from orchestrator.evaluation.verdict import verdict
-from orchestrator.progress import clock, counted, number
+from orchestrator.progress import clock, counted, number, signed_range
 from orchestrator.record import (
     CandidateScore,
     Difference,
@@ -57,7 +57,8 @@ def evaluation_tables(outcome: Outcome) -> RenderableType:
     parts: list[RenderableType] = [_candidates(outcome)]
     if outcome.winner is not None:
         parts.append(_comparisons(outcome, outcome.winner))
-        parts.append(_correlations(outcome))
+        if any(found.spearman is not None for found in outcome.correlations.values()):
+            parts.append(_correlations(outcome))
     return Group(*parts)
 
 
@@ -73,7 +74,10 @@ def evaluation_summary(outcome: Outcome, folder: str) -> str:
             lines.append(
                 f"{name:<11} {cost.trials} trials, {cost.epochs} epochs, {clock(cost.train_seconds)} of training"
             )
-    return "\n".join([*lines, f"verdict     {verdict(outcome)}"])
+    lines.append(f"verdict     {verdict(outcome)}")
+    if outcome.fuller is not None:
+        lines.append(f"fuller      {outcome.fuller}")
+    return "\n".join(lines)
 
 
 def evaluation_json(outcome: Outcome) -> dict[str, Any]:
@@ -100,6 +104,7 @@ def evaluation_json(outcome: Outcome) -> dict[str, Any]:
             EpochCorrelation(epoch=epoch, candidates=outcome.correlated[epoch], **asdict(found))
             for epoch, found in outcome.correlations.items()
         ],
+        fuller=outcome.fuller,
     ).to_json()
 
 
@@ -158,7 +163,7 @@ def _candidates(outcome: Outcome) -> Table:
             one.name,
             "-" if spread is None else number(spread.mean),
             "-" if spread is None else f"{spread.deviation:.4f}",
-            "-" if spread is None else f"{spread.interval[0]:.3f} - {spread.interval[1]:.3f}",
+            "-" if spread is None or spread.interval is None else "{:.3f} - {:.3f}".format(*spread.interval),
             place,
             f"{int(one.candidate.costs['parameters']):,}" if one.candidate.costs else "-",
         )
@@ -175,8 +180,7 @@ def _comparisons(outcome: Outcome, winner: str) -> Table:
         *outcome.comparisons,
         *([with_sampled] if with_sampled is not None and with_sampled.other not in compared else []),
     ]:
-        test, (low, high) = one.test, one.test.interval
-        interval = f"{low:+.4f} - {high:+.4f}"
+        test, interval = one.test, signed_range(one.test.interval)
         table.add_row(one.other, f"{test.difference:+.4f}", interval, number(test.p), number(one.p_adjusted))
     return table
 

@@ -7,6 +7,7 @@ from orchestrator.progress import LOOK_AT, counted, join_words, number
 from orchestrator.significance import PairedTest, is_chance
 
 SAMPLE = "the best of a random search of equal cost"
+SAME = "their scores differ by the same amount in every training"
 
 
 def verdict(outcome: Outcome) -> str:
@@ -31,7 +32,7 @@ def verdict(outcome: Outcome) -> str:
 def _of_guessing(outcome: Outcome) -> list[str]:
     """Say first if the winner is not clearly better than guessing."""
     best, share = outcome.candidates[0].spread, outcome.guess
-    if outcome.winner is None or best is None or share is None or best.interval[0] > share:
+    if outcome.winner is None or best is None or share is None or (best.interval or (best.mean,))[0] > share:
         return []
     return [f"No candidate is clearly better than always guessing the largest class ({number(share)}): {LOOK_AT}."]
 
@@ -44,12 +45,17 @@ def _of_candidates(outcome: Outcome) -> str:
         )
     if outcome.winner is None:
         return "Nothing can be compared: fewer than two candidates of the search have a score for each training."
-    level = [comparison.other for comparison in outcome.comparisons if is_chance(comparison.p_adjusted)]
-    worse = len(outcome.comparisons) - len(level)
-    if level:
-        others = "1 other is" if worse == 1 else f"{worse} others are"
-        rest = f"; {others} worse than {outcome.winner}" if worse else ""
-        return f"No difference found among {join_words([outcome.winner, *level])}{rest}."
+    compared = {one.other: one.p_adjusted for one in outcome.comparisons}
+    untested = [other for other, p in compared.items() if p is None]
+    level = [other for other, p in compared.items() if p is not None and is_chance(p)]
+    worse = len(compared) - len(level) - len(untested)
+    if level or untested:
+        parts = [f"No difference found among {join_words([outcome.winner, *level])}"] if level else []
+        if worse:
+            parts.append(f"{'1 other is' if worse == 1 else f'{worse} others are'} worse than {outcome.winner}")
+        if untested:
+            parts.append(f"{outcome.winner} cannot be tested against {join_words(untested)}: {SAME}")
+        return f"{'; '.join(parts)}."
     extreme = "highest" if outcome.direction == "maximize" else "lowest"
     others = "the other" if worse == 1 else f"each of the other {worse}"
     return (
@@ -69,6 +75,8 @@ def _of_sample(outcome: Outcome, winner: str) -> list[str]:
     if against is None:
         return []
     test = against.test
+    if test.interval is None:
+        return [f"{winner} cannot be tested against {SAMPLE}, {outcome.sampled}: {SAME}."]
     if is_chance(against.p_adjusted):
         return [f"No difference found between {winner} and {SAMPLE}, {outcome.sampled}."]
     better = (test.difference > 0) == (outcome.direction == "maximize")
@@ -76,5 +84,6 @@ def _of_sample(outcome: Outcome, winner: str) -> list[str]:
 
 
 def _size(test: PairedTest) -> str:
+    assert test.interval is not None, "it was tested"
     low, high = sorted(abs(bound) for bound in test.interval)
     return f"{number(abs(test.difference))} (between {number(low)} and {number(high)} with a confidence of 95 %)"

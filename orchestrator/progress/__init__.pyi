@@ -18,5 +18,6 @@ from .words import number as number
 from .words import plain_line as plain_line
 from .words import rivals_in_words as rivals_in_words
 from .words import scores as scores
+from .words import signed_range as signed_range
 from .words import sparkline as sparkline
 from .work_view import WorkView as WorkView

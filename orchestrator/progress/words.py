@@ -62,6 +62,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.4f}"
 
 
+def signed_range(interval: tuple[float, float] | None) -> str:
+    """Format the interval of a difference: `+0.0100 to +0.0200`, None as `-`."""
+    return "-" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}"
+
+
 def sparkline(values: Sequence[float]) -> str:
     """Draw values as bars from the lowest to the highest, in at most 30 characters; empty for fewer than two values."""
     if len(values) < 2:

@@ -24,15 +24,18 @@ class ResultFile(BaseModel):
 
 
 class Difference(ResultFile):
-    """The winner of an evaluation minus another candidate: see `evaluation.outcome.Comparison`."""
+    """The winner of an evaluation minus another candidate: see `evaluation.outcome.Comparison`.
+
+    `interval`, `t`, `p` and `p_adjusted` are None if the difference cannot be tested.
+    """
 
     other: str
     difference: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     t: float | None
     degrees: int
-    p: float
-    p_adjusted: float
+    p: float | None
+    p_adjusted: float | None
 
 
 class _OfWinner(ResultFile):
@@ -57,7 +60,7 @@ class EvaluatedScores(ResultFile):
     """A candidate of an evaluation: see `evaluation.outcome.Evaluated`.
 
     `name` is its trial in the search, or `random/` followed by its trial in the random search. `interval` is that of
-    the mean.
+    the mean, None if all scores are equal; the intervals of all candidates hold at once with 95 %.
     """
 
     name: str
@@ -135,6 +138,8 @@ class Evaluation(ResultFile):
     random: RandomSearch | None
     search: EvaluatedSearchCost
     rank_correlations: list[EpochCorrelation]
+    fuller: str | None = None
+    """What an evaluation with more seeds would add and cost, as a sentence."""
 
 
 class Retrained(ResultFile):

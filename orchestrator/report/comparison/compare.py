@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 from orchestrator.errors import InputError
@@ -12,7 +12,7 @@ from orchestrator.record import RunDirectory
 from orchestrator.report.comparison.best_so_far import FINISHED
 from orchestrator.report.comparison.groups import Difference, Group, group_runs
 from orchestrator.report.comparison.runs import ComparedRun, check_comparable, read_search
-from orchestrator.significance import WelchTest, difference_bounds, holm, welch, within
+from orchestrator.significance import WelchTest, holm, welch
 
 MIN_SEEDS = 3
 """A group with fewer seeds is not tested."""
@@ -82,7 +82,7 @@ def compare_searches(searches: Sequence[ComparedRun]) -> Comparison:
         objectives=dict(objectives),
         groups=groups,
         differences=tuple(Difference(one.setting, tuple(one.values[index] for index in order)) for one in differences),
-        pairs=_pairs([group for group in groups if len(group.bests) >= MIN_SEEDS], difference_bounds(groups[0].bounds)),
+        pairs=_pairs([group for group in groups if len(group.bests) >= MIN_SEEDS], groups[0].bounds),
         notes=tuple(_notes(searches, groups, differences)),
     )
 
@@ -95,12 +95,10 @@ def _loss(group: Group, direction: Direction) -> float:
 
 def _pairs(groups: Sequence[Group], bounds: tuple[float, float] | None) -> tuple[Pair, ...]:
     pairs = list(combinations(groups, 2))
-    tests = [welch(first.bests, second.bests) for first, second in pairs]
-    tests = [replace(test, interval=within(test.interval, bounds)) for test in tests]
-    # A pair without a p value still counts in the adjustment: it was tested too.
-    adjusted = holm([1.0 if test.p is None else test.p for test in tests])
+    tests = [welch(first.bests, second.bests, bounds) for first, second in pairs]
+    adjusted = holm([test.p for test in tests])
     return tuple(
-        Pair(first.label, second.label, test, None if test.p is None else p)
+        Pair(first.label, second.label, test, p)
         for (first, second), test, p in zip(pairs, tests, adjusted, strict=True)
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import InputError
-from orchestrator.progress import clock, number
+from orchestrator.progress import clock, number, signed_range
 from orchestrator.record import now
 from orchestrator.report.comparison.compare import Comparison
 from orchestrator.report.comparison.figures import plots
@@ -118,7 +118,7 @@ def _tests(comparison: Comparison) -> Table:
             [
                 f"{pair.first} - {pair.second}",
                 f"{pair.test.difference:+.4f}",
-                f"{pair.test.interval[0]:+.4f} to {pair.test.interval[1]:+.4f}",
+                signed_range(pair.test.interval),
                 number(pair.test.p),
                 number(pair.p_adjusted),
             ]

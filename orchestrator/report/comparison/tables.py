@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.progress import clock, number
+from orchestrator.progress import clock, number, signed_range
 from orchestrator.report.comparison.compare import Comparison
 from orchestrator.report.comparison.groups import Group, format_setting
 from orchestrator.report.comparison.runs import ComparedRun
@@ -105,11 +105,10 @@ def _pairs(comparison: Comparison) -> Table:
     for name in ("groups", "difference", "95 % interval", "p", "p adjusted"):
         table.add_column(name, justify="left" if name == "groups" else "right", no_wrap=name != "groups")
     for pair in comparison.pairs:
-        low, high = pair.test.interval
         table.add_row(
             escape(f"{pair.first} - {pair.second}"),
             f"{pair.test.difference:+.4f}",
-            f"{low:+.4f} to {high:+.4f}",
+            signed_range(pair.test.interval),
             number(pair.test.p),
             number(pair.p_adjusted),
         )

@@ -42,7 +42,7 @@ def verdict_sentences(comparison: Comparison) -> list[str]:
 def _of_tested(comparison: Comparison, tested: Sequence[Group]) -> str:
     leader = tested[0].label
     pairs = [pair for pair in comparison.pairs if pair.first == leader]
-    level = [pair.second for pair in pairs if pair.p_adjusted is None or is_chance(pair.p_adjusted)]
+    level = [pair.second for pair in pairs if is_chance(pair.p_adjusted)]
     worse = [pair.second for pair in pairs if pair.second not in level]
     how = _how(pairs, adjusted=len(comparison.pairs) > 1)
     if not level:

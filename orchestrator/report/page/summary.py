@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.progress import clock, counted, guessing_doubt, number, scores
+from orchestrator.progress import clock, counted, guessing_doubt, number, scores, signed_range
 from orchestrator.record import ENDED, Difference, Evaluation, Trial, exhaustion
 from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.record import PageRecord
@@ -190,12 +190,15 @@ def _evaluated(evaluation: Evaluation) -> list[str]:
     best = next(one for one in evaluation.candidates if one.name == evaluation.winner)
     trainings = f"{best.trainings} trainings ({evaluation.folds} folds, {counted(len(evaluation.seeds), 'seed')})"
     sentences = [evaluation.verdict]
-    if best.mean is not None and best.interval is not None:
-        low, high = best.interval
-        sentences.append(
-            f"{best.name} has a mean {metric_label(evaluation.metric)} of {number(best.mean)} over {trainings}; its "
-            f"95 % interval is {number(low)} to {number(high)}."
-        )
+    if best.mean is not None:
+        interval = "all its scores are equal, so it has no interval"
+        if best.interval is not None:
+            low, high = best.interval
+            interval = (
+                f"its 95 % interval, which allows for the choice of the winner, is {number(low)} to {number(high)}"
+            )
+        mean = f"a mean {metric_label(evaluation.metric)} of {number(best.mean)}"
+        sentences.append(f"{best.name} has {mean} over {trainings}; {interval}.")
     if best.search_score is not None:
         sentences.append(f"Its score in the search was {number(best.search_score)}.")
     if evaluation.comparisons:
@@ -207,12 +210,15 @@ def _evaluated(evaluation: Evaluation) -> list[str]:
             f"Its difference from the best of the random search of equal cost, {evaluation.random.best}, is "
             f"{_difference(against)}."
         )
+    if evaluation.fuller is not None:
+        sentences.append(evaluation.fuller)
     return sentences
 
 
 def _difference(found: Difference) -> str:
-    low, high = found.interval
-    return f"{found.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}; {_p(found.p_adjusted)})"
+    if found.p_adjusted is None:
+        return f"{found.difference:+.4f} in every training, so it cannot be tested"
+    return f"{found.difference:+.4f} (95 % interval {signed_range(found.interval)}; {_p(found.p_adjusted)})"
 
 
 def _p(p: float) -> str:
