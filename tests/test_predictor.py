@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from orchestrator.samplers.history import TRAININGS, finished_trials, to_point
 from orchestrator.samplers.predictor import PredictorSampler
 from search_spaces import NAS_BENCH_201, CellSpace
 
@@ -71,6 +73,22 @@ def test_with_a_space_the_predictor_learns_from_the_cells_paths() -> None:
     assert study.best_value == 4
     late = [trial.value or 0 for trial in study.trials[40:]]
     assert sum(late) / len(late) > 3
+
+
+def test_the_mean_of_several_trainings_weighs_more_than_one_score() -> None:
+    """A candidate with a surprising score: the fit believes it more if it is the mean of thirty trainings."""
+
+    def predicted(trainings: int) -> float:
+        study = run(optuna.samplers.RandomSampler(seed=1), 30)
+        params = {**study.trials[0].params, "cell.0": "d", "cell.1": "d", "cell.2": "d"}
+        surprise = optuna.trial.create_trial(
+            value=9.0, params=params, distributions=SPACE, user_attrs={TRAININGS: trainings}
+        )
+        study.add_trial(surprise)
+        fit = PredictorSampler(seed=0, initial=31)._current_fit(study, finished_trials(study))
+        return float(fit.draw([to_point(params)] * 500, np.random.default_rng(0)).mean())
+
+    assert predicted(30) > predicted(1) + 0.3
 
 
 @pytest.mark.parametrize("space", [None, CELLS])

@@ -19,7 +19,15 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.samplers.history import Point, draw_independently, finished_trials, merit, new_seed, to_point
+from orchestrator.samplers.history import (
+    TRAININGS,
+    Point,
+    draw_independently,
+    finished_trials,
+    merit,
+    new_seed,
+    to_point,
+)
 
 if TYPE_CHECKING:
     from search_spaces import Architecture, CellSpace
@@ -216,7 +224,9 @@ class _Fit:
         self._columns = {key: column for column, (key, _) in enumerate(frequency.most_common(MAX_COLUMNS))}
         inputs = self._matrix(features)
         targets = _normal_scores(_final_merits(study, finished))
-        samples = generator.integers(len(finished), size=(members, len(finished)))
+        # The mean of several trainings counts as often as there are trainings: it has less noise.
+        rows = np.repeat(np.arange(len(finished)), [trial.user_attrs.get(TRAININGS, 1) for trial in finished])
+        samples = rows[generator.integers(len(rows), size=(members, len(rows)))]
         self._members = [_ridge(inputs[sample], targets[sample]) for sample in samples]
 
     def is_of(self, study: Study, numbers: list[int]) -> bool:
