@@ -29,7 +29,7 @@ from made_up_searches import KINDS, Coverage, measure_coverage
 
 from orchestrator.config import SearchConfig, load_config
 from orchestrator.networks import find_network
-from orchestrator.record import CandidatesCompared, RecordedRun
+from orchestrator.record import RecordedRun
 from orchestrator.search import resume_search, run_search
 from orchestrator.significance import mean_of
 from trainables.assignment import Resample
@@ -83,10 +83,7 @@ def search(data: Path, seed: int, folder: Path) -> dict[str, Named]:
     """Search once, confirm twice; return what was named."""
     if not folder.exists():
         run_search(configuration(data, seed), run_dir=folder)
-    record = RecordedRun.of_search(folder)
-    if not any(isinstance(event, CandidatesCompared) for event in record.events()):
-        resume_search(folder)
-    best = record.state().best
+    best = RecordedRun.of_search(folder).state().best
     assert best is not None, "a candidate has completed"
     score = best.val_accuracy
     assert score is not None, "it has completed"

@@ -1,4 +1,4 @@
-"""The images of each training of an evaluation."""
+"""The images of each training of an evaluation or a confirmation."""
 
 from __future__ import annotations
 
@@ -74,6 +74,30 @@ def test_mean_and_deviation_are_those_of_the_training_images(splits: DataSplits)
     assert fold.mean == pytest.approx([fold.train.images.mean()])
     assert fold.deviation == pytest.approx([fold.train.images.std()])
     assert fold.mean != splits.mean
+
+
+def test_a_fresh_split_has_parts_of_the_same_size_and_classes_without_test_images(splits: DataSplits) -> None:
+    fresh, again, other = (resample_splits(splits, Resample(seed=seed, split="fresh")) for seed in (1, 1, 2))
+    assert sorted(places(fresh.train) + places(fresh.validation)) == list(range(203))
+    assert (len(fresh.train), len(fresh.validation), len(fresh.test)) == (len(splits.train), len(splits.validation), 0)
+    whole = np.bincount(splits.validation.labels, minlength=10)
+    assert (np.abs(np.bincount(fresh.validation.labels, minlength=10) - whole) <= 1).all()
+    assert places(fresh.validation) == places(again.validation) != places(other.validation)
+    assert fresh.mean == pytest.approx([fresh.train.images.mean()])
+
+
+def test_classes_with_a_single_image_do_not_hinder_a_fresh_split(splits: DataSplits) -> None:
+    rare = replace(splits.train, labels=np.where(np.arange(len(splits.train)) == 0, 1, 0))
+    empty = replace(splits.validation, labels=np.zeros(len(splits.validation), np.int64))
+    fresh = resample_splits(replace(splits, train=rare, validation=empty), Resample(seed=1, split="fresh"))
+    assert sorted(places(fresh.train) + places(fresh.validation)) == list(range(203))
+
+
+def test_the_split_of_the_search_stays_without_its_test_images(splits: DataSplits) -> None:
+    same = resample_splits(splits, Resample(seed=1, split="search"))
+    assert places(same.train) == places(splits.train)
+    assert places(same.validation) == places(splits.validation)
+    assert len(same.test) == 0
 
 
 def test_more_folds_than_the_rarest_class_has_images_are_refused(splits: DataSplits) -> None:

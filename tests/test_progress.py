@@ -14,13 +14,24 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.config.search_config import load_config
-from orchestrator.progress import Progress, Row, Snapshot, WorkView, clock, format_estimate, plain_line, sparkline
+from orchestrator.progress import (
+    ConfirmationView,
+    Progress,
+    Row,
+    Snapshot,
+    WorkView,
+    clock,
+    format_estimate,
+    plain_line,
+    sparkline,
+)
 from orchestrator.progress import display as display_module
 from orchestrator.progress.guessing import guessing_bound, guessing_doubt
 from orchestrator.progress.search_view import SearchView
 from orchestrator.record.events import RunResumed, TrialEnded, TrialStarted
 from orchestrator.record.run_state import RunState
 from tests.builders import RUN, at, info, trial
+from tests.confirmed import begun, planned, repeated, search_of
 from tests.faking import Clock
 from tests.progress_views import drawn, in_trouble, view
 
@@ -121,8 +132,11 @@ def test_time_between_two_processes_does_not_count() -> None:
 
 
 def test_the_hours_of_the_budget_end_a_search_too() -> None:
-    assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5").snapshot(at(10)).line
-    assert "at most 30 min left" in view(10_000, "budget.hours=0.5").snapshot(at(10)).line
+    alone = "confirmation.candidates=0"
+    assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5", alone).snapshot(at(10)).line
+    assert "at most 30 min left" in view(10_000, "budget.hours=0.5", alone).snapshot(at(10)).line
+    shared = "confirmation.share=0.5"  # the search has two thirds of the hours
+    assert "20 min left (budget.hours)" in view(10_000, "budget.hours=0.5", shared).snapshot(at(10)).line
     assert "(budget.hours)" not in view(10, "budget.hours=100").snapshot(at(15)).line
 
 
@@ -333,3 +347,21 @@ def test_times_are_short() -> None:
     assert [format_estimate(value) for value in seconds] == [
         *("5 s", "5 s", "35 s", "1 min", "8 min", "1 h", "1 h", "2 h 10 min", "23 h 50 min", "1 day 1 h", "2 days 2 h")
     ]
+
+
+def test_a_confirmation_tells_its_cost_its_leader_and_the_time_left() -> None:
+    search = search_of({"00000": 0.5, "00001": 0.9, "00002": 0.8})
+    events = [*search, planned(search, share=4, candidates=2, trainings=2)]
+    state = RunState.replay(events)
+    shown = ConfirmationView(load_config(None, ["training.epochs=1"]), state, lambda: 4)
+    assert shown.announcement() == (
+        "confirming the best 2 of 3 trials: at most 4 new trainings in all, about 5 s; the score of one training "
+        "varies by about 0.0304, judging by the number of validation images"
+    )
+    assert "0 of at most 4 new trainings" in drawn(shown.snapshot(at(20)))
+    for event in [*repeated("00001", 1, 0.85), *repeated("00002", 1, 0.8), *begun("00001", 2)]:
+        state.apply(event)
+    line = shown.snapshot(at(25)).line
+    assert line.startswith("confirming: 2 of at most 4 new trainings; no candidate has two new trainings yet; about")
+    assert "1 of 2 busy" in drawn(shown.snapshot(at(25)))
+    assert "at most 4 new trainings, 2 of them left, about" in shown.announcement()

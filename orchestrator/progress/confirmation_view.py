@@ -36,11 +36,10 @@ class ConfirmationView:
         if plan.noise is not None:
             source = "repeated trainings" if plan.noise_from == "repeats" else "the number of validation images"
             noise = f"the score of one training varies by about {number(plan.noise)}, judging by {source}"
-        left = total - self._ended()
-        done = f"{left} left" if self._ended() else "in all"
+        done = f", {total - self._ended()} of them left" if self._ended() else " in all"
         return (
             f"confirming the best {len(plan.candidates)} of {counted(self._state.trained, 'trial')}: at most "
-            f"{total} new trainings {done}, about {format_estimate(self._seconds_left(total))}; {noise}"
+            f"{total} new trainings{done}, about {format_estimate(self._seconds_left(total))}; {noise}"
         )
 
     def snapshot(self, at: datetime | None = None) -> Snapshot:

@@ -223,7 +223,8 @@ class SearchView:
             by_trials = seconds_left(
                 state, trials=self._budget, epochs=self._config.training.epochs, milestones=self._rungs, at=at
             )
-        by_hours = None if budget.hours is None else max(0.0, budget.hours * 3600 - elapsed)
+        hours = None if budget.hours is None else budget.hours * self._config.fraction_for_search
+        by_hours = None if hours is None else max(0.0, hours * 3600 - elapsed)
         if by_hours is not None and (by_trials is None or by_hours < by_trials):
             most = "at most " if by_trials is None and self._budget is not None else ""
             return [f"{most}{format_estimate(by_hours)} left (budget.hours)", _until(at, by_hours)]

@@ -75,14 +75,18 @@ class RecordedCurves:
     def of_table(cls, trials: Path, space: CellSpace) -> Self:
         """Read the curves from the tables of a search."""
         try:
-            candidates = pq.read_table(trials, columns=["trial_id", "status", "architecture"]).to_pylist()
+            candidates = pq.read_table(trials, columns=["trial_id", "status", "architecture", "purpose"]).to_pylist()
             epochs = pq.read_table(trials.parent / EPOCHS).sort_by("epoch").to_pylist()
         except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
             raise InputError(f"{trials} and {EPOCHS} in the same folder cannot be read: {last_line(error)}") from error
         rows: dict[str, list[Row]] = {}
         for epoch in epochs:
             rows.setdefault(epoch["trial_id"], []).append(_row(epoch))
-        completed = [trial for trial in candidates if trial["status"] == "completed" and trial["trial_id"] in rows]
+        completed = [
+            trial
+            for trial in candidates
+            if trial["status"] == "completed" and trial["purpose"] == "search" and trial["trial_id"] in rows
+        ]
         _check_count(len(completed), str(trials))
         try:
             found = [space.encode(Architecture.from_json(json.loads(trial["architecture"]))) for trial in completed]
