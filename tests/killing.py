@@ -60,6 +60,7 @@ def search_file(folder: Path, **sections: str) -> Path:
         "training": "{ epochs = 9 }",
         "trainable": '{ name = "tests.paced_trainable:PacedTrainable" }',
         "sampler": '{ name = "tpe", options = { n_startup_trials = 4 } }',
+        "confirmation": "{ candidates = 0 }",
         **sections,
     }
     path = folder / "search.toml"

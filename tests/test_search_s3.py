@@ -56,7 +56,8 @@ def test_a_search_on_an_object_store(searched: Any, cellscout: Any) -> None:
         "run.json",
         "trials.parquet",
     ]
-    assert result.directory.best.has("metrics.json")
+    assert result.confirmation is not None
+    assert result.directory.best_metrics()["winner"] == "confirmed"
     out = cellscout("report", location)
     assert out.status == 0
     assert "state       completed" in out.out
