@@ -42,6 +42,8 @@ def connect(runs: list[str]) -> duckdb.DuckDBPyConnection:
     for name in ("trials", "epochs"):
         files = [f"{run}/{name}.parquet" for run in runs]
         table = database.read_parquet(files, union_by_name=True, filename=True)
+        if name == "trials":  # without the new trainings of a confirmation
+            table = table.filter("purpose = 'search'")
         table.project("* EXCLUDE filename, parse_path(filename)[-2] AS run").create_view(name)
     return database
 

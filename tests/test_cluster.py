@@ -128,6 +128,7 @@ def test_whatever_keeps_ray_from_starting_is_told_in_one_line(
 
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)  # or it would end the Ray of the other tests
     with pytest.raises(ClusterError, match=message) as raised, connected(address):
         pass
     assert "\n" not in str(raised.value)

@@ -197,6 +197,10 @@ TRIAL_COLUMNS = {
     "device": "string",
     "attempt": "int32",
     "duplicate_of": "string",
+    "purpose": "string",
+    "repeats": "string",
+    "seed": "int64",
+    "split": "string",
     "error": "string",
 }
 EPOCH_COLUMNS = {

@@ -43,7 +43,8 @@ def test_settings_by_which_scores_could_not_be_compared_are_refused_in_a_resume(
     before = snapshot(run)
     ended = cellscout("resume", str(run), "--set", setting)
     assert ended.status == 2
-    changeable = "budget, data.download, data.max_pixels, data.root, faults, logging, resources"
+    confirmation = "confirmation.candidates, confirmation.share, confirmation.trainings"
+    changeable = f"budget, {confirmation}, data.download, data.max_pixels, data.root, faults, logging, resources"
     assert f"a search that goes on can change {changeable}; with another [" in ended.err
     assert snapshot(run) == before
 
