@@ -40,8 +40,8 @@ from trainables.training import Training
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fashion_mnist.toml"
 SMALLER = (
-    *("data.limit=1000", "data.image_size=14", "training.epochs=4"),
-    *("scheduler.reduction_factor=2", "budget.trials=20"),
+    *("data.limit=1000", "data.image_size=8", "network.filters=4", "training.epochs=4"),
+    *("scheduler.reduction_factor=2", "budget.trials=24"),
 )
 LARGER_SHARE = 2.0
 FIRST_FRESH_SEED = 1000
