@@ -8,6 +8,7 @@ several objectives no candidate is left out, because the whole front is confirme
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.confirmation.choice import expected_seconds, problem_of
 from orchestrator.record import ConfirmationPlanned, RunState, Trial
@@ -27,16 +28,24 @@ class Race:
 
     def next_training(self) -> tuple[Trial, int] | None:
         """Return the candidate to train next and the round, from 1; None if nothing can start now."""
+        found = self._next()
+        return None if isinstance(found, str) else found
+
+    def ending(self) -> Literal["clear", "trainings", "seconds"] | None:
+        """Why no training can start: one candidate is left, all are trained, or the time is over. None if one can."""
+        found = self._next()
+        return found if isinstance(found, str) else None
+
+    def _next(self) -> tuple[Trial, int] | Literal["clear", "trainings", "seconds"]:
         alive = self._alive()
         if self._is_clear(alive):
-            return None
+            return "clear"
         for number in range(1, self._plan.trainings + 1):
             missing = [trial for trial in alive if repeat_id(trial, number) not in self.state.repeats]
-            if missing and (len(missing) < len(alive) or self._can_pay(alive)):
-                return missing[0], number
             if missing:
-                return None
-        return None
+                can_start = len(missing) < len(alive) or self._can_pay(alive)
+                return (missing[0], number) if can_start else "seconds"
+        return "trainings"
 
     def planned_trainings(self) -> int:
         """How many trainings there are in all if no further candidate is left out."""
