@@ -49,14 +49,16 @@ class Race:
 
     def planned_trainings(self) -> int:
         """How many trainings there are in all if no further candidate is left out."""
-        alive, spent = self._alive(), self._seconds_spent()
-        begun = len(self._repeats())
-        round_seconds = sum(expected_seconds(self.state, trial) for trial in alive)
-        done = min((len(self.state.repeats_of(trial)) for trial in alive), default=0)
-        if self._is_clear(alive) or not round_seconds:
+        alive, begun = self._alive(), len(self._repeats())
+        seconds = {trial.trial_id: expected_seconds(self.state, trial) for trial in alive}
+        if self._is_clear(alive) or not sum(seconds.values()):
             return begun
-        rounds = min(self._plan.trainings - done, int((self._plan.train_seconds - spent) / round_seconds + 1e-9))
-        return begun + len(alive) * max(0, rounds)
+        counts = {trial.trial_id: len(self.state.repeats_of(trial)) for trial in alive}
+        last = max(counts.values())  # the round that has begun is trained to its end
+        missing = {name: last - count for name, count in counts.items()}
+        left = self._plan.train_seconds - self._seconds_spent() - sum(seconds[name] * missing[name] for name in missing)
+        rounds = min(self._plan.trainings - last, int(left / sum(seconds.values()) + 1e-9))
+        return begun + sum(missing.values()) + len(alive) * max(0, rounds)
 
     def _is_clear(self, alive: list[Trial]) -> bool:
         """Whether one of several candidates is left."""
