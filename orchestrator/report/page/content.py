@@ -264,7 +264,9 @@ def _confirmed(found: ConfirmedCandidate | None, state: RunState, metric: str) -
 def _on_front(trial: Trial, state: RunState) -> str:
     """Whether the trial is on the Pareto front: the confirmed one, if it is a candidate of a confirmation."""
     found = confirmed_candidates(state).get(trial.trial_id)
-    if found is not None and found.scores:
+    if found is not None and found.problem is not None:
+        return "out"
+    if found is not None:
         return "yes" if found.on_front else "in doubt" if found.in_doubt else ""
     is_on = any(member is trial for member in state.front)
     return "" if not is_on else "yes" if state.confirmed is None else "unconfirmed"
