@@ -95,7 +95,7 @@ def test_a_difference_within_chance_is_called_none(tmp_path: Path) -> None:
 def test_scores_that_do_not_vary_are_not_tested(tmp_path: Path, capsys: Any) -> None:
     found = compared(tmp_path, {"random": [0.8] * 3, "tpe": [0.9] * 3})
     assert comparison_verdict(found) == (
-        "No difference found among tpe and random (all best scores within each group are equal, so chance cannot be "
+        "No difference found among tpe and random (all scores within each group are equal, so chance cannot be "
         "estimated)."
     )
     rich.print(comparison_tables(found))

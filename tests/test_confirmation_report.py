@@ -18,7 +18,7 @@ from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.watch import watching
 from tests.builders import STARTED, at, info, trial, write
-from tests.confirmed import confirm, confirmation
+from tests.confirmed_records import confirm, confirmation
 from tests.made_up import made_up
 from tests.pages import evaluation, page_of, traces
 from tests.searched import searched
@@ -217,7 +217,7 @@ def test_the_page_plots_means_and_intervals_beside_the_scores_of_the_search(run:
     assert "3 candidates had 6 new trainings in all, with new seeds and new splits" in plot.caption
     assert "These took 01:00 of training time, 1500% of the training time of the search." in plot.caption
     assert "expected to vary by about 0.0123, judging by the number of validation images" in plot.caption
-    assert "It ended because each candidate that was left has been trained 2 times." in plot.caption
+    assert "The confirmation ended because each candidate that was left has been trained 2 times." in plot.caption
     assert f"The winner is {WINNER}; {LUCKY} cannot be told from it." in plot.caption
 
 

@@ -82,7 +82,7 @@ def what_was_trained(record: PageRecord) -> list[str]:
         )
     if record.standing == "running":
         return [*sentences, "The confirmation is still running."]
-    return [*sentences, f"It ended because {why_race_ended(record.standing, state)}."]
+    return [*sentences, f"The confirmation ended because {why_race_ended(record.standing, state)}."]
 
 
 def confirmed_front(compared: CandidatesCompared) -> list[str]:
