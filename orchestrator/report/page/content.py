@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -195,6 +195,7 @@ def problems_of(state: RunState) -> list[Problem]:
 def _leaderboard(record: PageRecord) -> Leaderboard:
     state = record.state
     ranking, confirmed = state.ranking(), confirmed_candidates(state)
+    front = _front(state, confirmed)
     scores = list(dict.fromkeys(["val_accuracy", *state.objectives]))
     scores = [name for name in scores if name not in ("parameters", "macs")]
     metric, _ = score_of(state.objectives)
@@ -205,9 +206,9 @@ def _leaderboard(record: PageRecord) -> Leaderboard:
             Value(str(rank), rank),
             Value(trial.trial_id, trial.trial_id),
             Value(state.status_of(trial), state.status_of(trial)),
-            *(_confirmed(confirmed.get(trial.trial_id), state, metric) if confirmed else []),
+            *(_confirmed(trial, confirmed, metric) if confirmed else []),
             *(_number(trial.metric(name)) for name in scores),
-            *([_text(_on_front(trial, state))] if several else []),
+            *([_text(front.get(trial.trial_id, ""))] if several else []),
             Value(str(trial.epochs), trial.epochs),
             Value("-", "") if trial.parameters is None else Value(f"{trial.parameters:,}", trial.parameters),
             Value("-", "") if trial.macs is None else Value(f"{trial.macs / 1e6:,.2f} M", float(trial.macs)),
@@ -245,31 +246,27 @@ CONFIRMED_FIRST = (
 )
 
 
-def _confirmed(found: ConfirmedCandidate | None, state: RunState, metric: str) -> list[Value]:
+def _confirmed(trial: Trial, confirmed: Mapping[str, ConfirmedCandidate], metric: str) -> list[Value]:
     """The cells of a trial in a confirmation: what it says, the mean and the interval."""
-    assert state.confirmed is not None, "there are candidates"
-    if found is None:
-        return [_text(""), _number(None), Value("-", "")]
-    if found.problem is not None:
-        return [_text("out"), _number(None), Value("-", "")]
+    found = confirmed.get(trial.trial_id)
+    if found is None or found.problem is not None:
+        return [_text("" if found is None else "out"), _number(None), Value("-", "")]
     score = found.scores[metric]
     words = "may be as good" if found.in_doubt else "behind"
     return [
-        _text("the winner" if found is state.confirmed.winner else words),
+        _text("the winner" if found is next(iter(confirmed.values())) else words),
         _number(score.mean),
         Value(range_in_words(score.interval), "" if score.interval is None else score.interval[0]),
     ]
 
 
-def _on_front(trial: Trial, state: RunState) -> str:
-    """Whether the trial is on the Pareto front: the confirmed one, if it is a candidate of a confirmation."""
-    found = confirmed_candidates(state).get(trial.trial_id)
-    if found is not None and found.problem is not None:
-        return "out"
-    if found is not None:
-        return "yes" if found.on_front else "in doubt" if found.in_doubt else ""
-    is_on = any(member is trial for member in state.front)
-    return "" if not is_on else "yes" if state.confirmed is None else "unconfirmed"
+def _front(state: RunState, confirmed: Mapping[str, ConfirmedCandidate]) -> dict[str, str]:
+    """What is known of each trial's place on the Pareto front; a trial without an entry is not on it."""
+    before = {trial.trial_id: "unconfirmed" if confirmed else "yes" for trial in state.front}
+    return before | {
+        name: "out" if one.problem is not None else "yes" if one.on_front else "in doubt" if one.in_doubt else ""
+        for name, one in confirmed.items()
+    }
 
 
 def _small(trial: Trial) -> str:
