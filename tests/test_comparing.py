@@ -13,14 +13,16 @@ from scipy import stats
 
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.record.events import RunResumed
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.comparison.best_so_far import BestSoFar, mean_curve, read_history
 from orchestrator.report.comparison.compare import Comparison, compare_runs
 from orchestrator.report.comparison.page import write_comparison
-from orchestrator.report.comparison.tables import comparison_tables
+from orchestrator.report.comparison.tables import comparison_json, comparison_tables
 from orchestrator.report.comparison.verdict import comparison_verdict
 from orchestrator.significance import welch
 from tests.builders import RUN, at, trial
+from tests.confirmed_records import confirm
 from tests.searched import DATA, searched
 
 
@@ -93,7 +95,7 @@ def test_a_difference_within_chance_is_called_none(tmp_path: Path) -> None:
 def test_scores_that_do_not_vary_are_not_tested(tmp_path: Path, capsys: Any) -> None:
     found = compared(tmp_path, {"random": [0.8] * 3, "tpe": [0.9] * 3})
     assert comparison_verdict(found) == (
-        "No difference found among tpe and random (all best scores within each group are equal, so chance cannot be "
+        "No difference found among tpe and random (all scores within each group are equal, so chance cannot be "
         "estimated)."
     )
     rich.print(comparison_tables(found))
@@ -237,3 +239,58 @@ def test_json_has_all_of_it(tmp_path: Path, cellscout: Any) -> None:
     assert found["differences"] == {"sampler.name": ["tpe", "gp"]}
     assert [group["runs"][0]["run_dir"] for group in found["groups"]] == [first, second]
     assert found["groups"][0]["best"] == {"count": 1, "mean": 0.7, "deviation": None, "interval": None}
+
+
+def confirmed(place: Path, mean: float, **values: Any) -> str:
+    """A search whose best trial, with 0.9, loses to another one, which then has this mean."""
+    directory = RunDirectory.at(searched(place, [0.7, 0.9], **values))
+    confirm(directory, {"00001": [0.3, 0.4], "00000": [mean - 0.01, mean + 0.01]})
+    return str(directory)
+
+
+def test_runs_that_are_all_confirmed_are_compared_by_the_means_of_their_winners(tmp_path: Path) -> None:
+    runs = [
+        confirmed(tmp_path / f"{sampler}-{seed}", mean + 0.01 * seed, seed=seed, sampler=sampler)
+        for sampler, mean in (("tpe", 0.6), ("gp", 0.8))
+        for seed in range(3)
+    ]
+    unscored = searched(tmp_path / "empty", [], seed=3)
+    found = compare_runs([*runs, unscored])
+    assert found.score == "confirmed"
+    assert [group.label for group in found.groups] == ["gp", "tpe"]
+    assert [group.bests for group in found.groups] == [
+        pytest.approx([0.8, 0.81, 0.82]),
+        pytest.approx([0.6, 0.61, 0.62]),
+    ]
+    assert "gp is ahead: its mean confirmed val_accuracy over 3 seeds is the highest, 0.8100" in comparison_verdict(
+        found
+    )
+    assert "The scores are confirmed: each is the mean of the new trainings of a run's winner." in found.notes
+    (run, *_) = comparison_json(found)["groups"][0]["runs"]
+    assert (run["best_trial_id"], run["in_search"]) == ("00000", 0.9)
+    assert run["best"] == run["confirmed"] == pytest.approx(0.8)
+    first = found.groups[0].searches[0]
+    assert first.history.by_trials.scores == (0.7, 0.9)
+    assert (first.trained, first.seconds, first.epochs) == (2, 20, 2)
+
+
+def test_one_run_that_is_not_confirmed_makes_the_scores_those_of_the_searches(tmp_path: Path) -> None:
+    runs = [confirmed(tmp_path / "a", 0.6), searched(tmp_path / "b", [0.5, 0.8], seed=1)]
+    found = compare_runs(runs)
+    assert (found.score, found.groups[0].bests) == ("unconfirmed", [0.9, 0.8])
+    assert f"Not all runs are confirmed (1 of 2; not {runs[1]}), so the scores are those of the best" in " ".join(
+        found.notes
+    )
+    (group,) = comparison_json(found)["groups"]
+    assert [(run["best_trial_id"], run["confirmed"]) for run in group["runs"]] == [
+        ("00001", pytest.approx(0.6)),
+        ("00001", None),
+    ]
+
+
+def test_the_time_of_a_search_that_goes_on_after_its_confirmation_leaves_that_out(tmp_path: Path) -> None:
+    directory = RunDirectory.at(confirmed(tmp_path / "a", 0.6))
+    more = [RunResumed(time=at(1000), slots=2), *trial("00002", [0.99], "completed", begin=1000)]
+    _, history = read_history([*RecordedRun.read(directory).events(), *more])
+    assert (history.by_trials.places, history.by_trials.end) == ((1, 2, 3), 3)
+    assert history.by_seconds.end == 30

@@ -146,6 +146,7 @@ def test_a_round_starts_only_if_its_share_suffices_for_all() -> None:
     assert Race(race_of(rounds, share=1.4)).planned_trainings() == 6
     assert Race(race_of(rounds, share=1.5)).planned_trainings() == 9
     assert next_of(race_of(rounds, begun("00001", 3), share=1.5)) == ("00003", 3)
+    assert Race(race_of(rounds, begun("00001", 3), share=1.5)).planned_trainings() == 9
 
 
 def test_a_candidate_that_cannot_be_the_best_is_left_out() -> None:

@@ -50,7 +50,7 @@ def test_the_page_is_one_file_that_fetches_nothing(run: RunDirectory) -> None:
     sections = {one["id"] for one in page.all("section")}
     assert sections == {
         *("summary", "winner", "leaderboard", "curves-section", "best", "workers", "mattered", "costs"),
-        *("problems", "reproduce"),
+        *("confirmation-section", "problems", "reproduce"),
     }
     targets = {(one["href"] or "")[1:] for one in page.all("a")}
     assert targets == sections

@@ -8,6 +8,7 @@ several objectives no candidate is left out, because the whole front is confirme
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.confirmation.choice import expected_seconds, problem_of
 from orchestrator.record import ConfirmationPlanned, RunState, Trial
@@ -27,27 +28,37 @@ class Race:
 
     def next_training(self) -> tuple[Trial, int] | None:
         """Return the candidate to train next and the round, from 1; None if nothing can start now."""
+        found = self._next()
+        return None if isinstance(found, str) else found
+
+    def ending(self) -> Literal["clear", "trainings", "seconds"] | None:
+        """Why no training can start: one candidate is left, all are trained, or the time is over. None if one can."""
+        found = self._next()
+        return found if isinstance(found, str) else None
+
+    def _next(self) -> tuple[Trial, int] | Literal["clear", "trainings", "seconds"]:
         alive = self._alive()
         if self._is_clear(alive):
-            return None
+            return "clear"
         for number in range(1, self._plan.trainings + 1):
             missing = [trial for trial in alive if repeat_id(trial, number) not in self.state.repeats]
-            if missing and (len(missing) < len(alive) or self._can_pay(alive)):
-                return missing[0], number
             if missing:
-                return None
-        return None
+                can_start = len(missing) < len(alive) or self._can_pay(alive)
+                return (missing[0], number) if can_start else "seconds"
+        return "trainings"
 
     def planned_trainings(self) -> int:
         """How many trainings there are in all if no further candidate is left out."""
-        alive, spent = self._alive(), self._seconds_spent()
-        begun = len(self._repeats())
-        round_seconds = sum(expected_seconds(self.state, trial) for trial in alive)
-        done = min((len(self.state.repeats_of(trial)) for trial in alive), default=0)
-        if self._is_clear(alive) or not round_seconds:
+        alive, begun = self._alive(), len(self._repeats())
+        seconds = {trial.trial_id: expected_seconds(self.state, trial) for trial in alive}
+        if self._is_clear(alive) or not sum(seconds.values()):
             return begun
-        rounds = min(self._plan.trainings - done, int((self._plan.train_seconds - spent) / round_seconds + 1e-9))
-        return begun + len(alive) * max(0, rounds)
+        counts = {trial.trial_id: len(self.state.repeats_of(trial)) for trial in alive}
+        last = max(counts.values())  # the round that has begun is trained to its end
+        missing = {name: last - count for name, count in counts.items()}
+        left = self._plan.train_seconds - self._seconds_spent() - sum(seconds[name] * missing[name] for name in missing)
+        rounds = min(self._plan.trainings - last, int(left / sum(seconds.values()) + 1e-9))
+        return begun + sum(missing.values()) + len(alive) * max(0, rounds)
 
     def _is_clear(self, alive: list[Trial]) -> bool:
         """Whether one of several candidates is left."""

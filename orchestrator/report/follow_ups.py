@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from orchestrator.progress import counted, describe, number
-from orchestrator.record import Evaluation, FollowUps, Retrained, RunDirectory, RunState
+from orchestrator.progress import counted, describe, describe_confirmed, number, rivals_in_words
+from orchestrator.record import Evaluation, FollowUps, RecordedRun, Retrained, RunState
+from orchestrator.report.confirmation import why_unconfirmed
 
 
-def winner_lines(directory: RunDirectory, follow_ups: FollowUps, state: RunState) -> Iterator[str]:
-    """Yield the winner, by its trial."""
-    winner = follow_ups.evaluated_winner(state)
-    if winner is not None:
-        yield f"winner      trial {winner.trial_id}, by the evaluation, in {directory.best}"
-        yield f"in search   it had {describe(winner, state)}"
-    elif state.best is None:
+def winner_lines(run: RecordedRun, follow_ups: FollowUps, state: RunState) -> Iterator[str]:
+    """Yield the winner, how it was chosen, and its score in the search."""
+    winner, confirmed, best = follow_ups.winner(state), state.confirmed, run.directory.best
+    if winner is None:
         yield "best        no trial has completed its training"
+        return
+    if follow_ups.evaluated_winner(state) is not None:
+        yield f"winner      trial {winner.trial_id}, by the evaluation, in {best}"
+    elif confirmed is not None:
+        yield f"winner      {describe_confirmed(confirmed, state)}, in {best}"
+        rivals = "" if len(state.objectives) > 1 else f"; {rivals_in_words(confirmed)}"
+        yield f"            the interval holds its true score with a probability of 95 %{rivals}"
     else:
-        yield f"best        {describe(state.best, state)}, in {directory.best}"
+        yield f"best        {describe(winner, state)}, in {best}"
+        yield f"unconfirmed {why_unconfirmed(run.standing, state, run.info)}"
+        return
+    yield f"in search   it had {describe(winner, state)}"
 
 
 def follow_up_lines(follow_ups: FollowUps, state: RunState) -> Iterator[str]:
     """Yield a line for each evaluation, retrained network and exported file."""
+    if state.confirmed is not None and follow_ups.evaluated_winner(state) is not None:
+        yield f"confirmed   {describe_confirmed(state.confirmed, state)}, before the evaluation"
     if follow_ups.evaluation is not None:
         yield f"evaluation  {_evaluated(follow_ups.evaluation, state)}"
     for name, one in follow_ups.retrainings.items():

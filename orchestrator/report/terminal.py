@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from orchestrator.progress import clock, guessing_doubt, number
-from orchestrator.record import PAGE, FollowUps, RecordedRun, RunInfo, RunState, Trial
+from orchestrator.progress import clock, counted, guessing_doubt, number
+from orchestrator.record import (
+    PAGE,
+    CandidatesCompared,
+    ConfirmedCandidate,
+    FollowUps,
+    RecordedRun,
+    RunInfo,
+    RunState,
+    Trial,
+    score_of,
+)
+from orchestrator.report.confirmation import (
+    confirmation_json,
+    confirmed_candidates,
+    front_of,
+    how_chosen,
+    is_confirming,
+    progress_of,
+    range_in_words,
+    winner_json,
+)
 from orchestrator.report.follow_ups import follow_up_json, follow_up_lines, winner_lines
 from orchestrator.report.score_precision import estimate_precision
 
@@ -17,20 +37,26 @@ COMPONENTS = ("space", "sampler", "scheduler", "trainable")
 MAX_WIDTH = 80
 """Columns of the terminal."""
 GAP = 2
-OPTIONAL_COLUMNS = ("rank", "time", "macs", "parameters", "epochs")
+INTERVAL = "95 % interval"
+MARK = " *"
+"""After the trial of a candidate that cannot be told from the winner."""
+OPTIONAL_COLUMNS = ("rank", "time", "macs", "parameters", "epochs", INTERVAL)
 """Columns of the leaderboard that are dropped, in this order, until it fits."""
 
 
 def leaderboard(state: RunState, top: int) -> Table:
     """Tabulate the `top` best trials; columns that do not fit into 80 characters are dropped."""
-    ranking = state.ranking()
+    ranking, confirmed = state.ranking(), confirmed_candidates(state)
     # These have a column in any case.
     others = [name for name in state.objectives if name not in ("val_accuracy", "parameters", "macs")]
     rows = [_cells(rank, trial=trial, state=state, others=others) for rank, trial in enumerate(ranking[:top], start=1)]
-    names = ["rank", "trial", "status", "accuracy", *others, "epochs", "parameters", "macs", "time"]
+    if confirmed:
+        rows = [{**row, **_confirmed_cells(trial, state)} for row, trial in zip(rows, ranking, strict=False)]
+    means = ["mean", INTERVAL] if confirmed else []
+    names = ["rank", "trial", "status", *means, "accuracy", *others, "epochs", "parameters", "macs", "time"]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) if rows else len(name) for name in names}
     for name in OPTIONAL_COLUMNS:
-        if sum(widths[name] + GAP for name in names) >= MAX_WIDTH:
+        if name in names and sum(widths[name] + GAP for name in names) >= MAX_WIDTH:
             names.remove(name)
     title = f"The best {min(top, len(ranking))} of {len(state.trials)} trials"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0))
@@ -38,7 +64,25 @@ def leaderboard(state: RunState, top: int) -> Table:
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(row[name] for name in names))
+    if confirmed:
+        doubted = any(row["trial"].endswith(MARK) for row in rows)
+        mark = f"; {MARK.strip()}: cannot be told from the {'winner' if len(state.objectives) == 1 else 'front'}"
+        table.caption = f"mean: {score_of(state.objectives)[0]} of the new trainings{mark if doubted else ''}"
     return table
+
+
+def _confirmed_cells(trial: Trial, state: RunState) -> dict[str, str]:
+    """The cells of a candidate of the confirmation; the trial of one that is in doubt has a mark."""
+    found = confirmed_candidates(state).get(trial.trial_id)
+    if state.confirmed is None or found is None or not found.scores:
+        return {"mean": "-", INTERVAL: "-"}
+    score = found.scores[score_of(state.objectives)[0]]
+    leads = found.on_front if len(state.objectives) > 1 else found is state.confirmed.winner
+    return {
+        "trial": f"{trial.trial_id}{MARK if found.in_doubt and not leads else ''}",
+        "mean": number(score.mean),
+        INTERVAL: range_in_words(score.interval),
+    }
 
 
 def _cells(rank: int, *, trial: Trial, state: RunState, others: Sequence[str]) -> dict[str, str]:
@@ -66,11 +110,12 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
     directory = run.directory
     counts = state.counts()
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
+    again = f"; {counted(len(state.repeats), 'new training')} for the confirmation" if state.repeats else ""
     lines = [
         f"run         {directory}",
-        f"state       {run.standing.replace('_', ' ')}",
+        f"state       {_standing(run, state)}",
         f"searched by {', '.join(run.info.component(part) for part in COMPONENTS)}",
-        f"trials      {kinds}",
+        f"trials      {kinds}{again}",
     ]
     if state.started_at is not None and state.ended_at is not None:
         lines.append(f"time        {clock(state.active_seconds())}")
@@ -91,13 +136,13 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         lines.append("evaluation  of another run; its results are in evaluation.json")
     else:
         follow_ups = FollowUps.read(directory)
-        lines += winner_lines(directory, follow_ups, state)
-        best = state.best if follow_ups.winner(state) is state.best else None
+        lines += winner_lines(run, follow_ups, state)
+        best = state.best if how_chosen(follow_ups, state) == "unconfirmed" else None
         if best is not None and next(iter(state.objectives)) == "val_accuracy":
             lines += [f"            {line}" for line in _precision(run.info, state, best)]
         lines += follow_up_lines(follow_ups, state)
     if len(state.objectives) > 1:
-        lines += _front(state)
+        lines += _front(state) if state.confirmed is None else _confirmed_front(state.confirmed)
     if directory.folder.has(PAGE):
         lines.append(f"page        {directory.folder / PAGE}")
     return "\n".join(lines)
@@ -117,11 +162,42 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "ask_seconds": state.ask_seconds(),
         "doubt": guessing_doubt(state, run.info),
         "best": None if best is None else _trial_json(best, state),
+        "winner": winner_json(run, follow_ups, state),
+        "confirmation": confirmation_json(state),
         **follow_up_json(follow_ups),
         "objectives": state.objectives,
-        "front": [_trial_json(trial, state) for trial in state.front],
+        "front": [_trial_json(trial, state) for trial in front_of(state)],
         "leaderboard": [_trial_json(trial, state) for trial in state.ranking()[:top]],
     }
+
+
+def _standing(run: RecordedRun, state: RunState) -> str:
+    confirming = f", confirmation: {progress_of(state)}" if is_confirming(run.standing, state) else ""
+    return f"{run.standing.replace('_', ' ')}{confirming}"
+
+
+def _confirmed_front(compared: CandidatesCompared) -> Iterator[str]:
+    """List the candidates of a confirmation by whether they are on the front."""
+    front = [one for one in compared.candidates if one.on_front]
+    yield (
+        f"front       {len(front)} of {counted(len(compared.candidates), 'candidate')}, by the means and 95 % "
+        "intervals of their new trainings"
+    )
+    yield from (f"            {one.trial_id}  {_means(one)}" for one in front)
+    for one in compared.candidates:
+        if one.problem is not None:
+            yield f"out         {one.trial_id}  {one.problem}"
+        elif not one.on_front and one.in_doubt:
+            yield f"in doubt    {one.trial_id}  {_means(one)}; cannot be told from the front"
+        elif not one.on_front:
+            yield f"dropped out {one.trial_id}  {_means(one)}"
+
+
+def _means(candidate: ConfirmedCandidate) -> str:
+    return ", ".join(
+        f"{name} {number(score.mean)}" + ("" if score.interval is None else f" ({range_in_words(score.interval)})")
+        for name, score in candidate.scores.items()
+    )
 
 
 def _front(state: RunState) -> list[str]:

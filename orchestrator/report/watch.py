@@ -30,6 +30,7 @@ from orchestrator.record import (
     RecordedRun,
     RunDirectory,
 )
+from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.writing import make_page
 from trainables.storage import reason
 
@@ -65,7 +66,7 @@ class Version:
     number: int
     """Counts from 1."""
     standing: str
-    """`running`, `died`, or how the run ended."""
+    """`running`, `confirming`, `died`, or how the run ended."""
     page: bytes = field(repr=False)
 
 
@@ -104,10 +105,10 @@ class WatchedPage:
 
     def _make(self, number: int) -> Version:
         state = self._record_state()  # before the page, so that the next check sees changes made meanwhile
-        run = RecordedRun.of_search(self._directory)
-        page = make_page(run)
+        record = PageRecord.read(RecordedRun.of_search(self._directory))
+        page = make_page(record)
         self._state = state
-        return Version(number, run.standing, page)
+        return Version(number, record.stage, page)
 
     def _record_state(self) -> object:
         """Return a value that changes whenever the page would change."""
@@ -249,4 +250,5 @@ def _with_reloader(newest: Version) -> bytes:
 
 def _words(standing: str) -> str:
     """Return the state of a run as the end of a sentence."""
-    return "is running" if standing == "running" else f"has ended ({standing.replace('_', ' ')})"
+    words = {"running": "is running", "confirming": "trains its best candidates again"}
+    return words.get(standing, f"has ended ({standing.replace('_', ' ')})")

@@ -40,7 +40,7 @@ class History:
     by_trials: BestSoFar
     """Against the number of trainings that ended; duplicates and infeasible candidates are not trained."""
     by_seconds: BestSoFar
-    """Against the seconds of the search, without the time between an end and a resume."""
+    """Against the seconds of the search, without its confirmation and the time between an end and a resume."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +56,26 @@ class MeanCurve:
 
 
 def read_history(events: Iterable[Event]) -> tuple[RunState, History]:
-    """Return the state after all events, and the history of its best."""
-    state, trained = RunState(), 0
+    """Return the state after all events, and the history of the best of its search, without its confirmation."""
+    state, trained, confirming = RunState(), 0, 0.0
     steps: list[tuple[int, float, float]] = []
     for event in events:
+        before = state.active_seconds()
         state.apply(event)
-        if not isinstance(event, TrialEnded):
+        is_of_search = getattr(event, "trial_id", None) in state.trials
+        if state.confirmation is not None and not is_of_search:
+            confirming += state.active_seconds() - before
+        if not isinstance(event, TrialEnded) or not is_of_search:
             continue
-        trained += state.find(event.trial_id).attempt > 0
+        trained += state.trials[event.trial_id].attempt > 0
         score = None if state.best is None else state.best.metric(next(iter(state.objectives)))
         if score is not None and (not steps or score != steps[-1][2]):
-            steps.append((trained, state.active_seconds(), score))
+            steps.append((trained, state.active_seconds() - confirming, score))
     scores, is_finished = tuple(score for _, _, score in steps), state.outcome in FINISHED
+    end = state.active_seconds() - confirming
     return state, History(
         BestSoFar(tuple(count for count, _, _ in steps), scores, trained, is_finished),
-        BestSoFar(tuple(seconds for _, seconds, _ in steps), scores, state.active_seconds(), is_finished),
+        BestSoFar(tuple(seconds for _, seconds, _ in steps), scores, end, is_finished),
     )
 
 

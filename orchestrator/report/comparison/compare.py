@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Literal
 
 from orchestrator.errors import InputError
 from orchestrator.objectives import Direction
@@ -31,11 +32,14 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Searches in groups, compared by their best scores."""
+    """Searches in groups, compared by the scores of their winners."""
 
     metric: str
     """The first objective, by which groups are compared."""
     direction: Direction
+    score: Literal["confirmed", "unconfirmed"]
+    """`confirmed`: a run's score is the mean of its winner's new trainings, if all runs that have a score have one.
+    `unconfirmed`: it is that of its best trial in the search."""
     objectives: dict[str, Direction]
     groups: tuple[Group, ...]
     """The best first; groups without a completed trial last."""
@@ -73,12 +77,16 @@ def compare_searches(searches: Sequence[ComparedRun]) -> Comparison:
     """
     objectives = searches[0].state.objectives
     metric, direction = next(iter(objectives.items()))
+    scored = [search for search in searches if search.in_search is not None]
+    confirmed = bool(scored) and all(search.confirmed is not None for search in scored)
+    searches = [replace(search, by_confirmed=confirmed) for search in searches]
     groups, differences = group_runs(searches)
     order = sorted(range(len(groups)), key=lambda index: _loss(groups[index], direction))
     groups = tuple(groups[index] for index in order)
     return Comparison(
         metric=metric,
         direction=direction,
+        score="confirmed" if confirmed else "unconfirmed",
         objectives=dict(objectives),
         groups=groups,
         differences=tuple(Difference(one.setting, tuple(one.values[index] for index in order)) for one in differences),
@@ -111,6 +119,7 @@ SECTIONS = {
     "objectives": "The constraints differ: a candidate may be feasible in one group and infeasible in another.",
     "warm_start": "The groups started from results of different earlier runs.",
     "budget": "The budgets differ: a longer search finds better candidates anyway; see the curves at equal trials.",
+    "confirmation": "The confirmations differ: their numbers of candidates or of trainings are not the same.",
     "resources": "The workers differ: so do the times, and what a sampler knows at each proposal.",
 }
 """The note for each section whose settings differ between groups."""
@@ -121,11 +130,12 @@ def _notes(
 ) -> Iterable[str]:
     sections = {one.setting.partition(".")[0] for one in differences}
     yield from (text for section, text in SECTIONS.items() if section in sections)
+    yield from _confirmation_notes(searches)
     for search in searches:
         if search.standing not in FINISHED:
             standing = search.standing.replace("_", " ")
             yield f"{search.location} has not finished ({standing}): {search.trained} trainings have ended."
-        if search.best is None:
+        if search.in_search is None:
             yield f"{search.location} has no completed trial, so its group's mean leaves it out."
     for group in groups:
         if len(group.searches) == 1:
@@ -135,6 +145,22 @@ def _notes(
         found = sorted({search.info.versions.get(name, "unknown") for search in searches})
         if len(found) > 1:
             yield f"The runs used different versions of {name}: {', '.join(found)}."
+
+
+def _confirmation_notes(searches: Sequence[ComparedRun]) -> Iterator[str]:
+    """Say which score of the runs is compared."""
+    scored = [search for search in searches if search.in_search is not None]
+    missing = [search.location for search in scored if search.confirmed is None]
+    if not scored:
+        return
+    if not missing:
+        yield "The scores are confirmed: each is the mean of the new trainings of a run's winner."
+        return
+    some = "No run is confirmed"
+    if len(missing) < len(scored):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        some = f"Not all runs are confirmed ({len(scored) - len(missing)} of {len(scored)}; not {missing[0]}{more})"
+    yield f"{some}, so the scores are those of the best trials in the searches, which are too optimistic."
 
 
 __all__ = ["Comparison", "Pair", "compare_runs", "compare_searches"]

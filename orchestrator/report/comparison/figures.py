@@ -12,6 +12,7 @@ from orchestrator.report.comparison.best_so_far import BestSoFar, MeanCurve
 from orchestrator.report.comparison.compare import Comparison
 from orchestrator.report.comparison.groups import Group
 from orchestrator.report.comparison.runs import ComparedRun
+from orchestrator.report.comparison.tables import scores_in_words
 from orchestrator.report.page.curves import UNITS
 from orchestrator.report.page.plot import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Plot, figure, text
 
@@ -24,7 +25,8 @@ NO_SCORE = "No trial has completed its training yet."
 MEANS = (
     "Thick lines: the mean over the seeds of a group, with its 95 % interval (Student's t), which may extend beyond "
     "the plot. The mean starts where all runs of the group have a score, and ends where an unfinished run ends; a "
-    "finished run keeps its best. Thin lines: single runs. A group with one seed has one line and no interval."
+    "finished run keeps its best. Thin lines: single runs. A group with one seed has one line and no interval. All "
+    "scores are those of the searches, without their confirmations."
 )
 
 
@@ -47,7 +49,7 @@ def plots(comparison: Comparison) -> list[Plot]:
     return [
         Plot(
             name="bests",
-            title=f"Best {comparison.metric} of each run",
+            title=f"{scores_in_words(comparison)} of each run",
             caption="One mark per seed. Groups with several seeds also show the mean with its 95 % interval.",
             figure=_bests(groups, comparison) if groups else None,
             empty_text=NO_SCORE,
@@ -119,7 +121,7 @@ def _bests(groups: Sequence[Group], comparison: Comparison) -> go.Figure:
             )
     names = {"tickvals": list(range(len(groups))), "ticktext": [text(group.label) for group in groups]}
     x_axis = {**names, "range": [-0.6, len(groups) - 0.2], "showgrid": False, "zeroline": False}
-    return figure(traces, x="", y=f"best {text(comparison.metric)}", xaxis=x_axis)
+    return figure(traces, x="", y=text(scores_in_words(comparison).lower()), xaxis=x_axis)
 
 
 def _curves(

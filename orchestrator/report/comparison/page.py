@@ -86,10 +86,9 @@ def content_of(comparison: Comparison) -> Content:
         verdict=verdict_sentences(comparison),
         notes=comparison.notes,
         explanation=(
-            "Runs that differ only in their seed form one group. Best: the "
-            f"{_extreme(comparison)} {comparison.metric} of a completed trial, as the mean over the runs ± half the "
-            "width of its 95 % interval (Student's t). Trials, time and busy (the share of the slots' time that was "
-            "spent on training) are means too."
+            f"Runs that differ only in their seed form one group. Best: {_score(comparison)}, as the mean over the "
+            "runs ± half the width of its 95 % interval (Student's t). Trials, time (both without a confirmation) and "
+            "busy (the share of the slots' time that was spent on training) are means too."
         ),
         groups=_table(COLUMNS, map(row_of, comparison.groups)),
         tests=_tests(comparison) if comparison.pairs else None,
@@ -107,8 +106,11 @@ def content_of(comparison: Comparison) -> Content:
     )
 
 
-def _extreme(comparison: Comparison) -> str:
-    return "highest" if comparison.direction == "maximize" else "lowest"
+def _score(comparison: Comparison) -> str:
+    if comparison.score == "confirmed":
+        return f"the mean {comparison.metric} of the new trainings of a run's winner"
+    extreme = "highest" if comparison.direction == "maximize" else "lowest"
+    return f"the {extreme} {comparison.metric} of a completed trial"
 
 
 def _tests(comparison: Comparison) -> Table:
@@ -130,7 +132,7 @@ def _tests(comparison: Comparison) -> Table:
 def _runs(group: Group) -> list[list[Value]]:
     rows = []
     for search in group.searches:
-        best, utilisation = search.state.best, search.state.utilisation()
+        best, utilisation = search.best_trial, search.state.utilisation()
         rows.append(
             [
                 _text(search.location),

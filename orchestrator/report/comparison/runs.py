@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.config import PLACES, flatten
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.record import RecordedRun, RunInfo, RunState
+from orchestrator.record import RecordedRun, RunInfo, RunState, Trial
 from orchestrator.report.comparison.best_so_far import History, read_history
 
 INCIDENTAL = ("run", "faults", "logging")
@@ -38,6 +38,8 @@ class ComparedRun:
     """The settings of the data, without folders."""
     state: RunState
     history: History
+    by_confirmed: bool = False
+    """Whether its score is the confirmed one; else it is that of its best trial in the search."""
 
     @property
     def metric(self) -> str:
@@ -45,9 +47,24 @@ class ComparedRun:
         return next(iter(self.state.objectives))
 
     @property
-    def best(self) -> float | None:
+    def in_search(self) -> float | None:
         """The score of the best completed trial; None if no trial has completed."""
         return None if self.state.best is None else self.state.best.metric(self.metric)
+
+    @property
+    def confirmed(self) -> float | None:
+        """The mean of the winner's new trainings; None without a confirmation."""
+        return None if self.state.confirmed is None else self.state.confirmed.winner.scores[self.metric].mean
+
+    @property
+    def best(self) -> float | None:
+        """The score by which it is compared; None if no trial has completed."""
+        return self.confirmed if self.by_confirmed else self.in_search
+
+    @property
+    def best_trial(self) -> Trial | None:
+        """The trial that has this score."""
+        return self.state.winner if self.by_confirmed else self.state.best
 
     @property
     def trained(self) -> int:
@@ -61,7 +78,7 @@ class ComparedRun:
 
     @property
     def seconds(self) -> float:
-        """The duration of the search, without the time between an end and a resume."""
+        """The duration of the search, without its confirmation and the time between an end and a resume."""
         return self.history.by_seconds.end
 
 

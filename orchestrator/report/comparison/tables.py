@@ -43,11 +43,17 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "metric": comparison.metric,
         "direction": comparison.direction,
+        "score": comparison.score,
         "objectives": comparison.objectives,
         "groups": [_group_json(group, comparison) for group in comparison.groups],
         "differences": {one.setting: list(one.values) for one in comparison.differences},
         "comparisons": [asdict(pair) for pair in comparison.pairs],
     }
+
+
+def scores_in_words(comparison: Comparison) -> str:
+    """Return what the compared scores are: `Best val_accuracy` or `Confirmed val_accuracy`."""
+    return f"{'Confirmed' if comparison.score == 'confirmed' else 'Best'} {comparison.metric}"
 
 
 def format_best(group: Group) -> str:
@@ -82,7 +88,9 @@ COLUMNS = ("group", "runs", "best", "trials", "time", "busy")
 
 
 def _groups(comparison: Comparison) -> Table:
-    table = Table(title=f"Best {comparison.metric} by group: mean and 95 % interval over seeds", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{scores_in_words(comparison)} by group: mean and 95 % interval over seeds", box=box.SIMPLE_HEAD
+    )
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name != "group")
     for group in comparison.groups:
@@ -101,7 +109,7 @@ def _differences(comparison: Comparison) -> Table:
 
 
 def _pairs(comparison: Comparison) -> Table:
-    table = Table(title="Differences between mean best scores (Welch's t-test, Holm's adjustment)", box=box.SIMPLE_HEAD)
+    table = Table(title="Differences between mean scores (Welch's t-test, Holm's adjustment)", box=box.SIMPLE_HEAD)
     for name in ("groups", "difference", "95 % interval", "p", "p adjusted"):
         table.add_column(name, justify="left" if name == "groups" else "right", no_wrap=name != "groups")
     for pair in comparison.pairs:
@@ -130,13 +138,15 @@ def _group_json(group: Group, comparison: Comparison) -> dict[str, Any]:
 
 
 def _search_json(search: ComparedRun, comparison: Comparison) -> dict[str, Any]:
-    best = search.state.best
+    best = search.best_trial
     return {
         "run_dir": search.location,
         "seed": search.seed,
         "state": search.standing,
         "best": search.best,
         "best_trial_id": None if best is None else best.trial_id,
+        "in_search": search.in_search,
+        "confirmed": search.confirmed,
         "trials": search.trained,
         "epochs": search.epochs,
         "seconds": search.seconds,

@@ -58,16 +58,17 @@ def _of_tested(comparison: Comparison, tested: Sequence[Group]) -> str:
 def _how(pairs: Sequence[Pair], *, adjusted: bool) -> str:
     found = sorted(pair.p_adjusted for pair in pairs if pair.p_adjusted is not None)
     if not found:
-        return "all best scores within each group are equal, so chance cannot be estimated"
+        return "all scores within each group are equal, so chance cannot be estimated"
     p = f"p = {number(found[0])}" if len(found) == 1 else f"p from {number(found[0])} to {number(found[-1])}"
-    return f"Welch's t-test on the best scores of the seeds, {p}{', adjusted by Holm' if adjusted else ''}"
+    return f"Welch's t-test on the scores of the seeds, {p}{', adjusted by Holm' if adjusted else ''}"
 
 
 def _best(comparison: Comparison, group: Group) -> str:
     best = group.best
     assert best is not None, "only groups with a score are described"
     extreme = "highest" if comparison.direction == "maximize" else "lowest"
-    whose, place = ("its mean best", f"the {extreme}, ") if len(comparison.groups) > 1 else ("the mean best", "")
+    what = "confirmed" if comparison.score == "confirmed" else "best"
+    whose, place = (f"its mean {what}", f"the {extreme}, ") if len(comparison.groups) > 1 else (f"the mean {what}", "")
     low, high = best.interval or (None, None)
     spread = "" if low is None else f" (95 % interval {number(low)} to {number(high)})"
     return f"{whose} {comparison.metric} over {counted(best.count, 'seed')} is {place}{number(best.mean)}{spread}"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from orchestrator.config import make_scheduler, parse_config, search_file
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.progress import clock, number
-from orchestrator.record import Retrained, RunState, Trial
+from orchestrator.record import ConfirmedCandidate, Retrained, RunState, Trial, score_of
+from orchestrator.report.confirmation import confirmed_candidates, range_in_words
 from orchestrator.report.drawing import svg
 from orchestrator.report.importance import importances
+from orchestrator.report.page.confirmation_plots import confirmation_plot
 from orchestrator.report.page.curves import Trajectory, best_so_far, learning_curves, trajectory_of
 from orchestrator.report.page.importance_plots import importance_plots
 from orchestrator.report.page.plot import Plot, metric_label
@@ -64,6 +66,8 @@ class Leaderboard:
     """The best trials."""
 
     columns: Sequence[str]
+    order: str
+    """Says what comes first."""
     rows: Sequence[Row]
     scored: int
     """The number of trials that have a score."""
@@ -141,6 +145,7 @@ def content_of(record: PageRecord) -> Content:
         plots={
             "curves": [learning_curves(state, rungs_of(record), summary.winner)],
             "best": best_so_far(_trajectories(record), metric, direction),
+            "confirmation": [confirmation_plot(record)],
             "front": [] if front is None else [front],
             "timeline": [timeline(state, record.stays, record.breaks)],
             "importance": importance_plots(importances(state), record.info),
@@ -189,19 +194,21 @@ def problems_of(state: RunState) -> list[Problem]:
 
 def _leaderboard(record: PageRecord) -> Leaderboard:
     state = record.state
-    ranking = state.ranking()
+    ranking, confirmed = state.ranking(), confirmed_candidates(state)
+    front = _front(state, confirmed)
     scores = list(dict.fromkeys(["val_accuracy", *state.objectives]))
     scores = [name for name in scores if name not in ("parameters", "macs")]
+    metric, _ = score_of(state.objectives)
     several = len(state.objectives) > 1
-    front = {trial.trial_id for trial in state.front}
     rows = []
     for rank, trial in enumerate(ranking[:MAX_ROWS], start=1):
         values = [
             Value(str(rank), rank),
             Value(trial.trial_id, trial.trial_id),
             Value(state.status_of(trial), state.status_of(trial)),
+            *(_confirmed(trial, confirmed, metric) if confirmed else []),
             *(_number(trial.metric(name)) for name in scores),
-            *([Value("yes" if trial.trial_id in front else "", float(trial.trial_id in front))] if several else []),
+            *([_text(front.get(trial.trial_id, ""))] if several else []),
             Value(str(trial.epochs), trial.epochs),
             Value("-", "") if trial.parameters is None else Value(f"{trial.parameters:,}", trial.parameters),
             Value("-", "") if trial.macs is None else Value(f"{trial.macs / 1e6:,.2f} M", float(trial.macs)),
@@ -216,14 +223,50 @@ def _leaderboard(record: PageRecord) -> Leaderboard:
                 command=retrain_command(record, trial),
             )
         )
-    columns = ["rank", "trial", "status", *map(metric_label, scores), *(["on the front"] if several else [])]
+    columns = ["rank", "trial", "status", *(["confirmation", "mean", "95 % interval"] if confirmed else [])]
+    labels = [f"{metric_label(name)}{' in the search' if confirmed else ''}" for name in scores]
     listed = {row.trial_id for row in rows}
     return Leaderboard(
-        columns=[*columns, "epochs", "parameters", "multiply-adds", "training time"],
+        columns=[
+            *columns,
+            *labels,
+            *(["on the front"] if several else []),
+            *("epochs", "parameters", "multiply-adds", "training time"),
+        ],
+        order=CONFIRMED_FIRST.format(metric_label(metric)) if confirmed else "Completed trials come first.",
         rows=rows,
         scored=len(ranking),
         front_drawings={trial.trial_id: _small(trial) for trial in state.front if trial.trial_id not in listed},
     )
+
+
+CONFIRMED_FIRST = (
+    "The candidates of the confirmation come first, with the mean and the interval of {} in their new trainings; then "
+    "the other completed trials."
+)
+
+
+def _confirmed(trial: Trial, confirmed: Mapping[str, ConfirmedCandidate], metric: str) -> list[Value]:
+    """The cells of a trial in a confirmation: what it says, the mean and the interval."""
+    found = confirmed.get(trial.trial_id)
+    if found is None or found.problem is not None:
+        return [_text("" if found is None else "out"), _number(None), Value("-", "")]
+    score = found.scores[metric]
+    words = "may be as good" if found.in_doubt else "behind"
+    return [
+        _text("the winner" if found is next(iter(confirmed.values())) else words),
+        _number(score.mean),
+        Value(range_in_words(score.interval), "" if score.interval is None else score.interval[0]),
+    ]
+
+
+def _front(state: RunState, confirmed: Mapping[str, ConfirmedCandidate]) -> dict[str, str]:
+    """What is known of each trial's place on the Pareto front; a trial without an entry is not on it."""
+    before = {trial.trial_id: "unconfirmed" if confirmed else "yes" for trial in state.front}
+    return before | {
+        name: "out" if one.problem is not None else "yes" if one.on_front else "in doubt" if one.in_doubt else ""
+        for name, one in confirmed.items()
+    }
 
 
 def _small(trial: Trial) -> str:
@@ -235,6 +278,10 @@ def _architecture(trial: Trial) -> Architecture:
         return Architecture.from_json(trial.architecture)
     except ValueError as error:
         raise RunDirectoryError(f"the recorded architecture of trial {trial.trial_id} is invalid: {error}") from error
+
+
+def _text(value: str) -> Value:
+    return Value(value, value)
 
 
 def _number(value: float | None) -> Value:

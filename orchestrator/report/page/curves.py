@@ -107,7 +107,7 @@ class Trajectory:
 
     improvements: Sequence[Improvement]
     seconds: float
-    """The duration of the search, without breaks."""
+    """The duration of the search, without breaks and without its confirmation."""
     trained: int
     """The number of trainings that ended."""
 
@@ -138,6 +138,8 @@ def trajectory_of(state: RunState, breaks: Sequence[Break], until: datetime | No
             assert value is not None, "it has a loss"
             found.append(Improvement(_active(state.started_at, time, breaks), count, value, trial.trial_id))
     last = until or state.ended_at or (ended[-1][0] if ended else state.started_at)
+    if state.confirmation is not None and state.confirmation.trained == state.trained:
+        last = state.confirmation.time
     return Trajectory(found, _active(state.started_at, last, breaks), len(ended))
 
 

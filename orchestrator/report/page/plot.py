@@ -14,6 +14,8 @@ import plotly.graph_objects as go
 
 # From Okabe and Ito (2008): colour-blind readers can distinguish them too.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
+INDIGO = "#332288"
+"""From Tol's palette for colour-blind readers (2021)."""
 GREY, PALE, INK = "#8a929c", "#c9ced5", "#1c2733"
 
 STATUSES = {

@@ -20,6 +20,7 @@ from orchestrator.record import (
     RunState,
     now,
 )
+from orchestrator.report.confirmation import is_confirming
 from orchestrator.report.page.worker_timeline import Break, Stay, WorkerTimeline
 from trainables.storage import Folder
 
@@ -47,6 +48,11 @@ class PageRecord:
     """Whether the search has ended with a network, so that `cellscout retrain` accepts it."""
     read_at: datetime
     """When the record was read (UTC)."""
+
+    @property
+    def stage(self) -> str:
+        """The standing; `confirming` if the run is in its confirmation."""
+        return "confirming" if is_confirming(self.standing, self.state) else self.standing
 
     @classmethod
     def read(cls, run: RecordedRun) -> PageRecord:

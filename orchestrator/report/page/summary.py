@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.progress import clock, counted, guessing_doubt, number, scores, signed_range
-from orchestrator.record import ENDED, Difference, Evaluation, Trial, exhaustion
+from orchestrator.progress import clock, counted, guessing_doubt, number, rivals_in_words, scores, signed_range
+from orchestrator.record import ENDED, CandidatesCompared, Difference, Evaluation, RunState, Trial, exhaustion
+from orchestrator.report.confirmation import how_chosen, progress_of, why_unconfirmed
+from orchestrator.report.page.confirmation_plots import confirmed_front, left_out
 from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.score_precision import estimate_precision
@@ -17,6 +19,7 @@ FULL_REPEATS, FULL_FILTERS = 6, 32
 
 STANDINGS = {
     "running": "The search is still running",
+    "confirming": "The search has ended, and its best candidates are being trained again",
     "died": "The search died: its process is gone, and its record has no end",
     "interrupted": "The search was interrupted",
     "failed": "An error ended the search",
@@ -35,7 +38,7 @@ class Summary:
     verdict: Sequence[str]
     """Sentences: the winner, and whether it is more than noise."""
     tested: bool
-    """Whether an evaluation has ended, so that the verdict is more than a ranking."""
+    """Whether the winner was trained again, so that the verdict is more than a ranking."""
     winner: str | None
     """A trial id; None before a trial has completed."""
     facts: dict[str, str]
@@ -55,7 +58,7 @@ def summary_of(record: PageRecord) -> Summary:
     state, follow_ups = record.state, record.follow_ups
     winner = follow_ups.winner(state)
     ended = record.standing in ENDED
-    tested = follow_ups.evaluated_winner(state) is not None
+    tested = how_chosen(follow_ups, state) != "unconfirmed"
     run = shlex.quote(record.location)
     return Summary(
         standing=_standing(record),
@@ -114,9 +117,10 @@ def _standing(record: PageRecord) -> str:
     of = f" of {budget:,}" if budget else ""
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
     why = f": {exhaustion(state)}" if record.standing == "exhausted" else ""
-    standing = (
-        f"{STANDINGS.get(record.standing, record.standing)}{why}. {trained:,}{of} trainings have started ({kinds})."
-    )
+    now = STANDINGS.get(record.stage, record.stage)
+    standing = f"{now}{why}. {trained:,}{of} trainings have started ({kinds})."
+    if record.stage == "confirming":
+        standing += f" {progress_of(state)}."
     if not record.breaks:
         return standing
     times = "once" if len(record.breaks) == 1 else f"{len(record.breaks)} times"
@@ -132,7 +136,39 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
         return _evaluated(evaluation)
     doubt = guessing_doubt(state, record.info)
     sentences = [] if doubt is None else [f"{doubt[0].upper()}{doubt[1:]}."]
-    sentences += [
+    found = _unconfirmed(record, winner) if state.confirmed is None else _confirmed(state.confirmed, state)
+    return [*sentences, *found, *_unused_evaluation(evaluation)]
+
+
+def _confirmed(compared: CandidatesCompared, state: RunState) -> list[str]:
+    winner, best = compared.winner, state.best
+    first, *others = state.objectives
+    score, label = winner.scores[first], metric_label(first)
+    sentences = [
+        f"Trial {winner.trial_id} is the confirmed winner: the mean {label} of its "
+        f"{counted(winner.trainings, 'new training')} is {number(score.mean)}."
+    ]
+    if score.interval is not None:
+        low, high = score.interval
+        sentences.append(
+            f"Its true {label} is between {number(low)} and {number(high)} with a probability of 95 %; this counts "
+            "that it is the best of several."
+        )
+    if others:
+        sentences += [f"The first objective, {label}, decides the winner.", *confirmed_front(compared)]
+    else:
+        rivals = rivals_in_words(compared)
+        sentences.append(f"{rivals[0].upper()}{rivals[1:]}.")
+    sentences += left_out(compared)
+    before = f"In the search it had {scores(state.trials[winner.trial_id], state)}"
+    if best is None or best.trial_id == winner.trial_id:
+        return [*sentences, f"{before}."]
+    return [*sentences, f"{before}; the best there was {best.trial_id} with {scores(best, state)}."]
+
+
+def _unconfirmed(record: PageRecord, winner: Trial) -> list[str]:
+    state = record.state
+    sentences = [
         f"Trial {winner.trial_id} leads after its whole training of {winner.epochs} epochs: {scores(winner, state)}"
         f"{_score_meaning(record)}."
     ]
@@ -142,21 +178,27 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
             f"has {len(state.front)} trial{'s' * (len(state.front) != 1)}."
         )
     sentences += _precision(record, winner)
-    sentences.append(
+    return [
+        *sentences,
+        f"This winner is unconfirmed: {why_unconfirmed(record.standing, state, record.info)}.",
         "As the best of many scores on the same images, this score is too optimistic, and it is not a proof that the "
-        "trial is the best."
-    )
-    if evaluation is not None and not evaluation.finished:
+        "trial is the best.",
+    ]
+
+
+def _unused_evaluation(evaluation: Evaluation | None) -> list[str]:
+    """Say why an evaluation does not give the verdict."""
+    if evaluation is None:
+        return []
+    if not evaluation.finished:
         done = evaluation.trainings
-        sentences.append(f"An evaluation is unfinished: {done.ended} of {done.planned} trainings have ended.")
-    elif evaluation is not None and evaluation.winner is not None:
-        sentences.append(
-            f"The search has gone on since its evaluation, which was of the first {evaluation.search.cost.trials} "
-            f"trainings: {evaluation.verdict}"
-        )
-    elif evaluation is not None:
-        sentences.append(f"The evaluation found no winner: {evaluation.verdict}")
-    return sentences
+        return [f"An evaluation is unfinished: {done.ended} of {done.planned} trainings have ended."]
+    if evaluation.winner is None:
+        return [f"The evaluation found no winner: {evaluation.verdict}"]
+    return [
+        f"The search has gone on since its evaluation, which was of the first {evaluation.search.cost.trials} "
+        f"trainings: {evaluation.verdict}"
+    ]
 
 
 def _score_meaning(record: PageRecord) -> str:
@@ -233,9 +275,16 @@ def _facts(record: PageRecord) -> dict[str, str]:
         "trainings": f"{len(trained):,}, {sum(trial.status == 'completed' for trial in trained):,} of them completed",
         "epochs": f"{epochs:,}",
         "training time": f"{clock(sum(trial.train_seconds for trial in trained))}, summed over the slots",
-        "search time": clock(_seconds(record)),
+        "search time": f"{clock(_seconds(record))}{', with the confirmation' if state.repeats else ''}",
         "slots": f"{state.slots:,} trials at a time",
     }
+    if state.repeats:
+        seconds = sum(repeat.train_seconds for repeat in state.repeats.values())
+        facts["confirmation"] = (
+            f"{counted(len(state.repeats), 'new training')} of "
+            f"{counted(len({repeat.repeats for repeat in state.repeats.values()}), 'candidate')}, {clock(seconds)} of "
+            "training time"
+        )
     utilisation = state.utilisation()
     if utilisation is not None:
         facts["slots busy training"] = f"{utilisation:.0%}, from the first start to the last end"

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from orchestrator.record import RunState
-from orchestrator.report.page.plot import ORANGE, PALE, SKY, STATUSES, Plot, figure
+from orchestrator.report.page.plot import INDIGO, ORANGE, PALE, SKY, STATUSES, Plot, figure
 from orchestrator.report.page.worker_timeline import Break, Stay, assign_lanes, join_stays
 
 MAX_BARS = 2_000
 MAX_LISTED_BREAKS = 5
 """The maximal number of breaks that the caption lists."""
 SEVERAL = "several trainings"
+CONFIRMATION = "confirmation"
 ENDINGS = {
     "paused": ("paused by the scheduler", SKY),
     "set_back": ("lost its worker", ORANGE),
@@ -42,7 +43,8 @@ def timeline(state: RunState, stays: Sequence[Stay], breaks: Sequence[Break] = (
     groups: dict[str, list[tuple[Stay, int, int]]] = {}
     for bar in bars:
         groups.setdefault(_kind(bar[0], bar[2], state), []).append(bar)
-    colours = {name: colour for name, (colour, _) in STATUSES.items()} | dict(ENDINGS.values()) | {SEVERAL: "#7a99b8"}
+    colours = {name: colour for name, (colour, _) in STATUSES.items()} | dict(ENDINGS.values())
+    colours |= {CONFIRMATION: INDIGO, SEVERAL: "#7a99b8"}
     traces = [_bars(name, colours[name], groups[name]) for name in colours if name in groups]
     rows = max(in_lanes, default=0) + 1
     found = None
@@ -76,7 +78,8 @@ def _kind(stay: Stay, count: int, state: RunState) -> str:
         return SEVERAL
     if stay.ending in ENDINGS:
         return ENDINGS[stay.ending][0]
-    return state.status_of(state.find(stay.trial_id))
+    status = state.status_of(state.find(stay.trial_id))
+    return CONFIRMATION if stay.trial_id in state.repeats and status in ("completed", "running") else status
 
 
 def _bars(name: str, colour: str, bars: Sequence[tuple[Stay, int, int]]) -> go.Bar:

@@ -22,7 +22,7 @@ def write_page(run: RecordedRun) -> str:
     Raises:
         RunDirectoryError: the record is corrupt, or the page cannot be written.
     """
-    page, folder = make_page(run), run.directory.folder
+    page, folder = make_page(PageRecord.read(run)), run.directory.folder
     try:
         folder.write(PAGE, page)
     except OSError as error:
@@ -30,13 +30,13 @@ def write_page(run: RecordedRun) -> str:
     return (folder / PAGE).location
 
 
-def make_page(run: RecordedRun) -> bytes:
-    """Make the page of a search as it is now. Writes nothing.
+def make_page(record: PageRecord) -> bytes:
+    """Make the page of a search. Writes nothing.
 
     Raises:
-        RunDirectoryError: the record cannot be read.
+        RunDirectoryError: the record is invalid.
     """
-    return render("page.html.jinja", page=content_of(PageRecord.read(run))).encode()
+    return render("page.html.jinja", page=content_of(record)).encode()
 
 
 def render(template: str, **values: object) -> str:

@@ -1,0 +1,250 @@
+"""Plots what a confirmation has found: the means and intervals of the candidates, beside their scores in the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from orchestrator.progress import clock, counted, join_words, number, rivals_in_words
+from orchestrator.record import CandidatesCompared, ConfirmedCandidate, RunState, score_of
+from orchestrator.report.confirmation import planned_repeats, range_in_words, why_race_ended, why_unconfirmed
+from orchestrator.report.page.plot import GREEN, GREY, INK, ORANGE, Plot, figure, metric_label, text
+from orchestrator.report.page.record import PageRecord
+
+ROW_HEIGHT = 34
+"""In pixels."""
+KINDS = {"the winner": GREEN, "cannot be told from the winner": ORANGE, "behind it": GREY}
+FRONT_KINDS = {"on the front": GREEN, "cannot be told from the front": ORANGE, "dropped out": GREY}
+"""With several objectives."""
+
+
+def confirmation_plot(record: PageRecord) -> Plot:
+    """Plot the means and intervals of a confirmation; with several objectives those of the first two."""
+    state = record.state
+    compared, names = state.confirmed, list(state.objectives)
+    if compared is None:
+        reason = why_unconfirmed(record.standing, state, record.info)
+        return Plot(
+            name="confirmation",
+            title="Scores of new trainings",
+            caption="",
+            figure=None,
+            empty_text=f"The winner is unconfirmed: {reason}.",
+        )
+    several = len(names) > 1
+    colours = _colours(compared, several)
+    known = [one for one in compared.candidates if one.scores]
+    found = _plane(known, state, colours) if several else _rows(known, state, colours)
+    how = _how_to_read_several(state) if several else _how_to_read(state)
+    said = [f"The winner is {compared.winner.trial_id}; {rivals_in_words(compared)}."]
+    said = confirmed_front(compared) if several else said
+    return Plot(
+        name="confirmation",
+        title=f"New trainings: {' against '.join(map(metric_label, names[:2]))}",
+        caption=" ".join([*what_was_trained(record), *said, *left_out(compared), how]),
+        figure=found,
+        legend={} if several else {name: colour for name, colour in KINDS.items() if colour in colours.values()},
+    )
+
+
+def _colours(compared: CandidatesCompared, several: bool) -> dict[str, str]:
+    """The colour of each candidate, by its trial."""
+
+    def colour(one: ConfirmedCandidate) -> str:
+        if one.on_front if several else one is compared.winner:
+            return GREEN
+        return ORANGE if one.in_doubt else GREY
+
+    return {one.trial_id: colour(one) for one in compared.candidates}
+
+
+def what_was_trained(record: PageRecord) -> list[str]:
+    """Say in sentences what was trained again, at what cost, and why the race ended."""
+    state = record.state
+    plan, repeats = state.confirmation, planned_repeats(state)
+    assert plan is not None, "it is on record"
+    seconds = sum(repeat.train_seconds for repeat in repeats)
+    before = sum(trial.train_seconds for trial in state.trials.values())
+    is_fresh = all(repeat.resample is not None and repeat.resample.split == "fresh" for repeat in repeats)
+    images = "new splits of the training and validation images" if is_fresh else "the split of the search"
+    share = f", {seconds / before:.0%} of the training time of the search" if before else ""
+    sentences = [
+        f"{counted(len(plan.candidates), 'candidate')} had {counted(len(repeats), 'new training')} in all, with new "
+        f"seeds and {images}. These took {clock(seconds)} of training time{share}."
+    ]
+    if plan.noise is not None:
+        source = "earlier new trainings" if plan.noise_from == "repeats" else "the number of validation images"
+        sentences.append(
+            f"The {metric_label(score_of(state.objectives)[0])} of one training was expected to vary by about "
+            f"{number(plan.noise)}, judging by {source}."
+        )
+    if record.standing == "running":
+        return [*sentences, "The confirmation is still running."]
+    return [*sentences, f"The confirmation ended because {why_race_ended(record.standing, state)}."]
+
+
+def confirmed_front(compared: CandidatesCompared) -> list[str]:
+    """Say in sentences which candidates are on the confirmed Pareto front."""
+    scored = [one for one in compared.candidates if one.scores]
+    front = [one.trial_id for one in scored if one.on_front]
+    doubted = [one.trial_id for one in scored if one.in_doubt and not one.on_front]
+    dropped = [one.trial_id for one in scored if not one.in_doubt and not one.on_front]
+    sentences = [f"By their means {join_words(front)} {_are(front)} on the front."]
+    if doubted:
+        sentences.append(f"{join_words(doubted)} {_are(doubted)} not, but cannot be told from the front.")
+    return [*sentences, *([f"{join_words(dropped)} dropped out."] if dropped else [])]
+
+
+def left_out(compared: CandidatesCompared) -> list[str]:
+    """Say in sentences which candidates a new training has ruled out."""
+    return [f"{one.trial_id} is out: {one.problem}." for one in compared.candidates if one.problem is not None]
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _how_to_read(state: RunState) -> str:
+    (metric,) = state.objectives
+    return (
+        f"Large dot: the mean {metric_label(metric)} of the new trainings, which are the small dots. Line: the "
+        "interval that holds the true score with a probability of 95 %; it counts that the best of several was chosen. "
+        "Diamond: the score in the search, by which the candidates were chosen, so it is often too good."
+    )
+
+
+def _how_to_read_several(state: RunState) -> str:
+    count = len(state.objectives)
+    projected = f" The first two of {count} objectives are drawn." if count > 2 else ""
+    return f"Dots: means of the new trainings, with 95 % intervals. Diamonds: the scores in the search.{projected}"
+
+
+def _rows(candidates: Sequence[ConfirmedCandidate], state: RunState, colours: Mapping[str, str]) -> go.Figure:
+    """Draw one row per candidate, the best at the top."""
+    (metric,) = state.objectives
+    traces = []
+    x: list[float | None] = []
+    y: list[str | None] = []
+    for one in candidates:
+        interval = one.scores[metric].interval
+        traces.append(_line(interval or (None, None), (one.trial_id, one.trial_id), colours[one.trial_id]))
+        for repeat in state.repeats_of(state.trials[one.trial_id]):
+            if repeat.status == "completed":
+                x.append(repeat.metric(metric))
+                y.append(one.trial_id)
+    names = [one.trial_id for one in candidates]
+    hues = [colours[name] for name in names]
+    trainings = [
+        f"trial {one.trial_id}: mean {number(one.scores[metric].mean)} of {counted(one.trainings, 'new training')}, "
+        f"95 % interval {range_in_words(one.scores[metric].interval)}; the best with a probability of {one.chance:.0%}"
+        for one in candidates
+    ]
+    traces += [
+        _marks(
+            "one new training",
+            x,
+            y,
+            {"color": "#ffffff", "size": 7, "line": {"color": INK, "width": 1}},
+            "%{y}: %{x:.4f}",
+        ),
+        _marks(
+            "score in the search",
+            [state.trials[name].metric(metric) for name in names],
+            names,
+            {"color": INK, "symbol": "diamond-open", "size": 11},
+            "%{y} in the search: %{x:.4f}",
+            trials=names,
+        ),
+        _marks(
+            "mean of the new trainings",
+            [one.scores[metric].mean for one in candidates],
+            names,
+            {"color": hues, "size": 13, "line": {"color": "#ffffff", "width": 1}},
+            "%{text}",
+            labels=trainings,
+            trials=names,
+        ),
+    ]
+    axis = {"type": "category", "autorange": "reversed", "categoryorder": "array", "categoryarray": names}
+    return figure(traces, x=text(metric_label(metric)), y="", height=130 + ROW_HEIGHT * len(names), yaxis=axis)
+
+
+def _plane(candidates: Sequence[ConfirmedCandidate], state: RunState, colours: Mapping[str, str]) -> go.Figure:
+    """Draw the means in the first two objectives."""
+    first, second = list(state.objectives)[:2]
+    traces = []
+    for one in candidates:
+        x, y = one.scores[first], one.scores[second]
+        colour = colours[one.trial_id]
+        traces += [
+            _line(x.interval or (x.mean, x.mean), (y.mean, y.mean), colour),
+            _line((x.mean, x.mean), y.interval or (y.mean, y.mean), colour),
+        ]
+    trials = [state.trials[one.trial_id] for one in candidates]
+    traces.append(
+        _marks(
+            "scores in the search",
+            [trial.metric(first) for trial in trials],
+            [trial.metric(second) for trial in trials],
+            {"color": INK, "symbol": "diamond-open", "size": 9},
+            "%{text} in the search: %{x}, %{y}",
+            labels=[trial.trial_id for trial in trials],
+            trials=[trial.trial_id for trial in trials],
+        )
+    )
+    for kind, colour in FRONT_KINDS.items():
+        members = [one for one in candidates if colours[one.trial_id] == colour]
+        if members:
+            traces.append(
+                _marks(
+                    kind,
+                    [one.scores[first].mean for one in members],
+                    [one.scores[second].mean for one in members],
+                    {"color": colour, "size": 12, "line": {"color": "#ffffff", "width": 1}},
+                    "%{text}",
+                    labels=[_label(one) for one in members],
+                    trials=[one.trial_id for one in members],
+                )
+            )
+    return figure(traces, x=text(metric_label(first)), y=text(metric_label(second)), height=440)
+
+
+def _line(x: Sequence[Any], y: Sequence[Any], colour: str) -> go.Scatter:
+    return go.Scatter(
+        x=list(x), y=list(y), mode="lines", line={"color": colour, "width": 3}, hoverinfo="skip", showlegend=False
+    )
+
+
+def _marks(
+    name: str,
+    x: Sequence[Any],
+    y: Sequence[Any],
+    marker: Mapping[str, Any],
+    hover: str,
+    *,
+    labels: Sequence[str] | None = None,
+    trials: Sequence[str] | None = None,
+) -> go.Scatter:
+    return go.Scatter(
+        x=list(x),
+        y=list(y),
+        text=labels,
+        customdata=trials,
+        mode="markers",
+        name=name,
+        marker=dict(marker),
+        hovertemplate=f"{hover}<extra></extra>",
+        showlegend=True,
+    )
+
+
+def _label(one: ConfirmedCandidate) -> str:
+    values = [
+        f"{text(metric_label(name))} {number(score.mean)}"
+        + ("" if score.interval is None else f", 95 % interval {range_in_words(score.interval)}")
+        for name, score in one.scores.items()
+    ]
+    chance = f"not dominated with a probability of {one.chance:.0%}"
+    return "<br>".join([f"trial {one.trial_id}, {counted(one.trainings, 'new training')}", *values, chance])
