@@ -172,10 +172,10 @@ class SearchSession:
             stopper=stopper,
         )
         view = ConfirmationView(config, self.state, Race(self.state).planned_trainings)
+        stopper.start_clock(self.state.active_seconds())
         if not driver.searcher.is_finished():
             self.progress.line(view.announcement())
             self.log.listen(*driver.listeners)
-            stopper.start_clock(self.state.active_seconds())
             confirmed = self._train(driver, scheduler, plan, view)
             outcome = outcome if confirmed == "completed" else confirmed
         self._name_winner()
