@@ -179,7 +179,8 @@ class EpochTrainable(tune.Trainable, ABC):
     def setup(self, config: Mapping[str, Any], plan: TrialPlan, data: list[Any]) -> None:
         """Called by Ray Tune when the worker starts; `data` holds a Ray reference to the `DataSplits`.
 
-        The reference is in a list because Ray would resolve a bare one on behalf of the driver.
+        The reference is in a list. If it were passed by itself, Ray Tune would resolve it, and `data` would be the
+        `DataSplits`.
         """
         self.plan = plan
         self._writer = None if plan.checkpoints is None else CheckpointWriter(plan.checkpoints)

@@ -110,7 +110,10 @@ def untested_versions(requirements: Iterable[str], version_of: Callable[[str], s
 
 
 def _requirements() -> list[str]:
-    """Return the requirements of the installed cellscout; none if only its files are here."""
+    """Return the requirements of the installed cellscout.
+
+    An empty list if its files are here but it is not installed.
+    """
     try:
         return requires(DISTRIBUTION) or []
     except PackageNotFoundError:

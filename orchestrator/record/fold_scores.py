@@ -36,7 +36,10 @@ def scores_of(state: RunState, candidate: EvaluatedCandidate, metric: str) -> di
 
 
 def leader(state: RunState) -> tuple[EvaluatedCandidate, float, int] | None:
-    """The candidate with the best mean so far, the mean, and its number of trainings; None before one has ended."""
+    """Return the candidate with the best mean so far, this mean, and the number of trainings in it.
+
+    None if no training has ended yet.
+    """
     if state.evaluation is None:
         return None
     metric, direction = score_of(state.objectives)

@@ -236,7 +236,7 @@ def _trial_json(trial: Trial, state: RunState) -> dict[str, Any]:
 
 
 def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
-    """Return the standard error of the best score, and how many other trials are within it; empty if unknown."""
+    """Return the best score's standard error, and how many other trials are that close to it; empty if unknown."""
     found = estimate_precision(state, best, info)
     if found is None:
         return []

@@ -289,7 +289,7 @@ def _one_thread() -> Iterator[None]:
     """Limit PyTorch to one thread, and restore the number of threads afterwards.
 
     With trials keeping the processors busy, an update of 0.2 s took 12 s, because the threads waited for each other.
-    Also, the order of a sum depends on the number of threads, and so would the policy.
+    Also, the order of a sum depends on the number of threads. Without this limit, the policy would depend on it too.
     """
     import torch
 

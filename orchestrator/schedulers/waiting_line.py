@@ -1,4 +1,4 @@
-"""First come, first served: returns the trial that has waited longest for a worker.
+"""The line of the trials that wait for a worker: the trial that has waited longest is the next to get one.
 
 Ray Tune gives a free worker to any of the waiting trials, unless its scheduler names one. Does not know results.
 """
@@ -33,7 +33,8 @@ class WaitingLine:
     """Trials in the order of their arrival, until they get a worker.
 
     A trial for which a worker is being started is passed over. If it were given another worker that became free, the
-    new one would be ended; and if trials are shorter than a worker's start, a node that joins would never be used.
+    worker that is being started for it would be ended. Then, if trials are shorter than a worker's start, a node that
+    joins would never be used.
     """
 
     def __init__(self) -> None:

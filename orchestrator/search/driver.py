@@ -82,7 +82,7 @@ class Driver:
         self._live_study.__exit__(kind, error, trace)
 
     def resume(self) -> None:
-        """Restore the scheduler and the candidates to the end of the record."""
+        """Bring the scheduler and the candidates back to their state at the end of the record."""
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():
                 if trial.attempt > 0:

@@ -97,7 +97,10 @@ class Mlflow:
         self._client.log_batch(run_id, [Metric(name, float(x), ended_at, row.epoch) for name, x in values.items()])
 
     def _points(self, run_id: str, trial: TrackedTrial) -> set[tuple[str, int]]:
-        """The (metric, epoch) pairs that a run has. A process that was killed may have logged half an epoch."""
+        """The (metric, epoch) pairs that a run has.
+
+        A process that was killed may have logged only some metrics of an epoch.
+        """
         names = {name for row in trial.curve for name in result_of(row)}
         return {(name, point.step) for name in names for point in self._client.get_metric_history(run_id, name)}
 

@@ -29,7 +29,7 @@ class BestSoFar:
     """Whether the search ended by itself, so that its best stays the same after `end`; if not, it is unknown there."""
 
     def at(self, place: float) -> float:
-        """Return the best score at `place`, which must not be before the first place."""
+        """Return the best score at `place` (in trials or seconds), which must not be less than `places[0]`."""
         return self.scores[bisect_right(self.places, place) - 1]
 
 
