@@ -42,7 +42,7 @@ from orchestrator.significance import margin
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet16-120"}
 
-CHECKPOINTS = (50, 100, 200, 300)
+CHECKPOINTS = (30, 50, 100, 200, 300)
 """Evaluations after which the table shows the regret."""
 
 JUDGED_AT = 300

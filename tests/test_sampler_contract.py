@@ -29,14 +29,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gp": {"n_startup_trials": 4},
     "nsgaii": {"population_size": 10},
     "nsgaiii": {"population_size": 10},
-    "predictor": {"initial": 10},
 }
 """Options that make the initial random phase shorter than the studies of the checks."""
 
 HISTORY = {"gp": 8, "controller": 20}
 """Trials in the studies of samplers with slow asks; 30 for the others."""
 
-GROWTH = {"gp": 60, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}
+GROWTH = {"gp": 60, "predictor": 400, "nsgaii": 500, "nsgaiii": 500, "tpe": 1000}
 """Trials in the check of ask times of samplers with slow asks; 2,000 for the others."""
 
 SLOW = {"gp", "predictor"}

@@ -1,4 +1,4 @@
-"""A Gaussian process on the features of cells, as an Optuna sampler for any study.
+"""A Gaussian process on the features of cells, as an Optuna sampler for any study of one objective.
 
 Knows Optuna. Knows cells only through the space, if one is given: the space decodes a trial's parameters.
 """
@@ -27,7 +27,6 @@ from orchestrator.samplers.history import (
     draw_independently,
     ended_trials,
     finished_trials,
-    has_score,
     merit,
     new_seed,
     to_point,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-MAX_FITTED = 1000
+MAX_FITTED = 500
 """Maximum number of trials in a fit, half of them the best and half the latest: its time grows with the third power."""
 
 SPREAD_AMONG = 50
@@ -48,9 +47,8 @@ MIN_GAINS = 3
 """Complete trials with a score at a step that say how much a trial gains after it, and how surely."""
 UNKNOWN_GAIN = 0.5
 """Variance, in units of that of all scores, of what a pruned trial gains if too few complete ones say it."""
-
-CHEBYSHEV = 0.05
-"""Weight of the sum beside the minimum, in the score for several objectives (Knowles 2006, equation 2)."""
+MAX_EXTRA_NOISE = 10.0
+"""In the same units; a score with more says nothing."""
 
 
 @final
@@ -68,8 +66,6 @@ class PredictorSampler(BaseSampler):
     - A pruned trial counts with its last score plus the median gain of complete trials since that step. Its noise grows
       with the spread of these gains.
     - A candidate that was trained several times has its mean, with less noise.
-    - With several objectives, each proposal weighs them at random (ParEGO, Knowles 2006). Trials without all values do
-      not count.
 
     With a space, the features of a trial are those of its searched cells. A categorical parameter that is not a
     decision of the space is one-hot, as are all of them without a space. Other parameters are drawn uniformly and are
@@ -88,6 +84,8 @@ class PredictorSampler(BaseSampler):
     Raises:
         ValueError: initial is below 2, or candidates or parents below 1.
     """
+
+    several_objectives = False
 
     def __init__(
         self,
@@ -132,10 +130,10 @@ class PredictorSampler(BaseSampler):
         known = {self._encoder.point(study, other) for other in others}
         generator = np.random.default_rng([self._seed, trial.number])
         draws = random.Random(int(generator.integers(2**63)))  # ten times as fast as NumPy for many small draws
-        scored = [other for other in _scored_trials(study) if choices.keys() <= other.params.keys()]
+        scored = [other for other in finished_trials(study) if choices.keys() <= other.params.keys()]
         can_fit = len(scored) >= self._initial
         if can_fit:
-            results = _results(study, scored, generator)
+            results = _results(study, scored)
             pool = self._mutants_and_random(scored, results.merits, choices, draws)
             untried = _untried(itertools.islice(pool, self._candidates), known)
         else:
@@ -235,31 +233,12 @@ def expected_improvement(gain: Floats, deviation: Floats) -> Floats:
     return gain * np.array([normal.cdf(one) for one in ratio.tolist()]) + deviation * density
 
 
-def _scored_trials(study: Study) -> list[FrozenTrial]:
-    """The ended trials that count, in the order in which they ended."""
-    if len(study.directions) == 1:
-        return finished_trials(study)
-    return [
-        trial
-        for trial in ended_trials(study)
-        if has_score(trial) and trial.state == TrialState.COMPLETE and not any(map(math.isnan, trial.values))
-    ]
-
-
-def _results(study: Study, scored: Sequence[FrozenTrial], generator: np.random.Generator) -> _Results:
+def _results(study: Study, scored: Sequence[FrozenTrial]) -> _Results:
+    merits, spread = _final_merits(study, scored)
+    targets, unit = _targets(merits)
+    extra = np.where(np.isnan(spread), UNKNOWN_GAIN, np.nan_to_num(spread) / unit**2)
     repeats = np.array([float(trial.user_attrs.get(TRAININGS, 1)) for trial in scored])
-    if len(study.directions) == 1:
-        merits, spread = _final_merits(study, scored)
-        targets, unit = _targets(merits)
-        unknown = np.isnan(spread)
-        extra = np.where(unknown, UNKNOWN_GAIN, np.where(unknown, 0.0, spread) / unit**2)
-        return _Results(merits, targets, repeats, np.minimum(extra, 10.0))
-    signs = [-1.0 if direction == StudyDirection.MINIMIZE else 1.0 for direction in study.directions]
-    values = np.array([trial.values for trial in scored]) * signs
-    each = np.array([_targets(column)[0] for column in values.T]).T
-    weights = generator.dirichlet(np.ones(len(signs)))
-    merits = (weights * each).min(1) + CHEBYSHEV * (weights * each).sum(1)
-    return _Results(merits, _targets(merits)[0], repeats, np.zeros(len(scored)))
+    return _Results(merits, targets, repeats, np.minimum(extra, MAX_EXTRA_NOISE))
 
 
 def _targets(merits: Floats) -> tuple[Floats, float]:
