@@ -20,7 +20,6 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.samplers.encoder import Encoder
-from orchestrator.samplers.gaussian_process import GaussianProcess, squared_distances
 from orchestrator.samplers.history import (
     TRAININGS,
     Point,
@@ -182,12 +181,12 @@ class PredictorSampler(BaseSampler):
             yield fresh
 
     def _distances(self, points: Sequence[Point], known: set[Point], choices: Mapping[str, Sequence[Any]]) -> Floats:
-        """Return the distance of each point to the nearest known one."""
+        """Return the squared distance of each point to the nearest known one."""
         whole = [point for point in known if choices.keys() <= {name for name, _ in point}]
         if not whole:
             return np.zeros(len(points))
         ours, theirs = (self._encoder.features(some, choices) for some in (points, whole))
-        return squared_distances(ours, theirs).min(1)
+        return ((ours[:, None] - theirs[None]) ** 2).sum(-1).min(1)
 
     def _improvements(
         self,
@@ -200,6 +199,9 @@ class PredictorSampler(BaseSampler):
         choices: Mapping[str, Sequence[Any]],
     ) -> Floats:
         """Return the expected improvement of each point."""
+        # Imported here because it imports SciPy, which not every command needs.
+        from orchestrator.samplers.gaussian_process import GaussianProcess
+
         fitted = _best_and_latest(results.merits)
         seen = self._encoder.features([self._encoder.point(study, scored[place]) for place in fitted], choices)
         process = GaussianProcess(seen, results.targets[fitted], results.repeats[fitted], results.extra_noise[fitted])
