@@ -29,7 +29,7 @@ from made_up_searches import KINDS, Coverage, measure_coverage
 
 from orchestrator.config import SearchConfig, load_config
 from orchestrator.networks import find_network
-from orchestrator.record import RecordedRun
+from orchestrator.record import ConfirmationPlanned, RecordedRun, RunState
 from orchestrator.search import resume_search, run_search
 from orchestrator.significance import mean_of
 from trainables.assignment import Resample
@@ -77,21 +77,31 @@ def configuration(data: Path, seed: int) -> SearchConfig:
 
 
 def search(data: Path, seed: int, folder: Path) -> dict[str, Named]:
-    """Search once, confirm twice; return what was named."""
+    """Search once, confirm twice; return what was named. What is on record is only read."""
     if not folder.exists():
         run_search(configuration(data, seed), run_dir=folder)
-    best = RecordedRun.of_search(folder).state().best
+    if len(plans_of(folder)) < 2:
+        resume_search(folder)
+        resume_search(folder, [f"confirmation.share={LARGER_SHARE}"])
+    events = RecordedRun.of_search(folder).events()
+    states = [RunState.replay(events[: plans_of(folder)[1]]), RunState.replay(events)]
+    best = states[0].best
     assert best is not None, "a candidate has completed"
     score = best.val_accuracy
     assert score is not None, "it has completed"
     named = {NAMINGS[0]: Named(best.trial_id, score, None, 0)}
-    for naming, changes in zip(NAMINGS[1:], ([], [f"confirmation.share={LARGER_SHARE}"]), strict=True):
-        state = resume_search(folder, changes).state
+    for naming, state in zip(NAMINGS[1:], states, strict=True):
         assert state.confirmed is not None, "its share is large enough"
         winner = state.confirmed.winner
         found = winner.scores["val_accuracy"]
         named[naming] = Named(winner.trial_id, found.mean, found.interval, len(state.repeats))
     return named
+
+
+def plans_of(folder: Path) -> list[int]:
+    """The places of the confirmations' plans in the log."""
+    events = RecordedRun.of_search(folder).events()
+    return [place for place, event in enumerate(events) if isinstance(event, ConfirmationPlanned)]
 
 
 def train(data: Path, seed: int, candidate: str, fresh_seed: int) -> float:
