@@ -46,7 +46,7 @@ from trainables.checkpoints import CheckpointFolder
 
 
 class TrialDriver(Protocol):
-    """Chooses and records trials: `driver.Driver` for a search, `EvaluationDriver` for an evaluation."""
+    """Chooses and records trials: of a search (`Driver`), a confirmation or an evaluation."""
 
     @property
     def searcher(self) -> TrialSource:
@@ -155,7 +155,7 @@ class SearchSession:
         if planned is not self.state.confirmation:
             self.log.append(planned)
         scheduler = make_scheduler(SchedulerSettings(name="fifo"), config.training.epochs, config.objectives.directions)
-        plan = replace(self.plan, milestones=())
+        plan = replace(self.plan, milestones=())  # nothing is stopped early
         driver = ConfirmationDriver(
             self.log,
             state=self.state,
@@ -172,7 +172,7 @@ class SearchSession:
             stopper=stopper,
         )
         view = ConfirmationView(config, self.state, Race(self.state).planned_trainings)
-        stopper.start_clock(self.state.active_seconds())
+        stopper.start_clock(self.state.active_seconds())  # a new deadline, also if the search's share is used up
         if not driver.searcher.is_finished():
             self.progress.line(view.announcement())
             self.log.listen(*driver.listeners)
