@@ -83,6 +83,7 @@ def reason(search: Sequence[Event], **settings: float) -> str:
 
 
 def test_an_only_candidate_is_confirmed_too() -> None:
+    assert planned(search_of(SCORES), share=2, candidates=1).candidates == ["00001"]
     assert planned(search_of({"00000": 0.5}), share=2).candidates == ["00000"]
 
 

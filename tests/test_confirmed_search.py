@@ -223,11 +223,9 @@ def test_a_confirmation_whose_driver_is_killed_loses_nothing_and_repeats_nothing
         scheduler='{ name = "fifo" }',
         confirmation="{ candidates = 3, trainings = 3, share = 10 }",
     )
-    pace(tmp_path, 0.0)
-    drivers = Drivers(tmp_path, Searching(search, str(tmp_path / "run")), lasting_ray.environment, seed=3)
-    drivers.kill("--address", lasting_ray.address)
     pace(tmp_path)
-    for _ in range(3):
+    drivers = Drivers(tmp_path, Searching(search, str(tmp_path / "run")), lasting_ray.environment, seed=3)
+    for _ in range(5):
         drivers.kill("--address", lasting_ray.address)
     events = drivers.finish("--address", lasting_ray.address)
     state = RunState.replay(events)

@@ -101,7 +101,10 @@ def four_nodes() -> Iterator[tuple[Nodes, Path]]:
 
 
 def started(nodes: Nodes, folder: Path) -> subprocess.Popen[bytes]:
-    settings = [f"budget.trials={TRIALS}", f"training.epochs={EPOCHS}", "space.blocks=2", "sampler.name=random"]
+    settings = [
+        *(f"budget.trials={TRIALS}", f"training.epochs={EPOCHS}", "space.blocks=2", "sampler.name=random"),
+        "confirmation.candidates=0",
+    ]
     settings += ["scheduler.name=fifo", "trainable.name=tests.paced_trainable:PacedTrainable"]
     command = [sys.executable, "-m", "orchestrator.cli", "search", "--address", nodes.address]
     command += ["--run-dir", str(folder / "run"), *(word for setting in settings for word in ("--set", setting))]

@@ -53,9 +53,10 @@ def plan_confirmation(state: RunState, settings: ConfirmationSettings, info: Run
     best = best_candidates(state, noise)[:limit]
     if not best:
         return "no trial has completed its training"
+    wanted = min(2, len(best))
     while best and MIN_TRAININGS * sum(expected_seconds(state, trial) for trial in best) > seconds * (1 + 1e-9):
         best = best[:-1]
-    if not best or (len(best) == 1 and len(best_candidates(state, noise)) > 1):
+    if len(best) < wanted:
         return (
             f"confirmation.share = {settings.share:g} of the training time of the search is too little to train two "
             "candidates twice"
