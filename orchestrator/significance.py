@@ -30,8 +30,6 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, mean, stdev, variance
 
-from scipy import stats
-
 MIN_RANKED = 4
 """Fewer candidates have no rank correlation: of three, one order in six is equal by chance."""
 
@@ -169,7 +167,7 @@ def paired_test(
     if found.interval is None or len(differences) < MIN_PAIRS:
         return PairedTest(found.mean, None, None, degrees, None)
     t = found.mean / _corrected_error(found.deviation, len(differences), folds)
-    return PairedTest(found.mean, found.interval, t, degrees, float(2 * stats.t.sf(abs(t), degrees)))
+    return PairedTest(found.mean, found.interval, t, degrees, _two_sided(t, degrees))
 
 
 def welch(first: Sequence[float], second: Sequence[float], bounds: tuple[float, float] | None = None) -> WelchTest:
@@ -188,8 +186,8 @@ def welch(first: Sequence[float], second: Sequence[float], bounds: tuple[float, 
         part**2 / (len(group) - 1) for part, group in zip(parts, (first, second), strict=True)
     )
     reach, t = _quantile(degrees) * error, difference / error
-    p = float(2 * stats.t.sf(abs(t), degrees))
-    return WelchTest(difference, _interval(difference, reach, difference_bounds(bounds)), t, degrees, p)
+    interval = _interval(difference, reach, difference_bounds(bounds))
+    return WelchTest(difference, interval, t, degrees, _two_sided(t, degrees))
 
 
 def within(interval: tuple[float, float], bounds: tuple[float, float] | None) -> tuple[float, float]:
@@ -226,6 +224,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
     """How alike two scores rank the same candidates."""
     if len(first) < MIN_RANKED or len(set(first)) < 2 or len(set(second)) < 2:
         return RankCorrelation(None, None)
+    from scipy import stats
+
     return RankCorrelation(
         float(stats.spearmanr(first, second).statistic), float(stats.kendalltau(first, second).statistic)
     )
@@ -245,7 +245,17 @@ def _is_rounding(error: float, centre: float) -> bool:
     return error <= 1e-12 * max(1.0, abs(centre))
 
 
+def _two_sided(t: float, degrees: float) -> float:
+    """The p of Student's t."""
+    # Imported where it is used: it takes a second, and commands that test nothing import this module too.
+    from scipy import stats
+
+    return float(2 * stats.t.sf(abs(t), degrees))
+
+
 @cache
 def _quantile(degrees: float, intervals: int = 1) -> float:
     """Of Student's t, for so many intervals that hold at once."""
+    from scipy import stats
+
     return float(stats.t.ppf(1 - (1 - CONFIDENCE) / (2 * intervals), degrees))
