@@ -49,7 +49,7 @@ class Race:
 
     def planned_trainings(self) -> int:
         """How many trainings there are in all if no further candidate is left out."""
-        alive, begun = self._alive(), len(self._repeats())
+        alive, begun = self._alive(), len(self.state.planned_repeats())
         seconds = {trial.trial_id: expected_seconds(self.state, trial) for trial in alive}
         if self._is_clear(alive) or not sum(seconds.values()):
             return begun
@@ -79,17 +79,13 @@ class Race:
         seconds = sum(expected_seconds(self.state, trial) for trial in alive)
         return self._seconds_spent() + seconds <= self._plan.train_seconds * (1 + 1e-9)
 
-    def _repeats(self) -> list[Trial]:
-        names = set(self._plan.candidates)
-        return [repeat for repeat in self.state.repeats.values() if repeat.repeats in names]
-
     def _seconds_spent(self) -> float:
         """The training time of all repeats; of those that run, what is expected."""
         return sum(
             expected_seconds(self.state, self.state.trials[repeat.repeats])
             if repeat.status == "running" and repeat.repeats is not None
             else repeat.train_seconds
-            for repeat in self._repeats()
+            for repeat in self.state.planned_repeats()
         )
 
 

@@ -65,13 +65,13 @@ class ConfirmationView:
         )
 
     def _ended(self) -> int:
-        return sum(repeat.status != "running" for repeat in self._state.repeats.values())
+        return sum(repeat.status != "running" for repeat in self._state.planned_repeats())
 
     def _seconds_left(self, total: int) -> float:
         """The seconds until the last of `total` trainings ends, if each takes as long as the candidates did."""
         plan, state = self._state.confirmation, self._state
         assert plan is not None, "it is on record"
         seconds = fmean(state.trials[trial_id].train_seconds for trial_id in plan.candidates)
-        epochs = sum(repeat.epochs for repeat in state.repeats.values() if repeat.status == "running")
+        epochs = sum(repeat.epochs for repeat in state.planned_repeats() if repeat.status == "running")
         left = total - self._ended() - epochs / self._config.training.epochs
         return max(0.0, left) * seconds / max(1, min(state.slots, total))

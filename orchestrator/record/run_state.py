@@ -214,6 +214,11 @@ class RunState:
         """The trials of the confirmation that trained the candidate of this trial again."""
         return [repeat for repeat in self.repeats.values() if repeat.repeats == trial.trial_id]
 
+    def planned_repeats(self) -> list[Trial]:
+        """The new trainings of the candidates of the last confirmation's plan."""
+        names = set() if self.confirmation is None else set(self.confirmation.candidates)
+        return [repeat for repeat in self.repeats.values() if repeat.repeats in names]
+
     @property
     def confirmed(self) -> CandidatesCompared | None:
         """What the confirmation says; None if it says nothing, or the search has gone on since."""

@@ -48,12 +48,6 @@ def front_of(state: RunState) -> list[Trial]:
     return [state.trials[one.trial_id] for one in state.confirmed.candidates if one.on_front]
 
 
-def planned_repeats(state: RunState) -> list[Trial]:
-    """Return the new trainings of the candidates of the last plan."""
-    names = set() if state.confirmation is None else set(state.confirmation.candidates)
-    return [repeat for repeat in state.repeats.values() if repeat.repeats in names]
-
-
 def range_in_words(interval: tuple[float, float] | None) -> str:
     """Format an interval; None as `-`."""
     return "-" if interval is None else f"{number(interval[0])} to {number(interval[1])}"
@@ -61,7 +55,7 @@ def range_in_words(interval: tuple[float, float] | None) -> str:
 
 def progress_of(state: RunState) -> str:
     """Say how many of the new trainings have ended."""
-    ended = sum(repeat.status != "running" for repeat in planned_repeats(state))
+    ended = sum(repeat.status != "running" for repeat in state.planned_repeats())
     return f"{ended} of at most {counted(Race(state).planned_trainings(), 'new training')} {_have(ended)} ended"
 
 
@@ -77,7 +71,7 @@ def why_unconfirmed(standing: str, state: RunState, info: RunInfo) -> str:
     if plan is not None and standing == "running":
         return f"its confirmation is running, {progress_of(state)}"
     if plan is not None:
-        ended = [repeat for repeat in planned_repeats(state) if repeat.status not in ("completed", "running")]
+        ended = [repeat for repeat in state.planned_repeats() if repeat.status not in ("completed", "running")]
         if len({repeat.repeats for repeat in ended}) == len(plan.candidates):
             return "each candidate diverged or failed when it was trained again"
         return "the confirmation ended before each candidate had two new trainings"
@@ -149,7 +143,7 @@ def confirmation_json(state: RunState) -> dict[str, Any] | None:
     """
     if state.confirmation is None:
         return None
-    repeats = planned_repeats(state)
+    repeats = state.planned_repeats()
     return {
         "is_current": state.confirmed is not None,
         "plan": state.confirmation.model_dump(mode="json", exclude={"event", "time"}),

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from orchestrator.progress import clock, counted, join_words, number, rivals_in_words
 from orchestrator.record import CandidatesCompared, ConfirmedCandidate, RunState, score_of
-from orchestrator.report.confirmation import planned_repeats, range_in_words, why_race_ended, why_unconfirmed
+from orchestrator.report.confirmation import range_in_words, why_race_ended, why_unconfirmed
 from orchestrator.report.page.plot import GREEN, GREY, INK, ORANGE, Plot, figure, metric_label, text
 from orchestrator.report.page.record import PageRecord
 
@@ -63,7 +63,7 @@ def _colours(compared: CandidatesCompared, several: bool) -> dict[str, str]:
 def what_was_trained(record: PageRecord) -> list[str]:
     """Say in sentences what was trained again, at what cost, and why the race ended."""
     state = record.state
-    plan, repeats = state.confirmation, planned_repeats(state)
+    plan, repeats = state.confirmation, state.planned_repeats()
     assert plan is not None, "it is on record"
     seconds = sum(repeat.train_seconds for repeat in repeats)
     before = sum(trial.train_seconds for trial in state.trials.values())
