@@ -150,6 +150,16 @@ class TypedLog(Generic[E]):
         """Call these listeners too with every later event, after those that were added before them."""
         self._listeners.extend(listeners)
 
+    @contextlib.contextmanager
+    def listening(self, *listeners: Callable[[E], None]) -> Iterator[None]:
+        """Do the same for the time of the context."""
+        self._listeners.extend(listeners)
+        try:
+            yield
+        finally:
+            for listener in listeners:
+                self._listeners.remove(listener)
+
     def close(self) -> None:
         """Write what is still to be written, and release the log to other processes.
 

@@ -153,17 +153,14 @@ class Candidates:
     def apply(self, event: Event) -> None:
         """Continue a trial that was set back; answer the trials that waited for one that ended.
 
-        The event log calls it with each event. Trials of the confirmation are not its own.
+        The event log calls it with each event.
         """
-        if not isinstance(event, TrialEnded | TrialSetBack) or event.trial_id not in self._state.trials:
-            return
-        trial = self._state.trials[event.trial_id]
         if isinstance(event, TrialSetBack):
-            self._interrupted.append(trial)
-            return
-        if event.duplicate_of is not None:
+            self._interrupted.append(self._state.trials[event.trial_id])
+        if not isinstance(event, TrialEnded) or event.duplicate_of is not None:
             return
         self.waiting_in_a_row = 0
+        trial = self._state.trials[event.trial_id]
         replaced = self._replaced.pop(event.trial_id, None)
         waiting = self._waiting.pop(event.trial_id, [])
         if trial.status in RESULT_STATUSES:

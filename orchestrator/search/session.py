@@ -126,14 +126,16 @@ class SearchSession:
         # An evaluation needs only scores: it keeps no weights, and it is shown on the page of its search.
         keep = max(config.run.keep_best, config.confirmation.candidates or CANDIDATES) if searching else 0
         page = PageRefresher(self.directory, self.progress) if searching else nullcontext()
-        with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page, driver_context as driver:
+        with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page:
             # The other listeners of the log, in this order. `run` has added `state` first, because all of them read it.
-            self.log.listen(*trackers, *driver.listeners, cleanup.apply)
-            if resumed:
-                driver.resume()
-            stopper.start_clock(self.state.active_seconds(), config.fraction_for_search if searching else 1.0)
-            view = SearchView(config, self.state, self.plan.milestones, info=self.info)
-            outcome = self._train(driver, self.components.scheduler, self.plan, view)
+            self.log.listen(*trackers, cleanup.apply)
+            # The search's own study and candidates do not receive the trainings of the confirmation.
+            with driver_context as driver, self.log.listening(*driver.listeners):
+                if resumed:
+                    driver.resume()
+                stopper.start_clock(self.state.active_seconds(), config.fraction_for_search if searching else 1.0)
+                view = SearchView(config, self.state, self.plan.milestones, info=self.info)
+                outcome = self._train(driver, self.components.scheduler, self.plan, view)
             if outcome == "exhausted":
                 self.progress.line(f"the search ends before its budget: {exhaustion(self.state)}")
             if searching and outcome in ENDED:
@@ -175,8 +177,8 @@ class SearchSession:
         stopper.start_clock(self.state.active_seconds())  # a new deadline, also if the search's share is used up
         if not driver.searcher.is_finished():
             self.progress.line(view.announcement())
-            self.log.listen(*driver.listeners)
-            confirmed = self._train(driver, scheduler, plan, view)
+            with self.log.listening(*driver.listeners):
+                confirmed = self._train(driver, scheduler, plan, view)
             outcome = outcome if confirmed == "completed" else confirmed
         self._name_winner()
         return outcome

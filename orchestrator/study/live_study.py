@@ -107,8 +107,6 @@ class LiveStudy:
                 trial = self._state.trials[event.trial_id]
                 # The sampler is asked next with the record up to here, so that a resume asks it with the same.
                 self._commands.put(lambda: self._describe(event, user_attributes(trial)), self._ask)
-            case EpochDone() | TrialEnded() if event.trial_id not in self._state.trials:
-                pass  # of the confirmation, from which the sampler learns when the search goes on
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
                 value = intermediate_value(event, trial, self._state)
