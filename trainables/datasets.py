@@ -150,8 +150,6 @@ def _split(
     part: ImageArrays, amount: float, *, seed: int, classes: Sequence[str], setting: str
 ) -> tuple[ImageArrays, ImageArrays]:
     """Take a fraction (float) or a number (int) of images, stratified by class; returns the rest and the taken ones."""
-    from sklearn.model_selection import train_test_split
-
     counts = np.bincount(part.labels, minlength=len(classes))
     rarest = int(counts.argmin())
     problem = (
@@ -159,15 +157,28 @@ def _split(
         f"which has {counts[rarest]} of {len(part)} images; add images or change data.{setting}"
     )
     try:
-        rest, taken = train_test_split(np.arange(len(part)), test_size=amount, stratify=part.labels, random_state=seed)
+        rest, taken = split_at_random(part, amount, seed=seed)
     except ValueError as error:
         raise DataError(problem) from error
-    rest.sort()
-    taken.sort()
-    for indices in (rest, taken):
-        if (np.bincount(part.labels[indices], minlength=len(classes)) == 0).any():
+    for one in (rest, taken):
+        if (np.bincount(one.labels, minlength=len(classes)) == 0).any():
             raise DataError(problem)
-    return part.take(rest), part.take(taken)
+    return rest, taken
+
+
+def split_at_random(
+    part: ImageArrays, amount: float, *, seed: int, stratified: bool = True
+) -> tuple[ImageArrays, ImageArrays]:
+    """Take a fraction (float) or a number (int) of images; returns the rest and the taken ones, in their order.
+
+    Raises:
+        ValueError: they cannot be stratified by class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    labels = part.labels if stratified else None
+    rest, taken = train_test_split(np.arange(len(part)), test_size=amount, stratify=labels, random_state=seed)
+    return part.take(np.sort(rest)), part.take(np.sort(taken))
 
 
 def _find_loader(name: str) -> Callable[[DataSettings], DataSource]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.assignment import Resample
-from trainables.datasets import DataSplits, channel_statistics
+from trainables.datasets import DataSplits, channel_statistics, split_at_random
 from trainables.image_arrays import DataError, ImageArrays
 
 Indices = NDArray[np.int64]
@@ -31,31 +31,27 @@ def resample_splits(splits: DataSplits, resample: Resample) -> DataSplits:
     test = splits.test.take(_NO_INDICES)
     if resample.split == "search":
         return replace(splits, test=test)
-    images = _all(splits)
-    rest, held_out = _held_out(splits, images, resample)
-    train = images.take(rest)
+    train, validation = _resampled(splits, resample)
     mean, deviation = channel_statistics(train)
-    return replace(splits, train=train, validation=images.take(held_out), test=test, mean=mean, deviation=deviation)
+    return replace(splits, train=train, validation=validation, test=test, mean=mean, deviation=deviation)
 
 
-def _held_out(splits: DataSplits, images: ImageArrays, resample: Resample) -> tuple[Indices, Indices]:
-    """Return the indices of the images to train on, and of those to score on."""
-    from sklearn.model_selection import StratifiedKFold, train_test_split
-
+def _resampled(splits: DataSplits, resample: Resample) -> tuple[ImageArrays, ImageArrays]:
+    """Return the images to train on, and those to score on."""
+    images = _all(splits)
     if resample.split == "fresh":
-        labels = images.labels if can_stratify(splits) else None
-        rest, held_out = train_test_split(
-            np.arange(len(images)), test_size=len(splits.validation), stratify=labels, random_state=resample.seed
-        )
-        return np.sort(rest), np.sort(held_out)
+        return split_at_random(images, len(splits.validation), seed=resample.seed, stratified=_can_stratify(splits))
+    from sklearn.model_selection import StratifiedKFold
+
     check_folds(splits, resample.folds)
     if not 0 <= resample.fold < resample.folds:
         raise ValueError(f"fold is {resample.fold}; it must be at least 0 and below folds = {resample.folds}")
     folds = StratifiedKFold(resample.folds, shuffle=True, random_state=resample.seed)
-    return list(folds.split(np.zeros(len(images)), images.labels))[resample.fold]
+    rest, held_out = list(folds.split(np.zeros(len(images)), images.labels))[resample.fold]
+    return images.take(rest), images.take(held_out)
 
 
-def can_stratify(splits: DataSplits) -> bool:
+def _can_stratify(splits: DataSplits) -> bool:
     """Whether each part of a fresh split can have images of each class."""
     counts = np.bincount(_labels(splits))
     present = counts[counts > 0]
