@@ -141,7 +141,8 @@ def problem_of(state: RunState, trial: Trial) -> str | None:
     """Why the candidate is out: a new training that did not complete. None if there is none."""
     for repeat in state.repeats_of(trial):
         if repeat.status not in ("completed", "running"):
-            return f"{repeat.status} with seed {repeat.resample.seed if repeat.resample else '?'}: {repeat.error}"
+            assert repeat.resample is not None, "a new training has a seed of its own"
+            return f"{repeat.status} with seed {repeat.resample.seed}: {repeat.error}"
     return None
 
 

@@ -103,16 +103,13 @@ class Encoder:
         reference = [to_point({name: draws.choice(choices[name]) for name in names}) for _ in range(REFERENCE_POINTS)]
         raw = self._raw_features(reference)
         deviation = raw.std(0)
-        graph = self._graph_columns(reference[:1])
+        graph = raw.shape[1] - len(self._one_hot_columns())
         kinds = [slice(0, graph), slice(graph, raw.shape[1])]
         varying = [int((deviation[kind] > 0).sum()) for kind in kinds]
         divisor = np.where(deviation > 0, deviation, np.inf)  # a constant feature says nothing
         for kind, count in zip(kinds, varying, strict=True):
             divisor[kind] *= np.sqrt(2 * max(1, count) * sum(count > 0 for count in varying))
         return raw.mean(0), divisor
-
-    def _graph_columns(self, points: Sequence[Point]) -> int:
-        return 0 if self._space is None else self._graphs(points).shape[1]
 
     def _raw_features(self, points: Sequence[Point]) -> Floats:
         missing = [point for point in dict.fromkeys(points) if point not in self._raw]
@@ -138,10 +135,13 @@ class Encoder:
             cells.append([one.reduction for one in found])
         return np.concatenate([graph_features(one, self._space.operations) for one in cells], axis=1)
 
-    def _one_hot(self, points: Sequence[Point]) -> Floats:
+    def _one_hot_columns(self) -> dict[tuple[str, Any], int]:
+        """The column of each choice of a parameter that is not a decision of the space."""
         names = [name for name in sorted(self._choices) if name not in self._decisions]
-        columns = {(name, choice): 0 for name in names for choice in self._choices[name]}
-        columns = {key: place for place, key in enumerate(columns)}
+        return {key: place for place, key in enumerate((name, one) for name in names for one in self._choices[name])}
+
+    def _one_hot(self, points: Sequence[Point]) -> Floats:
+        columns = self._one_hot_columns()
         found = np.zeros((len(points), len(columns)))
         for row, point in enumerate(points):
             for item in point:
