@@ -1,7 +1,8 @@
-"""Made-up searches whose true scores are known, and how often what their confirmation states is right."""
+"""A confirmation's race on numbers, and how often what it states is right in made-up searches of known truth."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,6 +60,42 @@ class Coverage:
     regret: float
 
 
+class Ended(NamedTuple):
+    """A race that has ended; candidates are places in its table."""
+
+    winner: int
+    alive: list[int]
+    """Those that can be the best."""
+    trainings: int
+    draws: Floats
+    """Of the winner's true score."""
+
+
+def race(table: Floats, expected_noise: float | None) -> Ended:
+    """Run a confirmation's race as `orchestrator.confirmation.Race` does, without a limit of the training time.
+
+    Args:
+        table: the score of each candidate (row) in each round (column), at least two; NaN where there is none.
+        expected_noise: see `orchestrator.confirmation.true_scores`.
+    """
+    alive = list(range(len(table)))
+    scores: dict[int, dict[int, float]] = {one: {} for one in alive}
+    for number, of_round in enumerate(table.T.tolist()):
+        for one in alive:
+            if not math.isnan(of_round[one]):
+                scores[one][number] = of_round[one]
+        if number == 0:
+            continue
+        known = [one for one, found in scores.items() if found]
+        draws = true_scores({str(one): scores[one] for one in known}, expected_noise)
+        chances = np.bincount(draws.argmax(1), minlength=len(known)) / len(draws)
+        alive = [known[place] for place in np.flatnonzero(most_likely_best(chances))]
+        if len(alive) == 1:
+            break
+    place = int(draws.mean(0).argmax())
+    return Ended(known[place], alive, sum(map(len, scores.values())), draws[:, place])
+
+
 def measure_coverage(kind: Kind, searches: int) -> Coverage:
     """Run made-up searches of one kind."""
     generator = np.random.default_rng(0)
@@ -72,22 +109,11 @@ def _search(kind: Kind, generator: np.random.Generator) -> tuple[bool, bool, int
     scores = truth + generator.standard_normal(len(truth))
     chosen = np.argsort(-scores)[: kind.candidates]
     true = truth[chosen]
-    alive = np.arange(kind.candidates)
-    known: dict[str, dict[int, float]] = {str(one): {} for one in alive}
-    winner = 0
-    draws: Floats = np.empty((0, 0))
-    for number in range(kind.trainings):
-        of_seed = np.sqrt(kind.seed_share) * generator.standard_normal()
-        for one in alive:
-            noise = np.sqrt(1 - kind.seed_share) * generator.standard_normal()
-            known[str(one)][number] = float(true[one] + of_seed + noise)
-        if number:
-            draws = true_scores(known, 1 / 1.15 if kind.expected else None)
-            winner = int(draws.mean(0).argmax())
-            alive = np.flatnonzero(most_likely_best(np.bincount(draws.argmax(1), minlength=len(true)) / len(draws)))
-            if len(alive) == 1:
-                break
-    low, high = np.quantile(draws[:, winner], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    found = true[[*alive, winner]].max() == true.max()
-    used = sum(map(len, known.values()))
-    return low <= true[winner] <= high, found, used, truth.max() - true[0], truth.max() - true[winner]
+    shape = (kind.candidates, kind.trainings)
+    of_seed = np.sqrt(kind.seed_share) * generator.standard_normal(kind.trainings)
+    noise = np.sqrt(1 - kind.seed_share) * generator.standard_normal(shape)
+    ended = race(true[:, None] + of_seed + noise, 1 / 1.15 if kind.expected else None)
+    low, high = np.quantile(ended.draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    winner = true[ended.winner]
+    found = true[[*ended.alive, ended.winner]].max() == true.max()
+    return low <= winner <= high, found, ended.trainings, truth.max() - true[0], truth.max() - winner

@@ -19,11 +19,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import optuna
 import pyarrow.parquet
+from made_up_searches import race
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
 from orchestrator.config import SamplerSettings, make_sampler
-from orchestrator.confirmation import most_likely_best, true_scores
 from search_spaces import NAS_BENCH_201
 
 SEEDS_COLUMNS = ("val_acc_s0", "val_acc_s1", "val_acc_s2")
@@ -99,7 +99,7 @@ class Run:
         """Return the regret of the confirmed winner, whose new trainings are among these evaluations."""
         searched = min(evaluations - CANDIDATES * len(SEEDS_COLUMNS), len(self.misses))
         chosen = np.argsort(-self.scores[:searched], kind="stable")[:CANDIDATES]
-        return float(self.misses[chosen[confirm(self.trainings[chosen])]])
+        return float(self.misses[chosen[race(self.trainings[chosen], None).winner]])
 
     def regret_at(self, seconds: Floats) -> Floats:
         """Return the regret after some training time.
@@ -126,29 +126,6 @@ def _place_of_best(scores: Floats) -> NDArray[np.int64]:
     rises = np.concatenate([[True], highest[1:] > highest[:-1]])
     places: NDArray[np.int64] = np.maximum.accumulate(np.where(rises, np.arange(len(scores)), 0))
     return places
-
-
-def confirm(trainings: Floats) -> int:
-    """Run a confirmation's race on recorded trainings; return the place of its winner.
-
-    Args:
-        trainings: of the candidates, one row each; a column is a round.
-    """
-    alive = np.arange(len(trainings))
-    table: Floats = np.full_like(trainings, np.nan)
-    winner = 0
-    for number in range(trainings.shape[1]):
-        table[alive, number] = trainings[alive, number]
-        known = np.flatnonzero(~np.isnan(table).all(1))
-        scores = {str(one): {j: float(v) for j, v in enumerate(table[one]) if not np.isnan(v)} for one in known}
-        if number == 0:
-            continue
-        draws = true_scores(scores, None)
-        winner = int(known[draws.mean(0).argmax()])
-        alive = known[most_likely_best(np.bincount(draws.argmax(1), minlength=len(known)) / len(draws))]
-        if len(alive) == 1:
-            break
-    return winner
 
 
 @functools.cache
