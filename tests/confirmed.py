@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.config.search_config import ConfirmationSettings
 from orchestrator.confirmation.choice import plan_confirmation
 from orchestrator.record.events import (
     ConfirmationPlanned,
-    EpochDone,
     Event,
     RunStarted,
     TrialEnded,
@@ -20,6 +20,9 @@ from orchestrator.record.events import (
 )
 from orchestrator.record.run_state import RunState
 from tests.builders import STARTED, at, epoch, info, trial
+
+BEGIN = at(20)
+"""When a new training begins, unless a test says otherwise."""
 
 
 def search_of(scores: Mapping[str, float], **objectives: Any) -> list[Event]:
@@ -59,19 +62,27 @@ def planned(events: Sequence[Event], validation: int | None = 100, **settings: A
     return plan
 
 
-def begun(of: str, number: int) -> list[Event]:
+def begun(of: str, number: int, begin: datetime = BEGIN) -> list[Event]:
     """A new training of a trial's candidate that has begun."""
     name = f"{of}_{number}"
     return [
-        TrialRepeated(time=at(20), trial_id=name, repeats=of, seed=number, split="fresh"),
-        TrialStarted(time=at(20), trial_id=name, attempt=1),
+        TrialRepeated(time=begin, trial_id=name, repeats=of, seed=number, split="fresh"),
+        TrialStarted(time=begin, trial_id=name, attempt=1),
     ]
 
 
-def repeated(of: str, number: int, score: float, status: TrialStatus = "completed") -> list[Event]:
-    """A new training of a trial's candidate that has ended."""
-    done: EpochDone = epoch(f"{of}_{number}", 1, score)
-    end = TrialEnded(
-        time=at(21), trial_id=done.trial_id, status=status, error=None if status == "completed" else "bang"
-    )
-    return [*begun(of, number), done, end]
+def repeated(
+    of: str,
+    number: int,
+    score: float,
+    status: TrialStatus = "completed",
+    *,
+    error: str = "bang",
+    begin: datetime = BEGIN,
+    seconds: float = 1.0,
+) -> list[Event]:
+    """A new training of a trial's candidate that has ended; `error` is why it did not complete."""
+    end = begin + timedelta(seconds=seconds)
+    done = epoch(f"{of}_{number}", 1, score, seconds).model_copy(update={"time": end})
+    why = None if status == "completed" else error
+    return [*begun(of, number, begin), done, TrialEnded(time=end, trial_id=done.trial_id, status=status, error=why)]

@@ -16,14 +16,12 @@ from orchestrator.record.events import (
     ConfirmedScore,
     Event,
     RunEnded,
-    TrialEnded,
-    TrialRepeated,
-    TrialStarted,
+    TrialStatus,
 )
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
-from tests.builders import epoch
+from tests.confirmed import repeated
 
 MARGIN = 0.02
 """Half the width of each interval."""
@@ -59,16 +57,10 @@ def confirmation(
         for name, found in scores.items():
             if len(found) < number:
                 continue
-            trial_id = f"{name}_{number}"
-            error = (problems or {}).get(name) if number == len(found) else None
-            events += [
-                TrialRepeated(time=time, trial_id=trial_id, repeats=name, seed=number, split="fresh"),
-                TrialStarted(time=time, trial_id=trial_id, attempt=1),
-                epoch(trial_id, 1, found[number - 1], 10.0).model_copy(update={"time": time + timedelta(seconds=10)}),
-            ]
+            error = (problems or {}).get(name, "") if number == len(found) else ""
+            status: TrialStatus = "diverged" if error else "completed"
+            events += repeated(name, number, found[number - 1], status, error=error, begin=time, seconds=10.0)
             time += timedelta(seconds=10)
-            status = "completed" if error is None else "diverged"
-            events.append(TrialEnded(time=time, trial_id=trial_id, status=status, error=error))
     for event in events:
         state.apply(event)
     if compared:
