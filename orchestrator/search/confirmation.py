@@ -9,13 +9,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from orchestrator.cluster import SearchStopper
 from orchestrator.confirmation import Race, compare, repeat_id
 from orchestrator.record import (
     Event,
     EventLog,
     RunInfo,
-    RunOutcome,
     RunState,
     Trial,
     TrialEnded,
@@ -33,8 +31,8 @@ class RepeatedTrials:
     Args:
         log, state: the record and its state, in which the confirmation is planned.
         info: of the run.
+        recorder: of the trainings.
         fresh_splits: whether each training has a split of its own.
-        assign: called with Ray Tune's id of a trial and the trial of the record; returns the worker's configuration.
         is_over: whether the confirmation must end before the race does.
     """
 
@@ -44,15 +42,15 @@ class RepeatedTrials:
         *,
         state: RunState,
         info: RunInfo,
+        recorder: Recorder,
         fresh_splits: bool,
-        assign: Callable[[str, Trial], dict[str, Any]],
         is_over: Callable[[], bool],
     ) -> None:
         self._log = log
         self._state = state
         self._info = info
+        self._recorder = recorder
         self._fresh_splits = fresh_splits
-        self._assign = assign
         self._is_over = is_over
         self._race = Race(state)
         self._waiting = deque(repeat for repeat in state.repeats.values() if repeat.status == "running")
@@ -95,47 +93,6 @@ class RepeatedTrials:
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Do nothing: the event log already has it."""
 
-
-@final
-class ConfirmationDriver:
-    """The searcher and the recorder of a confirmation. Make it after the plan is on record.
-
-    Args:
-        log, state, info: of the run.
-        recorder: of the trainings.
-        fresh_splits: whether each training has a split of its own.
-        stopper: says when the confirmation must end before the race does.
-    """
-
-    def __init__(
-        self,
-        log: EventLog,
-        *,
-        state: RunState,
-        info: RunInfo,
-        recorder: Recorder,
-        fresh_splits: bool,
-        stopper: SearchStopper,
-    ) -> None:
-        self.recorder = recorder
-        self._state = state
-        self.searcher = RepeatedTrials(
-            log,
-            state=state,
-            info=info,
-            fresh_splits=fresh_splits,
-            assign=self._assign,
-            is_over=stopper.stop_all,
-        )
-        self.listeners = [self.searcher.apply]
-
-    def resume(self) -> None:
-        """Do nothing: the queue has the trainings that have not ended."""
-
-    def finish(self) -> RunOutcome:
-        """Return "completed": the race has ended."""
-        return "completed"
-
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
-        self.recorder.assign(tune_id, trial.trial_id)
+        self._recorder.assign(tune_id, trial.trial_id)
         return assignment_of(trial, self._state).to_config(trial.params)

@@ -37,7 +37,7 @@ from orchestrator.record import (
 from orchestrator.report import PageRefresher, refresh
 from orchestrator.search.best_network import put_in_best
 from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
-from orchestrator.search.confirmation import ConfirmationDriver
+from orchestrator.search.confirmation import RepeatedTrials
 from orchestrator.search.recorder import Recorder
 from orchestrator.search.setup import RunEnvironment, SearchComponents
 from orchestrator.tracking import tracked
@@ -46,7 +46,7 @@ from trainables.checkpoints import CheckpointFolder
 
 
 class TrialDriver(Protocol):
-    """Chooses and records trials: of a search (`Driver`), a confirmation or an evaluation."""
+    """Chooses and records trials: `driver.Driver` for a search, `EvaluationDriver` for an evaluation."""
 
     @property
     def searcher(self) -> TrialSource:
@@ -135,7 +135,10 @@ class SearchSession:
                     driver.resume()
                 stopper.start_clock(self.state.active_seconds(), config.fraction_for_search if searching else 1.0)
                 view = SearchView(config, self.state, self.plan.milestones, info=self.info)
-                outcome = self._train(driver, self.components.scheduler, self.plan, view)
+                stopped = self._train(
+                    driver.searcher, driver.recorder, scheduler=self.components.scheduler, plan=self.plan, view=view
+                )
+                outcome = stopped or driver.finish()
             if outcome == "exhausted":
                 self.progress.line(f"the search ends before its budget: {exhaustion(self.state)}")
             if searching and outcome in ENDED:
@@ -158,28 +161,28 @@ class SearchSession:
             self.log.append(planned)
         scheduler = make_scheduler(SchedulerSettings(name="fifo"), config.training.epochs, config.objectives.directions)
         plan = replace(self.plan, milestones=())  # nothing is stopped early
-        driver = ConfirmationDriver(
+        recorder = Recorder(
+            self.log,
+            state=self.state,
+            plan=plan,
+            directory=self.directory,
+            on_failure=stopper.fail,
+            gpus_per_trial=self.environment.allotment.gpus_per_trial,
+        )
+        repeated = RepeatedTrials(
             self.log,
             state=self.state,
             info=self.info,
-            recorder=Recorder(
-                self.log,
-                state=self.state,
-                plan=plan,
-                directory=self.directory,
-                on_failure=stopper.fail,
-                gpus_per_trial=self.environment.allotment.gpus_per_trial,
-            ),
+            recorder=recorder,
             fresh_splits=config.confirmation.fresh_splits,
-            stopper=stopper,
+            is_over=stopper.stop_all,
         )
         view = ConfirmationView(config, self.state, Race(self.state).planned_trainings)
         stopper.start_clock(self.state.active_seconds())  # a new deadline, also if the search's share is used up
-        if not driver.searcher.is_finished():
+        if not repeated.is_finished():
             self.progress.line(view.announcement())
-            with self.log.listening(*driver.listeners):
-                confirmed = self._train(driver, scheduler, plan, view)
-            outcome = outcome if confirmed == "completed" else confirmed
+            with self.log.listening(repeated.apply):
+                outcome = self._train(repeated, recorder, scheduler=scheduler, plan=plan, view=view) or outcome
         self._name_winner()
         return outcome
 
@@ -198,9 +201,15 @@ class SearchSession:
             put_in_best(trial, how, directory=self.directory, plan=self.plan)
 
     def _train(
-        self, driver: TrialDriver, scheduler: TrialScheduler, plan: TrialPlan, view: SearchView | ConfirmationView
-    ) -> RunOutcome:
-        """Train what the driver suggests; return why that ended."""
+        self,
+        searcher: TrialSource,
+        recorder: tune.Callback,
+        *,
+        scheduler: TrialScheduler,
+        plan: TrialPlan,
+        view: SearchView | ConfirmationView,
+    ) -> RunOutcome | None:
+        """Train what the searcher suggests; return what ended it before, or None."""
         stopper, config = self.environment.stopper, self.components.config
         # Once more, because Ray has replaced the signal handlers when it started.
         with self.progress.display(view) as show, stopping_on_interrupt(stopper):
@@ -210,15 +219,15 @@ class SearchSession:
                 data=self.environment.data,
                 allotment=self.environment.allotment,
                 objective=next(iter(config.objectives.directions.items())),
-                searcher=driver.searcher,
+                searcher=searcher,
                 scheduler=scheduler,
                 stopper=stopper,
-                callbacks=[driver.recorder, RefreshOnStep(show)],
+                callbacks=[recorder, RefreshOnStep(show)],
                 scratch=self.directory.scratch,
             )
         if stopper.failure is not None:
             raise stopper.failure
-        return driver.finish() if stopper.outcome is None else stopper.outcome
+        return stopper.outcome
 
     @property
     def _checkpoints(self) -> CheckpointFolder:
