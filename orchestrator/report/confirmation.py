@@ -22,6 +22,10 @@ from orchestrator.significance import is_chance
 How = Literal["evaluated", "confirmed", "unconfirmed"]
 """`evaluated`: by `cellscout evaluate`. `confirmed`: by the confirmation. `unconfirmed`: by its score in the search."""
 
+Standing = Literal["leads", "in_doubt", "behind", "out"]
+"""`leads`: the winner, or with several objectives a member of the front. `in_doubt`: it cannot be told from these.
+`out`: a new training diverged or failed."""
+
 
 def how_chosen(follow_ups: FollowUps, state: RunState) -> How:
     """Return how the winner was chosen."""
@@ -39,6 +43,16 @@ def is_confirming(standing: str, state: RunState) -> bool:
 def confirmed_candidates(state: RunState) -> dict[str, ConfirmedCandidate]:
     """Return the candidates of the confirmation by trial, best first; empty unless there is a confirmed winner."""
     return {} if state.confirmed is None else {one.trial_id: one for one in state.confirmed.candidates}
+
+
+def standing_of(candidate: ConfirmedCandidate, state: RunState) -> Standing:
+    """Return how a candidate of the confirmed winner's confirmation stands."""
+    assert state.confirmed is not None, "there is a confirmed winner"
+    if candidate.problem is not None:
+        return "out"
+    if candidate.on_front if len(state.objectives) > 1 else candidate.trial_id == state.confirmed.winner.trial_id:
+        return "leads"
+    return "in_doubt" if candidate.in_doubt else "behind"
 
 
 def front_of(state: RunState) -> list[Trial]:

@@ -28,6 +28,7 @@ from orchestrator.report.confirmation import (
     is_confirming,
     progress_of,
     range_in_words,
+    standing_of,
     winner_json,
 )
 from orchestrator.report.follow_ups import follow_up_json, follow_up_lines, winner_lines
@@ -51,7 +52,10 @@ def leaderboard(state: RunState, top: int) -> Table:
     others = [name for name in state.objectives if name not in ("val_accuracy", "parameters", "macs")]
     rows = [_cells(rank, trial=trial, state=state, others=others) for rank, trial in enumerate(ranking[:top], start=1)]
     if confirmed:
-        rows = [{**row, **_confirmed_cells(trial, state)} for row, trial in zip(rows, ranking, strict=False)]
+        rows = [
+            {**row, **_confirmed_cells(confirmed.get(trial.trial_id), state)}
+            for row, trial in zip(rows, ranking, strict=False)
+        ]
     means = ["mean", INTERVAL] if confirmed else []
     names = ["rank", "trial", "status", *means, "accuracy", *others, "epochs", "parameters", "macs", "time"]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) if rows else len(name) for name in names}
@@ -71,15 +75,13 @@ def leaderboard(state: RunState, top: int) -> Table:
     return table
 
 
-def _confirmed_cells(trial: Trial, state: RunState) -> dict[str, str]:
-    """The cells of a candidate of the confirmation; the trial of one that is in doubt has a mark."""
-    found = confirmed_candidates(state).get(trial.trial_id)
-    if state.confirmed is None or found is None or not found.scores:
+def _confirmed_cells(found: ConfirmedCandidate | None, state: RunState) -> dict[str, str]:
+    """The cells of a candidate of the confirmation, if the trial has one; that of one in doubt has a mark."""
+    if found is None or not found.scores:
         return {"mean": "-", INTERVAL: "-"}
     score = found.scores[score_of(state.objectives)[0]]
-    leads = found.on_front if len(state.objectives) > 1 else found is state.confirmed.winner
     return {
-        "trial": f"{trial.trial_id}{MARK if found.in_doubt and not leads else ''}",
+        "trial": f"{found.trial_id}{MARK if standing_of(found, state) == 'in_doubt' else ''}",
         "mean": number(score.mean),
         INTERVAL: range_in_words(score.interval),
     }
@@ -142,7 +144,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
             lines += [f"            {line}" for line in _precision(run.info, state, best)]
         lines += follow_up_lines(follow_ups, state)
     if len(state.objectives) > 1:
-        lines += _front(state) if state.confirmed is None else _confirmed_front(state.confirmed)
+        lines += _front(state) if state.confirmed is None else _confirmed_front(state.confirmed, state)
     if directory.folder.has(PAGE):
         lines.append(f"page        {directory.folder / PAGE}")
     return "\n".join(lines)
@@ -176,21 +178,22 @@ def _standing(run: RecordedRun, state: RunState) -> str:
     return f"{run.standing.replace('_', ' ')}{confirming}"
 
 
-def _confirmed_front(compared: CandidatesCompared) -> Iterator[str]:
+def _confirmed_front(compared: CandidatesCompared, state: RunState) -> Iterator[str]:
     """List the candidates of a confirmation by whether they are on the front."""
-    front = [one for one in compared.candidates if one.on_front]
+    front = [one for one in compared.candidates if standing_of(one, state) == "leads"]
     yield (
         f"front       {len(front)} of {counted(len(compared.candidates), 'candidate')}, by the means and 95 % "
         "intervals of their new trainings"
     )
     yield from (f"            {one.trial_id}  {_means(one)}" for one in front)
     for one in compared.candidates:
-        if one.problem is not None:
-            yield f"out         {one.trial_id}  {one.problem}"
-        elif not one.on_front and one.in_doubt:
-            yield f"in doubt    {one.trial_id}  {_means(one)}; cannot be told from the front"
-        elif not one.on_front:
-            yield f"dropped out {one.trial_id}  {_means(one)}"
+        match standing_of(one, state):
+            case "out":
+                yield f"out         {one.trial_id}  {one.problem}"
+            case "in_doubt":
+                yield f"in doubt    {one.trial_id}  {_means(one)}; cannot be told from the front"
+            case "behind":
+                yield f"dropped out {one.trial_id}  {_means(one)}"
 
 
 def _means(candidate: ConfirmedCandidate) -> str:

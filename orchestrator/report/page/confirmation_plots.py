@@ -9,12 +9,13 @@ import plotly.graph_objects as go
 
 from orchestrator.progress import clock, counted, join_words, number, rivals_in_words
 from orchestrator.record import CandidatesCompared, ConfirmedCandidate, RunState, score_of
-from orchestrator.report.confirmation import range_in_words, why_race_ended, why_unconfirmed
+from orchestrator.report.confirmation import range_in_words, standing_of, why_race_ended, why_unconfirmed
 from orchestrator.report.page.plot import GREEN, GREY, INK, ORANGE, Plot, figure, metric_label, text
 from orchestrator.report.page.record import PageRecord
 
 ROW_HEIGHT = 34
 """In pixels."""
+COLOURS = {"leads": GREEN, "in_doubt": ORANGE, "behind": GREY, "out": GREY}
 KINDS = {"the winner": GREEN, "cannot be told from the winner": ORANGE, "behind it": GREY}
 FRONT_KINDS = {"on the front": GREEN, "cannot be told from the front": ORANGE, "dropped out": GREY}
 """With several objectives."""
@@ -34,12 +35,12 @@ def confirmation_plot(record: PageRecord) -> Plot:
             empty_text=f"The winner is unconfirmed: {reason}.",
         )
     several = len(names) > 1
-    colours = _colours(compared, several)
+    colours = {one.trial_id: COLOURS[standing_of(one, state)] for one in compared.candidates}
     known = [one for one in compared.candidates if one.scores]
     found = _plane(known, state, colours) if several else _rows(known, state, colours)
     how = _how_to_read_several(state) if several else _how_to_read(state)
     said = [f"The winner is {compared.winner.trial_id}; {rivals_in_words(compared)}."]
-    said = confirmed_front(compared) if several else said
+    said = confirmed_front(compared, state) if several else said
     return Plot(
         name="confirmation",
         title=f"New trainings: {' against '.join(map(metric_label, names[:2]))}",
@@ -47,17 +48,6 @@ def confirmation_plot(record: PageRecord) -> Plot:
         figure=found,
         legend={} if several else {name: colour for name, colour in KINDS.items() if colour in colours.values()},
     )
-
-
-def _colours(compared: CandidatesCompared, several: bool) -> dict[str, str]:
-    """The colour of each candidate, by its trial."""
-
-    def colour(one: ConfirmedCandidate) -> str:
-        if one.on_front if several else one is compared.winner:
-            return GREEN
-        return ORANGE if one.in_doubt else GREY
-
-    return {one.trial_id: colour(one) for one in compared.candidates}
 
 
 def what_was_trained(record: PageRecord) -> list[str]:
@@ -85,12 +75,12 @@ def what_was_trained(record: PageRecord) -> list[str]:
     return [*sentences, f"The confirmation ended because {why_race_ended(record.standing, state)}."]
 
 
-def confirmed_front(compared: CandidatesCompared) -> list[str]:
+def confirmed_front(compared: CandidatesCompared, state: RunState) -> list[str]:
     """Say in sentences which candidates are on the confirmed Pareto front."""
-    scored = [one for one in compared.candidates if one.scores]
-    front = [one.trial_id for one in scored if one.on_front]
-    doubted = [one.trial_id for one in scored if one.in_doubt and not one.on_front]
-    dropped = [one.trial_id for one in scored if not one.in_doubt and not one.on_front]
+    standings = {one.trial_id: standing_of(one, state) for one in compared.candidates}
+    front, doubted, dropped = (
+        [name for name, standing in standings.items() if standing == kind] for kind in ("leads", "in_doubt", "behind")
+    )
     sentences = [f"By their means {join_words(front)} {_are(front)} on the front."]
     if doubted:
         sentences.append(f"{join_words(doubted)} {_are(doubted)} not, but cannot be told from the front.")

@@ -155,7 +155,7 @@ def _confirmed(compared: CandidatesCompared, state: RunState) -> list[str]:
             "that it is the best of several."
         )
     if others:
-        sentences += [f"The first objective, {label}, decides the winner.", *confirmed_front(compared)]
+        sentences += [f"The first objective, {label}, decides the winner.", *confirmed_front(compared, state)]
     else:
         rivals = rivals_in_words(compared)
         sentences.append(f"{rivals[0].upper()}{rivals[1:]}.")
