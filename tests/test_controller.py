@@ -100,6 +100,28 @@ def test_equal_scores_leave_the_policy_near_uniform() -> None:
     assert 0.5 < mean_score(study, 100) < 2.5
 
 
+def test_equal_scores_at_first_do_not_stop_the_controller_from_learning() -> None:
+    """Divided by a spread of 0, the first differences would make the policy certain of any candidate, for good."""
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    for number in range(170):
+        trial = study.ask(SPACE)
+        study.tell(trial, 0.1 if number < 20 else score(trial.params))
+    assert mean_score(study) > 4
+
+
+def test_a_pruned_trial_has_the_gain_of_complete_ones() -> None:
+    """At step 1 all scores are level; by their last scores alone, the pruned trials with `a` would look worst."""
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    for number in range(150):
+        trial = study.ask(SPACE)
+        trial.report(score(trial.params) - 10, step=1)
+        if number % 2:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, score(trial.params) if number % 4 else score(trial.params) + 1e-3)
+    assert mean_score(study) > 4
+
+
 def test_pruned_trials_count_with_their_last_score() -> None:
     study = optuna.create_study(sampler=sampler(), direction="maximize")
     for _ in range(150):

@@ -16,7 +16,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from orchestrator.samplers.history import draw_independently, finished_trials, merit, new_seed
+from orchestrator.samplers.final_merits import FinalMerits
+from orchestrator.samplers.history import draw_independently, finished_trials, new_seed
 
 if TYPE_CHECKING:
     import torch
@@ -37,10 +38,12 @@ class ControllerSampler(BaseSampler):
     of decisions among the trials has its own controller. Other parameters, and all parameters until the first trial has
     finished, are drawn uniformly.
 
-    The reward is the trial's score, for a pruned trial the last reported one. A trial without a finite score is
-    skipped. The advantage is the reward minus the moving average of rewards (the paper's baseline), divided by the
-    moving average of the absolute differences, so that the score's unit does not matter. The entropy bonus is divided
-    by the square root of the number of decisions, because one decision's share in the advantage shrinks likewise.
+    The reward is the trial's score, for a pruned trial the one that is expected at the end by what earlier trials
+    gained: see `FinalMerits`. A trial without a finite score is skipped. The advantage is the reward minus the moving
+    average of rewards (the paper's baseline), divided by the moving average of the absolute differences or by the mean
+    difference of the batch, whichever is larger. So the score's unit does not matter, and after equal scores the first
+    difference does not count a million times. The entropy bonus is divided by the square root of the number of
+    decisions, because one decision's share in the advantage shrinks likewise.
 
     The paper used 20,000 samples, a learning rate of 0.00035 and an entropy weight of 0.00001, for unscaled rewards. A
     few hundred trials need larger steps, and larger steps need more entropy, or the policy settles on the first good
@@ -151,6 +154,7 @@ class _StudyControllers:
         self.study = study
         self.options = options
         self.numbers: list[int] = []
+        self._merits = FinalMerits(study)
         self.by_decisions: dict[frozenset[tuple[str, CategoricalDistribution]], _Controller] = {}
 
     def is_prefix_of(self, study: Study, finished: list[FrozenTrial]) -> bool:
@@ -161,7 +165,8 @@ class _StudyControllers:
         """Learn from each finished trial that was not learned from yet."""
         for trial in finished[len(self.numbers) :]:
             self.numbers.append(trial.number)
-            decisions, reward = _decisions(trial.distributions), merit(self.study, trial)
+            self._merits.add(trial)
+            decisions, reward = _decisions(trial.distributions), self._merits.of(trial)
             if decisions:
                 key = frozenset(decisions.items())  # ignores the order; the controller keeps that of its first trial
                 if key not in self.by_decisions:
@@ -248,11 +253,14 @@ class _Controller:
 
     def _advantages(self, rewards: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
         """Return (reward - baseline) / spread for each reward, then update both moving averages."""
-        if math.isnan(self.baseline):
+        first = math.isnan(self.baseline)
+        if first:
             self.baseline = float(rewards.mean())
-            self.spread = float(abs(rewards - self.baseline).mean())
+        spread = float(abs(rewards - self.baseline).mean())
+        if first:
+            self.spread = spread
         # If all scores are equal, the differences are rounding errors; the lower bound keeps them small.
-        unit = max(self.spread, 1e-9 * abs(self.baseline), np.finfo(float).tiny)
+        unit = max(self.spread, spread, 1e-9 * abs(self.baseline), np.finfo(float).tiny)
         advantages = [float(reward - self.baseline) / unit for reward in rewards]
         decay = self.options.baseline_decay
         for reward in rewards:

@@ -5,7 +5,7 @@ Knows Optuna. Does not know cells: it reads a parameter's kind from the last par
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +14,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from orchestrator.samplers.history import TriedPoints, draw_independently, finished_trials, merit, new_seed, to_point
+from orchestrator.samplers.final_merits import FinalMerits
+from orchestrator.samplers.history import TriedPoints, draw_independently, finished_trials, new_seed, to_point
 
 MAX_TOURNAMENTS = 100
 """Tournaments per proposal until a child is new. In a converged population, most children were tried before."""
@@ -26,7 +27,8 @@ class EvolutionSampler(BaseSampler):
 
     Algorithm 1 of the paper. The first `population` trials are random. After that, each proposal draws `tournament`
     members of the population with replacement, takes the best and mutates it. The population is the `population`
-    trials that finished last: a trial leaves it by age, however good it is. A pruned trial counts with its last score.
+    trials that finished last: a trial leaves it by age, however good it is. A pruned trial counts with the
+    score that is expected of it at the end: see `FinalMerits`.
 
     A mutation changes one decision to another value, like the paper's hidden-state and operation mutations. It first
     draws a kind of decision, the last part of the parameter's name (`state`, `operation`), then a decision of that
@@ -57,8 +59,8 @@ class EvolutionSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters of the last finished trial once the population is full; before that, none."""
-        members = self._members(study)
-        return dict(members[-1].distributions) if len(members) == self._population else {}
+        finished = finished_trials(study)
+        return dict(finished[-1].distributions) if len(finished) >= self._population else {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -67,10 +69,13 @@ class EvolutionSampler(BaseSampler):
         if not search_space:
             return {}
         generator = np.random.default_rng([self._seed, trial.number])
-        members, tried = self._members(study), self._tried.before(study, trial)
+        finished, tried = finished_trials(study), self._tried.before(study, trial)
+        members, merits = finished[-self._population :], FinalMerits(study, finished)
         for _ in range(MAX_TOURNAMENTS):
-            child = self._make_child(
-                study=study, trial=trial, members=members, search_space=search_space, generator=generator
+            contestants = [members[int(index)] for index in generator.integers(len(members), size=self._tournament)]
+            parent = max(contestants, key=merits.of)
+            child = self._mutated(
+                study=study, trial=trial, parent=parent, search_space=search_space, generator=generator
             )
             if to_point(child) not in tried:
                 break
@@ -82,18 +87,16 @@ class EvolutionSampler(BaseSampler):
         """Draw uniformly: for the first `population` trials, and for a decision that the parent did not make."""
         return draw_independently(study, trial, name=param_name, distribution=param_distribution, seed=self._seed)
 
-    def _make_child(
+    def _mutated(
         self,
         *,
         study: Study,
         trial: FrozenTrial,
-        members: Sequence[FrozenTrial],
+        parent: FrozenTrial,
         search_space: dict[str, BaseDistribution],
         generator: np.random.Generator,
     ) -> dict[str, Any]:
-        """Hold one tournament and mutate one decision of the winner."""
-        contestants = [members[int(index)] for index in generator.integers(len(members), size=self._tournament)]
-        parent = max(contestants, key=lambda contestant: merit(study, contestant))
+        """Copy the parent and mutate one decision."""
         child = {name: value for name, value in parent.params.items() if name in search_space}
         name = _draw_decision(search_space, generator)
         if name is not None:
@@ -106,10 +109,6 @@ class EvolutionSampler(BaseSampler):
                 generator=generator,
             )
         return child
-
-    def _members(self, study: Study) -> list[FrozenTrial]:
-        """Return the population: the trials that finished last, in the order in which they finished."""
-        return finished_trials(study)[-self._population :]
 
     def _draw_other_value(
         self,

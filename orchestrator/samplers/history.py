@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 Point = frozenset[tuple[str, Any]]
@@ -48,17 +48,6 @@ def ended_trials(study: Study) -> list[FrozenTrial]:
 def _end_order(trial: FrozenTrial) -> tuple[float, float, int]:
     ended = trial.datetime_complete
     return trial.user_attrs.get(END_PLACE, math.inf), math.inf if ended is None else ended.timestamp(), trial.number
-
-
-def merit(study: Study, trial: FrozenTrial) -> float:
-    """Return the trial's final score, or the last reported score of a pruned trial; higher is better.
-
-    The sign is flipped if the study minimises. NaN becomes -inf.
-    """
-    value = trial.value if trial.value is not None else trial.intermediate_values[max(trial.intermediate_values)]
-    if math.isnan(value):
-        return -math.inf
-    return -value if study.direction == StudyDirection.MINIMIZE else value
 
 
 def draw_independently(

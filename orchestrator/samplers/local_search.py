@@ -14,12 +14,12 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.samplers.final_merits import FinalMerits
 from orchestrator.samplers.history import (
     Point,
     draw_independently,
     ended_trials,
     has_score,
-    merit,
     new_seed,
     to_point,
 )
@@ -32,7 +32,8 @@ class LocalSearchSampler(BaseSampler):
     Source: Local Search is State of the Art for NAS Benchmarks. A climb begins with `initial` random trials. Then the
     sampler proposes the neighbours of the climb's best trial, which differ from it in one decision, in random order. A
     better neighbour replaces the best trial at once (the paper's "query until lower"). When all neighbours have been
-    tried and none is better, a new climb begins. A pruned trial counts with its last score.
+    tried and none is better, a new climb begins. A pruned trial counts with the score that is expected at the end: see
+    `FinalMerits`.
 
     The points of trials in flight count as tried. The seed and the trial's number determine all random draws.
 
@@ -97,6 +98,7 @@ class _ClimbState:
         self.tried: set[Point] = set()
         self.best: FrozenTrial | None = None
         self.length = 0
+        self._merits = FinalMerits(study)
 
     def is_prefix_of(self, study: Study, ended: list[FrozenTrial]) -> bool:
         """Return whether the study's ended trials begin with those that this state already counts."""
@@ -109,7 +111,8 @@ class _ClimbState:
             self.tried.add(to_point(trial.params))
             if has_score(trial):
                 self.length += 1
-                if self.best is None or merit(self.study, trial) > merit(self.study, self.best):
+                self._merits.add(trial)
+                if self.best is None or self._merits.of(trial) > self._merits.of(self.best):
                     self.best = trial
             if self.best is None or self.length < self.initial:
                 continue

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.samplers.encoder import Encoder
+from orchestrator.samplers.final_merits import FinalMerits
 from orchestrator.samplers.history import (
     TRAININGS,
     Point,
     draw_independently,
     ended_trials,
     finished_trials,
-    merit,
     new_seed,
     to_point,
 )
@@ -42,8 +42,6 @@ MAX_FITTED = 500
 SPREAD_AMONG = 50
 """Each of the first trials is the one of so many random points that is the farthest from all others."""
 
-MIN_GAINS = 3
-"""Complete trials with a score at a step that say how much a trial gains after it, and how surely."""
 UNKNOWN_GAIN = 0.5
 """Variance, in units of that of all scores, of what a pruned trial gains if too few complete ones say it."""
 MAX_EXTRA_NOISE = 10.0
@@ -236,9 +234,11 @@ def expected_improvement(gain: Floats, deviation: Floats) -> Floats:
 
 
 def _results(study: Study, scored: Sequence[FrozenTrial]) -> _Results:
-    merits, spread = _final_merits(study, scored)
+    final = FinalMerits(study, scored)
+    merits = np.array([final.of(trial) for trial in scored])
     targets, unit = _targets(merits)
-    extra = np.where(np.isnan(spread), UNKNOWN_GAIN, np.nan_to_num(spread) / unit**2)
+    variances = np.array([final.variance_of(trial) for trial in scored])
+    extra = np.where(np.isnan(variances), UNKNOWN_GAIN, np.nan_to_num(variances) / unit**2)
     repeats = np.array([float(trial.user_attrs.get(TRAININGS, 1)) for trial in scored])
     return _Results(merits, targets, repeats, np.minimum(extra, MAX_EXTRA_NOISE))
 
@@ -270,32 +270,6 @@ def _best_and_latest(merits: Floats) -> NDArray[np.int64]:
     return np.sort(np.concatenate([best, others[-(MAX_FITTED - len(best)) :]]))
 
 
-def _final_merits(study: Study, finished: Sequence[FrozenTrial]) -> tuple[Floats, Floats]:
-    """Return each trial's merit at the end of its training, and the variance of what is estimated of it.
-
-    A pruned trial has its last merit plus the median gain of complete trials since that step; the variance of these
-    gains is NaN if there are fewer than `MIN_GAINS`. NaN becomes -inf.
-    """
-    sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
-    merits = np.array([merit(study, trial) for trial in finished])
-    spread = np.zeros(len(finished))
-    pruned = {place: max(trial.intermediate_values) for place, trial in enumerate(finished) if not _is_complete(trial)}
-    gains: dict[int, tuple[float, float]] = {}
-    for step in set(pruned.values()):
-        gained = [
-            final - sign * trial.intermediate_values[step]
-            for trial, final in zip(finished, merits, strict=True)
-            if _is_complete(trial) and step in trial.intermediate_values
-        ]
-        gained = [gain for gain in gained if np.isfinite(gain)]
-        variance = float(np.var(gained, ddof=1)) if len(gained) >= MIN_GAINS else math.nan
-        gains[step] = float(np.median(gained or [0.0])), variance
-    for place, step in pruned.items():
-        gain, spread[place] = gains[step]
-        merits[place] += gain
-    return np.nan_to_num(merits, nan=-np.inf, posinf=np.inf, neginf=-np.inf), spread
-
-
 def _random_points(choices: Mapping[str, Sequence[Any]], draws: random.Random) -> Iterator[dict[str, Any]]:
     """Yield random points without end."""
     while True:
@@ -317,7 +291,3 @@ def _other_trials(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """Return all other trials that have started: running, finished or failed."""
     others = study.get_trials(deepcopy=False)
     return [other for other in others if other.number != trial.number and other.state != TrialState.WAITING]
-
-
-def _is_complete(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE
