@@ -31,7 +31,7 @@ def test_a_relative_path_on_another_machine_is_an_error_that_names_both(
         Path("settings.txt").read_text()
     home = CommandFolder("/home/me/search", "the-head")
     with (
-        pytest.raises(FileNotFoundError, match="'settings.txt' .a relative path of /home/me/search on the-head, where"),
+        pytest.raises(FileNotFoundError, match="this path is relative to /home/me/search on the-head, where the"),
         home.entered(),
     ):
         Path("settings.txt").read_text()

@@ -42,6 +42,6 @@ class CommandFolder:
             if platform.node() == self.host or not isinstance(name, str | os.PathLike) or Path(name).is_absolute():
                 raise
             raise FileNotFoundError(
-                f"{error.strerror}: {str(name)!r} (a relative path of {self.path} on {self.host}, where the "
-                f"command runs; this is {platform.node()}, so use an absolute path on a shared disk)"
+                f"{error.strerror}: {str(name)!r} (this path is relative to {self.path} on {self.host}, where the "
+                f"command runs, but this process is on {platform.node()}; use an absolute path on a shared disk)"
             ) from error

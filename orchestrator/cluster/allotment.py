@@ -30,7 +30,7 @@ class Allotment:
 
     @property
     def slots_on_record(self) -> int:
-        """The slots that the record states, by which the utilisation is computed: as many as there can be."""
+        """The number of slots in the record, from which the utilisation is computed: `most_slots` if it is known."""
         return self.most_slots or self.slots
 
     @property

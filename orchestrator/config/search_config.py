@@ -200,10 +200,11 @@ class ConfirmationSettings(Settings):
     """The maximum number of candidates to train again; 0 for none. Unset: 5, or with several objectives all of the
     Pareto front."""
     trainings: int = Field(default=5, ge=2, le=100)
-    """The maximum number of new trainings of a candidate. Each has a seed of its own, the same for all candidates."""
+    """The maximum number of new trainings of a candidate. They have different seeds. The first training of every
+    candidate has the same seed, and so on."""
     share: Positive = 0.6
-    """The maximum training time of all of these, as a fraction of the search's own training time. `budget.hours`
-    includes it."""
+    """The maximum training time of all new trainings of all candidates together, as a fraction of the search's own
+    training time. `budget.hours` includes it."""
     fresh_splits: bool = True
     """Split the training and validation images anew for each new training, because the search has chosen by the scores
     on its own validation images. `false` keeps the split of the search."""

@@ -46,7 +46,7 @@ class EvaluatedSearch:
         """The settings of the search.
 
         Raises:
-            ConfigError: they are not those of this version.
+            ConfigError: this version does not accept them.
         """
         return self.run.config
 

@@ -164,7 +164,7 @@ class TypedLog(Generic[E]):
         """Write what is still to be written, and release the log to other processes.
 
         Raises:
-            SearchError: it could not be written, and no `append` has raised that.
+            SearchError: the rest could not be written. If an `append` has raised already, `close` raises nothing.
         """
         with self._keeping_failure() if self.failure is None else contextlib.suppress(OSError, SearchError):
             self._writer.close()

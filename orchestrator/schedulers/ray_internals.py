@@ -23,7 +23,7 @@ MARK = Internal("ray", "is_being_processed", READ_IN, _PAUSED)
 
 
 def counts_reports(scheduler: TrialScheduler) -> bool:
-    """Whether one of Ray Tune's schedulers counts reports, as most do by default. Of others this cannot be seen."""
+    """Whether a scheduler of Ray Tune counts reports instead of epochs, as most do by default; False for any other."""
     return getattr(scheduler, "_time_attr", None) == TRAINING_ITERATION
 
 

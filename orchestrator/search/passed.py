@@ -37,7 +37,10 @@ class Overrides:
         return {part: _describe(value) for part, value in parts.items() if value is not None}
 
     def named_in(self, config: SearchConfig) -> SearchConfig:
-        """Return the settings with the names of these objects, and without the options of those that they replace."""
+        """Return the settings with the name of each passed object in its section.
+
+        The section's options and blocks are reset to their defaults, because they belong to the part that is replaced.
+        """
         sections = {}
         for part, passed in self.describe().items():
             section = getattr(config, part)
