@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 from orchestrator.samplers import predictor
 from orchestrator.samplers.encoder import Encoder
 from orchestrator.samplers.gaussian_process import GaussianProcess
-from orchestrator.samplers.history import TRAININGS, finished_trials, to_point
+from orchestrator.samplers.history import CURVES, TRAININGS, finished_trials, to_point
 from orchestrator.samplers.predictor import PredictorSampler
 from search_spaces import NAS_BENCH_201, CellSpace
 
@@ -80,11 +81,11 @@ def test_with_a_space_the_predictor_learns_from_the_cells_paths() -> None:
 def expected_of(study: optuna.Study, params: dict[str, Any]) -> float:
     """What a Gaussian process fitted to the study's trials expects of a point, in units of the targets."""
     scored = finished_trials(study)
-    results = predictor._results(study, scored)
+    results = predictor._results(study, scored, np.random.default_rng(0))
     encoder = Encoder(None)
     choices = {name: SPACE[name].choices for name in SPACE}  # type: ignore[attr-defined]
     seen = encoder.features([to_point(trial.params) for trial in scored], choices)
-    process = GaussianProcess(seen, results.targets, results.repeats, results.extra_noise)
+    process = GaussianProcess(seen, results.targets[:, 0], results.repeats, results.extra_noise[:, 0])
     return float(process.predict(encoder.features([to_point(params)], choices))[0][0])
 
 
@@ -101,6 +102,34 @@ def test_the_mean_of_several_trainings_weighs_more_than_one_score() -> None:
         return expected_of(study, params)
 
     assert predicted(30) > predicted(1) + 0.05
+
+
+def pareto(sampler: optuna.samplers.BaseSampler, trials: int, stopped: bool = False) -> optuna.Study:
+    """Search for many `a` and, against it, for many `b` or `c`; `stopped`: most trials end early, as cellscout's do."""
+    study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
+    for number in range(trials):
+        trial = study.ask(SPACE)
+        letters = list(trial.params.values())
+        values = [float(letters.count("a")), -float(letters.count("b") + letters.count("c") / 2)]
+        if stopped and number % 4:
+            trial.set_user_attr(CURVES, [[1, values[0] - 5, values[1]]])
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            trial.set_user_attr(CURVES, [[1, values[0] - 5, values[1]], [2, *values]])
+            study.tell(trial, values)
+    return study
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_several_objectives_are_searched_by_their_hypervolume(stopped: bool) -> None:
+    """The front has 9 points; the end points have a probability of 1 in 65,536."""
+
+    def reached(sampler: optuna.samplers.BaseSampler) -> set[tuple[int, int]]:
+        counts = [list(trial.params.values()) for trial in pareto(sampler, 80, stopped).trials]
+        return {(one.count("a"), one.count("b")) for one in counts if one.count("a") + one.count("b") == 8}
+
+    assert len(reached(PredictorSampler(seed=0))) >= 6
+    assert len(reached(optuna.samplers.RandomSampler(seed=0))) <= 4
 
 
 @pytest.mark.parametrize("space", [None, CELLS])

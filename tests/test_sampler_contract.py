@@ -53,6 +53,12 @@ def test_every_sampler_keeps_the_contract(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["predictor", "tpe"])
+def test_the_contract_holds_with_several_objectives(name: str) -> None:
+    contract.check_sampler(sampler_maker(name), history=20, trials=60, directions=("maximize", "minimize"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_asks_do_not_slow_down(name: str) -> None:
     contract.check_growth(sampler_maker(name), trials=GROWTH.get(name, 2000))

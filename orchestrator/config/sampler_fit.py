@@ -49,8 +49,8 @@ def check_fits(
         )
     if len(objectives) > 1 and (issubclass(kind, ONE_OBJECTIVE) or not getattr(kind, "several_objectives", True)):
         raise ConfigError(
-            f"sampler {name} is for one objective, and there are {len(objectives)}: {', '.join(objectives)}; tpe, gp, "
-            "nsgaii, nsgaiii and random handle several (sampler.name or [objectives])"
+            f"sampler {name} is for one objective, and there are {len(objectives)}: {', '.join(objectives)}; "
+            "predictor, tpe, gp, nsgaii, nsgaiii and random handle several (sampler.name or [objectives])"
         )
     _try_ask(sampler, distributions, objectives)
 

@@ -258,19 +258,6 @@ class SearchConfig(Settings):
         """The part of `budget.hours` that is for the search itself (0..1); the rest is for the confirmation."""
         return 1.0 if self.confirmation.candidates == 0 else 1 / (1 + self.confirmation.share)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_sampler(cls, values: Any) -> Any:
-        """The default is tpe for several objectives; predictor, which benchmarks/samplers.md recommends, is for one."""
-        try:
-            several = len(ObjectivesSettings.model_validate(values["objectives"]).directions) > 1
-            sampler = SamplerSettings.model_validate(values.get("sampler", {}))
-        except (KeyError, TypeError, ValidationError):  # nothing to decide, or the section's own check reports it
-            return values
-        if several and "name" not in sampler.model_fields_set:
-            return {**values, "sampler": sampler.model_copy(update={"name": "tpe"})}
-        return values
-
     @model_validator(mode="after")
     def _names_and_sizes(self) -> Self:
         check_name("space.name", self.space.name, SPACES)

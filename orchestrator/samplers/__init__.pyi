@@ -1,3 +1,4 @@
+from .history import CURVES as CURVES
 from .history import END_PLACE as END_PLACE
 from .history import TRAININGS as TRAININGS
 from .seeded import SeededSampler as SeededSampler

@@ -22,6 +22,12 @@ Point = frozenset[tuple[str, Any]]
 END_PLACE = "end_place"
 """User attribute of an ended trial: how many trials ended before it."""
 
+CURVES = "curves"
+"""User attribute of an ended trial with several objectives, for which Optuna takes no intermediate values.
+
+One list for each epoch: the epoch, then the value of each objective.
+"""
+
 TRAININGS = "trainings"
 """User attribute of a trial whose candidate was trained several times: how often. Its value is the mean."""
 
@@ -91,5 +97,12 @@ def has_score(trial: FrozenTrial) -> bool:
     """Return whether the trial has a score (a pruned one: any reported value) and breaks no constraint."""
     if any(excess > 0 for excess in trial.constraints.values()):
         return False
-    pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+    pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values or trial.user_attrs.get(CURVES))
     return trial.state == TrialState.COMPLETE or pruned
+
+
+def curve_of(trial: FrozenTrial, objective: int) -> dict[int, float]:
+    """Return the values of an objective by epoch."""
+    if CURVES in trial.user_attrs:
+        return {row[0]: row[1 + objective] for row in trial.user_attrs[CURVES]}
+    return trial.intermediate_values

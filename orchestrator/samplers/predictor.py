@@ -1,4 +1,4 @@
-"""A Gaussian process on the features of cells, as an Optuna sampler for any study of one objective.
+"""A Gaussian process on the features of cells, as an Optuna sampler for any study, of one objective or several.
 
 Knows Optuna. Knows cells only through the space, if one is given: the space decodes a trial's parameters.
 """
@@ -30,6 +30,7 @@ from orchestrator.samplers.history import (
     new_seed,
     to_point,
 )
+from orchestrator.samplers.hypervolume import expected_gain, ranking
 
 if TYPE_CHECKING:
     from search_spaces import CellSpace
@@ -56,7 +57,9 @@ class PredictorSampler(BaseSampler):
     that is the farthest from all others. After that, a Gaussian process learns from all trials at every proposal.
     `candidates` points, half of them mutants of the `parents` best trials (one or two decisions are changed) and half
     random, are compared by their expected improvement over the best that the process expects of the trials so far.
-    The features are after GRAF (Kadlecová et al. 2024): see `search_spaces.graph_features`.
+    The features are after GRAF (Kadlecová et al. 2024): see `search_spaces.graph_features`. With several objectives,
+    each has a process of its own, and the points are compared by the hypervolume that they are expected to add: see
+    `orchestrator.samplers.hypervolume`.
 
     - A trial that runs counts as what the process expects of it (Ginsbourger et al. 2010, the kriging believer), so
       that many workers get different proposals.
@@ -81,8 +84,6 @@ class PredictorSampler(BaseSampler):
     Raises:
         ValueError: initial is below 2, or candidates or parents below 1.
     """
-
-    several_objectives = False
 
     def __init__(
         self,
@@ -130,8 +131,8 @@ class PredictorSampler(BaseSampler):
         scored = [other for other in finished_trials(study) if choices.keys() <= other.params.keys()]
         can_fit = len(scored) >= self._initial
         if can_fit:
-            results = _results(study, scored)
-            pool = self._mutants_and_random(scored, results.merits, choices, draws)
+            results = _results(study, scored, generator)
+            pool = self._mutants_and_random([scored[place] for place in results.order], choices, draws)
             untried = _untried(itertools.islice(pool, self._candidates), known)
         else:
             untried = _untried(itertools.islice(_random_points(choices, draws), SPREAD_AMONG), known)
@@ -146,7 +147,13 @@ class PredictorSampler(BaseSampler):
                 other for other in others if not other.state.is_finished() and choices.keys() <= other.params.keys()
             ]
             values = self._improvements(
-                study, untried, scored=scored, results=results, running=running, choices=choices
+                study,
+                untried,
+                scored=scored,
+                results=results,
+                running=running,
+                choices=choices,
+                generator=generator,
             )
         else:
             values = self._distances(untried, known, choices)
@@ -161,14 +168,12 @@ class PredictorSampler(BaseSampler):
 
     def _mutants_and_random(
         self,
-        scored: Sequence[FrozenTrial],
-        merits: Floats,
+        best_first: Sequence[FrozenTrial],
         choices: Mapping[str, Sequence[Any]],
         draws: random.Random,
     ) -> Iterator[dict[str, Any]]:
         """Yield in turn copies of the best trials with one or two decisions changed, and random points, without end."""
-        best = np.argsort(-merits, kind="stable")[: self._parents]
-        parents = [scored[place].params for place in best.tolist()]
+        parents = [trial.params for trial in best_first[: self._parents]]
         mutable = sorted(name for name, options in choices.items() if len(options) > 1)
         for fresh in _random_points(choices, draws):
             parent = draws.choice(parents)
@@ -195,32 +200,39 @@ class PredictorSampler(BaseSampler):
         results: _Results,
         running: Sequence[FrozenTrial],
         choices: Mapping[str, Sequence[Any]],
+        generator: np.random.Generator,
     ) -> Floats:
         """Return the expected improvement of each point."""
         # Imported here because it imports SciPy, which not every command needs.
         from orchestrator.samplers.gaussian_process import GaussianProcess
 
-        fitted = _best_and_latest(results.merits)
+        fitted = _best_and_latest(results.order)
         seen = self._encoder.features([self._encoder.point(study, scored[place]) for place in fitted], choices)
-        process = GaussianProcess(seen, results.targets[fitted], results.repeats[fitted], results.extra_noise[fitted])
-        best = float(process.predict(seen)[0].max())
-        if running:
-            process.add_expected(
-                self._encoder.features([self._encoder.point(study, other) for other in running], choices)
-            )
-        mean, deviation = process.predict(self._encoder.features(points, choices))
-        return expected_improvement(mean - best, deviation)
+        asked = self._encoder.features(points, choices)
+        waiting = [self._encoder.point(study, other) for other in running]
+        expected, means, deviations = [], [], []
+        for targets, extra_noise in zip(results.targets.T, results.extra_noise.T, strict=True):
+            process = GaussianProcess(seen, targets[fitted], results.repeats[fitted], extra_noise[fitted])
+            expected.append(process.predict(seen)[0])
+            if waiting:
+                process.add_expected(self._encoder.features(waiting, choices))
+            mean, deviation = process.predict(asked)
+            means.append(mean)
+            deviations.append(deviation)
+        if len(means) == 1:
+            return expected_improvement(means[0] - expected[0].max(), deviations[0])
+        return expected_gain(np.stack(means, 1), np.stack(deviations, 1), np.stack(expected, 1), generator)
 
 
 class _Results(NamedTuple):
-    """What trials say, one entry each."""
+    """What trials say: one entry, or one row with a column for each objective, for each trial."""
 
-    merits: Floats
-    """By which trials are ranked; higher is better."""
+    order: NDArray[np.int64]
+    """The places of the trials, best first."""
     targets: Floats
-    """The merits for the Gaussian process, with a mean of 0 and a variance of 1."""
+    """The scores for the Gaussian process, higher is better: each column has a mean of 0 and a variance of 1."""
     repeats: Floats
-    """Trainings of which the merit is the mean."""
+    """Trainings of which the score is the mean."""
     extra_noise: Floats
     """Variance of the target in addition to the noise of a training: more for pruned trials."""
 
@@ -233,14 +245,20 @@ def expected_improvement(gain: Floats, deviation: Floats) -> Floats:
     return gain * np.array([normal.cdf(one) for one in ratio.tolist()]) + deviation * density
 
 
-def _results(study: Study, scored: Sequence[FrozenTrial]) -> _Results:
-    final = FinalMerits(study, scored)
-    merits = np.array([final.of(trial) for trial in scored])
-    targets, unit = _targets(merits)
-    variances = np.array([final.variance_of(trial) for trial in scored])
-    extra = np.where(np.isnan(variances), UNKNOWN_GAIN, np.nan_to_num(variances) / unit**2)
+def _results(study: Study, scored: Sequence[FrozenTrial], generator: np.random.Generator) -> _Results:
+    ranked, targets, extra_noise = [], [], []
+    for objective in range(len(study.directions)):
+        final = FinalMerits(study, scored, objective=objective)
+        merits = np.array([final.of(trial) for trial in scored])
+        column, unit = _targets(merits)
+        variances = np.array([final.variance_of(trial) for trial in scored])
+        extra = np.where(np.isnan(variances), UNKNOWN_GAIN, np.nan_to_num(variances) / unit**2)
+        ranked.append(column + np.isposinf(merits) - np.isneginf(merits))  # the target of an infinite score is finite
+        targets.append(column)
+        extra_noise.append(np.minimum(extra, MAX_EXTRA_NOISE))
     repeats = np.array([float(trial.user_attrs.get(TRAININGS, 1)) for trial in scored])
-    return _Results(merits, targets, repeats, np.minimum(extra, MAX_EXTRA_NOISE))
+    order = ranking(np.stack(ranked, 1), generator)
+    return _Results(order, np.stack(targets, 1), repeats, np.stack(extra_noise, 1))
 
 
 def _targets(merits: Floats) -> tuple[Floats, float]:
@@ -260,12 +278,12 @@ def _targets(merits: Floats) -> tuple[Floats, float]:
     return (bent - bent.mean()) / deviation, unit * deviation
 
 
-def _best_and_latest(merits: Floats) -> NDArray[np.int64]:
+def _best_and_latest(order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the places of the trials in a fit, in their order."""
-    count = len(merits)
+    count = len(order)
     if count <= MAX_FITTED:
         return np.arange(count)
-    best = np.argsort(-merits, kind="stable")[: MAX_FITTED // 2]
+    best = order[: MAX_FITTED // 2]
     others = np.setdiff1d(np.arange(count), best)
     return np.sort(np.concatenate([best, others[-(MAX_FITTED - len(best)) :]]))
 

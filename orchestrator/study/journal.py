@@ -110,7 +110,7 @@ class _Mirror:
         handle = self._attributes.running_trial(number)
         for epoch, value in intermediate_values(trial, self.state).items():
             handle.report(value, step=epoch)
-        for name, value in user_attributes(trial).items():
+        for name, value in user_attributes(trial, self.state).items():
             handle.set_user_attr(name, value)
         self._study.tell(handle, values, state)
 

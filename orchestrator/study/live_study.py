@@ -106,7 +106,7 @@ class LiveStudy:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]
                 # The sampler is asked next with the record up to here, so that a resume asks it with the same.
-                self._commands.put(lambda: self._describe(event, user_attributes(trial)), self._ask)
+                self._commands.put(lambda: self._describe(event, user_attributes(trial, self._state)), self._ask)
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
                 value = intermediate_value(event, trial, self._state)
@@ -117,7 +117,7 @@ class LiveStudy:
                 end, values = optuna_outcome(trial, self._state)
                 # A duplicate has the curve of the trial that answered it, which was not reported for the duplicate.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
-                attributes = user_attributes(trial)
+                attributes = user_attributes(trial, self._state)
                 self._commands.put(
                     lambda: self._end(trial.number, end=end, values=values, curve=curve, attributes=attributes)
                 )

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record import EpochDone, RecordedRun, RunState, Trial
-from orchestrator.samplers import END_PLACE, TRAININGS
+from orchestrator.samplers import CURVES, END_PLACE, TRAININGS
 from orchestrator.study.distributions import read_distributions
 from orchestrator.study.optuna_internals import StudyAttributes
 
@@ -105,7 +105,7 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
         values=values,
         params=trial.params,
         distributions=distributions,
-        user_attrs=user_attributes(trial) | ({TRAININGS: 1 + len(repeats)} if repeats else {}),
+        user_attrs=user_attributes(trial, state) | ({TRAININGS: 1 + len(repeats)} if repeats else {}),
         system_attrs=dict(trial.attributes),
         intermediate_values=curve,
     )
@@ -142,11 +142,19 @@ def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float |
     """The value that Optuna receives for an epoch; None with several objectives, for which Optuna takes none."""
     if len(state.objectives) > 1:
         return None
-    name = next(iter(state.objectives))
-    return trial.costs.get(name, row.metric(name))
+    return _value(row, trial, next(iter(state.objectives)))
 
 
-def user_attributes(trial: Trial) -> dict[str, Any]:
+def _value(row: EpochDone, trial: Trial, objective: str) -> float | None:
+    return trial.costs.get(objective, row.metric(objective))
+
+
+def user_attributes(trial: Trial, state: RunState) -> dict[str, Any]:
     """Attributes that a reader of the study needs besides the parameters, and those of the end once it has ended."""
-    attributes = {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
-    return attributes if trial.end_place is None else {**attributes, END_PLACE: trial.end_place}
+    attributes: dict[str, Any] = {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
+    if trial.end_place is None:
+        return attributes
+    if len(state.objectives) > 1:
+        values = {row.epoch: [_value(row, trial, name) for name in state.objectives] for row in trial.curve}
+        attributes[CURVES] = [[epoch, *row] for epoch, row in values.items() if None not in row]
+    return {**attributes, END_PLACE: trial.end_place}
