@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import functools
+import heapq
 import math
 import multiprocessing
 import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import optuna
 import pyarrow.parquet
 from made_up_searches import race
 from numpy.typing import NDArray
-from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
+from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.config import SamplerSettings, make_sampler
+from orchestrator.study import to_distributions
 from search_spaces import NAS_BENCH_201
 
 SEEDS_COLUMNS = ("val_acc_s0", "val_acc_s1", "val_acc_s2")
@@ -37,12 +40,20 @@ KNOWN_IN_A_ROW, KNOWN_IN_ALL = 1000, 5000
 Floats = NDArray[np.float64]
 
 
+Cost = Literal["latency_s", "params_m"]
+"""A second objective, by its column: seconds of a forward pass, and millions of parameters."""
+
+STOCK = "OptunaSearch"
+"""Ray Tune's own bridge to Optuna, as it comes: TPE, which knows nothing of the trials that run."""
+
+
 class Trained(NamedTuple):
-    """A cell on one data set: accuracies in percent, by training and on average, and the seconds of a training."""
+    """A cell on one data set: accuracies in percent, by training and on average, the seconds of a training, costs."""
 
     accuracies: tuple[float, ...]
     mean_accuracy: float
     seconds: float
+    costs: dict[Cost, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +66,22 @@ class Task:
     seed: int
     evaluations: int
     known_in_a_row: int = KNOWN_IN_A_ROW
+    workers: int = 1
+    cost: Cost | None = None
+    """A cost that is minimised beside the accuracy."""
 
     def cached_in(self, cache: Path) -> Path:
         """Return the file of its run."""
-        known = "" if self.known_in_a_row == KNOWN_IN_A_ROW else f"-{self.known_in_a_row}-known"
-        return cache / self.dataset / self.sampler / f"{self.evaluations}-evaluations{known}-seed-{self.seed}.npz"
+        parts = [f"{self.evaluations}-evaluations"]
+        parts += [f"{self.known_in_a_row}-known"] if self.known_in_a_row != KNOWN_IN_A_ROW else []
+        parts += [f"{self.workers}-workers"] if self.workers > 1 else []
+        parts += [self.cost] if self.cost is not None else []
+        return cache / self.dataset / self.sampler / f"{'-'.join([*parts, f'seed-{self.seed}'])}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The result of a search."""
+    """The result of a search; the evaluations in the order in which they ended."""
 
     asked: int
     """Evaluations that were planned."""
@@ -76,8 +93,10 @@ class Run:
     """All recorded accuracies of each evaluated cell, one row a cell; NaN where there are fewer than three."""
     misses: Floats
     """The best cell's mean accuracy less that of each evaluated cell, in percentage points."""
+    costs: Floats
+    """The cost of each evaluated cell if there is a second objective; otherwise empty."""
     seconds: Floats
-    """Training seconds up to the end of each evaluation."""
+    """Seconds from the start of the search to the end of each evaluation, all of them of training."""
     ask_seconds: Floats
     """Seconds of each ask, including those of known proposals."""
     known: int
@@ -131,54 +150,140 @@ def _place_of_best(scores: Floats) -> NDArray[np.int64]:
 @functools.cache
 def read_table(path: Path, dataset: str) -> dict[str, Trained]:
     """Read every cell's trainings, by its six digits."""
-    columns = ["arch_key", *SEEDS_COLUMNS, "val_acc_mean", "train_time_s"]
+    columns = ["arch_key", *get_args(Cost), *SEEDS_COLUMNS, "val_acc_mean", "train_time_s"]
     rows = pyarrow.parquet.read_table(path, columns=columns, filters=[("dataset", "=", dataset)]).to_pydict()
     trained = {}
-    for key, *accuracies, mean, seconds in zip(*(rows[column] for column in columns), strict=True):
+    for key, latency, parameters, *accuracies, mean, seconds in zip(*(rows[name] for name in columns), strict=True):
         known = tuple(accuracy for accuracy in accuracies if accuracy is not None and not np.isnan(accuracy))
-        trained[key] = Trained(known, mean, seconds)
+        trained[key] = Trained(known, mean, seconds, {"latency_s": latency, "params_m": parameters})
     assert len(trained) == NAS_BENCH_201.size, f"{len(trained)} cells of {dataset}"
     return trained
 
 
+class Searcher(Protocol):
+    """Proposes cells, and learns their values."""
+
+    def ask(self) -> tuple[Any, str]:
+        """Return a handle of the proposal, and the cell's key in the table."""
+
+    def tell(self, handle: Any, values: list[float]) -> None:
+        """Take the values of a proposal."""
+
+
+# The table's digits are places in the space's list of operations, and its edges come in the order of the decisions.
+DECISIONS = {name: list(choices) for name, choices in NAS_BENCH_201.decisions()}
+
+
+def key_of(params: Mapping[str, Any]) -> str:
+    return "".join(str(choices.index(params[name])) for name, choices in DECISIONS.items())
+
+
+class SamplersStudy:
+    """A sampler of cellscout in an Optuna study."""
+
+    def __init__(self, task: Task) -> None:
+        sampler = make_sampler(SamplerSettings(name=task.sampler), task.seed, NAS_BENCH_201)
+        directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][: 1 if task.cost is None else 2]
+        self._study = optuna.create_study(sampler=sampler, directions=directions)
+        self._space = to_distributions(NAS_BENCH_201.param_space())
+
+    def ask(self) -> tuple[Any, str]:
+        trial = self._study.ask(dict(self._space))
+        return trial, key_of(trial.params)
+
+    def tell(self, handle: Any, values: list[float]) -> None:
+        self._study.tell(handle, values)
+
+
+class StockSearcher:
+    """`STOCK`, called as Ray Tune calls it."""
+
+    def __init__(self, task: Task) -> None:
+        self._searcher = OptunaSearch(seed=task.seed)
+        self._searcher.set_search_properties("accuracy", "max", NAS_BENCH_201.param_space())
+        self._asked = 0
+
+    def ask(self) -> tuple[Any, str]:
+        self._asked += 1
+        params = self._searcher.suggest(str(self._asked))
+        assert params is not None, "it has no limit"
+        return str(self._asked), key_of(params)
+
+    def tell(self, handle: Any, values: list[float]) -> None:
+        self._searcher.on_trial_complete(handle, {"accuracy": values[0]})
+
+
+class Ended(NamedTuple):
+    """An evaluation that ends at some moment; the heap gives them in this order."""
+
+    seconds: float
+    number: int
+    handle: Any
+    key: str
+    values: list[float]
+
+
 def search(task: Task) -> Run:
-    """Ask, look up and tell in turn.
+    """Search with some workers, on the clock of the recorded training times.
 
     As in cellscout, a candidate that was evaluated before is answered with its recorded result, which takes no training
-    time and does not count as an evaluation.
+    time and does not count as an evaluation; one that is being evaluated waits for its result. `STOCK` trains it again.
     """
     trained = read_table(task.table, task.dataset)
     best = max(cell.mean_accuracy for cell in trained.values())
-    # The table's digits are places in the space's list of operations, and its edges come in the order of the decisions.
-    space = {name: CategoricalDistribution(list(choices)) for name, choices in NAS_BENCH_201.decisions()}
-    sampler = make_sampler(SamplerSettings(name=task.sampler), task.seed, NAS_BENCH_201)
-    study = optuna.create_study(sampler=sampler, direction="maximize")
+    searcher: Searcher = StockSearcher(task) if task.sampler == STOCK else SamplersStudy(task)
     generator = np.random.default_rng(task.seed)
-    seen: dict[str, float] = {}
-    seconds, ask_seconds, known, known_in_a_row = [], [], 0, 0
-    while len(seen) < task.evaluations and known_in_a_row < task.known_in_a_row and known < KNOWN_IN_ALL:
+    running: list[Ended] = []
+    ended: list[Ended] = []
+    values_of: dict[str, list[float]] = {}
+    twins: dict[str, list[Any]] = {}
+    """Proposals that equal a running one, by its key."""
+    ask_seconds, known, known_in_a_row = [], 0, 0
+
+    def start_next() -> None:
+        nonlocal known, known_in_a_row
         started = time.perf_counter()
-        trial = study.ask(dict(space))
+        handle, key = searcher.ask()
         ask_seconds.append(time.perf_counter() - started)
-        key = "".join(str(space[name].choices.index(trial.params[name])) for name in space)
-        if key in seen:
+        if key in twins and task.sampler != STOCK:
             known, known_in_a_row = known + 1, known_in_a_row + 1
-        else:
-            known_in_a_row = 0
-            cell = trained[key]
-            seen[key] = cell.accuracies[int(generator.integers(len(cell.accuracies)))]
-            seconds.append(cell.seconds)
-        study.tell(trial, seen[key])
+            if key in values_of:
+                searcher.tell(handle, values_of[key])
+            else:
+                twins[key].append(handle)
+            return
+        known_in_a_row = 0
+        cell = trained[key]
+        values = [cell.accuracies[int(generator.integers(len(cell.accuracies)))]]
+        values += [cell.costs[task.cost]] if task.cost is not None else []
+        twins.setdefault(key, [])
+        now = ended[-1].seconds if ended else 0.0
+        heapq.heappush(running, Ended(now + cell.seconds, len(ended) + len(running), handle, key, values))
+
+    def may_ask() -> bool:
+        return known_in_a_row < task.known_in_a_row and known < KNOWN_IN_ALL
+
+    while len(ended) < task.evaluations and (running or may_ask()):
+        while len(running) < task.workers and len(ended) + len(running) < task.evaluations and may_ask():
+            start_next()
+        if running:
+            ended.append(heapq.heappop(running))
+            values_of[ended[-1].key] = ended[-1].values
+            for handle in (ended[-1].handle, *twins[ended[-1].key]):
+                searcher.tell(handle, ended[-1].values)
+            twins[ended[-1].key].clear()
+    cells = [trained[one.key] for one in ended]
     return Run(
         asked=task.evaluations,
         known_in_a_row=task.known_in_a_row,
-        scores=np.array(list(seen.values())),
-        trainings=np.array([(*trained[key].accuracies, math.nan, math.nan)[:3] for key in seen]),
-        misses=np.array([best - trained[key].mean_accuracy for key in seen]),
-        seconds=np.cumsum(seconds),
+        scores=np.array([one.values[0] for one in ended]),
+        trainings=np.array([(*cell.accuracies, math.nan, math.nan)[:3] for cell in cells]),
+        misses=np.array([best - cell.mean_accuracy for cell in cells]),
+        costs=np.array([one.values[1] for one in ended if task.cost is not None]),
+        seconds=np.array([one.seconds for one in ended]),
         ask_seconds=np.array(ask_seconds),
         known=known,
-        ended_early=len(seen) < task.evaluations,
+        ended_early=len(ended) < task.evaluations,
     )
 
 
@@ -201,6 +306,7 @@ def load(task: Task, cache: Path) -> Run:
             scores=arrays["scores"],
             trainings=arrays["trainings"],
             misses=arrays["misses"],
+            costs=arrays["costs"],
             seconds=arrays["seconds"],
             ask_seconds=arrays["ask_seconds"],
             known=int(arrays["known"]),
