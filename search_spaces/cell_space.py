@@ -151,16 +151,16 @@ class CellSpace:
         return self._assemble(_look_up(params))
 
     def encode(self, architecture: Architecture) -> dict[str, int | str]:
-        """Inverse of `decode`.
+        """Inverse of `decode`: the decisions that give this architecture, or one with the same fingerprint.
 
         Raises:
             ValueError: the architecture is not in the space, for example because its output differs from the one that
                 the space's rule gives (as in NASNet-A, whose normal cell also concatenates state 0).
         """
         values: dict[str, int | str] = {}
-        if self.shared and architecture.normal != architecture.reduction:
+        if self.shared and architecture.normal.canonical() != architecture.reduction.canonical():
             raise ValueError(f"its two cells differ; in space {self.name!r} one cell serves as both")
-        if self.reduction is not None and architecture.reduction != self.reduction:
+        if self.reduction is not None and architecture.reduction.canonical() != self.reduction.canonical():
             raise ValueError(f"its reduction cell is not the fixed one of space {self.name!r}")
         for name, cell in zip(self.cells, (architecture.normal, architecture.reduction), strict=False):
             values |= self._encode_cell(name, cell)

@@ -54,6 +54,15 @@ def test_encode_and_decode_are_inverse(space: CellSpace, seed: int, blocks: int)
     assert space.encode(space.decode(params)) == params
 
 
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+def test_what_encode_returns_decodes_to_the_same_graph(space: CellSpace, generator: np.random.Generator) -> None:
+    """Also for cells that number their blocks in another order than `decode` does."""
+    for _ in range(200):
+        architecture = space.sample(generator)
+        for same in (architecture, replace(architecture, normal=architecture.normal.canonical())):
+            assert space.decode(space.encode(same)).fingerprint == architecture.fingerprint
+
+
 def test_sample_reaches_every_choice(generator: np.random.Generator) -> None:
     space = replace(NASNET, blocks=2)
     seen: dict[str, set[object]] = {}
