@@ -22,8 +22,7 @@ from statistics import mean, stdev
 
 import torch
 
-from orchestrator.networks import find_network
-from orchestrator.record import RunDirectory
+from orchestrator.record import RunDirectory, find_network
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataSplits, load_data
 from trainables.network_spec import NetworkSpec

@@ -28,8 +28,7 @@ import torch
 from made_up_searches import KINDS, Coverage, measure_coverage
 
 from orchestrator.config import SearchConfig, load_config
-from orchestrator.networks import find_network
-from orchestrator.record import ConfirmationPlanned, RecordedRun, RunState
+from orchestrator.record import ConfirmationPlanned, RecordedRun, RunState, find_network
 from orchestrator.search import resume_search, run_search
 from orchestrator.significance import mean_of
 from trainables.assignment import Resample

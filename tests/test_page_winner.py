@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import InputError, RunDirectoryError
-from orchestrator.networks.lookup import find_network, title_of
 from orchestrator.networks.retraining.networks import networks_of, recipe_of
 from orchestrator.networks.retraining.settings import RetrainSettings
+from orchestrator.record.lookup import find_network, title_of
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.page.content import Content, content_of

@@ -12,13 +12,13 @@ import pytest
 from orchestrator.evaluation.candidates import EvaluatedSearch
 from orchestrator.evaluation.request import request_of
 from orchestrator.evaluation.settings import EvaluationSettings
-from orchestrator.networks.lookup import find_network
 from orchestrator.networks.retraining.networks import networks_of, recipe_of
 from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import Event, RunEnded, RunResumed, TrialEnded, TrialStarted
 from orchestrator.record.exports import ExportedFile, Exports, Scores
 from orchestrator.record.follow_ups import FollowUps
+from orchestrator.record.lookup import find_network
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState

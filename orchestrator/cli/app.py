@@ -256,7 +256,7 @@ def draw(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .svg, .png or .pdf.")],
 ) -> None:
     """Draw the cells of an architecture."""
-    from orchestrator.networks import find_network, title_of
+    from orchestrator.record import find_network, title_of
     from orchestrator.report import draw as draw_cells
 
     draw_cells(find_network(architecture).architecture, output, title_of(architecture))
@@ -280,7 +280,8 @@ def costs(
 ) -> None:
     """Show a network's parameters, multiply-adds and memory without training it."""
     from orchestrator.cli.listing import values
-    from orchestrator.networks import costs_report, find_network, with_changes
+    from orchestrator.networks import costs_report, with_changes
+    from orchestrator.record import find_network
 
     size = None if image_size is None else (image_size, image_size)
     spec = with_changes(

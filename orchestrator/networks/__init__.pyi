@@ -1,3 +1,4 @@
+from .changes import with_changes as with_changes
 from .costs import costs_report as costs_report
 from .explanation import explain as explain
 from .export.run import export_network as export_network
@@ -5,9 +6,6 @@ from .export.settings import ExportSettings as ExportSettings
 from .export.tables import export_json as export_json
 from .export.tables import export_notes as export_notes
 from .export.tables import export_table as export_table
-from .lookup import find_network as find_network
-from .lookup import title_of as title_of
-from .lookup import with_changes as with_changes
 from .prediction import check_output as check_output
 from .prediction import predict as predict
 from .prediction import write_predictions as write_predictions

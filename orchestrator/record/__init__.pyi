@@ -43,6 +43,8 @@ from .fold_scores import score_of as score_of
 from .fold_scores import scores_of as scores_of
 from .fold_scores import trainings_of as trainings_of
 from .follow_ups import FollowUps as FollowUps
+from .lookup import find_network as find_network
+from .lookup import title_of as title_of
 from .recorded_run import RecordedRun as RecordedRun
 from .results import CandidateScore as CandidateScore
 from .results import Difference as Difference

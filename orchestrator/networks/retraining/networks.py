@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.errors import ConfigError, InputError
-from orchestrator.networks.lookup import find_network, title_of, with_changes
+from orchestrator.networks.changes import with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
-from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory
+from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory, find_network, title_of
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean

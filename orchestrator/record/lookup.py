@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from orchestrator.config import resolve_value
 from orchestrator.errors import InputError, last_line
-from orchestrator.record import BEST, NETWORK, RecordedRun
+from orchestrator.record.recorded_run import RecordedRun
+from orchestrator.record.run_directory import BEST, NETWORK
 from search_spaces import PUBLISHED, Architecture
-from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.settings import did_you_mean
-from trainables.skeleton import SKELETONS, Skeleton
+from trainables.skeleton import SKELETONS
 from trainables.storage import Folder, reason, split_options
 
 BEST_NETWORK = f"{BEST}/{NETWORK}"
@@ -74,23 +72,6 @@ def title_of(name: str) -> str:
         return f"{title_of(of_a_trial[0])}#{of_a_trial[1]}"
     path = Path(split_options(name)[0]) if "://" in name else Path(name).resolve()
     return path.name if path.suffix != ".json" and name not in PUBLISHED else path.stem
-
-
-def with_changes(spec: NetworkSpec, skeleton: str | None, **values: Any) -> NetworkSpec:
-    """The network with another skeleton and other values; a value of None is not changed.
-
-    Raises:
-        InputError: the skeleton is unknown, or no network can be built with these values.
-    """
-    changes = {name: value for name, value in values.items() if value is not None}
-    if skeleton is not None:
-        changes["skeleton"] = resolve_value("--skeleton", name=skeleton, known=SKELETONS, kind=Skeleton)
-    try:
-        changed = replace(spec, **changes)
-        plan_network(changed)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    return changed
 
 
 def _trial(name: str) -> tuple[str, str] | None:
