@@ -17,7 +17,15 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import Event, RunStarted, TrialEnded, TrialImported, TrialStarted, TrialStatus
+from orchestrator.record.events import (
+    CandidatesQueued,
+    Event,
+    RunStarted,
+    TrialEnded,
+    TrialImported,
+    TrialStarted,
+    TrialStatus,
+)
 from orchestrator.record.run_state import RunState
 from orchestrator.record.trial import Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates
@@ -102,6 +110,7 @@ def driven(
     objectives: Mapping[str, Direction] | None = None,
     constraints: Mapping[str, float] | None = None,
     imported: list[TrialImported] | None = None,
+    queued: list[dict[str, Any]] | None = None,
     scheduler: AnswersDuplicates | None = None,
     space: CellSpace = TINY,
     before: list[Event] | None = None,
@@ -118,7 +127,7 @@ def driven(
             constraints=dict(constraints or {}),
             distributions=write_distributions(distributions),
         )
-        events = before or [started, *(imported or [])]
+        events = before or [started, *(imported or []), *([CandidatesQueued(params=queued)] if queued else [])]
         known = known_when_asked(events)
         log.append(*events[:known])
         with LiveStudy(sampler or RandomSampler(seed=0), state, distributions) as live:

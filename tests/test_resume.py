@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import EVENT, Event, RunResumed, RunStarted
+from orchestrator.record.events import EVENT, CandidatesQueued, Event, RunResumed, RunStarted
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.trial import Trial
@@ -34,6 +34,9 @@ DISTRIBUTIONS = to_distributions(SPACE.param_space())
 OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
 STARTED = RunStarted(slots=1, objectives=OBJECTIVES, constraints={}, distributions=write_distributions(DISTRIBUTIONS))
 TRIALS = 14
+QUEUED = [SPACE.encode(SPACE.sample(np.random.default_rng(seed))) for seed in (1, 2, 1, 3)]
+"""The third is answered from the record."""
+BEGUN: list[Event] = [STARTED, CandidatesQueued(params=QUEUED)]
 
 
 @pytest.fixture(params=["asha", "asha_promotion", "hyperband", "median", "fifo"])
@@ -110,11 +113,11 @@ def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> Memo
 
 
 def test_with_one_worker_a_search_finds_the_same_wherever_it_was_cut(scheduler: str) -> None:
-    whole = continued([STARTED], scheduler)
-    found = seen(RunState.replay([STARTED, *whole.events()]))
+    whole = continued(BEGUN, scheduler)
+    found = seen(RunState.replay([*BEGUN, *whole.events()]))
     assert len(found) >= TRIALS
     for count in range(0, len(whole.pieces), 5):
-        before = [STARTED, *whole.events(count)]
+        before = [*BEGUN, *whole.events(count)]
         after = continued(before, scheduler)
         events = [*before, *after.events()]
         assert seen(RunState.replay(events)) == found
@@ -127,12 +130,14 @@ def test_with_several_workers_a_search_loses_and_repeats_nothing_however_often_i
 ) -> None:
     for seed in range(5):
         cuts = np.random.default_rng(seed)
-        events: list[Event] = [STARTED]
+        events = list(BEGUN)
         for _ in range(3):
             after = continued(events, scheduler, workers)
             events += after.events(int(cuts.integers(1, 25)))
         events += continued(events, scheduler, workers).events()
         state = RunState.replay(events)
+        assert [trial.params for trial in list(state.trials.values())[: len(QUEUED)]] == QUEUED
+        assert state.queued == []
         assert sum(found.attempt > 0 for found in state.trials.values()) == TRIALS
         check_ends(events)
         match scheduler:

@@ -90,6 +90,14 @@ class SamplerSettings(Settings):
     of an `optuna.samplers.BaseSampler`. Unset: predictor; with several objectives, tpe."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the sampler's class."""
+    start_with: list[str] = Field(default=[])
+    """Architectures of the space that are tried first, in this order: published cells (`cellscout list cells`), JSON
+    files, run directories for their best, or `RUN_DIR#TRIAL`. The sampler learns from them as from its own."""
+
+    @field_validator("start_with")
+    @classmethod
+    def _no_secrets(cls, values: list[str]) -> list[str]:
+        return [_without_secret(value) for value in values]
 
 
 class SchedulerSettings(Settings):

@@ -6,6 +6,7 @@ from .event_log import TypedLog as TypedLog
 from .event_log import read_events as read_events
 from .event_segments import SEGMENTS as SEGMENTS
 from .events import CandidatesCompared as CandidatesCompared
+from .events import CandidatesQueued as CandidatesQueued
 from .events import ConfirmationPlanned as ConfirmationPlanned
 from .events import ConfirmedCandidate as ConfirmedCandidate
 from .events import ConfirmedScore as ConfirmedScore

@@ -61,8 +61,19 @@ class RunStarted(EventBase):
     distributions: dict[str, dict[str, Any]]
 
 
+class CandidatesQueued(EventBase):
+    """Candidates that are proposed next, in this order, before those of the sampler.
+
+    Each is given by values of parameters; the sampler chooses the others. The list replaces what is left of an earlier
+    one.
+    """
+
+    event: Literal["candidates_queued"] = "candidates_queued"
+    params: list[dict[str, Any]]
+
+
 class TrialSuggested(EventBase):
-    """The sampler proposed a candidate; asking it took `ask_seconds`.
+    """The sampler proposed a candidate, or it was the next one of the queue; asking it took `ask_seconds`.
 
     `number` is Optuna's. `costs` are known without training the candidate. `trial_attributes` and `study_attributes`
     are what the sampler stored in Optuna while it was asked; it may read them later.
@@ -342,6 +353,7 @@ Event = (
     | ConfirmationPlanned
     | TrialRepeated
     | CandidatesCompared
+    | CandidatesQueued
     | TrialSuggested
     | TrialStarted
     | TrialBuilt

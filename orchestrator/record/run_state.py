@@ -16,6 +16,7 @@ from typing import Any, Literal
 from orchestrator.objectives import Direction, dominates, losses_of, violations
 from orchestrator.record.events import (
     CandidatesCompared,
+    CandidatesQueued,
     ConfirmationPlanned,
     EpochDone,
     EvaluationPlanned,
@@ -56,6 +57,8 @@ class RunState:
     distributions: dict[str, dict[str, Any]] = field(default_factory=dict)
     study_attributes: dict[str, Any] = field(default_factory=dict)
     """What the sampler stored with the whole study."""
+    queued: list[dict[str, Any]] = field(default_factory=list)
+    """Parameters of the candidates that are proposed next, in this order (`[sampler] start_with`)."""
     evaluation: EvaluationPlanned | None = None
     """The plan of an evaluation; None in the record of a search."""
     slots: int = 0
@@ -101,7 +104,10 @@ class RunState:
             case EvaluationPlanned():
                 self.evaluation = event
                 self.trials.update((trial.trial_id, trial) for trial in planned_trials(event))
+            case CandidatesQueued():
+                self.queued = list(event.params)
             case TrialSuggested():
+                del self.queued[:1]
                 self.trials[event.trial_id] = suggested_trial(event)
                 self.study_attributes |= event.study_attributes
             case ConfirmationPlanned():

@@ -16,14 +16,17 @@ from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.progress import Progress
 from orchestrator.record import (
     CandidatesCompared,
+    CandidatesQueued,
     Event,
     EventLog,
     RecordedRun,
     RunDirectory,
     RunInfo,
     RunResumed,
+    RunStarted,
     RunState,
     Trial,
+    TrialImported,
     describe_run,
     now,
 )
@@ -31,6 +34,7 @@ from orchestrator.search.driver import Driver
 from orchestrator.search.passed import Overrides
 from orchestrator.search.session import SearchSession
 from orchestrator.search.setup import SearchComponents, check_same, run_environment
+from orchestrator.search.starting import queue_candidates
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.study import LiveStudy, known_when_asked
 from search_spaces import CellSpace
@@ -95,6 +99,7 @@ def run_search(
     warm_start = WarmStart.read(config)
     warm_start.check_scores(components.trainable.score_bounds)
     imported = warm_start.trials(config, components.space, components.distributions)
+    queued = queue_candidates(config.sampler, components.space)
     directory = RunDirectory.at(config.run.new_directory(now()) if run_dir is None else run_dir)
     directory.check_usable()
     with run_environment(config, directory, address=address, progress=progress) as environment:
@@ -122,7 +127,7 @@ def run_search(
                 progress=progress,
             )
             ended = session.run(
-                [components.run_started(environment.allotment), *imported],
+                _first_events(components.run_started(environment.allotment), imported, queued),
                 # Called once the first events are in the state, from which the study is built.
                 lambda: _driver(session, LiveStudy(components.sampler, state, components.distributions)),
             )
@@ -167,7 +172,8 @@ def resume_search(
             plan = components.plan(environment.facts, directory)
             if not events:  # it died before its first event
                 imported = WarmStart.read(config).trials(config, components.space, components.distributions)
-                events = [components.run_started(environment.allotment), *imported]
+                queued = queue_candidates(config.sampler, components.space)
+                events = _first_events(components.run_started(environment.allotment), imported, queued)
                 log.append(*events)
             state, live_study = _replay(events, components)
             directory.repair_best()
@@ -196,6 +202,10 @@ def resume_search(
 def _located(config: SearchConfig) -> SearchConfig:
     """The same settings with the absolute root of the data, so that the record names it for every working folder."""
     return config.model_copy(update={"data": config.data.located()})
+
+
+def _first_events(started: RunStarted, imported: Sequence[TrialImported], queued: CandidatesQueued) -> list[Event]:
+    return [started, *imported, *([queued] if queued.params else [])]
 
 
 def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy]:

@@ -2,7 +2,8 @@
 
 A sampler may take long for a proposal, and `ask` and `tell` must not run at the same time. So one thread calls both, in
 the order of the events: the driver does not wait, and the same order of events gives the same proposals. The study
-receives only the events of the record, so it equals the study that `study.replay` builds from the log.
+receives only the events of the record, so it equals the study that `study.replay` builds from the log. The candidates
+that the record has queued are proposed before the sampler's own, as Optuna's `enqueue_trial` does it.
 
 Knows Optuna and the run's state. Does not know Ray.
 """
@@ -171,7 +172,14 @@ class LiveStudy:
             return
         started = time.perf_counter()
         before = self._attributes.read()
+        queued = self._state.queued  # it changes only when the proposal is on record, and is then asked for the next
+        if queued:
+            self.study.enqueue_trial(queued[0])
         trial = self.study.ask(self._distributions)
+        if queued:
+            # Ask the sampler although all parameters may be given: NSGA-II and NSGA-III count only trials for which
+            # they were asked as members of a generation.
+            _ = trial.relative_params
         self._handles[trial.number] = trial
         after = self._attributes.read()
         self._last_seconds = time.perf_counter() - started

@@ -1,0 +1,135 @@
+"""Architectures that a search tries first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.samplers import BaseSampler, BruteForceSampler, NSGAIISampler
+from optuna.trial import TrialState
+
+from orchestrator.config.search_config import SamplerSettings
+from orchestrator.errors import ConfigError
+from orchestrator.record.event_log import read_events
+from orchestrator.samplers import SAMPLERS
+from orchestrator.samplers.history import finished_trials
+from orchestrator.search.starting import queue_candidates
+from search_spaces import DARTS, NASNET, PUBLISHED, CellSpace
+from tests.driving import PARAMS, SWAPPED, Hand, driven, new
+from trainables.storage import Folder
+
+THIRD = {**PARAMS, "reduction.0.left.state": 1}
+QUEUED = [SWAPPED, PARAMS, THIRD]
+
+MAKERS: dict[str, Callable[[], BaseSampler]] = {
+    **{name: lambda name=name: SAMPLERS[name](seed=1) for name in SAMPLERS},  # type: ignore[misc]
+    "an object of Optuna's": BruteForceSampler,
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+def test_what_is_queued_is_proposed_first_and_in_order_whatever_the_sampler(
+    make: Callable[[], BaseSampler], tmp_path: Path
+) -> None:
+    with driven(tmp_path, make(), queued=QUEUED) as hand:
+        for _ in range(6):
+            new(hand)
+        trials = list(hand.state.trials.values())
+        assert [trial.params for trial in trials[:3]] == QUEUED
+        assert all(trial.params not in QUEUED for trial in trials[3:])
+
+
+@pytest.mark.parametrize("name", ["evolution", "predictor", "tpe", "nsgaii"])
+@pytest.mark.parametrize("proposed", [0, 1, 2, 3, 4])
+def test_a_search_that_died_at_any_of_them_goes_on_with_the_next(name: str, proposed: int, tmp_path: Path) -> None:
+    def params_of(hand: Hand, count: int) -> list[dict[str, Any]]:
+        while len(hand.state.trials) < count:
+            hand.admit()
+        return [trial.params for trial in hand.state.trials.values()]
+
+    for folder in ("whole", "cut"):
+        (tmp_path / folder).mkdir()
+    with driven(tmp_path / "whole", SAMPLERS[name](seed=1), queued=QUEUED) as hand:
+        params_of(hand, proposed)
+        hand.settled()  # the next one is asked ahead, and not on record
+        before = list(read_events(Folder.at(tmp_path / "whole")))
+        expected = params_of(hand, 6)
+    with driven(tmp_path / "cut", SAMPLERS[name](seed=1), before=before) as hand:
+        assert params_of(hand, 6) == expected
+    assert expected[:3] == QUEUED
+
+
+def test_the_sampler_learns_from_them_as_from_any_other_trial(tmp_path: Path) -> None:
+    with driven(tmp_path, SAMPLERS["evolution"](seed=0, population=3, tournament=20), queued=QUEUED) as hand:
+        for score in (0.1, 0.9, 0.2):
+            hand.train(new(hand), [score])
+        new(hand)  # it was asked for before the last result was known
+        child = new(hand).params
+        study = hand.settled()
+        assert [trial.params for trial in finished_trials(study)] == QUEUED
+    assert sum(child[name] != PARAMS[name] for name in PARAMS) == 1
+
+
+def test_they_are_members_of_the_first_generation_of_nsga_ii(tmp_path: Path) -> None:
+    sampler = NSGAIISampler(population_size=3, seed=0)
+    with driven(tmp_path, sampler, objectives={"val_accuracy": "maximize", "macs": "minimize"}, queued=QUEUED) as hand:
+        for score in (0.1, 0.9, 0.2):
+            hand.train(new(hand), [score])
+        population = sampler.get_population(hand.settled(), 0)
+    assert [trial.params for trial in population] == QUEUED
+
+
+def test_one_that_is_known_is_answered_from_the_record(tmp_path: Path) -> None:
+    with driven(tmp_path, queued=[PARAMS, PARAMS, SWAPPED]) as hand:
+        hand.train(new(hand), [0.5])
+        second = new(hand)
+        assert [trial.status for trial in hand.state.trials.values()] == ["completed", "duplicate", "running"]
+        assert second.params == SWAPPED
+        first, again, *_ = hand.settled().trials
+        assert (again.state, again.value) == (TrialState.COMPLETE, first.value)
+
+
+def test_a_parameter_that_is_not_queued_is_drawn_by_the_sampler(tmp_path: Path) -> None:
+    some = {name: value for name, value in SWAPPED.items() if name.startswith("normal")}
+    with driven(tmp_path, queued=[some]) as hand:
+        params = new(hand).params
+    assert some.items() < params.items()
+    assert params.keys() == SWAPPED.keys()
+
+
+def test_architectures_are_named_as_in_other_commands(tmp_path: Path) -> None:
+    v1, v2 = (PUBLISHED[name].architecture for name in ("darts_v1", "darts_v2"))
+    (tmp_path / "cell.json").write_text(json.dumps(v1.to_json()))
+    queued = queue_candidates(SamplerSettings(start_with=["darts_v2", str(tmp_path / "cell.json")]), DARTS)
+    assert [DARTS.decode(params).fingerprint for params in queued.params] == [v2.fingerprint, v1.fingerprint]
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "message"),
+    [
+        (
+            "nasnet_a",
+            NASNET,
+            "has 'nasnet_a', which is not in the space: the normal cell outputs [0, 2, 3, 4, 5, 6];",
+        ),
+        ("darts_v2", replace(DARTS, blocks=3), "the normal cell has 4 blocks and 2 inputs; space 'darts' has 3 and 2"),
+        ("dart_v2", DARTS, "'dart_v2' is not a published cell, a file or a run directory; did you mean 'darts_v2'?"),
+    ],
+)
+def test_what_is_not_in_the_space_is_refused(name: str, space: CellSpace, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        queue_candidates(SamplerSettings(start_with=[name]), space)
+    assert str(raised.value).startswith("sampler.start_with")
+    assert message in str(raised.value)
+
+
+def test_a_refusal_is_one_line_and_leaves_nothing(cellscout: Any, tmp_path: Path) -> None:
+    ended = cellscout("search", "--set", "space.name=nasnet", "--set", 'sampler.start_with=["nasnet_a"]')
+    assert ended.status == 2
+    assert ended.err.count("\n") == 1
+    assert "sampler.start_with has 'nasnet_a', which is not in the space" in ended.err
+    assert list(tmp_path.iterdir()) == []
