@@ -15,6 +15,7 @@ from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.record.events import RunResumed
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_info import SettingsChange
 from orchestrator.report.comparison.best_so_far import BestSoFar, mean_curve, read_history
 from orchestrator.report.comparison.compare import Comparison, compare_runs
 from orchestrator.report.comparison.page import write_comparison
@@ -213,6 +214,12 @@ def test_a_difference_in_workers_splits_a_group_and_is_told(tmp_path: Path) -> N
     found = compare_runs(slots)
     assert [(one.setting, one.values) for one in found.differences] == [("resources.slots", (1, 8))]
     assert "The workers differ" in " ".join(found.notes)
+
+
+def test_a_search_that_changed_its_sampler_is_a_group_of_its_own(tmp_path: Path) -> None:
+    change = SettingsChange(time=at(5), settings={"sampler.name": ("random", "tpe"), "budget.trials": (1, 2)})
+    found = compare_runs([searched(tmp_path / "a"), searched(tmp_path / "b", changes=[change])])
+    assert [group.label for group in found.groups] == ["tpe", "random, then tpe"]
 
 
 def test_labels_tell_groups_apart(tmp_path: Path) -> None:

@@ -109,6 +109,11 @@ def test_a_class_of_a_notebook_or_a_function_has_a_name_that_settings_accept() -
         (Overrides(sampler=TopK()), {"sampler": TopK(k=3)}, r"its options.k was 5, and is 3 \(sampler=...\)"),
         (Overrides(sampler=TopK()), {"sampler": RandomSampler()}, "its module was 'tests.test_passed_objects', and is"),
         (Overrides(), {"sampler": TopK()}, "with the sampler 'predictor'; .*TopK.* cannot replace it"),
+        (
+            Overrides(sampler=TopK()),
+            {"sampler": TopK(), "changes": ["sampler.options.k=3"]},
+            f"the changes set sampler.name or sampler.options, and {TOP_K} is passed as the sampler; leave out one",
+        ),
     ],
 )
 def test_a_resume_refuses_to_go_on_without_the_same_object(
@@ -129,6 +134,18 @@ def test_a_resume_takes_the_same_object(tmp_path: Path, monkeypatch: pytest.Monk
     run = searched(tmp_path / "run", Overrides(NASNET, TopK(), trainable=Paced))
     with pytest.raises(ReachedError):
         resume_search(run, space=NASNET, sampler=TopK(), trainable=Paced)
+
+
+def test_a_sampler_that_is_named_replaces_the_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reached(*_: Any, **__: Any) -> None:
+        raise ReachedError
+
+    monkeypatch.setattr("orchestrator.search.run.run_environment", reached)
+    run = searched(tmp_path / "run", Overrides(NASNET, TopK()))
+    with pytest.raises(ReachedError):
+        resume_search(run, ["sampler.name=tpe"], space=NASNET)
+    with pytest.raises(ConfigError, match="with a space that was passed in Python"):
+        resume_search(run, ["sampler.name=tpe"])
 
 
 def test_the_commands_name_what_they_cannot_make(tmp_path: Path, cellscout: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.samplers import BaseSampler, BruteForceSampler, NSGAIISampler
 from optuna.trial import TrialState
@@ -15,10 +16,15 @@ from optuna.trial import TrialState
 from orchestrator.config.search_config import SamplerSettings
 from orchestrator.errors import ConfigError
 from orchestrator.record.event_log import read_events
+from orchestrator.record.recorded_run import RecordedRun
+from orchestrator.report.changes import changes_of
+from orchestrator.report.terminal import run_summary
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.history import finished_trials
+from orchestrator.search.run import SearchResult, resume_search, run_search
 from orchestrator.search.starting import queue_candidates
-from search_spaces import DARTS, NASNET, PUBLISHED, CellSpace
+from search_spaces import DARTS, NASNET, PUBLISHED, Architecture, CellSpace
+from tests.builders import config
 from tests.driving import PARAMS, SWAPPED, Hand, driven, new
 from trainables.storage import Folder
 
@@ -133,3 +139,47 @@ def test_a_refusal_is_one_line_and_leaves_nothing(cellscout: Any, tmp_path: Path
     assert ended.err.count("\n") == 1
     assert "sampler.start_with has 'nasnet_a', which is not in the space" in ended.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_resume_goes_on_with_other_architectures_and_another_sampler(local_ray: None, tmp_path: Path) -> None:
+    """On Ray, two trials at a time. What was changed is on record and shown, and a further resume keeps it."""
+    run = tmp_path / "run"
+    names = ["darts_v2", "darts_v1"]
+    settings = config(space={"name": "darts"}, sampler={"start_with": names}, budget={"trials": 3})
+    assert first_of(run_search(settings, run_dir=run), 2) == [DARTS.encode(cell(name)) for name in names]
+    third, fourth = (DARTS.sample(np.random.default_rng(seed)) for seed in (1, 2))
+    (tmp_path / "third.json").write_text(json.dumps(third.to_json()))
+    (tmp_path / "fourth.json").write_text(json.dumps(fourth.to_json()))
+    changes = [
+        "sampler.name=evolution",
+        "sampler.options.population=2",
+        f'sampler.start_with=["darts_v2", "{tmp_path}/third.json", "{tmp_path}/fourth.json"]',
+        "budget.trials=7",
+    ]
+    result = resume_search(run, changes)
+    _, _, _, again, *later = result.state.trials.values()
+    assert (again.params, again.duplicate_of) == (DARTS.encode(cell("darts_v2")), "00000")
+    assert [trial.params for trial in later[:2]] == [DARTS.encode(third), DARTS.encode(fourth)]
+    assert result.state.trained == 7
+    (change,) = result.info.changes
+    assert change.settings["sampler.name"] == ("random", "evolution")
+    assert change.settings["sampler.options.population"] == (None, 2)
+    assert change.settings["budget.trials"] == (3, 7)
+    (line,) = changes_of(result.info, result.state)
+    assert line.startswith("after 3 trials: sampler.name from 'random' to 'evolution', sampler.start_with from ['dart")
+    assert line.endswith("budget.trials from 3 to 7, sampler.options.population from unset to 2")
+    assert f"changed     {line}" in run_summary(RecordedRun.read(run), result.state).splitlines()
+    (tmp_path / "third.json").unlink()
+    result = resume_search(run, ["budget.trials=8"])
+    assert result.state.trained == 8
+    assert result.info.component("sampler") == "random, then evolution"
+    assert [list(change.settings) for change in result.info.changes[1:]] == [["budget.trials"]]
+
+
+def cell(name: str) -> Architecture:
+    return PUBLISHED[name].architecture
+
+
+def first_of(result: SearchResult, count: int) -> list[dict[str, Any]]:
+    return [trial.params for trial in result.state.trials.values()][:count]

@@ -108,8 +108,8 @@ def resume(
         typer.Option(
             "--set",
             metavar="SECTION.KEY=VALUE",
-            help="Change a setting in budget, confirmation, resources, faults or logging, or data.root, if the images "
-            "are elsewhere now; may be repeated.",
+            help="Change a setting in budget, sampler, confirmation, resources, faults or logging, or data.root, if "
+            "the images are elsewhere now; may be repeated.",
         ),
     ] = None,
     address: Address = None,

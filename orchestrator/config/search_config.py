@@ -302,6 +302,8 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfi
 def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeable: Collection[str]) -> SearchConfig:
     """Apply `section.key=value` overrides to a recorded configuration, in the changeable sections or keys only.
 
+    Another sampler does not get the options of the one before.
+
     Raises:
         ConfigError: says in one line what is wrong and where.
     """
@@ -313,7 +315,13 @@ def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeabl
                 f"--set {override!r}: a search that goes on can change {', '.join(sorted(changeable))}; with another "
                 f"[{section}] its trials could not be compared"
             )
-    return parse_config(_with(copy.deepcopy(dict(config)), overrides), "the recorded configuration")
+    source = "the recorded configuration"
+    before = parse_config(config, source)
+    after = parse_config(_with(copy.deepcopy(dict(config)), overrides), source)
+    if after.sampler.name == before.sampler.name:
+        return after
+    options = _with({}, overrides)["sampler"].get("options", {})
+    return after.model_copy(update={"sampler": after.sampler.model_copy(update={"options": options})})
 
 
 def _with(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.config import SearchConfig
+from orchestrator.config import SearchConfig, flatten, parse_config
 from orchestrator.record.events import now
 from orchestrator.record.log_owner import is_alive
 from trainables.settings import printable
@@ -59,6 +59,16 @@ class PassedObject(BaseModel):
         return f"{self.plugin_name}({options})" if options else self.plugin_name
 
 
+class SettingsChange(BaseModel):
+    """The settings that a resume changed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    time: datetime
+    settings: dict[str, tuple[Any, Any]]
+    """The values before and after, by dotted name; None if it was not or is not set."""
+
+
 class RunInfo(BaseModel):
     """The contents of `run.json`."""
 
@@ -71,6 +81,8 @@ class RunInfo(BaseModel):
     started_at: datetime
     ended_at: datetime | None = None
     resumed_at: list[datetime] = []
+    changes: list[SettingsChange] = []
+    """Of the settings, by resumes; `config` has the last values."""
     command: list[str]
     host: str
     pid: int
@@ -93,7 +105,12 @@ class RunInfo(BaseModel):
         """The space, sampler, scheduler or trainable, by its name in the settings or as the object that was passed."""
         if section in self.passed:
             return f"{self.passed[section]} (passed in Python)"
-        return str(self.config.get(section, {}).get("name", "?"))
+        return ", then ".join("?" if name is None else str(name) for name in self.values_of(f"{section}.name"))
+
+    def values_of(self, setting: str) -> list[Any]:
+        """The values that a setting has had, the present one last; None if it was not or is not set."""
+        before = [change.settings[setting][0] for change in self.changes if setting in change.settings]
+        return [*before, flatten(self.config).get(setting)]
 
     @property
     def guess(self) -> float | None:
@@ -112,8 +129,10 @@ class RunInfo(BaseModel):
     def is_of_this_host(self) -> bool:
         return self.host == platform.node()
 
-    def going_on(self, config: SearchConfig, resources: dict[str, Any]) -> RunInfo:
+    def going_on(self, config: SearchConfig, resources: dict[str, Any], passed: Mapping[str, PassedObject]) -> RunInfo:
         """Info of the run once this process resumes it; its start and its versions stay."""
+        time = now()
+        changed = _differences(parse_config(self.config, "the recorded configuration"), config)
         return self.model_copy(
             update={
                 "config": config.model_dump(mode="json"),
@@ -123,7 +142,9 @@ class RunInfo(BaseModel):
                 "host": platform.node(),
                 "pid": os.getpid(),
                 "resources": resources,
-                "resumed_at": [*self.resumed_at, now()],
+                "passed": dict(passed),
+                "resumed_at": [*self.resumed_at, time],
+                "changes": [*self.changes, *([SettingsChange(time=time, settings=changed)] if changed else [])],
             }
         )
 
@@ -181,3 +202,9 @@ def commit() -> str | None:
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _differences(before: SearchConfig, after: SearchConfig) -> dict[str, tuple[Any, Any]]:
+    """The values of the settings that differ, before and after, by dotted name."""
+    old, new = (flatten(config.model_dump(mode="json")) for config in (before, after))
+    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}

@@ -20,6 +20,7 @@ from orchestrator.record import (
     Trial,
     score_of,
 )
+from orchestrator.report.changes import changes_of
 from orchestrator.report.confirmation import (
     confirmation_json,
     confirmed_candidates,
@@ -119,6 +120,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         f"searched by {', '.join(run.info.component(part) for part in COMPONENTS)}",
         f"trials      {kinds}{again}",
     ]
+    lines += [f"changed     {text}" for text in changes_of(run.info, state)]
     if state.started_at is not None and state.ended_at is not None:
         lines.append(f"time        {clock(state.active_seconds())}")
     utilisation = state.utilisation()
@@ -158,6 +160,7 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "run_dir": run.directory.location,
         "state": run.standing,
         **{part: run.info.component(part) for part in COMPONENTS},
+        "changes": [change.model_dump(mode="json") for change in run.info.changes],
         "trials": dict(state.counts()),
         "slots": state.slots,
         "utilisation": state.utilisation(),

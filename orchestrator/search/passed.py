@@ -50,6 +50,27 @@ class Overrides:
             sections[part] = section.model_copy(update={"name": passed.plugin_name, **unset})
         return config.model_copy(update=sections)
 
+    def check_resume(self, run: RecordedRun, config: SearchConfig) -> None:
+        """Refuse to resume a search with other objects than those that were passed when it began.
+
+        The settings may name a sampler to replace one that was passed.
+
+        Args:
+            run: the record.
+            config: the settings for the resume.
+
+        Raises:
+            ConfigError: as for `check_same`, or the settings change a sampler that is passed.
+        """
+        before = run.config.sampler
+        if self.sampler is not None and (config.sampler.name, config.sampler.options) != (before.name, before.options):
+            raise ConfigError(
+                f"the changes set sampler.name or sampler.options, and {self.describe()['sampler']} is passed as the "
+                "sampler; leave out one of the two (sampler=...)"
+            )
+        replaced = config.sampler.name != before.name
+        self.check_same(run, ("space", *(() if replaced else ("sampler",)), "scheduler", "trainable"))
+
     def check_same(self, run: RecordedRun, parts: Collection[str]) -> None:
         """Refuse to go on with other objects than those that were passed when the run began.
 

@@ -41,7 +41,7 @@ from search_spaces import CellSpace
 from trainables import EpochTrainable
 
 CHANGEABLE = (
-    *("budget", "resources", "faults", "logging", *MOVABLE),
+    *("sampler", "budget", "resources", "faults", "logging", *MOVABLE),
     *("confirmation.candidates", "confirmation.trainings", "confirmation.share"),
 )
 """Sections and keys that may change at a resume: they do not change what a score means."""
@@ -149,10 +149,12 @@ def resume_search(
 
     Args:
         run_dir: a path or a URI, where the record is.
-        changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. `data.root` is where the same images
-            are now.
+        changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. Another sampler learns from all trials
+            on record; other architectures in `sampler.start_with` replace those that have not been proposed yet.
+            `data.root` is where the same images are now.
         address, progress: as for `run_search`.
-        space, sampler, scheduler, trainable: those that were passed to `run_search`, again. Others are refused.
+        space, sampler, scheduler, trainable: those that were passed to `run_search`, again. Others are refused. If a
+            change names another sampler, leave out the one that was passed.
 
     Raises:
         InputError: the run cannot continue; nothing was changed.
@@ -163,8 +165,10 @@ def resume_search(
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
     given = Overrides(space, sampler, scheduler, trainable)
-    given.check_same(recorded, ("space", "sampler", "scheduler", "trainable"))
+    given.check_resume(recorded, config)
     components = SearchComponents.of(config, given)
+    restarted = config.sampler.start_with != recorded.config.sampler.start_with
+    queued = queue_candidates(config.sampler, components.space) if restarted else None
     with EventLog.reopen(directory) as log:  # locked before it is read, so that no other process continues the search
         events = recorded.events()
         with run_environment(config, directory, address=address, progress=progress) as environment:
@@ -175,9 +179,12 @@ def resume_search(
                 queued = queue_candidates(config.sampler, components.space)
                 events = _first_events(components.run_started(environment.allotment), imported, queued)
                 log.append(*events)
+            elif queued is not None:
+                log.append(queued)
+                events.append(queued)
             state, live_study = _replay(events, components)
             directory.repair_best()
-            info = recorded.info.going_on(config, asdict(environment.allotment))
+            info = recorded.info.going_on(config, asdict(environment.allotment), components.passed)
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
             progress.note(f"continuing {directory}: {len(state.trials)} trials on record, {open_trials} open")

@@ -102,6 +102,8 @@ def read_search(location: str) -> ComparedRun:
     settings = flatten({section: values for section, values in config.items() if section not in INCIDENTAL})
     for section, passed in info.passed.items():
         settings |= flatten({section: {"options": passed.options}})
+    for name in [name for change in info.changes for name in change.settings if name.startswith("sampler.")]:
+        settings[name] = ", then ".join(map(str, info.values_of(name)))
     if config["budget"]["trials"] is None:  # only then do the hours limit the search
         settings["budget.hours"] = hours
     return ComparedRun(

@@ -12,6 +12,7 @@ from orchestrator.config import make_scheduler, parse_config, search_file
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.progress import clock, number
 from orchestrator.record import ConfirmedCandidate, Retrained, RunState, Trial, score_of
+from orchestrator.report.changes import changes_of
 from orchestrator.report.confirmation import confirmed_candidates, range_in_words
 from orchestrator.report.drawing import svg
 from orchestrator.report.importance import importances
@@ -356,6 +357,7 @@ def _facts(record: PageRecord) -> dict[str, str]:
         "run directory": record.location,
         "started": f"{info.started_at:%Y-%m-%d %H:%M:%S} UTC",
         "resumed": ", ".join(f"{time:%Y-%m-%d %H:%M:%S}" for time in info.resumed_at),
+        "changed": "; ".join(changes_of(info, record.state)),
         "ended": "" if info.ended_at is None else f"{info.ended_at:%Y-%m-%d %H:%M:%S} UTC",
         "driver's host": info.host,
         "resources": ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in info.resources.items()),
