@@ -14,7 +14,7 @@ from orchestrator.samplers.evolution import EvolutionSampler
 from orchestrator.samplers.local_search import LocalSearchSampler
 from orchestrator.samplers.predictor import PredictorSampler
 from orchestrator.samplers.seeded import SeededSampler
-from orchestrator.samplers.tpe import WholeTrialsTPESampler
+from orchestrator.samplers.tpe import TPESampler
 
 # Some of Optuna's samplers warn at every construction that their interface may change.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -37,7 +37,7 @@ def make_seeded(kind: Callable[..., BaseSampler], seed: int, **options: Any) -> 
 def _tpe(seed: int, **options: Any) -> BaseSampler:
     """Tree-structured Parzen estimator (Bergstra et al. 2011); options of Optuna's `TPESampler`."""
     # Constant liar: without it, the sampler proposes the same region to all trials in flight.
-    return make_seeded(WholeTrialsTPESampler, seed, **{"constant_liar": True, **options})
+    return make_seeded(TPESampler, seed, **{"constant_liar": True, **options})
 
 
 def _random(seed: int, **options: Any) -> BaseSampler:

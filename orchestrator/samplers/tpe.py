@@ -9,7 +9,7 @@ import math
 import warnings
 from typing import Any, final
 
-from optuna.samplers import TPESampler
+import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore", message="`gamma` has been deprecated", categor
 
 
 @final
-class WholeTrialsTPESampler(TPESampler):
+class TPESampler(optuna.samplers.TPESampler):
     """Optuna's TPE sampler. With several objectives, only complete trials count as good ones.
 
     TPE divides the trials into good and other ones. If too few are complete, Optuna also takes pruned trials for good
