@@ -13,3 +13,4 @@ from .setup import RunEnvironment as RunEnvironment
 from .setup import SearchComponents as SearchComponents
 from .setup import check_same as check_same
 from .setup import run_environment as run_environment
+from .submissions import SubmissionSearcher as SubmissionSearcher
