@@ -6,6 +6,8 @@ from .evaluation import evaluate as evaluate
 from .networks import RetrainResult as RetrainResult
 from .networks import RetrainSettings as RetrainSettings
 from .networks import retrain as retrain
+from .search import CandidatePool as CandidatePool
+from .search import CandidateResult as CandidateResult
 from .search import SearchResult as SearchResult
 from .search import resume_search as resume_search
 from .search import run_search as run_search

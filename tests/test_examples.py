@@ -114,10 +114,21 @@ def settings(*changes: str) -> list[str]:
     return [word for change in changes for word in ("--set", change)]
 
 
-def test_a_sampler_of_ones_own_takes_thirty_lines() -> None:
-    code = (ROOT / "examples" / "own_sampler.py").read_text()
-    lines = [line for line in code[code.index("import numpy") :].splitlines() if line.strip()]
+@pytest.mark.parametrize("part", ["sampler", "loop"])
+def test_a_sampler_or_a_loop_of_ones_own_takes_thirty_lines(part: str) -> None:
+    code = (ROOT / "examples" / f"own_{part}.py").read_text()
+    lines = [line for line in code[code.index("\nimport ") :].splitlines() if line.strip()]
     assert len(lines) <= 30
+
+
+@pytest.mark.slow
+def test_a_loop_of_ones_own_goes_on_after_its_end(tmp_path: Path) -> None:
+    command = [str(ROOT / "examples" / "own_loop.py"), "run"]
+    small = ["training.epochs=1", "network.filters=2", "data.limit=400", "space.blocks=2", "confirmation.candidates=0"]
+    first = run(*command, "budget.trials=10", *small, cwd=tmp_path).stdout
+    assert len(re.findall(r"^\d{5} completed 0\.", first, flags=re.MULTILINE)) == 10
+    again = run(*command, cwd=tmp_path).stdout
+    assert again == "the winner is in run/best\n" == first.splitlines(keepends=True)[-1]  # its budget is spent
 
 
 @pytest.mark.slow
@@ -132,6 +143,8 @@ def test_the_public_names_are_these() -> None:
     import trainables
 
     assert sorted(dir(orchestrator)) == [
+        "CandidatePool",
+        "CandidateResult",
         "EvaluationResult",
         "EvaluationSettings",
         "RetrainResult",

@@ -14,6 +14,8 @@ import pytest
 import ray
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.core.generated.common_pb2 import JobConfig
+from ray.tune import PlacementGroupFactory
+from ray.tune.utils.object_cache import _ObjectCache
 
 from orchestrator.cluster import ray_internals, tune_run
 from orchestrator.cluster.autoscaling import growth
@@ -35,8 +37,8 @@ TAKEN_AWAY: list[tuple[str, list[str], list[str]]] = [
 """A scheduler, and what is taken away from the driver and from the scheduler. Together are only accesses of which none
 hides another, because each search takes seconds."""
 
-NOT_IN_A_SEARCH = {"CLUSTERS_ENABLED", "PATH_OF_WORKERS"}
-"""Accesses that only the start of Ray needs."""
+NOT_IN_A_SEARCH = {"CLUSTERS_ENABLED", "PATH_OF_WORKERS", "ACTOR_CACHE", "INCREASE_CACHE"}
+"""Accesses that only the start of Ray needs, or a loop of one's own."""
 
 
 def internals_of(module: ModuleType) -> set[str]:
@@ -192,6 +194,19 @@ def test_trials_that_are_copies_are_left_alone_and_it_is_said_once(reports: list
     assert len(reports) == 1
     assert "gives copies of its trials, not its own as ray 2.60.0" in reports[0]
     assert controller._stopped_trials == {1}
+
+
+def test_workers_that_have_nothing_to_do_are_kept(reports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    request, cache = PlacementGroupFactory([{"CPU": 1.0}]), _ObjectCache(may_keep_one=True)
+    controller: Any = SimpleNamespace(_actor_cache=cache)
+    ray_internals.keep_workers(controller, request, 2)
+    same = PlacementGroupFactory([{"CPU": 1.0}])
+    assert [cache.cache_object(same, worker) for worker in "abc"] == [True, True, False]
+    assert list(cache.flush_cached_objects()) == []
+    for name in ("INCREASE_CACHE", "ACTOR_CACHE"):
+        take_away(monkeypatch, ray_internals, name)
+        ray_internals.keep_workers(controller, request, 2)
+    assert ["only one worker is kept" in report for report in reports] == [True, True]
 
 
 def test_a_worker_that_is_being_started_is_seen() -> None:

@@ -92,7 +92,7 @@ def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> Memo
             state=state,
             plan=plan_of(SPACE),
             directory=RunDirectory.at("unused"),
-            live_study=live_study,
+            source=live_study,
             scheduler=decides,
             budget=TRIALS,
         ) as driver,

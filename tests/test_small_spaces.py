@@ -57,7 +57,7 @@ def test_a_search_ends_once_every_network_was_trained(scheduler: str, workers: i
             state=state,
             plan=plan_of(SPACE),
             directory=directory,
-            live_study=study,
+            source=study,
             scheduler=decides,
             budget=NETWORKS,
         ) as driver:

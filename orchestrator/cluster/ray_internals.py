@@ -20,6 +20,7 @@ from typing import Any
 import ray
 import yaml
 from ray.job_config import JobConfig
+from ray.tune import PlacementGroupFactory
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
@@ -29,6 +30,7 @@ from trainables.preemption import DRAINING_NODES
 READ_IN = "2.60.0"
 
 _MORE_MEMORY = "trials that have ended stay in the driver's memory, about 50 kB each"
+_FEWER_WORKERS = "between two submissions of a loop only one worker is kept, and others are started anew"
 _LATER_NODES = "a worker that is being started may be ended unused, so nodes that join may be used late or never"
 
 DASHBOARD_URL = Internal("ray", "_private.worker.get_dashboard_url", READ_IN, "the dashboard's address is not shown")
@@ -47,6 +49,8 @@ UNSAVED_TRIALS = Internal("ray", "_trials_to_cache", READ_IN, _MORE_MEMORY)
 ACTORS_OF_TRIALS = Internal("ray", "_trial_to_actor", READ_IN, _LATER_NODES)
 ACTOR_MANAGER = Internal("ray", "_actor_manager", READ_IN, f"{_LATER_NODES}, and the driver's memory grows")
 ACTOR_STARTED = Internal("ray", "is_actor_started", READ_IN, _LATER_NODES)
+ACTOR_CACHE = Internal("ray", "_actor_cache", READ_IN, _FEWER_WORKERS)
+INCREASE_CACHE = Internal("ray", "increase_max", READ_IN, _FEWER_WORKERS)
 PENDING_ACTORS = Internal("ray", "pending_actors", READ_IN, "the driver's memory grows by about 1 kB a trial")
 ENQUEUED_TASKS = Internal(
     "ray", "_pending_actors_to_enqueued_actor_tasks", READ_IN, "the driver's memory grows by about 1 kB a trial"
@@ -173,6 +177,20 @@ def is_worker_starting(controller: TuneController, trial: Trial) -> bool:
         return False
     is_started = ACTOR_STARTED.read(manager)
     return is_started is not None and bool(is_started(actors[trial]))
+
+
+def keep_workers(controller: TuneController, request: PlacementGroupFactory, number: int) -> None:
+    """Have Ray Tune keep this many workers that have nothing to do; by itself it keeps one.
+
+    Args:
+        controller: of a run that has not begun.
+        request: the resources of a worker.
+        number: of workers.
+    """
+    cache = ACTOR_CACHE.read(controller)
+    increase = None if cache is None else INCREASE_CACHE.read(cache)
+    if increase is not None:
+        increase(request, by=number)
 
 
 def forget_trials(controller: TuneController, *, min_ended: int) -> None:

@@ -19,7 +19,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster.allotment import Allotment
 from orchestrator.cluster.placement_requests import RequestPool
-from orchestrator.cluster.ray_internals import check_workers, forget_trials, is_worker_starting
+from orchestrator.cluster.ray_internals import check_workers, forget_trials, is_worker_starting, keep_workers
 from orchestrator.cluster.tune_trials import TrialSource, TuneTrials
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
@@ -60,6 +60,7 @@ def run_tune(
     stopper: tune.Stopper,
     callbacks: Sequence[tune.Callback],
     scratch: Folder,
+    keeps_workers: bool = False,
 ) -> None:
     """Run Ray Tune until it ends.
 
@@ -69,6 +70,7 @@ def run_tune(
         objective: the metric by which Ray Tune's own schedulers compare trials, and its direction.
         searcher, scheduler, stopper, callbacks: called by Ray Tune.
         scratch: folder in which Ray Tune writes paused trials; all nodes must see it. Deleted at the end.
+        keeps_workers: whether workers wait for trials that are not known yet.
 
     Raises:
         ConfigError: the scheduler refuses the objective.
@@ -102,6 +104,8 @@ def run_tune(
                 reuse_actors=True,
                 resource_manager_factory=RequestPool,
             )
+            if keeps_workers:
+                keep_workers(controller, _resources(allotment, {}), allotment.slots_on_record)
             trials.is_worker_starting = functools.partial(is_worker_starting, controller)
             try:
                 while not controller.is_finished():

@@ -19,6 +19,7 @@ from .sampler_fit import kind_of as kind_of
 from .scheduler_fit import check_scheduler_fits as check_scheduler_fits
 from .search_config import DEFAULT_SEARCH as DEFAULT_SEARCH
 from .search_config import MOVABLE as MOVABLE
+from .search_config import OWN_LOOP as OWN_LOOP
 from .search_config import PLACES as PLACES
 from .search_config import BudgetSettings as BudgetSettings
 from .search_config import ConfirmationSettings as ConfirmationSettings

@@ -34,6 +34,9 @@ from trainables.storage import check_location, holds_secret, split_options
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search file of `cellscout search` without a file."""
 
+OWN_LOOP = "own loop"
+"""The sampler's name in the record of a `CandidatePool`, whose candidates come from a loop of the user's own."""
+
 PLACES = ("root", "download", "max_pixels")
 """Settings of `[data]` that say where the images are or whether they are read, not which images they are."""
 MOVABLE = tuple(f"data.{name}" for name in PLACES)
@@ -273,7 +276,8 @@ class SearchConfig(Settings):
             check_name("network.skeleton", self.network.skeleton, SKELETONS)
         check_name("data.name", self.data.name, DATASETS)
         check_name("trainable.name", self.trainable.name, TRAINABLES)
-        check_name("sampler.name", self.sampler.name, SAMPLERS)
+        if self.sampler.name != OWN_LOOP:
+            check_name("sampler.name", self.sampler.name, SAMPLERS)
         check_name("scheduler.name", self.scheduler.name, SCHEDULERS)
         if self.scheduler.min_epochs > self.training.epochs:
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from orchestrator.config import OWN_LOOP
 from orchestrator.progress import clock, counted, guessing_doubt, number
 from orchestrator.record import (
     PAGE,
@@ -127,7 +128,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
     if utilisation is not None:
         lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was spent on training")
     ask_seconds = state.ask_seconds()
-    if ask_seconds is not None:
+    if ask_seconds is not None and run.info.component("sampler") != OWN_LOOP:
         lines.append(f"sampler     {ask_seconds[0]:.3f} s per proposal (median), at most {ask_seconds[1]:.3f} s")
     if state.imported:
         lines.append(f"known       {len(state.imported)} results imported from other runs")

@@ -3,6 +3,7 @@ from .driver import Driver as Driver
 from .driver import assignment_of as assignment_of
 from .driver import check_any_trained as check_any_trained
 from .passed import Overrides as Overrides
+from .pool import CandidatePool as CandidatePool
 from .recorder import Recorder as Recorder
 from .run import SearchResult as SearchResult
 from .run import resume_search as resume_search
@@ -13,3 +14,5 @@ from .setup import RunEnvironment as RunEnvironment
 from .setup import SearchComponents as SearchComponents
 from .setup import check_same as check_same
 from .setup import run_environment as run_environment
+from .submissions import CandidateResult as CandidateResult
+from .submissions import SubmissionSearcher as SubmissionSearcher

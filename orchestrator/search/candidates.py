@@ -113,6 +113,11 @@ class Candidates:
         return self._budget is not None and self._admitted >= self._budget
 
     @property
+    def is_booked(self) -> bool:
+        """Whether those that train or wait for a worker use up the budget."""
+        return self._budget is not None and self._admitted + len(self._released) >= self._budget
+
+    @property
     def has_next(self) -> bool:
         """Whether `next` returns a trial."""
         return bool(self._interrupted) or (bool(self._released) and not self.is_full)
@@ -127,7 +132,7 @@ class Candidates:
         """Return a recorded trial to train next; None if there is none.
 
         Trials that lost their worker come first, then recorded proposals that were not started: they waited for a trial
-        that failed, or were left over before a resume.
+        that failed, were enlisted, or were left over before a resume.
         """
         if not self.has_next:
             return None
@@ -143,6 +148,12 @@ class Candidates:
             return None
         self._admitted += 1
         return trial
+
+    def enlist(self, suggestion: Suggestion) -> None:
+        """Record the proposal; if it must be trained, `next` returns its trial."""
+        trial, problem = self._record(suggestion)
+        if self._needs_training(trial, problem):
+            self._released.append(trial)
 
     def give_up(self) -> None:
         """Record a failure for each trial that `next` would still return. Call it when the search is over."""

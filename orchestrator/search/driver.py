@@ -19,19 +19,20 @@ from orchestrator.schedulers import AnswersDuplicates, Replayable, TakesUp
 from orchestrator.search.candidates import Candidates
 from orchestrator.search.recorder import Recorder
 from orchestrator.search.searcher import OptunaSearcher
+from orchestrator.search.submissions import Submissions, SubmissionSearcher
 from orchestrator.study import LiveStudy
 from trainables import TrialPlan
 from trainables.assignment import Assignment
 
 
 class Driver:
-    """The searcher and the callback for Ray Tune, and the listeners for the log. As a context, it runs the live study.
+    """The searcher and the callback for Ray Tune, and the listeners for the log. As a context, it runs the source.
 
     Args:
         log, state: the record and the state that it adds up to; `state` must be the first listener of `log`.
         plan: what all trials have in common.
         directory: of the run.
-        live_study: the source of suggestions.
+        source: of suggestions.
         scheduler: of the search.
         stopper: says when the search must end before its trials do.
         budget: how many trials may be trained; None for no limit.
@@ -46,7 +47,7 @@ class Driver:
         state: RunState,
         plan: TrialPlan,
         directory: RunDirectory,
-        live_study: LiveStudy,
+        source: LiveStudy | Submissions,
         scheduler: TrialScheduler,
         stopper: SearchStopper | None = None,
         budget: int | None = None,
@@ -56,30 +57,29 @@ class Driver:
         stopper = stopper or SearchStopper(hours=None)
         answers = scheduler if isinstance(scheduler, AnswersDuplicates) else None
         self.candidates = Candidates(log, state=state, plan=plan, scheduler=answers, budget=budget, say=say)
-        self.listeners = [live_study.apply, self.candidates.apply]
-        """For the log, in this order: `candidates.apply` appends events, and the study must get its event first."""
-        self._live_study = live_study
+        self.listeners = [source.apply, self.candidates.apply]
+        """For the log, in this order: `candidates.apply` appends events, and the source must get its event first."""
+        self._source = source
         self.recorder = Recorder(
             log, state=state, plan=plan, directory=directory, on_failure=stopper.fail, gpus_per_trial=gpus_per_trial
         )
         self._state = state
         self._scheduler = scheduler
-        self.searcher = OptunaSearcher(
-            live_study,
-            self.candidates,
-            assign=self._assign,
-            is_over=stopper.stop_all,
-            is_idle=self.recorder.is_idle,
+        calls: Any = {"assign": self._assign, "is_over": stopper.stop_all, "is_idle": self.recorder.is_idle}
+        self.searcher = (
+            SubmissionSearcher(source, self.candidates, **calls)
+            if isinstance(source, Submissions)
+            else OptunaSearcher(source, self.candidates, **calls)
         )
 
     def __enter__(self) -> Self:
-        self._live_study.__enter__()
+        self._source.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live_study.__exit__(kind, error, trace)
+        self._source.__exit__(kind, error, trace)
 
     def resume(self) -> None:
         """Bring the scheduler and the candidates back to their state at the end of the record."""

@@ -5,14 +5,16 @@ Does not know what happens to single trials.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config import MOVABLE, SearchConfig, change_config
+from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config
+from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress
 from orchestrator.record import (
     CandidatesCompared,
@@ -35,6 +37,7 @@ from orchestrator.search.passed import Overrides
 from orchestrator.search.session import SearchSession
 from orchestrator.search.setup import SearchComponents, check_same, run_environment
 from orchestrator.search.starting import queue_candidates
+from orchestrator.search.submissions import Submissions
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.study import LiveStudy, known_when_asked
 from search_spaces import CellSpace
@@ -91,8 +94,97 @@ def run_search(
         InputError: the configuration cannot be used; nothing was changed.
         SearchError: the search could not continue; its record is complete up to then.
     """
+    if config.sampler.name == OWN_LOOP:
+        raise ConfigError(f"sampler.name is {OWN_LOOP!r}, which only the record of a CandidatePool has; name a sampler")
+    given = Overrides(space, sampler, scheduler, trainable)
+    with open_search(config, given, run_dir=run_dir, address=address, progress=progress) as search:
+        return search.run()
+
+
+def resume_search(
+    run_dir: Path | str,
+    changes: Sequence[str] = (),
+    *,
+    address: str | None = None,
+    progress: Progress | None = None,
+    space: CellSpace | None = None,
+    sampler: BaseSampler | None = None,
+    scheduler: TrialScheduler | None = None,
+    trainable: type[EpochTrainable] | None = None,
+) -> SearchResult:
+    """Continue a search from the end of its record, however it ended. With a larger budget, extend a finished search.
+
+    Args:
+        run_dir: a path or a URI, where the record is.
+        changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. Another sampler learns from all trials
+            on record; other architectures in `sampler.start_with` replace those that have not been proposed yet.
+            `data.root` is where the same images are now.
+        address, progress: as for `run_search`.
+        space, sampler, scheduler, trainable: those that were passed to `run_search`, again. Others are refused. If a
+            change names another sampler, leave out the one that was passed.
+
+    Raises:
+        InputError: the run cannot continue; nothing was changed.
+        SearchError: the search could not continue; its record is complete up to then.
+    """
+    given = Overrides(space, sampler, scheduler, trainable)
+    with reopen_search(run_dir, changes, given, address=address, progress=progress) as search:
+        if isinstance(search.source, Submissions):
+            search.session.progress.line(
+                "a resume trains what the loop had submitted, and cannot go on with the loop; CandidatePool.resume can"
+            )
+            search.source.close()
+        return search.run()
+
+
+@dataclass(frozen=True)
+class OpenSearch:
+    """A search whose record is open, before anything is trained."""
+
+    session: SearchSession
+    first: Sequence[Event]
+    """To record before all others."""
+    source: LiveStudy | Submissions | None
+    """Where the candidates come from; None for a study that is made once the first events are in the state."""
+    resumed: bool = False
+
+    def run(self) -> SearchResult:
+        """Run it to its end.
+
+        Raises:
+            SearchError: it could not continue; its record is complete up to then.
+        """
+        ended = self.session.run(self.first, self._driver, resumed=self.resumed)
+        return SearchResult(self.session.directory, self.session.state, ended)
+
+    def _driver(self) -> Driver:
+        session = self.session
+        return Driver(
+            session.log,
+            state=session.state,
+            plan=session.plan,
+            directory=session.directory,
+            source=self.source or _live_study(session.components, session.state),
+            scheduler=session.components.scheduler,
+            stopper=session.environment.stopper,
+            budget=session.components.config.budget.trials,
+            gpus_per_trial=session.environment.allotment.gpus_per_trial,
+            say=session.progress.line,
+        )
+
+
+@contextlib.contextmanager
+def open_search(
+    config: SearchConfig,
+    given: Overrides,
+    *,
+    run_dir: Path | str | None,
+    address: str | None,
+    progress: Progress | None,
+) -> Iterator[OpenSearch]:
+    """Prepare a search, and create its record. For arguments and errors see `run_search`."""
     progress = progress or Progress.silent()
-    components = SearchComponents.of(_located(config), Overrides(space, sampler, scheduler, trainable))
+    components = SearchComponents.of(_located(config), given)
     config = components.config
     if components.warning is not None:
         progress.line(components.warning)
@@ -126,45 +218,24 @@ def run_search(
                 state=state,
                 progress=progress,
             )
-            ended = session.run(
-                _first_events(components.run_started(environment.allotment), imported, queued),
-                # Called once the first events are in the state, from which the study is built.
-                lambda: _driver(session, LiveStudy(components.sampler, state, components.distributions)),
-            )
-    return SearchResult(directory, state, ended)
+            first = _first_events(components.run_started(environment.allotment), imported, queued)
+            yield OpenSearch(session, first, Submissions(state) if components.sampler is None else None)
 
 
-def resume_search(
+@contextlib.contextmanager
+def reopen_search(
     run_dir: Path | str,
-    changes: Sequence[str] = (),
+    changes: Sequence[str],
+    given: Overrides,
     *,
-    address: str | None = None,
-    progress: Progress | None = None,
-    space: CellSpace | None = None,
-    sampler: BaseSampler | None = None,
-    scheduler: TrialScheduler | None = None,
-    trainable: type[EpochTrainable] | None = None,
-) -> SearchResult:
-    """Continue a search from the end of its record, however it ended. With a larger budget, extend a finished search.
-
-    Args:
-        run_dir: a path or a URI, where the record is.
-        changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. Another sampler learns from all trials
-            on record; other architectures in `sampler.start_with` replace those that have not been proposed yet.
-            `data.root` is where the same images are now.
-        address, progress: as for `run_search`.
-        space, sampler, scheduler, trainable: those that were passed to `run_search`, again. Others are refused. If a
-            change names another sampler, leave out the one that was passed.
-
-    Raises:
-        InputError: the run cannot continue; nothing was changed.
-        SearchError: the search could not continue; its record is complete up to then.
-    """
+    address: str | None,
+    progress: Progress | None,
+) -> Iterator[OpenSearch]:
+    """Prepare to continue a search from the end of its record. For arguments and errors see `resume_search`."""
     progress = progress or Progress.silent()
     recorded = RecordedRun.of_search(run_dir)
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
-    given = Overrides(space, sampler, scheduler, trainable)
     given.check_resume(recorded, config)
     components = SearchComponents.of(config, given)
     restarted = config.sampler.start_with != recorded.config.sampler.start_with
@@ -182,7 +253,7 @@ def resume_search(
             elif queued is not None:
                 log.append(queued)
                 events.append(queued)
-            state, live_study = _replay(events, components)
+            state, source = _replay(events, components)
             directory.repair_best()
             info = recorded.info.going_on(config, asdict(environment.allotment), components.passed)
             directory.write_info(info)
@@ -198,12 +269,8 @@ def resume_search(
                 state=state,
                 progress=progress,
             )
-            ended = session.run(
-                [RunResumed(slots=environment.allotment.slots_on_record)],
-                lambda: _driver(session, live_study),
-                resumed=True,
-            )
-    return SearchResult(directory, state, ended)
+            first = [RunResumed(slots=environment.allotment.slots_on_record)]
+            yield OpenSearch(session, first, source, resumed=True)
 
 
 def _located(config: SearchConfig) -> SearchConfig:
@@ -215,31 +282,24 @@ def _first_events(started: RunStarted, imported: Sequence[TrialImported], queued
     return [started, *imported, *([queued] if queued.params else [])]
 
 
-def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy]:
-    """Rebuild the state and the study from the events.
+def _live_study(components: SearchComponents, state: RunState) -> LiveStudy:
+    assert components.sampler is not None, "a loop's own submissions need no study"
+    return LiveStudy(components.sampler, state, components.distributions)
 
-    The study starts with what it knew when the last candidate was suggested, and then receives the later events. So the
+
+def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy | Submissions]:
+    """Rebuild the state and the source of candidates from the events.
+
+    A study starts with what it knew when the last candidate was suggested, and then receives the later events. So the
     sampler knows the same at its next suggestion as in a run that never stopped.
     """
+    if components.sampler is None:
+        state = RunState.replay(events)
+        return state, Submissions(state)
     known = known_when_asked(events)
     state = RunState.replay(events[:known])
-    live_study = LiveStudy(components.sampler, state, components.distributions)
+    live_study = _live_study(components, state)
     for event in events[known:]:
         state.apply(event)
         live_study.apply(event)
     return state, live_study
-
-
-def _driver(session: SearchSession, live_study: LiveStudy) -> Driver:
-    return Driver(
-        session.log,
-        state=session.state,
-        plan=session.plan,
-        directory=session.directory,
-        live_study=live_study,
-        scheduler=session.components.scheduler,
-        stopper=session.environment.stopper,
-        budget=session.components.config.budget.trials,
-        gpus_per_trial=session.environment.allotment.gpus_per_trial,
-        say=session.progress.line,
-    )

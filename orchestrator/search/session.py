@@ -40,6 +40,7 @@ from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
 from orchestrator.search.confirmation import RepeatedTrials
 from orchestrator.search.recorder import Recorder
 from orchestrator.search.setup import RunEnvironment, SearchComponents
+from orchestrator.search.submissions import SubmissionSearcher
 from orchestrator.tracking import tracked
 from trainables import TrialPlan
 from trainables.checkpoints import CheckpointFolder
@@ -224,6 +225,7 @@ class SearchSession:
                 stopper=stopper,
                 callbacks=[recorder, RefreshOnStep(show)],
                 scratch=self.directory.scratch,
+                keeps_workers=isinstance(searcher, SubmissionSearcher),
             )
         if stopper.failure is not None:
             raise stopper.failure

@@ -30,6 +30,7 @@ from orchestrator.cluster import (
     store_images,
 )
 from orchestrator.config import (
+    OWN_LOOP,
     WHOLE_ONLY,
     ObjectivesSettings,
     SearchConfig,
@@ -72,7 +73,8 @@ class SearchComponents:
     config: SearchConfig
     space: CellSpace
     distributions: dict[str, BaseDistribution]
-    sampler: BaseSampler
+    sampler: BaseSampler | None
+    """None if the candidates come from a loop of the user's own."""
     scheduler: TrialScheduler
     trainable: type[EpochTrainable]
     skeleton: Skeleton
@@ -89,8 +91,11 @@ class SearchComponents:
         space = given.space or make_space(config.space)
         objectives = config.objectives.directions
         distributions = to_distributions(space.param_space())
-        sampler = given.sampler or make_sampler(config.sampler, config.run.seed, space)
-        check_fits(sampler, distributions, objectives)
+        sampler = given.sampler
+        if sampler is None and config.sampler.name != OWN_LOOP:
+            sampler = make_sampler(config.sampler, config.run.seed, space)
+        if sampler is not None:
+            check_fits(sampler, distributions, objectives)
         scheduler = given.scheduler or make_scheduler(config.scheduler, config.training.epochs, objectives)
         check_scheduler_fits(scheduler, objectives)
         trainable = given.trainable or find_trainable(config.trainable)
@@ -110,8 +115,10 @@ class SearchComponents:
     @property
     def warning(self) -> str | None:
         """A warning if these parts together do something unexpected; else None."""
+        if self.sampler is None or self.milestones == ():
+            return None
         kind = kind_of(self.sampler)
-        if self.milestones == () or not issubclass(kind, WHOLE_ONLY):
+        if not issubclass(kind, WHOLE_ONLY):
             return None
         return (
             f"sampler {kind.__name__} learns nothing from candidates that are stopped early, and "

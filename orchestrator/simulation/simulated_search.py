@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.config import make_skeleton
 from orchestrator.record import EventLog, RunDirectory, RunStarted, RunState
-from orchestrator.search import Driver, OptunaSearcher
+from orchestrator.search import Driver, OptunaSearcher, SubmissionSearcher
 from orchestrator.simulation.controller import Simulation
 from orchestrator.simulation.recorded_curves import RecordedCurves
 from orchestrator.study import LiveStudy, to_distributions, write_distributions
@@ -59,7 +59,7 @@ def simulate_search(
         )
         live_study = LiveStudy(sampler, state, distributions)
         with Driver(
-            log, state=state, plan=plan, directory=RunDirectory.at(folder), live_study=live_study, scheduler=scheduler
+            log, state=state, plan=plan, directory=RunDirectory.at(folder), source=live_study, scheduler=scheduler
         ) as driver:
             log.listen(*driver.listeners)
             return run(BlockingSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
@@ -102,7 +102,7 @@ def _temporary_folder() -> Iterator[Path]:
 class BlockingSearcher(Searcher):
     """Waits until another searcher has a suggestion, because `simulate` would leave a worker idle without one."""
 
-    def __init__(self, searcher: OptunaSearcher) -> None:
+    def __init__(self, searcher: OptunaSearcher | SubmissionSearcher) -> None:
         super().__init__()
         self._searcher = searcher
 
