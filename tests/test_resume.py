@@ -68,7 +68,7 @@ def remaining_epochs(config: dict[str, Any]) -> list[Row]:
     """Return the epochs that are not on record, each as a worker reports it."""
     assignment, params = Assignment.from_config(config)
     limit = made_up_limit(SPACE.decode(params))
-    return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
+    return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs_on_record + 1, 10)]
 
 
 def limit_of(trial: Trial) -> float:

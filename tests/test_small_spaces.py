@@ -35,7 +35,7 @@ def rest(config: dict[str, Any]) -> list[Row]:
     """The remaining epochs of a trial."""
     assignment, params = Assignment.from_config(config)
     limit = made_up_limit(SPACE.decode(params))
-    return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
+    return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs_on_record + 1, 10)]
 
 
 @pytest.mark.parametrize(

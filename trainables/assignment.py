@@ -36,7 +36,7 @@ class Assignment:
     """A trial of the record, to be started or continued."""
 
     trial_id: str
-    epochs: int = 0
+    epochs_on_record: int = 0
     """Epochs on record. The trial continues from its checkpoint if there is one, else from its beginning."""
     micro_batches: int = 1
     """Number of parts into which each batch is split; their gradients are added up."""

@@ -246,7 +246,10 @@ class EpochTrainable(tune.Trainable, ABC):
             raise ValueError(f"{name} returned latency_seconds = {seconds!r}; a number of at least 0 is needed")
 
     def _restore(self) -> None:
-        """Continue from the newest checkpoint, if there is one."""
+        """Continue from the newest checkpoint, if there is one.
+
+        If it is older than the record, epochs are trained again, and the recorder drops their results.
+        """
         if self.plan.checkpoints is None:
             return
         with wrap_storage_faults("read"):
@@ -254,7 +257,7 @@ class EpochTrainable(tune.Trainable, ABC):
         if checkpoint is not None:
             self.load_state(checkpoint.state)
             self._curve = list(checkpoint.curve)
-            self._unreported = [result for result in self._curve if result.epoch > self._assignment.epochs]
+            self._unreported = [result for result in self._curve if result.epoch > self._assignment.epochs_on_record]
 
     def step(self) -> dict[str, Any]:
         """Train for about a second, but at least one epoch and never past a milestone.

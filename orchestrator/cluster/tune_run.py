@@ -62,7 +62,7 @@ def run_tune(
     scratch: Folder,
     keeps_workers: bool = False,
 ) -> None:
-    """Run Ray Tune until it ends.
+    """Run Ray Tune until it ends. It always begins anew: at a resume, unfinished trials come from `searcher` again.
 
     Args:
         trainable, plan, data: passed to each worker.

@@ -183,7 +183,7 @@ class _Evaluation:
                 directory.create(info)
                 log = stack.enter_context(EventLog.create(directory))
             else:
-                info = before.info.going_on(config, resources, self.components.passed)
+                info = before.info.resumed_with(config, resources, self.components.passed)
                 directory.write_info(info)
             self.progress.note(f"recording in {directory}")
             state = RunState.replay(RecordedRun(directory, info).events())

@@ -84,7 +84,7 @@ class TypedLog(Generic[E]):
 
     @classmethod
     def reopen(cls, place: Place, listeners: Sequence[Callable[[E], None]] = ()) -> Self:
-        """Go on with a log, or begin it. Listeners receive only what is appended; a torn last line is removed.
+        """Lock a log, remove a torn last line, and go on with it, or begin it. Listeners receive what is appended.
 
         Raises:
             RunDirectoryError: another process writes the log, or it cannot be written.

@@ -40,7 +40,7 @@ class RecordedRun:
 
     @classmethod
     def of_search(cls, location: str | Path | RunDirectory) -> RecordedRun:
-        """Read the record of a search.
+        """Read `run.json` of a search; `events` reads the log.
 
         Raises:
             RunDirectoryError: there is no run, or it is an evaluation.

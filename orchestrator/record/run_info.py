@@ -129,7 +129,9 @@ class RunInfo(BaseModel):
     def is_of_this_host(self) -> bool:
         return self.host == platform.node()
 
-    def going_on(self, config: SearchConfig, resources: dict[str, Any], passed: Mapping[str, PassedObject]) -> RunInfo:
+    def resumed_with(
+        self, config: SearchConfig, resources: dict[str, Any], passed: Mapping[str, PassedObject]
+    ) -> RunInfo:
         """Info of the run once this process resumes it; its start and its versions stay."""
         time = now()
         changed = _differences(parse_config(self.config, "the recorded configuration"), config)

@@ -82,7 +82,10 @@ class Driver:
         self._source.__exit__(kind, error, trace)
 
     def resume(self) -> None:
-        """Bring the scheduler and the candidates back to their state at the end of the record."""
+        """Enter the trials on record in the scheduler, and queue those that have not ended.
+
+        Writes the best network if the process was killed before it could.
+        """
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():
                 if trial.attempt > 0:
@@ -128,7 +131,7 @@ def assignment_of(trial: Trial, state: RunState) -> Assignment:
     """Return what a worker must know about a recorded trial."""
     return Assignment(
         trial_id=trial.trial_id,
-        epochs=trial.epochs,
+        epochs_on_record=trial.epochs,
         micro_batches=trial.micro_batches,
         gpus=trial.gpus,
         expected_seconds=state.longest_epoch_seconds,

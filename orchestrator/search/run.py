@@ -249,13 +249,13 @@ def reopen_search(
                 imported = WarmStart.read(config).trials(config, components.space, components.distributions)
                 queued = queue_candidates(config.sampler, components.space)
                 events = _first_events(components.run_started(environment.allotment), imported, queued)
-                log.append(*events)
+                log.append(*events)  # nobody listens yet: `_replay` applies them
             elif queued is not None:
                 log.append(queued)
                 events.append(queued)
             state, source = _replay(events, components)
             directory.repair_best()
-            info = recorded.info.going_on(config, asdict(environment.allotment), components.passed)
+            info = recorded.info.resumed_with(config, asdict(environment.allotment), components.passed)
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
             progress.note(f"continuing {directory}: {len(state.trials)} trials on record, {open_trials} open")

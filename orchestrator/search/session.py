@@ -130,7 +130,8 @@ class SearchSession:
         with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page:
             # The other listeners of the log, in this order. `run` has added `state` first, because all of them read it.
             self.log.listen(*trackers, cleanup.apply)
-            # The search's own study and candidates do not receive the trainings of the confirmation.
+            # For a search this starts the sampler's thread. The search's own study and candidates do not receive the
+            # trainings of the confirmation.
             with driver_context as driver, self.log.listening(*driver.listeners):
                 if resumed:
                     driver.resume()

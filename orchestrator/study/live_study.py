@@ -58,12 +58,15 @@ class Suggestion:
 
 
 def known_when_asked(events: Sequence[Event]) -> int:
-    """Number of a log's events that the sampler knew when it was asked for the next candidate."""
+    """Number of a log's events that the sampler knew when it was asked for the next candidate.
+
+    It is asked as soon as a candidate is on record (`LiveStudy.apply`), so it knew nothing later than that.
+    """
     for known in range(len(events), 0, -1):
         match events[known - 1]:
             case TrialSuggested():
                 return known
-            case ConfirmationPlanned():  # the search had ended, and the sampler learns from what followed
+            case ConfirmationPlanned():  # the search had ended, and the sampler learns from the new trainings
                 break
     return len(events)
 
@@ -91,7 +94,7 @@ class LiveStudy:
         self._attributes = StudyAttributes(self.study, storage)
         self._handles: dict[int, optuna.Trial] = {}
         self._commands: BackgroundQueue[Callable[[], None]] = BackgroundQueue("sampler", self._run, self._fail)
-        self._commands.put(self._ask)
+        self._commands.put(self._ask)  # before any later event
         self._ready: deque[Suggestion] = deque()
         self._answered = threading.Condition()
         """Notified when a suggestion is ready, or there will be none."""
