@@ -45,7 +45,7 @@ def remaining_epochs(config: dict[str, Any]) -> list[Row]:
     """The epochs that are not on record, each as a worker reports it."""
     assignment, params = Assignment.from_config(config)
     limit = made_up_limit(TINY.decode(params))
-    return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs + 1, 10)]
+    return [report(asdict(made_up_result(limit, epoch))) for epoch in range(assignment.epochs_on_record + 1, 10)]
 
 
 def train_all(driver: Driver) -> None:

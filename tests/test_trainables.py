@@ -257,7 +257,7 @@ def interrupted(trainable: Any, steps: int) -> None:
 def test_every_trainable_continues_from_its_checkpoint(kind: type[EpochTrainable], make: Make, kept: TrialPlan) -> None:
     uninterrupted = untimed(reports(make(kind)))
     interrupted(make(kind, kept), steps=2)
-    rest = reports(make(kind, kept, epochs=3))
+    rest = reports(make(kind, kept, epochs_on_record=3))
     assert untimed(rest) == uninterrupted[3:]
 
 
@@ -285,9 +285,9 @@ def test_epochs_that_take_no_time_are_checkpointed_only_at_a_pause(
 
 def test_epochs_that_the_record_lost_are_reported_again_and_not_trained(make: Make, kept: TrialPlan) -> None:
     interrupted(make(Paced, kept), steps=1)  # has no state
-    assert epochs(make(Paced, kept, epochs=1).step()) == [1]
+    assert epochs(make(Paced, kept, epochs_on_record=1).step()) == [1]
     interrupted(make(InstantTrainable, kept), steps=2)
-    second: Any = make(InstantTrainable, kept, epochs=0)
+    second: Any = make(InstantTrainable, kept, epochs_on_record=0)
     assert [epochs(second.step()) for _ in range(2)] == [[1], [2, 3]]
     assert second._epoch == 3
     assert epochs(second.step()) == [4, 5, 6, 7, 8, 9]
@@ -302,11 +302,11 @@ def test_a_corrupt_checkpoint_is_skipped_for_the_previous_one(make: Make, kept: 
     interrupted(make(InstantTrainable, kept), steps=2)
     newest = tmp_path / "00000" / "00003.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1] + b"?")
-    second: Any = make(InstantTrainable, kept, epochs=3)
+    second: Any = make(InstantTrainable, kept, epochs_on_record=3)
     assert epochs(second.step()) == [2, 3]
     second._writer.wait()
     newest.unlink()
-    assert epochs(make(InstantTrainable, kept, epochs=3).step()) == [2, 3]
+    assert epochs(make(InstantTrainable, kept, epochs_on_record=3).step()) == [2, 3]
 
 
 def test_checkpoints_and_weights_are_plain_tensors_and_json(make: Make, kept: TrialPlan, tmp_path: Path) -> None:
