@@ -10,14 +10,15 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from ray import tune
-from ray.tune.search.sample import Categorical
 
 from search_spaces.architecture import COMBINATIONS, MAX_INPUTS, Architecture, Block, Cell
 from search_spaces.wiring import OUTPUT_RULES, WIRINGS, Choose
+
+if TYPE_CHECKING:
+    from ray.tune.search.sample import Categorical
 
 MAX_COUNTED_ENCODINGS = 50_000
 """Largest number of encodings of a cell that `count_distinct` enumerates; more would take seconds."""
@@ -111,6 +112,8 @@ class CellSpace:
 
     def param_space(self) -> dict[str, Categorical]:
         """Ray Tune parameter space: flat, one categorical per decision (50 for NASNet with 5 blocks)."""
+        from ray import tune  # imported here because it takes a second, and nothing else of a space needs Ray
+
         return {name: tune.choice(list(choices)) for name, choices in self.decisions()}
 
     @property

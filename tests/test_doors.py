@@ -40,3 +40,9 @@ print(sorted({"torch", "torchvision"} & set(sys.modules)))
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
+
+
+def test_spaces_and_the_predictor_do_not_import_ray() -> None:
+    code = "import sys, search_spaces, orchestrator.samplers.predictor; print({'pyarrow', 'ray'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"

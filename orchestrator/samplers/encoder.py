@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from orchestrator.samplers.history import Point, to_point
-
-if TYPE_CHECKING:
-    from search_spaces import Architecture, CellSpace
+from search_spaces.architecture import Architecture
+from search_spaces.cell_space import CellSpace
+from search_spaces.graph_features import graph_features
 
 Floats = NDArray[np.float64]
 
@@ -124,9 +124,6 @@ class Encoder:
         return np.array([self._raw[point] for point in points])
 
     def _graphs(self, points: Sequence[Point]) -> Floats:
-        # Imported here because it imports Ray, which is not needed without a space.
-        from search_spaces.graph_features import graph_features
-
         assert self._space is not None, "only a space has graphs"
         found = [self._architecture(point) for point in points]
         cells = [[one.normal for one in found]]

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,7 @@ from orchestrator.samplers.history import (
     to_point,
 )
 from orchestrator.samplers.hypervolume import expected_gain, ranking
-
-if TYPE_CHECKING:
-    from search_spaces import CellSpace
+from search_spaces.cell_space import CellSpace
 
 Floats = NDArray[np.float64]
 
