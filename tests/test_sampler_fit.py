@@ -56,6 +56,9 @@ def test_a_sampler_that_ignores_stopped_candidates_gets_a_warning(sampler: str, 
 def test_a_sampler_for_one_objective_is_refused_with_two(name: str) -> None:
     with pytest.raises(ConfigError, match="one objective, and there are 2: val_accuracy, macs; predictor, tpe, gp"):
         check_fits(made(name), SPACE, TWO)
+    study = optuna.create_study(sampler=made(name), directions=["maximize", "minimize"])
+    with pytest.raises(ValueError, match="the study has 2 objectives; [A-Za-z]+Sampler takes 1: use a sampler for"):
+        study.ask(SPACE)
 
 
 @pytest.mark.parametrize("kind", [optuna.samplers.CmaEsSampler, optuna.samplers.QMCSampler])

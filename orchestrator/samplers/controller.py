@@ -17,7 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from orchestrator.samplers.final_merits import FinalMerits
-from orchestrator.samplers.history import draw_independently, finished_trials, new_seed
+from orchestrator.samplers.history import check_one_objective, draw_independently, finished_trials, new_seed
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +111,7 @@ class ControllerSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the decisions of the last finished trial; before one has finished, none."""
+        check_one_objective(study, self)
         finished = finished_trials(study)
         return dict(_decisions(finished[-1].distributions)) if finished else {}
 

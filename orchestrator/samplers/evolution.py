@@ -15,7 +15,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from orchestrator.samplers.final_merits import FinalMerits
-from orchestrator.samplers.history import TriedPoints, draw_independently, finished_trials, new_seed, to_point
+from orchestrator.samplers.history import (
+    TriedPoints,
+    check_one_objective,
+    draw_independently,
+    finished_trials,
+    new_seed,
+    to_point,
+)
 
 MAX_TOURNAMENTS = 100
 """Tournaments per proposal until a child is new. In a converged population, most children were tried before."""
@@ -59,6 +66,7 @@ class EvolutionSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters of the last finished trial once the population is full; before that, none."""
+        check_one_objective(study, self)
         finished = finished_trials(study)
         return dict(finished[-1].distributions) if len(finished) >= self._population else {}
 

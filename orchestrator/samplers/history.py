@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -33,6 +33,15 @@ TRAININGS = "trainings"
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """States in which a trial no longer changes."""
+
+
+def check_one_objective(study: Study, sampler: BaseSampler) -> None:
+    """Raise a ValueError if the study has several objectives, of which the sampler would read only the first."""
+    if len(study.directions) > 1:
+        raise ValueError(
+            f"the study has {len(study.directions)} objectives; {type(sampler).__name__} takes 1: use a sampler for "
+            "several, such as Optuna's NSGAIISampler"
+        )
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:

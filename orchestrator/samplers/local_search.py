@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.samplers.final_merits import FinalMerits
 from orchestrator.samplers.history import (
     Point,
+    check_one_objective,
     draw_independently,
     ended_trials,
     has_score,
@@ -56,6 +57,7 @@ class LocalSearchSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters of the climb's best trial if it has an untried neighbour; otherwise none."""
+        check_one_objective(study, self)
         state = self._current_state(study)
         if state.best is None or state.length < self._initial:
             return {}
