@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -235,6 +236,28 @@ def test_sizes_below_their_minimum_are_refused(name: str, minimum: int) -> None:
     options: dict[str, Any] = {name: minimum - 1}
     with pytest.raises(ValueError, match=f"{name} is {minimum - 1}; it must be at least {minimum}"):
         PredictorSampler(**options)
+
+
+@pytest.fixture
+def _eager_threads() -> Iterator[None]:
+    """Threads that take turns so often that a race shows itself."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_eager_threads")
+def test_threads_share_a_sampler() -> None:
+    """Also if their trials have different parameters, which need features of their own."""
+    study = optuna.create_study(sampler=pickle.loads(pickle.dumps(PredictorSampler(seed=0, initial=2))))
+
+    def objective(trial: optuna.Trial) -> float:
+        kind = trial.suggest_categorical("kind", list("xyz"))
+        return float(sum(trial.suggest_categorical(f"{kind}.{place}", [0, 1, 2, 3]) for place in range(4)))
+
+    study.optimize(objective, n_trials=80, n_jobs=8)
+    assert len(study.get_trials(states=[TrialState.COMPLETE])) == 80
 
 
 def test_every_process_makes_the_same_proposals_and_does_not_import_ray() -> None:

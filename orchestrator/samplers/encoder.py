@@ -6,6 +6,7 @@ Knows Optuna and, through the space, cells. Does not know what learns from the f
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,12 @@ MAX_CACHED_POINTS = 20_000
 
 REFERENCE_POINTS = 256
 """Random points by which the features are scaled."""
+
+LOCK = threading.Lock()
+"""Held while features are computed, because all threads of Optuna's `n_jobs` use one sampler and its caches.
+
+It belongs to the module: a sampler with a lock could not be pickled.
+"""
 
 
 class Encoder:
@@ -56,9 +63,8 @@ class Encoder:
         if trial.number in self._points:
             return self._points[trial.number]
         decided = trial.distributions
-        point = frozenset(
-            item for item in trial.params.items() if isinstance(decided[item[0]], CategoricalDistribution)
-        )
+        params = trial.params.copy()  # another thread may be adding parameters to a running trial
+        point = frozenset(item for item in params.items() if isinstance(decided[item[0]], CategoricalDistribution))
         if trial.state.is_finished():
             self._points[trial.number] = point
         return point
@@ -70,12 +76,13 @@ class Encoder:
             points: each has a value for every name in `choices`.
             choices: of each categorical parameter.
         """
-        if choices != self._choices:
-            self._choices, self._raw, self._scales = dict(choices), {}, None
-        if self._scales is None:
-            self._scales = self._scales_of(choices)
-        mean, divisor = self._scales
-        return (self._raw_features(points) - mean) / divisor
+        with LOCK:
+            if choices != self._choices:
+                self._choices, self._raw, self._scales = dict(choices), {}, None
+            if self._scales is None:
+                self._scales = self._scales_of(choices)
+            mean, divisor = self._scales
+            return (self._raw_features(points) - mean) / divisor
 
     def first_new_graph(self, points: Sequence[Point], known: Iterable[Point]) -> Point:
         """Return the first point whose graph differs from those of all known points; if there is none, the first."""
