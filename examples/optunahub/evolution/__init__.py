@@ -1,0 +1,5 @@
+"""Regularised evolution as an Optuna sampler."""
+
+from .evolution import EvolutionSampler
+
+__all__ = ["EvolutionSampler"]
