@@ -49,7 +49,7 @@ def small_spec() -> NetworkSpec:
         Block((Edge(1, "conv_3x3"), Edge(2, "identity"))),
     )
     cell = Cell(blocks, (2, 3))
-    return replace(digits_spec("darts_v2"), architecture=Architecture(cell, cell))
+    return replace(digits_spec("pnasnet_5"), architecture=Architecture(cell, cell))
 
 
 def random_weights(spec: NetworkSpec | BaselineSpec, seed: int = 0) -> bytes:
