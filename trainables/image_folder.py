@@ -178,7 +178,9 @@ def _by_class(contents: Contents, part: str | None) -> dict[str, list[Place]]:
     if not directly and len(shared) > 1:
         if len(pictures) == 1:
             (only,) = pictures
-            raise ValueError(f"has one class, {only!r}, which holds the folders {_names(shared)}; add {only!r} to it")
+            raise ValueError(
+                f"has one class, {only!r}, which holds the folders {_names(shared)}; if these are the classes, append {only!r}"
+            )
         raise ValueError(
             f"has the folders {_names(pictures)}, and each holds the folders {_names(shared)}; either could be the "
             "classes"

@@ -90,12 +90,13 @@ class SamplerSettings(Settings):
 
     name: str = "predictor"
     """A built-in sampler (`cellscout list samplers`), `optuna:NAME` of a class in `optuna.samplers`, or `module:NAME`
-    of an `optuna.samplers.BaseSampler`. Unset: predictor; with several objectives, tpe."""
+    of an `optuna.samplers.BaseSampler`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the sampler's class."""
     start_with: list[str] = Field(default=[])
-    """Architectures of the space that are tried first, in this order: published cells (`cellscout list cells`), JSON
-    files, run directories for their best, or `RUN_DIR#TRIAL`. The sampler learns from them as from its own."""
+    """Architectures of the space that are tried first, in the order of this list. Each is a published cell (`cellscout
+    list cells`), a JSON file, a run directory (for its best network) or `RUN_DIR#TRIAL`. The sampler learns from them
+    as from its own."""
 
     @field_validator("start_with")
     @classmethod
@@ -211,8 +212,8 @@ class ConfirmationSettings(Settings):
     """The maximum number of candidates to train again; 0 for none. Unset: 5, or with several objectives all of the
     Pareto front."""
     trainings: int = Field(default=5, ge=2, le=100)
-    """The maximum number of new trainings of a candidate. They have different seeds. The first training of every
-    candidate has the same seed, and so on."""
+    """The maximum number of new trainings of a candidate. They have different seeds. All candidates have the same
+    seeds: the first new trainings of all candidates share one, the second ones another."""
     share: Positive = 0.6
     """The maximum training time of all new trainings of all candidates together, as a fraction of the search's own
     training time. `budget.hours` includes it."""

@@ -97,7 +97,7 @@ class RecordedRun:
         """The same run with its images at another place, for `changes` such as `data.root=PATH`.
 
         Raises:
-            ConfigError: a change is not of the place, or not valid.
+            ConfigError: a change sets something other than where the images are, or is not valid.
         """
         config = change_config(self.info.config, changes, MOVABLE)
         return replace(self, info=self.info.model_copy(update={"config": config.model_dump(mode="json")}))

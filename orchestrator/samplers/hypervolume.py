@@ -46,7 +46,7 @@ def heights(values: Floats, reference: Floats, towards: Floats) -> Floats:
 
 
 def ranking(values: Floats, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Return the places of the points, best first: by the best rank that a point has in any direction."""
+    """Return the indices of the points, best first. A point counts by its best rank in any direction."""
     if values.shape[1] == 1:
         return np.argsort(-values[:, 0], kind="stable")
     reach = heights(values, values.min(0) - MARGIN, directions(values.shape[1], generator))

@@ -82,7 +82,9 @@ class HyperbandScheduler(TrialScheduler):
         return self._objective.set_metric(metric, mode)
 
     def take_up(self, tune_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Queue the trial's values at the rungs: its new bracket compares these, not the values reported since."""
+        """Queue the values that the trial had at the rungs. A trial that continues joins a new bracket, which compares
+        these values, not those that the trial reports from now on.
+        """
         rows = [(row["epoch"], self._objective.read(row)) for row in curve if row["epoch"] in self.milestones]
         self._queued[tune_id] = [_tune_result(epoch, *values) for epoch, values in rows if values is not None]
 
