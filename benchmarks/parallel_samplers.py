@@ -52,7 +52,7 @@ def report(regrets: Mapping[str, Mapping[str, Intervals]], command: str, seeds: 
     )
     for dataset, kinds in regrets.items():
         yield f"## {DATASETS[dataset]}\n"
-        heads = ["sampler", "regret", *(f"{workers} workers" for workers in WORKERS), f"lost with {WORKERS[-1]}"]
+        heads = ["sampler", "regret", *(f"{workers} at a time" for workers in WORKERS), f"lost with {WORKERS[-1]}"]
         yield f"| {' | '.join(heads)} |"
         yield "|" + "---|" * len(heads)
         for sampler in SAMPLERS:

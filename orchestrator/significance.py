@@ -44,9 +44,8 @@ CONFIDENCE = 0.95
 class Mean:
     """The mean of `count` independent values, with its standard deviation and its interval (Student's t).
 
-    With a single value, `deviation` is None. `interval` is None with a single value, or if all are equal. If the values have bounds, the
-    interval is cut off there.
-    """
+    With a single value, `deviation` is None. `interval` is None with a single value, or if all are equal. If the values
+    have bounds, the interval is cut off there."""
 
     count: int
     mean: float

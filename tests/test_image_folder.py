@@ -129,7 +129,10 @@ def test_every_usual_format_is_read(suffix: str, tmp_path: Path) -> None:
         ({}, "needs one folder of pictures per class"),
         ({"cat": 3}, "has 1 class"),
         ({"cat": 3, "dog": 0}, "has the folder 'dog' without a picture"),
-        ({"all/cat": 3, "all/dog": 3}, "has one class, 'all', which holds the folders 'cat', 'dog'; add 'all' to it"),
+        (
+            {"all/cat": 3, "all/dog": 3},
+            "has one class, 'all', which holds the folders 'cat', 'dog'; if these are the classes, append",
+        ),
         (
             {f"{fold}/{name}": 3 for fold in "ab" for name in ("cat", "dog")},
             "'a', 'b', and each holds the folders 'cat'",

@@ -179,7 +179,8 @@ def _by_class(contents: Contents, part: str | None) -> dict[str, list[Place]]:
         if len(pictures) == 1:
             (only,) = pictures
             raise ValueError(
-                f"has one class, {only!r}, which holds the folders {_names(shared)}; if these are the classes, append {only!r}"
+                f"has one class, {only!r}, which holds the folders {_names(shared)}; if these are the classes, append "
+                f"{only!r}"
             )
         raise ValueError(
             f"has the folders {_names(pictures)}, and each holds the folders {_names(shared)}; either could be the "

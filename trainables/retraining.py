@@ -112,7 +112,7 @@ class Retraining:
         return result
 
     def state(self) -> bytes:
-        """Everything that `load_state` needs to continue bit for bit, except the curve, which is an argument of its own."""
+        """Everything that `load_state` needs to continue bit for bit, except the curve, its other argument."""
         best = {f"best.{name}": value for name, value in self._best.items()}
         return _to_bytes({**self._training.state(), **best})
 
