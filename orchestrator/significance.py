@@ -45,7 +45,8 @@ class Mean:
     """The mean of `count` independent values, with its standard deviation and its interval (Student's t).
 
     With a single value, `deviation` is None. `interval` is None with a single value, or if all are equal. If the values
-    have bounds, the interval is cut off there."""
+    have bounds, the interval is cut off there.
+    """
 
     count: int
     mean: float

@@ -131,7 +131,7 @@ def test_every_usual_format_is_read(suffix: str, tmp_path: Path) -> None:
         ({"cat": 3, "dog": 0}, "has the folder 'dog' without a picture"),
         (
             {"all/cat": 3, "all/dog": 3},
-            "has one class, 'all', which holds the folders 'cat', 'dog'; if these are the classes, append",
+            "has one class, 'all', which holds the folders 'cat', 'dog'; if these",
         ),
         (
             {f"{fold}/{name}": 3 for fold in "ab" for name in ("cat", "dog")},

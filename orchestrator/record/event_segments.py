@@ -38,7 +38,8 @@ class EventSegments:
     A kill loses what is not uploaded yet: the last second, and what the store did not accept during an outage. Nothing
     keeps two processes from writing at the same time. The process that started later is the owner. The earlier one
     notices this at its next upload, and fails. If it is suspended exactly between its check of the owner and its
-    upload, it notices one upload later."""
+    upload, it notices one upload later.
+    """
 
     def __init__(self, folder: Folder, *, fresh: bool) -> None:
         self._folder = folder
