@@ -67,7 +67,7 @@ def test_help_does_not_wait_for_ray() -> None:
             "samplers",
             {"tpe", "random", "evolution", "local_search", "controller", "predictor", "gp", "nsgaii", "nsgaiii"},
         ),
-        ("schedulers", {"asha", "asha_promotion", "hyperband", "median", "fifo"}),
+        ("schedulers", {"asha", "asha_promotion", "pasha", "cut", "hyperband", "median", "fifo"}),
         (
             "datasets",
             {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "image_folder", "npz"},

@@ -135,8 +135,8 @@ def test_a_configuration_cannot_be_changed() -> None:
         ),
         (
             "scheduler.name=asho",
-            "scheduler.name is 'asho'; known: asha, asha_promotion, fifo, hyperband, median, or 'module:NAME'; did you "
-            "mean 'asha'?",
+            "scheduler.name is 'asho'; known: asha, asha_promotion, cut, fifo, hyperband, median, pasha, or "
+            "'module:NAME'; did you mean 'asha'?",
         ),
         ("data.name=cifar", "data.name is 'cifar'; known: cifar10, cifar100, digits, fashion_mnist, image_folder,"),
         ("trainable.name=cel", "trainable.name is 'cel'; known: cell, instant, or 'module:NAME'; did you mean 'cell'?"),

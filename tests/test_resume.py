@@ -17,6 +17,7 @@ from orchestrator.record.run_state import RunState
 from orchestrator.record.trial import Trial
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
+from orchestrator.schedulers.asha_promotion import FINALISTS
 from orchestrator.search.driver import Driver
 from orchestrator.simulation.controller import Row, simulate
 from orchestrator.simulation.simulated_search import BlockingSearcher
@@ -39,7 +40,7 @@ QUEUED = [SPACE.encode(SPACE.sample(np.random.default_rng(seed))) for seed in (1
 BEGUN: list[Event] = [STARTED, CandidatesQueued(params=QUEUED)]
 
 
-@pytest.fixture(params=["asha", "asha_promotion", "hyperband", "median", "fifo"])
+@pytest.fixture(params=["asha", "asha_promotion", "pasha", "cut", "hyperband", "median", "fifo"])
 def scheduler(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -145,6 +146,14 @@ def test_with_several_workers_a_search_loses_and_repeats_nothing_however_often_i
                 check_stops(events)
             case "asha_promotion":
                 check_promotions(events)
+            case "pasha":  # the curves never cross, so the second rung stays the largest until the end
+                past = sorted((found for found in state.trials.values() if found.epochs > 3), key=limit_of)
+                assert 1 <= len(past) <= FINALISTS
+                assert {found.epochs for found in past} == {9}
+                assert past[-1] is max(state.trials.values(), key=limit_of)
+            case "cut":
+                assert {found.epochs for found in state.trials.values() if found.attempt > 0} == {1, 9}
+                assert sum(found.epochs == 9 for found in state.trials.values()) >= TRIALS // 3
             case "hyperband":  # the curves never cross
                 best = max(
                     state.trials.values(), key=lambda found: made_up_limit(Architecture.from_json(found.architecture))

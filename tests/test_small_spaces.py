@@ -40,7 +40,7 @@ def rest(config: dict[str, Any]) -> list[Row]:
 
 @pytest.mark.parametrize(
     ("scheduler", "workers"),
-    [("asha_promotion", 2), ("asha_promotion", 4), ("hyperband", 4), ("fifo", 16), ("asha", 16)],
+    [("asha_promotion", 2), ("asha_promotion", 4), ("pasha", 4), ("hyperband", 4), ("fifo", 16), ("asha", 16)],
 )
 def test_a_search_ends_once_every_network_was_trained(scheduler: str, workers: int, tmp_path: Path) -> None:
     """It does not wait for a trial to end if all trials are paused."""

@@ -63,7 +63,7 @@ def check_scheduler_fits(scheduler: TrialScheduler, objectives: Mapping[str, Dir
     if len(objectives) > 1 and not getattr(scheduler, "several_objectives", True):
         raise ConfigError(
             f"scheduler {kind.__name__} is for one objective, and there are {len(objectives)}: {', '.join(objectives)}"
-            "; asha, asha_promotion and fifo handle several (scheduler.name or [objectives])"
+            "; asha, asha_promotion, cut and fifo handle several (scheduler.name or [objectives])"
         )
     if counts_reports(scheduler):
         raise ConfigError(

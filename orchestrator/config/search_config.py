@@ -110,10 +110,11 @@ class SchedulerSettings(Settings):
     name: str = "asha"
     """A built-in scheduler (`cellscout list schedulers`), or `module:NAME` of a Ray Tune `TrialScheduler`."""
     min_epochs: int = Field(default=1, ge=1)
-    """ASHA: the first rung, the minimum number of epochs of a candidate. At most `training.epochs`."""
+    """ASHA and PASHA: the first rung, the minimum number of epochs of a candidate. `cut`: the epoch of the cut. At most
+    `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=100)
-    """ASHA: with a factor of 3, the best third of the candidates at a rung continue, and the next rung has three times
-    as many epochs."""
+    """ASHA and PASHA: with a factor of 3, the best third of the candidates at a rung continue, and the next rung has
+    three times as many epochs. `cut`: the best third are trained in full."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the scheduler's class, such as `brackets` of ASHA."""
 

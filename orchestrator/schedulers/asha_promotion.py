@@ -11,6 +11,12 @@ The paper does not say how a search ends. Here, once there are no new trials, no
 the best trial of each rung that promoted none is promoted, so that a small search also trains its best trial to the
 end. Then the paused trials are stopped.
 
+Two other methods are settings of this one. With a single rung it is i-Epoch, one cut after which the best are trained
+in full (Egele et al., The Unreasonable Effectiveness Of Early Discarding After One Epoch In Neural Network
+Hyperparameter Optimization, 2024, https://arxiv.org/abs/2404.04111). With a ceiling it is PASHA (see `Ceiling`). After
+a search with PASHA, the paper trains the best trial from scratch. Here, at the end of the search, the best `FINALISTS`
+of the largest rung are trained to the end, so that the search has whole trainings, which a confirmation can compare.
+
 A searcher that limits the number of unfinished trials (Ray Tune's `ConcurrencyLimiter`) also counts the paused ones,
 and then waits forever.
 """
@@ -24,8 +30,13 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.objectives import Direction
+from orchestrator.schedulers.ceiling import Ceiling
+from orchestrator.schedulers.objective_values import only_objective
 from orchestrator.schedulers.successive_halving import SuccessiveHalving
 from orchestrator.schedulers.waiting_line import waits_for_a_worker
+
+FINALISTS = 5
+"""Trials that a search with a ceiling trains to the end, at most; as many as are confirmed by default."""
 
 
 @final
@@ -34,6 +45,9 @@ class AshaPromotionScheduler(SuccessiveHalving):
 
     For the settings see `SuccessiveHalving`. After a resume, a trial that was paused is paused again as soon as it is
     added to Ray Tune.
+
+    Args:
+        progressive: PASHA: raise the largest rung only while the ranking still changes. For one objective.
     """
 
     def __init__(
@@ -44,6 +58,8 @@ class AshaPromotionScheduler(SuccessiveHalving):
         reduction_factor: int = 3,
         brackets: int = 1,
         objectives: Mapping[str, Direction] | None = None,
+        rungs: int | None = None,
+        progressive: bool = False,
     ) -> None:
         super().__init__(
             max_epochs=max_epochs,
@@ -51,7 +67,13 @@ class AshaPromotionScheduler(SuccessiveHalving):
             reduction_factor=reduction_factor,
             brackets=brackets,
             objectives=objectives,
+            rungs=rungs,
         )
+        if progressive:
+            only_objective("pasha", objectives)
+            self.several_objectives = False
+            self._ceiling = Ceiling(self.milestones, max_epochs)
+        self._ends = False  # whether only paused trials and those promoted from among them are left
         self._added: set[str] = set()  # Ray Tune's ids of all trials that were ever added
         self._unfinished: set[str] = set()
         self._pausing: dict[str, Trial] = {}  # until Ray Tune has saved their checkpoints
@@ -63,6 +85,7 @@ class AshaPromotionScheduler(SuccessiveHalving):
         name = self._name_of(trial)
         was_paused = any(name in rung and not rung.has_passed(name) for rung in self._rungs_of(trial).values())
         self._unfinished.add(name)
+        self._ends = False
         if was_paused and trial.trial_id not in self._added:
             trial.set_status(Trial.PAUSED)  # Ray Tune reads the trial's status after this call
             self._paused[name] = trial
@@ -72,11 +95,12 @@ class AshaPromotionScheduler(SuccessiveHalving):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Pause at a rung, unless this trial is the one to promote next; always continue between rungs."""
+        name = self._name_of(trial)
+        self._enter_in_ceiling(name, result)
         rung = self._rungs_of(trial).get(result["epoch"])
         if rung is None:
             return TrialScheduler.CONTINUE
         values = self._objectives.read(result)
-        name = self._name_of(trial)
         rung.enter(name, values)
         if values is None:
             return TrialScheduler.STOP
@@ -115,16 +139,22 @@ class AshaPromotionScheduler(SuccessiveHalving):
             self._promoted = self._promote()
         only_paused_left = len(self._paused) == len(self._unfinished) and tune_controller.search_alg.is_finished()
         if self._promoted is None and only_paused_left:
-            self._promoted = self._promote(at_least=1)
+            self._ends = True
+            self._promoted = self._promote()
             if self._promoted is None:
                 for trial in list(self._paused.values()):
                     tune_controller.stop_trial(trial)
         return self._promoted or self._line.head(tune_controller)
 
-    def _promote(self, at_least: int = 0) -> Trial | None:
+    def _promote(self) -> Trial | None:
         """Return the paused trial to promote, marked as passed in its rung. Returns None if there is none."""
-        for rung in self._brackets.by_height:
-            for name in rung.promotable(at_least):
+        ceiling = self._ceiling.epoch
+        for epoch, rung in self._brackets.by_height:
+            if epoch < ceiling:
+                names = rung.promotable(at_least=1 if self._ends else 0)
+            else:
+                names = rung.not_passed_among_best(FINALISTS if self._ends else 0)
+            for name in names:
                 trial = self._paused.pop(name, None)
                 if trial is not None:
                     rung.mark_passed(name)

@@ -28,7 +28,14 @@ class Brackets:
     """
 
     def __init__(
-        self, *, max_epochs: int, min_epochs: int, reduction_factor: int, brackets: int, objectives: int
+        self,
+        *,
+        max_epochs: int,
+        min_epochs: int,
+        reduction_factor: int,
+        brackets: int,
+        objectives: int,
+        rungs: int | None = None,
     ) -> None:
         if min_epochs < 1:
             raise ValueError(f"min_epochs is {min_epochs}; it must be at least 1")
@@ -36,7 +43,9 @@ class Brackets:
             raise ValueError(f"reduction_factor is {reduction_factor}; it must be at least 2")
         if max_epochs < 1:
             raise ValueError(f"max_epochs is {max_epochs}; it must be at least 1")
-        self.milestones = rung_epochs(min_epochs, reduction_factor, max_epochs)
+        if rungs is not None and rungs < 1:
+            raise ValueError(f"rungs is {rungs}; it must be at least 1")
+        self.milestones = rung_epochs(min_epochs, reduction_factor, max_epochs)[:rungs]
         """The epochs of all rungs, which are those of the first bracket."""
         max_brackets = len(self.milestones) + 1
         if not 1 <= brackets <= max_brackets:
@@ -47,10 +56,13 @@ class Brackets:
         self._brackets: list[Rungs] = [
             {epoch: Rung(reduction_factor, objectives) for epoch in self.milestones[s:]} for s in range(brackets)
         ]
-        self.by_height: list[Rung] = [
-            rungs[epoch] for epoch in reversed(self.milestones) for rungs in self._brackets if epoch in rungs
+        self.by_height: list[tuple[int, Rung]] = [
+            (epoch, bracket[epoch])
+            for epoch in reversed(self.milestones)
+            for bracket in self._brackets
+            if epoch in bracket
         ]
-        """All rungs, the highest epoch first; rungs of the same epoch in the order of the brackets."""
+        """All rungs with their epochs, the highest first; rungs of the same epoch in the order of the brackets."""
         max_rungs = len(self.milestones)
         self._weights = [
             math.ceil((max_rungs + 1) / (len(rungs) + 1) * reduction_factor ** len(rungs)) for rungs in self._brackets

@@ -71,10 +71,14 @@ class Rung:
         """
         quota = len(self) // self._reduction_factor
         if at_least > quota:
-            return self._not_passed_among_best(at_least)
+            return self.not_passed_among_best(at_least)
         if self._promotable is None:
-            self._promotable = self._not_passed_among_best(quota)
+            self._promotable = self.not_passed_among_best(quota)
         return self._promotable
+
+    def not_passed_among_best(self, count: int) -> list[str]:
+        """Return those of the best `count` trials that have not passed; best first."""
+        return [trial_id for trial_id in self._ranking.best(count) if trial_id not in self._passed]
 
     def mark_passed(self, trial_id: str) -> None:
         """Mark the trial as passed; it is no longer promotable."""
@@ -87,6 +91,3 @@ class Rung:
 
     def _is_among_best(self, values: Values | None, count: int) -> bool:
         return values is not None and self._ranking.count_ahead(values) < max(1, count // self._reduction_factor)
-
-    def _not_passed_among_best(self, count: int) -> list[str]:
-        return [trial_id for trial_id in self._ranking.best(count) if trial_id not in self._passed]

@@ -14,6 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.objectives import Direction
 from orchestrator.schedulers.brackets import Brackets, Rungs
+from orchestrator.schedulers.ceiling import Ceiling
 from orchestrator.schedulers.objective_values import ObjectiveValues
 from orchestrator.schedulers.rungs import Rung
 from orchestrator.schedulers.waiting_line import WaitingLine
@@ -30,6 +31,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         min_epochs: epoch of the first rung, at least 1.
         reduction_factor: eta, at least 2.
         brackets: number of brackets; see `Brackets`.
+        rungs: maximum number of rungs, of which the first ones count; None for all below `max_epochs`.
         objectives: the direction of each objective; None for the one metric that Ray Tune passes.
 
     Raises:
@@ -46,6 +48,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         reduction_factor: int = 3,
         brackets: int = 1,
         objectives: Mapping[str, Direction] | None = None,
+        rungs: int | None = None,
     ) -> None:
         super().__init__()
         self._objectives = ObjectiveValues(objectives)
@@ -55,8 +58,10 @@ class SuccessiveHalving(TrialScheduler, ABC):
             reduction_factor=reduction_factor,
             brackets=brackets,
             objectives=len(self._objectives),
+            rungs=rungs,
         )
         self.milestones = self._brackets.milestones
+        self._ceiling = Ceiling((), max_epochs)  # no limit
         self._names: dict[str, str] = {}
         self._line = WaitingLine()
 
@@ -77,6 +82,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         """Enter a past trial in its rungs. The trial passed a rung if its curve has a row of a later epoch."""
         rungs = self._brackets.admit(trial_id)
         for row in curve:
+            self._enter_in_ceiling(trial_id, row)
             rung = self._enter(rungs, trial_id, row)
             if rung is not None and row["epoch"] < curve[-1]["epoch"]:
                 rung.mark_passed(trial_id)
@@ -86,7 +92,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         rung = self._brackets.first.get(epoch)
         if rung is None:
             return True
-        return rung.would_continue(self._objectives.read(row))
+        return epoch < self._ceiling.epoch and rung.would_continue(self._objectives.read(row))
 
     def debug_string(self) -> str:
         """Return the number of trials that reached each rung, as text."""
@@ -102,7 +108,15 @@ class SuccessiveHalving(TrialScheduler, ABC):
     def _enter_last_result(self, trial: Trial, result: Mapping[str, Any]) -> None:
         """Enter a trial's last result, for which Ray Tune does not call `on_trial_result`."""
         if "epoch" in result:
+            self._enter_in_ceiling(self._name_of(trial), result)
             self._enter(self._rungs_of(trial), self._name_of(trial), result)
+
+    def _enter_in_ceiling(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Enter the scores of a result, which may hold several epochs, in the ceiling."""
+        for row in (*result.get("curve", ()), result):
+            values = self._objectives.read(row)
+            if values is not None:
+                self._ceiling.enter(trial_id, row["epoch"], values[0])
 
     def _enter(self, rungs: Rungs, trial_id: str, row: Mapping[str, Any]) -> Rung | None:
         """Enter a row in the rung of its epoch, and return this rung; None if there is none.

@@ -46,6 +46,32 @@ def _asha_promotion(
     )
 
 
+def _pasha(
+    *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
+) -> TrialScheduler:
+    """PASHA (Bohdal et al. 2023): ASHA whose largest rung is raised only while the ranking of its trials changes."""
+    return AshaPromotionScheduler(
+        max_epochs=max_epochs,
+        min_epochs=min_epochs,
+        reduction_factor=reduction_factor,
+        objectives=objectives,
+        progressive=True,
+    )
+
+
+def _cut(
+    *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
+) -> TrialScheduler:
+    """One cut (i-Epoch, Egele et al. 2024): all trials train for min_epochs, the best 1 in reduction_factor in full."""
+    return AshaPromotionScheduler(
+        max_epochs=max_epochs,
+        min_epochs=min_epochs,
+        reduction_factor=reduction_factor,
+        objectives=objectives,
+        rungs=1,
+    )
+
+
 def _hyperband(
     *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
 ) -> TrialScheduler:
@@ -77,6 +103,8 @@ def _fifo(
 SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {
     "asha": _asha,
     "asha_promotion": _asha_promotion,
+    "pasha": _pasha,
+    "cut": _cut,
     "hyperband": _hyperband,
     "median": _median,
     "fifo": _fifo,
@@ -88,5 +116,5 @@ Each is called by keyword with `max_epochs`, the whole budget; `min_epochs`, bef
 the search file's options. An unknown option raises TypeError, a setting out of its bounds ValueError.
 """
 
-SEVERAL_OBJECTIVES = frozenset({"asha", "asha_promotion", "fifo"})
+SEVERAL_OBJECTIVES = frozenset({"asha", "asha_promotion", "cut", "fifo"})
 """Schedulers that rank trials by all objectives, or by none. The others support only one objective."""
