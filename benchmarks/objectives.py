@@ -7,17 +7,15 @@ Writes `objectives.md` beside this file. Finished runs are kept in the cache.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from sampler_runs import Cost, Floats, Run, Task, load, read_table, run_missing
-from samplers import DATASETS, Interval, cpu, interval
+from samplers import DATASETS, Interval, cpu, interval, parse_part
 
 SAMPLERS = ("random", "predictor", "tpe", "nsgaii", "nsgaiii")
 COSTS: dict[Cost, str] = {"latency_s": "latency", "params_m": "parameters"}
@@ -82,14 +80,7 @@ def report(rows: Rows, command: str, seeds: int) -> Iterator[str]:
 
 def main() -> None:
     """Run the missing searches, then write the table of all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path, help="NAS-Bench-201's accuracies and costs, as Parquet")
-    parser.add_argument("--cache", type=Path, required=True, help="folder of finished runs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="NAME")
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
+    arguments, command = parse_part("objectives", __doc__)
     tasks = {
         (dataset, cost, sampler): [
             Task(
@@ -112,9 +103,7 @@ def main() -> None:
     for (dataset, cost, sampler), of_cell in tasks.items():
         runs = [load(task, arguments.cache) for task in of_cell]
         rows.setdefault((dataset, cost), {})[sampler] = missing(of_cell[0], runs)
-    command = f"python benchmarks/objectives.py {arguments.table.name} --cache {arguments.cache.name}"
-    command += "" if arguments.datasets == list(DATASETS) else f" --datasets {' '.join(arguments.datasets)}"
-    lines = report(rows, f"{command} --seeds {arguments.seeds}", arguments.seeds)
+    lines = report(rows, command, arguments.seeds)
     (arguments.out / "objectives.md").write_text("\n".join(lines), encoding="utf-8")
 
 

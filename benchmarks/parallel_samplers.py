@@ -9,16 +9,14 @@ Optuna's TPE. Finished runs are kept in the cache.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from sampler_runs import STOCK, Task, load, run_missing
-from samplers import DATASETS, Interval, confirmed_after, cpu, tried_after
+from samplers import DATASETS, Interval, confirmed_after, cpu, parse_part, tried_after
 
 SAMPLERS = ("random", "predictor", "tpe", "evolution", "local_search", STOCK)
 WORKERS = (1, 4, 16, 64)
@@ -65,14 +63,7 @@ def report(regrets: Mapping[str, Mapping[str, Intervals]], command: str, seeds: 
 
 def main() -> None:
     """Run the missing searches, then write the table of all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path, help="NAS-Bench-201's accuracies and training times, as Parquet")
-    parser.add_argument("--cache", type=Path, required=True, help="folder of finished runs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="NAME")
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
+    arguments, command = parse_part("parallel_samplers", __doc__)
     tasks = {
         (dataset, sampler, workers): [
             Task(
@@ -95,9 +86,7 @@ def main() -> None:
         runs = [load(task, arguments.cache) for task in of_cell]
         for kind, measure in (("tried", tried_after), ("confirmed", confirmed_after)):
             regrets.setdefault(dataset, {}).setdefault(kind, {})[sampler, workers] = measure(runs, EVALUATIONS)
-    command = f"python benchmarks/parallel_samplers.py {arguments.table.name} --cache {arguments.cache.name}"
-    command += "" if arguments.datasets == list(DATASETS) else f" --datasets {' '.join(arguments.datasets)}"
-    lines = report(regrets, f"{command} --seeds {arguments.seeds}", arguments.seeds)
+    lines = report(regrets, command, arguments.seeds)
     (arguments.out / "parallel_samplers.md").write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -298,6 +298,21 @@ def pair(text: str) -> tuple[str, int]:
     return name, int(count)
 
 
+def parse_part(name: str, about: str) -> tuple[argparse.Namespace, str]:
+    """Parse the arguments of a program that compares samplers in one more way; return them and its command line."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, help="NAS-Bench-201's accuracies, costs and training times, as Parquet")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of finished runs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    words = [f"python benchmarks/{name}.py {arguments.table.name} --cache {arguments.cache.name}"]
+    words += [] if arguments.datasets == list(DATASETS) else [f"--datasets {' '.join(arguments.datasets)}"]
+    return arguments, " ".join([*words, f"--seeds {arguments.seeds}"])
+
+
 def command(arguments: argparse.Namespace) -> str:
     """Return the command line, with file names instead of this machine's paths."""
     words = [f"python benchmarks/samplers.py {arguments.table.name} --cache {arguments.cache.name}"]
