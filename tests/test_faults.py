@@ -259,10 +259,7 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "scheduler",
-    ["asha", pytest.param("asha_promotion", marks=pytest.mark.slow), pytest.param("hyperband", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("scheduler", ["asha", pytest.param("asha_promotion", marks=pytest.mark.slow)])
 def test_several_workers_lose_nothing_and_repeat_nothing_when_their_driver_is_killed(
     scheduler: str, tmp_path: Path, lasting_ray: Head
 ) -> None:

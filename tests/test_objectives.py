@@ -142,13 +142,15 @@ def test_objectives_are_at_least_one_and_each_once(maximize: list[str], minimize
         ObjectivesSettings(maximize=maximize, minimize=minimize)
 
 
-@pytest.mark.parametrize("name", ["median", "hyperband", "pasha"])
+@pytest.mark.parametrize("name", ["median", "pasha"])
 def test_a_scheduler_for_one_objective_is_refused_with_two(name: str) -> None:
     with pytest.raises(ConfigError, match=f"scheduler {name} is for one objective, and there are 2: .*asha.* handle"):
         make_scheduler(SchedulerSettings(name=name), 9, TWO.objectives)
 
 
-@pytest.mark.parametrize(("name", "count"), list(itertools.product(["asha", "asha_promotion", "cut", "fifo"], [1, 2])))
+@pytest.mark.parametrize(
+    ("name", "count"), list(itertools.product(["asha", "asha_promotion", "cut", "fifo", "hyperband"], [1, 2]))
+)
 def test_the_other_schedulers_take_any_number_of_objectives(name: str, count: int) -> None:
     objectives = dict(list(TWO.objectives.items())[:count])
     assert make_scheduler(SchedulerSettings(name=name), 9, objectives)

@@ -108,9 +108,9 @@ def test_a_loop_that_stops_leaves_a_run_that_a_resume_completes(error: type[Base
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("scheduler", ["asha_promotion", "hyperband"])
-def test_a_loop_that_waits_for_paused_trials_gets_them(scheduler: str, tmp_path: Path) -> None:
-    settings = config(**{**SETTINGS, "training": {"epochs": 9}}, scheduler={"name": scheduler}, budget={"trials": 30})
+def test_a_loop_that_waits_for_paused_trials_gets_them(tmp_path: Path) -> None:
+    promotion = {"training": {"epochs": 9}, "scheduler": {"name": "asha_promotion"}}
+    settings = config(**{**SETTINGS, **promotion}, budget={"trials": 30})
     with CandidatePool(settings, run_dir=tmp_path / "run") as pool:
         for generation in range(3):
             submit(pool, 6, seed=generation)

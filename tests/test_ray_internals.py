@@ -22,20 +22,17 @@ from orchestrator.cluster.autoscaling import growth
 from orchestrator.cluster.connection import connected
 from orchestrator.cluster.doctor import untested_versions
 from orchestrator.config.search_config import parse_config
-from orchestrator.schedulers import ray_internals as scheduler_internals
 from orchestrator.search.run import run_search
 from trainables import library_internals, preemption
 from trainables.library_internals import Internal, LibraryWarning, warn_once
 
-TAKEN_AWAY: list[tuple[str, list[str], list[str]]] = [
-    ("fifo", ["ACTORS_OF_TRIALS", "DRAINING_NODES"], []),
-    ("fifo", ["ACTOR_MANAGER", "DASHBOARD_URL"], []),
-    ("fifo", ["ACTOR_STARTED"], []),
-    ("hyperband", ["PENDING_ACTORS", "ENQUEUED_TASKS"], ["MARK"]),
-    ("hyperband", ["STOPPED_TRIALS", "FAILED_TRIALS", "UNSAVED_TRIALS"], ["BRACKETS"]),
+TAKEN_AWAY = [
+    ["ACTORS_OF_TRIALS", "DRAINING_NODES"],
+    ["ACTOR_MANAGER", "DASHBOARD_URL"],
+    ["ACTOR_STARTED", "PENDING_ACTORS", "ENQUEUED_TASKS"],
+    ["STOPPED_TRIALS", "FAILED_TRIALS", "UNSAVED_TRIALS"],
 ]
-"""A scheduler, and what is taken away from the driver and from the scheduler. Together are only accesses of which none
-hides another, because each search takes seconds."""
+"""Together are only accesses of which none hides another, because each search takes seconds."""
 
 NOT_IN_A_SEARCH = {"CLUSTERS_ENABLED", "PATH_OF_WORKERS", "ACTOR_CACHE", "INCREASE_CACHE"}
 """Accesses that only the start of Ray needs, or a loop of one's own."""
@@ -67,24 +64,16 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_all_accesses_are_taken_away_below() -> None:
-    driver, scheduler = ({name for case in TAKEN_AWAY for name in case[place]} for place in (1, 2))
-    assert driver | NOT_IN_A_SEARCH == internals_of(ray_internals)
-    assert scheduler == internals_of(scheduler_internals)
+    assert {name for names in TAKEN_AWAY for name in names} | NOT_IN_A_SEARCH == internals_of(ray_internals)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize(("scheduler", "of_driver", "of_scheduler"), TAKEN_AWAY)
+@pytest.mark.parametrize("names", TAKEN_AWAY)
 def test_a_search_finishes_without_it_and_says_so_once(
-    scheduler: str,
-    of_driver: list[str],
-    of_scheduler: list[str],
-    tmp_path: Path,
-    reports: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    names: list[str], tmp_path: Path, reports: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = [take_away(monkeypatch, ray_internals, name) for name in of_driver]
-    gone += [take_away(monkeypatch, scheduler_internals, name) for name in of_scheduler]
+    gone = [take_away(monkeypatch, ray_internals, name) for name in names]
     monkeypatch.setattr(tune_run, "MIN_ENDED_TRIALS", 1)
     config = parse_config(
         {
@@ -95,7 +84,7 @@ def test_a_search_finishes_without_it_and_says_so_once(
             "space": {"blocks": 2},
             "trainable": {"name": "instant"},
             "sampler": {"name": "random"},
-            "scheduler": {"name": scheduler},
+            "scheduler": {"name": "fifo"},
         },
         "x",
     )

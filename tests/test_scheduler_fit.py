@@ -21,7 +21,6 @@ from orchestrator.config.search_config import SchedulerSettings, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.schedulers import SCHEDULERS
-from orchestrator.schedulers.hyperband import HyperbandScheduler
 from orchestrator.search.passed import Overrides
 from orchestrator.search.run import run_search
 from orchestrator.search.setup import SearchComponents
@@ -37,7 +36,10 @@ TWO: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize"}
         ("pbt:PopulationBasedTrainingReplay", "changes the settings of candidates"),
         ("pb2:PB2", "scheduler PB2 cannot serve a search: it changes the settings of candidates"),
         ("HyperBandForBOHB", "only with Ray Tune's searcher TuneBOHB; scheduler.name = 'hyperband'"),
-        ("HyperBandScheduler", "wait for ever .*scheduler.name = 'hyperband' is the same scheduler without that fault"),
+        (
+            "HyperBandScheduler",
+            "wait for ever .*scheduler.name = 'hyperband' is its asynchronous form without that fault",
+        ),
         ("ResourceChangingScheduler", r"changes the resources of trials, which \[resources\] sets; use the scheduler"),
     ],
 )
@@ -57,7 +59,7 @@ def test_a_scheduler_of_ray_tune_that_cannot_serve_is_refused_by_name(name: str,
         (ResourceChangingScheduler(), ONE, "use the scheduler that it wraps"),
         (AsyncHyperBandScheduler(), ONE, "counts reports .*; give it time_attr='epoch'"),
         (AsyncHyperBandScheduler("epoch", "val_loss", "min"), ONE, "metric of its own; leave it out, val_accuracy is"),
-        (HyperbandScheduler(max_epochs=9), TWO, "is for one objective, and there are 2: val_accuracy, macs; asha"),
+        (SCHEDULERS["pasha"](max_epochs=9), TWO, "is for one objective, and there are 2: val_accuracy, macs; asha"),
     ],
     ids=lambda value: type(value).__name__,
 )

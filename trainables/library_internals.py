@@ -1,9 +1,9 @@
 """Guarded access to what a library does not promise: if it is gone, the caller goes on without it, and says so once.
 
 Knows no library. Each access is an `Internal` in the module that needs it: the driver's of Ray in
-`orchestrator.cluster.ray_internals`, the schedulers' in `orchestrator.schedulers.ray_internals`, the workers' in
-`trainables.preemption`, torch's in `trainables.exporting.torch_export_file`, Optuna's in
-`orchestrator.study.optuna_internals` and `orchestrator.samplers.seeded`.
+`orchestrator.cluster.ray_internals`, the workers' in `trainables.preemption`, torch's in
+`trainables.exporting.torch_export_file`, Optuna's in `orchestrator.study.optuna_internals` and
+`orchestrator.samplers.seeded`.
 """
 
 from __future__ import annotations

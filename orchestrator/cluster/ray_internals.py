@@ -1,7 +1,7 @@
 """What the driver uses of Ray that Ray does not promise: each access by name, with the version that it was read in.
 
 Ray has no public function for any of these. Without one of them a search continues, and the warning says what is lost.
-The schedulers' accesses are in `orchestrator.schedulers.ray_internals`, the workers' in `trainables.preemption`.
+The workers' accesses are in `trainables.preemption`.
 
 Used as well, but public for developers of Ray ("DeveloperAPI"), and not guarded because no search runs without them:
 `TuneController`, `Trial`, `SearchAlgorithm` and `ResourceManager`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import (
     HyperBandForBOHB,
     HyperBandScheduler,
@@ -16,7 +17,6 @@ from ray.tune.schedulers import (
 
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
-from orchestrator.schedulers import counts_reports
 
 _POPULATION = (
     "it changes the settings of candidates while they train, and a search trains all of them with the same ones; "
@@ -30,8 +30,8 @@ UNFIT: dict[type[TrialScheduler], str] = {
         "closest to BOHB"
     ),
     HyperBandScheduler: (
-        "its trials can wait for ever after one has failed, or after a resume; scheduler.name = 'hyperband' is the "
-        "same scheduler without that fault"
+        "its trials can wait for ever after one has failed, or after a resume; scheduler.name = 'hyperband' is its "
+        "asynchronous form without that fault"
     ),
     ResourceChangingScheduler: (
         "it changes the resources of trials, which [resources] sets; use the scheduler that it wraps, for example "
@@ -63,9 +63,9 @@ def check_scheduler_fits(scheduler: TrialScheduler, objectives: Mapping[str, Dir
     if len(objectives) > 1 and not getattr(scheduler, "several_objectives", True):
         raise ConfigError(
             f"scheduler {kind.__name__} is for one objective, and there are {len(objectives)}: {', '.join(objectives)}"
-            "; asha, asha_promotion, cut and fifo handle several (scheduler.name or [objectives])"
+            "; asha, asha_promotion, cut, fifo and hyperband handle several (scheduler.name or [objectives])"
         )
-    if counts_reports(scheduler):
+    if getattr(scheduler, "_time_attr", None) == TRAINING_ITERATION:  # Ray Tune's own have no public name for it
         raise ConfigError(
             f"scheduler {kind.__name__} counts reports (time_attr is 'training_iteration'), and a report can hold "
             "several epochs; give it time_attr='epoch'"

@@ -2,7 +2,5 @@ from .asha import AshaScheduler as AshaScheduler
 from .protocol import AnswersDuplicates as AnswersDuplicates
 from .protocol import HasMilestones as HasMilestones
 from .protocol import Replayable as Replayable
-from .protocol import TakesUp as TakesUp
-from .ray_internals import counts_reports as counts_reports
 from .table import SCHEDULERS as SCHEDULERS
 from .table import SEVERAL_OBJECTIVES as SEVERAL_OBJECTIVES

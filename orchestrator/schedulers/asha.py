@@ -37,10 +37,10 @@ class AshaScheduler(SuccessiveHalving):
         self._line.join(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop or continue at a rung; always continue between rungs."""
+        """Stop or continue at a rung. See `_decide_without_rung` for other epochs."""
         rung = self._rungs_of(trial).get(result["epoch"])
         if rung is None:
-            return TrialScheduler.CONTINUE
+            return self._decide_without_rung(trial, result)
         passed = rung.record(self._name_of(trial), self._objectives.read(result))
         return TrialScheduler.CONTINUE if passed else TrialScheduler.STOP
 

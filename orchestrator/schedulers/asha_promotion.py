@@ -11,11 +11,12 @@ The paper does not say how a search ends. Here, once there are no new trials, no
 the best trial of each rung that promoted none is promoted, so that a small search also trains its best trial to the
 end. Then the paused trials are stopped.
 
-Two other methods are settings of this one. With a single rung it is i-Epoch, one cut after which the best are trained
-in full (Egele et al., The Unreasonable Effectiveness Of Early Discarding After One Epoch In Neural Network
-Hyperparameter Optimization, 2024, https://arxiv.org/abs/2404.04111). With a ceiling it is PASHA (see `Ceiling`). After
-a search with PASHA, the paper trains the best trial from scratch. Here, at the end of the search, the best `FINALISTS`
-of the largest rung are trained to the end, so that the search has whole trainings, which a confirmation can compare.
+Three other methods are settings of this one. With as many brackets as fit it is asynchronous Hyperband (the paper
+above, section 3). With a single rung it is i-Epoch, one cut after which the best are trained in full (Egele et al., The
+Unreasonable Effectiveness Of Early Discarding After One Epoch In Neural Network Hyperparameter Optimization, 2024,
+https://arxiv.org/abs/2404.04111). With a ceiling it is PASHA (see `Ceiling`). After a search with PASHA, the paper
+trains the best trial from scratch. Here, at the end of the search, the best `FINALISTS` of the largest rung are trained
+to the end, so that the search has whole trainings, which a confirmation can compare.
 
 A searcher that limits the number of unfinished trials (Ray Tune's `ConcurrencyLimiter`) also counts the paused ones,
 and then waits forever.
@@ -56,7 +57,7 @@ class AshaPromotionScheduler(SuccessiveHalving):
         max_epochs: int,
         min_epochs: int = 1,
         reduction_factor: int = 3,
-        brackets: int = 1,
+        brackets: int | None = 1,
         objectives: Mapping[str, Direction] | None = None,
         rungs: int | None = None,
         progressive: bool = False,
@@ -94,12 +95,12 @@ class AshaPromotionScheduler(SuccessiveHalving):
         self._added.add(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Pause at a rung, unless this trial is the one to promote next; always continue between rungs."""
+        """Pause at a rung, unless this trial is promoted next. See `_decide_without_rung` for other epochs."""
         name = self._name_of(trial)
         self._enter_in_ceiling(name, result)
         rung = self._rungs_of(trial).get(result["epoch"])
         if rung is None:
-            return TrialScheduler.CONTINUE
+            return self._decide_without_rung(trial, result)
         values = self._objectives.read(result)
         rung.enter(name, values)
         if values is None:

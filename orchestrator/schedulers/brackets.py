@@ -23,6 +23,8 @@ class Brackets:
     weight of ceil((H + 1) / (h + 1) * eta^h), where eta is `reduction_factor` and H is the largest number of rungs of a
     bracket (Li et al., Hyperband, JMLR 18(185), 2018, algorithm 1).
 
+    With `brackets` None there are as many as fit, and the trials of the last one meet no rung.
+
     Raises:
         ValueError: a setting is out of its bounds.
     """
@@ -33,7 +35,7 @@ class Brackets:
         max_epochs: int,
         min_epochs: int,
         reduction_factor: int,
-        brackets: int,
+        brackets: int | None,
         objectives: int,
         rungs: int | None = None,
     ) -> None:
@@ -48,7 +50,9 @@ class Brackets:
         self.milestones = rung_epochs(min_epochs, reduction_factor, max_epochs)[:rungs]
         """The epochs of all rungs, which are those of the first bracket."""
         max_brackets = len(self.milestones) + 1
-        if not 1 <= brackets <= max_brackets:
+        if brackets is None:
+            brackets = max_brackets
+        elif not 1 <= brackets <= max_brackets:
             raise ValueError(
                 f"brackets is {brackets}; with max_epochs {max_epochs}, min_epochs {min_epochs} and reduction_factor "
                 f"{reduction_factor} it must be between 1 and {max_brackets}"

@@ -56,21 +56,6 @@ class Replayable(Protocol):
 
 
 @runtime_checkable
-class TakesUp(Protocol):
-    """A scheduler that cannot be rebuilt, but compares a resumed trial by its earlier results."""
-
-    def take_up(self, tune_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Receive the earlier results of a trial that continues after a resume or after the loss of its worker.
-
-        Called within `Searcher.suggest`, before `on_trial_add`, if the trial has reported something.
-
-        Args:
-            tune_id: Ray Tune's new id of the trial.
-            curve: rows as in `Replayable.replay`; the trial continues after the last one.
-        """
-
-
-@runtime_checkable
 class AnswersDuplicates(Protocol):
     """A scheduler that can tell whether an earlier decision would still be the same."""
 

@@ -30,7 +30,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         max_epochs: the whole budget of a trial, at which it ends by itself.
         min_epochs: epoch of the first rung, at least 1.
         reduction_factor: eta, at least 2.
-        brackets: number of brackets; see `Brackets`.
+        brackets: number of brackets, None for as many as fit; see `Brackets`.
         rungs: maximum number of rungs, of which the first ones count; None for all below `max_epochs`.
         objectives: the direction of each objective; None for the one metric that Ray Tune passes.
 
@@ -46,7 +46,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
         max_epochs: int,
         min_epochs: int = 1,
         reduction_factor: int = 3,
-        brackets: int = 1,
+        brackets: int | None = 1,
         objectives: Mapping[str, Direction] | None = None,
         rungs: int | None = None,
     ) -> None:
@@ -104,6 +104,13 @@ class SuccessiveHalving(TrialScheduler, ABC):
 
     def _rungs_of(self, trial: Trial) -> Rungs:
         return self._brackets.admit(self._name_of(trial))
+
+    def _decide_without_rung(self, trial: Trial, result: Mapping[str, Any]) -> str:
+        """Continue, but stop a trial that diverged where another bracket has a rung: the last one may have none."""
+        if result["epoch"] not in self.milestones or self._objectives.read(result) is not None:
+            return TrialScheduler.CONTINUE
+        self._enter(self._rungs_of(trial), self._name_of(trial), result)
+        return TrialScheduler.STOP
 
     def _enter_last_result(self, trial: Trial, result: Mapping[str, Any]) -> None:
         """Enter a trial's last result, for which Ray Tune does not call `on_trial_result`."""

@@ -14,7 +14,6 @@ from orchestrator.objectives import Direction
 from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler
 from orchestrator.schedulers.fifo import FifoScheduler
-from orchestrator.schedulers.hyperband import HyperbandScheduler
 from orchestrator.schedulers.median import MedianScheduler
 
 Objectives = Mapping[str, Direction] | None
@@ -75,9 +74,13 @@ def _cut(
 def _hyperband(
     *, max_epochs: int, min_epochs: int = 1, reduction_factor: int = 3, objectives: Objectives = None
 ) -> TrialScheduler:
-    """Ray Tune's Hyperband (Li et al. 2018): the trials of a bracket wait for each other. For 3 or more workers."""
-    return HyperbandScheduler(
-        max_epochs=max_epochs, min_epochs=min_epochs, reduction_factor=reduction_factor, objectives=objectives
+    """Asynchronous Hyperband (Li et al. 2020): asha_promotion with as many brackets as fit."""
+    return AshaPromotionScheduler(
+        max_epochs=max_epochs,
+        min_epochs=min_epochs,
+        reduction_factor=reduction_factor,
+        brackets=None,
+        objectives=objectives,
     )
 
 
@@ -116,5 +119,5 @@ Each is called by keyword with `max_epochs`, the whole budget; `min_epochs`, bef
 the search file's options. An unknown option raises TypeError, a setting out of its bounds ValueError.
 """
 
-SEVERAL_OBJECTIVES = frozenset({"asha", "asha_promotion", "cut", "fifo"})
+SEVERAL_OBJECTIVES = frozenset({"asha", "asha_promotion", "cut", "fifo", "hyperband"})
 """Schedulers that rank trials by all objectives, or by none. The others support only one objective."""

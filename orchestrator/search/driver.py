@@ -15,7 +15,7 @@ from orchestrator.cluster import SearchStopper
 from orchestrator.errors import SearchError
 from orchestrator.progress import counted
 from orchestrator.record import EventLog, RunDirectory, RunOutcome, RunState, Trial
-from orchestrator.schedulers import AnswersDuplicates, Replayable, TakesUp
+from orchestrator.schedulers import AnswersDuplicates, Replayable
 from orchestrator.search.candidates import Candidates
 from orchestrator.search.recorder import Recorder
 from orchestrator.search.searcher import OptunaSearcher
@@ -109,8 +109,6 @@ class Driver:
         self.recorder.assign(tune_id, trial.trial_id)
         if isinstance(self._scheduler, Replayable):
             self._scheduler.identify(tune_id, trial.trial_id)
-        if isinstance(self._scheduler, TakesUp) and trial.curve:
-            self._scheduler.take_up(tune_id, trial.rows())
         return assignment_of(trial, self._state).to_config(trial.params)
 
 
