@@ -32,7 +32,7 @@ from trainables.faults import CandidateFault
 from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder
 
-KILLS = 20
+KILLS = 10
 KILLS_OF_MANY = 3
 
 
@@ -168,6 +168,7 @@ def searched(cellscout: Any, folder: Path, *settings: str) -> tuple[RunState, An
     """Run a search with the command; return its state, and how the command ended."""
     pace(folder, 0.06)
     small = ["data.limit=200", "space.blocks=2", "training.epochs=3", "sampler.name=random", "scheduler.name=fifo"]
+    small.append("confirmation.candidates=0")
     changes = [*small, "trainable.name=tests.paced_trainable:PacedTrainable", *settings]
     options = [word for change in changes for word in ("--set", change)]
     ended = cellscout("search", "--run-dir", str(folder / "run"), *options)
@@ -177,13 +178,16 @@ def searched(cellscout: Any, folder: Path, *settings: str) -> tuple[RunState, An
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_each_fault_ends_or_sets_back_its_own_trial_alone(cellscout: Any, tmp_path: Path) -> None:
-    for fault in ("error-0123-2", "memory-4567-2", "memoryalways-89-2", "death-ab-2"):
-        (tmp_path / f"fault-{fault}").touch()
-    state, _ = searched(cellscout, tmp_path, "budget.trials=24")
-    assert len(state.trials) == 24
-    kinds = {"0123": "error", "4567": "memory", "89": "memoryalways", "ab": "death", "cdef": "none"}
+    # So that each fault comes once or twice with this seed: each lost worker takes seconds to replace.
+    digits = {"error": "04", "memory": "67", "memoryalways": "8", "death": "a"}
+    for fault, last in digits.items():
+        (tmp_path / f"fault-{fault}-{last}-2").touch()
+    state, _ = searched(cellscout, tmp_path, "budget.trials=12")
+    assert len(state.trials) == 12
+    kinds = set()
     for found in state.trials.values():
-        kind = next(kind for digits, kind in kinds.items() if found.fingerprint[-1] in digits)
+        kind = next((fault for fault, last in digits.items() if found.fingerprint[-1] in last), "none")
+        kinds.add(kind)
         causes = [event.cause for event in found.set_back]
         match kind:
             case "error":
@@ -200,7 +204,7 @@ def test_each_fault_ends_or_sets_back_its_own_trial_alone(cellscout: Any, tmp_pa
             case "none":
                 assert (found.status, found.attempt, causes) == ("completed", 1, [])
         assert [row.epoch for row in found.curve] == list(range(1, found.epochs + 1))
-    assert len({found.status for found in state.trials.values()}) == 2
+    assert kinds == {*digits, "none"}
     # Only epochs that were not reported before the worker was lost are trained again.
     assert len(trained(tmp_path)) < sum(found.attempt * 3 for found in state.trials.values())
 
@@ -237,7 +241,7 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
 ) -> None:
     one_worker = "{ cpus_per_trial = 2 }"
     halving = '{ name = "asha", reduction_factor = 2 }'
-    search = search_file(tmp_path, budget="{ trials = 30 }", resources=one_worker, scheduler=halving)
+    search = search_file(tmp_path, budget="{ trials = 16 }", resources=one_worker, scheduler=halving)
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder, seconds in ((undisturbed, 0.01), (disturbed, EPOCH_SECONDS)):
         folder.mkdir()
@@ -247,8 +251,8 @@ def test_a_driver_that_is_killed_again_and_again_finds_what_an_undisturbed_one_d
     # With this seed, the first two drivers are killed while they start, before there is a record.
     drivers = Drivers(disturbed, Searching(search, str(disturbed / "run")), environment, seed=2)
     for number in range(KILLS):
-        # Twice the driver starts its own Ray, which dies with it; joining a running one takes less time.
-        drivers.kill(*([] if number % 10 == 4 else join))
+        # Once the driver starts its own Ray, which dies with it; joining a running one takes less time.
+        drivers.kill(*([] if number == 4 else join))
     ours = drivers.finish(*join)
     state = RunState.replay(ours)
     assert state.outcome == "completed"
