@@ -72,7 +72,8 @@ def evaluation_summary(outcome: Outcome, folder: str) -> str:
     for name, cost in (("search", outcome.search_cost), ("random", outcome.sample_cost)):
         if cost is not None:
             lines.append(
-                f"{name:<11} {cost.trials} trials, {cost.epochs} epochs, {clock(cost.train_seconds)} of training"
+                f"{name:<11} {counted(cost.trials, 'trial')}, {counted(cost.epochs, 'epoch')}, "
+                f"{clock(cost.train_seconds)} of training"
             )
     lines.append(f"verdict     {verdict(outcome)}")
     if outcome.fuller is not None:

@@ -15,6 +15,7 @@ from orchestrator.progress.snapshot import Row, Snapshot
 from orchestrator.progress.time_left import seconds_left
 from orchestrator.progress.words import (
     clock,
+    counted,
     describe,
     format_estimate,
     number,
@@ -92,7 +93,7 @@ class SearchView:
         line = "; ".join(
             [
                 f"{of_budget} ended{f' ({ended_kinds})' if ended_kinds else ''}, {open_trials} open",
-                f"{counts['running']}/{state.slots} workers busy",
+                f"{counts['running']}/{counted(state.slots, 'worker')} busy",
                 self._best_in_words(),
                 ", ".join(time),
                 *([] if trouble is None else [trouble]),

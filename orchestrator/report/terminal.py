@@ -64,7 +64,7 @@ def leaderboard(state: RunState, top: int) -> Table:
     for name in OPTIONAL_COLUMNS:
         if name in names and sum(widths[name] + GAP for name in names) >= MAX_WIDTH:
             names.remove(name)
-    title = f"The best {min(top, len(ranking))} of {len(state.trials)} trials"
+    title = f"The best {min(top, len(ranking))} of {counted(len(state.trials), 'trial')}"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for name in names:
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
@@ -126,17 +126,17 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         lines.append(f"time        {clock(state.active_seconds())}")
     utilisation = state.utilisation()
     if utilisation is not None:
-        lines.append(f"workers     {utilisation:.0%} of the time of {state.slots} slots was spent on training")
+        slots = counted(state.slots, "slot")
+        lines.append(f"workers     {utilisation:.0%} of the time of {slots} was spent on training")
     ask_seconds = state.ask_seconds()
     if ask_seconds is not None and run.info.component("sampler") != OWN_LOOP:
         lines.append(f"sampler     {ask_seconds[0]:.3f} s per proposal (median), at most {ask_seconds[1]:.3f} s")
     if state.imported:
-        lines.append(f"known       {len(state.imported)} results imported from other runs")
+        lines.append(f"known       {counted(len(state.imported), 'result')} imported from other runs")
     for status in ("failed", "diverged"):
         bad = [trial for trial in state.trials.values() if trial.status == status]
         if bad:
-            trials = "1 trial" if len(bad) == 1 else f"{len(bad)} trials"
-            lines.append(f"{status:<11} {trials}, the first: {bad[0].trial_id}, {bad[0].error}")
+            lines.append(f"{status:<11} {counted(len(bad), 'trial')}, the first: {bad[0].trial_id}, {bad[0].error}")
     if state.evaluation is not None:
         lines.append("evaluation  of another run; its results are in evaluation.json")
     else:

@@ -15,7 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config
 from orchestrator.errors import ConfigError
-from orchestrator.progress import Progress
+from orchestrator.progress import Progress, counted
 from orchestrator.record import (
     CandidatesCompared,
     CandidatesQueued,
@@ -258,7 +258,8 @@ def reopen_search(
             info = recorded.info.resumed_with(config, asdict(environment.allotment), components.passed)
             directory.write_info(info)
             open_trials = sum(trial.status == "running" for trial in state.trials.values())
-            progress.note(f"continuing {directory}: {len(state.trials)} trials on record, {open_trials} open")
+            on_record = counted(len(state.trials), "trial")
+            progress.note(f"continuing {directory}: {on_record} on record, {open_trials} open")
             session = SearchSession(
                 components=components,
                 plan=plan,

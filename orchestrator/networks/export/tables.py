@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.networks.export.run import ExportResult
+from orchestrator.progress import counted
 from orchestrator.record import Scores
 
 REPORTED_LOSS = 0.01
@@ -39,8 +40,8 @@ def export_notes(result: ExportResult) -> Text:
     done = file.pruning
     if done is not None:
         text.append(
-            f"pruned      {done.fraction:.0%} of the {done.kind}, then {done.fine_tune} epochs; {done.zeros:.1%} of "
-            "the weights are zero\n"
+            f"pruned      {done.fraction:.0%} of the {done.kind}, then {counted(done.fine_tune, 'epoch')}; "
+            f"{done.zeros:.1%} of the weights are zero\n"
         )
     if file.accuracy_lost > REPORTED_LOSS:
         text.append(

@@ -17,7 +17,7 @@ from orchestrator.networks.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
-from orchestrator.progress import Progress, Refresh
+from orchestrator.progress import Progress, Refresh, counted
 from orchestrator.record import epoch_values, finite, now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
@@ -202,7 +202,7 @@ class _TrainingRecorder:
             self._training.progress.line(f"{self._title}: the loss of epoch {epochs + 1} is not finite")
         else:
             self._training.progress.line(
-                f"{self._title}: trained, {epochs} epochs; the weights of epoch {kept_epoch} are kept"
+                f"{self._title}: trained, {counted(epochs, 'epoch')}; the weights of epoch {kept_epoch} are kept"
             )
 
 

@@ -104,8 +104,8 @@ def _full_size(record: PageRecord) -> str:
     return (
         f"This command trains the winner at full size (N = {repeats}, F = {filters}; in the search N = "
         f"{network.get('repeats', '?')}, F = {network.get('filters', '?')}) from scratch on the training and "
-        "validation images together, and then tests it once. It trains for the search's "
-        f"{epochs} epochs; --preset NAME selects a paper's recipe (cellscout list presets shows them)."
+        "validation images together, and then tests it once. It trains for as many epochs as the search "
+        f"({epochs}); --preset NAME selects a paper's recipe (cellscout list presets shows them)."
         f"{'' if tested else ' The test images have not been used yet.'}"
     )
 
@@ -118,7 +118,7 @@ def _standing(record: PageRecord) -> str:
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
     why = f": {exhaustion(state)}" if record.standing == "exhausted" else ""
     now = STANDINGS.get(record.stage, record.stage)
-    standing = f"{now}{why}. {trained:,}{of} trainings have started ({kinds})."
+    standing = f"{now}{why}. Trainings started: {trained:,}{of} ({kinds})."
     if record.stage == "confirming":
         standing += f" {progress_of(state)}."
     if not record.breaks:
@@ -169,8 +169,8 @@ def _confirmed(compared: CandidatesCompared, state: RunState) -> list[str]:
 def _unconfirmed(record: PageRecord, winner: Trial) -> list[str]:
     state = record.state
     sentences = [
-        f"Trial {winner.trial_id} leads after its whole training of {winner.epochs} epochs: {scores(winner, state)}"
-        f"{_score_meaning(record)}."
+        f"Trial {winner.trial_id} leads after its whole training of {counted(winner.epochs, 'epoch')}: "
+        f"{scores(winner, state)}{_score_meaning(record)}."
     ]
     if len(state.objectives) > 1:
         sentences.append(

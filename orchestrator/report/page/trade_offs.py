@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
 from orchestrator.objectives import Direction
-from orchestrator.progress import number
+from orchestrator.progress import counted, number
 from orchestrator.record import RunState, Trial, score_of
 from orchestrator.report.page.plot import (
     GREY,
@@ -183,5 +183,5 @@ def _costs(
 
 def _label(trial: Trial, state: RunState) -> str:
     values = {**dict.fromkeys(state.objectives), **dict.fromkeys(("parameters", "macs"))}
-    lines = [f"trial {trial.trial_id}, {state.status_of(trial)} after {trial.epochs} epochs"]
+    lines = [f"trial {trial.trial_id}, {state.status_of(trial)} after {counted(trial.epochs, 'epoch')}"]
     return "<br>".join([*lines, *(f"{text(metric_label(name))} {number(trial.metric(name))}" for name in values)])
