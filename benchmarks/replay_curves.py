@@ -30,7 +30,7 @@ from ray.tune.search.optuna import OptunaSearch
 from orchestrator.record import TRIALS as TRIALS_TABLE
 from orchestrator.schedulers import AshaScheduler
 from orchestrator.significance import mean_of
-from orchestrator.simulation import RecordedCurves, Simulation, regrets, simulate, simulate_search
+from orchestrator.simulation import RecordedCurves, Regret, Simulation, simulate, simulate_search
 from search_spaces import NASNET
 
 TRIALS, EPOCHS = 200, 27
@@ -73,15 +73,16 @@ def one(folder: Path, *, variant: str, workers: int, seed: int) -> tuple[list[fl
     seconds = BUDGET * pool.training_seconds / workers
     run = partial(
         simulate,
-        evaluate=pool.answers(),
+        evaluate=pool.answers(seed),
         workers=workers,
         seconds=seconds,
-        trials=len(pool.curves),
+        trials=pool.limit,
     )
     scheduler = AshaScheduler(max_epochs=EPOCHS, min_epochs=1, reduction_factor=3)
     simulation = VARIANTS[variant](seed, run, scheduler)
     completed = sum(event.kind == "ended" for event in simulation.events)
-    return regrets(pool, simulation, [moment * seconds for moment in MOMENTS]), len(simulation.trials), completed
+    regret = Regret.of(simulation, pool)
+    return [regret.at(moment * seconds) for moment in MOMENTS], len(simulation.trials), completed
 
 
 def differences(found: dict[tuple[str, int], list[tuple[list[float], int, int]]], workers: int) -> Iterator[Any]:

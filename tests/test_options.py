@@ -39,10 +39,12 @@ def test_each_setting_has_an_option_with_its_name_and_default(command: str) -> N
     parameters = parameters_of(command)
     for name, field in COMMANDS[command].model_fields.items():
         assert option_name(name, field) in parameters[name].opts
-        default = field.get_default()
+        default, found = field.get_default(), parameters[name].default
         if isinstance(default, tuple):
             default = ",".join(map(str, default))
-        assert parameters[name].default in (default, default or None)
+        if isinstance(found, list | tuple):
+            found = ",".join(found)
+        assert found in (default, default or None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -40,6 +40,20 @@ class BackgroundQueue(Generic[T]):
         """Start the thread. `put` may be called before."""
         self._thread.start()
 
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a thread, or was one."""
+        return self._thread.ident is not None
+
+    def work_off(self) -> None:
+        """Work off what waits, in the caller's thread and in place of `start`; raises a KeyboardInterrupt."""
+        try:
+            self._work(self._waiting_items())
+        except BaseException as error:
+            if self._on_failure is None or not isinstance(error, Exception):
+                raise
+            self._on_failure(error)
+
     def put(self, *items: T) -> None:
         """Add items, unless the queue is closed."""
         with self._changed:
@@ -79,6 +93,10 @@ class BackgroundQueue(Generic[T]):
             if self._on_failure is None:
                 raise
             self._on_failure(error)
+
+    def _waiting_items(self) -> Iterator[T]:
+        while self._waiting:
+            yield self._waiting.popleft()
 
     def _items(self) -> Iterator[T]:
         while True:

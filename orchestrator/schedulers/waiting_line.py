@@ -41,13 +41,22 @@ class WaitingLine:
         self._trials: dict[Trial, float | None] = {}
 
     def join(self, trial: Trial) -> None:
+        self._trials.pop(trial, None)  # it may have left the middle of the line unnoticed
         self._trials[trial] = None
 
     def head(self, tune_controller: Any) -> Trial | None:
         """Return the next trial; None if no trial waits. Returns the same trial until it has got a worker."""
-        for trial in [trial for trial in self._trials if not waits_for_a_worker(trial)]:
+        # Not the whole line: with 500 workers as many trials wait, and Ray Tune asks at every event.
+        gone, found = [], None
+        for trial in self._trials:
+            if not waits_for_a_worker(trial):
+                gone.append(trial)
+            elif not self._is_patient(tune_controller, trial):
+                found = trial
+                break
+        for trial in gone:
             del self._trials[trial]
-        return next((trial for trial in self._trials if not self._is_patient(tune_controller, trial)), None)
+        return found
 
     def _is_patient(self, tune_controller: Any, trial: Trial) -> bool:
         if not has_starting_worker(tune_controller, trial):

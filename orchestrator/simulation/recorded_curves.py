@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from orchestrator.config import SpaceSettings, make_space
 from orchestrator.errors import InputError, last_line
 from orchestrator.record import EPOCHS, EpochFields, RecordedRun
+from orchestrator.simulation.answers import Curve
 from orchestrator.simulation.controller import Row
 from search_spaces import Architecture, CellSpace
 
@@ -31,13 +32,15 @@ TABLE = ".parquet"
 
 @dataclass(frozen=True)
 class RecordedCurves:
-    """The curves of candidates that were trained for their whole budget."""
+    """The curves of candidates that were trained for their whole budget; implements `Answers`.
+
+    The last score of a curve counts as the true one of its candidate.
+    """
 
     space: CellSpace
     codes: NDArray[np.int64]
     """Their decisions [candidate, decision], each as the index of its choice."""
-    curves: list[list[Row]]
-    """One row per epoch, with what a worker of cellscout reports."""
+    curves: list[Curve]
 
     @classmethod
     def read(cls, location: str, space_name: str | None = None) -> Self:
@@ -68,8 +71,8 @@ class RecordedCurves:
         space = make_space(run.config.space)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
-        curves = [[_row(row.model_dump()) for row in trial.curve] for trial in completed]
-        return cls(space, np.array([_code(space, trial.params) for trial in completed]), curves)
+        curves = [_curve([row.model_dump() for row in trial.curve]) for trial in completed]
+        return cls(space, np.array([_coder(space)(trial.params) for trial in completed]), curves)
 
     @classmethod
     def of_table(cls, trials: Path, space: CellSpace) -> Self:
@@ -79,9 +82,9 @@ class RecordedCurves:
             epochs = pq.read_table(trials.parent / EPOCHS).sort_by("epoch").to_pylist()
         except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
             raise InputError(f"{trials} and {EPOCHS} in the same folder cannot be read: {last_line(error)}") from error
-        rows: dict[str, list[Row]] = {}
+        rows: dict[str, list[dict[str, Any]]] = {}
         for epoch in epochs:
-            rows.setdefault(epoch["trial_id"], []).append(_row(epoch))
+            rows.setdefault(epoch["trial_id"], []).append(epoch)
         completed = [
             trial
             for trial in candidates
@@ -94,16 +97,17 @@ class RecordedCurves:
             raise InputError(f"{trials} is not of the space {space.name!r}: {error} (--space)") from error
         return cls(
             space,
-            np.array([_code(space, params) for params in found]),
-            [rows[trial["trial_id"]] for trial in completed],
+            np.array([_coder(space)(params) for params in found]),
+            [_curve(rows[trial["trial_id"]]) for trial in completed],
         )
 
-    def answers(self) -> Callable[[dict[str, Any]], Sequence[Row]]:
-        """Return a function for one simulation that gives each proposal the curve of the nearest unused candidate."""
+    def answers(self, seed: int) -> Callable[[dict[str, Any]], Curve]:
+        """Return a function for one search that gives each proposal the curve of the nearest unused candidate."""
         used = np.zeros(len(self.curves), bool)
+        code_of = _coder(self.space)
 
-        def answer(params: dict[str, Any]) -> list[Row]:
-            distance = (self.codes != _code(self.space, params)).sum(axis=1)
+        def answer(params: dict[str, Any]) -> Curve:
+            distance = (self.codes != code_of(params)).sum(axis=1)
             nearest = int(np.argmin(np.where(used, self.codes.shape[1] + 1, distance)))
             used[nearest] = True
             return self.curves[nearest]
@@ -111,14 +115,24 @@ class RecordedCurves:
         return answer
 
     @property
+    def limit(self) -> int:
+        """The number of candidates, because each answers once."""
+        return len(self.curves)
+
+    @property
     def epochs(self) -> int:
         """The number of epochs of a whole training."""
         return max(len(curve) for curve in self.curves)
 
     @property
-    def final(self) -> NDArray[np.float64]:
-        """The validation accuracy of each candidate after its whole budget."""
-        return np.array([curve[-1].metrics["val_accuracy"] for curve in self.curves])
+    def best(self) -> float:
+        """The highest score of a candidate after its whole budget."""
+        return max(curve.final for curve in self.curves)
+
+    @property
+    def worst(self) -> float:
+        """The lowest one."""
+        return min(curve.final for curve in self.curves)
 
     @property
     def training_seconds(self) -> float:
@@ -134,9 +148,15 @@ def _check_count(count: int, place: str) -> None:
         )
 
 
-def _code(space: CellSpace, params: Mapping[str, Any]) -> NDArray[np.int64]:
-    domains = space.param_space()
-    return np.array([domains[name].categories.index(params[name]) for name in domains])
+def _coder(space: CellSpace) -> Callable[[Mapping[str, Any]], NDArray[np.int64]]:
+    """Return a function that gives the decisions of a candidate, each as the index of its choice."""
+    places = {name: {value: place for place, value in enumerate(choices)} for name, choices in space.decisions()}
+    return lambda params: np.array([place[params[name]] for name, place in places.items()])
+
+
+def _curve(recorded: Sequence[Mapping[str, Any]]) -> Curve:
+    rows = [_row(epoch) for epoch in recorded]
+    return Curve(rows, float(rows[-1].metrics["val_accuracy"]))
 
 
 def _row(recorded: Mapping[str, Any]) -> Row:

@@ -1,4 +1,4 @@
-"""Simulates searches on recorded curves: samplers x schedulers x workers, several seeds each."""
+"""Simulates searches: setups x workers x seeds, in parallel."""
 
 from __future__ import annotations
 
@@ -9,55 +9,71 @@ from functools import partial
 
 import optuna
 
-from orchestrator.config import SamplerSettings, SchedulerSettings, check_fits, make_sampler, make_scheduler
-from orchestrator.errors import SearchError
-from orchestrator.objectives import Direction
-from orchestrator.progress import Progress, Refresh, WorkView
+from orchestrator.errors import CellscoutError, SearchError
+from orchestrator.progress import Progress, WorkView
+from orchestrator.simulation.answers import Answers
 from orchestrator.simulation.controller import SimulationStalledError, simulate
+from orchestrator.simulation.processes import run_all
 from orchestrator.simulation.recorded_curves import RecordedCurves
+from orchestrator.simulation.regret import Regret
 from orchestrator.simulation.settings import SimulateSettings
-from orchestrator.simulation.simulated_search import regrets, simulate_search
-from orchestrator.study import to_distributions
-
-MOMENTS = (0.1, 0.25, 0.5, 1.0)
-"""Fractions of the time at which the regret is measured."""
-
-OBJECTIVES: dict[str, Direction] = {"val_accuracy": "maximize"}
+from orchestrator.simulation.setups import Setup, combine
+from orchestrator.simulation.simulated_search import simulate_search
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
-    """A sampler, a scheduler and a number of workers."""
+class Outcome:
+    """The result of one simulated search."""
 
-    sampler: str
-    scheduler: str
-    workers: int
+    regret: Regret
+    trials: int
+    completed: int
+    busy: float
+    """Fraction of the workers' time that was training, 0..1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """The results of a setup, one value for each seed."""
+    """The results of a setup with a number of workers, one for each seed."""
 
     setup: Setup
-    regrets: list[list[float]]
-    """Regret at each of `MOMENTS`, in validation accuracy, 0..1."""
-    trials: list[int]
-    completed: list[int]
-    busy: list[float]
-    """Fraction of the workers' time that was training, 0..1."""
+    workers: int
+    seconds: float
+    """The time of each search."""
+    outcomes: list[Outcome]
+
+    @property
+    def final_regrets(self) -> list[float]:
+        """The regret at the end of each search."""
+        return [outcome.regret.values[-1] for outcome in self.outcomes]
+
+    def reached(self, target: float) -> list[float | None]:
+        """The seconds to the target of each search, in validation accuracy; None where it was not reached."""
+        return [outcome.regret.reached(target) for outcome in self.outcomes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimulateResult:
     """The results of all setups."""
 
     candidates: int
     """Candidates on record."""
     epochs: int
+    best: float
+    """The score of the best candidate that is known, 0..1."""
     trainings: int
     """Time of each search, in full trainings of all workers together."""
     seeds: int
+    target: float
+    """The regret at which a search has reached its target, in validation accuracy."""
     simulated: list[Simulated]
+
+    def by_workers(self) -> dict[int, list[Simulated]]:
+        """The results for each number of workers; the reference comes first."""
+        found: dict[int, list[Simulated]] = {}
+        for one in self.simulated:
+            found.setdefault(one.workers, []).append(one)
+        return found
 
 
 def simulate_searches(
@@ -69,6 +85,9 @@ def simulate_searches(
 ) -> SimulateResult:
     """Compare samplers and schedulers on recorded curves and a virtual clock, without training.
 
+    Random search without stopping is always among them. Use it below `if __name__ == "__main__":` in a program of
+    your own: it starts a process on each core.
+
     Args:
         location: a run directory, or its `trials.parquet` with `epochs.parquet` beside it.
         settings: see `SimulateSettings`.
@@ -76,67 +95,89 @@ def simulate_searches(
         progress: shows the progress.
 
     Raises:
-        InputError: the record cannot be used, or a name in the settings is unknown.
+        InputError: the record cannot be used.
+        ConfigError: a name in the settings is unknown, or a value is out of its bounds.
         SearchError: a scheduler or a sampler failed.
     """
     settings, progress = settings or SimulateSettings(), progress or Progress.silent()
+    setups = combine(settings.samplers, settings.schedulers)
     recorded = RecordedCurves.read(location, space_name)
+    for setup in setups:  # refuse what cannot be before anything is simulated
+        setup.make(seed=0, space=recorded.space, epochs=recorded.epochs)
     trainings = settings.trainings or max(1, len(recorded.curves) // 10)
-    setups = [
-        Setup(sampler=sampler, scheduler=scheduler, workers=workers)
-        for workers, scheduler, sampler in itertools.product(settings.workers, settings.schedulers, settings.samplers)
-    ]
-    for setup in setups:
-        _check(setup, recorded)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    view = WorkView("simulate", "searches")
-    with progress.display(view, ticking=True) as show:
-        found = _simulated(setups, seeds=settings.seeds, recorded=recorded, trainings=trainings, view=view, show=show)
-    return SimulateResult(len(recorded.curves), recorded.epochs, trainings, settings.seeds, found)
-
-
-def _check(setup: Setup, recorded: RecordedCurves) -> None:
-    """Refuse unknown names and samplers that do not fit, before anything is simulated."""
-    sampler = make_sampler(SamplerSettings(name=setup.sampler), 0, recorded.space)
-    check_fits(sampler, to_distributions(recorded.space.param_space()), OBJECTIVES)
-    make_scheduler(SchedulerSettings(name=setup.scheduler), recorded.epochs, OBJECTIVES)
-
-
-def _simulated(
-    setups: Sequence[Setup], *, seeds: int, recorded: RecordedCurves, trainings: int, view: WorkView, show: Refresh
-) -> list[Simulated]:
-    found = [Simulated(setup=setup, regrets=[], trials=[], completed=[], busy=[]) for setup in setups]
+    workers = list(dict.fromkeys(settings.workers))
     # All setups with the first seed come first, so that the time left is estimated early.
-    jobs = list(itertools.product(range(seeds), found))
-    for number, (seed, one) in enumerate(jobs):
-        setup = one.setup
-        view.say(f"{setup.sampler} with {setup.scheduler}, {setup.workers} workers, seed {seed}")
-        view.count(number, len(jobs))
-        show()
-        _add(one, seed=seed, recorded=recorded, trainings=trainings)
+    jobs = [
+        _Job(setup, count, seed) for seed, count, setup in itertools.product(range(settings.seeds), workers, setups)
+    ]
+    outcomes = _simulated(jobs, answers=recorded, trainings=trainings, progress=progress)
+    return SimulateResult(
+        candidates=len(recorded.curves),
+        epochs=recorded.epochs,
+        best=recorded.best,
+        trainings=trainings,
+        seeds=settings.seeds,
+        target=settings.target / 100,
+        simulated=[
+            Simulated(
+                setup=setup,
+                workers=count,
+                seconds=_seconds(recorded, trainings, count),
+                outcomes=[outcomes[_Job(setup, count, seed)] for seed in range(settings.seeds)],
+            )
+            for count, setup in itertools.product(workers, setups)
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One search."""
+
+    setup: Setup
+    workers: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.setup}, workers {self.workers}, seed {self.seed}"
+
+
+def _simulated(jobs: Sequence[_Job], *, answers: Answers, trainings: int, progress: Progress) -> dict[_Job, Outcome]:
+    view = WorkView("simulate", "searches")
+    found: dict[_Job, Outcome] = {}
+    with progress.display(view, ticking=True) as show:
+        view.say("simulating")
+        view.count(0, len(jobs))
+        for job, outcome in run_all(partial(_simulate, answers, trainings), jobs):
+            found[job] = outcome
+            view.count(len(found), len(jobs))
+            show()
     return found
 
 
-def _add(one: Simulated, *, seed: int, recorded: RecordedCurves, trainings: int) -> None:
-    """Simulate a setup with one seed."""
-    setup = one.setup
-    seconds = trainings * recorded.training_seconds / setup.workers
+def _simulate(answers: Answers, trainings: int, job: _Job) -> Outcome:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler, scheduler = job.setup.make(seed=job.seed, space=answers.space, epochs=answers.epochs)
     run = partial(
         simulate,
-        evaluate=recorded.answers(),
-        workers=setup.workers,
-        seconds=seconds,
-        trials=len(recorded.curves),
+        evaluate=answers.answers(job.seed),
+        workers=job.workers,
+        seconds=_seconds(answers, trainings, job.workers),
+        trials=answers.limit,
     )
-    sampler = make_sampler(SamplerSettings(name=setup.sampler), seed, recorded.space)
-    scheduler = make_scheduler(SchedulerSettings(name=setup.scheduler), recorded.epochs, OBJECTIVES)
     try:
         simulation = simulate_search(
-            recorded.space, epochs=recorded.epochs, sampler=sampler, scheduler=scheduler, run=run
+            answers.space, epochs=answers.epochs, sampler=sampler, scheduler=scheduler, run=run
         )
-    except SimulationStalledError as error:
-        raise SearchError(f"the scheduler {setup.scheduler!r} stalls on {setup.workers} workers: {error}") from error
-    one.regrets.append(regrets(recorded, simulation, [moment * seconds for moment in MOMENTS]))
-    one.trials.append(len(simulation.trials))
-    one.completed.append(sum(event.kind == "ended" for event in simulation.events))
-    one.busy.append(simulation.busy_seconds / (simulation.seconds * setup.workers))
+    except (SimulationStalledError, CellscoutError) as error:
+        raise SearchError(f"{job}: {error}") from error
+    return Outcome(
+        regret=Regret.of(simulation, answers),
+        trials=len(simulation.trials),
+        completed=sum(event.kind == "ended" for event in simulation.events),
+        busy=simulation.busy_seconds / (simulation.seconds * job.workers),
+    )
+
+
+def _seconds(answers: Answers, trainings: int, workers: int) -> float:
+    return trainings * answers.training_seconds / workers

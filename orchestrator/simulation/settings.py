@@ -16,13 +16,17 @@ class SimulateSettings(OptionSettings):
     samplers: Annotated[Sequence[str], Option("--sampler")] = Field(
         default=("predictor", "tpe", "random"), min_length=1
     )
-    """Samplers to compare (`cellscout list samplers`)."""
+    """Samplers to compare (`cellscout list samplers`). Settings follow after spaces: `"tpe multivariate=true,false"`
+    compares both. May be repeated."""
     schedulers: Annotated[Sequence[str], Option("--scheduler")] = Field(default=("asha",), min_length=1)
-    """Schedulers to compare (`cellscout list schedulers`)."""
+    """Schedulers to compare (`cellscout list schedulers`), with settings in the same way: `"asha min_epochs=1,3
+    reduction_factor=2,3"` compares four. May be repeated."""
     workers: Sequence[Annotated[int, Field(ge=1)]] = Field(default=(4,), min_length=1)
     """Numbers of trials that run at a time."""
-    seeds: int = Field(default=5, ge=1)
+    seeds: int = Field(default=10, ge=1)
     """Number of searches of each combination, with seeds from 0."""
     trainings: int | None = Field(default=None, ge=1)
     """Length of a simulated search: the time that all workers together need for this many full trainings. Default: a
     tenth of the number of recorded candidates."""
+    target: float = Field(default=0.5, gt=0, lt=100)
+    """The regret, in percentage points, at which a search has reached its target."""

@@ -1,11 +1,9 @@
-"""Runs one simulated search with cellscout's own study, candidates and recorder, and measures its regret."""
+"""Runs one simulated search with cellscout's own study, candidates and recorder."""
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -17,17 +15,16 @@ from orchestrator.config import make_skeleton
 from orchestrator.record import EventLog, RunDirectory, RunStarted, RunState
 from orchestrator.search import Driver, OptunaSearcher, SubmissionSearcher
 from orchestrator.simulation.controller import Simulation
-from orchestrator.simulation.recorded_curves import RecordedCurves
 from orchestrator.study import LiveStudy, to_distributions, write_distributions
 from search_spaces import CellSpace
 from trainables import TrialPlan
 from trainables.settings import NetworkSettings, TrainingSettings
 
-Simulate = Callable[..., Simulation]
-"""`simulate` with all arguments that do not depend on the sampler and the scheduler."""
-
 WAIT_SECONDS = 0.0005
 """Real time between two requests for a suggestion. It takes no time on the virtual clock."""
+
+Simulate = Callable[..., Simulation]
+"""`simulate` with all arguments that do not depend on the sampler and the scheduler."""
 
 
 def simulate_search(
@@ -48,54 +45,40 @@ def simulate_search(
         seed=0,
         threads=1,
     )
-    with _temporary_folder() as folder, EventLog.create(RunDirectory.at(folder), [state.apply]) as log:
-        log.append(
-            RunStarted(
-                slots=1,
-                objectives={"val_accuracy": "maximize"},
-                constraints={},
-                distributions=write_distributions(distributions),
-            )
+    log = EventLog(_NoFile(), [state.apply])
+    log.append(
+        RunStarted(
+            slots=1,
+            objectives={"val_accuracy": "maximize"},
+            constraints={},
+            distributions=write_distributions(distributions),
         )
-        live_study = LiveStudy(sampler, state, distributions)
-        with Driver(
-            log, state=state, plan=plan, directory=RunDirectory.at(folder), source=live_study, scheduler=scheduler
-        ) as driver:
-            log.listen(*driver.listeners)
-            return run(BlockingSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
+    )
+    live_study = LiveStudy(sampler, state, distributions)
+    # Not entered as a context: a thread for the sampler would save no time on the virtual clock.
+    driver = Driver(
+        log,
+        state=state,
+        plan=plan,
+        directory=RunDirectory.at(Path("simulated")),  # nothing is written, because the plan has no checkpoints
+        source=live_study,
+        scheduler=scheduler,
+    )
+    log.listen(*driver.listeners)
+    return run(BlockingSearcher(driver.searcher), scheduler, callbacks=[driver.recorder])
 
 
-def regrets(recorded: RecordedCurves, simulation: Simulation, moments: Sequence[float]) -> list[float]:
-    """Return the regret at each moment (seconds on the virtual clock).
+@final
+class _NoFile:
+    """Keeps no events: what a simulation needs of them is in the state."""
 
-    The regret is the final score of the best recorded candidate minus that of the leader. The leader is the candidate
-    with the most epochs, and among those the one with the highest score. Before the first report, the leader counts as
-    the worst candidate.
-    """
-    final = recorded.final
-    best = final.max()
-    places = {id(curve): place for place, curve in enumerate(recorded.curves)}
-    known = {trial.trial_id: places[id(trial.rows)] for trial in simulation.trials if trial.rows is not None}
-    reports = [event for event in simulation.events if event.kind == "reported"]
-    found = []
-    for moment in moments:
-        leader, standing = None, (0, 0.0)
-        for event in reports:
-            if event.seconds > moment:
-                break
-            seen = recorded.curves[known[event.trial_id]][event.epoch - 1].metrics["val_accuracy"]
-            if (event.epoch, seen) > standing:
-                leader, standing = known[event.trial_id], (event.epoch, seen)
-        found.append(float(best - (final.min() if leader is None else final[leader])))
-    return found
+    location = "the record of a simulation"
 
+    def write(self, lines: bytes, *, at_once: bool) -> None:
+        """Do nothing."""
 
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """Create a folder, in memory if possible, because the time to write the record does not matter here."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
+    def close(self) -> None:
+        """Do nothing."""
 
 
 @final

@@ -74,7 +74,8 @@ def known_when_asked(events: Sequence[Event]) -> int:
 class LiveStudy:
     """Suggestions made in advance, by a study that follows the run's event log. Listens to the log after `state`.
 
-    Use it as a context; its thread ends with it.
+    Use it as a context; its thread ends with it. Without a context, `take` asks the sampler in the thread of its
+    caller: a simulation does so, in which a proposal takes no time.
 
     Args:
         sampler: any Optuna sampler that fits the objectives.
@@ -132,6 +133,8 @@ class LiveStudy:
         Raises:
             SearchError: the sampler raised an exception.
         """
+        if not self._commands.is_started:
+            self._commands.work_off()
         soon = SHORT_WAIT_SECONDS if self._last_seconds < SHORT_WAIT_SECONDS else 0.0
         with self._answered:
             self._answered.wait_for(

@@ -58,12 +58,16 @@ class StudyAttributes:
 
     def read_trial(self, number: int) -> dict[str, Any]:
         """Return a copy of a trial's attributes."""
-        return dict(READ_TRIAL_ATTRIBUTES.read(self._study.get_trials(deepcopy=False)[number]) or {})
+        # Not by `Study.get_trials`, which copies the list of all trials at every proposal.
+        return dict(READ_TRIAL_ATTRIBUTES.read(self._storage.get_trial(self._id_of(number))) or {})
 
     def running_trial(self, number: int) -> optuna.Trial:
         """Return a handle of a running trial that this process did not ask for."""
+        return optuna.Trial(self._study, self._id_of(number))
+
+    def _id_of(self, number: int) -> int:
         find = TRIAL_ID.read(self._storage)
-        return optuna.Trial(self._study, number if find is None else find(self._study_id, number))
+        return number if find is None else int(find(self._study_id, number))
 
 
 def call_on_stop(study: optuna.Study, stopped: Callable[[], None]) -> None:
