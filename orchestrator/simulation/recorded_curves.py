@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +27,8 @@ MIN_CANDIDATES = 10
 """With fewer candidates there is too little to choose from."""
 
 TABLE = ".parquet"
+REPEATS = "repeats.parquet"
+"""Further trainings of some trials with other seeds, beside their tables: trial_id, seed, epoch, val_accuracy."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class RecordedCurves:
     """Their decisions [candidate, decision], each as the index of its choice."""
     curves: list[list[Row]]
     """One row per epoch, with what a worker of cellscout reports."""
+    repeats: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    """The validation accuracies [training, epoch] of further whole trainings of some candidates, by their place."""
 
     @classmethod
     def read(cls, location: str, space_name: str | None = None) -> Self:
@@ -68,12 +72,12 @@ class RecordedCurves:
         space = make_space(run.config.space)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
-        curves = [[_row(row.model_dump()) for row in trial.curve] for trial in completed]
+        curves = [[reported_row(row.model_dump()) for row in trial.curve] for trial in completed]
         return cls(space, np.array([_code(space, trial.params) for trial in completed]), curves)
 
     @classmethod
     def of_table(cls, trials: Path, space: CellSpace) -> Self:
-        """Read the curves from the tables of a search."""
+        """Read the curves from the tables of a search, and those of `REPEATS` if it is in the same folder."""
         try:
             candidates = pq.read_table(trials, columns=["trial_id", "status", "architecture", "purpose"]).to_pylist()
             epochs = pq.read_table(trials.parent / EPOCHS).sort_by("epoch").to_pylist()
@@ -81,7 +85,7 @@ class RecordedCurves:
             raise InputError(f"{trials} and {EPOCHS} in the same folder cannot be read: {last_line(error)}") from error
         rows: dict[str, list[Row]] = {}
         for epoch in epochs:
-            rows.setdefault(epoch["trial_id"], []).append(_row(epoch))
+            rows.setdefault(epoch["trial_id"], []).append(reported_row(epoch))
         completed = [
             trial
             for trial in candidates
@@ -96,6 +100,7 @@ class RecordedCurves:
             space,
             np.array([_code(space, params) for params in found]),
             [rows[trial["trial_id"]] for trial in completed],
+            _read_repeats(trials.parent / REPEATS, {trial["trial_id"]: rows[trial["trial_id"]] for trial in completed}),
         )
 
     def answers(self) -> Callable[[dict[str, Any]], Sequence[Row]]:
@@ -139,8 +144,27 @@ def _code(space: CellSpace, params: Mapping[str, Any]) -> NDArray[np.int64]:
     return np.array([domains[name].categories.index(params[name]) for name in domains])
 
 
-def _row(recorded: Mapping[str, Any]) -> Row:
-    """Convert a recorded epoch to the report that the recorder expects."""
+def _read_repeats(table: Path, curves: Mapping[str, Sequence[Row]]) -> dict[int, NDArray[np.float64]]:
+    """Read the whole trainings of the table, by the place of their trial in `curves`."""
+    if not table.is_file():
+        return {}
+    try:
+        recorded = pq.read_table(table, columns=["trial_id", "seed", "epoch", "val_accuracy"]).sort_by("epoch")
+    except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise InputError(f"{table} cannot be read: {last_line(error)}") from error
+    trainings: dict[str, dict[int, list[float]]] = {}
+    for row in recorded.to_pylist():
+        trainings.setdefault(row["trial_id"], {}).setdefault(row["seed"], []).append(row["val_accuracy"])
+    found = {}
+    for place, (trial_id, curve) in enumerate(curves.items()):
+        whole = [scores for scores in trainings.get(trial_id, {}).values() if len(scores) == len(curve)]
+        if whole:
+            found[place] = np.array(whole)
+    return found
+
+
+def reported_row(recorded: Mapping[str, Any]) -> Row:
+    """Convert the fields of a recorded epoch to the report that the recorder expects."""
     result = {**{name: recorded[name] for name in EpochFields.model_fields}, "metrics": {}, "ended_at": 0.0}
     facts: dict[str, Any] = {"device": "recorded"}
     metrics = {**result, "facts": facts, "hostname": "recorded", "curve": [result], "diverged": False}
