@@ -56,14 +56,15 @@ class GaussianProcess:
         kernel = np.exp(-0.5 * squared_distances(points, self._points) / self.length**2)
         half = solve_triangular(self._root, kernel.T, lower=True, check_finite=False)
         variance = self._scale * (1 - (half**2).sum(0))
-        return kernel @ self._weights, np.sqrt(np.maximum(variance, 1e-12))
+        return kernel @ self.weights, np.sqrt(np.maximum(variance, 1e-12))
 
     def _decompose(self) -> None:
         kernel = np.exp(-0.5 * squared_distances(self._points, self._points) / self.length**2)
         self._root = cholesky(kernel + np.diag(self._noise + JITTER), lower=True, check_finite=False)
-        self._weights = cho_solve((self._root, True), self._targets, check_finite=False)
+        self.weights = cho_solve((self._root, True), self._targets, check_finite=False)
+        """The mean at a point is the sum of these, each times the kernel of the point and a fitted one."""
         # The variance has a prior of one observation of 1.
-        self._scale = float(self._targets @ self._weights + 1) / (len(self._targets) + 1)
+        self._scale = float(self._targets @ self.weights + 1) / (len(self._targets) + 1)
 
 
 def squared_distances(first: Floats, second: Floats) -> Floats:

@@ -7,11 +7,15 @@ from .controller import Simulation as Simulation
 from .controller import SimulationStalledError as SimulationStalledError
 from .controller import simulate as simulate
 from .plots import draw_regrets as draw_regrets
+from .prediction_quality import Quality as Quality
+from .prediction_quality import quality_of as quality_of
+from .prediction_quality import quality_of_retraining as quality_of_retraining
 from .recorded_curves import RecordedCurves as RecordedCurves
 from .regret import Regret as Regret
 from .run import simulate_searches as simulate_searches
 from .settings import SimulateSettings as SimulateSettings
 from .simulated_search import simulate_search as simulate_search
+from .surrogate import Surrogate as Surrogate
 from .tables import simulation_json as simulation_json
 from .tables import simulation_notes as simulation_notes
 from .tables import simulation_tables as simulation_tables

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,8 @@ MIN_CANDIDATES = 10
 """With fewer candidates there is too little to choose from."""
 
 TABLE = ".parquet"
+REPEATS = "repeats.parquet"
+"""Further trainings of some trials with other seeds, beside their tables: trial_id, seed, epoch, val_accuracy."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class RecordedCurves:
     codes: NDArray[np.int64]
     """Their decisions [candidate, decision], each as the index of its choice."""
     curves: list[Curve]
+    repeats: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    """The validation accuracies [training, epoch] of further whole trainings of some candidates, by their place."""
 
     @classmethod
     def read(cls, location: str, space_name: str | None = None) -> Self:
@@ -76,7 +80,7 @@ class RecordedCurves:
 
     @classmethod
     def of_table(cls, trials: Path, space: CellSpace) -> Self:
-        """Read the curves from the tables of a search."""
+        """Read the curves from the tables of a search, and those of `REPEATS` if it is in the same folder."""
         try:
             candidates = pq.read_table(trials, columns=["trial_id", "status", "architecture", "purpose"]).to_pylist()
             epochs = pq.read_table(trials.parent / EPOCHS).sort_by("epoch").to_pylist()
@@ -99,6 +103,7 @@ class RecordedCurves:
             space,
             np.array([_coder(space)(params) for params in found]),
             [_curve(rows[trial["trial_id"]]) for trial in completed],
+            _read_repeats(trials.parent / REPEATS, {trial["trial_id"]: rows[trial["trial_id"]] for trial in completed}),
         )
 
     def answers(self, seed: int) -> Callable[[dict[str, Any]], Curve]:
@@ -113,6 +118,14 @@ class RecordedCurves:
             return self.curves[nearest]
 
         return answer
+
+    @property
+    def note(self) -> str:
+        """What the answers are."""
+        return (
+            "each proposal gets the curve of the nearest recorded candidate, so samplers learn less than in a real "
+            "search"
+        )
 
     @property
     def limit(self) -> int:
@@ -155,12 +168,31 @@ def _coder(space: CellSpace) -> Callable[[Mapping[str, Any]], NDArray[np.int64]]
 
 
 def _curve(recorded: Sequence[Mapping[str, Any]]) -> Curve:
-    rows = [_row(epoch) for epoch in recorded]
+    rows = [reported_row(epoch) for epoch in recorded]
     return Curve(rows, float(rows[-1].metrics["val_accuracy"]))
 
 
-def _row(recorded: Mapping[str, Any]) -> Row:
-    """Convert a recorded epoch to the report that the recorder expects."""
+def _read_repeats(table: Path, curves: Mapping[str, Sequence[Any]]) -> dict[int, NDArray[np.float64]]:
+    """Read the whole trainings of the table, by the place of their trial in `curves`."""
+    if not table.is_file():
+        return {}
+    try:
+        recorded = pq.read_table(table, columns=["trial_id", "seed", "epoch", "val_accuracy"]).sort_by("epoch")
+    except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise InputError(f"{table} cannot be read: {last_line(error)}") from error
+    trainings: dict[str, dict[int, list[float]]] = {}
+    for row in recorded.to_pylist():
+        trainings.setdefault(row["trial_id"], {}).setdefault(row["seed"], []).append(row["val_accuracy"])
+    found = {}
+    for place, (trial_id, curve) in enumerate(curves.items()):
+        whole = [scores for scores in trainings.get(trial_id, {}).values() if len(scores) == len(curve)]
+        if whole:
+            found[place] = np.array(whole)
+    return found
+
+
+def reported_row(recorded: Mapping[str, Any]) -> Row:
+    """Convert the fields of a recorded epoch to the report that the recorder expects."""
     result = {**{name: recorded[name] for name in EpochFields.model_fields}, "metrics": {}, "ended_at": 0.0}
     facts: dict[str, Any] = {"device": "recorded"}
     metrics = {**result, "facts": facts, "hostname": "recorded", "curve": [result], "diverged": False}
