@@ -27,6 +27,7 @@ def result(**times: Sequence[float | None]) -> SimulateResult:
         candidates=20,
         epochs=3,
         best=0.9,
+        answers="",
         trainings=10,
         seeds=len(times["reference"]),
         target=0.005,

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from orchestrator.errors import InputError
+from orchestrator.simulation.answers import Curve
 from orchestrator.simulation.prediction_quality import quality_of, quality_of_retraining
 from orchestrator.simulation.recorded_curves import RecordedCurves, reported_row
 from orchestrator.simulation.surrogate import Surrogate
@@ -51,10 +52,13 @@ def recorded(count: int, repeated: int = 0) -> RecordedCurves:
         fields = {"train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "images_per_second": 9.0}
         fields |= {"seconds": true_seconds(params), "learning_rate": 0.1}
         curves.append(
-            [
-                reported_row({"epoch": epoch, "val_accuracy": score, **fields})
-                for epoch, score in enumerate(scores[0], 1)
-            ]
+            Curve(
+                [
+                    reported_row({"epoch": epoch, "val_accuracy": score, **fields})
+                    for epoch, score in enumerate(scores[0], 1)
+                ],
+                scores[0, -1],
+            )
         )
         if place < repeated:
             repeats[place] = scores[1:]
@@ -94,9 +98,10 @@ def test_one_architecture_has_one_answer_in_a_simulation_and_another_in_the_next
     params = dict.fromkeys(CHOICES, "none")
     name = next(iter(CHOICES))
     answer = surrogate.answers(3)
-    rows = answer(params)
-    assert answer({**params, "more": {}}) == rows == surrogate.answers(3)(params)
-    assert pickle.loads(pickle.dumps(surrogate)).answers(3)(params) == rows  # in another process
+    rows = answer(params).rows
+    assert answer({**params, "more": {}}).rows == rows == surrogate.answers(3)(params).rows
+    assert pickle.loads(pickle.dumps(surrogate)).answers(3)(params).rows == rows  # in another process
+    assert answer(params).final == surrogate.mean_curves([params])[0, -1]
     assert [row.epoch for row in rows] == list(range(1, EPOCHS + 1))
     assert rows[0].metrics.keys() == recorded(1).curves[0][0].metrics.keys()
     assert scores_of(surrogate, params, 4) != scores_of(surrogate, params, 3)
@@ -132,7 +137,7 @@ def test_noiseless_scores_stay_in_the_recorded_range(surrogate: Surrogate) -> No
 
 def test_too_few_candidates_are_refused() -> None:
     known = recorded(50)
-    known.curves[7].pop()
+    known.curves[7] = Curve(known.curves[7][:-1], 0.5)
     with pytest.raises(InputError, match="has 49 candidates that were trained for 6 epochs; .* at least 50"):
         Surrogate(known)
 
@@ -164,3 +169,34 @@ def test_noise_limits_what_any_model_can_reach() -> None:
     twice = quality_of_retraining([np.array([score, 0.4 - score]) for score in known], known)
     assert twice.tau[0] == pytest.approx(-1)
     assert twice.r2[0] == pytest.approx(1 - (0.02 + 0 + 0.02) / 3 / 0.01)
+
+
+def test_a_search_is_answered_by_the_surrogate(cellscout: Any) -> None:
+    """It is simulated, and what is printed says how good the answers are."""
+    options = [
+        "--answers",
+        "surrogate",
+        "--sampler",
+        "random",
+        "--scheduler",
+        "fifo",
+        "--seeds",
+        "1",
+        "--trainings",
+        "3",
+    ]
+    ended = cellscout("simulate", str(TABLES / "trials.parquet"), *options)
+    assert ended.status == 0, ended.err
+    text = " ".join(ended.out.split())
+    assert "a model of the recorded curves predicts, with noise: the errors of the model" in text
+    assert "final scores are predicted with R2 0.06 and Kendall's tau 0.15" in text
+    assert max(map(len, ended.out.splitlines())) <= 80
+
+
+def test_a_table_of_few_candidates_has_no_surrogate(cellscout: Any, tmp_path: Path) -> None:
+    (tmp_path / "epochs.parquet").symlink_to(TABLES / "epochs.parquet")
+    pq.write_table(pq.read_table(TABLES / "trials.parquet").slice(0, 20), tmp_path / "trials.parquet")
+    for answers, message in (("surrogate", "a surrogate needs at least 50"), ("surogate", "did you mean 'surrogate'")):
+        ended = cellscout("simulate", str(tmp_path / "trials.parquet"), "--answers", answers)
+        assert (ended.status, ended.err.count("\n")) == (2, 1)
+        assert message in ended.err

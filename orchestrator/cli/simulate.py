@@ -34,6 +34,7 @@ def simulate(
     workers: Annotated[str, typer.Option("--workers", metavar="NUMBER,...")] = "4",
     seeds: Annotated[int, typer.Option("--seeds")] = 10,
     trainings: Annotated[int | None, typer.Option("--trainings")] = None,
+    answers: Annotated[str, typer.Option("--answers", metavar="nearest|surrogate")] = "nearest",
     target: Annotated[float, typer.Option("--target")] = 0.5,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the regret over time into this SVG, PNG or PDF file.")
@@ -65,6 +66,7 @@ def simulate(
         workers=counts,
         seeds=seeds,
         trainings=trainings,
+        answers=answers,
         target=target,
     )
     if plot is not None:

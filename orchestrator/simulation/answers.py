@@ -57,6 +57,10 @@ class Answers(Protocol):
         """The lowest one. It counts as the leader's before a search has reported anything."""
 
     @property
+    def note(self) -> str:
+        """What the answers are, and what they cannot show: one or two sentences for the reader of the results."""
+
+    @property
     def limit(self) -> int | None:
         """How many proposals of one search can be answered; None for any number."""
 

@@ -19,6 +19,7 @@ from orchestrator.simulation.regret import Regret
 from orchestrator.simulation.settings import SimulateSettings
 from orchestrator.simulation.setups import Setup, combine
 from orchestrator.simulation.simulated_search import simulate_search
+from orchestrator.simulation.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ class SimulateResult:
     epochs: int
     best: float
     """The score of the best candidate that is known, 0..1."""
+    answers: str
+    """What answered the proposals, in words."""
     trainings: int
     """Time of each search, in full trainings of all workers together."""
     seeds: int
@@ -104,17 +107,19 @@ def simulate_searches(
     recorded = RecordedCurves.read(location, space_name)
     for setup in setups:  # refuse what cannot be before anything is simulated
         setup.make(seed=0, space=recorded.space, epochs=recorded.epochs)
+    answers: Answers = Surrogate(recorded) if settings.answers == "surrogate" else recorded
     trainings = settings.trainings or max(1, len(recorded.curves) // 10)
     workers = list(dict.fromkeys(settings.workers))
     # All setups with the first seed come first, so that the time left is estimated early.
     jobs = [
         _Job(setup, count, seed) for seed, count, setup in itertools.product(range(settings.seeds), workers, setups)
     ]
-    outcomes = _simulated(jobs, answers=recorded, trainings=trainings, progress=progress)
+    outcomes = _simulated(jobs, answers=answers, trainings=trainings, progress=progress)
     return SimulateResult(
         candidates=len(recorded.curves),
         epochs=recorded.epochs,
-        best=recorded.best,
+        best=answers.best,
+        answers=answers.note,
         trainings=trainings,
         seeds=settings.seeds,
         target=settings.target / 100,
@@ -122,7 +127,7 @@ def simulate_searches(
             Simulated(
                 setup=setup,
                 workers=count,
-                seconds=_seconds(recorded, trainings, count),
+                seconds=_seconds(answers, trainings, count),
                 outcomes=[outcomes[_Job(setup, count, seed)] for seed in range(settings.seeds)],
             )
             for count, setup in itertools.product(workers, setups)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from orchestrator.config import Option, OptionSettings
+from trainables.settings import did_you_mean
+
+ANSWERS = ("nearest", "surrogate")
 
 
 class SimulateSettings(OptionSettings):
@@ -28,5 +31,15 @@ class SimulateSettings(OptionSettings):
     trainings: int | None = Field(default=None, ge=1)
     """Length of a simulated search: the time that all workers together need for this many full trainings. Default: a
     tenth of the number of recorded candidates."""
+    answers: str = "nearest"
+    """What answers a proposal. `nearest`: the curve of the most similar recorded candidate, each once; `surrogate`: the
+    prediction of a model that is fitted to the recorded curves, with noise. It needs 50 candidates."""
     target: float = Field(default=0.5, gt=0, lt=100)
     """The regret, in percentage points, at which a search has reached its target."""
+
+    @field_validator("answers")
+    @classmethod
+    def _check_answers(cls, value: str) -> str:
+        if value not in ANSWERS:
+            raise ValueError(f"--answers is {value!r}; known: {', '.join(ANSWERS)}{did_you_mean(value, ANSWERS)}")
+        return value

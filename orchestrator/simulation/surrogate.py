@@ -23,7 +23,7 @@ from scipy.special import expit, logit
 
 from orchestrator.errors import InputError
 from orchestrator.samplers import Encoder, to_point
-from orchestrator.simulation.controller import Row
+from orchestrator.simulation.answers import Curve
 from orchestrator.simulation.curve_ensemble import cross_validate
 from orchestrator.simulation.prediction_quality import quality_of
 from orchestrator.simulation.recorded_curves import RecordedCurves, reported_row
@@ -38,7 +38,7 @@ EDGE = 0.001
 
 @final
 class Surrogate:
-    """An ensemble of models fitted to recorded curves.
+    """An ensemble of models fitted to recorded curves; implements `Answers`.
 
     The models are those of a cross-validation: each has not seen one fold of the candidates. Their mean is the
     noiseless curve of an architecture. The noise is a recorded curve of deviations: of a training from the mean of its
@@ -117,6 +117,21 @@ class Surrogate:
         return float(self.finals.min())
 
     @property
+    def note(self) -> str:
+        """What the answers are, and their quality by cross-validation."""
+        noise = (
+            "that of repeated trainings, so samplers learn more easily than in a real search"
+            if self.trainings
+            else "the errors of the model, which are larger than the noise of a training"
+        )
+        return (
+            f"each proposal gets the curve that a model of the recorded curves predicts, with noise: {noise}. By "
+            f"cross-validation, final scores are predicted with R2 {self.quality.r2[-1]:.2f} and Kendall's tau "
+            f"{self.quality.tau[-1]:.2f}. Regret is without noise; below 0, the model expects more of the leader than "
+            "of every recorded candidate"
+        )
+
+    @property
     def limit(self) -> None:
         """None, because any number of proposals can be answered."""
         return None
@@ -125,29 +140,30 @@ class Surrogate:
         """Return the noiseless scores of architectures, [architecture, epoch]."""
         return expit(self._outputs(self._features(several))[:, :-1])
 
-    def answers(self, seed: int) -> Callable[[dict[str, Any]], Sequence[Row]]:
-        """Return a function that gives each proposal its curve.
+    def answers(self, seed: int) -> Callable[[dict[str, Any]], Curve]:
+        """Return a function for one search that gives each proposal its curve.
 
-        The seed and the architecture's fingerprint determine the noise, so in one simulation an architecture has one
-        curve.
+        The seed and the architecture's fingerprint determine the noise, so in one search an architecture has one curve.
+        Its true final score is the noiseless one.
         """
 
-        def answer(params: dict[str, Any]) -> list[Row]:
+        def answer(params: dict[str, Any]) -> Curve:
             decisions = {name: params[name] for name in self._choices}  # a trial's configuration has further entries
             (outputs,) = self._outputs(self._features([decisions]))
             draw = np.random.default_rng([seed, int(self.space.decode(decisions).fingerprint, 16)])
             scores = expit(outputs[:-1] + draw.choice(self._noise))
-            return self._rows(scores, float(np.exp(outputs[-1])))
+            return self._curve(scores, seconds=float(np.exp(outputs[-1])), final=float(expit(outputs[-2])))
 
         return answer
 
-    def _rows(self, scores: Floats, seconds: float) -> list[Row]:
+    def _curve(self, scores: Floats, *, seconds: float, final: float) -> Curve:
         unknown = dict.fromkeys(("train_loss", "train_accuracy", "val_loss"), math.nan)
         speed = {"seconds": seconds, "images_per_second": self._images / seconds}
-        return [
+        rows = [
             reported_row({"epoch": epoch, "val_accuracy": score, "learning_rate": rate, **speed, **unknown})
             for epoch, (score, rate) in enumerate(zip(scores.tolist(), self._learning_rates, strict=True), start=1)
         ]
+        return Curve(rows, final)
 
     def _params(self, code: NDArray[np.int64]) -> dict[str, Any]:
         return {name: options[place] for (name, options), place in zip(self._choices.items(), code, strict=True)}

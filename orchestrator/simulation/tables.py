@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,8 +65,7 @@ def simulation_notes(result: SimulateResult) -> str:
             "            stayed there; time: the median until then (its 95 % interval)",
             "sooner      the ratio of these times to those of random search without",
             "            stopping (its 95 % interval; all of a table hold at once)",
-            "answers     each proposal gets the curve of the nearest recorded candidate,",
-            "            so samplers learn less than in a real search",
+            *textwrap.wrap(result.answers, 79, initial_indent="answers     ", subsequent_indent=" " * 12),
         ]
     )
 
@@ -77,6 +77,7 @@ def simulation_json(result: SimulateResult) -> dict[str, Any]:
         "candidates": result.candidates,
         "epochs": result.epochs,
         "best": result.best,
+        "answers": result.answers,
         "trainings": result.trainings,
         "seeds": result.seeds,
         "target": result.target,
