@@ -1,6 +1,6 @@
 """Measures how fast `cellscout simulate` takes searches of thousands of trials on hundreds of workers; writes Markdown.
 
-    python benchmarks/simulate_speed.py benchmarks/curves --output benchmarks/simulate_speed.md
+    python benchmarks/simulate_speed.py benchmarks/curves/trials.parquet --output benchmarks/simulate_speed.md
 
 Each search runs in one process: cellscout's own study, candidates, recorder and scheduler on the virtual clock, as
 `cellscout simulate` runs them, until all its trials have ended. The record has fewer architectures than the search has
@@ -25,26 +25,25 @@ from typing import Any
 import optuna
 
 from orchestrator.config import SamplerSettings, SchedulerSettings, make_sampler, make_scheduler
-from orchestrator.record import TRIALS as TRIALS_TABLE
 from orchestrator.simulation import Curve, RecordedCurves, simulate, simulate_search
-from search_spaces import NASNET
 
 TRIALS, WORKERS = (2_500, 10_000), 500
 TARGET_SECONDS = 60
-DECISIONS = list(NASNET.param_space())
 
 
 def searched(pool: RecordedCurves, trials: int) -> tuple[int, float, float]:
     """Simulate random search with ASHA; return the number of reports, and seconds by the wall and of the processor."""
 
-    def answer(params: dict[str, Any]) -> Curve:
-        return pool.curves[zlib.crc32(repr([params[name] for name in DECISIONS]).encode()) % len(pool.curves)]
+    decisions = list(pool.space.param_space())
 
-    sampler = make_sampler(SamplerSettings(name="random"), 0, NASNET)
+    def answer(params: dict[str, Any]) -> Curve:
+        return pool.curves[zlib.crc32(repr([params[name] for name in decisions]).encode()) % len(pool.curves)]
+
+    sampler = make_sampler(SamplerSettings(name="random"), 0, pool.space)
     made = make_scheduler(SchedulerSettings(name="asha"), pool.epochs, {"val_accuracy": "maximize"})
     run = partial(simulate, evaluate=answer, workers=WORKERS, trials=trials)
     wall, busy = time.perf_counter(), time.process_time()
-    simulation = simulate_search(NASNET, epochs=pool.epochs, sampler=sampler, scheduler=made, run=run)
+    simulation = simulate_search(pool.space, epochs=pool.epochs, sampler=sampler, scheduler=made, run=run)
     reports = sum(event.kind == "reported" for event in simulation.events)
     return reports, time.perf_counter() - wall, time.process_time() - busy
 
@@ -63,11 +62,11 @@ def rows(pool: RecordedCurves) -> Iterator[str]:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder with the tables of record_curves.py")
+    parser.add_argument("record", help="run directory, or trials.parquet")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pool = RecordedCurves.of_table(arguments.folder / TRIALS_TABLE, NASNET)
+    pool = RecordedCurves.read(arguments.record)
     table = "\n".join(rows(pool))
     load = os.getloadavg()[1]
     packages = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))

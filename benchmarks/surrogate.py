@@ -1,10 +1,10 @@
 """Measures how well a surrogate of recorded curves predicts them, beside the nearest neighbour; writes Markdown.
 
-    python benchmarks/surrogate.py benchmarks/curves --output benchmarks/surrogate.md
+    python benchmarks/surrogate.py RECORD --output benchmarks/surrogate.md
 
-The folder holds the tables of a search in which every architecture was trained in full (`trials.parquet`,
-`epochs.parquet`), and may hold further trainings of some of them (`repeats.parquet`: trial_id, seed, epoch,
-val_accuracy). The surrogate is the one that answers in `cellscout simulate --answers surrogate`.
+RECORD is the run directory of a search in which every architecture was trained in full, or its `trials.parquet` with
+`epochs.parquet` beside it. `repeats.parquet` in the same folder may hold further trainings of some architectures
+(trial_id, seed, epoch, val_accuracy). The surrogate is that of `cellscout simulate --answers surrogate`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.record import TRIALS
 from orchestrator.simulation import RecordedCurves, Surrogate, quality_of, quality_of_retraining
-from search_spaces import NASNET
 
 Floats = NDArray[np.float64]
 
@@ -200,10 +198,10 @@ def verdict(surrogate: Surrogate) -> str:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder with the tables of record_curves.py")
+    parser.add_argument("record", help="run directory, or trials.parquet")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    recorded = RecordedCurves.of_table(arguments.folder / TRIALS, NASNET)
+    recorded = RecordedCurves.read(arguments.record)
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
     command = " ".join(["python benchmarks/surrogate.py", *sys.argv[1:]])
     arguments.output.write_text(

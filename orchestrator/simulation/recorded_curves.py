@@ -63,7 +63,7 @@ class RecordedCurves:
 
     @classmethod
     def of_run(cls, location: str, space_name: str | None = None) -> Self:
-        """Read the curves from a run directory; `space_name` must be None."""
+        """Read the curves from a run directory, and `REPEATS` if it is there; `space_name` must be None."""
         run = RecordedRun.of_search(location)
         if space_name is not None:
             raise InputError(f"--space is {space_name!r}, but {run.directory} has its own space; --space is for tables")
@@ -76,7 +76,10 @@ class RecordedCurves:
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
         curves = [_curve([row.model_dump() for row in trial.curve]) for trial in completed]
-        return cls(space, np.array([_coder(space)(trial.params) for trial in completed]), curves)
+        codes = np.array([_coder(space)(trial.params) for trial in completed])
+        folder = run.directory.folder.local_path
+        known = {trial.trial_id: curve for trial, curve in zip(completed, curves, strict=True)}
+        return cls(space, codes, curves, {} if folder is None else _read_repeats(folder / REPEATS, known))
 
     @classmethod
     def of_table(cls, trials: Path, space: CellSpace) -> Self:
