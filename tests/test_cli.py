@@ -221,6 +221,13 @@ def test_a_bad_search_file_gets_one_line_and_status_2_and_touches_nothing(
     assert not [path for path in tmp_path.rglob("*") if path.is_dir()]
 
 
+@pytest.mark.parametrize(("option", "setting"), [("--trials", "budget.trials"), ("--epochs", "training.epochs")])
+def test_the_short_options_are_settings(option: str, setting: str, cellscout: Any) -> None:
+    ended = cellscout("search", option, "0")
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{setting} is 0" in ended.err
+
+
 def bad_data(folder: Path, name: str) -> list[str]:
     """Write the files for a fault, and return the settings that cause it."""
     images = np.zeros((60, 6, 6), np.uint8)

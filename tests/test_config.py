@@ -32,6 +32,16 @@ def test_the_default_search_is_the_digits() -> None:
     assert not config.training.flip
 
 
+def test_a_folder_is_searched_like_the_digits(tmp_path: Path) -> None:
+    config, default = load_config(tmp_path, ["budget.trials=3"]), load_config(None)
+    assert (config.data.name, config.data.root, config.budget.trials) == ("image_folder", str(tmp_path), 3)
+    assert (config.training, config.network) == (default.training, default.network)
+    (tmp_path / "run.json").touch()
+    assert problem(path=tmp_path) == (
+        f"{tmp_path} is a run directory; `cellscout resume {tmp_path}` continues its search"
+    )
+
+
 def test_the_default_search_lies_in_the_package() -> None:
     assert "[data]" in DEFAULT_SEARCH.read_text()
 
@@ -168,7 +178,6 @@ def test_the_file_is_named(tmp_path: Path) -> None:
     assert "is not valid TOML" in problem(path=path)
     path.write_text("[training]\nepochs = 0\n")
     assert problem(path=path).startswith(f"{path}: training.epochs is 0")
-    assert problem(path=tmp_path) == f"{tmp_path} cannot be read: Is a directory"
 
 
 def test_several_problems_are_counted() -> None:

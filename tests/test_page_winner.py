@@ -189,6 +189,7 @@ def test_a_trial_is_named_by_its_run_and_its_number(tmp_path: Path, cellscout: A
     keep_best(directory)
     other = RecordedRun.read(directory).state().trials["00003"]
     assert find_network(f"{directory.location}#00003").architecture.to_json() == other.architecture
+    assert find_network(f"{directory.location}#3") == find_network(f"{directory.location}#00003")
     assert title_of(f"{directory.location}#00003") == "a run#00003"
     assert title_of("s3://bucket/run?region=x#00003") == "run#00003"
     with pytest.raises(InputError, match="has no trial '99999'"):

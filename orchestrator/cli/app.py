@@ -75,10 +75,14 @@ def search(
     search_file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="SEARCH.toml", help="The search file. Without it, the built-in search on digits is run."
+            metavar="SEARCH.toml",
+            help="The search file, or a folder of pictures with a subfolder for each class. Without it, the built-in "
+            "search on digits is run.",
         ),
     ] = None,
     overrides: SetValues = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Short for --set budget.trials=N.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Short for --set training.epochs=N.")] = None,
     run_dir: Annotated[
         str | None,
         typer.Option(
@@ -94,7 +98,9 @@ def search(
     from orchestrator.progress import Progress
     from orchestrator.search import run_search
 
-    config = load_config(search_file, overrides or [])
+    short = {"budget.trials": trials, "training.epochs": epochs}
+    changes = [f"{name}={value}" for name, value in short.items() if value is not None]
+    config = load_config(search_file, [*(overrides or []), *changes])
     with stdout_to_stderr():
         result = run_search(config, run_dir=run_dir, address=address, progress=Progress(Console(stderr=True)))
     _print_result(result, top, as_json)
@@ -260,6 +266,7 @@ def draw(
     from orchestrator.report import draw as draw_cells
 
     draw_cells(find_network(architecture).architecture, output, title_of(architecture))
+    typer.echo(f"wrote {output}")
 
 
 @app.command(epilog="Example: cellscout costs nasnet_a --repeats 6 --filters 32")

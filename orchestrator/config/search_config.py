@@ -292,9 +292,13 @@ class SearchConfig(Settings):
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfig:
     """Read a search file (None: the default search) and apply `section.key=value` overrides.
 
+    Of a folder, the default search on the pictures in it, which has a subfolder for each class.
+
     Raises:
         ConfigError: says in one line what is wrong and where.
     """
+    if path is not None and path.is_dir():
+        return parse_config(_with(_on_pictures_in(path), overrides), str(path))
     source = str(path) if path is not None else "the default search"
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig") if path is not None else DEFAULT_SEARCH.read_text())
@@ -328,6 +332,16 @@ def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeabl
         return after
     options = _with({}, overrides)["sampler"].get("options", {})
     return after.model_copy(update={"sampler": after.sampler.model_copy(update={"options": options})})
+
+
+def _on_pictures_in(folder: Path) -> dict[str, Any]:
+    """The default search, on the pictures in a folder."""
+    if (folder / "run.json").exists():
+        raise ConfigError(f"{folder} is a run directory; `cellscout resume {folder}` continues its search")
+    values = tomllib.loads(DEFAULT_SEARCH.read_text())
+    values["run"]["name"] = "pictures"
+    values["data"] |= {"name": "image_folder", "root": str(folder)}
+    return values
 
 
 def _with(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

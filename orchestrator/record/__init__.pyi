@@ -90,3 +90,4 @@ from .tables import TRIALS as TRIALS
 from .tables import write_table as write_table
 from .tables import write_tables as write_tables
 from .trial import Trial as Trial
+from .trial import trial_id_of as trial_id_of

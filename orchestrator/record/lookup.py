@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.errors import InputError, last_line
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import BEST, NETWORK
+from orchestrator.record.trial import TRIAL_DIGITS
 from search_spaces import PUBLISHED, Architecture
 from trainables.network_spec import NetworkSpec
 from trainables.settings import did_you_mean
@@ -26,8 +27,8 @@ def find_network(name: str) -> NetworkSpec:
 
     Args:
         name: a published cell; or the path or URI of an `architecture.json`, of a `network.json`, or of a run
-            directory, for its best network; or `RUN_DIR#TRIAL` for the same network with the cells of that trial. A
-            file or folder with this name takes precedence.
+            directory, for its best network; or `RUN_DIR#TRIAL` for the same network with the cells of that trial
+            (without its leading zeros, if you like). A file or folder with this name takes precedence.
 
     Raises:
         InputError: there is no such cell, file or trial, or it does not contain an architecture.
@@ -82,6 +83,8 @@ def _trial(name: str) -> tuple[str, str] | None:
 
 def _architecture(run_dir: str, trial_id: str) -> Architecture:
     trials = RecordedRun.read(run_dir).state().trials
+    if trial_id not in trials:
+        trial_id = trial_id.zfill(TRIAL_DIGITS)
     if trial_id not in trials:
         raise InputError(f"{run_dir} has no trial {trial_id!r}; `cellscout report {run_dir}` lists the best ones")
     return Architecture.from_json(trials[trial_id].architecture)

@@ -20,6 +20,9 @@ from orchestrator.record.events import (
 )
 from trainables.assignment import Resample
 
+TRIAL_DIGITS = 5
+"""The fewest digits of a trial's name."""
+
 
 @dataclass(slots=True)
 class Trial:
@@ -145,6 +148,11 @@ def suggested_trial(event: TrialSuggested) -> Trial:
     )
 
 
+def trial_id_of(number: int) -> str:
+    """The name of a search's or an evaluation's trial."""
+    return f"{number:0{TRIAL_DIGITS}d}"
+
+
 def repeated_trial(event: TrialRepeated, original: Trial) -> Trial:
     return Trial(
         trial_id=event.trial_id,
@@ -163,7 +171,7 @@ def planned_trials(event: EvaluationPlanned) -> list[Trial]:
     trainings = itertools.product(event.seeds, range(event.folds), event.candidates)
     return [
         Trial(
-            trial_id=f"{number:05d}",
+            trial_id=trial_id_of(number),
             number=number,
             params=candidate.params,
             architecture=candidate.architecture,

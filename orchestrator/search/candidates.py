@@ -21,6 +21,7 @@ from orchestrator.record import (
     TrialSetBack,
     TrialSuggested,
     infeasibility,
+    trial_id_of,
 )
 from orchestrator.schedulers import AnswersDuplicates
 from orchestrator.study import Suggestion
@@ -190,7 +191,7 @@ class Candidates:
 
     def _record(self, suggestion: Suggestion) -> tuple[Trial, str | None]:
         """Record the proposal as a trial; return it, and why no network can be built from it (None if one can)."""
-        trial_id = f"{len(self._state.trials):05d}"
+        trial_id = trial_id_of(len(self._state.trials))
         architecture = self._plan.space.decode(suggestion.params)
         costs, problem = self._costs_of(architecture)
         self._log.append(
