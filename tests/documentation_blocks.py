@@ -25,6 +25,7 @@ from orchestrator.cli.app import app, main
 from orchestrator.cluster.autoscaling import Growth, NodeKind
 from orchestrator.cluster.doctor import plan_findings
 from orchestrator.config.search_config import ResourceSettings, load_config, parse_config
+from orchestrator.simulation import SimulateSettings, simulate_searches, simulation_tables
 from tests.documentation import (
     ROOT,
     Block,
@@ -121,7 +122,9 @@ def run_code(code: str) -> str:
 
 
 def see(block: Block) -> None:
-    """Shown files are there; what `doctor` is shown to say is what it says of such a cluster; a panel has its rows."""
+    """Shown files are there; what `doctor` is shown to say is what it says of such a cluster; a panel has its rows, and
+    a table of simulations its columns.
+    """
     first, *others = block.text.splitlines()
     if first.startswith("flowers/"):
         missing = [name for name in (first, *others) if not Path(name).exists()]
@@ -139,6 +142,12 @@ def see(block: Block) -> None:
     elif first.startswith("╭"):
         shown = {line[2:10].strip() for line in others[:-1]}
         missing = sorted(shown ^ {row.label for row in in_trouble().snapshot().rows})
+    elif " workers; each search lasts " in first:
+        settings = SimulateSettings(samplers=["random"], schedulers=["asha"], seeds=1)
+        (table,) = simulation_tables(simulate_searches(str(ROOT / "benchmarks/curves/trials.parquet"), settings))
+        missing = sorted(
+            {first, *re.split(r"  +", others[0].strip())} ^ {str(table.title), *(str(c.header) for c in table.columns)}
+        )
     else:
         pytest.fail(f"{block}: no rule for a text that begins with {first!r}")
     assert missing == []
