@@ -33,6 +33,7 @@ from orchestrator.progress import Progress
 from orchestrator.record import EPOCHS as EPOCHS_TABLE
 from orchestrator.record import INFO, RecordedRun, Trial, find_network
 from orchestrator.search import resume_search, run_search
+from orchestrator.simulation import REPEATS as REPEATS_TABLE
 from trainables.datasets import load_data
 from trainables.loader import DeviceData
 from trainables.training import Training
@@ -43,7 +44,7 @@ BLOCKS = 2
 REPEATED = 30
 """Trials that are trained again, evenly spread over the ranks."""
 SEEDS = (1001, 1002)
-REPEATS = FOLDER / "repeats.parquet"
+REPEATS = FOLDER / REPEATS_TABLE
 TRIED = """
 Fewer blocks and a lower learning rate spread the final accuracies, and the first epochs then say more about them. These
 settings were tried first, with few architectures:

@@ -10,6 +10,7 @@ from .plots import draw_regrets as draw_regrets
 from .prediction_quality import Quality as Quality
 from .prediction_quality import quality_of as quality_of
 from .prediction_quality import quality_of_retraining as quality_of_retraining
+from .recorded_curves import REPEATS as REPEATS
 from .recorded_curves import RecordedCurves as RecordedCurves
 from .regret import Regret as Regret
 from .run import simulate_searches as simulate_searches

@@ -76,7 +76,8 @@ class RecordedCurves:
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
         curves = [_curve([row.model_dump() for row in trial.curve]) for trial in completed]
-        codes = np.array([_coder(space)(trial.params) for trial in completed])
+        code_of = _coder(space)
+        codes = np.array([code_of(trial.params) for trial in completed])
         folder = run.directory.folder.local_path
         known = {trial.trial_id: curve for trial, curve in zip(completed, curves, strict=True)}
         return cls(space, codes, curves, {} if folder is None else _read_repeats(folder / REPEATS, known))
@@ -102,9 +103,10 @@ class RecordedCurves:
             found = [space.encode(Architecture.from_json(json.loads(trial["architecture"]))) for trial in completed]
         except ValueError as error:
             raise InputError(f"{trials} is not of the space {space.name!r}: {error} (--space)") from error
+        code_of = _coder(space)
         return cls(
             space,
-            np.array([_coder(space)(params) for params in found]),
+            np.array([code_of(params) for params in found]),
             [_curve(rows[trial["trial_id"]]) for trial in completed],
             _read_repeats(trials.parent / REPEATS, {trial["trial_id"]: rows[trial["trial_id"]] for trial in completed}),
         )
