@@ -12,7 +12,7 @@ DEVELOPER := $(VENV)/.developer
 # uv downloads and unpacks in parallel, and compiles with all cores.
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
-.PHONY: search test test-slow test-all test-browser test-oldest lint format install clean
+.PHONY: search test test-slow test-all test-browser test-gpu test-oldest lint format install clean
 
 search: $(PRODUCT)
 	$(BIN)/cellscout search
@@ -28,6 +28,10 @@ test-all: test test-slow
 # In Debian's chromium, or any of that name on the path.
 test-browser: $(DEVELOPER)
 	$(BIN)/python -m pytest -m browser
+
+# Where PyTorch sees a GPU; otherwise they are skipped.
+test-gpu: $(DEVELOPER)
+	$(BIN)/python -m pytest -m gpu
 
 # The tests of what uses Ray, Optuna, torch and PyArrow, on the oldest releases of the ranges in pyproject.toml.
 OLDEST := .venv-oldest

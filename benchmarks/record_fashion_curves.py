@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import multiprocessing
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -36,11 +37,14 @@ from orchestrator.search import resume_search, run_search
 from orchestrator.simulation import REPEATS as REPEATS_TABLE
 from trainables.datasets import load_data
 from trainables.loader import DeviceData
+from trainables.retraining import select_device
 from trainables.training import Training
 
 FOLDER = Path(__file__).parent / "curves" / "fashion_mnist"
 RANDOM, TRIALS, EPOCHS = 200, 300, 9
-BLOCKS = 2
+BLOCKS, FILTERS, LEARNING_RATE = 2, 8, 0.004
+AT_ONCE = 16 if torch.cuda.is_available() else (os.cpu_count() or 1)
+"""Trainings that share the GPU, or one for each CPU."""
 REPEATED = 30
 """Trials that are trained again, evenly spread over the ranks."""
 SEEDS = (1001, 1002)
@@ -67,7 +71,7 @@ def recording(data: str) -> SearchConfig:
         {
             "run": {"name": "curves", "keep_best": 1},
             "space": {"blocks": BLOCKS},
-            "network": {"repeats": 1, "filters": 4},
+            "network": {"repeats": 1, "filters": FILTERS},
             "data": {
                 "name": "fashion_mnist",
                 "root": data,
@@ -75,7 +79,8 @@ def recording(data: str) -> SearchConfig:
                 "limit": 14_000,
                 "validation_fraction": 4 / 7,
             },
-            "training": {"epochs": EPOCHS, "batch_size": 64, "learning_rate": 0.01},
+            "training": {"epochs": EPOCHS, "batch_size": 64, "learning_rate": LEARNING_RATE},
+            "resources": {"gpus_per_trial": 1 / AT_ONCE} if torch.cuda.is_available() else {},
             "sampler": {"name": "random"},
             "scheduler": {"name": "fifo"},
             "budget": {"trials": RANDOM},
@@ -110,7 +115,7 @@ def train_again(data: str, trial_id: str, seed: int) -> list[dict[str, Any]]:
     """Train a recorded architecture with another seed on the same images; return a row for each epoch."""
     torch.set_num_threads(1)
     config = recording(data)
-    images = DeviceData(load_data(config.data, config.run.seed), torch.device("cpu"))
+    images = DeviceData(load_data(config.data, config.run.seed), select_device())
     training = Training(find_network(f"{FOLDER}#{trial_id}"), config.training, images, seed=seed)
     rows = []
     for epoch in range(1, EPOCHS + 1):
@@ -126,7 +131,7 @@ def repeat(data: str) -> None:
     rows: list[dict[str, Any]] = pq.read_table(REPEATS).to_pylist() if REPEATS.exists() else []
     known = {(row["trial_id"], row["seed"]) for row in rows}
     missing = [job for job in itertools.product(chosen, SEEDS) if job not in known]
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(AT_ONCE, mp_context=multiprocessing.get_context("spawn")) as pool:
         for job in as_completed([pool.submit(train_again, data, *job) for job in missing]):
             rows += job.result()
             pq.write_table(pa.Table.from_pylist(rows), REPEATS)

@@ -70,7 +70,7 @@ def refusal_or_train(architecture: Architecture, values: dict[str, Any]) -> list
     except ValueError as error:
         return [str(error)]
     network = CellNetwork(spec)
-    network.regularisation.progress = 0.5
+    network.regularisation.keep = torch.tensor(network.regularisation.keep_at(0.5))
     images = torch.randn(2, spec.image_channels, *spec.image_size)
     logits, auxiliary = network.all_logits(images)
     assert logits.shape == (2, 5)

@@ -45,16 +45,21 @@ def decided(fault: Fault, of: Trial | None = None, gpus: float = 0.0, batch_size
     return decide(of or trial(), fault, gpus_per_trial=gpus, batch_size=batch_size)
 
 
-def test_out_of_memory_is_retried_once_with_smaller_batches_or_a_larger_share() -> None:
-    out = Fault("out_of_memory", "CUDA out of memory")
-    assert (decided(out).micro_batches, decided(out).gpus) == (4, None)
+def test_out_of_memory_is_retried_with_smaller_batches_and_then_with_a_larger_share() -> None:
+    out, candidate = Fault("out_of_memory", "CUDA out of memory"), trial()
     assert decided(out, batch_size=5).micro_batches == 2
-    assert (decided(out, gpus=0.25).micro_batches, decided(out, gpus=0.25).gpus) == (1, 0.5)
-    again = trial()
-    again.set_back.append(decided(out))
-    assert decided(out, again).status == "failed"
-    assert decided(out, again).error == "CUDA out of memory (resources.gpus_per_trial or training.batch_size)"
     assert decided(out, batch_size=3).status == "failed"
+    smaller = decided(out, candidate, gpus=0.25)
+    assert (smaller.micro_batches, smaller.gpus) == (4, None)
+    candidate.micro_batches = 4
+    larger = decided(out, candidate, gpus=0.25)
+    assert (larger.micro_batches, larger.gpus) == (4, 0.5)
+    assert decided(out, candidate, gpus=1.0).status == "failed"
+    candidate.gpus = 0.5
+    assert decided(out, candidate, gpus=0.25).status == "failed"
+    assert decided(out, candidate, gpus=0.25).error == (
+        "CUDA out of memory (resources.gpus_per_trial or training.batch_size)"
+    )
 
 
 def test_a_worker_that_dies_costs_its_trial_nothing_until_it_dies_again_and_again() -> None:

@@ -20,7 +20,8 @@ def images(count: int = 10, height: int = 5, width: int = 4, channels: int = 3) 
 
 def epoch(data: DeviceImages, batch: int, seed: int = 0, **augmentation: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    batches = list(data.shuffled(batch, Augmentation(**augmentation), generator))  # type: ignore[arg-type]
+    order, changes = torch.randperm(len(data), generator=generator), Augmentation(**augmentation)  # type: ignore[arg-type]
+    batches = [data.batch(indices, changes, generator) for indices in order.split(batch)]
     return torch.cat([batch for batch, _ in batches]), torch.cat([labels for _, labels in batches])
 
 
@@ -46,17 +47,11 @@ def test_in_order_gives_every_image_once() -> None:
     assert torch.equal(original(data), data.images.float().permute(0, 3, 1, 2))
 
 
-def test_an_epoch_has_every_image_at_most_once_with_its_label() -> None:
+def test_a_batch_holds_the_chosen_images_with_their_labels() -> None:
     data = images(10)
-    batch, labels = epoch(data, 3)
-    assert len(batch) == 9  # all batches have one size
-    found = [next(place for place, image in enumerate(original(data)) if torch.equal(image, one)) for one in batch]
-    assert len(set(found)) == 9
-    assert labels.tolist() == [place % 3 for place in found]
-
-
-def test_fewer_images_than_a_batch_make_one_batch() -> None:
-    assert len(epoch(images(5), 64)[0]) == 5
+    batch, labels = data.batch(torch.tensor([7, 2, 5]), Augmentation(), torch.Generator())
+    assert torch.equal(batch, original(data)[[7, 2, 5]])
+    assert labels.tolist() == [1, 2, 2]
 
 
 def test_the_generator_decides_everything() -> None:

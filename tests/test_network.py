@@ -130,12 +130,14 @@ def test_the_skeleton_decides_what_the_cell_after_a_reduction_reads() -> None:
 def drop_rate(network: CellNetwork, cell: int, progress: float) -> float:
     cells: Any = network.cells
     drop = cells[cell].blocks[0][0][-1]
-    network.regularisation.progress = progress
-    out = drop(torch.ones(20_000, 1, 1, 1))
+    regularisation, images = network.regularisation, torch.ones(20_000, 1, 1, 1)
+    regularisation.keep = torch.tensor(regularisation.keep_at(progress))
+    regularisation.draw(images)
+    out = drop(images)
     kept = out[out != 0]
     rate = (out == 0).double().mean().item()
     if rate:
-        torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - drop.probability * progress)))
+        torch.testing.assert_close(kept, torch.full_like(kept, 1 / regularisation.keep[drop.number].item()))
     return rate
 
 

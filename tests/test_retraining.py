@@ -77,7 +77,8 @@ def test_the_average_follows_its_formula() -> None:
         assert network.num_batches_tracked is not None
         network.running_mean.fill_(mean)
         network.num_batches_tracked.fill_(step)
-        average.update(network)
+        average.update()
+        average.copy_counts()
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
         assert average.network.weight.item() == pytest.approx(expected)

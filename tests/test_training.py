@@ -12,8 +12,9 @@ from search_spaces import NASNET, NASNET_A
 from trainables.datasets import load_data
 from trainables.loader import DeviceData
 from trainables.network_spec import NetworkSpec
+from trainables.schedule import learning_rate
 from trainables.settings import DataSettings, TrainingSettings
-from trainables.training import Training, learning_rate
+from trainables.training import Training
 
 SPEC = NetworkSpec(architecture=NASNET_A, repeats=1, filters=4, classes=10, image_channels=1, image_size=(8, 8))
 
@@ -38,6 +39,23 @@ def test_a_network_learns(data: DeviceData) -> None:
     assert results[-1].val_accuracy > 0.8
     assert results[-1].train_loss < 0.5 * results[0].train_loss
     assert all(result.seconds > 0 and result.images_per_second > 0 for result in results)
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(32, [32] * 9), (512, [300])])
+def test_an_epoch_trains_on_each_image_at_most_once_in_batches_of_one_size(
+    data: DeviceData, batch_size: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    batch = data.train.batch
+
+    def spy(indices: torch.Tensor, *others: Any) -> Any:
+        seen.append(indices.clone())
+        return batch(indices, *others)
+
+    monkeypatch.setattr(data.train, "batch", spy)
+    training(data, batch_size=batch_size).train_epoch()
+    assert [len(indices) for indices in seen] == sizes
+    assert len(torch.cat(seen).unique()) == sum(sizes)
 
 
 REGULARISED = {"drop_path_probability": 0.3, "dropout": 0.3}

@@ -26,6 +26,7 @@ class CellTrainable(EpochTrainable):
 
     _data: DeviceData | None = None
     _training: Training | None = None
+    _built: dict[str, Any]
 
     @classmethod
     def check(cls, plan: TrialPlan) -> None:
@@ -41,6 +42,10 @@ class CellTrainable(EpochTrainable):
         torch.set_num_threads(self.plan.threads)
         device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
         self._data = self._training = None  # freed before the next are built, so that two never share the device
+        if device.type == "cuda":
+            # So that a trial runs out of its own share of the memory, and not of a neighbour's.
+            share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
+            torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
         self._data = DeviceData(data, device)
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:
@@ -56,13 +61,16 @@ class CellTrainable(EpochTrainable):
             torch.cuda.empty_cache()  # other workers on the same GPU cannot use memory that PyTorch caches
         spec = self.plan.network_spec(architecture)
         self._training = Training(spec, self.plan.training, data, seed=self.plan.seed, micro_batches=self.micro_batches)
-        facts: dict[str, Any] = {"device": str(data.device)}
+        self._built = {"device": str(data.device)}
         if self.plan.measure_latency:
-            facts["latency_seconds"] = measure_latency(self._training.network, data.device).median_seconds
-        return facts
+            self._built["latency_seconds"] = measure_latency(self._training.network, data.device).median_seconds
+        return self._built
 
     def train_epoch(self) -> EpochResult:
-        return self._candidate.train_epoch()
+        result = self._candidate.train_epoch()
+        if self._candidate.capture_failure is not None:  # known only now; the first report tells it
+            self._built["device"] = f"{self._candidate.data.device}, eager ({self._candidate.capture_failure})"
+        return result
 
     def weights(self) -> bytes:
         from safetensors.torch import save

@@ -47,63 +47,61 @@ class DeviceImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The images with these indices [n], without augmentation, and their labels."""
+        return self._normalise(self.images[indices]), self.labels[indices]
+
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of all images in order, without augmentation; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             yield self._normalise(self.images[part]), self.labels[part]
 
-    def shuffled(
-        self, batch_size: int, augmentation: Augmentation, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented batches of one epoch in random order; all have one size, so the last few images may be left out."""
-        order = torch.randperm(len(self), generator=generator, device=self.images.device)
-        size = min(batch_size, len(self))
-        padding = augmentation.crop_padding
-        # Padded again in each epoch: copying the whole part is cheap, and no second copy is held between epochs.
-        images = F.pad(self.images, (0, 0, padding, padding, padding, padding)) if padding else self.images
-        for start in range(0, len(order) - size + 1, size):
-            indices = order[start : start + size]
-            batch = self._normalise(self._gather(images, indices, augmentation=augmentation, generator=generator))
-            yield self._cut_out(batch, augmentation.cutout, generator), self.labels[indices]
-
-    def _gather(
-        self, images: Tensor, indices: Tensor, *, augmentation: Augmentation, generator: torch.Generator
-    ) -> Tensor:
-        """Crop and mirror the images with these indices."""
-        if not augmentation.crop_padding and not augmentation.flip:
-            return images[indices]
-        device, size = images.device, (len(indices), 1)
-        height, width = self.images.shape[1:3]
-        rows = torch.arange(height, device=device).expand(len(indices), -1)
-        columns = torch.arange(width, device=device).expand(len(indices), -1)
-        if augmentation.flip:
-            flipped = torch.randint(2, size, generator=generator, device=device, dtype=torch.bool)
-            columns = torch.where(flipped, width - 1 - columns, columns)
-        if augmentation.crop_padding:
-            offsets = 2 * augmentation.crop_padding + 1
-            rows = rows + torch.randint(offsets, size, generator=generator, device=device)
-            columns = columns + torch.randint(offsets, size, generator=generator, device=device)
-        return images[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-    def _cut_out(self, batch: Tensor, side: int, generator: torch.Generator) -> Tensor:
-        """Blank a square around a random pixel, clipped at the border, with the mean (0 after normalisation).
-
-        Needs a batch that is already normalised: [n, channels, height, width].
-        """
-        if not side:
-            return batch
-        inside = []
-        for axis in (2, 3):
-            length = batch.shape[axis]
-            centre = torch.randint(length, (len(batch), 1), generator=generator, device=batch.device)
-            places = torch.arange(length, device=batch.device)
-            inside.append((places >= centre - side // 2) & (places < centre - side // 2 + side))
-        return batch.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0)
+    def batch(self, indices: Tensor, augmentation: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The images with these indices [n], augmented, and their labels. Nothing here waits for the device."""
+        images = _crop_and_flip(self.images[indices], augmentation, generator)
+        return _cut_out(self._normalise(images), augmentation.cutout, generator), self.labels[indices]
 
     def _normalise(self, images: Tensor) -> Tensor:
         """Convert to float [n, channels, height, width], channels last in memory, with mean 0 and deviation 1."""
         return ((images.float() - self._mean) * self._scale).permute(0, 3, 1, 2)
+
+
+def _crop_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Crop and mirror images [n, height, width, channels] in one gather."""
+    padding = augmentation.crop_padding
+    if not padding and not augmentation.flip:
+        return images
+    device, size = images.device, (len(images), 1)
+    height, width = images.shape[1:3]
+    rows = torch.arange(height, device=device).expand(len(images), -1)
+    columns = torch.arange(width, device=device).expand(len(images), -1)
+    if augmentation.flip:
+        flipped = torch.randint(2, size, generator=generator, device=device, dtype=torch.bool)
+        columns = torch.where(flipped, width - 1 - columns, columns)
+    if padding:
+        offsets = 2 * padding + 1
+        rows = rows + torch.randint(offsets, size, generator=generator, device=device)
+        columns = columns + torch.randint(offsets, size, generator=generator, device=device)
+        images = F.pad(images, (0, 0, padding, padding, padding, padding))
+    places = torch.arange(len(images), device=device)
+    return images[places[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _cut_out(batch: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Blank a square around a random pixel, clipped at the border, with the mean (0 after normalisation).
+
+    Needs a batch that is already normalised: [n, channels, height, width].
+    """
+    if not side:
+        return batch
+    inside = []
+    for axis in (2, 3):
+        length = batch.shape[axis]
+        centre = torch.randint(length, (len(batch), 1), generator=generator, device=batch.device)
+        places = torch.arange(length, device=batch.device)
+        inside.append((places >= centre - side // 2) & (places < centre - side // 2 + side))
+    return batch.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0)
 
 
 class DeviceData:

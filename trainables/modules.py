@@ -7,7 +7,6 @@ through a cell (`network.py`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, cast, final
 
 import torch
@@ -71,23 +70,46 @@ def combine(sides: list[State], combination: str) -> State:
     return State(total)
 
 
-@dataclass
 class Regularisation:
-    """State of the training that drop path and dropout read, shared by all modules of a network."""
+    """What drop path and dropout read, shared by all modules of a network."""
 
-    progress: float = 0.0
-    """Progress of the whole training, from 0 to 1."""
-    generator: torch.Generator | None = field(default=None, repr=False)
-    """Source of the random draws; None uses torch's global generator."""
+    def __init__(self) -> None:
+        self.generator: torch.Generator | None = None
+        """Source of the random draws; None uses torch's global generator."""
+        self.keep: Tensor | None = None
+        """Probability of each drop path to keep an image in this step [drop paths]; None keeps all."""
+        self._drop_probabilities: list[float] = []
+        self._factors: tuple[Tensor, ...] = ()
 
-    def drop(self, values: Tensor, shape: tuple[int, ...], probability: float) -> Tensor:
-        """Set values to zero with `probability`, and scale the others to keep the mean.
+    def add_path(self, probability: float) -> int:
+        """Add a drop path with this probability at the end of the training, and return its number."""
+        self._drop_probabilities.append(probability)
+        return len(self._drop_probabilities) - 1
 
-        There is one random draw per entry of `shape`, which broadcasts to the shape of `values`.
-        """
+    def keep_at(self, progress: float) -> list[float]:
+        """The probabilities of all drop paths to keep an image at this progress (0..1) of the training."""
+        return [1 - probability * progress for probability in self._drop_probabilities]
+
+    def draw(self, images: Tensor) -> None:
+        """Draw for all drop paths at once which of these images they drop in the next forward pass."""
+        if self.keep is None or not self._drop_probabilities:
+            self._factors = ()
+            return
+        device = images.device
+        drawn = torch.rand(len(self.keep), len(images), device=device, generator=self.generator)
+        factors = (drawn < self.keep[:, None]) / self.keep[:, None]
+        if torch.is_autocast_enabled(device.type):
+            factors = factors.to(torch.get_autocast_dtype(device.type))
+        self._factors = factors[:, :, None, None, None].unbind()
+
+    def drop_path(self, number: int, values: Tensor) -> Tensor:
+        """Set the images that the drop path drops to zero, and scale the others to keep the mean."""
+        return values * self._factors[number] if self._factors else values
+
+    def dropout(self, values: Tensor, probability: float) -> Tensor:
+        """Set single values to zero with `probability`, and scale the others to keep the mean."""
         keep = 1 - probability
-        # Not `bernoulli_`: its probability changes in every step, and `torch.compile` would recompile each time.
-        mask = torch.rand(shape, device=values.device, generator=self.generator) < keep
+        mask = torch.rand(values.shape, device=values.device, generator=self.generator) < keep
         return values * (mask.to(values.dtype) / keep)
 
 
@@ -96,14 +118,11 @@ class DropPath(nn.Module):
 
     def __init__(self, probability: float, regularisation: Regularisation) -> None:
         super().__init__()
-        self.probability = probability
+        self.number = regularisation.add_path(probability)
         self.regularisation = regularisation
 
     def forward(self, values: Tensor) -> Tensor:
-        if not self.training:
-            return values
-        probability = self.probability * self.regularisation.progress
-        return self.regularisation.drop(values, (len(values), 1, 1, 1), probability)
+        return self.regularisation.drop_path(self.number, values) if self.training else values
 
 
 class Dropout(nn.Module):
@@ -117,7 +136,32 @@ class Dropout(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if not self.training:
             return features
-        return self.regularisation.drop(features, tuple(features.shape), self.probability)
+        return self.regularisation.dropout(features, self.probability)
+
+
+@final
+class BatchNorm(nn.BatchNorm2d):
+    """Module of `layers.BatchNorm`, which does not count its batches: the training adds them up once an epoch."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise images [n, channels, height, width] by their batch, or in evaluation by the running statistics."""
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            cast("float", self.momentum),
+            self.eps,
+        )
+
+
+def count_batches(network: nn.Module, batches: int) -> None:
+    """Add to the number of batches that the network's batch norms have seen, as `nn.BatchNorm2d` does by itself."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm) and module.num_batches_tracked is not None:
+            module.num_batches_tracked += batches
 
 
 class FirstPadding(nn.Module):
@@ -236,7 +280,7 @@ def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
         case layers.Convolution():
             return _convolution(layer)
         case layers.BatchNorm():
-            return [nn.BatchNorm2d(layer.channels, eps=layer.epsilon, momentum=layer.momentum)]
+            return [BatchNorm(layer.channels, eps=layer.epsilon, momentum=layer.momentum)]
         case layers.Pool():
             return [Pool(layer)]
         case layers.Zero():

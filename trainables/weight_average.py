@@ -31,21 +31,24 @@ class WeightAverage(Generic[NetworkT]):
         self.network.requires_grad_(False)
         self.decay = decay
         self.steps = 0
+        # Kept, because both networks keep their tensors: a dictionary in each step would take longer than the update.
+        self._pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
+        fractions = [pair for pair in self._pairs if pair[0].is_floating_point()]
+        self._averages, self._values = ([pair[place] for pair in fractions] for place in (0, 1))
 
     @torch.no_grad()
-    def update(self, network: NetworkT) -> None:
+    def update(self) -> None:
         """Add the weights of the trained network after a training step."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        averages, values = [], []
-        current = network.state_dict()
-        for name, average in self.network.state_dict().items():
-            if average.is_floating_point():
-                averages.append(average)
-                values.append(current[name])
-            else:  # the number of batches that a batch norm has seen
-                average.copy_(current[name])
-        get_ema_multi_avg_fn(decay)(averages, values, self.steps)
+        get_ema_multi_avg_fn(decay)(self._averages, self._values, self.steps)
         self.steps += 1
+
+    @torch.no_grad()
+    def copy_counts(self) -> None:
+        """Copy whole numbers, the batches that batch norms have seen, which have no average."""
+        for average, value in self._pairs:
+            if not average.is_floating_point():
+                average.copy_(value)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that `load_state` needs to continue."""

@@ -90,12 +90,11 @@ def decide(trial: Trial, fault: Fault, *, gpus_per_trial: float, batch_size: int
                 return _set_back(trial, fault.kind, reason)
             reason = f"its {what} died {limit} times without an epoch in between; the last time, {reason}"
         case "out_of_memory":
-            if not any(event.cause == "out_of_memory" for event in trial.set_back):
-                event = _set_back_with_more_memory(
-                    trial, reason=reason, gpus_per_trial=gpus_per_trial, batch_size=batch_size
-                )
-                if event is not None:
-                    return event
+            event = _set_back_with_more_memory(
+                trial, reason=reason, gpus_per_trial=gpus_per_trial, batch_size=batch_size
+            )
+            if event is not None:
+                return event
             reason = f"{reason} (resources.gpus_per_trial or training.batch_size)"
     return TrialEnded(trial_id=trial.trial_id, status="failed", error=reason)
 
@@ -110,17 +109,19 @@ def _set_back(trial: Trial, cause: SetBackCause, reason: str) -> TrialSetBack:
 def _set_back_with_more_memory(
     trial: Trial, *, reason: str, gpus_per_trial: float, batch_size: int
 ) -> TrialSetBack | None:
-    """Set the trial back with twice its share of a GPU if the GPU is shared, else with smaller parts of each batch.
+    """Set the trial back with smaller parts of each batch; the next time with twice its share of a GPU that is shared.
 
-    Returns None if a part would have fewer than two images.
+    Returns None if neither is left. A part has at least two images.
     """
-    if 0 < gpus_per_trial < 1:
+    parts, gpus = trial.micro_batches, trial.gpus
+    smaller = min(MICRO_BATCHES, batch_size // 2)
+    if parts < smaller:
+        parts = smaller
+    elif gpus is None and 0 < gpus_per_trial < 1:
         gpus = min(1.0, 2 * gpus_per_trial)
-        return TrialSetBack(trial_id=trial.trial_id, cause="out_of_memory", reason=reason, gpus=gpus)
-    parts = min(MICRO_BATCHES, batch_size // 2)
-    if parts < 2:
+    else:
         return None
-    return TrialSetBack(trial_id=trial.trial_id, cause="out_of_memory", reason=reason, micro_batches=parts)
+    return TrialSetBack(trial_id=trial.trial_id, cause="out_of_memory", reason=reason, micro_batches=parts, gpus=gpus)
 
 
 def _death_reason(error: RayActorError) -> str:

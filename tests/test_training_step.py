@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from search_spaces import NASNET_A
+from trainables.datasets import load_data
+from trainables.half_weights import HalfWeights
+from trainables.loader import DeviceData
+from trainables.network_spec import NetworkSpec
+from trainables.settings import DataSettings, TrainingSettings
+from trainables.training import Training
+
+VIEWS = {"_unsafe_view", "detach", "empty", "expand", "permute", "select", "slice", "split", "t", "unbind", "unsqueeze"}
+"""Operations that start no kernel on a GPU."""
+PROFILER = {"_record_function_enter_new", "_record_function_exit"}
+SPEC = NetworkSpec(architecture=NASNET_A, repeats=2, filters=16, classes=10, image_channels=1, image_size=(32, 32))
+
+
+@pytest.fixture(scope="module")
+def data() -> DeviceData:
+    return DeviceData(load_data(DataSettings(limit=100, validation_fraction=0.2, image_size=32), seed=0), CPU)
+
+
+CPU = torch.device("cpu")
+
+
+class Operations(TorchDispatchMode):
+    """Counts PyTorch's operations by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[function.overloadpacket.__name__] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def training(data: DeviceData, monkeypatch: pytest.MonkeyPatch, spec: NetworkSpec, **settings: Any) -> Training:
+    """A training with the data type that a GPU would use."""
+    monkeypatch.setattr("trainables.training.half_precision", lambda device: torch.bfloat16)
+    given = TrainingSettings(**{"epochs": 2, "batch_size": 32, **settings})
+    return Training(spec, given, data, seed=0, micro_batches=settings.get("parts", 1))
+
+
+def test_a_step_starts_few_operations(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With drop path and bfloat16; it was 1,811 with a conversion of each weight and a draw for each drop path."""
+    run = training(data, monkeypatch, replace(SPEC, drop_path_probability=0.3), crop_padding=4, flip=True)
+    run.train_epoch()  # creates the momentum and the copies of the weights
+    with Operations() as operations:
+        run._step.run()
+    started = {name: count for name, count in operations.counts.items() if name not in VIEWS | PROFILER}
+    assert 900 < sum(started.values()) <= 1100
+
+
+def test_copies_in_bfloat16_train_as_autocast_does(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(SPEC, repeats=1, filters=4)
+    ours, autocast = (training(data, monkeypatch, spec) for _ in range(2))
+    autocast._step._can_halve = False
+    for _ in range(2):
+        assert ours.train_epoch().train_loss == autocast.train_epoch().train_loss
+    states = ours.state(), autocast.state()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
+def test_a_weight_that_is_not_used_gets_no_gradient() -> None:
+    module = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+    half = HalfWeights(module)
+    half.refresh()
+    half.copies["0.weight"].sum().backward()
+    half.return_gradients()
+    first, second = (layer.weight.grad for layer in module)
+    assert torch.equal(first, torch.ones(2, 2))  # type: ignore[arg-type]
+    assert second is None

@@ -1,0 +1,199 @@
+"""One step of a training, and the scoring of one batch: functions of tensors that stay where they are.
+
+So a GPU can replay each as one graph (`cuda_graph.py`), and a CPU calls the same code. Nothing here waits for the
+device. Does not know epochs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from trainables.half_weights import HalfWeights
+from trainables.loader import Augmentation, DeviceImages
+from trainables.networks import Network
+from trainables.peers import Peers
+from trainables.settings import TrainingSettings
+
+
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """bfloat16 on GPUs that support it natively, else None: train in float32.
+
+    GPUs before Ampere only emulate bfloat16. On a CPU the backward pass of large depthwise kernels is slow in it.
+    """
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return None
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[None]:
+    """Autocast to `dtype`; with None, a no-op."""
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+@final
+class TrainingStep:
+    """One step of SGD on the images that `place` chose.
+
+    Args:
+        network: the network to train, on its device.
+        images: the training images, on the same device.
+        settings: how to train.
+        generator: decides the augmentation.
+        peers: the processes that train the network together.
+        micro_batches: number of parts into which each batch is split.
+        compiled: whether to run the network with `torch.compile`.
+        half: the data type of autocast; None: none.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        images: DeviceImages,
+        settings: TrainingSettings,
+        *,
+        generator: torch.Generator,
+        peers: Peers,
+        micro_batches: int,
+        compiled: bool,
+        half: torch.dtype | None,
+    ) -> None:
+        self.batch_size = min(settings.batch_size, len(images))
+        self._network, self._images, self._settings = network, images, settings
+        self._generator, self._peers, self._micro_batches, self._half = generator, peers, micro_batches, half
+        self._device = device = images.images.device
+        self._augmentation = Augmentation(
+            crop_padding=settings.crop_padding, flip=settings.flip, cutout=settings.cutout
+        )
+        self._all_logits = _AllLogits(network)
+        wrapped = peers.wrap(self._all_logits)
+        self._wrapped = torch.compile(wrapped) if compiled else wrapped
+        # Several parts add up their gradients, which bfloat16 would round.
+        self._can_halve = half is not None and micro_batches == 1 and peers.count == 1 and not compiled
+        self._half_weights: HalfWeights | None = None
+
+        self._indices = torch.zeros(self.batch_size, dtype=torch.int64, device=device)
+        # The learning rate, then the probability of each drop path to keep an image.
+        self._schedule = torch.zeros(1 + len(network.regularisation.keep_at(0)), device=device)
+        network.regularisation.keep = self._schedule[1:]
+        self.loss_sum = torch.zeros((), device=device)
+        """Cross-entropy (with label smoothing) of all images since the sums were last set to zero."""
+        self.hits = torch.zeros((), device=device)
+        """Number of these images that were classified correctly."""
+        weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+        self.optimizer = torch.optim.SGD(
+            [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=self._schedule[0],
+            momentum=settings.momentum,
+            nesterov=settings.nesterov and settings.momentum > 0,
+            fused=True,
+        )
+
+    def scheduled(self, rates: Sequence[float], progress: Sequence[float]) -> Tensor:
+        """Put the learning rate and the progress (0..1) of each step into a table [steps, ...] for `place`."""
+        keep_at = self._network.regularisation.keep_at
+        rows = [[rate, *keep_at(at)] for rate, at in zip(rates, progress, strict=True)]
+        return torch.tensor(rows, device=self._device)
+
+    def place(self, indices: Tensor, scheduled: Tensor) -> None:
+        """Choose the images of the next step and its row of the schedule."""
+        self._indices.copy_(indices)
+        self._schedule.copy_(scheduled)
+
+    def run(self) -> None:
+        """Take the step, and add to the sums."""
+        all_images, all_labels = self._images.batch(self._indices, self._augmentation, self._generator)
+        images, labels = self._peers.part(all_images), self._peers.part(all_labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        half_weights = self._refreshed()
+        for part, answers in zip(images.chunk(self._micro_batches), labels.chunk(self._micro_batches), strict=True):
+            with autocast(self._device, self._half):
+                logits, auxiliary = self._logits(part, half_weights)
+                loss = self._loss(logits, answers)
+                objective = loss
+                if auxiliary is not None:
+                    objective = loss + self._settings.auxiliary_weight * self._loss(auxiliary, answers)
+            (objective * (len(answers) / len(labels))).backward()
+            self.loss_sum += loss.detach() * len(answers)
+            self.hits += (logits.detach().argmax(dim=1) == answers).sum()
+        if half_weights is not None:
+            half_weights.return_gradients()
+        if self._settings.gradient_clip:
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip, foreach=True)
+        self.optimizer.step()
+
+    def _refreshed(self) -> HalfWeights | None:
+        """The weights in bfloat16, as they are now; made at the first step, because a user may change the network."""
+        if not self._can_halve:
+            return None
+        if self._half_weights is None:
+            self._half_weights = HalfWeights(self._all_logits)
+        self._half_weights.refresh()
+        return self._half_weights
+
+    def _logits(self, images: Tensor, half_weights: HalfWeights | None) -> tuple[Tensor, Tensor | None]:
+        if half_weights is None:
+            found: tuple[Tensor, Tensor | None] = self._wrapped(images)
+            return found
+        halved: tuple[Tensor, Tensor | None] = functional_call(self._all_logits, half_weights.copies, (images,))
+        return halved
+
+    def _loss(self, logits: Tensor, answers: Tensor) -> Tensor:
+        return F.cross_entropy(logits, answers, label_smoothing=self._settings.label_smoothing)
+
+
+@final
+class Scoring:
+    """Adds up the loss and the hits of a network in evaluation mode on images, batch by batch.
+
+    Args:
+        network: the network to score.
+        images: the images, on the network's device.
+        batch_size: number of images in each batch but the last.
+        half: the data type of autocast; None: none.
+    """
+
+    def __init__(self, network: Network, images: DeviceImages, *, batch_size: int, half: torch.dtype | None) -> None:
+        self.batch_size = batch_size
+        self._network, self._images, self._half = network, images, half
+        self._device = device = images.images.device
+        self._indices = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        self.loss_sum = torch.zeros((), device=device)
+        """Cross-entropy, without label smoothing, of all images since the sums were last set to zero."""
+        self.hits = torch.zeros((), device=device)
+        """Number of these images that were classified correctly."""
+
+    def place(self, indices: Tensor) -> None:
+        """Choose the images of the next full batch."""
+        self._indices.copy_(indices)
+
+    def run(self) -> None:
+        """Score the full batch, and add to the sums."""
+        self.add(self._indices)
+
+    @torch.inference_mode()
+    def add(self, indices: Tensor) -> None:
+        """Score these images, and add to the sums."""
+        images, labels = self._images.at(indices)
+        with autocast(self._device, self._half):
+            logits = self._network(images)
+            self.loss_sum += F.cross_entropy(logits, labels, reduction="sum")
+        self.hits += (logits.argmax(dim=1) == labels).sum()
+
+
+class _AllLogits(nn.Module):
+    """`network.all_logits` as a `forward`, the only method that wrappers of modules replace."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.network.all_logits(images)
