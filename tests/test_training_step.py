@@ -21,6 +21,8 @@ VIEWS = {"_unsafe_view", "detach", "empty", "expand", "permute", "select", "slic
 PROFILER = {"_record_function_enter_new", "_record_function_exit"}
 SPEC = NetworkSpec(architecture=NASNET_A, repeats=2, filters=16, classes=10, image_channels=1, image_size=(32, 32))
 
+SMALL = replace(SPEC, repeats=1, filters=4)
+
 
 @pytest.fixture(scope="module")
 def data() -> DeviceData:
@@ -42,11 +44,16 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def training(data: DeviceData, monkeypatch: pytest.MonkeyPatch, spec: NetworkSpec, **settings: Any) -> Training:
-    """A training with the data type that a GPU would use."""
-    monkeypatch.setattr("trainables.training.half_precision", lambda device: torch.bfloat16)
-    given = TrainingSettings(**{"epochs": 2, "batch_size": 32, **settings})
-    return Training(spec, given, data, seed=0, micro_batches=settings.get("parts", 1))
+def training(
+    data: DeviceData,
+    monkeypatch: pytest.MonkeyPatch,
+    spec: NetworkSpec = SMALL,
+    half: torch.dtype = torch.bfloat16,
+    **settings: Any,
+) -> Training:
+    """A training with a data type that only GPUs use."""
+    monkeypatch.setattr("trainables.training.half_precision", lambda device: half)
+    return Training(spec, TrainingSettings(**{"epochs": 4, "batch_size": 32, **settings}), data, seed=0)
 
 
 def test_a_step_starts_few_operations(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +67,7 @@ def test_a_step_starts_few_operations(data: DeviceData, monkeypatch: pytest.Monk
 
 
 def test_copies_in_bfloat16_train_as_autocast_does(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = replace(SPEC, repeats=1, filters=4)
-    ours, autocast = (training(data, monkeypatch, spec) for _ in range(2))
+    ours, autocast = (training(data, monkeypatch) for _ in range(2))
     autocast._step._can_halve = False
     for _ in range(2):
         assert ours.train_epoch().train_loss == autocast.train_epoch().train_loss
@@ -71,10 +77,31 @@ def test_copies_in_bfloat16_train_as_autocast_does(data: DeviceData, monkeypatch
 
 def test_a_weight_that_is_not_used_gets_no_gradient() -> None:
     module = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
-    half = HalfWeights(module)
+    half = HalfWeights(module, torch.bfloat16)
     half.refresh()
     half.copies["0.weight"].sum().backward()
     half.return_gradients()
     first, second = (layer.weight.grad for layer in module)
     assert torch.equal(first, torch.ones(2, 2))  # type: ignore[arg-type]
     assert second is None
+
+
+def test_in_float16_a_step_whose_gradient_overflows_is_left_out(
+    data: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = training(data, monkeypatch, half=torch.float16)
+    run.load_state({**run.state(), "scaler.scale": torch.tensor(2.0**40)})
+    before = {name: weight.clone() for name, weight in run.network.named_parameters()}
+    run.train_epoch()
+    assert all(torch.equal(before[name], weight) for name, weight in run.network.named_parameters())
+    steps = len(data.train) // 32
+    assert run.state()["scaler.scale"].item() == 2.0 ** (40 - steps)
+
+
+def test_in_float16_a_network_learns_and_goes_on_bit_for_bit(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, resumed = (training(data, monkeypatch, half=torch.float16) for _ in range(2))
+    first = whole.train_epoch()
+    resumed.load_state({name: value.clone() for name, value in whole.state().items()})
+    last = [run.train_epoch().train_loss for run in (whole, resumed)]
+    assert last[0] == last[1]
+    assert last[0] < first.train_loss

@@ -1,4 +1,4 @@
-"""bfloat16 copies of a network's weights, made in one go. Autocast would convert each weight by itself in each step."""
+"""Copies of a network's weights in 16 bits, made in one go. Autocast would convert each weight by itself."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from torch import nn
 
 
 class HalfWeights:
-    """The weights of convolutions and linear layers in bfloat16, as leaves that collect their own gradients.
+    """The weights of convolutions and linear layers in 16 bits, as leaves that collect their own gradients.
 
     Args:
         module: the module whose float32 weights are copied. An optimiser updates these, not the copies.
+        dtype: bfloat16 or float16.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         self._masters = {name: weight for name, weight in module.named_parameters() if weight.ndim > 1}
         self._gradients = {name: torch.zeros_like(weight) for name, weight in self._masters.items()}
-        self.copies = {name: weight.detach().to(torch.bfloat16) for name, weight in self._masters.items()}
+        self.copies = {name: weight.detach().to(dtype) for name, weight in self._masters.items()}
         for name, weight in self._masters.items():
             self.copies[name].requires_grad_(weight.requires_grad)
 

@@ -5,7 +5,7 @@ Knows torch's process groups; does not know how the processes are started. No Ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,11 +53,22 @@ class Peers:
         if self.count == 1:
             return module
         # A cell may leave an input, and so its weights, unused; static, because they are the same ones in every step.
-        return DistributedDataParallel(module, static_graph=True)
+        # Only what is scored needs the first process's running statistics: `share` copies them once an epoch.
+        return DistributedDataParallel(module, static_graph=True, broadcast_buffers=False)
 
     def part(self, batch: Tensor) -> Tensor:
         """This process's part of a batch, along the first axis."""
         return batch.chunk(self.count)[self.rank]
+
+    def portion(self, values: Tensor) -> Tensor:
+        """This process's part of values that need not be divided evenly, along the first axis."""
+        return values.tensor_split(self.count)[self.rank]
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Copy the first process's tensors to all others, in place."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum the values over all processes, in place."""

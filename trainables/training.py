@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from trainables.baseline_spec import BaselineSpec
 from trainables.cuda_graph import DeviceStream, Replayed
 from trainables.epoch_result import EpochResult
-from trainables.loader import DeviceData, DeviceImages
+from trainables.loader import DeviceData
 from trainables.modules import count_batches
 from trainables.network_spec import NetworkSpec
 from trainables.networks import Network, build_network
@@ -113,7 +113,8 @@ class Training:
         self._stream = DeviceStream(data.device)
         is_graph = peers.count == 1 and not compiled and settings.epochs * self._steps_per_epoch >= MIN_STEPS
         self._run_step = Replayed(self._step.run, self._stream, generators=(self._generator,), enabled=is_graph)
-        self._scoring = self._scoring_of(data.validation)
+        at_once = scoring_batch(settings.batch_size, micro_batches * peers.count)
+        self._scoring = Scoring(self.scored, data.validation, batch_size=at_once, half=self._half)
         self._run_scoring = Replayed(self._scoring.run, self._stream, enabled=is_graph)
 
     @property
@@ -151,17 +152,19 @@ class Training:
         rates = [learning_rate(self.settings, at) for at in progress]
         schedule = step.scheduled(rates, progress)
         order = torch.randperm(len(self.data.train), generator=self._generator, device=self.data.device)
+        self.peers.share([order])  # what a GPU draws depends on its model
         step.loss_sum.zero_()
         step.hits.zero_()
         for number in range(steps):
             step.place(order[number * size : (number + 1) * size], schedule[number])
             self._run_step()
-            if self.average is not None:
+            if self.average is not None and self.peers.is_first:
                 self.average.update()
         if not self.is_frozen:
             count_batches(self.network, steps)
         if self.average is not None:
             self.average.copy_counts()
+        self.peers.share(self.scored.state_dict().values())
         train_loss, train_hits = self.peers.sum(
             torch.stack([step.loss_sum, step.hits])
         ).tolist()  # waits for the device
@@ -182,44 +185,37 @@ class Training:
         )
 
     def validate(self) -> tuple[float, float]:
-        """Score the validation images in the first process, and return its result in all of them; see `score`."""
-        scores = (math.nan, math.nan)
-        if self.peers.is_first:
-            scores = self._score(self._scoring, self._run_scoring, len(self.data.validation))
-        val_loss, val_accuracy = self.peers.broadcast(scores, self.data.device)
-        return val_loss, val_accuracy
+        """Score the validation images, each process its part of them.
 
-    def score(self, part: DeviceImages) -> tuple[float, float]:
-        """Mean cross-entropy (without label smoothing) and accuracy over the images; NaN if there are none."""
-        scoring = self._scoring_of(part)
-        return self._score(scoring, scoring.run, len(part))
-
-    def _scoring_of(self, part: DeviceImages) -> Scoring:
-        at_once = scoring_batch(self.settings.batch_size, self.micro_batches * self.peers.count)
-        return Scoring(self.scored, part, batch_size=at_once, half=self._half)
-
-    def _score(self, scoring: Scoring, run: Callable[[], None], images: int) -> tuple[float, float]:
-        if not images:
+        Returns:
+            Mean cross-entropy (without label smoothing) and accuracy over all of them; NaN if there are none.
+        """
+        images, scoring = torch.arange(len(self.data.validation), device=self.data.device), self._scoring
+        if not len(images):
             return math.nan, math.nan
         self.scored.eval()
         scoring.loss_sum.zero_()
         scoring.hits.zero_()
-        order = torch.arange(images, device=self.data.device)
-        whole = images - images % scoring.batch_size
-        for start in range(0, whole, scoring.batch_size):
-            scoring.place(order[start : start + scoring.batch_size])
-            run()
-        if whole < images:
-            scoring.add(order[whole:])
-        return scoring.loss_sum.item() / images, scoring.hits.item() / images
+        for indices in self.peers.portion(images).split(scoring.batch_size):
+            if len(indices) == scoring.batch_size:
+                scoring.place(indices)
+                self._run_scoring()
+            else:
+                scoring.add(indices)
+        loss, hits = self.peers.sum(torch.stack([scoring.loss_sum, scoring.hits])).tolist()
+        return loss / len(images), hits / len(images)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, their average, momentum and epoch, by name: enough for `load_state` to continue bit for bit."""
+        """Weights, their average, momentum, the scale of float16's gradients and the epoch, by name.
+
+        That is enough for `load_state` to continue bit for bit.
+        """
         state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
             if momentum is not None:
                 state[f"momentum.{name}"] = momentum
+        state |= {f"scaler.{name}": torch.tensor(value) for name, value in self._step.scaler.state_dict().items()}
         if self.average is not None:
             state |= {f"average.{name}": value for name, value in self.average.state().items()}
         return {**state, "epoch": torch.tensor(self.epoch)}
@@ -236,6 +232,9 @@ class Training:
             else:
                 # In the parameter's memory layout, so that the next step is the same bit for bit.
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+        self._step.scaler.load_state_dict(
+            {name: value.item() for name, value in select_prefix(state, "scaler.").items()}
+        )
         self.epoch = int(state["epoch"])
         self._run_step.forget()  # the momentum was replaced
 

@@ -23,13 +23,13 @@ from trainables.settings import TrainingSettings
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """bfloat16 on GPUs that support it natively, else None: train in float32.
+    """The data type of 16 bits to train in on this device; None: train in float32.
 
-    GPUs before Ampere only emulate bfloat16. On a CPU the backward pass of large depthwise kernels is slow in it.
+    GPUs before Ampere only emulate bfloat16, so they use float16. On a CPU both are slower than float32.
     """
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
-    return None
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[None]:
@@ -74,9 +74,11 @@ class TrainingStep:
         self._all_logits = _AllLogits(network)
         wrapped = peers.wrap(self._all_logits)
         self._wrapped = torch.compile(wrapped) if compiled else wrapped
-        # Several parts add up their gradients, which bfloat16 would round.
+        # Several parts add up their gradients, which 16 bits would round.
         self._can_halve = half is not None and micro_batches == 1 and peers.count == 1 and not compiled
         self._half_weights: HalfWeights | None = None
+        # Small gradients are zero in float16, unless they are scaled; bfloat16 has the range of float32.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)
 
         self._indices = torch.zeros(self.batch_size, dtype=torch.int64, device=device)
         # The learning rate, then the probability of each drop path to keep an image.
@@ -120,21 +122,23 @@ class TrainingStep:
                 objective = loss
                 if auxiliary is not None:
                     objective = loss + self._settings.auxiliary_weight * self._loss(auxiliary, answers)
-            (objective * (len(answers) / len(labels))).backward()
+            self.scaler.scale(objective * (len(answers) / len(labels))).backward()
             self.loss_sum += loss.detach() * len(answers)
             self.hits += (logits.detach().argmax(dim=1) == answers).sum()
         if half_weights is not None:
             half_weights.return_gradients()
         if self._settings.gradient_clip:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip, foreach=True)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     def _refreshed(self) -> HalfWeights | None:
-        """The weights in bfloat16, as they are now; made at the first step, because a user may change the network."""
-        if not self._can_halve:
+        """The weights in 16 bits, as they are now; made at the first step, because pruning changes the network before."""
+        if self._half is None or not self._can_halve:
             return None
         if self._half_weights is None:
-            self._half_weights = HalfWeights(self._all_logits)
+            self._half_weights = HalfWeights(self._all_logits, self._half)
         self._half_weights.refresh()
         return self._half_weights
 
