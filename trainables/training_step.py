@@ -134,7 +134,7 @@ class TrainingStep:
         self.scaler.update()
 
     def _refreshed(self) -> HalfWeights | None:
-        """The weights in 16 bits, as they are now; made at the first step, because pruning changes the network before."""
+        """The weights in 16 bits, as they are now; made at the first step, since pruning changes the network first."""
         if self._half is None or not self._can_halve:
             return None
         if self._half_weights is None:
