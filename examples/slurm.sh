@@ -26,6 +26,9 @@ export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN
 
+# Memory in huge pages: networks train faster on CPUs.
+export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+
 # Every job has its own ports and folders: a node may run several jobs.
 port=$((20000 + SLURM_JOB_ID % 10000))
 ray_options=(

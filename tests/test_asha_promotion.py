@@ -12,7 +12,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT, environment_variables
+from orchestrator.cluster.machine import environment_variables
+from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT
 from orchestrator.config.search_config import parse_config
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.schedulers.asha import AshaScheduler

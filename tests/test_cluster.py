@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -147,9 +148,15 @@ def test_a_ray_that_is_started_here_gets_the_cores_that_may_be_used(monkeypatch:
     monkeypatch.setattr("orchestrator.cluster.connection.check_loopback", lambda: None)
     monkeypatch.setattr("orchestrator.cluster.connection.usable_cpus", lambda: 3)
     monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "long" * 30)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     with connected(None):
         assert (given["address"], given["num_cpus"]) == ("local", 3)
         assert given["_temp_dir"].startswith("/tmp/ray-")
+        assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert "GLIBC_TUNABLES" not in os.environ
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
+    with connected(None):
+        assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=1"  # the user's own
     given.clear()
     with connected("auto"):
         assert "num_cpus" not in given

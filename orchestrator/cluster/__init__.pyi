@@ -9,12 +9,12 @@ from .images import read_before_start as read_before_start
 from .images import read_images as read_images
 from .images import store_images as store_images
 from .jobs import submit as submit
+from .machine import environment_variables as environment_variables
 from .machine import usable_cpus as usable_cpus
 from .stopping import SearchStopper as SearchStopper
 from .stopping import raising_on_interrupt as raising_on_interrupt
 from .stopping import stopping_on_interrupt as stopping_on_interrupt
 from .storage_check import check_storage as check_storage
-from .tune_run import environment_variables as environment_variables
 from .tune_run import run_tune as run_tune
 from .tune_trials import SearchTrial as SearchTrial
 from .tune_trials import TrialSource as TrialSource

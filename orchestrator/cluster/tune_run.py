@@ -5,11 +5,9 @@ Knows what to switch off and why. Does not know what is searched or recorded.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -18,6 +16,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster.allotment import Allotment
+from orchestrator.cluster.machine import environment_variables
 from orchestrator.cluster.placement_requests import RequestPool
 from orchestrator.cluster.ray_internals import check_workers, forget_trials, is_worker_starting, keep_workers
 from orchestrator.cluster.tune_trials import TrialSource, TuneTrials
@@ -122,18 +121,3 @@ def _resources(allotment: Allotment, config: Mapping[str, Any]) -> tune.Placemen
     gpus = Assignment.from_config(config)[0].gpus if CONFIG_KEY in config else None
     bundle = {"CPU": float(allotment.cpus_per_trial), "GPU": allotment.gpus_per_trial if gpus is None else gpus}
     return tune.PlacementGroupFactory([{name: amount for name, amount in bundle.items() if amount}])
-
-
-@contextlib.contextmanager
-def environment_variables(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables, and restore them at the end. Ray Tune reads most of its settings from these."""
-    previous = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in previous.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
