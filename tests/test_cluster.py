@@ -153,6 +153,7 @@ def test_a_ray_that_is_started_here_gets_the_cores_that_may_be_used(monkeypatch:
         assert (given["address"], given["num_cpus"]) == ("local", 3)
         assert given["_temp_dir"].startswith("/tmp/ray-")
         assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+        assert os.environ["OMP_WAIT_POLICY"] == "passive"
     assert "GLIBC_TUNABLES" not in os.environ
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
     with connected(None):

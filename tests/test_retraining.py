@@ -22,6 +22,7 @@ from trainables.epoch_result import EpochResult
 from trainables.network_spec import NetworkSpec
 from trainables.retraining import Retraining, RetrainingPlan, count_costs, score_on_test
 from trainables.settings import DataSettings, TrainingSettings
+from trainables.threads import _seconds, use_threads
 from trainables.weight_average import WeightAverage
 
 CPU = torch.device("cpu")
@@ -208,3 +209,21 @@ def test_costs_exclude_the_auxiliary_head() -> None:
 
 def _blank() -> DataSplits:
     return load_data(DataSettings(limit=100), seed=0)
+
+
+def test_the_number_of_threads_is_given_or_the_fastest(splits: DataSplits, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert use_threads(plan(), splits, 3) == 3
+    assert used == [3]
+    monkeypatch.setattr("trainables.threads._seconds", lambda plan, images, threads: {1: 2.0, 8: 1.0}[threads])
+    assert use_threads(plan(), splits, None) == used[-1] == 8
+    monkeypatch.setattr("trainables.threads.select_device", lambda: torch.device("cuda"))
+    assert use_threads(plan(), splits, None) is None
+
+
+def test_steps_are_timed_on_one_batch_and_keep_nothing(splits: DataSplits) -> None:
+    before = torch.get_num_threads()
+    assert 0 < _seconds(plan(), splits, before) < 60
+    assert torch.get_num_threads() == before

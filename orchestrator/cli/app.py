@@ -25,6 +25,7 @@ from orchestrator.cli.arguments import (
     print_json,
     stdout_to_stderr,
 )
+from orchestrator.cluster import SLEEPING_THREADS, environment_variables, unless_set
 from orchestrator.errors import CellscoutError, InputError
 
 if TYPE_CHECKING:
@@ -363,7 +364,8 @@ def main() -> None:
     """Entry point of the command `cellscout`."""
     try:
         sys.path.append(_working_folder())  # search files may name its modules; installed packages come first
-        app()
+        with environment_variables(unless_set(SLEEPING_THREADS)):  # before a command imports PyTorch
+            app()
     except CellscoutError as error:
         if "--debug" in sys.argv:
             raise

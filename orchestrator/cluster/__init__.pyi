@@ -9,7 +9,9 @@ from .images import read_before_start as read_before_start
 from .images import read_images as read_images
 from .images import store_images as store_images
 from .jobs import submit as submit
+from .machine import SLEEPING_THREADS as SLEEPING_THREADS
 from .machine import environment_variables as environment_variables
+from .machine import unless_set as unless_set
 from .machine import usable_cpus as usable_cpus
 from .stopping import SearchStopper as SearchStopper
 from .stopping import raising_on_interrupt as raising_on_interrupt

@@ -13,7 +13,15 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from orchestrator.cluster.allotment import NodeResources
-from orchestrator.cluster.machine import HUGE_PAGES, check_token, environment_variables, ray_temp, usable_cpus
+from orchestrator.cluster.machine import (
+    HUGE_PAGES,
+    SLEEPING_THREADS,
+    check_token,
+    environment_variables,
+    ray_temp,
+    unless_set,
+    usable_cpus,
+)
 from orchestrator.cluster.ray_internals import check_loopback, dashboard_url, job_config, listening_on_loopback
 from orchestrator.errors import ClusterError
 
@@ -48,18 +56,13 @@ def connected(address: str | None) -> Iterator[str | None]:
         if address is None:
             stack.enter_context(listening_on_loopback())
             temp = stack.enter_context(ray_temp())
-            stack.enter_context(environment_variables(_unless_set(HUGE_PAGES)))
+            stack.enter_context(environment_variables(unless_set({**HUGE_PAGES, **SLEEPING_THREADS})))
             options = {"include_dashboard": False, "num_cpus": usable_cpus(), "_temp_dir": str(temp)}
         url = _init(address, options)
         stack.callback(ray.shutdown)
         if address is None:
             check_loopback()
         yield _with_scheme(url)
-
-
-def _unless_set(defaults: Mapping[str, str]) -> dict[str, str]:
-    """Return the user's values of these environment variables, and the defaults of those that are not set."""
-    return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
 def _init(address: str | None, options: Mapping[str, Any]) -> str | None:

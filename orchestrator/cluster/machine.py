@@ -29,6 +29,10 @@ TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Makes processes of Linux allocate memory in huge pages where the system lets them choose. A training step on a CPU is
 1.07 to 1.3 times as fast (`benchmarks/huge_pages.md`). It has to be set before a process starts."""
+SLEEPING_THREADS = {"OMP_WAIT_POLICY": "passive"}
+"""Makes OpenMP's threads sleep while they wait for each other. By default they spin: where other processes need the
+cores, two threads then take many times as long as one (`benchmarks/threads.md`). It has to be set before PyTorch is
+imported."""
 
 
 @contextlib.contextmanager
@@ -44,6 +48,11 @@ def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def unless_set(defaults: Mapping[str, str]) -> dict[str, str]:
+    """Return the user's values of these environment variables, and the defaults of those that are not set."""
+    return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
 def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:

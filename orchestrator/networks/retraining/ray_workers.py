@@ -23,6 +23,7 @@ from trainables.epoch_result import EpochResult
 from trainables.storage import Folder
 
 if TYPE_CHECKING:
+    from trainables.retraining import RetrainingPlan
     from trainables.retraining_job import Listener, RetrainingJob
 
 MAX_FAILURES = 3
@@ -63,6 +64,9 @@ class RayWorkers:
                 f"--workers is {count}; the cluster has room for {room} ({what}; {needs}, resources.cpus_per_trial)"
             )
         return cls(count, cpus, gpus > 0, scratch, is_stopped)
+
+    def use_threads(self, plan: RetrainingPlan, images: DataSplits, threads: int | None) -> None:
+        """Ray has given each process its threads."""
 
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
         """Train as `Place.train` says."""

@@ -59,6 +59,8 @@ class RetrainInfo(BaseModel):
     versions: dict[str, str]
     commit: str | None
     data: dict[str, Any]
+    threads: int | None = None
+    """Threads of the CPU that trained first; a resume uses as many. None: GPUs or other processes trained."""
 
 
 class TrainingBegun(EventBase):

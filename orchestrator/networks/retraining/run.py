@@ -186,7 +186,10 @@ class _Work:
         )
         images = plan.images(self.splits)
         folder = _folder(self.search, name)
-        with folder.opened(_info(asked, images)) as (log, state):
+        recorded = folder.info()
+        threads = self.settings.threads or (recorded.threads if recorded else None)
+        threads = self.place.use_threads(plan, images, threads)
+        with folder.opened(_info(asked, images, threads)) as (log, state):
             self.progress.note(f"recording in {folder.folder}")
             self.view.turn_to(name, state)
             try:
@@ -297,7 +300,7 @@ def _asked(
     return Asked.model_validate(json.loads(json.dumps(values)))  # as it is read from the record
 
 
-def _info(asked: Asked, images: DataSplits) -> RetrainInfo:
+def _info(asked: Asked, images: DataSplits, threads: int | None) -> RetrainInfo:
     return RetrainInfo(
         asked=asked,
         started_at=now(),
@@ -306,6 +309,7 @@ def _info(asked: Asked, images: DataSplits) -> RetrainInfo:
         versions=versions(),
         commit=commit(),
         data=images.describe(),
+        threads=threads,
     )
 
 

@@ -37,6 +37,9 @@ class Place(Protocol):
     @property
     def count(self) -> int: ...
 
+    def use_threads(self, plan: RetrainingPlan, images: DataSplits, threads: int | None) -> int | None:
+        """Choose the threads of the CPU unless their number is given; return it, or None if they do not train."""
+
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
         """Train to the end, or until the listener's `trained` returns True.
 
@@ -50,6 +53,11 @@ class ThisProcess:
     """Trains in this process, on the machine's GPU if it has one."""
 
     count = 1
+
+    def use_threads(self, plan: RetrainingPlan, images: DataSplits, threads: int | None) -> int | None:
+        from trainables.threads import use_threads
+
+        return use_threads(plan, images, threads)
 
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
         from trainables.retraining import select_device

@@ -36,6 +36,9 @@ class RetrainSettings(OptionSettings):
     workers: int = Field(default=1, ge=1)
     """Number of processes that train a network together, each on a GPU if there are any. 1: train in this process,
     unless an address is given."""
+    threads: int | None = Field(default=None, ge=1)
+    """Number of threads with which this process trains on a CPU. Default: as recorded, or the number that trains
+    fastest now."""
     address: str | None = None
     """A running Ray cluster for the processes: `auto` or `HOST:PORT`. Default: start them on this machine."""
     compiled: Annotated[bool, Option("--compile")] = False
