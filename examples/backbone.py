@@ -6,15 +6,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from search_spaces import NASNET_A
-from trainables.network import CellNetwork
-from trainables.network_spec import NetworkSpec
-from trainables.skeleton import NASNET_CIFAR
-from trainables.transfer import load_weights
+from cellscout import NASNET_A, SKELETONS, CellNetwork, NetworkSpec, load_weights
 
 SMALL = NetworkSpec(
     architecture=NASNET_A,
-    skeleton=replace(NASNET_CIFAR, stem="strided", stem_channels=16),  # maps of strides 2, 4 and 8
+    skeleton=replace(SKELETONS["nasnet_cifar"], stem="strided", stem_channels=16),  # maps of strides 2, 4 and 8
     repeats=1,
     filters=8,
     classes=2,  # of the classifier, which a backbone leaves out

@@ -18,7 +18,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, box_iou
 
-from trainables.network import CellNetwork
+from cellscout import CellNetwork
 
 BATCH = 8
 LEVELS = 2

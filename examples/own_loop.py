@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator import CandidatePool, load_config
+from cellscout import CandidatePool, load_config
 
 POPULATION, TOURNAMENT = 8, 3
 
@@ -30,7 +30,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("run_dir", type=Path)
 parser.add_argument("settings", nargs="*")
 given = parser.parse_args()
-config = load_config(None, ["budget.trials=20", *given.settings])
+config = load_config(changes=["budget.trials=20", *given.settings])
 stopped = given.run_dir.exists()
 with CandidatePool.resume(given.run_dir) if stopped else CandidatePool(config, run_dir=given.run_dir) as pool:
     for _ in range(POPULATION):

@@ -1,14 +1,12 @@
 """Custom operations, and a space that names them, for `examples/own_operation.toml`.
 
-An operation is a function that returns layers of `trainables/layers.py`, from `in_channels` to `filters` channels. One
-of them may be a `TorchModule`, a PyTorch module with its costs. A space names the function as `module:NAME`.
+An operation is a function that returns layers, from `in_channels` to `filters` channels. One of them may be a
+`TorchModule`, a PyTorch module with its costs. A space names the function as `module:NAME`.
 """
 
 from functools import partial
 
-from search_spaces import CellSpace
-from trainables.layers import Convolution, Relu, TorchModule
-from trainables.operations import batch_norm, pointwise
+from cellscout import CellSpace, Convolution, Relu, TorchModule, batch_norm, pointwise
 
 FLOAT_BYTES = 4
 

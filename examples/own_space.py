@@ -1,9 +1,9 @@
 """A custom space for `examples/own_space.toml`: cells of three blocks, one cell in both roles.
 
-A space is a value. Its operations are names of `trainables/operations.py`, and `CellSpace` explains its rules.
+A space is a value. Its operations are those of `cellscout list operations`, and `CellSpace` explains its rules.
 """
 
-from search_spaces import CellSpace
+from cellscout import CellSpace
 
 SMALL = CellSpace(
     name="small",

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainables import EpochTrainable
-from trainables.epoch_result import EpochResult
+from cellscout import EpochResult, EpochTrainable
 
 FEATURES = 64
 
@@ -26,7 +25,7 @@ class UntrainedTrainable(EpochTrainable):
     def begin(self, architecture):
         import torch  # here, because the driver imports this module without needing torch
 
-        from trainables.network import CellNetwork
+        from cellscout import CellNetwork
 
         torch.manual_seed(self.plan.seed)
         self.network = CellNetwork(replace(self.plan.network_spec(architecture), classes=FEATURES))

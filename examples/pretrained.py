@@ -14,16 +14,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from search_spaces import PUBLISHED
-from trainables.network import CellNetwork
-from trainables.network_spec import NetworkSpec
-from trainables.pretrained import convert_weights
-from trainables.skeleton import NASNET_LARGE, PNASNET_LARGE
+from cellscout import PUBLISHED, SKELETONS, CellNetwork, NetworkSpec, convert_weights
 
 NETWORKS = {
     "nasnetalarge": NetworkSpec(
         architecture=PUBLISHED["nasnet_a"].architecture,
-        skeleton=NASNET_LARGE,
+        skeleton=SKELETONS["nasnet_large"],
         repeats=6,
         filters=168,
         classes=1000,
@@ -31,7 +27,7 @@ NETWORKS = {
     ),
     "pnasnet5large": NetworkSpec(
         architecture=PUBLISHED["pnasnet_5"].architecture,
-        skeleton=PNASNET_LARGE,
+        skeleton=SKELETONS["pnasnet_large"],
         repeats=4,
         filters=216,
         classes=1000,

@@ -15,7 +15,7 @@ from shapes import KINDS, Picture, pictures
 from torch import Tensor, nn
 from torchvision.models.segmentation.fcn import FCNHead
 
-from trainables.network import CellNetwork
+from cellscout import CellNetwork
 
 BATCH = 16
 

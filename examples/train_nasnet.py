@@ -9,9 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision import datasets, transforms
 
-from search_spaces import NASNET_A
-from trainables.network import CellNetwork
-from trainables.network_spec import NetworkSpec
+from cellscout import NASNET_A, CellNetwork, NetworkSpec
 
 
 def training_set(name: str, root: str) -> tuple[Dataset[Any], int, int]:

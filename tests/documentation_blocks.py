@@ -83,6 +83,7 @@ NOT_HERE = {
 
 REWRITTEN = {
     '["budget.trials=30"]': f'["budget.trials=2", "training.epochs=2", "trainable.name=instant", "{ONE_WORKER}"]',
+    '["budget.trials=60"]': '["budget.trials=3"]',
     "top=3, folds=3, seeds=2": "top=2, folds=2, seeds=1, baseline=False",
     'changes=["training.epochs=100"], seeds=3': 'changes=["training.epochs=1"], name="from-python"',
     "exploration=0.3))": "exploration=0.3), history=30, trials=60)",

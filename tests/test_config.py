@@ -180,6 +180,26 @@ def test_the_file_is_named(tmp_path: Path) -> None:
     assert problem(path=path).startswith(f"{path}: training.epochs is 0")
 
 
+def test_a_text_is_read_as_a_search_file(tmp_path: Path) -> None:
+    text = "[budget]\ntrials = 5\n"
+    (tmp_path / "search.toml").write_text(text)
+    config = load_config(text, ["run.seed=3"])
+    assert config == load_config(str(tmp_path / "search.toml"), ["run.seed=3"])
+    assert (config.budget.trials, config.run.seed) == (5, 3)
+    assert load_config("") == load_config("run.seed = 0") == SearchConfig()
+    with pytest.raises(ConfigError, match="^the TOML text: unknown key 'budgt'; did you mean 'budget'"):
+        load_config("budgt.trials = 3")
+    with pytest.raises(ConfigError, match="^no-such.toml cannot be read: No such file or directory"):
+        load_config("no-such.toml")
+
+
+def test_a_configuration_is_changed_like_a_file() -> None:
+    changes = ["budget.trials=5", "training.epochs=3"]
+    assert load_config(load_config(), changes) == load_config(None, changes)
+    with pytest.raises(ConfigError, match="^the changed configuration: budget.trials is 0"):
+        load_config(load_config(), ["budget.trials=0"])
+
+
 def test_several_problems_are_counted() -> None:
     assert problem("training.epochs=0", "training.batch_size=0").endswith("(and 1 more)")
 

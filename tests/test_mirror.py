@@ -16,11 +16,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError
 from orchestrator.objectives import Direction
 from orchestrator.record.events import RunEnded, RunResumed, TrialImported
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.study import load_study
 from orchestrator.study.journal import write_journal
 from tests.builders import epoch, info
 from tests.driving import PARAMS, TINY, busy, driven

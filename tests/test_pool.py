@@ -133,7 +133,7 @@ def test_the_hours_end_a_loop(tmp_path: Path) -> None:
 LOOP = """
 import sys
 import numpy as np
-from orchestrator import CandidatePool, load_config
+from cellscout import CandidatePool, load_config
 
 folder, address = sys.argv[1:]
 settings = ["space.blocks=2", "training.epochs=9", "trainable.name=tests.paced_trainable:PacedTrainable"]

@@ -27,11 +27,13 @@ from orchestrator.record.events import (
     TrialSuggested,
     epoch_values,
 )
+from orchestrator.record.recorded_run import load_run
+from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.settings_difference import first_difference
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
-from tests.builders import RUN, STARTED, trial, write
+from tests.builders import RUN, STARTED, config, info, trial, write
 from tests.faking import fill_up
 from trainables.epoch_result import EpochResult
 from trainables.instant_trainable import made_up_result
@@ -241,6 +243,25 @@ def test_tables_are_read_by_pandas(tmp_path: Path) -> None:
     assert len(epochs) == sum(isinstance(event, EpochDone) for event in RUN)
     assert epochs[epochs.trial_id == "00003"].val_loss.isna().all()
     assert {path.name for path in tmp_path.iterdir()} == {TRIALS, EPOCHS}
+
+
+def test_a_run_has_its_tables_while_it_runs(tmp_path: Path) -> None:
+    """They are computed from the events; the files are written at the end."""
+    write(tmp_path, RUN[:6])
+    directory = RunDirectory.at(tmp_path)
+    directory.write_info(info(config=config().model_dump(mode="json")))
+    run = load_run(tmp_path)
+    known = run.epochs().num_rows
+    assert (run.config, run.winner) == (config(), None)
+    assert run.trials().column("status").to_pylist()[0] == "running"
+    with EventLog.reopen(directory) as log:
+        log.append(*RUN[6:])
+    trials, epochs = run.trials(), run.epochs()
+    assert epochs.num_rows == sum(isinstance(event, EpochDone) for event in RUN) > known
+    assert run.winner == RunState.replay(RUN).winner
+    write_tables(run.state(), Folder.at(tmp_path), seed=0)
+    assert [trials, epochs] == [pq.read_table(tmp_path / name) for name in (TRIALS, EPOCHS)]
+    assert len(trials.to_pandas()) == trials.num_rows
 
 
 def test_tables_can_be_deleted_and_rebuilt(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator import load_study
 from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialPaused
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import TRIALS
 from orchestrator.search.run import SearchResult, run_search
+from orchestrator.study import load_study
 from tests.builders import config
 from tests.driving import FOUR, TINY
 from trainables.storage import Folder

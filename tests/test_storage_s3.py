@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator import load_study
 from orchestrator.errors import RunDirectoryError, SearchError
 from orchestrator.record import event_segments
 from orchestrator.record.event_log import EventLog, is_being_written, read_events
@@ -22,6 +21,7 @@ from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
+from orchestrator.study import load_study
 from orchestrator.study.journal import write_journal
 from search_spaces import NASNET_A
 from tests.builders import RUN, info

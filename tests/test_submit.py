@@ -53,6 +53,7 @@ def test_the_code_the_search_file_and_what_it_names_go_along(search_file: Path, 
         "search_spaces",
         "trainables",
         "orchestrator",
+        "cellscout",
         "search.toml",
         "own.py",
         "beside.py",
@@ -60,6 +61,7 @@ def test_the_code_the_search_file_and_what_it_names_go_along(search_file: Path, 
     } <= names
     assert "unrelated.py" not in names
     assert (parcel / "orchestrator" / "config" / "default_search.toml").is_file()
+    assert (parcel / "cellscout" / "__init__.pyi").is_file()  # without it the package has no names
     assert list(parcel.glob("cellscout-*.dist-info/METADATA"))
     ended = subprocess.run(
         [sys.executable, "-c", "import orchestrator.cli.app as cli; print(cli.__file__)"],

@@ -34,7 +34,7 @@ from orchestrator.errors import ClusterError, ConfigError, SearchError, last_lin
 from orchestrator.record import now
 from trainables.plugins import is_plugin_name
 
-PACKAGES = ("search_spaces", "trainables", "orchestrator")
+PACKAGES = ("search_spaces", "trainables", "orchestrator", "cellscout")
 POLL_SECONDS = 1.0
 AGENT_SECONDS = 60.0
 """Time that a new head has to start the agent that takes jobs."""

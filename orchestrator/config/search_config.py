@@ -289,24 +289,41 @@ class SearchConfig(Settings):
         return self
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> SearchConfig:
-    """Read a search file (None: the default search) and apply `section.key=value` overrides.
+def load_config(source: Path | str | SearchConfig | None = None, changes: Sequence[str] = ()) -> SearchConfig:
+    """Load the settings of a search, and change some of them.
 
-    Of a folder, the default search on the pictures in it, which has a subfolder for each class.
+    Args:
+        source: the path of a search file; its text (a string with a `=` or a line break); a folder of pictures with a
+            subfolder for each class; or settings, such as those of an earlier run. None: the default search.
+        changes: `section.key=value`, applied in this order.
 
     Raises:
         ConfigError: says in one line what is wrong and where.
     """
-    if path is not None and path.is_dir():
-        return parse_config(_with(_on_pictures_in(path), overrides), str(path))
-    source = str(path) if path is not None else "the default search"
+    if isinstance(source, SearchConfig):
+        return parse_config(_with(source.model_dump(mode="json"), changes), "the changed configuration")
+    if source is None:
+        name, text = "the default search", DEFAULT_SEARCH.read_text()
+    elif isinstance(source, str) and (not source or set("=\n") & set(source)):
+        name, text = "the TOML text", source
+    elif (path := Path(source)).is_dir():
+        return parse_config(_with(_on_pictures_in(path), changes), str(path))
+    else:
+        name, text = str(path), _read(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig") if path is not None else DEFAULT_SEARCH.read_text())
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from error
+    return parse_config(_with(values, changes), name)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{source} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}") from error
-    return parse_config(_with(values, overrides), source)
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
 def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeable: Collection[str]) -> SearchConfig:

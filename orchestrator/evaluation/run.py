@@ -95,8 +95,8 @@ def evaluate(
         run_dir: the run directory of the search, a path or a URI.
         settings: see `EvaluationSettings`.
         evaluation_dir: where the record goes; by default `evaluation/` in the run directory.
-        address, progress: as for `run_search`.
-        space, scheduler, trainable: those that were passed to `run_search`, again. The scheduler is that of the
+        address, progress: as for a search.
+        space, scheduler, trainable: those that were passed to the search, again. The scheduler is that of the
             random search.
 
     Raises:

@@ -1,11 +1,13 @@
 from .changes import with_changes as with_changes
 from .costs import costs_report as costs_report
 from .explanation import explain as explain
+from .export.run import ExportResult as ExportResult
 from .export.run import export_network as export_network
 from .export.settings import ExportSettings as ExportSettings
 from .export.tables import export_json as export_json
 from .export.tables import export_notes as export_notes
 from .export.tables import export_table as export_table
+from .prediction import Predictions as Predictions
 from .prediction import check_output as check_output
 from .prediction import predict as predict
 from .prediction import write_predictions as write_predictions

@@ -72,10 +72,10 @@ class Predictions:
             "unreadable": self.unreadable,
         }
 
-    def columns(self) -> dict[str, list[Any]]:
-        """Columns with one row per picture: path, prediction, probability, and `p_CLASS` for each class."""
+    def table(self) -> pa.Table:
+        """Return one row per picture: path, prediction, probability, and `p_CLASS` for each class."""
         best = [self.ranked(picture, 1)[0] for picture in self.pictures]
-        return {
+        columns = {
             "path": [printable(picture.path) for picture in self.pictures],
             "prediction": [name for name, _ in best],
             "probability": [share for _, share in best],
@@ -84,22 +84,24 @@ class Predictions:
                 for index, name in enumerate(self.classes)
             },
         }
+        return pa.table(columns)
 
 
-def predict(model: str, images: Sequence[Path]) -> Predictions:
+def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Predictions:
     """Classify pictures.
 
     Args:
-        model: an exported file (.onnx, .pt2, .pte; a path or a URI), or a name as for `TrainedNetwork.find`. A .pt2 is
+        model: an exported file (.onnx, .pt2, .pte; a path or a URI), or a network as for `export_network`. A .pt2 is
             unpickled, which runs any code that its author put into it.
-        images: pictures, and folders, whose pictures are read recursively, sorted by path.
+        images: a picture or a folder, or several; the pictures of a folder are read recursively, sorted by path.
 
     Raises:
         InputError: the model cannot be read; a named picture cannot be read; a folder has no picture, or no picture can
             be read.
     """
-    named = [(path, from_folder) for image in images for path, from_folder in _pictures(image)]
-    opened = _open(model)
+    given = [images] if isinstance(images, Path | str) else images
+    named = [(path, from_folder) for image in given for path, from_folder in _pictures(Path(image))]
+    opened = _open(str(model))
     preprocessing = opened.facts.preprocessing
     pictures: list[Prediction] = []
     unreadable: list[str] = []
@@ -136,21 +138,21 @@ def check_output(output: Path) -> None:
 
 
 def write_predictions(predictions: Predictions, output: Path) -> None:
-    """Write `Predictions.columns` as CSV or Parquet, atomically.
+    """Write `Predictions.table` as CSV or Parquet, atomically.
 
     Raises:
         SearchError: the file cannot be written.
     """
-    columns = predictions.columns()
+    table = predictions.table()
     if output.suffix == ".csv":
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow(table.column_names)
+        writer.writerows(zip(*table.to_pydict().values(), strict=True))
         content = text.getvalue().encode()
     else:
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns), sink)
+        pq.write_table(table, sink)
         content = sink.getvalue().to_pybytes()
     try:
         Folder.at(output.absolute().parent).write(output.name, content)

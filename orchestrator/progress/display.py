@@ -47,10 +47,10 @@ class _Display(Protocol):
 
 
 class Progress:
-    """Writes progress to a console, or nowhere."""
+    """Writes progress to a console, by default to standard output, or nowhere."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
 
     @classmethod
     def silent(cls) -> Self:

@@ -47,6 +47,7 @@ from .follow_ups import FollowUps as FollowUps
 from .lookup import find_network as find_network
 from .lookup import title_of as title_of
 from .recorded_run import RecordedRun as RecordedRun
+from .recorded_run import load_run as load_run
 from .results import CandidateScore as CandidateScore
 from .results import Difference as Difference
 from .results import EpochCorrelation as EpochCorrelation

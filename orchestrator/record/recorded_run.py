@@ -11,18 +11,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
+
 from orchestrator.config import MOVABLE, SearchConfig, change_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.record.event_log import is_being_written, read_events
 from orchestrator.record.events import Event
+from orchestrator.record.follow_ups import FollowUps
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import ENDED, RunInfo
 from orchestrator.record.run_state import RunState
+from orchestrator.record.tables import epoch_table, trial_table
+from orchestrator.record.trial import Trial
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The record of a search or of an evaluation, running or ended."""
+    """The record of a search or of an evaluation, running or ended.
+
+    `state`, `winner`, `trials` and `epochs` read the events anew, so they follow a running search.
+    """
 
     directory: RunDirectory
     info: RunInfo
@@ -147,6 +155,43 @@ class RecordedRun:
         if self.standing == "died":
             state.outcome = "died"
         return state
+
+    @property
+    def winner(self) -> Trial | None:
+        """The winner: that of the evaluation, else of the confirmation, else the best trial. None if none completed.
+
+        Raises:
+            RunDirectoryError: the log or a result file is corrupt, or cannot be read.
+        """
+        return FollowUps.read(self.directory).winner(self.state())
+
+    def trials(self) -> pa.Table:
+        """Return one row per trial, as in `trials.parquet`. `.to_pandas()` makes a data frame of it.
+
+        Raises:
+            RunDirectoryError: the log is corrupt, or cannot be read.
+        """
+        return trial_table(self.state(), self.info.seed)
+
+    def epochs(self) -> pa.Table:
+        """Return one row per trial and epoch, as in `epochs.parquet`. `.to_pandas()` makes a data frame of it.
+
+        Raises:
+            RunDirectoryError: the log is corrupt, or cannot be read.
+        """
+        return epoch_table(self.state())
+
+
+def load_run(run_dir: Path | str) -> RecordedRun:
+    """Load the record of a run that is running or has ended: its settings, winner, trials and epochs.
+
+    Args:
+        run_dir: a path or a URI of a run directory, or of an evaluation in one.
+
+    Raises:
+        RunDirectoryError: there is no run, or `run.json` cannot be read.
+    """
+    return RecordedRun.read(run_dir)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Writes the Parquet tables from a run's state: one row per trial, one row per epoch.
+"""The tables of a run's state: one row per trial, one row per epoch; and their Parquet files.
 
 A search writes them at its end, and `cellscout report` at any time. They are derived: they may be deleted.
 """
@@ -72,18 +72,24 @@ EPOCH_SCHEMA = pa.schema(
 
 
 def write_tables(state: RunState, folder: Folder, seed: int) -> None:
-    """Write `trials.parquet` and `epochs.parquet`, each atomically.
+    """Write `trials.parquet` and `epochs.parquet`, each atomically. For `seed` see `trial_table`."""
+    write_table(trial_table(state, seed), folder, TRIALS)
+    write_table(epoch_table(state), folder, EPOCHS)
 
-    The trials are those of the search and of its confirmation. `seed` is that of the run, with which the trials of the
-    search are trained; `purpose` says what each trial was for.
 
-    The trials also have a column for each objective that is not in the schema; both tables have one for each metric of
-    the trainable's own. The trials of an evaluation also have their fold (0..folds - 1).
+def trial_table(state: RunState, seed: int) -> pa.Table:
+    """Return one row per trial of the search and of its confirmation; `purpose` says what each trial was for.
+
+    Besides the schema's columns there is one for each further objective and for each metric of the trainable's own. The
+    trials of an evaluation also have their fold (0..folds - 1).
+
+    Args:
+        state: of the run.
+        seed: of the run, with which the trials of the search are trained.
     """
     all_trials = list(state.all_trials())
-    metrics = sorted({name for trial in all_trials for row in trial.curve for name in row.metrics})
     measured = any(trial.latency_seconds is not None for trial in all_trials)
-    names = [*(["latency_seconds"] if measured else []), *state.objectives, *metrics]
+    names = [*(["latency_seconds"] if measured else []), *state.objectives, *_metrics(state)]
     further = [name for name in dict.fromkeys(names) if name not in TRIAL_SCHEMA.names]
     trials = [
         {
@@ -114,15 +120,24 @@ def write_tables(state: RunState, folder: Folder, seed: int) -> None:
         }
         for trial in all_trials
     ]
+    schema = TRIAL_SCHEMA if state.evaluation is None else TRIAL_SCHEMA.append(FOLD)
+    return pa.Table.from_pylist(trials, _with(schema, further))
+
+
+def epoch_table(state: RunState) -> pa.Table:
+    """Return one row per trial and epoch, with a column for each metric of the trainable's own."""
     epochs = [
         {**row.model_dump(exclude={"event", "time", "metrics"}), "ended_at": row.time, **row.metrics}
-        for trial in all_trials
+        for trial in state.all_trials()
         if trial.duplicate_of is None
         for row in trial.curve
     ]
-    schema = TRIAL_SCHEMA if state.evaluation is None else TRIAL_SCHEMA.append(FOLD)
-    write_table(pa.Table.from_pylist(trials, _with(schema, further)), folder, TRIALS)
-    write_table(pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, metrics)), folder, EPOCHS)
+    return pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, _metrics(state)))
+
+
+def _metrics(state: RunState) -> list[str]:
+    """The metrics of the trainable's own."""
+    return sorted({name for trial in state.all_trials() for row in trial.curve for name in row.metrics})
 
 
 def _purpose(trial: Trial) -> str:

@@ -1,10 +1,14 @@
+from .controller import ControllerSampler as ControllerSampler
 from .encoder import Encoder as Encoder
+from .evolution import EvolutionSampler as EvolutionSampler
 from .gaussian_process import GaussianProcess as GaussianProcess
 from .gaussian_process import squared_distances as squared_distances
 from .history import CURVES as CURVES
 from .history import END_PLACE as END_PLACE
 from .history import TRAININGS as TRAININGS
 from .history import to_point as to_point
+from .local_search import LocalSearchSampler as LocalSearchSampler
+from .predictor import PredictorSampler as PredictorSampler
 from .seeded import SeededSampler as SeededSampler
 from .table import SAMPLERS as SAMPLERS
 from .table import STATELESS as STATELESS

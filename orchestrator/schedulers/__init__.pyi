@@ -1,4 +1,7 @@
 from .asha import AshaScheduler as AshaScheduler
+from .asha_promotion import AshaPromotionScheduler as AshaPromotionScheduler
+from .fifo import FifoScheduler as FifoScheduler
+from .median import MedianScheduler as MedianScheduler
 from .protocol import AnswersDuplicates as AnswersDuplicates
 from .protocol import HasMilestones as HasMilestones
 from .protocol import Replayable as Replayable

@@ -21,7 +21,7 @@ from orchestrator.cluster import raising_on_interrupt
 from orchestrator.config import OWN_LOOP, SamplerSettings, SearchConfig
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.progress import Progress
-from orchestrator.record import RecordedRun
+from orchestrator.record import Listener, RecordedRun
 from orchestrator.search.passed import Overrides
 from orchestrator.search.run import OpenSearch, SearchResult, open_search, reopen_search
 from orchestrator.search.submissions import CandidateResult, Submissions
@@ -33,7 +33,7 @@ from trainables import EpochTrainable
 class CandidatePool:
     """Trains architectures that the caller chooses, instead of a sampler. Use it as a context.
 
-    The arguments are those of `run_search`; the sampler of the configuration is not asked. The run begins with the
+    The arguments are those of a search; the sampler of the configuration is not asked. The run begins with the
     context, and at its end waits for what was submitted and confirms the winner. If the context ends by an exception
     (Ctrl-C included), the run is interrupted, and can be resumed.
 
@@ -44,7 +44,7 @@ class CandidatePool:
     space: CellSpace
     """Of the configuration. What is submitted must be in it."""
     search_result: SearchResult
-    """What `run_search` returns; set at the end of the context."""
+    """What a search returns; set at the end of the context."""
 
     def __init__(
         self,
@@ -53,13 +53,16 @@ class CandidatePool:
         run_dir: Path | str | None = None,
         address: str | None = None,
         progress: Progress | None = None,
+        on_event: Listener | None = None,
         space: CellSpace | None = None,
         scheduler: TrialScheduler | None = None,
         trainable: type[EpochTrainable] | None = None,
     ) -> None:
         own = config.model_copy(update={"sampler": SamplerSettings(name=OWN_LOOP)})
         given = Overrides(space=space, scheduler=scheduler, trainable=trainable)
-        self._context = self._running(open_search(own, given, run_dir=run_dir, address=address, progress=progress))
+        self._context = self._running(
+            open_search(own, given, run_dir=run_dir, address=address, progress=progress, on_event=on_event)
+        )
 
     @classmethod
     def resume(
@@ -69,11 +72,12 @@ class CandidatePool:
         *,
         address: str | None = None,
         progress: Progress | None = None,
+        on_event: Listener | None = None,
         space: CellSpace | None = None,
         scheduler: TrialScheduler | None = None,
         trainable: type[EpochTrainable] | None = None,
     ) -> Self:
-        """Continue a pool's run from the end of its record; the arguments are those of `resume_search`.
+        """Continue a pool's run from the end of its record; the arguments are those of a resume of a search.
 
         `history` has what had ended. Trials that had not ended continue, and are among the `results`.
 
@@ -82,13 +86,13 @@ class CandidatePool:
         """
         name = RecordedRun.of_search(run_dir).info.component("sampler")
         if name != OWN_LOOP:
-            raise ConfigError(
-                f"{run_dir} was searched with the sampler {name}, not by a CandidatePool: use resume_search"
-            )
+            raise ConfigError(f"{run_dir} was searched with the sampler {name}, not by a CandidatePool: use `resume`")
         pool = cls.__new__(cls)
         given = Overrides(space=space, scheduler=scheduler, trainable=trainable)
         own = [*changes, f"sampler.name={OWN_LOOP}"]
-        pool._context = pool._running(reopen_search(run_dir, own, given, address=address, progress=progress))
+        pool._context = pool._running(
+            reopen_search(run_dir, own, given, address=address, progress=progress, on_event=on_event)
+        )
         return pool
 
     def submit(self, architecture: Architecture) -> Future[CandidateResult]:

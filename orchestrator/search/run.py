@@ -13,7 +13,7 @@ from pathlib import Path
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config
+from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress, counted
 from orchestrator.record import (
@@ -21,6 +21,7 @@ from orchestrator.record import (
     CandidatesQueued,
     Event,
     EventLog,
+    Listener,
     RecordedRun,
     RunDirectory,
     RunInfo,
@@ -59,6 +60,11 @@ class SearchResult:
     info: RunInfo
 
     @property
+    def config(self) -> SearchConfig:
+        """The settings of the search."""
+        return parse_config(self.info.config, "the recorded configuration")
+
+    @property
     def winner(self) -> Trial | None:
         """The confirmed winner; without a confirmation the trial with the best score. None if none has completed."""
         return self.state.winner
@@ -75,6 +81,7 @@ def run_search(
     run_dir: Path | str | None = None,
     address: str | None = None,
     progress: Progress | None = None,
+    on_event: Listener | None = None,
     space: CellSpace | None = None,
     sampler: BaseSampler | None = None,
     scheduler: TrialScheduler | None = None,
@@ -87,6 +94,8 @@ def run_search(
         run_dir: a path or a URI for the record; by default a new folder in `run.storage`.
         address: of a running Ray cluster, `auto` or HOST:PORT; by default one is started on this machine.
         progress: shows the progress of the search.
+        on_event: called with each event that is recorded, such as `EpochDone` and `TrialEnded`. The search waits for
+            it, and fails if it raises.
         space, sampler, scheduler, trainable: instances (for `trainable` a class) instead of those that the
             configuration names. The record names their classes and options.
 
@@ -97,7 +106,7 @@ def run_search(
     if config.sampler.name == OWN_LOOP:
         raise ConfigError(f"sampler.name is {OWN_LOOP!r}, which only the record of a CandidatePool has; name a sampler")
     given = Overrides(space, sampler, scheduler, trainable)
-    with open_search(config, given, run_dir=run_dir, address=address, progress=progress) as search:
+    with open_search(config, given, run_dir=run_dir, address=address, progress=progress, on_event=on_event) as search:
         return search.run()
 
 
@@ -107,6 +116,7 @@ def resume_search(
     *,
     address: str | None = None,
     progress: Progress | None = None,
+    on_event: Listener | None = None,
     space: CellSpace | None = None,
     sampler: BaseSampler | None = None,
     scheduler: TrialScheduler | None = None,
@@ -119,8 +129,8 @@ def resume_search(
         changes: `section.key=value`, for the sections and keys in `CHANGEABLE`. Another sampler learns from all trials
             on record; other architectures in `sampler.start_with` replace those that have not been proposed yet.
             `data.root` is where the same images are now.
-        address, progress: as for `run_search`.
-        space, sampler, scheduler, trainable: those that were passed to `run_search`, again. Others are refused. If a
+        address, progress, on_event: as for a new search.
+        space, sampler, scheduler, trainable: those that were passed when it began, again. Others are refused. If a
             change names another sampler, leave out the one that was passed.
 
     Raises:
@@ -128,7 +138,7 @@ def resume_search(
         SearchError: the search could not continue; its record is complete up to then.
     """
     given = Overrides(space, sampler, scheduler, trainable)
-    with reopen_search(run_dir, changes, given, address=address, progress=progress) as search:
+    with reopen_search(run_dir, changes, given, address=address, progress=progress, on_event=on_event) as search:
         if isinstance(search.source, Submissions):
             search.session.progress.line(
                 "a resume trains what the loop had submitted, and cannot go on with the loop; CandidatePool.resume can"
@@ -181,6 +191,7 @@ def open_search(
     run_dir: Path | str | None,
     address: str | None,
     progress: Progress | None,
+    on_event: Listener | None,
 ) -> Iterator[OpenSearch]:
     """Prepare a search, and create its record. For arguments and errors see `run_search`."""
     progress = progress or Progress.silent()
@@ -217,6 +228,7 @@ def open_search(
                 log=log,
                 state=state,
                 progress=progress,
+                listeners=[] if on_event is None else [on_event],
             )
             first = _first_events(components.run_started(environment.allotment), imported, queued)
             yield OpenSearch(session, first, Submissions(state) if components.sampler is None else None)
@@ -230,6 +242,7 @@ def reopen_search(
     *,
     address: str | None,
     progress: Progress | None,
+    on_event: Listener | None,
 ) -> Iterator[OpenSearch]:
     """Prepare to continue a search from the end of its record. For arguments and errors see `resume_search`."""
     progress = progress or Progress.silent()
@@ -269,6 +282,7 @@ def reopen_search(
                 log=log,
                 state=state,
                 progress=progress,
+                listeners=[] if on_event is None else [on_event],
             )
             first = [RunResumed(slots=environment.allotment.slots_on_record)]
             yield OpenSearch(session, first, source, resumed=True)

@@ -80,6 +80,8 @@ class SearchSession:
     log: EventLog
     state: RunState
     progress: Progress
+    listeners: Sequence[Listener] = ()
+    """Of the caller's own: receive all events, after the state."""
 
     def run(
         self,
@@ -102,7 +104,7 @@ class SearchSession:
             SearchError: the run could not continue.
         """
         outcome: RunOutcome = "failed"
-        self.log.listen(self.state.apply)
+        self.log.listen(self.state.apply, *self.listeners)
         # Trackers are outermost, so that a slow tool delays the end only after the record is complete.
         with tracked(
             self.components.config, directory=self.directory, info=self.info, state=self.state, say=self.progress.line

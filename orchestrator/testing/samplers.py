@@ -1,6 +1,6 @@
 """The contract of a sampler, as checks in plain Optuna that take less than a minute and need neither Ray nor pytest.
 
-    from orchestrator.testing.samplers import check_sampler
+    from cellscout import check_sampler
 
     check_sampler(lambda seed: MySampler(seed=seed, population=20))
 

@@ -1,6 +1,6 @@
 """The contract of a scheduler, as a check to run on your own.
 
-    from orchestrator.testing.schedulers import check_scheduler
+    from cellscout import check_scheduler
 
     def test_my_scheduler() -> None:
         check_scheduler(lambda: MyScheduler(max_epochs=27))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,12 +41,20 @@ class ExportResult:
     folder: Folder
     file: ExportedFile
 
+    @property
+    def location(self) -> str:
+        """Path or URI of the exported file."""
+        return (self.folder / self.file.file).location
 
-def export_network(name: str, settings: ExportSettings, *, progress: Progress | None = None) -> ExportResult:
+
+def export_network(
+    network: Path | str, settings: ExportSettings | None = None, *, progress: Progress | None = None
+) -> ExportResult:
     """Write a trained network to a file, compare the file's outputs with PyTorch's, and measure it.
 
     Args:
-        name: a name as for `TrainedNetwork.find`.
+        network: a run directory, for its retrained winner, or if that is not retrained, for the winner as the search
+            trained it; or `RUN_DIR/best` or `RUN_DIR/retrain/NAME`. A path or a URI.
         settings: see `ExportSettings`.
         progress: shows the progress.
 
@@ -53,12 +62,12 @@ def export_network(name: str, settings: ExportSettings, *, progress: Progress | 
         InputError: the network cannot be exported with these settings; nothing was written.
         SearchError: the file cannot be written.
     """
-    progress = progress or Progress.silent()
+    settings, progress = settings or ExportSettings(), progress or Progress.silent()
     try:
         writer = settings.how.writer(int8=settings.int8)
     except MissingPackageError as error:
         raise InputError(str(error)) from error
-    found = TrainedNetwork.find(name)
+    found = TrainedNetwork.find(str(network))
     folder = found.folder / EXPORTED
     Exports.read(folder)  # report a malformed record before the work
     view = WorkView(f"export of {found.name}", "epoch")
