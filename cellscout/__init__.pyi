@@ -72,6 +72,7 @@ from trainables import Relu as Relu
 from trainables import Shift as Shift
 from trainables import Skeleton as Skeleton
 from trainables import TorchModule as TorchModule
+from trainables import TrainingProcedure as TrainingProcedure
 from trainables import TrialPlan as TrialPlan
 from trainables import Zero as Zero
 from trainables import batch_norm as batch_norm

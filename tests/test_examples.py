@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.record.run_directory import RunDirectory
@@ -182,3 +183,20 @@ def test_the_public_names_are_these() -> None:
     )
     for package in (orchestrator, search_spaces, trainables):
         assert all(getattr(package, name) is not None for name in package.__all__)
+
+
+@pytest.mark.slow
+def test_a_procedure_of_ones_own_trains_the_search_and_its_winner(tmp_path: Path) -> None:
+    """In processes of their own, as each finds the procedure by its name in the record."""
+
+    def cellscout(*arguments: str) -> None:
+        run("-m", "orchestrator.cli", *arguments, cwd=tmp_path)
+
+    search_file = copied("procedure", tmp_path)
+    small = settings("budget.trials=2", "training.epochs=2", "network.filters=2", "data.limit=400")
+    cellscout("search", search_file, "--run-dir", "run", *small)
+    epochs = pq.read_table(tmp_path / "run" / "epochs.parquet").to_pandas()
+    assert epochs["in_two_best"].between(0.1, 1.0).all()
+    cellscout("retrain", "run", "--name", "again")
+    info = json.loads((tmp_path / "run" / "retrain" / "again" / "retrain.json").read_text())
+    assert info["asked"]["procedure"] == "own_procedure:Mixup"

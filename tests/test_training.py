@@ -174,7 +174,8 @@ def test_the_scoring_batch_fits_the_memory_of_training(
     run = Training(SPEC, TrainingSettings(epochs=1, batch_size=batch_size), data, seed=0, micro_batches=micro_batches)
     seen: list[int] = []
     run.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    loss, accuracy = run.validate()
+    scores = run.validate()
+    loss, accuracy = scores.loss, scores.accuracy
     assert (max(seen), sum(seen), len(data.validation)) == (at_once, 100, 100)
     images, labels = next(data.validation.in_order(1000))
     with torch.no_grad():

@@ -17,6 +17,7 @@ from .network_spec import NetworkSpec as NetworkSpec
 from .operations import batch_norm as batch_norm
 from .operations import pointwise as pointwise
 from .pretrained import convert_weights as convert_weights
+from .procedure import TrainingProcedure as TrainingProcedure
 from .skeleton import SKELETONS as SKELETONS
 from .skeleton import OperationRules as OperationRules
 from .skeleton import Skeleton as Skeleton

@@ -5,7 +5,7 @@ The driver imports this module, so torch is imported inside the methods, which o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -14,15 +14,25 @@ from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.epoch_trainable import EpochTrainable, TrialPlan
 from trainables.network_plan import plan_network
+from trainables.procedure import TrainingProcedure
 
 if TYPE_CHECKING:
     from trainables.loader import DeviceData
     from trainables.training import Training
 
 
-@final
 class CellTrainable(EpochTrainable):
-    """Builds the candidate's network and trains it on the GPU or the CPUs that Ray allots."""
+    """Builds the candidate's network and trains it on the GPU or the CPUs that Ray allots.
+
+    Derive from it to train in another way: set `procedure`, and override nothing else.
+    """
+
+    procedure: type[TrainingProcedure] = TrainingProcedure
+    """The optimiser, schedule, augmentation, loss and further metrics."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.metrics = cls.procedure.metrics
 
     _data: DeviceData | None = None
     _training: Training | None = None
@@ -60,7 +70,14 @@ class CellTrainable(EpochTrainable):
         if data.device.type == "cuda":
             torch.cuda.empty_cache()  # other workers on the same GPU cannot use memory that PyTorch caches
         spec = self.plan.network_spec(architecture)
-        self._training = Training(spec, self.plan.training, data, seed=self.plan.seed, micro_batches=self.micro_batches)
+        self._training = Training(
+            spec,
+            self.plan.training,
+            data,
+            seed=self.plan.seed,
+            procedure=self.procedure,
+            micro_batches=self.micro_batches,
+        )
         self._built = {"device": str(data.device)}
         if self.plan.measure_latency:
             self._built["latency_seconds"] = measure_latency(self._training.network, data.device).median_seconds

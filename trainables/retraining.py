@@ -27,6 +27,7 @@ from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
 from trainables.networks import build_network
 from trainables.peers import SINGLE_PROCESS, Peers
+from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings
 from trainables.training import Training, scoring_batch, select_prefix
 from trainables.transfer import InitialWeights
@@ -49,6 +50,8 @@ class RetrainingPlan:
     """As for `Training`."""
     start: InitialWeights | None = None
     """The initial weights; None: random."""
+    procedure: type[TrainingProcedure] = TrainingProcedure
+    """As for `Training`."""
 
     def images(self, splits: DataSplits) -> DataSplits:
         """The images to train on, the held-out images, and the test images, which only `score_on_test` uses."""
@@ -83,6 +86,7 @@ class Retraining:
             plan.training,
             DeviceData(without_test, device),
             seed=seed,
+            procedure=plan.procedure,
             average_decay=plan.average_decay,
             peers=peers,
             compiled=plan.compiled,

@@ -46,7 +46,8 @@ def _seconds(plan: RetrainingPlan, images: DataSplits, threads: int) -> float:
     batch = np.arange(min(plan.training.batch_size, len(images.train)))
     few = replace(images, train=images.train.take(batch), validation=images.validation.take(batch[:0]))
     try:
-        training = Training(plan.spec, plan.training, DeviceData(few, torch.device("cpu")), seed=0, start=plan.start)
+        data = DeviceData(few, torch.device("cpu"))
+        training = Training(plan.spec, plan.training, data, seed=0, procedure=plan.procedure, start=plan.start)
         return statistics.median([training.train_epoch().seconds for _ in range(1 + MEASURED_STEPS)][1:])
     except RuntimeError:  # most likely the memory is too small; the training itself will say so
         return math.inf

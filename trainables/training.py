@@ -1,7 +1,7 @@
 """Trains one candidate, epoch by epoch. Knows torch; does not know Ray, Optuna or where results go.
 
 Each epoch draws its random numbers from generators seeded with the training's seed and the epoch's number, and the
-learning rate is a function of the step. So weights, momentum and the epoch's number are the complete state.
+learning rate is a function of the step. So weights, the optimiser's state and the epoch's number are all there is.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from trainables.modules import count_batches
 from trainables.network_spec import NetworkSpec
 from trainables.networks import Network, build_network
 from trainables.peers import SINGLE_PROCESS, Peers
-from trainables.schedule import learning_rate
+from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings
 from trainables.training_step import Scoring, TrainingStep, half_precision
 from trainables.transfer import InitialWeights
@@ -42,12 +43,24 @@ def scoring_batch(batch_size: int, parts: int) -> int:
     return min(MAX_SCORING_BATCH, max(1, 2 * batch_size // parts))
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Means over the validation images; NaN if there are none."""
+
+    loss: float
+    """Cross-entropy, without label smoothing."""
+    accuracy: float
+    metrics: dict[str, float]
+    """The procedure's metrics."""
+
+
 class Training:
     """One candidate's network, optimiser and position in the schedule.
 
     Args:
         spec: the network.
         settings: how to train it.
+        procedure: the optimiser, schedule, augmentation, loss and further metrics; by default those of the settings.
         data: the images, on the device to train on.
         seed: decides the initial weights, the order of the images, their augmentation and the dropped values.
         micro_batches: number of parts into which each batch is split; their gradients are added up. This needs the
@@ -69,6 +82,7 @@ class Training:
         data: DeviceData,
         *,
         seed: int,
+        procedure: type[TrainingProcedure] = TrainingProcedure,
         micro_batches: int = 1,
         average_decay: float = 0.0,
         peers: Peers = SINGLE_PROCESS,
@@ -92,6 +106,7 @@ class Training:
         self.network: Network = network.to(data.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(self.network, average_decay) if average_decay else None
 
+        self.procedure = procedure(settings, spec.classes)
         self._generator = torch.Generator(data.device)
         self._dropping_generator = self._generator
         if peers.count > 1:  # all processes draw the same order of images, but each drops other values
@@ -103,6 +118,7 @@ class Training:
             self.network,
             data.train,
             settings,
+            procedure=self.procedure,
             generator=self._generator,
             peers=peers,
             micro_batches=micro_batches,
@@ -111,14 +127,18 @@ class Training:
         )
         self._steps_per_epoch = max(1, len(data.train) // settings.batch_size)
         self._stream = DeviceStream(data.device)
-        is_graph = peers.count == 1 and not compiled and settings.epochs * self._steps_per_epoch >= MIN_STEPS
+        pays = settings.epochs * self._steps_per_epoch >= MIN_STEPS
+        # Of the class itself: what a derived class overrides may not be capturable.
+        is_graph = pays and peers.count == 1 and not compiled and vars(procedure).get("capturable", False)
         self._run_step = Replayed(self._step.run, self._stream, generators=(self._generator,), enabled=is_graph)
         at_once = scoring_batch(settings.batch_size, micro_batches * peers.count)
-        self._scoring = Scoring(self.scored, data.validation, batch_size=at_once, half=self._half)
+        self._scoring = Scoring(
+            self.scored, data.validation, procedure=self.procedure, batch_size=at_once, half=self._half
+        )
         self._run_scoring = Replayed(self._scoring.run, self._stream, enabled=is_graph)
 
     @property
-    def optimizer(self) -> torch.optim.SGD:
+    def optimizer(self) -> torch.optim.Optimizer:
         """The optimiser of the network's weights."""
         return self._step.optimizer
 
@@ -143,13 +163,18 @@ class Training:
             self._generator.manual_seed(seed)
             return self._train_epoch()
 
+    @property
+    def _counts_on_device(self) -> bool:
+        """Whether the optimiser needs its number of steps on the device."""
+        return any(self.optimizer.defaults.get(name) for name in ("capturable", "fused"))
+
     def _train_epoch(self) -> EpochResult:
         started = time.perf_counter()
         step = self._step
         self.network.train(not self.is_frozen)
         steps, size = self._steps_per_epoch, step.batch_size
         progress = [(self.epoch + number / steps) / self.settings.epochs for number in range(steps)]
-        rates = [learning_rate(self.settings, at) for at in progress]
+        rates = [self.procedure.learning_rate(at) for at in progress]
         schedule = step.scheduled(rates, progress)
         order = torch.randperm(len(self.data.train), generator=self._generator, device=self.data.device)
         self.peers.share([order])  # what a GPU draws depends on its model
@@ -169,52 +194,46 @@ class Training:
             torch.stack([step.loss_sum, step.hits])
         ).tolist()  # waits for the device
         train_seconds = time.perf_counter() - started
-        val_loss, val_accuracy = self.validate()
+        scores = self.validate()
         self.epoch += 1
         images_seen = steps * size
         return EpochResult(
             epoch=self.epoch,
             train_loss=train_loss / images_seen,
             train_accuracy=train_hits / images_seen,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
+            val_loss=scores.loss,
+            val_accuracy=scores.accuracy,
             learning_rate=rates[-1],
             seconds=time.perf_counter() - started,
             images_per_second=images_seen / train_seconds,
             ended_at=time.time(),
+            metrics=scores.metrics,
         )
 
-    def validate(self) -> tuple[float, float]:
-        """Score the validation images, each process its part of them.
-
-        Returns:
-            Mean cross-entropy (without label smoothing) and accuracy over all of them; NaN if there are none.
-        """
+    def validate(self) -> Scores:
+        """Score the validation images, each process its part of them."""
         images, scoring = torch.arange(len(self.data.validation), device=self.data.device), self._scoring
-        if not len(images):
-            return math.nan, math.nan
         self.scored.eval()
-        scoring.loss_sum.zero_()
-        scoring.hits.zero_()
+        scoring.sums.zero_()
         for indices in self.peers.portion(images).split(scoring.batch_size):
             if len(indices) == scoring.batch_size:
                 scoring.place(indices)
                 self._run_scoring()
-            else:
+            elif len(indices):
                 scoring.add(indices)
-        loss, hits = self.peers.sum(torch.stack([scoring.loss_sum, scoring.hits])).tolist()
-        return loss / len(images), hits / len(images)
+        sums = self.peers.sum(scoring.sums).tolist()
+        loss, accuracy, *metrics = (value / len(images) if len(images) else math.nan for value in sums)
+        return Scores(loss, accuracy, dict(zip(self.procedure.metrics, metrics, strict=True)))
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, their average, momentum, the scale of float16's gradients and the epoch, by name.
+        """Weights, their average, the optimiser's state, the scale of float16's gradients and the epoch, by name.
 
         That is enough for `load_state` to continue bit for bit.
         """
         state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
-            momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
-            if momentum is not None:
-                state[f"momentum.{name}"] = momentum
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                state[f"optimizer.{key}.{name}"] = torch.as_tensor(value)
         state |= {f"scaler.{name}": torch.tensor(value) for name, value in self._step.scaler.state_dict().items()}
         if self.average is not None:
             state |= {f"average.{name}": value for name, value in self.average.state().items()}
@@ -225,18 +244,22 @@ class Training:
         self.network.load_state_dict(select_prefix(state, "network."))
         if self.average is not None:
             self.average.load_state(select_prefix(state, "average."))
-        for name, parameter in self.network.named_parameters():
-            momentum = state.get(f"momentum.{name}")
-            if momentum is None:
-                self.optimizer.state.pop(parameter, None)
-            else:
+        kept = [name.split(".", 1) for name in select_prefix(state, "optimizer.")]
+        parameters = dict(self.network.named_parameters())
+        self.optimizer.state.clear()
+        for key, name in kept:
+            value, parameter = state[f"optimizer.{key}.{name}"], parameters[name]
+            if value.shape == parameter.shape:
                 # In the parameter's memory layout, so that the next step is the same bit for bit.
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            else:  # a number of steps, which some optimisers keep on the CPU
+                value = value.to(parameter.device if self._counts_on_device else "cpu", copy=True)
+            self.optimizer.state[parameter][key] = value
         self._step.scaler.load_state_dict(
             {name: value.item() for name, value in select_prefix(state, "scaler.").items()}
         )
         self.epoch = int(state["epoch"])
-        self._run_step.forget()  # the momentum was replaced
+        self._run_step.forget()  # the optimiser's state was replaced
 
 
 def select_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ device. Does not know epochs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -19,6 +19,7 @@ from trainables.half_weights import HalfWeights
 from trainables.loader import Augmentation, DeviceImages
 from trainables.networks import Network
 from trainables.peers import Peers
+from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings
 
 
@@ -39,12 +40,13 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.Abst
 
 @final
 class TrainingStep:
-    """One step of SGD on the images that `place` chose.
+    """One step of the optimiser on the images that `place` chose.
 
     Args:
         network: the network to train, on its device.
         images: the training images, on the same device.
         settings: how to train.
+        procedure: the optimiser, the augmentation and the loss.
         generator: decides the augmentation.
         peers: the processes that train the network together.
         micro_batches: number of parts into which each batch is split.
@@ -58,6 +60,7 @@ class TrainingStep:
         images: DeviceImages,
         settings: TrainingSettings,
         *,
+        procedure: TrainingProcedure,
         generator: torch.Generator,
         peers: Peers,
         micro_batches: int,
@@ -65,7 +68,7 @@ class TrainingStep:
         half: torch.dtype | None,
     ) -> None:
         self.batch_size = min(settings.batch_size, len(images))
-        self._network, self._images, self._settings = network, images, settings
+        self._network, self._images, self._settings, self._procedure = network, images, settings, procedure
         self._generator, self._peers, self._micro_batches, self._half = generator, peers, micro_batches, half
         self._device = device = images.images.device
         self._augmentation = Augmentation(
@@ -85,18 +88,12 @@ class TrainingStep:
         self._schedule = torch.zeros(1 + len(network.regularisation.keep_at(0)), device=device)
         network.regularisation.keep = self._schedule[1:]
         self.loss_sum = torch.zeros((), device=device)
-        """Cross-entropy (with label smoothing) of all images since the sums were last set to zero."""
+        """Loss of all images since the sums were last set to zero."""
         self.hits = torch.zeros((), device=device)
         """Number of these images that were classified correctly."""
         weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-        self.optimizer = torch.optim.SGD(
-            [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=self._schedule[0],
-            momentum=settings.momentum,
-            nesterov=settings.nesterov and settings.momentum > 0,
-            fused=True,
-        )
+        self.optimizer = procedure.optimizer(weights, others, self._schedule[0])
 
     def scheduled(self, rates: Sequence[float], progress: Sequence[float]) -> Tensor:
         """Put the learning rate and the progress (0..1) of each step into a table [steps, ...] for `place`."""
@@ -111,20 +108,22 @@ class TrainingStep:
 
     def run(self) -> None:
         """Take the step, and add to the sums."""
-        all_images, all_labels = self._images.batch(self._indices, self._augmentation, self._generator)
+        batch = self._images.batch(self._indices, self._augmentation, self._generator)
+        all_images, all_labels = self._procedure.augment(*batch, self._generator)
         images, labels = self._peers.part(all_images), self._peers.part(all_labels)
         self.optimizer.zero_grad(set_to_none=True)
         half_weights = self._refreshed()
         for part, answers in zip(images.chunk(self._micro_batches), labels.chunk(self._micro_batches), strict=True):
             with autocast(self._device, self._half):
                 logits, auxiliary = self._logits(part, half_weights)
-                loss = self._loss(logits, answers)
+                loss = self._procedure.loss(logits, answers)
                 objective = loss
                 if auxiliary is not None:
-                    objective = loss + self._settings.auxiliary_weight * self._loss(auxiliary, answers)
+                    objective = loss + self._settings.auxiliary_weight * self._procedure.loss(auxiliary, answers)
             self.scaler.scale(objective * (len(answers) / len(labels))).backward()
             self.loss_sum += loss.detach() * len(answers)
-            self.hits += (logits.detach().argmax(dim=1) == answers).sum()
+            most = answers if answers.ndim == 1 else answers.argmax(dim=1)
+            self.hits += (logits.detach().argmax(dim=1) == most).sum()
         if half_weights is not None:
             half_weights.return_gradients()
         if self._settings.gradient_clip:
@@ -149,9 +148,6 @@ class TrainingStep:
         halved: tuple[Tensor, Tensor | None] = functional_call(self._all_logits, half_weights.copies, (images,))
         return halved
 
-    def _loss(self, logits: Tensor, answers: Tensor) -> Tensor:
-        return F.cross_entropy(logits, answers, label_smoothing=self._settings.label_smoothing)
-
 
 @final
 class Scoring:
@@ -160,19 +156,27 @@ class Scoring:
     Args:
         network: the network to score.
         images: the images, on the network's device.
+        procedure: its further metrics are added up too.
         batch_size: number of images in each batch but the last.
         half: the data type of autocast; None: none.
     """
 
-    def __init__(self, network: Network, images: DeviceImages, *, batch_size: int, half: torch.dtype | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        images: DeviceImages,
+        *,
+        procedure: TrainingProcedure,
+        batch_size: int,
+        half: torch.dtype | None,
+    ) -> None:
         self.batch_size = batch_size
-        self._network, self._images, self._half = network, images, half
+        self._network, self._images, self._procedure, self._half = network, images, procedure, half
         self._device = device = images.images.device
         self._indices = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        self.loss_sum = torch.zeros((), device=device)
-        """Cross-entropy, without label smoothing, of all images since the sums were last set to zero."""
-        self.hits = torch.zeros((), device=device)
-        """Number of these images that were classified correctly."""
+        self.sums = torch.zeros(2 + len(procedure.metrics), device=device)
+        """Over all images since they were last set to zero: cross-entropy without label smoothing, the number that was
+        classified correctly, and the procedure's metrics."""
 
     def place(self, indices: Tensor) -> None:
         """Choose the images of the next full batch."""
@@ -188,8 +192,18 @@ class Scoring:
         images, labels = self._images.at(indices)
         with autocast(self._device, self._half):
             logits = self._network(images)
-            self.loss_sum += F.cross_entropy(logits, labels, reduction="sum")
-        self.hits += (logits.argmax(dim=1) == labels).sum()
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            metrics = self._procedure.measure(logits, labels)
+        hits = (logits.argmax(dim=1) == labels).sum()
+        self.sums += torch.stack([value.float() for value in (loss, hits, *self._in_order(metrics))])
+
+    def _in_order(self, metrics: Mapping[str, Tensor]) -> list[Tensor]:
+        if set(metrics) != set(self._procedure.metrics):
+            name = type(self._procedure).__name__
+            raise ValueError(
+                f"{name}.measure returned {sorted(metrics)}; {name}.metrics declares {sorted(self._procedure.metrics)}"
+            )
+        return [metrics[name] for name in self._procedure.metrics]
 
 
 class _AllLogits(nn.Module):

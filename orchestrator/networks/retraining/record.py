@@ -45,6 +45,8 @@ class Asked(BaseModel):
     weights: str | None = None
     """SHA-256 of the file of initial weights; None: random ones."""
     freeze: bool = False
+    procedure: str | None = None
+    """The class of a training procedure of the user's own, as `module:NAME`."""
 
 
 class RetrainInfo(BaseModel):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.cluster import SearchStopper, read_images, stopping_on_interrupt
+from orchestrator.config import find_trainable
 from orchestrator.errors import ConfigError, InputError, SearchError
 from orchestrator.networks.retraining.initial_weights import Weights, check_weights, read_weights
 from orchestrator.networks.retraining.networks import networks_of, places_of, recipe_of
@@ -36,6 +37,7 @@ from orchestrator.report import refresh
 from trainables.baseline_spec import BaselineSpec
 from trainables.datasets import DataSplits
 from trainables.network_spec import NetworkSpec
+from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings
 from trainables.storage import reason
 
@@ -183,6 +185,7 @@ class _Work:
             average_decay=self.settings.ema,
             compiled=self.settings.compiled,
             start=None if weights is None else weights.start(freeze=self.settings.freeze),
+            procedure=procedure_of(self.search),
         )
         images = plan.images(self.splits)
         folder = _folder(self.search, name)
@@ -296,6 +299,7 @@ def _asked(
         "images": search.info.data["sha256"],
         "weights": None if weights is None else weights.sha256,
         "freeze": settings.freeze,
+        "procedure": _name_of(procedure_of(search)),
     }
     return Asked.model_validate(json.loads(json.dumps(values)))  # as it is read from the record
 
@@ -320,6 +324,22 @@ def _costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
         return count_costs(spec)
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def procedure_of(search: RecordedRun) -> type[TrainingProcedure]:
+    """Return the training procedure of the search's trainable; the built-in one if the trainable has none.
+
+    Raises:
+        ConfigError: the trainable cannot be found any more.
+    """
+    if ":" not in search.config.trainable.name:  # do not wait for Ray, which the built-in trainables import
+        return TrainingProcedure
+    found: type[TrainingProcedure] = getattr(find_trainable(search.config.trainable), "procedure", TrainingProcedure)
+    return found
+
+
+def _name_of(procedure: type[TrainingProcedure]) -> str | None:
+    return None if procedure is TrainingProcedure else f"{procedure.__module__}:{procedure.__qualname__}"
 
 
 def images_of(search: RecordedRun) -> DataSplits:
