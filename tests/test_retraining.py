@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,15 @@ from search_spaces import NASNET_A
 from tests.records import facts
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import BaselineNetwork
+from trainables.checkpoints import CheckpointFolder
 from trainables.datasets import DataSplits, load_data
 from trainables.early_stopping import best_epoch, is_stalled
 from trainables.epoch_result import EpochResult
 from trainables.network_spec import NetworkSpec
 from trainables.retraining import Retraining, RetrainingPlan, count_costs, score_on_test
+from trainables.retraining_job import RetrainingJob, run_job
 from trainables.settings import DataSettings, TrainingSettings
+from trainables.storage import Folder
 from trainables.threads import _seconds, use_threads
 from trainables.weight_average import WeightAverage
 
@@ -227,3 +232,50 @@ def test_steps_are_timed_on_one_batch_and_keep_nothing(splits: DataSplits) -> No
     before = torch.get_num_threads()
     assert 0 < _seconds(plan(), splits, before) < 60
     assert torch.get_num_threads() == before
+
+
+class StoppedInThird:
+    """A listener whose user asks to stop within the third epoch."""
+
+    def __init__(self, wants_to_stop: bool) -> None:
+        self.results: list[EpochResult] = []
+        self.begun_after = 0
+        self.wants_to_stop = wants_to_stop
+        self.kept_epoch: int | None = None
+
+    def begun(self, curve: Sequence[EpochResult]) -> None:
+        self.begun_after = len(curve)
+
+    def is_stopped(self) -> bool:
+        return self.wants_to_stop and len(self.results) == 2
+
+    def trained(self, result: EpochResult) -> bool:
+        self.results.append(result)
+        return False
+
+    def ended(self, kept_epoch: int | None) -> None:
+        self.kept_epoch = kept_epoch
+
+
+def test_an_epoch_is_given_up_and_the_training_goes_on_before_it(
+    splits: DataSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.training.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("trainables.retraining_job.CHECKPOINT_SECONDS", 0.0)
+    job, whole = (
+        RetrainingJob(
+            plan=plan(),
+            seed=0,
+            fingerprint="same",
+            checkpoints=CheckpointFolder(Folder.at(tmp_path / name)),
+        )
+        for name in ("stopped", "whole")
+    )
+    stopped, resumed, undisturbed = (StoppedInThird(wants_to_stop) for wants_to_stop in (True, False, False))
+    run_job(job, splits, stopped, device=CPU)
+    assert (len(stopped.results), stopped.kept_epoch) == (2, None)
+    run_job(job, splits, resumed, device=CPU)
+    run_job(whole, splits, undisturbed, device=CPU)
+    assert resumed.begun_after == 2
+    losses = [result.train_loss for result in (*stopped.results, *resumed.results)]
+    assert losses == [result.train_loss for result in undisturbed.results]

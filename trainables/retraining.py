@@ -6,7 +6,7 @@ curve, which the caller must store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -107,9 +107,9 @@ class Retraining:
         stalled = patience is not None and is_stalled(self.curve, patience)
         return self._training.epoch >= self._plan.training.epochs or stalled
 
-    def train_epoch(self) -> EpochResult:
-        """Train the next epoch; `val_loss` and `val_accuracy` are NaN if no images are held out."""
-        result = self._training.train_epoch()
+    def train_epoch(self, is_stopped: Callable[[], bool] = lambda: False) -> EpochResult:
+        """Train the next epoch, as `Training.train_epoch`."""
+        result = self._training.train_epoch(is_stopped)
         self.curve.append(result)
         if self._plan.patience is not None and best_epoch(self.curve) == result.epoch:
             self._best = {name: value.clone() for name, value in self._training.scored.state_dict().items()}

@@ -19,6 +19,7 @@ from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.retraining import Retraining, RetrainingPlan
+from trainables.training import EpochStopped
 
 CHECKPOINT_SECONDS = 5.0
 """Time between two checkpoints, or one epoch if that takes longer: the work that a killed process loses at most."""
@@ -29,6 +30,9 @@ class Listener(Protocol):
 
     def begun(self, curve: Sequence[EpochResult]) -> None:
         """Called at the start with the epochs of the checkpoint; empty if there is no checkpoint."""
+
+    def is_stopped(self) -> bool:
+        """Whether the user asked to stop; called before each step of a training in one process."""
 
     def trained(self, result: EpochResult) -> bool:
         """Called after each epoch; returns whether to stop."""
@@ -88,7 +92,8 @@ def run_job(
     saved_at = time.monotonic()
     try:
         while not training.is_over:
-            result = training.train_epoch()
+            # With peers, one process alone must not give up an epoch.
+            result = training.train_epoch(listener.is_stopped if peers.count == 1 else lambda: False)
             if result.diverged if training.is_held_out else not math.isfinite(result.train_loss):
                 if peers.is_first:
                     listener.ended(None)
@@ -100,6 +105,8 @@ def run_job(
                 saved_at = time.monotonic()
             if is_stopped and not training.is_over:
                 return
+    except EpochStopped:  # the last checkpoint is at most `CHECKPOINT_SECONDS` older than the epoch
+        return
     finally:
         writer.wait()
     if peers.is_first:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ from trainables.weight_average import WeightAverage
 MAX_SCORING_BATCH = 512
 MIN_STEPS = 100
 """Steps in a training below which a graph does not repay its capture."""
+PATIENCE_SECONDS = 5.0
+"""An epoch that is shorter is trained to its end, also if it is to be stopped."""
 
 
 def scoring_batch(batch_size: int, parts: int) -> int:
@@ -41,6 +43,10 @@ def scoring_batch(batch_size: int, parts: int) -> int:
     takes less than half of the memory of training on it, and a network that can be trained can also be scored.
     """
     return min(MAX_SCORING_BATCH, max(1, 2 * batch_size // parts))
+
+
+class EpochStopped(Exception):  # noqa: N818  it is not an error
+    """An epoch was given up before its end."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +158,15 @@ class Training:
         """Why a step or the scoring is not replayed as a CUDA graph although it was tried."""
         return self._run_step.failure or self._run_scoring.failure
 
-    def train_epoch(self) -> EpochResult:
-        """Train one epoch, then score on the validation images; the validation scores are NaN if there are none."""
+    def train_epoch(self, is_stopped: Callable[[], bool] = lambda: False) -> EpochResult:
+        """Train one epoch, then score on the validation images; the validation scores are NaN if there are none.
+
+        Args:
+            is_stopped: asked before each step whether to give up the epoch once it has taken `PATIENCE_SECONDS`.
+
+        Raises:
+            EpochStopped: the epoch was given up; only `load_state` can continue.
+        """
         # Torchvision's models draw from the global generator.
         devices = [self.data.device] if self.data.device.type == "cuda" else []
         with torch.random.fork_rng(devices), self._stream.entered():
@@ -161,14 +174,14 @@ class Training:
             torch.manual_seed(seed + self.peers.rank)
             self._dropping_generator.manual_seed(seed + 1 + self.peers.rank)
             self._generator.manual_seed(seed)
-            return self._train_epoch()
+            return self._train_epoch(is_stopped)
 
     @property
     def _counts_on_device(self) -> bool:
         """Whether the optimiser needs its number of steps on the device."""
         return any(self.optimizer.defaults.get(name) for name in ("capturable", "fused"))
 
-    def _train_epoch(self) -> EpochResult:
+    def _train_epoch(self, is_stopped: Callable[[], bool]) -> EpochResult:
         started = time.perf_counter()
         step = self._step
         self.network.train(not self.is_frozen)
@@ -181,6 +194,8 @@ class Training:
         step.loss_sum.zero_()
         step.hits.zero_()
         for number in range(steps):
+            if time.perf_counter() - started > PATIENCE_SECONDS and is_stopped():
+                raise EpochStopped
             step.place(order[number * size : (number + 1) * size], schedule[number])
             self._run_step()
             if self.average is not None and self.peers.is_first:

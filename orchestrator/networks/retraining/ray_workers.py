@@ -170,6 +170,10 @@ class _ListenerProxy:
     def begun(self, curve: Sequence[EpochResult]) -> None:
         ray.get(self._channel.put.remote("begun", list(curve)))
 
+    def is_stopped(self) -> bool:
+        """Never: to ask the driver before each step would take longer than many a step. `trained` asks."""
+        return False
+
     def trained(self, result: EpochResult) -> bool:
         return bool(ray.get(self._channel.put.remote("trained", result)))
 

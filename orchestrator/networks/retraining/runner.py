@@ -198,6 +198,9 @@ class _TrainingRecorder:
             log.append(_epoch_event(self._seed, result))
         training.show()
 
+    def is_stopped(self) -> bool:
+        return self._training.is_stopped()
+
     def trained(self, result: EpochResult) -> bool:
         self._training.log.append(_epoch_event(self._seed, result))
         self._training.show()
