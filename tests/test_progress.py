@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.live import Live
 from rich.text import Text
 
 from orchestrator.config.search_config import load_config
@@ -41,7 +42,7 @@ def test_the_panel_shows_the_state_of_the_search_in_80_columns() -> None:
     assert "5 of 10 ended" in panel
     assert "2 completed  1 diverged  1 failed  1 pruned  1 open" in panel
     assert "0.8000  trial 00001, 3 epochs" in panel
-    assert "epoch 1: 5  2: 2  3: 2" in panel
+    assert "epoch 1: 5 trials  2: 2  3: 2" in panel
     assert "1 of 2 busy" in panel
     assert "last epoch 25 s ago" in panel  # is it working?
     assert "1 failed, 1 diverged; last 00004: bang" in panel
@@ -55,7 +56,7 @@ def test_the_panel_shows_the_state_of_the_search_in_80_columns() -> None:
 def test_the_panel_fits_any_width_by_leaving_out_whole_parts(width: int) -> None:
     panel = drawn(in_trouble().snapshot(at(30)), width)
     lines = panel.splitlines()
-    assert {len(line) for line in lines} == {min(width, 120)}
+    assert {len(line) for line in lines} == {width}
     assert len(lines) <= 10
     cut = [line for line in lines if "…" in line]
     assert all("trouble" in line for line in cut)
@@ -120,7 +121,9 @@ def test_the_best_of_many_guesses_exceeds_its_bound_in_one_search_of_twenty() ->
 
 def test_the_highest_score_so_far_is_shown_until_a_trial_completes() -> None:
     state = RunState.replay([RUN[0], *trial("00000", [0.2, 0.6], "running"), *trial("00001", [0.5], "pruned")])
-    assert "0.6000 so far  trial 00000, 2 epochs  none completed yet" in drawn(view(state=state).snapshot(at(5)))
+    snapshot = view(state=state).snapshot(at(5))
+    assert "0.6000 so far  trial 00000, 2 epochs  none completed yet" in drawn(snapshot)
+    assert "0.6000 (trial 00000, 2 epochs) so far, no trial completed yet" in snapshot.line
 
 
 def test_time_between_two_processes_does_not_count() -> None:
@@ -296,6 +299,7 @@ def test_silent_progress_prints_nothing(capsys: Any) -> None:
 
 NOTEBOOK = """
 from rich.console import Console
+from rich.live import Live
 from orchestrator.progress import Progress, WorkView
 work = WorkView("counting", "sheep")
 progress = Progress(Console(stderr=True))
@@ -365,3 +369,16 @@ def test_a_confirmation_tells_its_cost_its_leader_and_the_time_left() -> None:
     assert line.startswith("confirming: 2 of at most 4 new trainings; no candidate has two new trainings yet; about")
     assert "1 of 2 busy" in drawn(shown.snapshot(at(25)))
     assert "at most 4 new trainings, 2 of them left, about" in shown.announcement()
+
+
+def test_a_terminal_that_becomes_narrower_keeps_no_piece_of_the_panel() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
+    snapshot = Snapshot("a", [Row("b", ["c"])], "", None)  # three lines
+    with Live(snapshot, console=console, auto_refresh=False, transient=True) as live:
+        panel = display_module._LivePanel(live)
+        panel.show(snapshot)
+        written = console.file.tell()
+        console.width = 40  # each of the three lines now takes three
+        panel.show(snapshot)
+        console.file.seek(written)
+        assert console.file.read().count("\x1b[1A") == 3 * 3 - 1

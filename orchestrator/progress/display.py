@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self, final
 
 from rich.console import Console
+from rich.control import Control
 from rich.live import Live
+from rich.segment import ControlType
 from rich.text import Text
 
 from orchestrator.progress.snapshot import Snapshot
@@ -158,11 +160,18 @@ class _LivePanel:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._rate = _Rate()
+        self._width = live.console.width
 
     def is_due(self) -> bool:
         return self._rate.is_due()
 
     def show(self, snapshot: Snapshot) -> None:
+        console, before = self._live.console, self._width
+        self._width = console.width
+        if self._width < before:
+            # A terminal that became narrower has broken each line of the panel into several; rich erases one for each.
+            further = (-(-before // self._width) - 1) * len(console.render_lines(snapshot))
+            console.control(Control(*[(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * further))
         self._live.update(snapshot, refresh=True)
         self._rate.drawn()
 

@@ -84,7 +84,7 @@ class SearchView:
             Row("", [*kinds, f"{open_trials} open"]),
             *self._best_rows(),
             *([Row("front", [f"{len(state.front)} completed, none dominated"])] * self._has_front),
-            Row("reached", [f"{epoch}: {count}" for epoch, count in self._reached().items()]),
+            Row("reached", self._reached()),
             Row("workers", self._workers(counts, at)),
             Row("time", time),
             *([] if trouble is None else [Row("trouble", [trouble], style="trouble")]),
@@ -142,13 +142,17 @@ class SearchView:
             return [Row("best", [scores(best, state), "not clearly better than guessing", *filter(None, found)])]
         return [Row("best", [scores(best, state), *filter(None, found)], style="good")]
 
-    def _so_far(self) -> list[str]:
-        """Return the highest score so far, for the time before a trial has completed."""
+    @property
+    def _highest(self) -> Trial | None:
+        """The trial with the highest accuracy so far, for the time before a trial has completed."""
         trained = [trial for trial in self.state.trials.values() if trial.val_accuracy is not None]
-        if not trained or next(iter(self.state.objectives), "val_accuracy") != "val_accuracy":
-            return []
-        highest = max(trained, key=lambda trial: trial.val_accuracy or 0.0)
-        return [f"{number(highest.val_accuracy)} so far", trial_label(highest)]
+        if next(iter(self.state.objectives), "val_accuracy") != "val_accuracy":
+            return None
+        return max(trained, key=lambda trial: trial.val_accuracy or 0.0, default=None)
+
+    def _so_far(self) -> list[str]:
+        highest = self._highest
+        return [] if highest is None else [f"{number(highest.val_accuracy)} so far", trial_label(highest)]
 
     def _since(self, best: Trial) -> list[str]:
         """Return how many trials have ended since the best one did."""
@@ -164,7 +168,11 @@ class SearchView:
         if leads is not None:
             candidate, score, trainings = leads
             return f"best {number(score)} (cell {candidate.name}, mean of {trainings} trainings)"
-        return "no trial completed yet" if best is None else f"best {describe(best, self.state)}"
+        if best is not None:
+            return f"best {describe(best, self.state)}"
+        highest = self._highest
+        so_far = "" if highest is None else f"{describe(highest, self.state)} so far, "
+        return f"{so_far}no trial completed yet"
 
     def _names(self) -> list[str]:
         plan = self.state.evaluation
@@ -172,15 +180,13 @@ class SearchView:
             return [self._config.space.name, f"{plan.folds} folds", f"seeds {', '.join(map(str, plan.seeds))}"]
         return [self._config.space.name, self._config.sampler.name, self._config.scheduler.name]
 
-    def _reached(self) -> dict[str, int]:
-        """Count the trials that reached each rung, and the last epoch."""
+    def _reached(self) -> list[str]:
+        """Return how many trials reached each rung, and the last epoch."""
         reached = Counter(trial.epochs for trial in self.state.trials.values() if trial.duplicate_of is None)
-        return {
-            f"{'epoch ' if place == 0 else ''}{epoch}": sum(
-                count for epochs, count in reached.items() if epochs >= epoch
-            )
-            for place, epoch in enumerate((*(self._milestones or ()), self._config.training.epochs))
-        }
+        rungs = (*(self._milestones or ()), self._config.training.epochs)
+        counts = {rung: sum(count for epochs, count in reached.items() if epochs >= rung) for rung in rungs}
+        first, *others = counts
+        return [f"epoch {first}: {counted(counts[first], 'trial')}", *(f"{epoch}: {counts[epoch]}" for epoch in others)]
 
     def _workers(self, counts: Counter[str], at: datetime) -> list[str]:
         state = self.state

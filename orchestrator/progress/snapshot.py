@@ -15,8 +15,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-MAX_COLUMNS = 120
-"""Widest panel: longer lines are hard to read."""
 BAR_COLUMNS = 30
 GAP = "  "
 
@@ -57,7 +55,7 @@ class Snapshot(JupyterMixin):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the panel, one line per row."""
-        width = min(options.max_width, MAX_COLUMNS)
+        width = options.max_width
         labels = max(len(row.label) for row in self.rows)
         room = width - labels - len(GAP) - 4  # the frame, and a space on each side of it
         table = Table.grid(padding=(0, len(GAP), 0, 0), pad_edge=False)
