@@ -27,7 +27,7 @@ from trainables.retraining import Retraining, RetrainingPlan, count_costs, score
 from trainables.retraining_job import RetrainingJob, run_job
 from trainables.settings import DataSettings, TrainingSettings
 from trainables.storage import Folder
-from trainables.threads import _seconds, use_threads
+from trainables.threads import Pace, _seconds, use_threads
 from trainables.weight_average import WeightAverage
 
 CPU = torch.device("cpu")
@@ -220,10 +220,11 @@ def test_the_number_of_threads_is_given_or_the_fastest(splits: DataSplits, monke
     used: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", used.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert use_threads(plan(), splits, 3) == 3
+    monkeypatch.setattr("trainables.threads._seconds", lambda plan, images, threads: {1: 2.0, 3: 4.0, 8: 1.0}[threads])
+    assert use_threads(plan(), splits, 3) == Pace(3, 4.0)
     assert used == [3]
-    monkeypatch.setattr("trainables.threads._seconds", lambda plan, images, threads: {1: 2.0, 8: 1.0}[threads])
-    assert use_threads(plan(), splits, None) == used[-1] == 8
+    assert use_threads(plan(), splits, None) == Pace(8, 1.0)
+    assert used == [3, 8]
     monkeypatch.setattr("trainables.threads.select_device", lambda: torch.device("cuda"))
     assert use_threads(plan(), splits, None) is None
 

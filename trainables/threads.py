@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,16 @@ from trainables.training import Training
 MEASURED_STEPS = 3
 
 
-def use_threads(plan: RetrainingPlan, images: DataSplits, threads: int | None) -> int | None:
+@dataclass(frozen=True)
+class Pace:
+    """How fast this process trains on the CPU."""
+
+    threads: int
+    step_seconds: float
+    """Duration of a step; infinite if the steps that were timed failed."""
+
+
+def use_threads(plan: RetrainingPlan, images: DataSplits, threads: int | None) -> Pace | None:
     """Let this process train on the CPU with this number of threads, or with the number that trains fastest.
 
     Small networks gain nothing from threads, and where other processes need the cores they lose.
@@ -28,16 +37,15 @@ def use_threads(plan: RetrainingPlan, images: DataSplits, threads: int | None) -
         threads: the number; None: time a few steps with one thread and with PyTorch's own number of threads.
 
     Returns:
-        The number; None if a GPU trains.
+        The number and the duration of a step with it; None if a GPU trains.
     """
     if select_device().type == "cuda":
         return None
-    if threads is None:
-        tried = {1, torch.get_num_threads()}
-        seconds = {number: _seconds(plan, images, number) for number in tried} if len(tried) > 1 else {1: 0.0}
-        threads = min(seconds, key=lambda number: seconds[number])
-    torch.set_num_threads(threads)
-    return threads
+    tried = {1, torch.get_num_threads()} if threads is None else {threads}
+    paces = [Pace(number, _seconds(plan, images, number)) for number in sorted(tried)]
+    fastest = min(paces, key=lambda pace: pace.step_seconds)
+    torch.set_num_threads(fastest.threads)
+    return fastest
 
 
 def _seconds(plan: RetrainingPlan, images: DataSplits, threads: int) -> float:

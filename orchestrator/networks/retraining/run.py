@@ -191,8 +191,8 @@ class _Work:
         folder = _folder(self.search, name)
         recorded = folder.info()
         threads = self.settings.threads or (recorded.threads if recorded else None)
-        threads = self.place.use_threads(plan, images, threads)
-        with folder.opened(_info(asked, images, threads)) as (log, state):
+        pace = self.place.use_threads(plan, images, threads)
+        with folder.opened(_info(asked, images, None if pace is None else pace.threads)) as (log, state):
             self.progress.note(f"recording in {folder.folder}")
             self.view.turn_to(name, state)
             try:
@@ -211,6 +211,8 @@ class _Work:
                     show=self.show,
                     is_stopped=lambda: self.stopper.interrupted,
                 )
+                if len(state.ended) < len(asked.seeds):
+                    self.progress.note(training.in_words(pace))
                 training.run(_tests_of(asked, self._others(name)))
                 result = result_of(name, location=folder.folder.location, costs=costs, asked=asked, state=state)
                 folder.folder.write(RETRAIN_RESULT, _json(result.to_json()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +18,7 @@ from orchestrator.networks.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
-from orchestrator.progress import Progress, Refresh, counted
+from orchestrator.progress import Progress, Refresh, counted, format_estimate
 from orchestrator.record import epoch_values, finite, now
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
@@ -25,6 +26,7 @@ from trainables.epoch_result import EpochResult
 if TYPE_CHECKING:
     from trainables.retraining import RetrainingPlan, TestScore
     from trainables.retraining_job import Listener, RetrainingJob
+    from trainables.threads import Pace
 
 
 class Interrupted(Exception):  # noqa: N818  it is not an error
@@ -37,8 +39,8 @@ class Place(Protocol):
     @property
     def count(self) -> int: ...
 
-    def use_threads(self, plan: RetrainingPlan, images: DataSplits, threads: int | None) -> int | None:
-        """Choose the threads of the CPU unless their number is given; return it, or None if they do not train."""
+    def use_threads(self, plan: RetrainingPlan, images: DataSplits, threads: int | None) -> Pace | None:
+        """Choose the threads of the CPU unless their number is given; return how fast they train, if they do."""
 
     def train(self, job: RetrainingJob, images: DataSplits, listener: Listener) -> None:
         """Train to the end, or until the listener's `trained` returns True.
@@ -54,7 +56,7 @@ class ThisProcess:
 
     count = 1
 
-    def use_threads(self, plan: RetrainingPlan, images: DataSplits, threads: int | None) -> int | None:
+    def use_threads(self, plan: RetrainingPlan, images: DataSplits, threads: int | None) -> Pace | None:
         from trainables.threads import use_threads
 
         return use_threads(plan, images, threads)
@@ -117,6 +119,19 @@ class NetworkTraining:
         if self.state.tested is None:
             self._check_stopped()
             self._test(tests_before + 1)
+
+    def in_words(self, pace: Pace | None) -> str:
+        """Say what is left to train, and about how long it takes, if that is known."""
+        left = {seed: self._epochs_left(seed) for seed in self.seeds if seed not in self.state.ended}
+        what = f"{self.name}: {counted(len(left), 'training')}, {counted(sum(left.values()), 'epoch')}"
+        if pace is None or math.isinf(pace.step_seconds):
+            return what
+        steps = max(1, len(self.images.train) // self.plan.training.batch_size)
+        seconds = pace.step_seconds * steps * sum(left.values())
+        return f"{what}, about {format_estimate(seconds)} with {counted(pace.threads, 'thread')}"
+
+    def _epochs_left(self, seed: int) -> int:
+        return self.plan.training.epochs - len(self.state.epochs.get(seed, []))
 
     def _check_stopped(self) -> None:
         if self.is_stopped():
