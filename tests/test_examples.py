@@ -138,53 +138,6 @@ def test_pretrained_weights_are_loaded(tmp_path: Path) -> None:
     assert len(re.findall(r"class +\d+  0\.\d{4}", out)) == 3
 
 
-def test_the_public_names_are_these() -> None:
-    import orchestrator
-    import search_spaces
-    import trainables
-
-    assert sorted(dir(orchestrator)) == [
-        "CandidatePool",
-        "CandidateResult",
-        "EvaluationResult",
-        "EvaluationSettings",
-        "RetrainResult",
-        "RetrainSettings",
-        "SearchConfig",
-        "SearchResult",
-        "evaluate",
-        "load_config",
-        "load_study",
-        "resume_search",
-        "retrain",
-        "run_search",
-    ]
-    assert sorted(search_spaces.__all__) == sorted(
-        [
-            "AMOEBANET",
-            "DARTS",
-            "ENAS",
-            "NASNET",
-            "NASNET_A",
-            "NAS_BENCH_201",
-            "PNASNET",
-            "PUBLISHED",
-            "SPACES",
-            "Architecture",
-            "Block",
-            "Cell",
-            "CellSpace",
-            "Edge",
-            "Published",
-        ]
-    )
-    assert sorted(dir(trainables)) == sorted(
-        ["TRAINABLES", "CellTrainable", "EpochTrainable", "InstantTrainable", "NetworkSpec", "TrialPlan"]
-    )
-    for package in (orchestrator, search_spaces, trainables):
-        assert all(getattr(package, name) is not None for name in package.__all__)
-
-
 @pytest.mark.slow
 def test_a_procedure_of_ones_own_trains_the_search_and_its_winner(tmp_path: Path) -> None:
     """In processes of their own, as each finds the procedure by its name in the record."""
