@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ from search_spaces import NASNET_A
 from trainables.baseline_spec import BaselineSpec
 from trainables.cuda_graph import EAGER_CALLS, DeviceStream, Replayed
 from trainables.datasets import load_data
+from trainables.latency import alone_on_node
 from trainables.loader import DeviceData
 from trainables.network_spec import NetworkSpec
 from trainables.settings import DataSettings, TrainingSettings
@@ -120,6 +123,26 @@ def test_on_a_cpu_or_if_not_wanted_every_call_is_eager(stream: DeviceStream, ena
     for _ in range(EAGER_CALLS + 2):
         run()
     assert CALLS == ["step"] * (EAGER_CALLS + 2)
+
+
+def test_one_process_at_a_time_measures_on_the_gpus_of_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    entered = threading.Event()
+
+    def measure() -> None:
+        with alone_on_node(torch.device("cuda")):
+            entered.set()
+
+    other = threading.Thread(target=measure)
+    with alone_on_node(torch.device("cuda")):
+        other.start()
+        assert not entered.wait(0.2)
+        with alone_on_node(torch.device("cpu")):  # need not wait
+            pass
+    assert entered.wait(10)
+    other.join()
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import statistics
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from trainables.cuda_graph import EAGER_CALLS, DeviceStream, Replayed
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 from trainables.networks import Network
 
-WARM_UP_PASSES = 3
+WARM_UP_PASSES = EAGER_CALLS + 1
 MEASURED_PASSES = 20
 
 
@@ -26,18 +33,24 @@ class Latency:
 
 
 def measure_latency(network: Network, device: torch.device, batch_size: int = 1) -> Latency:
-    """Measure inference on random float32 images on `device`, where the network must already be."""
+    """Measure inference on random float32 images on `device`, where the network must already be.
+
+    On a GPU the pass is replayed as one graph, as a network in use would be, and one process of a machine measures at a
+    time.
+    """
     spec = network.spec
     images = torch.rand(batch_size, spec.image_channels, *spec.image_size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     was_training = network.training
     network.eval()
     seconds = []
-    with torch.inference_mode():
+    stream = DeviceStream(device)
+    run = Replayed(lambda: network(images), stream)
+    with torch.inference_mode(), alone_on_node(device), stream.entered():
         for index in range(WARM_UP_PASSES + MEASURED_PASSES):
             _wait_for(device)
             started = time.perf_counter()
-            network(images)
+            run()
             _wait_for(device)
             if index >= WARM_UP_PASSES:
                 seconds.append(time.perf_counter() - started)
@@ -51,6 +64,17 @@ def measure_on_this_machine(spec: NetworkSpec, batch_size: int) -> tuple[str, La
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = CellNetwork(spec).to(device).to(memory_format=torch.channels_last)
     return str(device), measure_latency(network, device, batch_size)
+
+
+@contextlib.contextmanager
+def alone_on_node(device: torch.device) -> Iterator[None]:
+    """Wait until no other process of this user measures on this machine's GPUs; on a CPU each has its own cores."""
+    if device.type == "cpu":
+        yield
+        return
+    with Path(tempfile.gettempdir(), f"cellscout-latency-{os.getuid()}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _wait_for(device: torch.device) -> None:
