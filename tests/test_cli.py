@@ -345,7 +345,7 @@ def test_doctor_checks_everything_and_finds_no_fault(cellscout: Any) -> None:
 
 def test_doctor_checks_no_disk_if_runs_are_on_an_object_store(cellscout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.cluster.doctor._cluster", lambda *_: [])
-    monkeypatch.setattr("orchestrator.cluster.doctor._torch", lambda: Finding("ok", "torch"))
+    monkeypatch.setattr("orchestrator.cluster.doctor._torch", lambda: (Finding("ok", "torch"), False))
     for storage, checks_disk in (("runs", True), ("s3://bucket/runs?region=eu-west-1", False)):
         ended = cellscout("doctor", "--set", f"run.storage={storage}", "--json")
         assert any("of disk free" in finding["what"] for finding in json.loads(ended.out)) == checks_disk

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from orchestrator.cluster.allotment import MAX_AHEAD, allot, count_slots
 from orchestrator.cluster.autoscaling import HEAD as HEAD_MARK
 from orchestrator.cluster.autoscaling import Growth, NodeKind, growth_of
 from orchestrator.cluster.connection import connected
-from orchestrator.cluster.doctor import examine, plan_findings
+from orchestrator.cluster.doctor import examine, mps, plan_findings
 from orchestrator.config.search_config import ResourceSettings
 from orchestrator.errors import ClusterError
 
@@ -251,6 +252,15 @@ def test_growth_is_what_the_launchers_configuration_says(
 
 def told(gpus: float, nodes: list[dict[str, float]], growth: Growth | None = None) -> list[str]:
     return [finding.what for finding in plan_findings(ResourceSettings(gpus_per_trial=gpus), nodes, growth)]
+
+
+def test_doctor_tells_whether_trials_on_one_gpu_run_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert "take turns" in mps().what
+    (tmp_path / "control").touch()
+    assert mps().what.startswith("NVIDIA MPS runs")
 
 
 def test_doctor_shows_each_kind_of_node() -> None:

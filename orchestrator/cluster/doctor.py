@@ -65,7 +65,10 @@ def examine(address: str | None, storage: Path | None, resources: ResourceSettin
     yield Finding("ok", f"Python {platform.python_version()} on {platform.system()}, {cpus}")
     yield from _packages()
     yield from untested_versions(_requirements(), version)
-    yield _torch()
+    torch, has_gpu = _torch()
+    yield torch
+    if has_gpu:
+        yield mps()
     if storage is not None:
         yield _disk(storage)
     yield _memory()
@@ -120,18 +123,32 @@ def _requirements() -> list[str]:
         return []
 
 
-def _torch() -> Finding:
+def _torch() -> tuple[Finding, bool]:
+    """Return the finding, and whether PyTorch sees a GPU."""
     probe = subprocess.run([sys.executable, "-P", "-c", TORCH_PROBE], capture_output=True, text=True)
     if probe.returncode:
         lines = probe.stderr.strip().splitlines() or [f"it ended with status {probe.returncode}"]
-        return Finding(
+        finding = Finding(
             "error",
             f"torch and torchvision cannot be imported: {lines[-1]}",
             "pip install both together, from the same index",
         )
+        return finding, False
     facts = json.loads(probe.stdout)
     gpus = "; ".join(facts["gpus"]) or "no GPU, training runs on CPUs"
-    return Finding("ok", f"torch {facts['torch']}, torchvision {facts['torchvision']}: {gpus}")
+    return Finding("ok", f"torch {facts['torch']}, torchvision {facts['torchvision']}: {gpus}"), bool(facts["gpus"])
+
+
+def mps() -> Finding:
+    """Say whether NVIDIA's MPS runs on this machine, by the pipe through which it is controlled."""
+    pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control")
+    if pipe.exists():
+        return Finding("ok", "NVIDIA MPS runs: trials that share a GPU can use it at the same time")
+    return Finding(
+        "ok",
+        "NVIDIA MPS does not run: trials that share a GPU take turns (`nvidia-cuda-mps-control -d` starts it, before "
+        "Ray)",
+    )
 
 
 def _disk(storage: Path) -> Finding:
