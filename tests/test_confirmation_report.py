@@ -234,7 +234,8 @@ def test_the_page_names_the_confirmed_winner(run: RunDirectory) -> None:
     assert page.summary.facts["confirmation"] == "6 new trainings of 3 candidates, 01:00 of training time"
     assert page.summary.facts["search time"] == "01:41, with the confirmation"
     board = page.leaderboard
-    cells = [dict(zip(board.columns, [value.text for value in row.values], strict=True)) for row in board.rows]
+    names = [column.name for column in board.columns]
+    cells = [dict(zip(names, [value.text for value in row.values], strict=True)) for row in board.rows]
     assert [(one["trial"], one["confirmation"], one["mean"], one["95 % interval"]) for one in cells] == [
         (WINNER, "the winner", "0.8600", "0.8400 to 0.8800"),
         (LUCKY, "may be as good", "0.8100", "0.7900 to 0.8300"),
@@ -288,7 +289,8 @@ def test_the_page_plots_the_confirmed_front(several: RunDirectory) -> None:
         assert sentence in plot.caption
         assert sentence in page.summary.verdict
     fronts = {
-        row.trial_id: row.values[page.leaderboard.columns.index("on the front")].text for row in page.leaderboard.rows
+        row.trial_id: row.values[[column.name for column in page.leaderboard.columns].index("on the front")].text
+        for row in page.leaderboard.rows
     }
     assert fronts == {"00001": "yes", "00003": "yes", "00000": "in doubt", "00002": "", "00004": "out"}
 

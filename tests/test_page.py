@@ -14,7 +14,8 @@ from orchestrator.config.toml_writer import search_file
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.drawing import svg
-from orchestrator.report.page.content import Content, content_of, problems_of
+from orchestrator.report.page.content import Content, content_of
+from orchestrator.report.page.problems import problems_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.writing import write_page
 from search_spaces import NASNET_A, PUBLISHED
@@ -121,6 +122,7 @@ def test_a_search_in_which_everything_failed_tells_why(tmp_path: Path) -> None:
     content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
     assert [(one.kind, one.count, one.message) for one in content.problems] == [("failed", 2, "bang")]
     assert content.leaderboard.rows == []
+    assert content.summary.verdict[0] == "2 trials failed: bang"
     assert content.summary.retrain is None
 
 

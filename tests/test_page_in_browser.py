@@ -201,6 +201,36 @@ def test_a_click_on_a_heading_sorts_both_ways_and_so_does_the_keyboard(seen: See
     assert [float(value) for value in seen.column(0)] == list(range(1, len(smallest_first) + 1))
 
 
+def test_the_first_click_on_a_score_puts_the_best_first(seen: Seen) -> None:
+    headings = seen.page.locator("#leaderboard thead th")
+    number = [name.strip() for name in headings.all_inner_texts()].index("validation accuracy")
+    headings.nth(number).locator("button").click()
+    assert headings.nth(number).get_attribute("aria-sort") == "descending"
+    best_first = [float(value) for value in seen.column(number)]
+    assert best_first == sorted(best_first, reverse=True)
+    headings.nth(0).locator("button").click()
+
+
+def test_words_choose_the_rows_that_are_shown(seen: Seen) -> None:
+    shown = seen.page.locator("#leaderboard tbody tr:visible")
+    before, words = shown.count(), seen.page.locator("#leaderboard input.filter")
+    words.fill("PRUNED")
+    everywhere = seen.page.locator("#leaderboard tbody tr").all_text_contents()
+    assert shown.count() == sum("pruned" in text for text in everywhere) > 0
+    words.fill("")
+    assert shown.count() == before == 20
+
+
+def test_a_reader_who_prefers_dark_pages_gets_one_with_light_plots(browser: Browser, record: RunDirectory) -> None:
+    context = browser.new_context(color_scheme="dark", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(page_of(record))
+    colour = "(selector) => getComputedStyle(document.querySelector(selector)).backgroundColor"
+    assert page.evaluate(colour, "body") == "rgb(24, 29, 34)"
+    assert page.evaluate(colour, ".plot") == page.evaluate(colour, "svg.cell") == "rgb(255, 255, 255)"
+    context.close()
+
+
 def test_the_copied_command_trains_that_architecture(seen: Seen, record: RunDirectory, cellscout: Any) -> None:
     row = seen.page.locator("#leaderboard tbody tr").nth(1)
     trial_id = row.get_attribute("data-trial")

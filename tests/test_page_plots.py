@@ -163,7 +163,7 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     assert len(beaten.x) + len(front.x) == sum(one.status == "completed" for one in state.trials.values())
     for trial_id, accuracy, macs in zip(front.customdata, front.x, front.y, strict=True):
         assert (accuracy, macs) == (state.trials[trial_id].val_accuracy, state.trials[trial_id].macs)
-    column = list(content.leaderboard.columns).index("on the front")
+    column = [column.name for column in content.leaderboard.columns].index("on the front")
     assert {row.trial_id for row in content.leaderboard.rows if row.values[column].text} == set(front.customdata)
     page = page_of(directory)
     assert set(front.customdata) <= {one.get("data-cells") for _, one in page.elements}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from orchestrator.report.page.confirmation_plots import confirmation_plot
 from orchestrator.report.page.curves import Trajectory, best_so_far, learning_curves, trajectory_of
 from orchestrator.report.page.importance_plots import importance_plots
 from orchestrator.report.page.plot import Plot, metric_label
+from orchestrator.report.page.problems import Problem, problems_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.summary import Summary, retrain_command, summary_of
 from orchestrator.report.page.trade_offs import costs_against_score, pareto_front
@@ -62,11 +62,20 @@ class Row:
     """Retrains the trial; None while the search cannot be retrained."""
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of the leaderboard."""
+
+    name: str
+    best_last: bool = False
+    """Whether large values are the better ones, so that a first click sorts them to the top."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
     """The best trials."""
 
-    columns: Sequence[str]
+    columns: Sequence[Column]
     order: str
     """Says what comes first."""
     rows: Sequence[Row]
@@ -74,19 +83,6 @@ class Leaderboard:
     """The number of trials that have a score."""
     front_drawings: dict[str, str]
     """Drawings of the trials on the front that have no row, by trial id; plots show them."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Trials that failed for the same reason."""
-
-    kind: str
-    """Their status."""
-    count: int
-    message: str
-    """The error of the first."""
-    trials: Sequence[str]
-    """The ids of the first five."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,23 +172,6 @@ def rungs_of(record: PageRecord) -> tuple[int, ...]:
     return tuple(getattr(scheduler, "milestones", None) or ())
 
 
-def problems_of(state: RunState) -> list[Problem]:
-    """Group the trials that failed, diverged or broke a constraint by status and reason.
-
-    Messages that differ only in their numbers count as one reason.
-    """
-    groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in state.trials.values():
-        if trial.status in ("failed", "diverged", "infeasible"):
-            pattern = re.sub(r"0x[0-9a-fA-F]+|\d[\d.,]*", "#", trial.error or "")
-            groups.setdefault((trial.status, pattern), []).append(trial)
-    found = [
-        Problem(status, len(trials), trials[0].error or "a number was not finite", [one.trial_id for one in trials[:5]])
-        for (status, _), trials in groups.items()
-    ]
-    return sorted(found, key=lambda one: (one.kind == "infeasible", -one.count))
-
-
 def _leaderboard(record: PageRecord) -> Leaderboard:
     state = record.state
     ranking, confirmed = state.ranking(), confirmed_candidates(state)
@@ -224,15 +203,19 @@ def _leaderboard(record: PageRecord) -> Leaderboard:
                 command=retrain_command(record, trial),
             )
         )
-    columns = ["rank", "trial", "status", *(["confirmation", "mean", "95 % interval"] if confirmed else [])]
-    labels = [f"{metric_label(name)}{' in the search' if confirmed else ''}" for name in scores]
+    rises = {name: state.objectives.get(name, "maximize") == "maximize" for name in (*scores, metric)}
+    columns = [Column("rank"), Column("trial"), Column("status")]
+    if confirmed:
+        columns += [Column("confirmation"), Column("mean", rises[metric]), Column("95 % interval", rises[metric])]
+    labels = [Column(f"{metric_label(name)}{' in the search' if confirmed else ''}", rises[name]) for name in scores]
     listed = {row.trial_id for row in rows}
     return Leaderboard(
         columns=[
             *columns,
             *labels,
-            *(["on the front"] if several else []),
-            *("epochs", "parameters", "multiply-adds", "training time"),
+            *([Column("on the front", best_last=True)] if several else []),
+            Column("epochs", best_last=True),
+            *map(Column, ("parameters", "multiply-adds", "training time")),
         ],
         order=CONFIRMED_FIRST.format(metric_label(metric)) if confirmed else "Completed trials come first.",
         rows=rows,

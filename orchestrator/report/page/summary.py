@@ -6,11 +6,21 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.progress import clock, counted, guessing_doubt, number, rivals_in_words, scores, signed_range
+from orchestrator.progress import (
+    clock,
+    counted,
+    guessing_doubt,
+    number,
+    plain_line,
+    rivals_in_words,
+    scores,
+    signed_range,
+)
 from orchestrator.record import ENDED, CandidatesCompared, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.confirmation import how_chosen, progress_of, why_unconfirmed
 from orchestrator.report.page.confirmation_plots import confirmed_front, left_out
 from orchestrator.report.page.plot import metric_label
+from orchestrator.report.page.problems import problems_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.score_precision import estimate_precision
 
@@ -131,7 +141,12 @@ def _standing(record: PageRecord) -> str:
 def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
     evaluation, state = record.follow_ups.evaluation, record.state
     if winner is None:
-        return ["No trial has completed its training, so there is no winner yet."]
+        problems = problems_of(state)
+        missing = "No trial has completed its training, so there is no winner yet."
+        if not problems:
+            return [missing]
+        first = problems[0]
+        return [f"{counted(first.count, 'trial')} {first.kind}: {plain_line(first.message)}", missing]
     if evaluation is not None and record.follow_ups.evaluated_winner(state) is not None:
         return _evaluated(evaluation)
     doubt = guessing_doubt(state, record.info)

@@ -38,7 +38,8 @@ plots.forEach((place) => {
 document.querySelectorAll("table.sortable").forEach((table) => {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => heading.querySelector("button")?.addEventListener("click", () => {
-    const descending = heading.getAttribute("aria-sort") === "ascending";
+    const before = heading.getAttribute("aria-sort") ?? (heading.dataset.first ? "ascending" : "descending");
+    const descending = before === "ascending";
     headings.forEach((other) => other.removeAttribute("aria-sort"));
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const key = (row) => row.cells[column].dataset.sort;
@@ -52,6 +53,16 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     table.tBodies[0].append(...rows);
   }));
 });
+// Show only the rows that have all words of the filter; then also those that were left out of a short table.
+document.querySelectorAll("input.filter").forEach((input) => input.addEventListener("input", () => {
+  const table = input.closest("section").querySelector("table");
+  const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+  table.classList.toggle("filtered", words.length > 0);
+  for (const row of table.tBodies[0].rows) {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !words.every((word) => text.includes(word));
+  }
+}));
 document.querySelectorAll("button.all").forEach((button) => button.addEventListener("click", () => {
   button.closest("section").querySelector("table").classList.remove("short");
   button.remove();
