@@ -67,6 +67,7 @@ class Seen:
         seen.page.on("pageerror", seen._hear_of)
         seen.page.on("request", seen._ask)
         seen.page.goto(url)
+        seen.page.wait_for_function("document.body.dataset.drawn !== undefined")
         return seen
 
     def _hear(self, message: ConsoleMessage) -> None:

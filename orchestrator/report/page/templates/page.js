@@ -1,16 +1,32 @@
 "use strict";
 
+// Plotly is compressed, because it is most of the page.
+async function unpackPlotly() {
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (one) => one.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(unpacked).text();
+  document.head.append(script);
+}
+
 // Plots: the JSON of each figure is next to the element that shows it.
 const wide = matchMedia("(min-width: 900px)").matches;
-const plots = [...document.querySelectorAll("script[data-for]")].map((source) => {
-  const place = document.getElementById(source.dataset.for);
-  const figure = JSON.parse(source.textContent);
-  Plotly.newPlot(place, figure.data, figure.layout, {
-    responsive: true, displaylogo: false, displayModeBar: wide ? "hover" : false,
-    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+let plots = [];
+async function draw() {
+  const sources = [...document.querySelectorAll("script[data-for]")];
+  if (sources.length) await unpackPlotly();
+  plots = sources.map((source) => {
+    const place = document.getElementById(source.dataset.for);
+    const figure = JSON.parse(source.textContent);
+    Plotly.newPlot(place, figure.data, figure.layout, {
+      responsive: true, displaylogo: false, displayModeBar: wide ? "hover" : false,
+      modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+    });
+    showCells(place);
+    return place;
   });
-  return place;
-});
+  document.body.dataset.drawn = "";
+}
 
 // Set the width for printing, because plotly does not notice the width of the printed page.
 window.addEventListener("beforeprint", () => plots.forEach((place) => Plotly.relayout(place, { width: 680 })));
@@ -21,7 +37,7 @@ const card = document.createElement("div");
 card.className = "card";
 document.body.append(card);
 const drawings = new Map([...document.querySelectorAll("[data-cells]")].map((one) => [one.dataset.cells, one]));
-plots.forEach((place) => {
+function showCells(place) {
   place.on("plotly_hover", ({ points, event }) => {
     const drawing = drawings.get(points[0].customdata);
     if (!drawing || !event) return;
@@ -32,7 +48,10 @@ plots.forEach((place) => {
     card.style.top = `${below + card.offsetHeight > innerHeight ? event.clientY - card.offsetHeight - 64 : below}px`;
   });
   place.on("plotly_unhover", () => { card.style.display = "none"; });
-});
+}
+draw().catch(() => document.querySelectorAll(".plot").forEach((place) => {
+  place.textContent = "This browser cannot unpack the plots; one of 2023 or later can.";
+}));
 
 // Sort tables by their headings, which are buttons so that they work by keyboard.
 document.querySelectorAll("table.sortable").forEach((table) => {
