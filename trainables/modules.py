@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables import layers
-from trainables.cpu_concatenation import concatenate
 from trainables.cpu_convolution import CpuConvolution
 from trainables.layers import Layer, Row, same_padding
 
@@ -64,7 +63,7 @@ def combine(sides: list[State], combination: str) -> State:
     if len(sides) == 1:
         return sides[0]
     if combination == "concat":
-        return State(concatenate([side.value for side in sides]))
+        return State(torch.cat([side.value for side in sides], dim=1))
     total = sides[0].value
     for side in sides[1:]:
         total = total + side.value
