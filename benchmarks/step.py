@@ -100,8 +100,7 @@ COMPARISONS = (
 REMARKS = """\
 Where a target is missed: both networks spend most of their step in the same convolutions. The 1x1 convolutions are
 products of matrices in both, near the peak of a core, and the depthwise ones are oneDNN's in both. What is left to us
-are shared ReLUs and dense gradients of concatenations. oneDNN's weight gradients of 5x5 and 7x7 depthwise kernels were
-faster by columns, but trainings then ended with a corrupted heap, so they are left as they are.
+are shared ReLUs.
 """
 OLDER_TARGET = 1.3
 OLDER_ROUNDS = 11
