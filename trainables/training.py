@@ -97,9 +97,7 @@ class Training:
     ) -> None:
         peers.check_batch(min(settings.batch_size, len(data.train)))
         self.peers = peers
-        self.compiled = compiled
         self.settings = settings
-        self.micro_batches = micro_batches
         self.data = data
         self.seed = seed
         self.epoch = 0
@@ -119,7 +117,7 @@ class Training:
             self._dropping_generator = torch.Generator(data.device)
         # A compiled graph can only use torch's global generator.
         self.network.regularisation.generator = None if compiled else self._dropping_generator
-        self._half = half_precision(data.device)
+        half = half_precision(data.device)
         self._step = TrainingStep(
             self.network,
             data.train,
@@ -129,7 +127,7 @@ class Training:
             peers=peers,
             micro_batches=micro_batches,
             compiled=compiled,
-            half=self._half,
+            half=half,
         )
         self._steps_per_epoch = max(1, len(data.train) // settings.batch_size)
         self._stream = DeviceStream(data.device)
@@ -138,9 +136,7 @@ class Training:
         is_graph = pays and peers.count == 1 and not compiled and vars(procedure).get("capturable", False)
         self._run_step = Replayed(self._step.run, self._stream, generators=(self._generator,), enabled=is_graph)
         at_once = scoring_batch(settings.batch_size, micro_batches * peers.count)
-        self._scoring = Scoring(
-            self.scored, data.validation, procedure=self.procedure, batch_size=at_once, half=self._half
-        )
+        self._scoring = Scoring(self.scored, data.validation, procedure=self.procedure, batch_size=at_once, half=half)
         self._run_scoring = Replayed(self._scoring.run, self._stream, enabled=is_graph)
 
     @property
