@@ -55,7 +55,7 @@ class CellTrainable(EpochTrainable):
         if device.type == "cuda":
             # So that a trial runs out of its own share of the memory, and not of a neighbour's.
             share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
-            torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+            torch.cuda.set_per_process_memory_fraction(min(share, 1.0))
         self._data = DeviceData(data, device)
 
     def begin(self, architecture: Architecture) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Knows torch; does not know what the function computes. On a CPU the function is 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -15,7 +16,7 @@ EAGER_CALLS = 3
 
 
 class DeviceStream:
-    """The stream of a training on a GPU, with the memory that its graphs share; on a CPU it does nothing.
+    """The stream of trainings on a GPU, with the memory that the graphs of one share; on a CPU it does nothing.
 
     A capture is not allowed on the default stream, and a gradient is added on the stream on which its weight was first
     used. So all steps run on one stream of their own, before the capture too.
@@ -23,7 +24,7 @@ class DeviceStream:
 
     def __init__(self, device: torch.device) -> None:
         is_gpu = device.type == "cuda"
-        self.stream = torch.cuda.Stream(device) if is_gpu else None
+        self.stream = _stream_of(device) if is_gpu else None
         self.pool = torch.cuda.graph_pool_handle() if is_gpu else None
 
     @contextlib.contextmanager
@@ -37,6 +38,12 @@ class DeviceStream:
         with torch.cuda.stream(self.stream):
             yield
         outer.wait_stream(self.stream)
+
+
+@functools.cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    """The one stream of all trainings of a process on a device, because cuBLAS keeps a work space for each stream."""
+    return torch.cuda.Stream(device)
 
 
 class Replayed:
