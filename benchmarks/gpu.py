@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py --output benchmarks/gpu.md
 
-Takes about five minutes on an H100. Without a GPU it runs to its end, and says what is not measured. pytorchcv and timm
+Takes about six minutes on an H200. Without a GPU it runs to its end, and says what is not measured. pytorchcv and timm
 are compared if they are installed. NVIDIA's MPS is started for its own rows and stopped again.
 """
 
@@ -44,7 +44,7 @@ from trainables.training import Training
 from trainables.training_step import autocast
 
 IS_GPU = torch.cuda.is_available()
-REPETITIONS, STEPS = (5, 10) if IS_GPU else (2, 1)
+REPETITIONS, STEPS = (5, 5) if IS_GPU else (2, 1)
 BATCH = 128
 PROCESSES = (1, 2, 4, 8)
 SHARED_SECONDS = 5.0

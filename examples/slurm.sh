@@ -31,6 +31,7 @@ export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
 # Every job has its own ports and folders: a node may run several jobs.
 port=$((20000 + SLURM_JOB_ID % 10000))
+export CUDA_MPS_PIPE_DIRECTORY=/tmp/mps-$SLURM_JOB_ID CUDA_MPS_LOG_DIRECTORY=/tmp/mps-$SLURM_JOB_ID
 ray_options=(
     --block "--num-cpus=$SLURM_CPUS_PER_TASK" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}"
     --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0
@@ -42,16 +43,20 @@ on() { # on NODE COMMAND...: run one task on that node
     shift
     srun --nodes=1 --ntasks=1 --overlap "--nodelist=$node" "$@"
 }
+start_ray() { # start_ray NODE OPTION...: with NVIDIA's MPS, trials that share a GPU compute at the same time
+    # shellcheck disable=SC2016 # the node's shell expands the options
+    on "$1" bash -c 'nvidia-cuda-mps-control -d > /dev/null 2>&1; exec ray start "$@"' ray "${@:2}" "${ray_options[@]}"
+}
 read -r head_ip _ < <(on "${nodes[0]}" hostname --ip-address)
 
 # SLURM ends processes that do not end on this signal.
 trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
-on "${nodes[0]}" ray start --head "--node-ip-address=$head_ip" "--port=$port" --include-dashboard=false \
-    "--temp-dir=/tmp/ray-$SLURM_JOB_ID" "${ray_options[@]}" &
+start_ray "${nodes[0]}" --head "--node-ip-address=$head_ip" "--port=$port" --include-dashboard=false \
+    "--temp-dir=/tmp/ray-$SLURM_JOB_ID" &
 head=$!
 for node in "${nodes[@]:1}"; do
     # It may start before the head does; Ray retries for a while.
-    on "$node" ray start "--address=$head_ip:$port" "${ray_options[@]}" &
+    start_ray "$node" "--address=$head_ip:$port" &
 done
 
 until python - "$head_ip" "$port" <<'END'; do
