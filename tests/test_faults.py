@@ -111,7 +111,7 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
             directory=RunDirectory.at(tmp_path),
             on_failure=failures.append,
         )
-        recorder.assign("of Ray", begun.trial_id)
+        recorder.identify("of Ray", begun.trial_id)
         config = Assignment(trial_id=begun.trial_id).to_config(begun.params)
         on_ray: Any = SimpleNamespace(
             trial_id="of Ray", config=config, failure=CandidateFault("storage", "a checkpoint cannot be written")
@@ -135,7 +135,7 @@ def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_
             directory=RunDirectory.at(tmp_path),
             on_failure=lambda _: None,
         )
-        recorder.assign("of Ray", begun.trial_id)
+        recorder.identify("of Ray", begun.trial_id)
         on_ray: Any = SimpleNamespace(trial_id="of Ray")
         recorder.on_trial_start(0, [], on_ray)
         row = asdict(made_up_result(0.5, 1))

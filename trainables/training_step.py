@@ -207,7 +207,7 @@ class Scoring:
 
 
 class _AllLogits(nn.Module):
-    """`network.all_logits` as a `forward`, the only method that wrappers of modules replace."""
+    """A module whose `forward` calls `network.all_logits`, because `DistributedDataParallel` wraps only `forward`."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -138,7 +138,7 @@ def repeats_of(state: RunState, trial: Trial) -> list[Trial]:
 
 
 def problem_of(state: RunState, trial: Trial) -> str | None:
-    """Why the candidate is out: a new training that did not complete. None if there is none."""
+    """Why the candidate is excluded: a new training did not complete. None if it is not excluded."""
     for repeat in state.repeats_of(trial):
         if repeat.status not in ("completed", "running"):
             assert repeat.resample is not None, "a new training has a seed of its own"

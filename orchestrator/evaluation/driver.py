@@ -79,5 +79,5 @@ class EvaluationDriver:
         return "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
-        self.recorder.assign(tune_id, trial.trial_id)
+        self.recorder.identify(tune_id, trial.trial_id)
         return assignment_of(trial, self._state).to_config(trial.params)

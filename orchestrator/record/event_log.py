@@ -47,7 +47,9 @@ class Writer(Protocol):
 
 
 class TypedLog(Generic[E]):
-    """Writes events, then calls the listeners with them. Only one process can have a log open. Use it as a context.
+    """The base of `EventLog`: writes events, then calls the listeners with them. Use it as a context.
+
+    Only one process can have a log open.
 
     Every listener receives the events in the order of the log. A listener may append events: they are written at once,
     and delivered after the events before them.
@@ -89,7 +91,7 @@ class TypedLog(Generic[E]):
         Raises:
             RunDirectoryError: another process writes the log, or it cannot be written.
         """
-        return cls(_reopened(_folder(place)), listeners)
+        return cls(_open_writer(_folder(place)), listeners)
 
     @classmethod
     def read(cls, place: Place, *, skip: int = 0, missing_ok: bool = False) -> Iterator[E]:
@@ -218,7 +220,7 @@ def is_being_written(place: Place) -> bool | None:
     return is_held(folder) if folder.is_local else None
 
 
-def _reopened(folder: Folder) -> Writer:
+def _open_writer(folder: Folder) -> Writer:
     """Open the lines of a folder for appending, after a conversion to the form that the folder's storage needs.
 
     Raises:

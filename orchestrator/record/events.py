@@ -112,7 +112,8 @@ class TrialBuilt(EventBase):
 class EpochFields(BaseModel):
     """What is recorded of an epoch, of a trial or of a retraining: the numbers of an `EpochResult`.
 
-    `ended_at` becomes the event's `time`, and the metrics of the user's trainable are a field of the event.
+    The `ended_at` of the `EpochResult` is the event's `time`, and a column `ended_at` of the table. The metrics of the
+    user's trainable are a field of the event.
 
     The events, the columns of `epochs.parquet` and the conversions from and to an `EpochResult` take names, order and
     types from here. A number that is not finite is None.
@@ -136,7 +137,7 @@ def epoch_values(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _EpochOfTrial(EventBase):
-    """Puts `event` and `trial_id` before the epoch's fields in a line of the log."""
+    """Exists only for the order of the fields: `event` and `trial_id` come before the epoch's in a line of the log."""
 
     event: Literal["epoch_done"] = "epoch_done"
     trial_id: str

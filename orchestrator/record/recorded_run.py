@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from orchestrator.config import MOVABLE, SearchConfig, change_config
+from orchestrator.config import MOVABLE, SearchConfig, change_config, parse_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.record.event_log import is_being_written, read_events
 from orchestrator.record.events import Event
@@ -84,7 +84,7 @@ class RecordedRun:
         Raises:
             ConfigError: this version does not accept them.
         """
-        return change_config(self.info.config, [], ())
+        return parse_config(self.info.config, "the recorded configuration")
 
     @cached_property
     def standing(self) -> str:

@@ -328,4 +328,4 @@ def infeasibility(state: RunState) -> str:
 
 def _last_proposals(state: RunState) -> list[Trial]:
     """The proposals since the last one that was trained, the last one first."""
-    return list(itertools.takewhile(lambda trial: trial.attempt == 0, reversed(state.trials.values())))
+    return list(itertools.takewhile(lambda trial: not trial.was_started, reversed(state.trials.values())))

@@ -129,7 +129,7 @@ def epoch_table(state: RunState) -> pa.Table:
     epochs = [
         {**row.model_dump(exclude={"event", "time", "metrics"}), "ended_at": row.time, **row.metrics}
         for trial in state.all_trials()
-        if trial.duplicate_of is None
+        if trial.duplicate_of is None  # else its curve is that of another trial
         for row in trial.curve
     ]
     return pa.Table.from_pylist(epochs, _with(EPOCH_SCHEMA, _metrics(state)))

@@ -92,6 +92,11 @@ class Trial:
         ]
 
     @property
+    def was_started(self) -> bool:
+        """Whether a worker has ever started it; else it is only proposed."""
+        return self.attempt > 0
+
+    @property
     def parameters(self) -> int | None:
         return int(self.costs["parameters"]) if self.costs else None
 

@@ -70,7 +70,7 @@ class Candidates:
         self._admitted = 0
         self._by_fingerprint = {trial.fingerprint: trial for trial in state.imported.values()}
         self._waiting: dict[str, list[str]] = {}
-        self._interrupted: deque[Trial] = deque()
+        self._to_continue: deque[Trial] = deque()
         self._released: deque[Trial] = deque()
         self._replaced: dict[str, Trial] = {}
         self._told = False
@@ -92,14 +92,14 @@ class Candidates:
         """
         proposed = []
         for trial in self._state.trials.values():
-            if trial.attempt == 0:
+            if not trial.was_started:
                 if trial.status == "running":
                     proposed.append(trial)
                 continue
             self._admitted += 1
             if trial.status == "running":
                 self._register(trial)
-                self._interrupted.append(trial)
+                self._to_continue.append(trial)
             elif trial.status in RESULT_STATUSES:
                 self._by_fingerprint[trial.fingerprint] = trial
         # After the started trials are registered, because a proposal may wait for one of them.
@@ -121,7 +121,7 @@ class Candidates:
     @property
     def has_next(self) -> bool:
         """Whether `next` returns a trial."""
-        return bool(self._interrupted) or (bool(self._released) and not self.is_full)
+        return bool(self._to_continue) or (bool(self._released) and not self.is_full)
 
     @property
     def is_exhausted(self) -> bool:
@@ -137,8 +137,8 @@ class Candidates:
         """
         if not self.has_next:
             return None
-        if self._interrupted:
-            return self._interrupted.popleft()
+        if self._to_continue:
+            return self._to_continue.popleft()
         self._admitted += 1
         return self._released.popleft()
 
@@ -168,7 +168,7 @@ class Candidates:
         The event log calls it with each event.
         """
         if isinstance(event, TrialSetBack):
-            self._interrupted.append(self._state.trials[event.trial_id])
+            self._to_continue.append(self._state.trials[event.trial_id])
         if not isinstance(event, TrialEnded) or event.duplicate_of is not None:
             return
         self.waiting_in_a_row = 0

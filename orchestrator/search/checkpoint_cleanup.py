@@ -51,7 +51,7 @@ class CheckpointCleanup:
         if not isinstance(event, TrialEnded):
             return
         trial = self._state.find(event.trial_id)
-        if trial.attempt == 0:
+        if not trial.was_started:
             return
         if event.status != "completed" or trial.repeats is not None:
             self._remove(self._checkpoints.drop, event.trial_id)

@@ -94,5 +94,5 @@ class RepeatedTrials:
         """Do nothing: the event log already has it."""
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
-        self._recorder.assign(tune_id, trial.trial_id)
+        self._recorder.identify(tune_id, trial.trial_id)
         return assignment_of(trial, self._state).to_config(trial.params)

@@ -106,7 +106,7 @@ class Driver:
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
         """Note Ray Tune's id of the trial, and return the configuration of its worker."""
-        self.recorder.assign(tune_id, trial.trial_id)
+        self.recorder.identify(tune_id, trial.trial_id)
         if isinstance(self._scheduler, Replayable):
             self._scheduler.identify(tune_id, trial.trial_id)
         return assignment_of(trial, self._state).to_config(trial.params)

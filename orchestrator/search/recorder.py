@@ -74,7 +74,7 @@ class Recorder(tune.Callback):
         self._failures_in_a_row = 0
         self._tune_trials: list[SearchTrial] = []
 
-    def assign(self, tune_id: str, trial_id: str) -> None:
+    def identify(self, tune_id: str, trial_id: str) -> None:
         """Note Ray Tune's id of a trial of the record. The searcher calls it."""
         self._trial_ids[tune_id] = trial_id
 
@@ -162,7 +162,7 @@ class Recorder(tune.Callback):
         """Set the trial back or end it as failed; raise `SearchError` if the search cannot continue."""
         if fault.kind == "storage":
             raise SearchError(f"{self._directory}: {fault.reason} (run.storage)")
-        if recorded.attempt == 0:  # its worker did not start
+        if not recorded.was_started:
             self._start(recorded)
         event = decide(recorded, fault, gpus_per_trial=self._gpus_per_trial, batch_size=self._plan.training.batch_size)
         self._log.append(event)

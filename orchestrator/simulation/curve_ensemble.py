@@ -41,9 +41,10 @@ class CurveEnsemble:
 
 
 def cross_validate(features: Floats, outputs: Floats) -> tuple[CurveEnsemble, Floats]:
-    """Return the mean of `FOLDS` models, and the outputs of each candidate by the one model that has not seen it.
+    """Fit `FOLDS` models, each without one fold of the candidates.
 
-    The models that are validated are those that answer, because each is fitted without one fold of the candidates.
+    Return their mean, which is the ensemble, and for each candidate the outputs that the one model predicts that was not
+    fitted to it. So the models that are validated are the members of the ensemble.
 
     Args:
         features: [candidate, feature]; the typical squared distance of two candidates is 1.

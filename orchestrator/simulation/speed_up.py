@@ -54,7 +54,7 @@ def speed_up(times: Times, others: Times, *, limit: float, intervals: int = 1) -
     Args:
         times, others: at least one of each; in any order, and independent of each other.
         limit: the time that each search had.
-        intervals: the number of intervals that hold at once, each with a smaller error.
+        intervals: the number of simultaneous intervals. The error probability of each is divided by it (Bonferroni).
     """
     pairs = list(itertools.product(times, others))
     lowest = sorted(0.0 if mine is None else (limit if other is None else other) / mine for mine, other in pairs)
