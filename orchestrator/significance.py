@@ -255,7 +255,7 @@ def _two_sided(t: float, degrees: float) -> float:
 
 @cache
 def _quantile(degrees: float, intervals: int = 1) -> float:
-    """Of Student's t, for so many intervals that hold at once."""
+    """The quantile of Student's t for a two-sided interval, one of so many simultaneous ones (Bonferroni)."""
     from scipy import stats
 
     return float(stats.t.ppf(1 - (1 - CONFIDENCE) / (2 * intervals), degrees))

@@ -76,7 +76,9 @@ class CellSpace:
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"space {self.name!r} has {field} = {names!r}; a tuple of names is needed")
             if not names or len(set(names)) < len(names):
-                raise ValueError(f"space {self.name!r} has {field} = {names!r}; at least one is needed, each once")
+                raise ValueError(
+                    f"space {self.name!r} has {field} = {names!r}; at least one name is needed, without repetitions"
+                )
         if not set(self.combinations) <= set(COMBINATIONS):
             known = ", ".join(COMBINATIONS)
             raise ValueError(f"space {self.name!r} has combinations = {self.combinations!r}; known: {known}")

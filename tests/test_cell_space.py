@@ -104,11 +104,11 @@ def test_invalid_spaces_are_refused() -> None:
         replace(NASNET, blocks=0)
     with pytest.raises(ValueError, match="blocks = 2.0"):
         replace(NASNET, blocks=2.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"operations = \(\); at least one is needed, each once"):
+    with pytest.raises(ValueError, match=r"operations = \(\); at least one name is needed, without repetitions"):
         replace(NASNET, operations=())
     with pytest.raises(ValueError, match="operations = 'identity'; a tuple of names is needed"):
         replace(NASNET, operations="identity")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least one is needed, each once"):
+    with pytest.raises(ValueError, match="at least one name is needed, without repetitions"):
         replace(NASNET, operations=("identity", "identity"))
     with pytest.raises(ValueError, match=r"combinations = \('mul',\); known: add, concat"):
         replace(NASNET, combinations=("mul",))

@@ -133,7 +133,7 @@ JOINED = "10.0.0.1:6379"
         (
             {"RAY_AUTH_TOKEN_PATH": "/nonexistent"},
             None,
-            "^RAY_AUTH_TOKEN_PATH is '/nonexistent', which cannot be read: No such",
+            "^RAY_AUTH_TOKEN_PATH is '/nonexistent', from which no token can be read: No such",
         ),
         (
             {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/"},

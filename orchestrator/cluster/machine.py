@@ -139,13 +139,13 @@ def check_token(address: str | None) -> None:
         return
     if TOKEN_PATH in os.environ:
         try:
-            problem = None if Path(os.environ[TOKEN_PATH]).read_text().strip() else "it is empty"
+            problem = None if Path(os.environ[TOKEN_PATH]).read_text().strip() else "the file is empty"
         except (OSError, UnicodeDecodeError) as error:
             problem = _reason(error)
         if problem is not None:
             raise ClusterError(
-                f"{TOKEN_PATH} is {os.environ[TOKEN_PATH]!r}, which cannot be read: {problem}; set it to a file with "
-                f"the cluster's token, or set {TOKEN}"
+                f"{TOKEN_PATH} is {os.environ[TOKEN_PATH]!r}, from which no token can be read: {problem}; set "
+                f"{TOKEN_PATH} to a file with the cluster's token, or set {TOKEN}"
             )
         return
     try:

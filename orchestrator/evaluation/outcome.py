@@ -110,7 +110,7 @@ class Outcome:
 
     @property
     def trainings(self) -> int:
-        """The planned trainings of each candidate."""
+        """The planned number of trainings of each candidate: folds times seeds."""
         return self.folds * len(self.seeds)
 
 

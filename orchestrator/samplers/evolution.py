@@ -38,7 +38,7 @@ class EvolutionSampler(BaseSampler):
     score that is expected of it at the end: see `FinalMerits`.
 
     A mutation changes one decision to another value, like the paper's hidden-state and operation mutations. It first
-    draws a kind of decision, the last part of the parameter's name (`state`, `operation`), then a decision of that
+    draws a kind of decision (`state` or `operation`: the last part of the parameter's name), then a decision of that
     kind. Unlike in the paper, a child that was tried before is not proposed again: another tournament is held, up to
     `MAX_TOURNAMENTS`.
 

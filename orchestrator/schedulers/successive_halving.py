@@ -88,7 +88,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
                 rung.mark_passed(trial_id)
 
     def would_continue(self, epoch: int, row: Mapping[str, Any]) -> bool:
-        """Return whether the row would pass in the first bracket, which has a rung at every milestone."""
+        """Return whether a trial with this result would pass its rung in the first bracket, which has all rungs."""
         rung = self._brackets.first.get(epoch)
         if rung is None:
             return True

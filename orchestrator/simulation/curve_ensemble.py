@@ -43,8 +43,8 @@ class CurveEnsemble:
 def cross_validate(features: Floats, outputs: Floats) -> tuple[CurveEnsemble, Floats]:
     """Fit `FOLDS` models, each without one fold of the candidates.
 
-    Return their mean, which is the ensemble, and for each candidate the outputs that the one model predicts that was not
-    fitted to it. So the models that are validated are the members of the ensemble.
+    Return the mean of the models, which is the ensemble. Also return the outputs of each candidate, as the one model
+    predicts them that was not fitted to it. So the models that are validated are the members of the ensemble.
 
     Args:
         features: [candidate, feature]; the typical squared distance of two candidates is 1.
