@@ -108,12 +108,12 @@ def run(head: Head, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_a_search_starts_where_no_node_is_and_uses_those_that_come(growing: Head, tmp_path: Path) -> None:
     told = [finding["what"] for finding in json.loads(run(growing, "doctor").stdout)]
-    assert "to come: up to 2 of 'worker', 1 CPUs, 0 GPUs: 1 trials on each" in told
-    assert told[-1] == "0 trials at a time, up to 2 as it grows, with 1 CPU and 0 GPU each"
+    assert "to come: up to 2 of 'worker', 1 CPU, 0 GPUs: 1 trial on each" in told
+    assert told[-1] == "0 trials at a time, up to 2 as it grows, with 1 CPU and 0 GPUs each"
 
     refused = run(growing, "search", "--set", "resources.cpus_per_trial=2")
     assert refused.returncode == 2
-    assert "a trial asks for 2 CPUs and 0 GPUs, but the largest of 2 nodes has 1 CPUs" in refused.stderr
+    assert "a trial asks for 2 CPUs and 0 GPUs, but the largest of 2 nodes has 1 CPU" in refused.stderr
 
     (growing.folder / "meeting.py").write_text(MEETING)
     settings = ["trainable.name=meeting:Meeting", "scheduler.name=fifo", "budget.trials=6"]
@@ -125,4 +125,4 @@ def test_a_search_starts_where_no_node_is_and_uses_those_that_come(growing: Head
     assert sum(trial.status == "completed" for trial in state.trials.values()) == 6
     assert state.slots == 2
     told = [finding["what"] for finding in json.loads(run(growing, "doctor").stdout)]
-    assert told[-1] == "2 trials at a time, with 1 CPU and 0 GPU each"
+    assert told[-1] == "2 trials at a time, with 1 CPU and 0 GPUs each"

@@ -200,7 +200,7 @@ def test_a_search_may_start_where_no_trial_fits_yet() -> None:
 
 def test_what_fits_on_no_node_to_come_either_is_refused() -> None:
     with pytest.raises(
-        ClusterError, match="asks for 1 CPUs and 2 GPUs, but the largest of 2 nodes has 4 CPUs and 1 GPUs"
+        ClusterError, match="asks for 1 CPU and 2 GPUs, but the largest of 2 nodes has 4 CPUs and 1 GPU"
     ):
         allot(ResourceSettings(gpus_per_trial=2), [HEAD], GPU_WORKERS)
 
@@ -268,22 +268,30 @@ def test_doctor_shows_each_kind_of_node() -> None:
         "here: 1 of 0 CPUs, 0 GPUs: 0 trials on each",
         "here: 2 of 64 CPUs, 8 GPUs (H100): 32 trials on each",
         "the cluster does not grow by itself",
-        "64 trials at a time, with 1 CPU and 0.25 GPU each",
+        "64 trials at a time, with 1 CPU and 0.25 GPUs each",
+    ]
+
+
+def test_doctor_counts_one_as_one() -> None:
+    assert told(1, [{"CPU": 1.0, "GPU": 1.0}]) == [
+        "here: 1 of 1 CPU, 1 GPU: 1 trial on each",
+        "the cluster does not grow by itself",
+        "1 trial at a time, with 1 CPU and 1 GPU each",
     ]
 
 
 def test_doctor_shows_how_a_cluster_can_grow() -> None:
     assert told(0.5, [HEAD], GPU_WORKERS)[1:] == [
         "the cluster grows by itself, to 8 nodes besides the head",
-        "to come: up to 8 of 'gpu_worker', 4 CPUs, 1 GPUs: 2 trials on each",
-        "0 trials at a time, up to 16 as it grows, with 1 CPU and 0.5 GPU each",
+        "to come: up to 8 of 'gpu_worker', 4 CPUs, 1 GPU: 2 trials on each",
+        "0 trials at a time, up to 16 as it grows, with 1 CPU and 0.5 GPUs each",
     ]
     assert told(1, [HEAD, BOX], Growth())[-3:] == [
         "the cluster grows by itself",
         "it is not known which nodes its autoscaler can add",
         "4 trials at a time, more as it grows, with 1 CPU and 1 GPU each",
     ]
-    assert told(9, [HEAD], GPU_WORKERS)[0].startswith("a trial asks for 1 CPUs and 9 GPUs")
+    assert told(9, [HEAD], GPU_WORKERS)[0].startswith("a trial asks for 1 CPU and 9 GPUs")
 
 
 LISTENING = """

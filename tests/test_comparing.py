@@ -153,7 +153,7 @@ def test_what_a_run_is_called_and_where_its_data_lie_make_no_group(tmp_path: Pat
 def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:
     running = searched(tmp_path / "b", [], seed=1, state="interrupted")
     notes = " ".join(compare_runs([searched(tmp_path / "a"), running]).notes)
-    assert f"{running} has not finished (interrupted): 0 trainings have ended." in notes
+    assert f"{running} has not finished (interrupted); trainings that have ended: 0." in notes
     assert f"{running} has no completed trial, so its group's mean leaves it out." in notes
 
 

@@ -125,4 +125,4 @@ def test_progress_names_the_candidate_that_leads() -> None:
     for number, score in enumerate([0.5, 0.9, 0.1, 0.6]):
         end(state, number, score)
     assert "4 of 18 ended (4 completed), 14 open" in view.snapshot().line
-    assert "best 0.9000 (cell 00001, mean of 1 trainings)" in view.snapshot().line
+    assert "best 0.9000 (cell 00001, mean of 1 training)" in view.snapshot().line

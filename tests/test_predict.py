@@ -124,7 +124,7 @@ def test_names_that_are_not_utf8_are_shown_and_written_as_text(here: Path, cells
     assert cellscout("predict", "model.onnx", "scans").out.startswith(f"{shown}  ")
     assert json.loads(cellscout("predict", "model.onnx", "scans", "--json").out)["pictures"][0]["path"] == shown
     for output in ("found.csv", "found.parquet"):
-        assert cellscout("predict", "model.onnx", "scans", "-o", output).out == f"1 pictures in {output}\n"
+        assert cellscout("predict", "model.onnx", "scans", "-o", output).out == f"1 picture in {output}\n"
     with (here / "found.csv").open(newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == [shown]
     assert pq.read_table(here / "found.parquet")["path"].to_pylist() == [shown]
@@ -151,7 +151,7 @@ def test_names_that_are_not_utf8_are_shown_and_written_as_text(here: Path, cells
         (["run", "a.png", "spoilt.png"], "spoilt.png cannot be read as a picture"),
         (["run", "colour.png"], "colour.png has 3 channels (mode RGB); the network takes 1"),
         (["run", "empty"], "empty has no picture"),
-        (["run", "bad"], "none of 1 pictures can be read; the first: bad/spoilt.png cannot be read as a picture"),
+        (["run", "bad"], "none of 1 picture can be read; the first: bad/spoilt.png cannot be read as a picture"),
         (["run", "a.png", "-o", "found.txt"], "--output is 'found.txt'; it must end in .csv or .parquet"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -339,7 +339,7 @@ def test_a_best_network_that_cannot_be_written_ends_the_search_with_the_reason(
 @pytest.mark.parametrize(
     ("sections", "error", "message"),
     [
-        ({"resources": {"gpus_per_trial": 1.0}}, ClusterError, "a trial asks for 1 CPUs and 1 GPUs, but the largest"),
+        ({"resources": {"gpus_per_trial": 1.0}}, ClusterError, "a trial asks for 1 CPU and 1 GPU, but the largest"),
         ({"resources": {"cpus_per_trial": 64}}, ClusterError, "a trial asks for 64 CPUs"),
         ({"data": {"name": "fashion_mnist", "root": "absent"}}, ConfigError, "absent. is not a folder"),
         (

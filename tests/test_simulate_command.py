@@ -122,7 +122,7 @@ def test_a_record_that_is_none_or_too_small_is_refused(cellscout: Any, tmp_path:
     small = record(tmp_path, 9)
     ended = cellscout("simulate", small)
     assert ended.status == 2
-    assert "has 9 candidates that were trained in full; at least 10 are needed" in ended.err
+    assert "has 9 candidates trained in full; at least 10 are needed" in ended.err
     ended = cellscout("simulate", small, "--space", "nasnet")
     assert ended.status == 2
     assert "--space is for tables" in ended.err

@@ -220,7 +220,7 @@ def test_what_would_wait_for_ever_is_an_error() -> None:
         def choose_trial_to_run(self, tune_controller: Any) -> Any:
             return None
 
-    with pytest.raises(SimulationStalledError, match="1 trials are unfinished: trial 00000 .PAUSED, 1 epochs"):
+    with pytest.raises(SimulationStalledError, match="1 trial unfinished: trial 00000 .PAUSED, 1 epoch"):
         simulate(Diary([]), Hoarder([], {("00000", 1): TrialScheduler.PAUSE}), flat, workers=1, trials=1)
 
 

@@ -100,8 +100,8 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
     classes = source.classes
     if len(classes) < 2:
         raise DataError(
-            f"data set {settings.name!r} has {len(classes)} class ({', '.join(classes) or 'none'}); at least 2 are "
-            "needed (data.root or data.name)"
+            f"data set {settings.name!r} has {'1 class' if classes else 'no classes'} "
+            f"({', '.join(classes) or 'none'}); at least 2 are needed (data.root or data.name)"
         )
     train, validation, test = source.train, source.validation, source.test
     if test is None:

@@ -18,6 +18,7 @@ from orchestrator.cli.arguments import (
     split_words,
     stdout_to_stderr,
 )
+from orchestrator.words import counted
 
 networks = typer.Typer()
 
@@ -210,7 +211,7 @@ def predict(
     if as_json:
         print_json(found.to_json())
     elif output is not None:
-        typer.echo(f"{len(found.pictures)} pictures in {output}")
+        typer.echo(f"{counted(len(found.pictures), 'picture')} in {output}")
     else:
         typer.echo("\n".join(found.lines(top)))
     if found.unreadable:

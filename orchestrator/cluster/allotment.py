@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestrator.cluster.autoscaling import HEAD, Growth
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
+from orchestrator.words import counted
 
 NodeResources = Mapping[str, float]
 
@@ -108,6 +109,7 @@ def _describe_misfit(cpus: int, gpus: float, nodes: Sequence[NodeResources]) -> 
     max_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
     max_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
     return (
-        f"a trial asks for {cpus} CPUs and {gpus:g} GPUs, but the largest of {len(nodes)} nodes has "
-        f"{max_cpus:g} CPUs and {max_gpus:g} GPUs (resources.cpus_per_trial, resources.gpus_per_trial)"
+        f"a trial asks for {counted(cpus, 'CPU')} and {counted(gpus, 'GPU')}, but the largest of "
+        f"{counted(len(nodes), 'node')} has {counted(max_cpus, 'CPU')} and {counted(max_gpus, 'GPU')} "
+        "(resources.cpus_per_trial, resources.gpus_per_trial)"
     )

@@ -26,6 +26,7 @@ from orchestrator.cluster.machine import SHORT_TEMP, given_temp, is_too_long, us
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 from orchestrator.record import FREE_BYTES_NEEDED
+from orchestrator.words import counted
 
 MIN_OPEN_FILES = 4096
 MIN_MEMORY = 4 * 2**30
@@ -78,7 +79,7 @@ def examine(address: str | None, storage: Path | None, resources: ResourceSettin
 
 def _cpus(usable: int, present: int | None) -> str:
     if usable == present:
-        return f"{present} CPUs"
+        return counted(usable, "CPU")
     return f"{usable} of {present} CPUs (the affinity or the control group of this process allows no more)"
 
 
@@ -205,16 +206,15 @@ def plan_findings(
         return
 
     def fit(node: NodeResources) -> str:
-        return (
-            f"{_shape(node)}: {count_fitting_trials(share.cpus_per_trial, share.gpus_per_trial, node)} trials on each"
-        )
+        fitting = count_fitting_trials(share.cpus_per_trial, share.gpus_per_trial, node)
+        return f"{_shape(node)}: {counted(fitting, 'trial')} on each"
 
     for line, count in Counter(map(fit, nodes)).items():
         yield Finding("ok", f"here: {count} of {line}")
     if added is None:
         yield Finding("ok", "the cluster does not grow by itself")
     else:
-        limit = "" if added.max_nodes is None else f", to {added.max_nodes} nodes besides the head"
+        limit = "" if added.max_nodes is None else f", to {counted(added.max_nodes, 'node')} besides the head"
         yield Finding("ok", f"the cluster grows by itself{limit}")
         for kind in added.kinds:
             yield Finding("ok", f"to come: up to {kind.max_nodes} of {kind.name!r}, {fit(kind.resources)}")
@@ -225,12 +225,12 @@ def plan_findings(
         later = ", more as it grows"
     elif share.most_slots > share.slots:
         later = f", up to {share.most_slots} as it grows"
-    each = f"{share.cpus_per_trial} CPU and {share.gpus_per_trial:g} GPU each"
-    yield Finding("ok", f"{share.slots} trials at a time{later}, with {each}")
+    each = f"{counted(share.cpus_per_trial, 'CPU')} and {counted(share.gpus_per_trial, 'GPU')} each"
+    yield Finding("ok", f"{counted(share.slots, 'trial')} at a time{later}, with {each}")
 
 
 def _shape(node: NodeResources) -> str:
     """Describe the CPUs and GPUs of a node, with the GPUs' model if Ray knows it."""
     models = [name.partition(":")[2] for name in node if name.startswith("accelerator_type:")]
     model = f" ({', '.join(models)})" if models else ""
-    return f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs{model}"
+    return f"{counted(node.get('CPU', 0), 'CPU')}, {counted(node.get('GPU', 0), 'GPU')}{model}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from statistics import mean
 
-from orchestrator.progress import counted, format_estimate
+from orchestrator.progress import format_estimate
 from orchestrator.record import ENDED, EvaluationInfo, RunState
 from orchestrator.significance import relative_reach
+from orchestrator.words import counted
 
 FULLER_SEEDS = 3
 """The seeds of a fuller evaluation, which the result of one with fewer seeds describes."""

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from orchestrator.evaluation.outcome import Comparison, Cost, Evaluated, Outcome
 from orchestrator.evaluation.verdict import verdict
-from orchestrator.progress import clock, counted, number, signed_range
+from orchestrator.progress import clock, number, signed_range
 from orchestrator.record import (
     CandidateScore,
     Difference,
@@ -26,6 +26,7 @@ from orchestrator.record import (
     Trainings,
     WinnerDifference,
 )
+from orchestrator.words import counted
 
 CANDIDATES = "candidates.parquet"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.evaluation.outcome import MIN_TRAININGS, Outcome
-from orchestrator.progress import LOOK_AT, counted, join_words, number
+from orchestrator.progress import LOOK_AT, number
 from orchestrator.significance import PairedTest, is_chance
+from orchestrator.words import counted, join_words
 
 SAMPLE = "the best of a random search of equal cost"
 SAME = "their scores differ by the same amount in every training"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, SearchError, last_line
 from orchestrator.networks.trained_network import TrainedNetwork
+from orchestrator.words import counted
 from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, find_format
 from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
 from trainables.pictures import PictureError, is_hidden, is_picture
@@ -119,7 +120,7 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
             probabilities = _softmax(opened.run(preprocessing.normalised(np.stack(pixels))))
             pictures += [Prediction(path, row) for path, row in zip(paths, probabilities, strict=True)]
     if not pictures:
-        raise InputError(f"none of {len(named)} pictures can be read; the first: {unreadable[0]}")
+        raise InputError(f"none of {counted(len(named), 'picture')} can be read; the first: {unreadable[0]}")
     return Predictions(opened.facts.name, preprocessing.classes, pictures, unreadable)
 
 

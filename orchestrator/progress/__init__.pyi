@@ -9,11 +9,9 @@ from .search_view import SearchView as SearchView
 from .snapshot import Row as Row
 from .snapshot import Snapshot as Snapshot
 from .words import clock as clock
-from .words import counted as counted
 from .words import describe as describe
 from .words import describe_confirmed as describe_confirmed
 from .words import format_estimate as format_estimate
-from .words import join_words as join_words
 from .words import number as number
 from .words import plain_line as plain_line
 from .words import rivals_in_words as rivals_in_words

@@ -9,8 +9,9 @@ from typing import final
 
 from orchestrator.config import SearchConfig
 from orchestrator.progress.snapshot import Row, Snapshot
-from orchestrator.progress.words import clock, counted, describe_confirmed, format_estimate, number
+from orchestrator.progress.words import clock, describe_confirmed, format_estimate, number
 from orchestrator.record import RunState, now
+from orchestrator.words import counted
 
 
 @final

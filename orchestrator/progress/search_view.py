@@ -15,7 +15,6 @@ from orchestrator.progress.snapshot import Row, Snapshot
 from orchestrator.progress.time_left import seconds_left
 from orchestrator.progress.words import (
     clock,
-    counted,
     describe,
     format_estimate,
     number,
@@ -25,6 +24,7 @@ from orchestrator.progress.words import (
     trial_label,
 )
 from orchestrator.record import RunInfo, RunState, Trial, leader, now
+from orchestrator.words import counted
 
 OPEN = ("running", "waiting", "paused")
 PROBLEMS = ("failed", "diverged")
@@ -131,7 +131,8 @@ class SearchView:
         state, leads = self.state, leader(self.state)
         if leads is not None:
             candidate, score, trainings = leads
-            return [Row("best", [number(score), f"cell {candidate.name}, mean of {trainings} trainings"], style="good")]
+            mean = f"cell {candidate.name}, mean of {counted(trainings, 'training')}"
+            return [Row("best", [number(score), mean], style="good")]
         if state.evaluation is not None:
             return [Row("best", ["no training completed yet"])]
         best = state.best
@@ -167,7 +168,7 @@ class SearchView:
         leads, best = leader(self.state), self.state.best
         if leads is not None:
             candidate, score, trainings = leads
-            return f"best {number(score)} (cell {candidate.name}, mean of {trainings} trainings)"
+            return f"best {number(score)} (cell {candidate.name}, mean of {counted(trainings, 'training')})"
         if best is not None:
             return f"best {describe(best, self.state)}"
         highest = self._highest

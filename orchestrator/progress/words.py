@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from orchestrator.record import CandidatesCompared, RunState, Trial
+from orchestrator.words import counted, join_words
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 30
@@ -19,7 +20,7 @@ def describe(trial: Trial, state: RunState) -> str:
 
 def trial_label(trial: Trial) -> str:
     """Return the trial's id and epochs, such as `trial 00012, 9 epochs`."""
-    return f"trial {trial.trial_id}, {trial.epochs} epoch{'s' * (trial.epochs != 1)}"
+    return f"trial {trial.trial_id}, {counted(trial.epochs, 'epoch')}"
 
 
 def scores(trial: Trial, state: RunState) -> str:
@@ -76,17 +77,6 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in values[step - 1 :: step])
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Join one or more words: `a`, `a and b`, `a, b and c`."""
-    *before, last = words
-    return f"{', '.join(before)} and {last}" if before else last
-
-
 def clock(seconds: float) -> str:
     """Format a duration as on a clock: 01:05, 1:02:05."""
     minutes, rest = divmod(round(seconds), 60)
@@ -105,7 +95,7 @@ def format_estimate(seconds: float) -> str:
         hours, minutes = divmod(10 * round(minutes / 10), 60)
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(round(minutes / 60), 24)
-    return f"{days} day{'s' * (days > 1)} {hours} h" if hours else f"{days} day{'s' * (days > 1)}"
+    return f"{counted(days, 'day')} {hours} h" if hours else counted(days, "day")
 
 
 def plain_line(message: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.progress import counted
 from orchestrator.record import RunInfo, RunState
+from orchestrator.words import counted
 
 
 def changes_of(info: RunInfo, state: RunState) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from orchestrator.config import ConfirmationSettings
 from orchestrator.confirmation import Race, plan_confirmation
-from orchestrator.progress import counted, number
+from orchestrator.progress import number
 from orchestrator.record import (
     ENDED,
     ConfirmedCandidate,
@@ -18,6 +18,7 @@ from orchestrator.record import (
     Trial,
 )
 from orchestrator.significance import is_chance
+from orchestrator.words import counted
 
 How = Literal["evaluated", "confirmed", "unconfirmed"]
 """`evaluated`: by `cellscout evaluate`. `confirmed`: by the confirmation. `unconfirmed`: by its score in the search."""
@@ -116,7 +117,7 @@ def why_race_ended(standing: str, state: RunState) -> str:
     if end == "clear":
         return "one candidate was left"
     if end == "trainings":
-        return f"each candidate that was left has been trained {plan.trainings} times"
+        return f"each candidate that was left has been trained {counted(plan.trainings, 'time')}"
     if end == "seconds":
         return "another round would have exceeded the training time that was set"
     return "budget.hours was over" if standing == "out_of_time" else "the run was stopped"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from orchestrator.progress import counted, describe, describe_confirmed, number, rivals_in_words
+from orchestrator.progress import describe, describe_confirmed, number, rivals_in_words
 from orchestrator.record import Evaluation, FollowUps, RecordedRun, Retrained, RunState
 from orchestrator.report.confirmation import why_unconfirmed
+from orchestrator.words import counted
 
 
 def winner_lines(run: RecordedRun, follow_ups: FollowUps, state: RunState) -> Iterator[str]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.report.importance import MIN_TRIALS, Effect, Importance, Importances, OperationUse
+from orchestrator.words import counted
 
 MAX_DECISIONS = 8
 
@@ -21,7 +22,7 @@ def importance_tables(found: Importances | None) -> Group:
     if not found.trials:
         return Group("mattered    no trial has a score yet")
     if not found.objectives:
-        few = f"{found.trials} trials with scores are too few to show which decisions mattered"
+        few = f"{counted(found.trials, 'trial')} with a score, too few to show which decisions mattered"
         return Group(f"mattered    {few}; {MIN_TRIALS} are needed")
     tables = [table for one in found.objectives for table in (_decisions(one, found), _operations(one, found))]
     return Group(

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.config import OWN_LOOP
-from orchestrator.progress import clock, counted, guessing_doubt, number
+from orchestrator.progress import clock, guessing_doubt, number
 from orchestrator.record import (
     PAGE,
     CandidatesCompared,
@@ -35,6 +35,7 @@ from orchestrator.report.confirmation import (
 )
 from orchestrator.report.follow_ups import follow_up_json, follow_up_lines, winner_lines
 from orchestrator.report.score_precision import estimate_precision
+from orchestrator.words import counted
 
 COMPONENTS = ("space", "sampler", "scheduler", "trainable")
 MAX_WIDTH = 80

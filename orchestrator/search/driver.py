@@ -13,7 +13,6 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster import SearchStopper
 from orchestrator.errors import SearchError
-from orchestrator.progress import counted
 from orchestrator.record import EventLog, RunDirectory, RunOutcome, RunState, Trial
 from orchestrator.schedulers import AnswersDuplicates, Replayable
 from orchestrator.search.candidates import Candidates
@@ -21,6 +20,7 @@ from orchestrator.search.recorder import Recorder
 from orchestrator.search.searcher import OptunaSearcher
 from orchestrator.search.submissions import Submissions, SubmissionSearcher
 from orchestrator.study import LiveStudy
+from orchestrator.words import counted
 from trainables import TrialPlan
 from trainables.assignment import Assignment
 

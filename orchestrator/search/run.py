@@ -15,7 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config, parse_config
 from orchestrator.errors import ConfigError
-from orchestrator.progress import Progress, counted
+from orchestrator.progress import Progress
 from orchestrator.record import (
     CandidatesCompared,
     CandidatesQueued,
@@ -41,6 +41,7 @@ from orchestrator.search.starting import queue_candidates
 from orchestrator.search.submissions import Submissions
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.study import LiveStudy, known_when_asked
+from orchestrator.words import counted
 from search_spaces import CellSpace
 from trainables import EpochTrainable
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from orchestrator.progress import counted, join_words
 from orchestrator.simulation.run import Simulated, SimulateResult
 from orchestrator.simulation.speed_up import SpeedUp, speed_up
+from orchestrator.words import counted, join_words
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from orchestrator.words import counted
+
 IDLE_STEPS = 3
 """The search has stalled after more idle steps than this: a step depends only on the steps before it."""
 
@@ -110,7 +112,7 @@ class SimulatedTrial:
         return self.status in (Trial.TERMINATED, Trial.ERROR)
 
     def __repr__(self) -> str:
-        return f"trial {self.trial_id} ({self.status}, {self.epochs} epochs)"
+        return f"trial {self.trial_id} ({self.status}, {counted(self.epochs, 'epoch')})"
 
 
 def simulate(
@@ -284,7 +286,8 @@ class _Controller:
             if idle_steps > IDLE_STEPS:
                 raise SimulationStalledError(
                     f"at {self.clock} s no trial runs, and no trial is suggested, resumed or stopped; "
-                    f"{len(self._live)} trials are unfinished: {', '.join(map(str, itertools.islice(self._live, 3)))}"
+                    f"{counted(len(self._live), 'trial')} unfinished: "
+                    f"{', '.join(map(str, itertools.islice(self._live, 3)))}"
                 )
 
     def _suggest_trials(self) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.progress import counted
 from orchestrator.report import write_picture
 from orchestrator.significance import mean_of
 from orchestrator.simulation.advice import points
 from orchestrator.simulation.run import Simulated, SimulateResult
+from orchestrator.words import counted
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288")
 """From Okabe and Ito (2008) and Tol (2021): colour-blind readers can distinguish them too."""

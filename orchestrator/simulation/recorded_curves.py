@@ -22,6 +22,7 @@ from orchestrator.errors import InputError, last_line
 from orchestrator.record import EPOCHS, EpochFields, RecordedRun
 from orchestrator.simulation.answers import Curve
 from orchestrator.simulation.controller import Row
+from orchestrator.words import counted
 from search_spaces import Architecture, CellSpace
 
 MIN_CANDIDATES = 10
@@ -161,7 +162,7 @@ class RecordedCurves:
 def _check_count(count: int, place: str) -> None:
     if count < MIN_CANDIDATES:
         raise InputError(
-            f"{place} has {count} candidates that were trained in full; at least {MIN_CANDIDATES} are needed (with "
+            f"{place} has {counted(count, 'candidate')} trained in full; at least {MIN_CANDIDATES} are needed (with "
             "scheduler.name=fifo a search trains all of its budget.trials in full)"
         )
 

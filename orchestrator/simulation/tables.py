@@ -10,11 +10,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from orchestrator.progress import counted
 from orchestrator.significance import mean_of
 from orchestrator.simulation.advice import Advice, Compared, advise, points
 from orchestrator.simulation.run import Simulated, SimulateResult
 from orchestrator.simulation.speed_up import SpeedUp, median_interval, median_time
+from orchestrator.words import counted
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
 """Fractions of the time at which the regret is told."""

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.networks.export.run import ExportResult
-from orchestrator.progress import counted
 from orchestrator.record import Scores
+from orchestrator.words import counted
 
 REPORTED_LOSS = 0.01
 """A greater loss of accuracy is reported."""
@@ -22,7 +22,7 @@ def export_table(result: ExportResult) -> Table:
     counts = list(file.scores.latency_seconds)
     shown = Table(title="Exported", box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("")
-    for name in ("size", "differs", "accuracy", *(f"{count} image{'s' if count > 1 else ''}" for count in counts)):
+    for name in ("size", "differs", "accuracy", *(counted(count, "image") for count in counts)):
         shown.add_column(name, justify="right")
     label = "PyTorch" if file.pruning is None else "PyTorch, pruned"
     shown.add_row(label, _size(file.pytorch_size), "-", *_scores(file.pytorch, counts))

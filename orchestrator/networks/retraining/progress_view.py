@@ -8,6 +8,7 @@ from typing import final
 
 from orchestrator.networks.retraining.record import EpochTrained, RetrainState
 from orchestrator.progress import Row, Snapshot, clock, format_estimate, sparkline
+from orchestrator.words import counted
 
 RECENT = 5
 """Number of last epochs for the average speed."""
@@ -89,7 +90,7 @@ class RetrainView:
         epochs = (self._seeds - len(self._state.ended)) * self._epochs - had
         after = len(self._names) - self._names.index(self._name) - 1
         most = "at most" if self._held_out else "about"
-        then = f", then {after} more network{'s' * (after > 1)}" if after else ""
+        then = f", then {counted(after, 'more network')}" if after else ""
         return [f"{most} {format_estimate(epochs * _pace(rows))} left{then}"] if epochs > 0 else []
 
 

@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cluster import node_resources
 from orchestrator.errors import ClusterError, SearchError, last_line
+from orchestrator.words import counted
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.storage import Folder
@@ -58,8 +59,8 @@ class RayWorkers:
         gpus = int(sum(node.get("GPU", 0) for node in nodes))
         room = sum(int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) if gpus else count)) for node in nodes)
         if room < count:
-            what = f"{gpus} GPUs" if gpus else f"{int(sum(node.get('CPU', 0) for node in nodes))} CPUs"
-            needs = f"{cpus} CPUs{' and a GPU' if gpus else ''} each"
+            what = counted(gpus, "GPU") if gpus else counted(sum(node.get("CPU", 0.0) for node in nodes), "CPU")
+            needs = f"{counted(cpus, 'CPU')}{' and a GPU' if gpus else ''} each"
             raise ClusterError(
                 f"--workers is {count}; the cluster has room for {room} ({what}; {needs}, resources.cpus_per_trial)"
             )

@@ -18,8 +18,9 @@ from orchestrator.networks.retraining.record import (
     TrainingBegun,
     TrainingEnded,
 )
-from orchestrator.progress import Progress, Refresh, counted, format_estimate
+from orchestrator.progress import Progress, Refresh, format_estimate
 from orchestrator.record import epoch_values, finite, now
+from orchestrator.words import counted
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 

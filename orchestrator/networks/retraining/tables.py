@@ -10,6 +10,7 @@ from rich.table import Table
 from orchestrator.networks.retraining.runner import ordinal
 from orchestrator.progress import clock
 from orchestrator.record import Retrained
+from orchestrator.words import counted
 
 
 def retraining_table(results: Sequence[Retrained]) -> Table:
@@ -38,8 +39,8 @@ def _facts(one: Retrained) -> list[str]:
     if one.test_number is None or one.tested_at is None:
         if one.is_over:
             return ["not tested, because all trainings diverged"]
-        return [f"{one.epochs:g} epochs so far; the same command goes on"]
-    facts = [f"{one.epochs:g} epoch{'s' * (one.epochs != 1)}", f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
+        return [f"{counted(one.epochs, 'epoch')} so far; the same command goes on"]
+    facts = [counted(one.epochs, "epoch"), f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
     if len(one.accuracies) > 1:
         facts.insert(0, f"mean and standard deviation of {len(one.accuracies)} seeds")
     if one.test_number > 1:

@@ -134,7 +134,7 @@ def _notes(
     for search in searches:
         if search.standing not in FINISHED:
             standing = search.standing.replace("_", " ")
-            yield f"{search.location} has not finished ({standing}): {search.trained} trainings have ended."
+            yield f"{search.location} has not finished ({standing}); trainings that have ended: {search.trained}."
         if search.in_search is None:
             yield f"{search.location} has no completed trial, so its group's mean leaves it out."
     for group in groups:

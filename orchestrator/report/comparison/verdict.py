@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.progress import counted, join_words, number
+from orchestrator.progress import number
 from orchestrator.report.comparison.compare import MIN_SEEDS, Comparison, Pair
 from orchestrator.report.comparison.groups import Group
 from orchestrator.significance import is_chance
+from orchestrator.words import counted, join_words
 
 
 def comparison_verdict(comparison: Comparison) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.progress import clock, counted, join_words, number, rivals_in_words
+from orchestrator.progress import clock, number, rivals_in_words
 from orchestrator.record import CandidatesCompared, ConfirmedCandidate, RunState, score_of
 from orchestrator.report.confirmation import range_in_words, standing_of, why_race_ended, why_unconfirmed
 from orchestrator.report.page.plot import GREEN, GREY, INK, ORANGE, Plot, figure, metric_label, text
 from orchestrator.report.page.record import PageRecord
+from orchestrator.words import counted, join_words
 
 ROW_HEIGHT = 34
 """In pixels."""

@@ -10,7 +10,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.objectives import Direction, losses_of
-from orchestrator.progress import join_words
 from orchestrator.record import RunState, Trial, score_of
 from orchestrator.report.page.plot import (
     BLUE,
@@ -27,6 +26,7 @@ from orchestrator.report.page.plot import (
     thinned,
 )
 from orchestrator.report.page.worker_timeline import Break
+from orchestrator.words import join_words
 
 FADED = "#a9b1ba"
 """The colour of pruned trials, because there are many."""

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from orchestrator.record import RunInfo
 from orchestrator.report.importance import MIN_TRIALS, Effect, Importance, Importances
 from orchestrator.report.page.plot import BLUE, INK, PALE, Plot, figure, metric_label, text
+from orchestrator.words import counted
 
 MAX_DECISIONS = 12
 
@@ -22,11 +23,15 @@ def importance_plots(found: Importances | None, info: RunInfo) -> list[Plot]:
     """
     if found is None or not found.objectives:
         trials = 0 if found is None else found.trials
-        empty_text = (
-            f"{trials} trials with scores are too few to show which decisions mattered; {MIN_TRIALS} are needed."
-        )
+        few = f"{counted(trials, 'trial')} with a score, too few to show which decisions mattered"
         return [
-            Plot(name="decisions", title="Which decisions mattered", caption="", figure=None, empty_text=empty_text)
+            Plot(
+                name="decisions",
+                title="Which decisions mattered",
+                caption="",
+                figure=None,
+                empty_text=f"{few}; {MIN_TRIALS} are needed.",
+            )
         ]
     return [plot for place, one in enumerate(found.objectives) for plot in _plots(one, found, place=place, info=info)]
 
@@ -108,7 +113,7 @@ def _operations(one: Importance, low: float, high: float) -> go.Figure | None:
             "color": ["#ffffff" if use.is_noise else BLUE for use in used],
             "line": {"color": BLUE, "width": 2},
         },
-        text=[f"{use.trials} trials" + ("" if use.p is None else f", p = {use.p:.3f}") for use in used],
+        text=[counted(use.trials, "trial") + ("" if use.p is None else f", p = {use.p:.3f}") for use in used],
         hovertemplate="%{y}: %{x:.4f} (%{text})<extra></extra>",
         showlegend=False,
     )

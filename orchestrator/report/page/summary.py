@@ -6,16 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.progress import (
-    clock,
-    counted,
-    guessing_doubt,
-    number,
-    plain_line,
-    rivals_in_words,
-    scores,
-    signed_range,
-)
+from orchestrator.progress import clock, guessing_doubt, number, plain_line, rivals_in_words, scores, signed_range
 from orchestrator.record import ENDED, CandidatesCompared, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.confirmation import how_chosen, progress_of, why_unconfirmed
 from orchestrator.report.page.confirmation_plots import confirmed_front, left_out
@@ -23,6 +14,7 @@ from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.problems import problems_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.score_precision import estimate_precision
+from orchestrator.words import counted
 
 FULL_REPEATS, FULL_FILTERS = 6, 32
 """N and F of the papers' networks for CIFAR-10 (Zoph et al. 2018, section 4.1)."""
@@ -190,7 +182,7 @@ def _unconfirmed(record: PageRecord, winner: Trial) -> list[str]:
     if len(state.objectives) > 1:
         sentences.append(
             f"The first objective, {metric_label(next(iter(state.objectives)))}, decides the winner; the Pareto front "
-            f"has {len(state.front)} trial{'s' * (len(state.front) != 1)}."
+            f"has {counted(len(state.front), 'trial')}."
         )
     sentences += _precision(record, winner)
     return [
@@ -291,7 +283,7 @@ def _facts(record: PageRecord) -> dict[str, str]:
         "epochs": f"{epochs:,}",
         "training time": f"{clock(sum(trial.train_seconds for trial in trained))}, summed over the slots",
         "search time": f"{clock(_seconds(record))}{', with the confirmation' if state.repeats else ''}",
-        "slots": f"{state.slots:,} trials at a time",
+        "slots": f"{counted(state.slots, 'trial')} at a time",
     }
     if state.repeats:
         seconds = sum(repeat.train_seconds for repeat in state.repeats.values())
@@ -312,7 +304,7 @@ def _facts(record: PageRecord) -> dict[str, str]:
     if devices:
         facts["trained on"] = ", ".join(devices)
     if state.imported:
-        facts["imported"] = f"{len(state.imported):,} results of other runs"
+        facts["imported"] = f"{counted(len(state.imported), 'result')} of other runs"
     return facts
 
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from optuna.visualization import plot_pareto_front
 
 from orchestrator.objectives import Direction
-from orchestrator.progress import counted, number
+from orchestrator.progress import number
 from orchestrator.record import RunState, Trial, score_of
 from orchestrator.report.page.plot import (
     GREY,
@@ -27,6 +27,7 @@ from orchestrator.report.page.plot import (
     thinned,
 )
 from orchestrator.study import study_of_values
+from orchestrator.words import counted
 
 MAX_POINTS = 2_000
 MAX_AXES = 3
