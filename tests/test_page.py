@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,8 @@ from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.writing import write_page
 from search_spaces import NASNET_A, PUBLISHED
 from tests.builders import STARTED, info, trial, write
-from tests.made_up import made_up
-from tests.pages import SCRIPT, Page, page_of
+from tests.made_up import made_up, state_of
+from tests.pages import SCRIPT, Page, evaluation, page_of, traces
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,106 @@ def test_retrained_networks_are_told_with_their_tests(tmp_path: Path) -> None:
     assert "tested 2026-01-02 on cpu; test 2 of this network, so not independent evidence" in text
 
 
+def test_a_running_search_says_how_far_it_is(tmp_path: Path) -> None:
+    running = made_up(tmp_path / "run", 40, state="running", host="elsewhere", overrides=("budget.trials=60",))
+    progress = content_of(PageRecord.read(RecordedRun.of_search(running))).progress
+    assert progress is not None
+    ended = sum(one.attempt > 0 for one in state_of(running).trials.values())
+    assert progress.done == ended / 60
+    assert re.match(rf"{ended} of 60 ended, about .* left, .* elapsed$", progress.words)
+    assert f"{ended} of 60 ended" in page_of(running).text
+    ended_run = made_up(tmp_path / "ended", 12)
+    assert content_of(PageRecord.read(RecordedRun.of_search(ended_run))).progress is None
+
+
+def test_an_evaluation_has_its_section(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 20)
+    trained = state_of(directory).trained
+    candidate = json.loads(evaluation("00000", {}))["candidates"][0]
+    means = {"00000": 0.9, "00002": 0.89, "00003": 0.8, "random/00007": 0.95}
+    candidates = [
+        {
+            **candidate,
+            "name": name,
+            "trial_id": None if "/" in name else name,
+            "mean": mean,
+            "interval": [mean - 0.02, mean + 0.02],
+            "scores": [{"seed": 1, "fold": fold, "score": mean + fold / 100} for fold in (-1, 0, 1)],
+            "search_score": None if "/" in name else 0.93,
+        }
+        for name, mean in means.items()
+    ]
+    candidates.append({**candidate, "name": "00004", "mean": None, "interval": None, "problems": ["diverged"]})
+    random = {**json.loads(evaluation("00000", {}))["random"]}
+    random["comparison"] = {**random["comparison"], "difference": -0.05, "p_adjusted": 0.001}
+    correlations = [{"epoch": 1, "candidates": 3, "spearman": 0.5, "kendall": -0.25}]
+    values = {"candidates": candidates, "random": random, "rank_correlations": correlations}
+    result = evaluation("00000", {"00002": 0.4, "00003": 0.001}, trials=trained, **values)
+    directory.folder.write("evaluation/evaluation.json", result.encode())
+    section = content_of(PageRecord.read(RecordedRun.of_search(directory))).evaluation
+    assert section is not None
+    *lines, single, before, drawn = traces(section.plot)
+    assert dict(zip(drawn.y, drawn.x, strict=True)) == means
+    assert tuple(drawn.customdata) == ("00000", "00002", "00003", None)
+    assert [tuple(line.x) for line in lines] == [(mean - 0.02, mean + 0.02) for mean in means.values()]
+    assert len(single.x) == 12
+    assert tuple(before.x) == (0.93, 0.93, 0.93, None)
+    colours = dict(zip(drawn.y, drawn.marker.color, strict=True))
+    kinds = {colour: kind for kind, colour in section.plot.legend.items()}
+    assert [kinds[colours[name]] for name in means] == [
+        "the winner",
+        "cannot be told from the winner",
+        "behind it",
+        "better than the winner",
+    ]
+    page = page_of(directory)
+    assert {"evaluation", "exports"} & {one["id"] for one in page.all("section")} == {"evaluation"}
+    assert "random/00007 -0.0500" in page.text
+    assert "1 3 +0.50 -0.25" in page.text
+
+
+def test_exported_files_have_their_section(tmp_path: Path) -> None:
+    directory = made_up(tmp_path / "run", 12)
+    scores = {"accuracy": 0.875, "latency_seconds": {"1": 0.0012, "32": 0.02}}
+    file = {
+        "file": "model.int8.onnx",
+        "format": "onnx",
+        "int8": True,
+        "pruning": {"kind": "weights", "fraction": 0.5, "zeros": 0.48, "fine_tune": 1},
+        "size": 250_000,
+        "pytorch_size": 1_000_000,
+        "images": 400,
+        "saw_validation": True,
+        "largest_difference": 0.21,
+        "scores": scores,
+        "pytorch": scores,
+        "accuracy_before": 0.9,
+        "exported_at": "2026-01-02T00:00:00+00:00",
+        "host": "here",
+        "versions": {},
+    }
+    directory.folder.write("retrain/best/export/exports.json", json.dumps({"files": [file]}).encode())
+    page = page_of(directory)
+    assert "#exports" in {one["href"] for one in page.all("a")}
+    assert "retrain/best/export/model.int8.onnx 0.25 MB 0.8750 0.0250 2.1e-01 1.20 ms 20.00 ms" in page.text
+    assert "25% of PyTorch's 1.00 MB; 50% of the weights pruned, then 1 epoch; trained on the validation" in page.text
+
+
+def test_a_row_opens_with_its_curve_its_cells_and_commands(run: RunDirectory, content: Content) -> None:
+    state = state_of(run)
+    assert set(content.leaderboard.opened) == {row.trial_id for row in content.leaderboard.rows}
+    for trial_id, one in content.leaderboard.opened.items():
+        trial = state.trials[trial_id]
+        assert one["scores"] == [row.val_accuracy for row in trial.curve]
+        assert one["error"] == trial.error
+        assert [role for role, _ in one["cells"]] == ["normal", "reduction"]
+        assert one["facts"]["fingerprint"] == trial.fingerprint
+        assert f"{run.location}#{trial_id}" in one["commands"]["Draw its cells"]
+    packed = re.search(r'id="details">([^<]+)<', Path(write_page(RecordedRun.read(run))).read_text(encoding="utf-8"))
+    assert packed is not None
+    assert set(json.loads(gzip.decompress(base64.b64decode(packed[1])))) == set(content.leaderboard.opened)
+
+
 def test_the_search_file_is_read_back_as_the_same_configuration(content: Content) -> None:
     overrides = [
         *("run.name=a-b", "budget.hours=1.5", 'sampler.options={ initial = 7, note = "a \\"b\\" \\\\ ü" }'),
@@ -179,7 +282,8 @@ def test_the_search_file_is_read_back_as_the_same_configuration(content: Content
 def test_cells_are_drawn_whole_large_and_small() -> None:
     assert [role for role, _ in svg.roles(NASNET_A)] == ["normal", "reduction"]
     assert [role for role, _ in svg.roles(PUBLISHED["pnasnet_5"].architecture)] == ["normal and reduction"]
-    large = svg.large(NASNET_A.normal, "normal")
+    (_, large), (_, reduction) = svg.large_cells(NASNET_A)
+    assert re.findall(r"--widest: \d+", large) == re.findall(r"--widest: \d+", reduction)  # so they have one scale
     for operation in {edge.operation for block in NASNET_A.normal.blocks for edge in block.edges}:
         assert f">{operation}</text>" in large
     small = svg.small(NASNET_A, "trial 1")

@@ -102,6 +102,12 @@ class Seen:
         self.page.set_viewport_size({"width": width, "height": 900})
         self.page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
 
+    def scrolled_sideways(self) -> list[str]:
+        """The parts of the page that a reader must scroll sideways."""
+        script = """() => [...document.querySelectorAll('body *')].filter((one) => one.scrollWidth > one.clientWidth + 1
+            && ['auto', 'scroll'].includes(getComputedStyle(one).overflowX)).map((one) => one.outerHTML.slice(0, 80))"""
+        return list(self.page.evaluate(script))
+
 
 def digits() -> dict[str, Any]:
     """The images that a search on handwritten digits says it had."""
@@ -232,14 +238,90 @@ def test_a_reader_who_prefers_dark_pages_gets_one_with_light_plots(browser: Brow
     context.close()
 
 
+def test_two_rows_are_seen_side_by_side_and_marked_in_the_plots(seen: Seen) -> None:
+    from playwright.sync_api import expect
+
+    page = seen.page
+    first, second, third = (page.locator("#leaderboard tbody tr").nth(place) for place in range(3))
+    articles = page.locator("#opened article")
+    first.click()
+    second.locator("button.open").press("Enter")
+    expect(articles).to_have_count(2)
+    boxes = [box for one in articles.all() if (box := one.bounding_box()) is not None]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] < boxes[1]["x"]
+    expect(articles.nth(0).locator("svg.large")).to_have_count(2)
+    scales = page.evaluate(
+        "[...document.querySelectorAll('#opened svg.large')].map((one) => one.clientWidth / one.viewBox.baseVal.width)"
+    )
+    assert max(scales) == pytest.approx(min(scales), rel=0.02)
+    marked = """() => Object.fromEntries([...document.querySelectorAll('.plot')].filter((one) => one.marks)
+        .map((one) => [one.id, one.data.length - one.base.length]))"""
+    counts = page.evaluate(marked)
+    assert all(counts[name] for name in ("curves", "costs-parameters", "costs-macs", "timeline"))
+    third.locator("button.open").press("Enter")  # instead of the first
+    expect(first.locator("button.open")).to_have_attribute("aria-expanded", "false")
+    expect(third.locator("button.open")).to_have_attribute("aria-expanded", "true")
+    expect(articles).to_have_count(2)
+    page.keyboard.press("Escape")
+    expect(page.locator("#opened")).to_be_hidden()
+    assert not any(page.evaluate(marked).values())
+    seen.check()
+
+
+def test_a_click_on_a_mark_opens_its_trial(seen: Seen) -> None:
+    from playwright.sync_api import expect
+
+    winner = seen.page.locator("#leaderboard tbody tr").first.get_attribute("data-trial")
+    seen.page.evaluate(
+        "(id) => document.getElementById('costs-macs').emit('plotly_click', {points: [{customdata: id}]})", winner
+    )
+    expect(seen.page.locator("#opened article")).to_have_attribute("data-opened", str(winner))
+    seen.page.locator("#opened article button", has_text="Close").click()
+    expect(seen.page.locator("#opened")).to_be_hidden()
+
+
+def test_errors_are_drawn_on_a_log_scale_and_back(seen: Seen) -> None:
+    button = seen.page.locator('button.error[data-plot="curves"]')
+    shown = "() => { const {data, layout} = document.getElementById('curves'); return [data[0].y, layout.yaxis.type]; }"
+    scores, before = seen.page.evaluate(shown)
+    button.click()
+    errors, kind = seen.page.evaluate(shown)
+    assert (before, kind) == ("linear", "log")
+    assert [one is None for one in errors] == [one is None for one in scores]
+    assert [1 - one for one in errors if one is not None] == pytest.approx([one for one in scores if one is not None])
+    button.click()
+    assert seen.page.evaluate(shown) == [scores, "linear"]
+    seen.check()
+
+
+def test_the_navigation_stays_and_is_a_menu_on_a_narrow_page(seen: Seen) -> None:
+    from playwright.sync_api import expect
+
+    page, link = seen.page, seen.page.locator('nav a[href="#costs"]')
+    link.click()
+    expect(link).to_have_attribute("aria-current", "true")
+    expect(link).to_be_in_viewport()
+    page.set_viewport_size({"width": 420, "height": 900})
+    expect(link).to_be_hidden()
+    page.locator("nav button").click()
+    page.locator('nav a[href="#leaderboard"]').click()
+    expect(page.locator("#leaderboard h2")).to_be_in_viewport()
+    assert seen.scrolled_sideways() == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
 def test_the_copied_command_trains_that_architecture(seen: Seen, record: RunDirectory, cellscout: Any) -> None:
     row = seen.page.locator("#leaderboard tbody tr").nth(1)
     trial_id = row.get_attribute("data-trial")
-    row.locator("button.copy").click()
+    row.click()
+    opened = seen.page.locator(f'#opened article[data-opened="{trial_id}"]')
+    opened.locator('button.copy[data-copy*=" retrain "]').click()
     seen.page.wait_for_function("document.querySelector('button.copy[data-label]') !== null")
     program, *arguments = shlex.split(seen.page.evaluate("navigator.clipboard.readText()"))
     assert (program, arguments[0]) == ("cellscout", "retrain")
     small = ["--repeats", "1", "--filters", "4", "--set", "training.epochs=1"]
+    seen.page.keyboard.press("Escape")
     ended = cellscout(*arguments, *small, "--json")
     assert ended.status == 0, ended.err
     [network] = json.loads(ended.out)["networks"]

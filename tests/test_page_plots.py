@@ -14,7 +14,8 @@ from orchestrator.progress import number
 from orchestrator.record.events import RunEnded, RunResumed, TrialEnded, TrialStarted
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.report.page.content import Content, content_of, rungs_of
+from orchestrator.record.run_state import RunState
+from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.curves import (
     MAX_BEST_CURVES,
     MAX_OTHER_CURVES,
@@ -29,8 +30,9 @@ from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.worker_plots import MAX_BARS, timeline
 from orchestrator.report.page.worker_timeline import Stay, WorkerTimeline, assign_lanes, join_stays
 from orchestrator.report.page.writing import figure_json
+from orchestrator.report.running import milestones_of
 from search_spaces import NASNET
-from tests.builders import at
+from tests.builders import STARTED, at, trial
 from tests.made_up import made_up
 from tests.pages import figure_of, page_of, traces
 
@@ -67,18 +69,18 @@ def test_the_best_so_far_only_rises_and_ends_where_the_search_did(run: RunDirect
 
 def test_a_best_that_never_changed_is_not_drawn_on_an_axis_far_beyond_it() -> None:
     trajectory = Trajectory([Improvement(seconds=9.0, trained=1, value=0.8, trial_id="00000")], seconds=60.0, trained=7)
-    for plot in best_so_far({"this search": trajectory}, "val_accuracy", "maximize"):
+    for plot in best_so_far({"this search": trajectory}, "val_accuracy", "maximize", is_share=True):
         assert plot.figure is not None
         assert plot.figure.layout.yaxis.range == pytest.approx((0.72, 0.88))
 
 
 def test_curves_show_all_trials_and_the_rungs(run: RunDirectory, content: Content) -> None:
     record = PageRecord.read(RecordedRun.of_search(run))
-    assert rungs_of(record) == (1, 2, 4, 8)
+    assert milestones_of(record.info) == (1, 2, 4, 8)
     state = record.state
     (plot,) = content.plots["curves"]
     trained = [one for one in state.trials.values() if one.curve and one.duplicate_of is None]
-    drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
+    drawn = {trial_id for trace in traces(plot) for trial_id in trace.customdata if trial_id is not None}
     assert drawn == {one.trial_id for one in trained}
     assert len(figure_of(plot).layout.shapes) == 4
     names = [trace.name for trace in traces(plot)]
@@ -90,13 +92,13 @@ def test_what_is_left_out_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyP
     state = RecordedRun.read(run).state()
     monkeypatch.setattr("orchestrator.report.page.curves.MAX_BEST_CURVES", 5)
     monkeypatch.setattr("orchestrator.report.page.curves.MAX_OTHER_CURVES", 7)
-    plot = learning_curves(state, (), None)
+    plot = learning_curves(state, (), None, is_share=True)
     count = sum(bool(one.curve) and one.duplicate_of is None for one in state.trials.values())
     assert plot.caption.startswith(f"12 of {count} curves: the best 5 and 7 others, evenly spaced")
-    drawn = {trial_id for trace in traces(plot) for trial_id in trace.text if trial_id is not None}
+    drawn = {trial_id for trace in traces(plot) for trial_id in trace.customdata if trial_id is not None}
     assert len(drawn) == 12
     assert {one.trial_id for one in state.ranking()[:5]} <= drawn
-    monkeypatch.setattr("orchestrator.report.page.content.MAX_ROWS", 10)
+    monkeypatch.setattr("orchestrator.report.page.leaderboard.MAX_ROWS", 10)
     text = page_of(run).text
     assert f"The best 10 of {len(state.ranking())} trials with a score." in text
     assert (MAX_BEST_CURVES, MAX_OTHER_CURVES) == (50, 100)
@@ -169,11 +171,35 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     assert set(front.customdata) <= {one.get("data-cells") for _, one in page.elements}
 
 
-def test_three_objectives_are_drawn_in_space(tmp_path: Path) -> None:
+def test_three_objectives_are_drawn_in_pairs(tmp_path: Path) -> None:
     objectives: dict[str, Any] = {"val_accuracy": "maximize", "macs": "minimize", "parameters": "minimize"}
     directory = made_up(tmp_path / "run", 20, objectives=objectives)
-    (plot,) = content_of(PageRecord.read(RecordedRun.of_search(directory))).plots["front"]
-    assert {trace.type for trace in traces(plot)} == {"scatter3d"}
+    state = RecordedRun.read(directory).state()
+    pairs, lines = content_of(PageRecord.read(RecordedRun.of_search(directory))).plots["front"]
+    drawn: dict[tuple[str, str], set[tuple[str, float, float]]] = {}
+    for trace in traces(pairs):
+        points = zip(trace.customdata, trace.x, trace.y, strict=True)
+        drawn.setdefault((trace.xaxis, trace.yaxis), set()).update(points)
+    completed = [trial for trial in state.trials.values() if trial.status == "completed" and not trial.duplicate_of]
+    expected = [
+        {(trial.trial_id, trial.metric(x), trial.metric(y)) for trial in completed}
+        for x, y in (("val_accuracy", "macs"), ("val_accuracy", "parameters"), ("macs", "parameters"))
+    ]
+    assert list(drawn.values()) == expected
+    titles = [axis.title.text for axis in figure_of(pairs).select_xaxes() if axis.title.text]
+    assert titles == ["validation accuracy", "multiply-adds for one image"]
+    assert pairs.caption.endswith("Lower is better for multiply-adds for one image and parameters.")
+    assert {trace.type for trace in traces(lines)} == {"scatter"}
+
+
+def test_errors_are_shown_first_where_scores_end_close_to_one() -> None:
+    def curves(score: float, *, is_share: bool = True) -> str | None:
+        state = RunState.replay([STARTED, *trial("00000", [0.5, score], "completed")])
+        return learning_curves(state, (), None, is_share=is_share).error_axis
+
+    assert curves(0.95) == "first"
+    assert curves(0.8) == "offered"
+    assert curves(0.95, is_share=False) is None
 
 
 def test_more_objectives_are_lines_with_the_best_above(tmp_path: Path) -> None:
@@ -181,7 +207,7 @@ def test_more_objectives_are_lines_with_the_best_above(tmp_path: Path) -> None:
     objectives: dict[str, Any] = {"val_accuracy": "maximize", **dict.fromkeys(smaller, "minimize")}
     directory = made_up(tmp_path / "run", 20, objectives=objectives)
     state = RecordedRun.read(directory).state()
-    (plot,) = content_of(PageRecord.read(RecordedRun.of_search(directory))).plots["front"]
+    _, plot = content_of(PageRecord.read(RecordedRun.of_search(directory))).plots["front"]
     lines: dict[str, list[float]] = {}
     for trace in traces(plot):
         for trial_id, axis, height in zip(trace.customdata, trace.x, trace.y, strict=True):
@@ -211,7 +237,7 @@ def test_what_mattered_needs_enough_trials(tmp_path: Path, content: Content) -> 
     assert set(traces(operations)[0].y) == set(NASNET.operations)
     few = content_of(PageRecord.read(RecordedRun.of_search(made_up(tmp_path / "few", 12)))).plots["importance"]
     assert [plot.figure for plot in few] == [None]
-    assert "are too few to show which decisions mattered; 60 are needed" in few[0].empty_text
+    assert "too few to show which decisions mattered; 60 are needed" in few[0].empty_text
 
 
 def test_figures_are_json_that_cannot_end_its_script() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +14,10 @@ from orchestrator.report.comparison.figures import plots
 from orchestrator.report.comparison.groups import Group, format_setting
 from orchestrator.report.comparison.tables import COLUMNS, row_of
 from orchestrator.report.comparison.verdict import verdict_sentences
-from orchestrator.report.page.content import Value
 from orchestrator.report.page.plot import Plot
+from orchestrator.report.page.table import Table, Value, number_value, text_table, text_value
 from orchestrator.report.page.writing import render
 from trainables.storage import reason
-
-
-@dataclass(frozen=True)
-class Table:
-    """The names of the columns, and rows with one value per column."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Value]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +82,9 @@ def content_of(comparison: Comparison) -> Content:
             "runs ± half the width of its 95 % interval (Student's t). Trials, time (both without a confirmation) and "
             "busy (the share of the slots' time that was spent on training) are means too."
         ),
-        groups=_table(COLUMNS, map(row_of, comparison.groups)),
+        groups=text_table(COLUMNS, map(row_of, comparison.groups)),
         tests=_tests(comparison) if comparison.pairs else None,
-        differences=_table(
+        differences=text_table(
             ["setting", *(group.label for group in comparison.groups)],
             ([one.setting, *map(format_setting, one.values)] for one in comparison.differences),
         )
@@ -114,7 +106,7 @@ def _score(comparison: Comparison) -> str:
 
 
 def _tests(comparison: Comparison) -> Table:
-    return _table(
+    return text_table(
         ("groups", "difference", "95 % interval", "p", "p adjusted"),
         (
             [
@@ -135,28 +127,16 @@ def _runs(group: Group) -> list[list[Value]]:
         best, utilisation = search.best_trial, search.state.utilisation()
         rows.append(
             [
-                _text(search.location),
-                _text(group.label),
+                text_value(search.location),
+                text_value(group.label),
                 Value(str(search.seed), search.seed),
-                _text(search.standing.replace("_", " ")),
-                _number(search.best),
-                _text("-" if best is None else best.trial_id),
-                _number(search.trained),
-                _number(search.epochs),
+                text_value(search.standing.replace("_", " ")),
+                number_value(search.best),
+                text_value("-" if best is None else best.trial_id),
+                number_value(search.trained),
+                number_value(search.epochs),
                 Value(clock(search.seconds), search.seconds),
                 Value("-", "") if utilisation is None else Value(f"{utilisation:.0%}", utilisation),
             ]
         )
     return rows
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    return Table(columns, [[_text(value) for value in row] for row in rows])
-
-
-def _text(text: str) -> Value:
-    return Value(text, text)
-
-
-def _number(value: float | None) -> Value:
-    return Value("-", "") if value is None else Value(number(value), value)

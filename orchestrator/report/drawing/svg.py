@@ -33,13 +33,22 @@ NAMES = {
 """The meaning of the colours in `cell_layout.FAMILIES`, for a legend."""
 
 
-def large(cell: Cell, title: str) -> str:
-    """Draw a cell with the names of operations and states; screen readers read `title`."""
-    picture = lay_out(cell)
+def large_cells(architecture: Architecture) -> list[tuple[str, str]]:
+    """Draw the cells with the names of operations and states; return each with its role.
+
+    The drawings state their own width and that of the widest, by which a style sheet shows them at one scale.
+    """
+    pictures = {role: lay_out(cell) for role, cell in roles(architecture)}
+    widest = max(picture.width for picture in pictures.values())
+    return [(role, _large(picture, f"{role} cell", widest)) for role, picture in pictures.items()]
+
+
+def _large(picture: CellPicture, title: str, widest: float) -> str:
     lines = "".join(
         f'<path d="{_curve(line)}" fill="none" stroke="{line.colour}" stroke-width="1.1"/>' for line in picture.lines
     )
-    return f"{_open(picture, 'cell', title)}{lines}{''.join(map(_labelled, picture.boxes))}</svg>"
+    scale = f' style="--width: {picture.width + 4:.0f}; --widest: {widest + 4:.0f}"'
+    return f"{_open(picture, 'cell large', title, scale)}{lines}{''.join(map(_labelled, picture.boxes))}</svg>"
 
 
 def small(architecture: Architecture, title: str) -> str:
@@ -79,9 +88,9 @@ def _small(cell: Cell, title: str) -> str:
     return f'{_open(picture, "cell small", title)}<path d="{lines}" class="lines"/><g class="boxes">{boxes}</g></svg>'
 
 
-def _open(picture: CellPicture, kind: str, title: str) -> str:
+def _open(picture: CellPicture, kind: str, title: str, style: str = "") -> str:
     box = f"-2 -2 {picture.width + 4:.0f} {picture.height + 4:.0f}"
-    return f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{escape(title)}">'
+    return f'<svg class="{kind}"{style} viewBox="{box}" role="img" aria-label="{escape(title)}">'
 
 
 def _curve(line: Line) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 
 from orchestrator.progress import clock, number, rivals_in_words
 from orchestrator.record import CandidatesCompared, ConfirmedCandidate, RunState, score_of
 from orchestrator.report.confirmation import range_in_words, standing_of, why_race_ended, why_unconfirmed
+from orchestrator.report.page.interval_rows import IntervalRow, interval_rows, line, marks
 from orchestrator.report.page.plot import GREEN, GREY, INK, ORANGE, Plot, figure, metric_label, text
 from orchestrator.report.page.record import PageRecord
 from orchestrator.words import counted, join_words
 
-ROW_HEIGHT = 34
-"""In pixels."""
 COLOURS = {"leads": GREEN, "in_doubt": ORANGE, "behind": GREY, "out": GREY}
 KINDS = {"the winner": GREEN, "cannot be told from the winner": ORANGE, "behind it": GREY}
 FRONT_KINDS = {"on the front": GREEN, "cannot be told from the front": ORANGE, "dropped out": GREY}
@@ -115,51 +113,24 @@ def _how_to_read_several(state: RunState) -> str:
 def _rows(candidates: Sequence[ConfirmedCandidate], state: RunState, colours: Mapping[str, str]) -> go.Figure:
     """Draw one row per candidate, the best at the top."""
     (metric,) = state.objectives
-    traces = []
-    x: list[float | None] = []
-    y: list[str | None] = []
+    rows = []
     for one in candidates:
-        interval = one.scores[metric].interval
-        traces.append(_line(interval or (None, None), (one.trial_id, one.trial_id), colours[one.trial_id]))
-        for repeat in state.repeats_of(state.trials[one.trial_id]):
-            if repeat.status == "completed":
-                x.append(repeat.metric(metric))
-                y.append(one.trial_id)
-    names = [one.trial_id for one in candidates]
-    hues = [colours[name] for name in names]
-    trainings = [
-        f"trial {one.trial_id}: mean {number(one.scores[metric].mean)} of {counted(one.trainings, 'new training')}, "
-        f"95 % interval {range_in_words(one.scores[metric].interval)}; the best with a probability of {one.chance:.0%}"
-        for one in candidates
-    ]
-    traces += [
-        _marks(
-            "one new training",
-            x,
-            y,
-            {"color": "#ffffff", "size": 7, "line": {"color": INK, "width": 1}},
-            "%{y}: %{x:.4f}",
-        ),
-        _marks(
-            "score in the search",
-            [state.trials[name].metric(metric) for name in names],
-            names,
-            {"color": INK, "symbol": "diamond-open", "size": 11},
-            "%{y} in the search: %{x:.4f}",
-            trials=names,
-        ),
-        _marks(
-            "mean of the new trainings",
-            [one.scores[metric].mean for one in candidates],
-            names,
-            {"color": hues, "size": 13, "line": {"color": "#ffffff", "width": 1}},
-            "%{text}",
-            labels=trainings,
-            trials=names,
-        ),
-    ]
-    axis = {"type": "category", "autorange": "reversed", "categoryorder": "array", "categoryarray": names}
-    return figure(traces, x=text(metric_label(metric)), y="", height=130 + ROW_HEIGHT * len(names), yaxis=axis)
+        score, trial = one.scores[metric], state.trials[one.trial_id]
+        values = [repeat.metric(metric) for repeat in state.repeats_of(trial) if repeat.status == "completed"]
+        rows.append(
+            IntervalRow(
+                name=one.trial_id,
+                trial_id=one.trial_id,
+                colour=colours[one.trial_id],
+                mean=score.mean,
+                interval=score.interval,
+                scores=[value for value in values if value is not None],
+                before=trial.metric(metric),
+                label=f"trial {one.trial_id}: mean {number(score.mean)} of {counted(one.trainings, 'new training')}, "
+                f"95 % interval {range_in_words(score.interval)}; the best with a probability of {one.chance:.0%}",
+            )
+        )
+    return interval_rows(rows, training="new training", x=text(metric_label(metric)))
 
 
 def _plane(candidates: Sequence[ConfirmedCandidate], state: RunState, colours: Mapping[str, str]) -> go.Figure:
@@ -170,12 +141,12 @@ def _plane(candidates: Sequence[ConfirmedCandidate], state: RunState, colours: M
         x, y = one.scores[first], one.scores[second]
         colour = colours[one.trial_id]
         traces += [
-            _line(x.interval or (x.mean, x.mean), (y.mean, y.mean), colour),
-            _line((x.mean, x.mean), y.interval or (y.mean, y.mean), colour),
+            line(x.interval or (x.mean, x.mean), (y.mean, y.mean), colour),
+            line((x.mean, x.mean), y.interval or (y.mean, y.mean), colour),
         ]
     trials = [state.trials[one.trial_id] for one in candidates]
     traces.append(
-        _marks(
+        marks(
             "scores in the search",
             [trial.metric(first) for trial in trials],
             [trial.metric(second) for trial in trials],
@@ -189,7 +160,7 @@ def _plane(candidates: Sequence[ConfirmedCandidate], state: RunState, colours: M
         members = [one for one in candidates if colours[one.trial_id] == colour]
         if members:
             traces.append(
-                _marks(
+                marks(
                     kind,
                     [one.scores[first].mean for one in members],
                     [one.scores[second].mean for one in members],
@@ -200,35 +171,6 @@ def _plane(candidates: Sequence[ConfirmedCandidate], state: RunState, colours: M
                 )
             )
     return figure(traces, x=text(metric_label(first)), y=text(metric_label(second)), height=440)
-
-
-def _line(x: Sequence[Any], y: Sequence[Any], colour: str) -> go.Scatter:
-    return go.Scatter(
-        x=list(x), y=list(y), mode="lines", line={"color": colour, "width": 3}, hoverinfo="skip", showlegend=False
-    )
-
-
-def _marks(
-    name: str,
-    x: Sequence[Any],
-    y: Sequence[Any],
-    marker: Mapping[str, Any],
-    hover: str,
-    *,
-    labels: Sequence[str] | None = None,
-    trials: Sequence[str] | None = None,
-) -> go.Scatter:
-    return go.Scatter(
-        x=list(x),
-        y=list(y),
-        text=labels,
-        customdata=trials,
-        mode="markers",
-        name=name,
-        marker=dict(marker),
-        hovertemplate=f"{hover}<extra></extra>",
-        showlegend=True,
-    )
 
 
 def _label(one: ConfirmedCandidate) -> str:

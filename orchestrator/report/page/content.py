@@ -3,86 +3,30 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from orchestrator.config import make_scheduler, parse_config, search_file
-from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.progress import clock, number
-from orchestrator.record import ConfirmedCandidate, Retrained, RunState, Trial, score_of
+from orchestrator.config import search_file
+from orchestrator.record import RunState
 from orchestrator.report.changes import changes_of
-from orchestrator.report.confirmation import confirmed_candidates, range_in_words
 from orchestrator.report.drawing import svg
 from orchestrator.report.importance import importances
 from orchestrator.report.page.confirmation_plots import confirmation_plot
 from orchestrator.report.page.curves import Trajectory, best_so_far, learning_curves, trajectory_of
+from orchestrator.report.page.evaluation_section import EvaluationSection, evaluation_section
+from orchestrator.report.page.fronts import front_plots
 from orchestrator.report.page.importance_plots import importance_plots
-from orchestrator.report.page.plot import Plot, metric_label
+from orchestrator.report.page.leaderboard import MAX_ROWS, Leaderboard, architecture_of, leaderboard_of
+from orchestrator.report.page.networks_section import exports_table, retrained_table
+from orchestrator.report.page.plot import Plot
 from orchestrator.report.page.problems import Problem, problems_of
 from orchestrator.report.page.record import PageRecord
-from orchestrator.report.page.summary import Summary, retrain_command, summary_of
-from orchestrator.report.page.trade_offs import costs_against_score, pareto_front
+from orchestrator.report.page.summary import Summary, summary_of
+from orchestrator.report.page.table import Table
+from orchestrator.report.page.trade_offs import costs_against_score
 from orchestrator.report.page.worker_plots import timeline
-from orchestrator.schedulers import SCHEDULERS
-from search_spaces import Architecture
-
-MAX_ROWS = 500
-"""The maximal number of rows in the leaderboard; each has drawings."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A cell of a table."""
-
-    text: str
-    sort: float | str
-    """The sort key: the number itself, or the text."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A drawing of a cell, with the role of the cell."""
-
-    role: str
-    svg: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A trial of the leaderboard."""
-
-    trial_id: str
-    completed: bool
-    """Whether it had its whole training."""
-    values: Sequence[Value]
-    svg: str
-    """Small drawings of its cells."""
-    command: str | None
-    """Retrains the trial; None while the search cannot be retrained."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the leaderboard."""
-
-    name: str
-    best_last: bool = False
-    """Whether large values are the better ones, so that a first click sorts them to the top."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leaderboard:
-    """The best trials."""
-
-    columns: Sequence[Column]
-    order: str
-    """Says what comes first."""
-    rows: Sequence[Row]
-    scored: int
-    """The number of trials that have a score."""
-    front_drawings: dict[str, str]
-    """Drawings of the trials on the front that have no row, by trial id; plots show them."""
+from orchestrator.report.running import RunningProgress, milestones_of, running_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +40,20 @@ class Content:
     """When the record was read."""
     refreshing: bool
     """Whether the run is still running."""
+    progress: RunningProgress | None
+    """None unless the run is running."""
     summary: Summary
-    winner: Sequence[Drawing]
-    """Large drawings of the winner's cells."""
+    sections: dict[str, str]
+    """Names by the id of their section, for the navigation."""
+    winner: Sequence[tuple[str, str]]
+    """The winner's cells: their roles, and large drawings."""
     legend: dict[str, str]
     """The colours of operations, by their meaning."""
     leaderboard: Leaderboard
-    retrained: Sequence[Sequence[str]]
-    """Rows of text for the retrained networks; the first row is the head."""
+    evaluation: EvaluationSection | None
+    """None before an evaluation."""
+    retrained: Table
+    exports: Table
     plots: dict[str, Sequence[Plot]]
     """Plots by the section they are in."""
     problems: Sequence[Problem]
@@ -124,26 +74,31 @@ def content_of(record: PageRecord) -> Content:
     """Collect what the page of a run shows."""
     state = record.state
     summary = summary_of(record)
-    board = _leaderboard(record)
-    winner = None if summary.winner is None else _architecture(state.trials[summary.winner])
-    drawn = [_architecture(trial) for trial in state.ranking()[:MAX_ROWS]]
-    front = pareto_front(state)
+    board = leaderboard_of(record)
+    winner = None if summary.winner is None else architecture_of(state.trials[summary.winner])
+    drawn = [architecture_of(trial) for trial in state.ranking()[:MAX_ROWS]]
+    evaluation = record.follow_ups.evaluation
     metric, direction = next(iter(state.objectives.items()), ("val_accuracy", "maximize"))
+    is_share = direction == "maximize" and record.info.bounds_of(metric) == (0.0, 1.0)
     return Content(
         title=str(record.info.config.get("run", {}).get("name", "search")),
         location=record.location,
         read_at=f"{record.read_at:%Y-%m-%d %H:%M:%S} UTC",
         refreshing=record.standing == "running",
+        progress=running_progress(record.info, record.standing, state, record.read_at),
         summary=summary,
-        winner=[] if winner is None else [Drawing(role, svg.large(cell, role)) for role, cell in svg.roles(winner)],
+        sections=_sections(record),
+        winner=[] if winner is None else svg.large_cells(winner),
         legend=svg.families(drawn),
         leaderboard=board,
-        retrained=_retrained(record.follow_ups.retrained),
+        evaluation=None if evaluation is None else evaluation_section(evaluation),
+        retrained=retrained_table(record.follow_ups.retrained),
+        exports=exports_table(record.follow_ups.exports),
         plots={
-            "curves": [learning_curves(state, rungs_of(record), summary.winner)],
-            "best": best_so_far(_trajectories(record), metric, direction),
+            "curves": [learning_curves(state, milestones_of(record.info) or (), summary.winner, is_share=is_share)],
+            "best": best_so_far(_trajectories(record), metric, direction, is_share=is_share),
             "confirmation": [confirmation_plot(record)],
-            "front": [] if front is None else [front],
+            "front": front_plots(state),
             "timeline": [timeline(state, record.stays, record.breaks)],
             "importance": importance_plots(importances(state), record.info),
             "costs": costs_against_score(state, summary.winner),
@@ -157,119 +112,25 @@ def content_of(record: PageRecord) -> Content:
     )
 
 
-def rungs_of(record: PageRecord) -> tuple[int, ...]:
-    """Return the epochs at which one of our schedulers decides.
-
-    Empty for a scheduler of the user's own, because its module is not imported here.
-    """
-    try:
-        config = parse_config(record.info.config, "run.json")
-        if config.scheduler.name not in SCHEDULERS:
-            return ()
-        scheduler = make_scheduler(config.scheduler, config.training.epochs, config.objectives.directions)
-    except ConfigError:  # of another version: show its curves without rungs
-        return ()
-    return tuple(getattr(scheduler, "milestones", None) or ())
-
-
-def _leaderboard(record: PageRecord) -> Leaderboard:
-    state = record.state
-    ranking, confirmed = state.ranking(), confirmed_candidates(state)
-    front = _front(state, confirmed)
-    scores = list(dict.fromkeys(["val_accuracy", *state.objectives]))
-    scores = [name for name in scores if name not in ("parameters", "macs")]
-    metric, _ = score_of(state.objectives)
-    several = len(state.objectives) > 1
-    rows = []
-    for rank, trial in enumerate(ranking[:MAX_ROWS], start=1):
-        values = [
-            Value(str(rank), rank),
-            Value(trial.trial_id, trial.trial_id),
-            Value(state.status_of(trial), state.status_of(trial)),
-            *(_confirmed(trial, confirmed, metric) if confirmed else []),
-            *(_number(trial.metric(name)) for name in scores),
-            *([_text(front.get(trial.trial_id, ""))] if several else []),
-            Value(str(trial.epochs), trial.epochs),
-            Value("-", "") if trial.parameters is None else Value(f"{trial.parameters:,}", trial.parameters),
-            Value("-", "") if trial.macs is None else Value(f"{trial.macs / 1e6:,.2f} M", float(trial.macs)),
-            Value(clock(trial.train_seconds), trial.train_seconds),
-        ]
-        rows.append(
-            Row(
-                trial_id=trial.trial_id,
-                completed=trial.status == "completed",
-                values=values,
-                svg=_small(trial),
-                command=retrain_command(record, trial),
-            )
-        )
-    rises = {name: state.objectives.get(name, "maximize") == "maximize" for name in (*scores, metric)}
-    columns = [Column("rank"), Column("trial"), Column("status")]
-    if confirmed:
-        columns += [Column("confirmation"), Column("mean", rises[metric]), Column("95 % interval", rises[metric])]
-    labels = [Column(f"{metric_label(name)}{' in the search' if confirmed else ''}", rises[name]) for name in scores]
-    listed = {row.trial_id for row in rows}
-    return Leaderboard(
-        columns=[
-            *columns,
-            *labels,
-            *([Column("on the front", best_last=True)] if several else []),
-            Column("epochs", best_last=True),
-            *map(Column, ("parameters", "multiply-adds", "training time")),
-        ],
-        order=CONFIRMED_FIRST.format(metric_label(metric)) if confirmed else "Completed trials come first.",
-        rows=rows,
-        scored=len(ranking),
-        front_drawings={trial.trial_id: _small(trial) for trial in state.front if trial.trial_id not in listed},
-    )
-
-
-CONFIRMED_FIRST = (
-    "The candidates of the confirmation come first, with the mean and the interval of {} in their new trainings; then "
-    "the other completed trials."
-)
-
-
-def _confirmed(trial: Trial, confirmed: Mapping[str, ConfirmedCandidate], metric: str) -> list[Value]:
-    """The cells of a trial in a confirmation: what it says, the mean and the interval."""
-    found = confirmed.get(trial.trial_id)
-    if found is None or found.problem is not None:
-        return [_text("" if found is None else "out"), _number(None), Value("-", "")]
-    score = found.scores[metric]
-    words = "may be as good" if found.in_doubt else "behind"
-    return [
-        _text("the winner" if found is next(iter(confirmed.values())) else words),
-        _number(score.mean),
-        Value(range_in_words(score.interval), "" if score.interval is None else score.interval[0]),
-    ]
-
-
-def _front(state: RunState, confirmed: Mapping[str, ConfirmedCandidate]) -> dict[str, str]:
-    """What is known of each trial's place on the Pareto front; a trial without an entry is not on it."""
-    before = {trial.trial_id: "unconfirmed" if confirmed else "yes" for trial in state.front}
-    return before | {
-        name: "out" if one.problem is not None else "yes" if one.on_front else "in doubt" if one.in_doubt else ""
-        for name, one in confirmed.items()
+def _sections(record: PageRecord) -> dict[str, str]:
+    """Return the sections in their order. Those of what has not been done are left out."""
+    sections = {
+        "summary": "Summary",
+        "winner": "Winner",
+        "confirmation-section": "Confirmation",
+        "evaluation": "Evaluation" if record.follow_ups.evaluation is not None else "",
+        "exports": "Exports" if record.follow_ups.exports else "",
+        "leaderboard": "Leaderboard",
+        "curves-section": "Curves",
+        "best": "Best so far",
+        "front-section": "Front" if len(record.state.objectives) > 1 else "",
+        "workers": "Workers",
+        "mattered": "Decisions",
+        "costs": "Costs",
+        "problems": "Failures",
+        "reproduce": "Reproduce",
     }
-
-
-def _small(trial: Trial) -> str:
-    return svg.small(_architecture(trial), f"trial {trial.trial_id}")
-
-
-def _architecture(trial: Trial) -> Architecture:
-    try:
-        return Architecture.from_json(trial.architecture)
-    except ValueError as error:
-        raise RunDirectoryError(f"the recorded architecture of trial {trial.trial_id} is invalid: {error}") from error
-
-
-def _text(value: str) -> Value:
-    return Value(value, value)
-
-
-def _number(value: float | None) -> Value:
-    return Value(number(value), "" if value is None else float(value))
+    return {name: heading for name, heading in sections.items() if heading}
 
 
 def _trajectories(record: PageRecord) -> dict[str, Trajectory]:
@@ -278,43 +139,6 @@ def _trajectories(record: PageRecord) -> dict[str, Trajectory]:
     if record.sample is not None:
         trajectories["random search of equal cost"] = trajectory_of(*record.sample)
     return trajectories
-
-
-def _retrained(found: dict[str, Retrained]) -> list[list[str]]:
-    if not found:
-        return []
-    rows = [
-        ["network", "test accuracy", "seeds", "parameters", "multiply-adds", "latency", "epochs", "training time", ""]
-    ]
-    for name, one in found.items():
-        spread = "" if one.deviation is None else f" ± {one.deviation:.4f}"
-        rows.append(
-            [
-                name,
-                "not tested" if one.accuracy is None else f"{one.accuracy:.4f}{spread}",
-                str(len(one.seeds)),
-                f"{one.parameters:,}",
-                f"{one.macs / 1e6:,.2f} M",
-                "-" if one.latency_seconds is None else f"{one.latency_seconds * 1e3:.2f} ms",
-                f"{one.epochs:g}",
-                clock(one.train_seconds),
-                _note(one),
-            ]
-        )
-    return rows
-
-
-def _note(one: Retrained) -> str:
-    notes = []
-    if one.tested_at is not None:
-        notes.append(f"tested {one.tested_at:%Y-%m-%d} on {one.device}")
-    if one.test_number is not None and one.test_number > 1:
-        notes.append(f"test {one.test_number} of this network, so not independent evidence")
-    if one.freeze:
-        notes.append("only its classifier was trained")
-    elif one.weights is not None:
-        notes.append("started from given weights")
-    return "; ".join(notes)
 
 
 def _command(words: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from statistics import median
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -33,11 +34,21 @@ FADED = "#a9b1ba"
 MAX_BEST_CURVES = 50
 MAX_OTHER_CURVES = 100
 
+CLOSE_TO_ONE = 0.9
+"""Above this, the differences between scores are small on an axis of scores, and large on one of errors."""
+
 UNITS = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 
 
-def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -> Plot:
-    """Plot the score after each epoch for the best trials and some others; `winner` is a trial id."""
+def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None, *, is_share: bool) -> Plot:
+    """Plot the score after each epoch for the best trials and some others.
+
+    Args:
+        state: the state of the search.
+        rungs: the epochs at which the scheduler decides.
+        winner: a trial id.
+        is_share: whether the score is a share of 1, which is the best.
+    """
     metric, _ = score_of(state.objectives)
     ranking = [trial for trial in state.ranking() if trial.curve]
     ranked = {trial.trial_id for trial in ranking}
@@ -86,7 +97,16 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None) -
         caption=caption,
         figure=found,
         empty_text="No trial has finished an epoch yet.",
+        error_axis=_error_axis([trial.metric(metric) for trial in shown if trial.status == "completed"], is_share),
     )
+
+
+def _error_axis(ends: Sequence[float | None], is_share: bool) -> Literal["offered", "first"] | None:
+    """Return whether the errors are offered, or shown first because most curves end close to 1."""
+    if not is_share:
+        return None
+    known = [end for end in ends if end is not None]
+    return "first" if known and median(known) > CLOSE_TO_ONE else "offered"
 
 
 @dataclass(frozen=True)
@@ -149,8 +169,16 @@ def _active(start: datetime, time: datetime, breaks: Sequence[Break]) -> float:
     return max(0.0, (time - start).total_seconds() - away)
 
 
-def best_so_far(trajectories: dict[str, Trajectory], metric: str, direction: Direction) -> list[Plot]:
-    """Plot the best so far against time and trials; `trajectories` maps names to searches, this search first."""
+def best_so_far(
+    trajectories: dict[str, Trajectory], metric: str, direction: Direction, *, is_share: bool
+) -> list[Plot]:
+    """Plot the best so far against time and trials.
+
+    Args:
+        trajectories: searches by their names, this search first.
+        metric, direction: the first objective.
+        is_share: whether the score is a share of 1, which is the best.
+    """
     longest = max(trajectory.seconds for trajectory in trajectories.values())
     unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
     by_time = [
@@ -182,6 +210,7 @@ def best_so_far(trajectories: dict[str, Trajectory], metric: str, direction: Dir
     empty_text = "No trial has completed its training yet."
     y = f"best {text(name)}"
     values = {one.value for trajectory in trajectories.values() for one in trajectory.improvements}
+    error_axis = _error_axis(sorted(values), is_share) if len(values) > 1 else None
     level: dict[str, Any] = {"range": range_around(*values)} if len(values) == 1 else {}
     return [
         Plot(
@@ -192,6 +221,7 @@ def best_so_far(trajectories: dict[str, Trajectory], metric: str, direction: Dir
             if by_time
             else None,
             empty_text=empty_text,
+            error_axis=error_axis,
         ),
         Plot(
             name="best-by-trials",
@@ -199,6 +229,7 @@ def best_so_far(trajectories: dict[str, Trajectory], metric: str, direction: Dir
             caption=f"{caption} A trial counts when it ends; pruned trials count too.",
             figure=figure(by_trials, x="trials trained", y=y, xaxis=counting, yaxis=level) if by_trials else None,
             empty_text=empty_text,
+            error_axis=error_axis,
         ),
     ]
 
@@ -206,16 +237,16 @@ def best_so_far(trajectories: dict[str, Trajectory], metric: str, direction: Dir
 def _steps(name: str, points: Sequence[tuple[float, Improvement]], *, end: float, place: int) -> go.Scatter:
     colour, dash = ((BLUE, "solid"), (RED, "dash"))[place % 2]
     x, y = [x for x, _ in points], [one.value for _, one in points]
-    labels = [f"trial {one.trial_id}" for _, one in points]
+    trials = [f"{'random/' if place else ''}{one.trial_id}" for _, one in points]
     return go.Scatter(
         x=[*x, end],
         y=[*y, y[-1]],
-        text=[*labels, ""],
+        customdata=[*trials, None],
         mode="lines+markers",
         name=text(name),
         line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
         marker={"size": [7] * len(x) + [0], "color": colour},
-        hovertemplate="%{y:.4f} %{text}<extra></extra>",
+        hovertemplate="%{y:.4f} trial %{customdata}<extra></extra>",
     )
 
 
@@ -235,12 +266,12 @@ def _lines(trials: Sequence[Trial], metric: str, *, name: str, line: dict[str, A
     return go.Scatter(
         x=x,
         y=y,
-        text=labels,
+        customdata=labels,
         mode="lines+markers" if any(sizes) else "lines",
         name=name,
         line=line,
         opacity=opacity,
         marker={"size": sizes},
         connectgaps=False,
-        hovertemplate="trial %{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+        hovertemplate="trial %{customdata}<br>epoch %{x}: %{y:.4f}<extra></extra>",
     )

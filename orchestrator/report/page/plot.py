@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import plotly.graph_objects as go
 
@@ -57,6 +57,8 @@ class Plot:
     """None if there is nothing to show."""
     empty_text: str = ""
     """Shown in place of the figure if that is None."""
+    error_axis: Literal["offered", "first"] | None = None
+    """Whether the reader may see 1 - y on a log scale, or sees that first. None: y is not a share of 1."""
     legend: Mapping[str, str] = field(default_factory=dict)
     """Colours by their meaning, if there are too many for plotly's legend on a narrow page."""
 
@@ -102,6 +104,11 @@ def apply_style(found: go.Figure, height: int) -> go.Figure:
 def integer_ticks(end: float) -> dict[str, Any]:
     """Return axis settings that put ticks at integers only, for an axis that counts up to `end`."""
     return {"dtick": 1} if end <= 10 else {}
+
+
+def axis_of(values: Sequence[float]) -> dict[str, Any]:
+    """Return the settings of an axis for these values: a log scale if they span more than a power of ten."""
+    return {"type": "log", "dtick": "D2"} if values and min(values) > 0 and max(values) >= 10 * min(values) else {}
 
 
 def range_around(value: float) -> list[float]:

@@ -91,6 +91,7 @@ def _bars(name: str, colour: str, bars: Sequence[tuple[Stay, int, int]]) -> go.B
         x=[1_000 * one for one in seconds],
         y=[lane + 1 for _, lane, _ in bars],
         text=[f"{label}, {one:,.1f} s" for label, one in zip(labels, seconds, strict=True)],
+        customdata=[stay.trial_id if count == 1 else None for stay, _, count in bars],
         textposition="none",
         name=name,
         marker={"color": colour, "line": {"color": "#ffffff", "width": 0.5}},

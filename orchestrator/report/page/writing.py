@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 from functools import cache
 from importlib import resources
 
@@ -58,6 +59,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "inlined": _inlined,
         "packed_plotly": _packed_plotly,
+        "packed_json": packed_json,
         "figure_json": figure_json,
         "Markup": Markup,
     }
@@ -80,7 +82,17 @@ def _inlined(name: str) -> Markup:
 
 @cache
 def _packed_plotly() -> Markup:
-    """Return plotly's script, compressed and in base64: the page has two megabytes instead of five."""
+    """Return plotly's script, packed: the page has two megabytes instead of five."""
     from plotly.offline import get_plotlyjs
 
-    return Markup(base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode())
+    return _packed(get_plotlyjs())
+
+
+def packed_json(value: object) -> Markup:
+    """Return a value as packed JSON, which the page's script unpacks when it is needed."""
+    return _packed(json.dumps(value))
+
+
+def _packed(text: str) -> Markup:
+    """Compress a text, and return it in base64."""
+    return Markup(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode())
