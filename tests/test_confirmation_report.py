@@ -16,7 +16,7 @@ from orchestrator.record.run_state import RunState
 from orchestrator.report.confirmation import why_race_ended, why_unconfirmed
 from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.record import PageRecord
-from orchestrator.report.watch import watching
+from orchestrator.report.watch.server import watching
 from tests.builders import STARTED, at, info, trial, write
 from tests.confirmed_records import confirm, confirmation
 from tests.made_up import made_up

@@ -18,10 +18,11 @@ from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.report import watch
 from orchestrator.report.comparison.compare import compare_runs
 from orchestrator.report.comparison.page import write_comparison
 from orchestrator.report.page.writing import write_page
+from orchestrator.report.watch import watched_page
+from orchestrator.report.watch.server import watching
 from search_spaces import Architecture
 from tests.builders import trial
 from tests.made_up import made_up
@@ -382,22 +383,33 @@ def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
 ) -> None:
     from playwright.sync_api import expect
 
-    monkeypatch.setattr(watch, "MIN_SECONDS", 0.1)
-    monkeypatch.setattr(watch, "PAUSE_FACTOR", 0)
+    monkeypatch.setattr(watched_page, "MIN_SECONDS", 0.1)
+    monkeypatch.setattr(watched_page, "PAUSE_FACTOR", 0)
     directory = made_up(tmp_path / "run", 20, state="running", host="elsewhere")
     said: list[str] = []
-    with EventLog.reopen(directory) as log, watch.watching(directory.location, 0, said.append) as server:
+    with EventLog.reopen(directory) as log, watching(directory.location, 0, said.append) as server:
         seen = Seen.at(browser, server.url)
         parameters = seen.page.locator("#leaderboard th", has_text="parameters")
         parameters.locator("button").click(click_count=2, delay=10)
-        seen.page.evaluate("window.scrollTo({top: 700, behavior: 'instant'})")
         rows = seen.page.locator("#leaderboard tbody tr")
         before = rows.count()
+        seen.page.wait_for_function("document.body.dataset.restored !== undefined")
+        opened = rows.first.get_attribute("data-trial")
+        rows.first.click()
+        seen.page.evaluate("Plotly.relayout('curves', {'xaxis.range[0]': 2, 'xaxis.range[1]': 5})")
+        seen.page.locator('button.error[data-plot="curves"]').click()
+        seen.page.evaluate("document.getElementById('curves-section').scrollIntoView({behavior: 'instant'})")
+        top = "document.getElementById('curves-section').getBoundingClientRect().top"
+        place = seen.page.evaluate(top)
         with seen.page.expect_event("load"):
             log.append(*trial("90000", [0.99], "completed"))
         expect(rows).to_have_count(before + 1)
-        expect(seen.page.locator(".js-plotly-plot")).to_have_count(len(seen.page.locator("script[data-for]").all()))
-        assert abs(seen.page.evaluate("window.scrollY") - 700) < 60
+        seen.page.wait_for_function("document.body.dataset.restored !== undefined")
+        assert abs(seen.page.evaluate(top) - place) < 2
+        assert seen.page.evaluate("document.getElementById('curves').layout.xaxis.range") == [2, 5]
+        expect(seen.page.locator('button.error[data-plot="curves"]')).to_have_attribute("aria-pressed", "true")
+        expect(seen.page.locator("#opened article")).to_have_attribute("data-opened", str(opened))
+        expect(seen.page.locator(".progress")).to_contain_text("ended, ")
         expect(parameters).to_have_attribute("aria-sort", "descending")
         log.append(RunEnded(outcome="completed"))
         directory.write_info(directory.read_info().model_copy(update={"state": "completed"}))

@@ -18,8 +18,9 @@ import pytest
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.report import watch
-from orchestrator.report.watch import PageServer, WatchedPage, watching
+from orchestrator.report.watch import watched_page
+from orchestrator.report.watch.server import PageServer, watch_runs, watching
+from orchestrator.report.watch.watched_page import WatchedPage
 from tests.builders import RUN, info, trial, write
 from tests.records import snapshot
 
@@ -114,8 +115,8 @@ def test_it_listens_on_loopback_only_and_lets_no_other_site_in(server: PageServe
 def test_the_page_grows_with_the_log_and_the_end_is_told(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "MIN_SECONDS", 0.02)
-    monkeypatch.setattr(watch, "PAUSE_FACTOR", 0)
+    monkeypatch.setattr(watched_page, "MIN_SECONDS", 0.02)
+    monkeypatch.setattr(watched_page, "PAUSE_FACTOR", 0)
     said: list[str] = []
     with watching(directory.location, 0, said.append) as server:
         with EventLog.reopen(directory) as log:
@@ -130,8 +131,8 @@ def test_the_page_grows_with_the_log_and_the_end_is_told(
 
 def test_a_record_that_stays_as_it_is_costs_no_page(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = WatchedPage(directory, print)
-    monkeypatch.setattr(watch, "make_page", None)
-    assert watched.refresh() >= watch.MIN_SECONDS
+    monkeypatch.setattr(watched_page, "make_page", None)
+    assert watched.refresh() >= watched_page.MIN_SECONDS
     assert watched.newest.number == 1
 
 
@@ -140,7 +141,7 @@ def test_an_evaluation_makes_a_new_page(directory: RunDirectory) -> None:
     (directory / "retrain" / "best").folder.write("events.jsonl", b"of no interest here")
     watched.refresh()
     assert watched.newest.number == 1
-    watched._make = lambda number: watch.Version(number, "running", b"")  # type: ignore[method-assign]
+    watched._make = lambda number: watched_page.Version(number, "running", b"")  # type: ignore[method-assign]
     (directory / "evaluation").folder.write("evaluation.json", b"{}")
     watched.refresh()
     assert watched.newest.number == 2
@@ -153,7 +154,7 @@ def test_a_page_that_takes_long_is_made_seldom(directory: RunDirectory, monkeypa
         time.sleep(0.4)
         return b""
 
-    monkeypatch.setattr(watch, "make_page", slow)
+    monkeypatch.setattr(watched_page, "make_page", slow)
     with EventLog.reopen(directory) as log:
         log.append(*trial("00006", [0.99], "completed"))
     assert watched.refresh() >= 4
@@ -211,6 +212,46 @@ def test_what_is_no_run_is_told(tmp_path: Path, cellscout: Any) -> None:
     assert (ended.status, "holds no run" in ended.err) == (2, True)
 
 
+def test_a_folder_of_runs_is_a_list_that_leads_to_their_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched_page, "MIN_SECONDS", 0.02)
+    monkeypatch.setattr(watched_page, "PAUSE_FACTOR", 0)
+    searching(tmp_path / "a run")
+    (tmp_path / "notes").mkdir()
+    said: list[str] = []
+    with watching(str(tmp_path), 0, said.append) as server:
+        assert server.watched.words == f"1 run of {tmp_path}"
+        status, page, headers = ask(server)
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert '<a href="a%20run/">a run</a>' in page
+        assert "notes" not in page.replace(str(tmp_path), "")
+        status, of_run, _ = ask(server, "/a%20run/")
+        assert (status, "Learning curves" in of_run) == (200, True)
+        assert ask(server, "/a%20run/version")[0] == 200
+        for path in ("/notes/", "/..%2f/", "/a%20run", "/a%20run/events.jsonl", "*"):
+            assert ask(server, path)[0] == 404
+        searching(tmp_path / "another")
+        until(lambda: "another" in ask(server)[1])
+        assert version(server) == (2, "list")
+        with EventLog.reopen(RunDirectory.at(tmp_path / "a run")) as log:
+            log.append(*trial("00006", [0.99], "completed", begin=20))
+        until(lambda: "00006" in ask(server)[1])
+        until(lambda: "00006" in ask(server, "/a%20run/")[1])
+        RunDirectory.at(tmp_path / "a run").write_info(info(host="elsewhere", state="completed"))
+        until(lambda: said)
+    assert said == ["a run: the run has ended (completed)"]
+
+
+def test_a_run_that_cannot_be_read_is_listed_with_the_reason(tmp_path: Path) -> None:
+    searching(tmp_path / "sound")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    with watching(str(tmp_path), 0, print) as server:
+        page = ask(server)[1]
+    assert "run.json" in page
+    assert '<a href="sound/">' in page
+    assert '<a href="broken/">' not in page
+
+
 def test_ctrl_c_ends_it_in_order_and_nothing_was_written(directory: RunDirectory) -> None:
     before = snapshot(Path(directory.location))
     said: list[str] = []
@@ -219,7 +260,7 @@ def test_ctrl_c_ends_it_in_order_and_nothing_was_written(directory: RunDirectory
         said.append(line)
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    watch.watch_run(directory.location, 0, say)
+    watch_runs(directory.location, 0, say)
     url = said[0].split()[0]
     assert said == [f"{url} shows {directory}, which is running; Ctrl-C stops serving it"]
     with pytest.raises(OSError):  # noqa: PT011

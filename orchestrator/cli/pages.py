@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli.arguments import AsJson, RunDir, print_json
+from orchestrator.cli.arguments import AsJson, print_json
 
 pages = typer.Typer()
 
@@ -49,17 +49,21 @@ def compare(
 
 @pages.command(epilog="Example: cellscout watch runs/digits-20261121-120000")
 def watch(
-    run_dir: RunDir,
+    location: Annotated[
+        str, typer.Argument(metavar="RUN_DIR|FOLDER", help="A run directory, or a folder of them: a path or a URI.")
+    ],
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0: any free port. Default: 8400.")
     ] = None,
 ) -> None:
     """Serve the page of a run to the browser and update it while the run goes on; Ctrl-C ends it.
 
-    The page is served to this machine only.
+    Of a folder with several runs, a list of all of them is served, which leads to their pages.
 
-    The run is only read, so this works beside the search, and on any machine that can read the record.
+    The pages are served to this machine only.
+
+    The runs are only read, so this works beside a search, and on any machine that can read the records.
     """
-    from orchestrator.report import PORT, watch_run
+    from orchestrator.report import PORT, watch_runs
 
-    watch_run(run_dir, PORT if port is None else port, typer.echo)
+    watch_runs(location, PORT if port is None else port, typer.echo)

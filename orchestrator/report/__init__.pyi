@@ -16,5 +16,5 @@ from .terminal import doubt as doubt
 from .terminal import leaderboard as leaderboard
 from .terminal import report_json as report_json
 from .terminal import run_summary as run_summary
-from .watch import PORT as PORT
-from .watch import watch_run as watch_run
+from .watch.server import PORT as PORT
+from .watch.server import watch_runs as watch_runs
