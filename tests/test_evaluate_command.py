@@ -165,6 +165,26 @@ def test_an_evaluation_continues_from_any_point_of_its_record(searched: Path) ->
         assert RecordedRun.read(result.directory).events()[:count] == events[:count]
 
 
+def test_an_evaluation_that_has_trained_nothing_begins_anew_with_other_settings(searched: Path) -> None:
+    """It was stopped right after its plan. The random search serves the new plan too."""
+    result = evaluate(searched, EvaluationSettings(top=2, folds=2, seeds=1))
+    events = RecordedRun.read(result.directory).events()
+    place = next(place for place, event in enumerate(events) if event.event == "evaluation_planned")
+    random = RecordedRun.read(result.directory / "random").events()
+    result.directory.write_info(result.directory.read_info().model_copy(update={"state": "interrupted"}))
+    (searched / "evaluation" / "events.jsonl").unlink()
+    write(result.directory, events[: place + 1])
+    again = evaluate(searched, EvaluationSettings(top=3, folds=3, seeds=1))
+    state = RecordedRun.read(again.directory).state()
+    assert again.state == "completed"
+    assert {trial.resample.folds for trial in state.trials.values() if trial.resample is not None} == {3}
+    assert len(state.trials) == 3 * len(outcome_of(again).candidates)
+    assert {trial.status for trial in state.trials.values()} == {"completed"}
+    assert RecordedRun.read(result.directory / "random").events() == random
+    with pytest.raises(ConfigError, match="--folds was 3, and is 2"):
+        evaluate(searched, EvaluationSettings(top=3, folds=2, seeds=1))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_training_that_loses_its_worker_goes_on_and_one_that_fails_leaves_its_candidate_out(

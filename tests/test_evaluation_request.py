@@ -15,7 +15,7 @@ from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.evaluation.candidates import EvaluatedSearch
 from orchestrator.evaluation.effort import remaining_work
 from orchestrator.evaluation.outcome import MIN_TRAININGS
-from orchestrator.evaluation.request import request_of
+from orchestrator.evaluation.request import find_recorded, request_of
 from orchestrator.evaluation.run import evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
 from orchestrator.objectives import Direction
@@ -28,6 +28,7 @@ from orchestrator.record.events import (
     TrialStarted,
     TrialSuggested,
 )
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import EvaluationInfo
 from orchestrator.record.run_state import RunState
@@ -45,6 +46,7 @@ from tests.evaluated import (
     started,
 )
 from tests.records import snapshot
+from trainables.assignment import Resample
 
 
 def test_the_best_are_those_of_the_leaderboard_each_once(tmp_path: Path) -> None:
@@ -229,6 +231,32 @@ def test_another_one_than_the_one_that_is_there_is_refused(
     folder = f"{ended}/evaluation"
     assert found.err == f"cellscout: {folder} cannot be resumed: {told}; choose another --evaluation-dir\n"
     assert snapshot(Path(ended.location)) == before
+
+
+def test_one_that_has_trained_nothing_may_be_another(ended: RunDirectory) -> None:
+    directory = ended / "evaluation"
+    events = RecordedRun.read(directory).events()
+    search = EvaluatedSearch.read(ended.location)
+    other = request_of(EvaluationSettings(top=2, folds=4), search)
+    (Path(ended.location) / "evaluation" / "events.jsonl").unlink()
+    write(directory, events[:2])
+    found = find_recorded(directory, other)
+    assert found is not None
+    assert found.directory == directory
+    (directory / "random").create(info())  # of another budget, if the search has gone on
+    write(directory / "random", SEARCH)
+    assert find_recorded(directory, other) is not None
+    with pytest.raises(ConfigError, match="--folds was 2, and is 4"):
+        find_recorded(directory, other.model_copy(update={"trials": other.trials + 1}))
+
+
+def test_a_later_plan_replaces_one_of_which_nothing_was_trained() -> None:
+    state = planned(RunState.replay(SEARCH))
+    assert state.evaluation is not None
+    candidates = state.evaluation.candidates[:2]
+    state.apply(state.evaluation.model_copy(update={"folds": 5, "seeds": [1], "candidates": candidates}))
+    assert len(state.trials) == 10
+    assert state.trials["00009"].resample == Resample(seed=1, split="fold", folds=5, fold=4)
 
 
 def test_one_whose_search_has_gone_on_since_is_refused(ended: RunDirectory) -> None:

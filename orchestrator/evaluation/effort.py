@@ -14,6 +14,11 @@ FULLER_SEEDS = 3
 """The seeds of a fuller evaluation, which the result of one with fewer seeds describes."""
 
 
+def has_begun(state: RunState) -> bool:
+    """Whether a training of a run has begun."""
+    return any(trial.attempt > 0 or trial.status != "running" for trial in state.trials.values())
+
+
 def remaining_work(
     wanted: EvaluationInfo, *, searched: RunState, state: RunState, sample: RunState, epochs: int, slots: int
 ) -> str:
@@ -24,15 +29,15 @@ def remaining_work(
 
     Args:
         searched: the search that is evaluated.
-        state: the evaluation; without a plan if it has not begun.
+        state: the evaluation; its plan counts once a training has begun.
         sample: the random search of equal cost, finished or not; empty if it has not begun.
         epochs: length of a full training.
         slots: number of trainings at a time.
     """
-    plan = state.evaluation
+    plan = state.evaluation if has_begun(state) else None
     candidates = len(wanted.candidates) + wanted.baseline if plan is None else len(plan.candidates)
     planned = candidates * wanted.folds * wanted.seeds
-    left = planned - sum(trial.status != "running" for trial in state.trials.values())
+    left = planned - (0 if plan is None else sum(trial.status != "running" for trial in state.trials.values()))
     trials = [searched.trials[trial_id] for trial_id in wanted.candidates]
     seconds = math.ceil(left / slots) * mean(trial.train_seconds / trial.epochs * epochs for trial in trials)
     product = f"{candidates} candidates x {wanted.folds} folds x {counted(wanted.seeds, 'seed')}"

@@ -6,8 +6,9 @@ from typing import Any
 
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.candidates import EvaluatedSearch
+from orchestrator.evaluation.effort import has_begun
 from orchestrator.evaluation.settings import EvaluationSettings
-from orchestrator.record import INFO, EvaluationInfo, RecordedRun, RunDirectory, first_difference
+from orchestrator.record import INFO, RANDOM, EvaluationInfo, RecordedRun, RunDirectory, first_difference
 
 TOP = 2
 """Candidates to evaluate if `--top` is not given; with several objectives it is the whole Pareto front."""
@@ -39,10 +40,10 @@ def request_of(settings: EvaluationSettings, searched: EvaluatedSearch) -> Evalu
 def find_recorded(directory: RunDirectory, requested: EvaluationInfo) -> RecordedRun | None:
     """Read the record of the evaluation in `directory`.
 
-    Returns None if there is none and one can be created.
+    Returns None if there is none and one can be created. As long as nothing was trained, the settings may change.
 
     Raises:
-        ConfigError: another evaluation is there.
+        ConfigError: another evaluation is there, in which something was trained.
         RunDirectoryError: something else is there, or nothing can be written there.
     """
     if not directory.folder.has(INFO):
@@ -51,9 +52,18 @@ def find_recorded(directory: RunDirectory, requested: EvaluationInfo) -> Recorde
     run = RecordedRun.read(directory)
     before = run.info.evaluation
     difference = "it is a search" if before is None else first_difference(_settings_of(before), _settings_of(requested))
-    if difference is not None:
+    if before is None or (difference is not None and _has_trained(run, before, requested)):
         raise ConfigError(f"{directory} cannot be resumed: {difference}; choose another --evaluation-dir")
     return run
+
+
+def _has_trained(run: RecordedRun, before: EvaluationInfo, requested: EvaluationInfo) -> bool:
+    """Whether there is something that the request cannot use: a training, or the random search of another budget.
+
+    A random search of equal cost serves any evaluation of the same search, as long as that has not gone on.
+    """
+    has_gone_on = before.trials != requested.trials
+    return has_begun(run.state()) or (has_gone_on and (run.directory / RANDOM).folder.has(INFO))
 
 
 def _settings_of(evaluation: EvaluationInfo) -> dict[str, Any]:

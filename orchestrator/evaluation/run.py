@@ -18,7 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from orchestrator.errors import ConfigError, SearchError
 from orchestrator.evaluation.candidates import EvaluatedSearch, candidates_of
 from orchestrator.evaluation.driver import EvaluationDriver
-from orchestrator.evaluation.effort import remaining_work
+from orchestrator.evaluation.effort import has_begun, remaining_work
 from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.evaluation.request import find_recorded, request_of
 from orchestrator.evaluation.settings import EvaluationSettings
@@ -89,7 +89,7 @@ def evaluate(
 
     Every candidate is trained for the full `training.epochs`, once for each fold of each seed, on the training and
     validation images of the search, never on the test images. If the same evaluation is on record, it continues; if it
-    has ended, its result is returned without training.
+    has ended, its result is returned without training. If it has trained nothing, it begins anew with these settings.
 
     Args:
         run_dir: the run directory of the search, a path or a URI.
@@ -183,7 +183,10 @@ class _Evaluation:
                 directory.create(info)
                 log = stack.enter_context(EventLog.create(directory))
             else:
+                if before.info.evaluation != self.wanted:
+                    self.progress.line(f"nothing was trained in {directory}, so it begins anew with these settings")
                 info = before.info.resumed_with(config, resources, self.components.passed)
+                info = info.model_copy(update={"evaluation": self.wanted})
                 directory.write_info(info)
             self.progress.note(f"recording in {directory}")
             state = RunState.replay(RecordedRun(directory, info).events())
@@ -252,16 +255,18 @@ class _Evaluation:
     def _first_events(
         self, state: RunState, environment: RunEnvironment, random_search: RunState | None
     ) -> list[Event]:
-        """Return the events to record before anything is trained; the plan only if it is not on record."""
+        """Return the events to record before anything is trained; the plan unless it is on record."""
         first: list[Event] = [RunResumed(slots=environment.allotment.slots_on_record)]
         if state.started_at is None:
             first = [self.components.run_started(environment.allotment)]
-        if state.evaluation is not None:
+        if has_begun(state):
             return first
         best = [self.searched.state.trials[trial_id] for trial_id in self.wanted.candidates]
         candidates = candidates_of(best, None if random_search is None else random_search.best)
         seeds = [self.searched.config.run.seed + 1 + number for number in range(self.wanted.seeds)]
-        return [*first, EvaluationPlanned(candidates=candidates, folds=self.wanted.folds, seeds=seeds)]
+        plan, known = EvaluationPlanned(candidates=candidates, folds=self.wanted.folds, seeds=seeds), state.evaluation
+        same = known is not None and (known.candidates, known.folds, known.seeds) == (candidates, plan.folds, seeds)
+        return first if same else [*first, plan]
 
 
 def _put_in_best(searched: EvaluatedSearch, components: SearchComponents, progress: Progress) -> None:

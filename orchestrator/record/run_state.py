@@ -103,6 +103,7 @@ class RunState:
                 self._count_end(trial)
             case EvaluationPlanned():
                 self.evaluation = event
+                self.trials.clear()  # those of an earlier plan, of which nothing was trained
                 self.trials.update((trial.trial_id, trial) for trial in planned_trials(event))
             case CandidatesQueued():
                 self.queued = list(event.params)
