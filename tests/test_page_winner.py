@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ import pytest
 from orchestrator.errors import InputError, RunDirectoryError
 from orchestrator.networks.retraining.networks import networks_of, recipe_of
 from orchestrator.networks.retraining.settings import RetrainSettings
+from orchestrator.progress import format_estimate
 from orchestrator.record.lookup import find_network, title_of
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
+from orchestrator.record.run_state import RunState
 from orchestrator.report.page.content import Content, content_of
+from orchestrator.report.page.next_steps import SIZES, full_size
 from orchestrator.report.page.record import PageRecord
+from orchestrator.report.page.summary import summary_of
+from tests.builders import STARTED, info, trial
 from tests.made_up import made_up
 from tests.pages import evaluation, keep_best, page_of
 from trainables.network_spec import NetworkSpec
@@ -72,7 +78,11 @@ def test_without_an_evaluation_the_best_is_called_no_proof(content: Content, run
     assert f"cannot tell them apart: {level} other trials are less than two such errors behind" in text
     assert "not a proof that the trial is the best" in text
     assert not summary.tested
-    assert summary.evaluate == f"cellscout evaluate {run.location}"
+    assert summary.evaluate == f"cellscout evaluate {run.location} --top 2 --folds 5"
+    candidates = [one for one in state.ranking() if one.status == "completed"][:2]
+    seconds = state.active_seconds() + 5 * sum(one.train_seconds for one in candidates) / 2  # 15 on 3 slots
+    said = f"a random search of equal cost and at most 15 trainings, about {format_estimate(seconds)}"
+    assert summary.evaluation_cost == said
     trained = [one for one in state.trials.values() if one.attempt > 0]
     assert summary.facts["trainings"].startswith(f"{len(trained)}, ")
     assert summary.facts["epochs"] == str(sum(one.epochs for one in trained))
@@ -150,6 +160,8 @@ def test_each_opened_row_has_a_command_that_retrains_it(tmp_path: Path) -> None:
     rows = content.leaderboard.rows
     assert [row.trial_id for row in rows] == [one.trial_id for one in state.ranking()]
     assert all(len(row.values) == len(content.leaderboard.columns) for row in rows)
+    size = PageRecord.read(RecordedRun.of_search(directory)).full_size
+    assert size is not None
     commands = {trial_id: one["commands"]["Retrain it"] for trial_id, one in content.leaderboard.opened.items()}
     assert content.summary.retrain == commands[rows[0].trial_id]
     for row in rows:
@@ -164,9 +176,43 @@ def test_each_opened_row_has_a_command_that_retrains_it(tmp_path: Path) -> None:
         search = RecordedRun.of_ended_search(run_dir)
         (network,) = networks_of(search, settings, recipe_of(settings, search.config)).values()
         assert isinstance(network, NetworkSpec)
-        assert (network.repeats, network.filters, network.image_size) == (6, 32, (8, 8))
+        assert (network.repeats, network.filters, network.image_size) == (size.repeats, size.filters, (8, 8))
         if architecture is not None:
             assert network.architecture.to_json() == state.trials[row.trial_id].architecture
+
+
+def test_the_suggested_size_fits_the_time_that_the_search_took(tmp_path: Path) -> None:
+    """The winner took 18 s with N = 1 and F = 8: (3 + 2) * 8^2 = 320 units. There are 1.4 times as many images."""
+    directory = made_up(tmp_path / "run", 30)
+    record = PageRecord.read(RecordedRun.of_search(directory))
+    winner = record.state.best
+    assert winner is not None
+    assert winner.train_seconds == pytest.approx(18)
+
+    def unit(repeats: int, filters: int) -> float:
+        return 18 * 1.4 * (3 * repeats + 2) * filters**2 / 320
+
+    limit = sum(trial.train_seconds for trial in record.state.trials.values())
+    assert unit(2, 8) < limit < unit(6, 32)
+    size = record.full_size
+    assert size is not None
+    assert size.seconds is not None
+    assert size.seconds == pytest.approx(unit(size.repeats, size.filters))
+    larger = SIZES[: SIZES.index((size.repeats, size.filters))]
+    assert size.seconds <= limit < min(unit(*other) for other in larger)
+    told = summary_of(record).full_size
+    assert f"(N = {size.repeats}, F = {size.filters}; in the search N = 1, F = 8)" in told
+    assert f"tests it once: 1 training of 9 epochs, about {format_estimate(size.seconds)}" in told
+
+
+def test_a_search_without_times_or_of_large_networks_has_a_size_too() -> None:
+    state = RunState.replay([STARTED, *trial("00000", [0.5], "completed")])
+    large = info(config={"network": {"repeats": 8, "filters": 64}})
+    found = full_size(state.trials["00000"], state, large)
+    assert (found.repeats, found.filters, found.epochs) == (8, 64, None)
+    assert found.cost.startswith("1 training, about ")
+    imported = replace(state.trials["00000"], curve=[])
+    assert full_size(imported, state, info()).cost == "1 training"
 
 
 def test_while_a_search_runs_nothing_can_be_retrained(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_digits_are_retrained_tested_once_and_told_again(place: Path, cellscout:
     best = place / "run" / "retrain" / winner_of(place)
     before = (best / "events.jsonl").read_bytes()
     assert "reading the data set" in err
+    assert re.search(r"\(N = \d, F = \d+\): 2 trainings, 6 epochs", err)
     assert re.search(r"two_convolutions: 2 trainings, 6 epochs, about \d+ s with \d threads? \.\.\.", err)
     status, out, err = told(cellscout(*short))
     assert (status, out.count("tested on")) == (0, 2)

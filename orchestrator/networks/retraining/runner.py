@@ -23,6 +23,7 @@ from orchestrator.record import epoch_values, finite, now
 from orchestrator.words import counted
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
+from trainables.network_spec import NetworkSpec
 
 if TYPE_CHECKING:
     from trainables.retraining import RetrainingPlan, TestScore
@@ -124,7 +125,9 @@ class NetworkTraining:
     def in_words(self, pace: Pace | None) -> str:
         """Say what is left to train, and about how long it takes, if that is known."""
         left = {seed: self._epochs_left(seed) for seed in self.seeds if seed not in self.state.ended}
-        what = f"{self.name}: {counted(len(left), 'training')}, {counted(sum(left.values()), 'epoch')}"
+        spec = self.plan.spec
+        size = f" (N = {spec.repeats}, F = {spec.filters})" if isinstance(spec, NetworkSpec) else ""
+        what = f"{self.name}{size}: {counted(len(left), 'training')}, {counted(sum(left.values()), 'epoch')}"
         if pace is None or math.isinf(pace.step_seconds):
             return what
         steps = max(1, len(self.images.train) // self.plan.training.batch_size)

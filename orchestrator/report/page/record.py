@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from orchestrator.record import (
@@ -21,6 +22,7 @@ from orchestrator.record import (
     now,
 )
 from orchestrator.report.confirmation import is_confirming
+from orchestrator.report.page.next_steps import FullSize, full_size
 from orchestrator.report.page.worker_timeline import Break, Stay, WorkerTimeline
 from trainables.storage import Folder
 
@@ -48,6 +50,12 @@ class PageRecord:
     """Whether the search has ended with a network, so that `cellscout retrain` accepts it."""
     read_at: datetime
     """When the record was read (UTC)."""
+
+    @cached_property
+    def full_size(self) -> FullSize | None:
+        """The size at which a network of the search is retrained; None before there is a winner."""
+        winner = self.follow_ups.winner(self.state)
+        return None if winner is None else full_size(winner, self.state, self.info)
 
     @property
     def stage(self) -> str:

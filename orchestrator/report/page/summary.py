@@ -10,14 +10,12 @@ from orchestrator.progress import clock, guessing_doubt, number, plain_line, riv
 from orchestrator.record import ENDED, CandidatesCompared, Difference, Evaluation, RunState, Trial, exhaustion
 from orchestrator.report.confirmation import how_chosen, progress_of, why_unconfirmed
 from orchestrator.report.page.confirmation_plots import confirmed_front, left_out
+from orchestrator.report.page.next_steps import FOLDS, TOP, evaluation_cost
 from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.problems import problems_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.score_precision import estimate_precision
 from orchestrator.words import counted
-
-FULL_REPEATS, FULL_FILTERS = 6, 32
-"""N and F of the papers' networks for CIFAR-10 (Zoph et al. 2018, section 4.1)."""
 
 STANDINGS = {
     "running": "The search is still running",
@@ -47,6 +45,8 @@ class Summary:
     """The costs of the search, by name."""
     full_size: str
     """What the command `retrain` does."""
+    evaluation_cost: str
+    """What the command `evaluate` costs; empty without that."""
     evaluate: str | None
     """The command that evaluates the search; None if that is not possible."""
     retrain: str | None
@@ -62,6 +62,7 @@ def summary_of(record: PageRecord) -> Summary:
     ended = record.standing in ENDED
     tested = how_chosen(follow_ups, state) != "unconfirmed"
     run = shlex.quote(record.location)
+    can_evaluate = ended and not _has_verdict(record) and state.best is not None
     return Summary(
         standing=_standing(record),
         verdict=_verdict(record, winner),
@@ -69,7 +70,8 @@ def summary_of(record: PageRecord) -> Summary:
         winner=None if winner is None else winner.trial_id,
         facts=_facts(record),
         full_size=_full_size(record),
-        evaluate=f"cellscout evaluate {run}" if ended and not _has_verdict(record) and state.best is not None else None,
+        evaluation_cost=evaluation_cost(state) if can_evaluate else "",
+        evaluate=f"cellscout evaluate {run} --top {TOP} --folds {FOLDS}" if can_evaluate else None,
         retrain=None if winner is None else retrain_command(record, winner),
         resume=None if ended or record.standing == "running" else f"cellscout resume {run}",
     )
@@ -83,32 +85,26 @@ def _has_verdict(record: PageRecord) -> bool:
 
 def retrain_command(record: PageRecord, trial: Trial) -> str | None:
     """Return the command that trains a trial's architecture at full size; None if that is not possible yet."""
-    if not record.retrainable:
+    size = record.full_size
+    if not record.retrainable or size is None:
         return None
-    repeats, filters = _full(record)
     words = ["cellscout", "retrain", record.location]
     if trial is not record.follow_ups.winner(record.state):
         words += ["--architecture", f"{record.location}#{trial.trial_id}"]
-    return shlex.join([*words, "--repeats", str(repeats), "--filters", str(filters)])
-
-
-def _full(record: PageRecord) -> tuple[int, int]:
-    """Return N and F of the network at full size."""
-    network = record.info.config.get("network", {})
-    return max(FULL_REPEATS, network.get("repeats", 0)), max(FULL_FILTERS, network.get("filters", 0))
+    return shlex.join([*words, "--repeats", str(size.repeats), "--filters", str(size.filters)])
 
 
 def _full_size(record: PageRecord) -> str:
-    repeats, filters = _full(record)
-    network = record.info.config.get("network", {})
-    epochs = record.info.config.get("training", {}).get("epochs", "its")
+    size, network = record.full_size, record.info.config.get("network", {})
+    if size is None:
+        return ""
     tested = any(one.accuracy is not None for one in record.follow_ups.retrained.values())
     return (
-        f"This command trains the winner at full size (N = {repeats}, F = {filters}; in the search N = "
+        f"This command trains the winner at full size (N = {size.repeats}, F = {size.filters}; in the search N = "
         f"{network.get('repeats', '?')}, F = {network.get('filters', '?')}) from scratch on the training and "
-        "validation images together, and then tests it once. It trains for as many epochs as the search "
-        f"({epochs}); --preset NAME selects a paper's recipe (cellscout list presets shows them)."
-        f"{'' if tested else ' The test images have not been used yet.'}"
+        f"validation images together, and then tests it once: {size.cost}. The size is the largest that trains no "
+        "longer than the whole search did. --set training.epochs=... or --preset NAME, a paper's recipe (cellscout "
+        f"list presets), trains it longer.{'' if tested else ' The test images have not been used yet.'}"
     )
 
 
