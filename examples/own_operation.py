@@ -14,7 +14,7 @@ FLOAT_BYTES = 4
 def inverted_bottleneck(in_channels, filters, *, stride, rules):
     """1x1 convolution to twice the channels, 3x3 depthwise and 1x1 convolution (Sandler et al. 2018)."""
     wide = 2 * in_channels
-    depthwise = Convolution(wide, wide, (3, 3), padding=rules.padding, stride=(stride, stride), groups=wide)
+    depthwise = Convolution(wide, wide, 3, padding=rules.padding, stride=stride, groups=wide)
     widen, narrow = pointwise(in_channels, wide, rules), pointwise(wide, filters, rules)
     return (Relu(), *widen, Relu(), depthwise, batch_norm(wide, rules), Relu(), *narrow)
 

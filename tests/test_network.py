@@ -219,7 +219,7 @@ def test_spec_json_round_trip(architecture: Architecture) -> None:
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"drop_path_probability": -0.1}, "drop_path_probability is -0.1"),
         ({"image_size": (0, 5)}, "image_size"),
-        ({"image_size": (32,)}, "image_size is .32,.; a height and a width"),
+        ({"image_size": (32, 32, 3)}, "image_size is .32, 32, 3.; a height and a width"),
         ({"filters": 8.0}, "filters is 8.0; a whole number"),
         ({"skeleton": "darts_cifar"}, "skeleton is 'darts_cifar', which is not a Skeleton"),
     ],

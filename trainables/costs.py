@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -26,8 +27,8 @@ from trainables.layers import (
 from trainables.network_plan import CellPlan, plan_network
 from trainables.network_spec import NetworkSpec
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
-"""((top, bottom), (left, right)) in pixels."""
+Padding = tuple[tuple[int, int], ...]
+"""Pixels before and after each axis."""
 
 FLOAT_BYTES = 4
 INDEX_BYTES = 8
@@ -74,12 +75,12 @@ def network_costs(spec: NetworkSpec) -> NetworkCosts:
 
 
 class _Tensor:
-    """A tensor of one image: its shape, its bytes, and whether they are already counted as kept."""
+    """A tensor of one image: its shape, its values, and whether they are already counted as kept."""
 
     def __init__(self, channels: int, size: Size) -> None:
         self.channels = channels
         self.size = size
-        self.bytes = FLOAT_BYTES * channels * size[0] * size[1]
+        self.values = channels * math.prod(size)
         self.kept = False
         self.rectified: _Tensor | None = None
 
@@ -96,7 +97,7 @@ class _Counter:
         """Count a kept tensor once; autograd keeps one copy for all layers that need it."""
         if not tensor.kept:
             tensor.kept = True
-            self.activation_bytes += tensor.bytes
+            self.activation_bytes += FLOAT_BYTES * tensor.values
 
     def cell(self, plan: CellPlan, inputs: list[_Tensor]) -> _Tensor:
         """Count a cell and return its output."""
@@ -120,25 +121,25 @@ class _Counter:
                     self.parameters += layer.parameters
                     tensor = _Tensor(tensor.channels, tensor.size)
                 case Pool():
-                    self.keep(_padded(tensor, ((0, 1), (0, 1))) if layer.pads_first else tensor)
+                    self.keep(_padded(tensor, ((0, 1),) * len(tensor.size)) if layer.pads_first else tensor)
                     tensor = _Tensor(tensor.channels, layer.size_after(tensor.size))
                     if layer.kind == "max":
-                        self.activation_bytes += INDEX_BYTES * tensor.channels * tensor.size[0] * tensor.size[1]
+                        self.activation_bytes += INDEX_BYTES * tensor.values
                 case Zero():
                     tensor = _Tensor(layer.channels, layer.size_after(tensor.size))
                 case Shift():
                     tensor = _Tensor(tensor.channels, layer.size_after(tensor.size))
                 case GlobalAverage():
-                    tensor = _Tensor(tensor.channels, (1, 1))
+                    tensor = _Tensor(tensor.channels, ())
                 case Flatten():
-                    flat = _Tensor(tensor.channels * tensor.size[0] * tensor.size[1], (1, 1))
+                    flat = _Tensor(tensor.values, ())
                     flat.kept = tensor.kept
                     tensor = flat
                 case Linear():
                     self.keep(tensor)
                     self.parameters += layer.parameters
                     self.macs += layer.in_features * layer.out_features
-                    tensor = _Tensor(layer.out_features, (1, 1))
+                    tensor = _Tensor(layer.out_features, ())
                 case Parallel():
                     tensor = self._parallel(layer, tensor)
                 case DropPath() | Dropout():  # their masks are small: a number per feature, or one per image
@@ -170,7 +171,7 @@ class _Counter:
         padding, size, parameters = _convolved(layer, tensor.size)
         self.keep(tensor if padding is None else _padded(tensor, padding))
         self.parameters += parameters
-        self.macs += parameters * size[0] * size[1]
+        self.macs += parameters * math.prod(size)
         return _Tensor(layer.out_channels, size)
 
 
@@ -180,13 +181,14 @@ def _convolved(layer: Convolution, size: Size) -> tuple[Padding | None, Size, in
 
     Cached because a search counts thousands of networks that consist of the same few layers.
     """
-    return layer.first_padding(size) if layer.pads_first else None, layer.size_after(size), layer.parameters
+    padding = layer.first_padding(size) if layer.pads_first else None
+    return padding, layer.size_after(size), layer.parameters(len(size))
 
 
 def _padded(tensor: _Tensor, padding: Padding) -> _Tensor:
     """A padded copy, or the tensor itself if the padding is empty."""
-    height, width = (side + sum(pixels) for side, pixels in zip(tensor.size, padding, strict=True))
-    return tensor if (height, width) == tensor.size else _Tensor(tensor.channels, (height, width))
+    size = tuple(side + sum(pixels) for side, pixels in zip(tensor.size, padding, strict=True))
+    return tensor if size == tensor.size else _Tensor(tensor.channels, size)
 
 
 def _combined(tensors: list[_Tensor], combination: str) -> _Tensor:

@@ -40,7 +40,8 @@ def measure_latency(network: Network, device: torch.device, batch_size: int = 1)
     """
     spec = network.spec
     images = torch.rand(batch_size, spec.image_channels, *spec.image_size, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    if images.ndim == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
     was_training = network.training
     network.eval()
     seconds = []

@@ -1,15 +1,21 @@
 """The layers of networks, as values: their settings, parameters and output sizes. Does not know torch.
 
-`modules.py` builds them and `costs.py` counts them. Sizes are (height, width) in pixels.
+`modules.py` builds them and `costs.py` counts them. The same layers are for images, whose size has two axes, and for
+sequences, whose size has one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
+"""One length per axis: (height, width) of an image in pixels, (length,) of a sequence in steps. A step is also called a
+pixel below."""
+PerAxis = int | tuple[int, ...]
+"""One value for every axis, however many there are, or one for each: (vertical, horizontal)."""
 Padding = Literal["same", "symmetric", "valid"]
 """How an image is padded. `same`: TensorFlow's SAME, as much as an output of size/stride needs, the odd pixel last;
 `symmetric`: half of the kernel's extent on each side; `valid`: not at all. With stride 1 and an odd kernel, `same` and
@@ -23,51 +29,51 @@ class Relu:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution without bias. `kernel` and `stride` are (vertical, horizontal)."""
+    """A convolution without bias."""
 
     in_channels: int
     out_channels: int
-    kernel: tuple[int, int]
+    kernel: PerAxis
     _: KW_ONLY
     padding: Padding
-    stride: tuple[int, int] = (1, 1)
+    stride: PerAxis = 1
     dilation: int = 1
     groups: int = 1
 
     @property
-    def extent(self) -> tuple[int, int]:
-        """Pixels that the kernel spans, vertically and horizontally."""
-        height, width = (self.dilation * (size - 1) + 1 for size in self.kernel)
-        return height, width
+    def axes(self) -> int | None:
+        """The number of axes that the layer is for; None: any, because kernel and stride are the same along each."""
+        return next((len(values) for values in (self.kernel, self.stride) if isinstance(values, tuple)), None)
+
+    def extent(self, axes: int) -> tuple[int, ...]:
+        """Pixels that the kernel spans along each axis."""
+        return tuple(self.dilation * (side - 1) + 1 for side in along_axes(self.kernel, axes))
 
     @property
     def pads_first(self) -> bool:
         """Whether a separate step pads the image first: opposite sides may need different padding, given its size."""
-        return self.padding == "same" and any(
-            step > 1 and reach > 1 for step, reach in zip(self.stride, self.extent, strict=True)
-        )
+        axes = self.axes or 1
+        steps = zip(along_axes(self.stride, axes), self.extent(axes), strict=True)
+        return self.padding == "same" and any(step > 1 and reach > 1 for step, reach in steps)
 
-    @property
-    def own_padding(self) -> tuple[int, int]:
-        """Pixels that the convolution itself adds at top and bottom, and at left and right."""
+    def own_padding(self, axes: int) -> tuple[int, ...]:
+        """Pixels that the convolution itself adds along each axis, at its beginning and at its end."""
         if self.padding == "valid" or self.pads_first:
-            return (0, 0)
-        height, width = (reach // 2 for reach in self.extent)
-        return height, width
+            return (0,) * axes
+        return tuple(reach // 2 for reach in self.extent(axes))
 
-    def first_padding(self, size: Size) -> tuple[tuple[int, int], tuple[int, int]]:
-        """((top, bottom), (left, right)): pixels to add to an image of this size first, if `pads_first`."""
-        vertical, horizontal = (
-            same_padding(side, reach, step) for side, reach, step in zip(size, self.extent, self.stride, strict=True)
-        )
-        return vertical, horizontal
+    def first_padding(self, size: Size) -> tuple[tuple[int, int], ...]:
+        """Pixels to add before and after each axis of an image of this size first, if `pads_first`."""
+        axes = len(size)
+        places = zip(size, self.extent(axes), along_axes(self.stride, axes), strict=True)
+        return tuple(same_padding(side, reach, step) for side, reach, step in places)
 
-    @property
-    def parameters(self) -> int:
-        return self.out_channels * (self.in_channels // self.groups) * self.kernel[0] * self.kernel[1]
+    def parameters(self, axes: int) -> int:
+        """Number of weights of the layer for this many axes."""
+        return self.out_channels * (self.in_channels // self.groups) * math.prod(along_axes(self.kernel, axes))
 
     def size_after(self, size: Size) -> Size:
-        return _size_after(size, extent=self.extent, stride=self.stride, padding=self.padding)
+        return _size_after(size, extent=self.extent(len(size)), stride=self.stride, padding=self.padding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Max or average pooling by a square window, which ignores padding."""
+    """Max or average pooling by a window of the same side along every axis, which ignores padding."""
 
     kind: Literal["max", "average"]
     kernel: int
@@ -98,12 +104,11 @@ class Pool:
 
     @property
     def pads_first(self) -> bool:
-        """Whether a separate step first pads a row and a column at the end: an even window with stride 1 needs it."""
+        """Whether a separate step first pads a pixel at the end of each axis: an even window with stride 1 needs it."""
         return self.padding == "same" and self.kernel % 2 == 0 and self.stride == 1
 
     def size_after(self, size: Size) -> Size:
-        extent, stride = (self.kernel, self.kernel), (self.stride, self.stride)
-        return _size_after(size, extent=extent, stride=stride, padding=self.padding)
+        return _size_after(size, extent=self.kernel, stride=self.stride, padding=self.padding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +119,18 @@ class Zero:
     stride: int
 
     def size_after(self, size: Size) -> Size:
-        return _size_after(size, extent=(1, 1), stride=(self.stride, self.stride), padding="same")
+        return _size_after(size, extent=1, stride=self.stride, padding="same")
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Drops the first row and column; an odd size is first padded by a row or column of zeros at the end.
+    """Drops the first pixel of each axis; an odd axis is first padded by a zero at its end.
 
     A following stride of 2 then reads the pixels that it would otherwise skip.
     """
 
     def size_after(self, size: Size) -> Size:
-        height, width = (side + side % 2 - 1 for side in size)
-        return height, width
+        return tuple(side + side % 2 - 1 for side in size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +153,12 @@ class Dropout:
 
 @dataclass(frozen=True, slots=True)
 class GlobalAverage:
-    """Mean over all pixels: [batch, channels, height, width] to [batch, channels]."""
+    """Mean over all pixels: [batch, channels, *size] to [batch, channels]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flatten:
-    """Reshapes [batch, channels, height, width] to [batch, channels * height * width]."""
+    """Reshapes [batch, channels, *size] to [batch, all values]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +186,8 @@ class Parallel:
 class TorchModule:
     """A PyTorch module of the user's own, with its costs, which nothing here can compute.
 
-    It maps [n, in_channels, h, w] to [n, channels, h / stride, w / stride], rounded up. It must neither change nor
-    return its input, which other layers read too.
+    It maps [n, in_channels, *size] to [n, channels, *size / stride], rounded up. It must neither change nor return its
+    input, which other layers read too.
     """
 
     make: Callable[[], Any]
@@ -194,13 +198,13 @@ class TorchModule:
     parameters: int
     """Trainable parameters; compared with the module's when it is made."""
     macs: Callable[[Size], int]
-    """Multiply-adds for one image of this (height, width) at inference."""
+    """Multiply-adds for one image of this size at inference."""
     activation_bytes: Callable[[Size], int]
-    """Bytes that the module keeps per image of this (height, width) for the backward pass in float32, with its input if
-    it needs that."""
+    """Bytes that the module keeps per image of this size for the backward pass in float32, with its input if it needs
+    that."""
 
     def size_after(self, size: Size) -> Size:
-        return _size_after(size, extent=(1, 1), stride=(self.stride, self.stride), padding="same")
+        return _size_after(size, extent=1, stride=self.stride, padding="same")
 
 
 Layer = (
@@ -222,15 +226,24 @@ Row = tuple[Layer, ...]
 """Layers in sequence; the empty row is the identity."""
 
 
+def along_axes(value: PerAxis, axes: int) -> tuple[int, ...]:
+    """One value for each axis.
+
+    Raises:
+        ValueError: there are values for another number of axes.
+    """
+    values = (value,) * axes if isinstance(value, int) else value
+    if len(values) != axes:
+        raise ValueError(f"a layer with the kernel or stride {values} is for {len(values)} axes; the data has {axes}")
+    return values
+
+
 def same_padding(size: int, extent: int, stride: int) -> tuple[int, int]:
     """Pixels that TensorFlow's SAME adds before and after an axis of `size` pixels."""
     missing = max((-(-size // stride) - 1) * stride + extent - size, 0)
     return missing // 2, missing - missing // 2
 
 
-def _size_after(size: Size, *, extent: tuple[int, int], stride: tuple[int, int], padding: Padding) -> Size:
-    height, width = (
-        (side - reach) // step + 1 if padding == "valid" else -(-side // step)
-        for side, reach, step in zip(size, extent, stride, strict=True)
-    )
-    return height, width
+def _size_after(size: Size, *, extent: PerAxis, stride: PerAxis, padding: Padding) -> Size:
+    places = zip(size, along_axes(extent, len(size)), along_axes(stride, len(size)), strict=True)
+    return tuple((side - reach) // step + 1 if padding == "valid" else -(-side // step) for side, reach, step in places)

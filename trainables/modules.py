@@ -6,7 +6,7 @@ through a cell (`network.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast, final
 
 import torch
@@ -34,12 +34,18 @@ class State:
 
 
 class RowModule(nn.Sequential):
-    """The layers of a row, except a leading ReLU, which the state computes. So call `read`, not the module itself."""
+    """The layers of a row, except a leading ReLU, which the state computes. So call `read`, not the module itself.
 
-    def __init__(self, row: Row, regularisation: Regularisation) -> None:
+    Args:
+        row: the layers.
+        regularisation: of the network.
+        axes: the number of axes of a size: 2 for images, 1 for sequences.
+    """
+
+    def __init__(self, row: Row, regularisation: Regularisation, axes: int = 2) -> None:
         self.rectifies = row[:1] == (layers.Relu(),)
         rest = row[1:] if self.rectifies else row
-        super().__init__(*(module for layer in rest for module in _build(layer, regularisation)))
+        super().__init__(*(module for layer in rest for module in _build(layer, regularisation, axes)))
 
     def read(self, state: State) -> State:
         """Run the row on a state; an empty row returns the state itself."""
@@ -48,9 +54,9 @@ class RowModule(nn.Sequential):
         return State(self(state.value)) if len(self) else state
 
 
-def module_list(rows: Iterable[Row], regularisation: Regularisation) -> nn.ModuleList:
-    """Build a module for every row."""
-    return nn.ModuleList(RowModule(row, regularisation) for row in rows)
+def module_list(rows: Iterable[Row], regularisation: Regularisation, axes: int) -> nn.ModuleList:
+    """Build a module for every row; `axes` is as for `RowModule`."""
+    return nn.ModuleList(RowModule(row, regularisation, axes) for row in rows)
 
 
 def rows_of(modules: Any) -> Iterable[RowModule]:
@@ -100,7 +106,7 @@ class Regularisation:
         factors = (drawn < self.keep[:, None]) / self.keep[:, None]
         if torch.is_autocast_enabled(device.type):
             factors = factors.to(torch.get_autocast_dtype(device.type))
-        self._factors = factors[:, :, None, None, None].unbind()
+        self._factors = factors.reshape(*factors.shape, *[1] * (images.ndim - 1)).unbind()
 
     def drop_path(self, number: int, values: Tensor) -> Tensor:
         """Set the images that the drop path drops to zero, and scale the others to keep the mean."""
@@ -141,10 +147,13 @@ class Dropout(nn.Module):
 
 @final
 class BatchNorm(nn.BatchNorm2d):
-    """Module of `layers.BatchNorm`, which does not count its batches: the training adds them up once an epoch."""
+    """Module of `layers.BatchNorm`, which does not count its batches: the training adds them up once an epoch.
+
+    It takes sizes of any number of axes, as `torch.nn.functional.batch_norm` does.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise images [n, channels, height, width] by their batch, or in evaluation by the running statistics."""
+        """Normalise images [n, channels, *size] by their batch, or in evaluation by the running statistics."""
         return F.batch_norm(
             input,
             self.running_mean,
@@ -172,9 +181,8 @@ class FirstPadding(nn.Module):
         self.layer = layer
 
     def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[2:]
-        vertical, horizontal = self.layer.first_padding((height, width))
-        return F.pad(images, (*horizontal, *vertical))
+        padding = self.layer.first_padding(tuple(images.shape[2:]))
+        return F.pad(images, [pixels for around in reversed(padding) for pixels in around])  # the last axis first
 
 
 class Pool(nn.Module):
@@ -188,15 +196,23 @@ class Pool(nn.Module):
         kernel, stride, padding = self.layer.kernel, self.layer.stride, self.layer.padding
         if padding == "same":
             # The odd pixel of padding comes last, where ceil_mode adds it.
-            top, left = (same_padding(size, kernel, stride)[0] for size in images.shape[2:])
+            before = [same_padding(size, kernel, stride)[0] for size in images.shape[2:]]
         else:
-            top = left = kernel // 2 if padding == "symmetric" else 0
+            before = [kernel // 2 if padding == "symmetric" else 0] * len(images.shape[2:])
         if self.layer.pads_first:  # because ceil_mode adds nothing at stride 1
-            images = F.pad(images, (0, 1, 0, 1), value=-torch.inf)
+            images = F.pad(images, [0, 1] * len(before), value=-torch.inf)
+        max_pool, average_pool = _POOLS[len(before)]
         ceil_mode = padding == "same"
         if self.layer.kind == "max":
-            return F.max_pool2d(images, kernel, stride, (top, left), ceil_mode=ceil_mode)
-        return F.avg_pool2d(images, kernel, stride, (top, left), ceil_mode=ceil_mode, count_include_pad=False)
+            return max_pool(images, kernel, stride, before, ceil_mode=ceil_mode)
+        return average_pool(images, kernel, stride, before, ceil_mode=ceil_mode, count_include_pad=False)
+
+
+_POOLS: dict[int, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    1: (F.max_pool1d, F.avg_pool1d),
+    2: (F.max_pool2d, F.avg_pool2d),
+}
+"""PyTorch's max and average pooling, by the number of axes."""
 
 
 class Zero(nn.Module):
@@ -207,24 +223,23 @@ class Zero(nn.Module):
         self.layer = layer
 
     def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[2:]
-        return images.new_zeros(images.shape[0], self.layer.channels, *self.layer.size_after((height, width)))
+        size = self.layer.size_after(tuple(images.shape[2:]))
+        return images.new_zeros(images.shape[0], self.layer.channels, *size)
 
 
 class Shift(nn.Module):
     """Module of `layers.Shift`."""
 
     def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[2:]
         # A copy: the gradient of a view would lose the memory layout, which slows down the layers before it.
-        return F.pad(images, (-1, width % 2, -1, height % 2))
+        return F.pad(images, [pixels for side in reversed(images.shape[2:]) for pixels in (-1, side % 2)])
 
 
 class GlobalAverage(nn.Module):
     """Module of `layers.GlobalAverage`."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.mean(dim=(2, 3))
+        return images.mean(dim=tuple(range(2, images.ndim)))
 
 
 class Parallel(nn.Module):
@@ -263,8 +278,7 @@ class TorchModule(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         output: Tensor = self.module(images)
-        height, width = images.shape[2:]
-        expected = (self.layer.channels, *self.layer.size_after((height, width)))
+        expected = (self.layer.channels, *self.layer.size_after(tuple(images.shape[2:])))
         if tuple(output.shape[1:]) != expected:
             raise ValueError(
                 f"{type(self.module).__name__} returned {list(output.shape[1:])} for an image of "
@@ -273,12 +287,12 @@ class TorchModule(nn.Module):
         return output
 
 
-def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
+def _build(layer: Layer, regularisation: Regularisation, axes: int) -> list[nn.Module]:
     match layer:
         case layers.Relu():
             return [nn.ReLU(inplace=True)]  # never the first layer of its row, so no other row reads its input
         case layers.Convolution():
-            return _convolution(layer)
+            return _convolution(layer, axes)
         case layers.BatchNorm():
             return [BatchNorm(layer.channels, eps=layer.epsilon, momentum=layer.momentum)]
         case layers.Pool():
@@ -298,18 +312,18 @@ def _build(layer: Layer, regularisation: Regularisation) -> list[nn.Module]:
         case layers.Linear():
             return [nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)]
         case layers.Parallel():
-            return [Parallel([RowModule(row, regularisation) for row in layer.rows], layer.combination)]
+            return [Parallel([RowModule(row, regularisation, axes) for row in layer.rows], layer.combination)]
         case layers.TorchModule():
             return [TorchModule(layer)]
 
 
-def _convolution(layer: layers.Convolution) -> list[nn.Module]:
-    module = _convolution_class(layer)(
+def _convolution(layer: layers.Convolution, axes: int) -> list[nn.Module]:
+    module = _convolution_class(layer, axes)(
         layer.in_channels,
         layer.out_channels,
-        layer.kernel,
-        layer.stride,
-        padding=layer.own_padding,
+        layers.along_axes(layer.kernel, axes),
+        layers.along_axes(layer.stride, axes),
+        padding=layer.own_padding(axes),
         dilation=layer.dilation,
         groups=layer.groups,
         bias=False,
@@ -332,6 +346,24 @@ class StridedPointwise(nn.Conv2d):
         return F.conv2d(input[:, :, ::rows, ::columns], self.weight, groups=self.groups)
 
 
-def _convolution_class(layer: layers.Convolution) -> type[nn.Conv2d]:
-    is_strided_pointwise = layer.kernel == (1, 1) and layer.stride != (1, 1)
-    return StridedPointwise if is_strided_pointwise and layer.in_channels < MIN_STRIDED_CHANNELS else CpuConvolution
+@final
+class StridedSequencePointwise(nn.Conv1d):
+    """`StridedPointwise` for sequences."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve every `stride`-th step."""
+        return F.conv1d(input[:, :, :: self.stride[0]], self.weight, groups=self.groups)
+
+
+def _convolution_class(layer: layers.Convolution, axes: int) -> Callable[..., nn.Module]:
+    kernel, stride = layers.along_axes(layer.kernel, axes), layers.along_axes(layer.stride, axes)
+    pointwise, other = _CONVOLUTIONS[axes]
+    is_strided_pointwise = set(kernel) == {1} and set(stride) != {1}
+    return pointwise if is_strided_pointwise and layer.in_channels < MIN_STRIDED_CHANNELS else other
+
+
+_CONVOLUTIONS: dict[int, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
+    1: (StridedSequencePointwise, nn.Conv1d),
+    2: (StridedPointwise, CpuConvolution),
+}
+"""The strided 1x1 convolution of few channels, and all other convolutions, by the number of axes."""

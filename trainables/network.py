@@ -29,9 +29,10 @@ class CellModule(nn.Module):
         super().__init__()
         self.cell = plan.cell
         self.reads = plan.reads
-        self.inputs = module_list(plan.inputs, regularisation)
-        self.blocks = nn.ModuleList(module_list(rows, regularisation) for rows in plan.edges)
-        self.outputs = module_list(plan.outputs, regularisation)
+        axes = len(plan.shape.size)
+        self.inputs = module_list(plan.inputs, regularisation, axes)
+        self.blocks = nn.ModuleList(module_list(rows, regularisation, axes) for rows in plan.edges)
+        self.outputs = module_list(plan.outputs, regularisation, axes)
 
     def forward(self, *inputs: State) -> State:
         states = [row.read(state) for row, state in zip(rows_of(self.inputs), inputs, strict=True)]
@@ -45,8 +46,9 @@ class CellModule(nn.Module):
 class CellNetwork(nn.Module):
     """Stem, cells and classifier of a spec, or with `features_only` a backbone that returns feature maps.
 
-    `forward` maps float images [batch, channels, height, width] to logits [batch, classes]. The training sets in
-    `regularisation` with which probabilities drop paths keep images, and the generator of the draws.
+    `forward` maps float images [batch, channels, height, width], or sequences [batch, channels, length], to logits
+    [batch, classes]. The training sets in `regularisation` with which probabilities drop paths keep images, and the
+    generator of the draws.
 
     With `features_only`, `forward` returns a list of feature maps, one per stage, from the finest to the coarsest. Each
     map is the output of the stage's last cell (or of the stem, if no cell has that resolution), before the ReLU of the
@@ -77,10 +79,11 @@ class CellNetwork(nn.Module):
         self.feature_channels = tuple(stage.shape.channels for stage in plan.stages)
         self.feature_strides = tuple(stage.shape.reduction for stage in plan.stages)
         self.regularisation = Regularisation()
-        self.stem = module_list(plan.stem, self.regularisation)
+        axes = len(spec.image_size)
+        self.stem = module_list(plan.stem, self.regularisation, axes)
         self.cells = nn.ModuleList(CellModule(cell, self.regularisation) for cell in plan.cells)
-        self.head = RowModule(plan.before_pooling if features_only else plan.head, self.regularisation)
-        self.auxiliary = RowModule(plan.auxiliary, self.regularisation) if plan.auxiliary else None
+        self.head = RowModule(plan.before_pooling if features_only else plan.head, self.regularisation, axes)
+        self.auxiliary = RowModule(plan.auxiliary, self.regularisation, axes) if plan.auxiliary else None
         self.auxiliary_after = plan.auxiliary_after
         self._stage_ends = tuple(stage.last for stage in plan.stages)
 

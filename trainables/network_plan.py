@@ -27,6 +27,7 @@ from trainables.layers import (
     Relu,
     Row,
     Size,
+    along_axes,
 )
 from trainables.network_spec import NetworkSpec
 from trainables.operations import batch_norm, factorized_reduction, pointwise
@@ -50,7 +51,7 @@ class Shape:
 
     channels: int
     size: Size
-    """Height and width in pixels."""
+    """In pixels."""
     reduction: int
     """The product of all strides since the image."""
 
@@ -209,14 +210,18 @@ def plan_cell(
         for edge in block.edges:
             edge_stride = stride if edge.state < cell.inputs else 1
             row = _operation(
-                edge.operation, widths[edge.state], filters=filters, stride=edge_stride, rules=skeleton.operations
+                edge.operation,
+                widths[edge.state],
+                filters=filters,
+                stride=edge_stride,
+                rules=skeleton.operations,
+                axes=len(current.size),
             )
             drops = drop_path > 0 and _may_drop(edge.operation, edge_stride, skeleton)
             rows.append((*row, DropPath(drop_path)) if drops else row)
         edges.append(tuple(rows))
         widths.append(filters if block.combination == "add" else len(block.edges) * filters)
 
-    height, width = (-(-side // stride) for side in current.size)
     return CellPlan(
         cell=cell,
         reads=reads,
@@ -226,14 +231,18 @@ def plan_cell(
             _match_output(widths[state], filters, stride=stride if state < cell.inputs else 1, skeleton=skeleton)
             for state in cell.output
         ),
-        shape=Shape(filters * len(cell.output), (height, width), current.reduction * stride),
+        shape=Shape(
+            filters * len(cell.output),
+            tuple(-(-side // stride) for side in current.size),
+            current.reduction * stride,
+        ),
     )
 
 
 @functools.lru_cache(maxsize=4096)
-def _operation(name: str, in_channels: int, *, filters: int, stride: int, rules: OperationRules) -> Row:
+def _operation(name: str, in_channels: int, *, filters: int, stride: int, rules: OperationRules, axes: int) -> Row:
     """Layers of an operation, cached because a search counts the costs of thousands of cells with the same few."""
-    return build_operation(name, in_channels, filters, stride=stride, rules=rules)
+    return build_operation(name, in_channels, filters, stride=stride, rules=rules, axes=axes)
 
 
 def _may_drop(operation: str, stride: int, skeleton: Skeleton) -> bool:
@@ -280,14 +289,17 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
 
     def convolution(in_channels: int, out_channels: int, stride: int) -> Row:
         padding = "valid" if skeleton.stem == "strided" else skeleton.operations.padding
-        layer = Convolution(in_channels, out_channels, (3, 3), padding=padding, stride=(stride, stride))
+        layer = Convolution(in_channels, out_channels, 3, padding=padding, stride=stride)
         return (layer, batch_norm(out_channels, skeleton.operations))
 
     if skeleton.stem == "convolution":
         rows: tuple[Row, ...] = (convolution(spec.image_channels, channels, 1),)
     elif skeleton.stem == "strided":
         if min(spec.image_size) < 3:
-            raise ValueError(f"image_size is {spec.image_size}; the stem {skeleton.stem!r} needs at least 3x3 pixels")
+            needed = _pixels((3,) * len(spec.image_size))
+            raise ValueError(
+                f"image_size is {spec.image_size}; the stem {skeleton.stem!r} needs at least {needed} pixels"
+            )
         rows = (convolution(spec.image_channels, channels, 2),)
     else:
         half = channels // 2
@@ -299,7 +311,8 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
     for row in rows:
         for layer in row:
             if isinstance(layer, Convolution):
-                shape = Shape(layer.out_channels, layer.size_after(shape.size), shape.reduction * layer.stride[0])
+                stride = along_axes(layer.stride, len(shape.size))[0]
+                shape = Shape(layer.out_channels, layer.size_after(shape.size), shape.reduction * stride)
         shapes.append(shape)
     return rows, shapes
 
@@ -321,10 +334,10 @@ def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
     rules = spec.skeleton.auxiliary
     pool = Pool("average", 5, stride=rules.pool_stride, padding="valid")
     if min(shape.size) < pool.kernel:
-        pixels = f"{shape.size[0]}x{shape.size[1]}"
+        needed = (pool.kernel,) * len(shape.size)
         raise ValueError(
-            f"image_size is {spec.image_size}; the auxiliary head would get {pixels} pixels and needs 5x5; "
-            "set training.auxiliary_weight = 0 to build none"
+            f"image_size is {spec.image_size}; the auxiliary head would get {_pixels(shape.size)} pixels and needs "
+            f"{_pixels(needed)}; set training.auxiliary_weight = 0 to build none"
         )
     wide: tuple[BatchNorm, ...] = (batch_norm(768, spec.skeleton.operations),) if rules.second_norm else ()
     return (
@@ -338,3 +351,8 @@ def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
         Flatten(),
         Linear(768, spec.classes),
     )
+
+
+def _pixels(size: Size) -> str:
+    """A size for an error: 3x3, or 3 for a sequence."""
+    return "x".join(map(str, size))

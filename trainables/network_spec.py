@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_spaces import Architecture
+from trainables.layers import Size
 from trainables.skeleton import NASNET_CIFAR, Skeleton
 
 
@@ -31,8 +32,8 @@ class NetworkSpec:
     """Number of classes, at least 2."""
     image_channels: int = 3
     """Channels of the images."""
-    image_size: tuple[int, int] = (32, 32)
-    """Height and width of the images in pixels."""
+    image_size: Size = (32, 32)
+    """Height and width of the images in pixels, or the length of sequences."""
     drop_path_probability: float = 0.0
     """The largest probability of dropping an operation's output, at least 0 and below 1: 0.4 for NASNet-A on CIFAR-10.
     It is reached at the end of the training. With some skeletons it grows with depth too, up to the last cell."""
@@ -49,8 +50,11 @@ class NetworkSpec:
         for name in ("drop_path_probability", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
-        if len(self.image_size) != 2 or not all(type(side) is int and side >= 1 for side in self.image_size):
-            raise ValueError(f"image_size is {self.image_size}; a height and a width of at least 1 pixel are needed")
+        if len(self.image_size) not in (1, 2) or not all(type(side) is int and side >= 1 for side in self.image_size):
+            raise ValueError(
+                f"image_size is {self.image_size}; a height and a width of at least 1 pixel, or the length of a "
+                "sequence, are needed"
+            )
         if not isinstance(self.skeleton, Skeleton):
             raise ValueError(f"skeleton is {self.skeleton!r}, which is not a Skeleton")
 

@@ -1,11 +1,13 @@
 """Operations that a cell may apply to a state: a table from names to layers. Does not know torch.
 
-Knows kernels, strides and the order of layers. Does not know cells. Unless the rules say otherwise, a convolution (or a
+Knows kernels, strides and the order of layers. Does not know cells. A kernel of 3x3 is one of 3 on sequences, where the
+pairs of two axes (`conv_1x3_3x1`, `conv_1x7_7x1`) do not exist. Unless the rules say otherwise, a convolution (or a
 depthwise convolution with its 1x1) is ReLU -> convolution -> batch norm (TF-slim `nasnet_utils.py`).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal, Protocol
@@ -18,7 +20,7 @@ class OperationBuilder(Protocol):
     """Builds the layers of an operation. The first line of its docstring describes the operation."""
 
     def __call__(self, in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
-        """Return layers that map [n, in_channels, h, w] to [n, filters, h/stride, w/stride]."""
+        """Return layers that map [n, in_channels, *size] to [n, filters, *size/stride]."""
 
 
 def batch_norm(channels: int, rules: OperationRules) -> BatchNorm:
@@ -28,14 +30,14 @@ def batch_norm(channels: int, rules: OperationRules) -> BatchNorm:
 
 def pointwise(in_channels: int, filters: int, rules: OperationRules, *, stride: int = 1) -> Row:
     """1x1 convolution and batch norm, without a ReLU."""
-    convolution = Convolution(in_channels, filters, (1, 1), padding=rules.padding, stride=(stride, stride))
+    convolution = Convolution(in_channels, filters, 1, padding=rules.padding, stride=stride)
     return (convolution, batch_norm(filters, rules))
 
 
 def factorized_reduction(in_channels: int, filters: int, rules: OperationRules) -> Row:
-    """Two 1x1 convolutions of stride 2, the second shifted by one pixel right and down, and batch norm; no ReLU."""
-    even = Convolution(in_channels, filters // 2, (1, 1), padding=rules.padding, stride=(2, 2))
-    odd = Convolution(in_channels, filters - filters // 2, (1, 1), padding=rules.padding, stride=(2, 2))
+    """Two 1x1 convolutions of stride 2, the second shifted by one pixel along each axis, and batch norm; no ReLU."""
+    even = Convolution(in_channels, filters // 2, 1, padding=rules.padding, stride=2)
+    odd = Convolution(in_channels, filters - filters // 2, 1, padding=rules.padding, stride=2)
     return (Parallel(((even,), (Shift(), odd)), "concat"), batch_norm(filters, rules))
 
 
@@ -69,13 +71,13 @@ def _pool(kind: Literal["max", "average"], kernel: int) -> OperationBuilder:
 def _dense(
     in_channels: int, filters: int, *, kernel: int, stride: int, rules: OperationRules, dilation: int = 1
 ) -> Row:
-    """ReLU, a square convolution, batch norm."""
+    """ReLU, a convolution, batch norm."""
     layer = Convolution(
         in_channels,
         filters,
-        (kernel, kernel),
+        kernel,
         padding=rules.padding,
-        stride=(stride, stride),
+        stride=stride,
         dilation=dilation,
     )
     return (Relu(), layer, batch_norm(filters, rules))
@@ -129,9 +131,9 @@ def _separable(kernel: int, layers: int = 2, dilation: int = 1) -> OperationBuil
         row: Row = ()
         for layer in range(layers):
             width = filters if layer else in_channels
-            step = (1, 1) if layer else (stride, stride)
+            step = 1 if layer else stride
             depthwise = Convolution(
-                width, width, (kernel, kernel), padding=rules.padding, stride=step, dilation=dilation, groups=width
+                width, width, kernel, padding=rules.padding, stride=step, dilation=dilation, groups=width
             )
             row += (Relu(), depthwise, *pointwise(width, filters, rules))
         return row
@@ -162,7 +164,7 @@ def _residual_block(in_channels: int, filters: int, *, stride: int, rules: Opera
     if stride > 1:
         shortcut += (Pool("average", stride, stride=stride, padding="same"),)
     if stride > 1 or in_channels != filters:
-        shortcut += (Convolution(in_channels, filters, (1, 1), padding=rules.padding),)
+        shortcut += (Convolution(in_channels, filters, 1, padding=rules.padding),)
     main = (
         *_dense(in_channels, filters, kernel=3, stride=stride, rules=rules),
         *_dense(filters, filters, kernel=3, stride=1, rules=rules),
@@ -194,3 +196,16 @@ OPERATIONS: Mapping[str, OperationBuilder] = MappingProxyType(
     }
 )
 """The built-in operations. Read-only, because what one process adds is missing in every other; see `own_operations`."""
+
+
+@functools.cache
+def operations_for(axes: int) -> tuple[str, ...]:
+    """The built-in operations that exist for sizes of this many axes."""
+    return tuple(name for name, build in OPERATIONS.items() if _axes(build) in (None, axes))
+
+
+def _axes(build: OperationBuilder) -> int | None:
+    """The number of axes that an operation is for; None: any."""
+    row = build(2, 2, stride=1, rules=OperationRules())
+    found = {layer.axes for layer in row if isinstance(layer, Convolution)} - {None}
+    return next(iter(found), None)

@@ -25,22 +25,26 @@ from trainables.layers import (
     TorchModule,
     Zero,
 )
-from trainables.operations import OPERATIONS
+from trainables.operations import OPERATIONS, operations_for
 from trainables.plugins import import_plugin, is_plugin_name
 from trainables.skeleton import OperationRules
 
 CHECKED_SIZE = (7, 8)
-"""The image size with which the layers of a user's own operation are checked: an odd and an even side."""
+"""The size with which the layers of a user's own operation are checked: an odd side and, for images, an even one."""
 
 
-def build_operation(name: str, in_channels: int, filters: int, *, stride: int, rules: OperationRules) -> Row:
-    """Return the layers of an operation, of the table or of the user's own.
+def build_operation(
+    name: str, in_channels: int, filters: int, *, stride: int, rules: OperationRules, axes: int = 2
+) -> Row:
+    """Return the layers of an operation, of the table or of the user's own, for sizes of this many axes.
 
     Raises:
-        ValueError: the operation is unknown, cannot be imported, raises an error, or its layers do not map
-            `in_channels` to `filters` at this stride.
+        ValueError: the operation is unknown, does not exist for so many axes, cannot be imported, raises an error, or
+            its layers do not map `in_channels` to `filters` at this stride.
     """
     if name in OPERATIONS:
+        if name not in operations_for(axes):
+            raise ValueError(f"the operation {name!r} does not exist for data of {axes} axis; use another one")
         return OPERATIONS[name](in_channels, filters, stride=stride, rules=rules)
     if not is_plugin_name(name):
         raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}, or 'module:NAME'")
@@ -48,19 +52,20 @@ def build_operation(name: str, in_channels: int, filters: int, *, stride: int, r
         build = import_plugin(name)
     except ValueError as error:
         raise ValueError(f"operation {name!r}: {error}") from error
+    checked = CHECKED_SIZE[:axes]
     asked = f"operation {name!r} with in_channels={in_channels}, filters={filters}, stride={stride}"
     try:
         row = build(in_channels, filters, stride=stride, rules=rules)
         if not isinstance(row, tuple) or not all(isinstance(layer, get_args(Layer)) for layer in row):
             raise TypeError("it must return a tuple of layers (trainables.layers)")
-        found = _shape_after(row, in_channels, CHECKED_SIZE)
+        found = _shape_after(row, in_channels, checked)
     except Exception as error:  # a user's function may raise anything
         raise ValueError(f"{asked}: {describe(error)}") from error
-    height, width = (-(-side // stride) for side in CHECKED_SIZE)
-    if found != (filters, (height, width)):
+    expected = tuple(-(-side // stride) for side in checked)
+    if found != (filters, expected):
         raise ValueError(
-            f"{asked} maps {CHECKED_SIZE} pixels to {found[0]} channels of {found[1]} pixels; {filters} channels of "
-            f"{(height, width)} are needed"
+            f"{asked} maps {checked} pixels to {found[0]} channels of {found[1]} pixels; {filters} channels of "
+            f"{expected} are needed"
         )
     return row
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.layers import Size
 from trainables.pictures import PictureError, read_picture, resize_image, to_pixels
 from trainables.settings import MAX_PIXELS, printable
 
@@ -24,7 +25,7 @@ class Preprocessing:
     The input of a network is (pixel - mean) / deviation.
     """
 
-    image_size: tuple[int, int]
+    image_size: Size
     """Height and width in pixels."""
     channels: int
     """Channels of an image."""
@@ -83,7 +84,8 @@ class Preprocessing:
                 f"{printable(path)} has {len(Image.new(mode, (1, 1)).getbands())} channels (mode {mode}); the network "
                 f"takes {self.channels}"
             )
-        return resize_image(to_pixels(loaded), self.image_size)
+        height, width = self.image_size
+        return resize_image(to_pixels(loaded), (height, width))
 
     def normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The network's input [n, channels, height, width] for pixels [n, height, width, channels], 0..255."""

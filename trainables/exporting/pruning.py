@@ -92,7 +92,7 @@ def prune_weights(
     return PrunedWeights(save(tensors), float((values == 0).double().mean()))
 
 
-def _layers(network: nn.Module, kind: str) -> list[nn.Conv2d | nn.Linear]:
+def _layers(network: nn.Module, kind: str) -> list[nn.Conv1d | nn.Conv2d | nn.Linear]:
     """The layers that this kind of pruning changes."""
-    kinds = (nn.Conv2d, nn.Linear) if kind == "weights" else (nn.Conv2d,)
+    kinds = nn.Conv1d | nn.Conv2d | nn.Linear if kind == "weights" else nn.Conv1d | nn.Conv2d
     return [module for module in network.modules() if isinstance(module, kinds)]
