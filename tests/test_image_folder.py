@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from tests.image_files import write_deep_png, write_folders
+from trainables.class_folders import Contents, find_parts, list_contents
 from trainables.datasets import DataSplits, load_data
 from trainables.image_arrays import DataError
-from trainables.image_folder import Contents, find_parts, list_contents
+from trainables.pictures import PICTURES
 from trainables.settings import DataSettings
 
 
@@ -24,7 +25,7 @@ def load(root: Path, **settings: Any) -> DataSplits:
 def contents(*pictures: str) -> Contents:
     """The contents of a folder with these pictures."""
     places = [tuple(name.split("/")) for name in pictures]
-    return Contents(places, [place[:depth] for place in places for depth in range(1, len(place))], {})
+    return Contents(places, [place[:depth] for place in places for depth in range(1, len(place))], {}, PICTURES)
 
 
 def both(*folders: str) -> list[str]:
@@ -163,7 +164,7 @@ def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
     write_folders(tmp_path / "root", {"dog": 10})
     (tmp_path / "root" / "cat").symlink_to(tmp_path / "elsewhere" / "cats")
     (tmp_path / "root" / "dog" / "again").symlink_to(tmp_path / "root")
-    assert len(list_contents(tmp_path / "root").pictures) == 20
+    assert len(list_contents(tmp_path / "root", PICTURES).files) == 20
 
 
 def test_names_that_are_not_utf8_are_read_and_shown(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_picture_with_malformed_exif_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.preprocessing.MAX_PIXELS", 100)
+    monkeypatch.setattr("trainables.reading.MAX_PIXELS", 100)
     with pytest.raises(PictureError, match=r"a.png has 31x17 = 527 pixels; at most 100 are read"):
         preprocessing().read(picture(tmp_path / "a.png"))
 

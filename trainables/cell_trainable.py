@@ -40,8 +40,7 @@ class CellTrainable(EpochTrainable):
 
     @classmethod
     def check(cls, plan: TrialPlan) -> None:
-        height, width, _ = plan.image_shape
-        plan.training.check_images(height, width)
+        plan.training.check_images(*plan.image_shape[:-1])
         plan_network(plan.example())
 
     def prepare(self, data: DataSplits) -> None:

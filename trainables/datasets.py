@@ -1,22 +1,23 @@
 """Data sets as arrays: read once, and split once by the seed into training, validation and test images.
 
-Does not know networks or devices. Only torchvision's data sets import torch.
+Does not know networks or devices, or what the examples are: `tasks/` says that. Only torchvision's data sets import
+torch.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data_functions import load_function
-from trainables.image_arrays import DataError, DataSource, ImageArrays, make_source
-from trainables.image_folder import load_image_folder
-from trainables.settings import DataSettings, printable
+from trainables.image_arrays import DataError, DataSource, ImageArrays
+from trainables.reading import AS_PICTURE, Reading, reading_facts
+from trainables.settings import DataSettings
+from trainables.tasks.table import task_of
 from trainables.torchvision_data import TORCHVISION, check_root
 
 
@@ -35,11 +36,14 @@ class DataSplits:
     """Standard deviation of the training images' pixels (0..255), per channel."""
     remarks: tuple[str, ...] = ()
     """What the user should know about how the data set was read."""
+    reading: Reading = AS_PICTURE
+    """How a file becomes a further example."""
 
     def summary(self) -> str:
         """One line about what was read."""
         classes = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
-        counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test images"
+        examples = f"{self.reading.files.example}s"
+        counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test {examples}"
         return "; ".join([f"{len(self.classes)} classes ({classes}), {counts}", *self.remarks])
 
     def describe(self) -> dict[str, Any]:
@@ -58,6 +62,7 @@ class DataSplits:
             "mean": list(self.mean),
             "deviation": list(self.deviation),
             "sha256": digest.hexdigest(),
+            **reading_facts(self.reading),
         }
 
 
@@ -77,10 +82,10 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
     """
     settings = settings.located()
     try:
-        return _split_source(_find_loader(settings.name)(settings), settings, seed)
+        return _split_source(task_of(settings.name).load(settings), settings, seed)
     except MemoryError as error:
         raise DataError(
-            f"data set {settings.name!r} does not fit into memory as arrays (data.image_size or data.root)"
+            f"data set {settings.name!r} does not fit into memory as arrays (data.image_size, data.length or data.root)"
         ) from error
 
 
@@ -126,6 +131,7 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
         mean=mean,
         deviation=deviation,
         remarks=source.remarks,
+        reading=source.reading,
     )
 
 
@@ -179,57 +185,3 @@ def split_at_random(
     labels = part.labels if stratified else None
     rest, taken = train_test_split(np.arange(len(part)), test_size=amount, stratify=labels, random_state=seed)
     return part.take(np.sort(rest)), part.take(np.sort(taken))
-
-
-def _find_loader(name: str) -> Callable[[DataSettings], DataSource]:
-    return load_function if ":" in name else DATASETS[name]
-
-
-def _digits(settings: DataSettings) -> DataSource:
-    """1,797 handwritten digits, 8x8, grey; comes with scikit-learn (Alpaydin and Kaynak 1998)."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    return make_source(settings, (images, digits.target), names=[str(label) for label in range(10)])
-
-
-def _npz(settings: DataSettings) -> DataSource:
-    """A NumPy archive with `images` and `labels`, and optionally others that begin with `validation_` and `test_`."""
-    try:
-        with np.load(settings.root, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except MemoryError:
-        raise
-    except Exception as error:  # NumPy raises exceptions of many classes on a malformed file
-        # NumPy's own message recommends to unpickle the file, which would run any code in it.
-        raise DataError(
-            f"data.root = {settings.root!r} is not an .npz file of plain arrays as numpy.savez writes it"
-        ) from error
-    parts: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
-    for prefix in ("", "validation_", "test_"):
-        names = (f"{prefix}images", f"{prefix}labels")
-        missing = [name for name in names if name not in arrays]
-        if missing and (not prefix or len(missing) == 1):
-            raise DataError(
-                f"data.root = {settings.root!r} holds the arrays {', '.join(arrays) or 'none'}; {missing[0]!r} is "
-                "missing"
-            )
-        if not missing:
-            parts[prefix] = (arrays.pop(names[0]), arrays.pop(names[1]))
-    return make_source(
-        settings,
-        parts[""],
-        validation=parts.get("validation_"),
-        test=parts.get("test_"),
-        remarks=[f"left out: the arrays {', '.join(sorted(map(printable, arrays)))}"] if arrays else [],
-    )
-
-
-DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {
-    "digits": _digits,
-    **TORCHVISION,
-    "image_folder": load_image_folder,
-    "npz": _npz,
-}
-"""Built-in data sets, by their names in a search file."""

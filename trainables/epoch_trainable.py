@@ -54,8 +54,8 @@ class TrialPlan:
     skeleton: Skeleton
     network: NetworkSettings
     training: TrainingSettings
-    image_shape: tuple[int, int, int]
-    """Height, width and channels."""
+    image_shape: tuple[int, ...]
+    """Height, width and channels of an image, or length and channels of a signal."""
     classes: int
     """Number of classes."""
     milestones: tuple[int, ...] | None
@@ -73,7 +73,7 @@ class TrialPlan:
 
     def network_spec(self, architecture: Architecture) -> NetworkSpec:
         """The network of a candidate with this architecture."""
-        height, width, channels = self.image_shape
+        *size, channels = self.image_shape
         return NetworkSpec(
             architecture=architecture,
             skeleton=self.skeleton,
@@ -81,7 +81,7 @@ class TrialPlan:
             filters=self.network.filters,
             classes=self.classes,
             image_channels=channels,
-            image_size=(height, width),
+            image_size=tuple(size),
             drop_path_probability=self.training.drop_path_probability,
             dropout=self.training.dropout,
             auxiliary_head=self.training.auxiliary_weight > 0,
@@ -99,7 +99,14 @@ class TrialPlan:
         filters = self.example().filters
         for name in self.space.operations:
             for stride in (1, 2):
-                build_operation(name, filters, filters, stride=stride, rules=self.skeleton.operations)
+                build_operation(
+                    name,
+                    filters,
+                    filters,
+                    stride=stride,
+                    rules=self.skeleton.operations,
+                    axes=len(self.image_shape) - 1,
+                )
 
     def example(self) -> NetworkSpec:
         """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""

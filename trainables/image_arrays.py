@@ -1,8 +1,11 @@
-"""Images and labels as arrays: the values, and the checks that every data set must pass. No files, no torch."""
+"""Examples and labels as arrays: the values, and the checks that every data set must pass. No files, no torch.
+
+Examples are images unless a data set says otherwise: `signals.py` has another check, and another way to read a file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.pictures import IMAGE_FORMAT, has_channels_first, resize_image
+from trainables.reading import AS_PICTURE, Reading
 from trainables.settings import DataSettings, printable
 
 RawPart = tuple[NDArray[Any], NDArray[Any]]
@@ -22,10 +26,10 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """Images and their labels."""
+    """Images, or other examples, and their labels."""
 
-    images: NDArray[np.uint8]
-    """[n, height, width, channels], 0..255."""
+    images: NDArray[Any]
+    """Images are uint8 [n, height, width, channels], 0..255; signals are float32 [n, length, channels]."""
     labels: NDArray[np.int64]
     """[n], 0..classes - 1."""
 
@@ -51,6 +55,50 @@ class DataSource:
     """Class names, by label."""
     remarks: tuple[str, ...] = ()
     """What the user should know about how the data set was read."""
+    reading: Reading = AS_PICTURE
+    """How a file becomes a further example."""
+
+
+@dataclass(frozen=True)
+class ExampleCheck:
+    """What the examples of a kind must be."""
+
+    plural: str
+    """What they are called in messages."""
+    size_setting: str
+    """The setting that gives all of them the same size."""
+    check: Callable[[DataSettings, NDArray[Any], str], NDArray[Any]]
+    """Returns the array [n, *size, channels]. The last argument names the part; raises DataError."""
+
+
+def check_images(settings: DataSettings, images: NDArray[Any], which: str) -> NDArray[np.uint8]:
+    """The images [n, height, width, channels], resized as the settings say.
+
+    Raises:
+        DataError: the array has another type or shape.
+    """
+    if images.ndim not in (3, 4) or images.dtype != np.uint8 or has_channels_first(images.shape[1:]):
+        raise DataError(
+            f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; each must be "
+            f"{IMAGE_FORMAT} (data.root or data.name)"
+        )
+    check_filled(settings, images, which)
+    images = images[..., None] if images.ndim == 3 else images
+    size = settings.image_size
+    if size is not None and images.shape[1:3] != (size, size):
+        images = np.stack([resize_image(image, (size, size)) for image in images])
+    return np.ascontiguousarray(images)
+
+
+def check_filled(settings: DataSettings, examples: NDArray[Any], which: str) -> None:
+    """Raise DataError if an axis of the array is empty."""
+    if 0 in examples.shape:
+        raise DataError(
+            f"{which} of data set {settings.name!r} are empty, of shape {list(examples.shape)} (data.root or data.name)"
+        )
+
+
+IMAGES = ExampleCheck("images", "data.image_size", check_images)
 
 
 def make_source(
@@ -61,8 +109,10 @@ def make_source(
     test: RawPart | None = None,
     names: Sequence[str] | None = None,
     remarks: Sequence[str] = (),
+    kind: ExampleCheck = IMAGES,
+    reading: Reading = AS_PICTURE,
 ) -> DataSource:
-    """Check the arrays, resize the images and number the labels.
+    """Check the arrays, and number the labels.
 
     Labels are whole numbers, text, bytes, or one-hot rows. Without `names`, the classes are the labels that occur in
     the training images. With `names`, a label is a name or the number of one.
@@ -70,7 +120,7 @@ def make_source(
     Raises:
         DataError: an array has another type or shape, or a part does not fit the training images.
     """
-    images, labels = _check_part(settings, train, "images")
+    images, labels = _check_part(settings, train, kind.plural, kind)
     values: list[Any] = np.unique(labels).tolist()
     if names is not None:
         values = list(names) if labels.dtype.kind == "U" else list(range(len(names)))
@@ -79,7 +129,7 @@ def make_source(
         raise DataError(f"data set {settings.name!r} has two classes of the same name (data.root or data.name)")
     numbers = {value: number for number, value in enumerate(values)}
 
-    def numbered(images: NDArray[np.uint8], labels: NDArray[Any], which: str) -> ImageArrays:
+    def numbered(images: NDArray[Any], labels: NDArray[Any], which: str) -> ImageArrays:
         unknown = next((label for label in labels.tolist() if label not in numbers), None)
         if unknown is not None:
             raise DataError(
@@ -91,47 +141,37 @@ def make_source(
     def further(part: RawPart | None, which: str) -> ImageArrays | None:
         if part is None:
             return None
-        found = numbered(*_check_part(settings, part, which), which)
+        found = numbered(*_check_part(settings, part, which, kind), which)
         if found.images.shape[1:] != images.shape[1:]:
             raise DataError(
                 f"{which} of data set {settings.name!r} have the shape {list(found.images.shape[1:])}, and the "
-                f"training images {list(images.shape[1:])}; they must be the same (data.image_size, data.root or "
-                "data.name)"
+                f"training {kind.plural} {list(images.shape[1:])}; they must be the same ({kind.size_setting}, "
+                "data.root or data.name)"
             )
         return found
 
     return DataSource(
-        train=numbered(images, labels, "images"),
-        validation=further(validation, "validation_images"),
-        test=further(test, "test_images"),
+        train=numbered(images, labels, kind.plural),
+        validation=further(validation, f"validation_{kind.plural}"),
+        test=further(test, f"test_{kind.plural}"),
         classes=classes,
         remarks=tuple(remarks),
+        reading=reading,
     )
 
 
-def _check_part(settings: DataSettings, part: RawPart, which: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Check one part; return its images, [n, height, width, channels], and its labels as plain values."""
-    images, labels = part
-    if images.ndim not in (3, 4) or images.dtype != np.uint8 or has_channels_first(images.shape[1:]):
+def _check_part(
+    settings: DataSettings, part: RawPart, which: str, kind: ExampleCheck
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Check one part; return its examples, [n, *size, channels], and its labels as plain values."""
+    examples = kind.check(settings, part[0], which)
+    labels = _from_one_hot(part[1])
+    if labels.ndim != 1 or len(examples) != len(labels):
         raise DataError(
-            f"{which} of data set {settings.name!r} are {images.dtype} of shape {list(images.shape)}; each must be "
-            f"{IMAGE_FORMAT} (data.root or data.name)"
+            f"data set {settings.name!r} has {len(examples)} {which} but labels of shape {list(labels.shape)}; "
+            f"one label per {kind.plural.removesuffix('s')} is needed (data.root or data.name)"
         )
-    if 0 in images.shape:
-        raise DataError(
-            f"{which} of data set {settings.name!r} are empty, of shape {list(images.shape)} (data.root or data.name)"
-        )
-    labels = _from_one_hot(labels)
-    if labels.ndim != 1 or len(images) != len(labels):
-        raise DataError(
-            f"data set {settings.name!r} has {len(images)} {which} but labels of shape {list(labels.shape)}; "
-            "one label per image is needed (data.root or data.name)"
-        )
-    images = images[..., None] if images.ndim == 3 else images
-    size = settings.image_size
-    if size is not None and images.shape[1:3] != (size, size):
-        images = np.stack([resize_image(image, (size, size)) for image in images])
-    return np.ascontiguousarray(images), _plain(settings, labels)
+    return examples, _plain(settings, labels)
 
 
 def _from_one_hot(labels: NDArray[Any]) -> NDArray[Any]:

@@ -27,11 +27,11 @@ class Augmentation:
 
 
 class DeviceImages:
-    """One part of a data set on a device: `images` uint8 [n, height, width, channels], and `labels` [n].
+    """One part of a data set on a device: `images` as in `ImageArrays`, and `labels` [n].
 
     Args:
         arrays: the images; they are copied.
-        mean, deviation: of the pixels (0..255) per channel; batches are normalised by them.
+        mean, deviation: of the pixels (0..255) or samples per channel; batches are normalised by them.
         device: where the images are kept and batches are made.
     """
 
@@ -63,8 +63,8 @@ class DeviceImages:
         return _cut_out(self._normalise(images), augmentation.cutout, generator), self.labels[indices]
 
     def _normalise(self, images: Tensor) -> Tensor:
-        """Convert to float [n, channels, height, width], channels last in memory, with mean 0 and deviation 1."""
-        return ((images.float() - self._mean) * self._scale).permute(0, 3, 1, 2)
+        """Convert to float [n, channels, *size], channels last in memory, with mean 0 and deviation 1."""
+        return ((images.float() - self._mean) * self._scale).movedim(-1, 1)
 
 
 def _crop_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:

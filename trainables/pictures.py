@@ -16,40 +16,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.file_kind import FileKind
 from trainables.settings import printable
 
 if TYPE_CHECKING:
     from PIL import Image
 
-PICTURE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("apng", "avif", "bmp", "dib", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg"),
-        *("pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
-    )
+PICTURES = FileKind(
+    "picture",
+    "image",
+    frozenset(
+        f".{suffix}"
+        for suffix in (
+            *("apng", "avif", "bmp", "dib", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg"),
+            *("pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
+        )
+    ),
+    ".png or .jpg",
 )
-"""Endings of files that are read as pictures, in lower case."""
 
 IMAGE_FORMAT = "uint8 (0..255) of shape [height, width(, channels)]"
 
 _DEEP_RAW_MODE = re.compile(r";16[BLNS]")
 """Pillow's raw modes of 16 bits per channel. `BGR;16` has 16 bits per pixel and does not match."""
-_IGNORED_NAMES = frozenset({"__MACOSX", "@eaDir"})
-"""Folders that archives of macOS and Synology's file servers add."""
 
 
 class PictureError(ValueError):
     """A picture cannot be read or does not fit the network; the message names the file."""
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name belongs to the system or a tool (`.cache`, `.ipynb_checkpoints`)."""
-    return name.startswith(".") or name in _IGNORED_NAMES
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file of this name is read as a picture: by its ending, unless it is hidden."""
-    return not is_hidden(name) and Path(name).suffix.lower() in PICTURE_SUFFIXES
 
 
 def read_picture(path: Path | str, mode: str | None, *, max_pixels: int) -> tuple[Image.Image, str]:

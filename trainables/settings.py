@@ -23,6 +23,8 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 MAX_PIXELS = 100_000_000
 """Default maximum number of pixels of a picture."""
+MAX_LENGTH = 262_144
+"""Maximum number of samples of a signal."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -47,14 +49,15 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    """`[data]`: the images and how they are split."""
+    """`[data]`: the images or signals, and how they are split."""
 
     name: str = "digits"
     """A built-in data set (`cellscout list datasets`), or `module:function`. The function returns one data set,
     two (training, test) or three (training, validation, test); each is a map-style data set of (image, label) or a
     pair of arrays (images, labels)."""
     root: str = "data"
-    """Folder of the data set; for `npz`, the file. A relative path is recorded as an absolute one."""
+    """Folder of the data set; for `npz`, the file; for `signal`, either. A relative path is recorded as an absolute
+    one."""
     download: bool = False
     """Let torchvision download the data set into `root`."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -63,6 +66,9 @@ class DataSettings(Settings):
     """Resize images to this height and width in pixels. Unset: keep their size (`image_folder`: 32)."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
     """Maximum number of pixels of a picture in `image_folder`. Larger pictures are refused before they are decoded."""
+    length: int | None = Field(default=None, ge=4, le=MAX_LENGTH)
+    """Pad signals with zeros, or cut them, to this number of samples. Unset: arrays keep their length, and WAV files
+    are padded to the longest."""
     limit: int | None = Field(default=None, ge=2)
     """Maximum number of training and validation images together, stratified by class. Unset: use all."""
     validation_fraction: Fraction = 0.1
@@ -150,12 +156,12 @@ class TrainingSettings(Settings):
     cutout: int = Field(default=0, ge=0, le=512)
     """Side in pixels of a square that is blanked at random (DeVries and Taylor 2017)."""
 
-    def check_images(self, height: int, width: int) -> None:
-        """Check that images of this size in pixels can be trained on; ValueError if not."""
-        if self.cutout > min(height, width):
+    def check_images(self, *size: int) -> None:
+        """Check that images of this size (height and width in pixels) can be trained on; ValueError if not."""
+        if self.cutout > min(size):
             raise ValueError(
-                f"training.cutout is {self.cutout}; with images of {height}x{width} pixels it can be at most "
-                f"{min(height, width)}"
+                f"training.cutout is {self.cutout}; with images of {'x'.join(map(str, size))} pixels it can be at most "
+                f"{min(size)}"
             )
 
     @model_validator(mode="before")

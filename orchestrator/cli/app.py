@@ -291,10 +291,9 @@ def costs(
     from orchestrator.networks import costs_report, with_changes
     from orchestrator.record import find_network
 
-    size = None if image_size is None else (image_size, image_size)
-    spec = with_changes(
-        find_network(architecture), skeleton, repeats=repeats, filters=filters, classes=classes, image_size=size
-    )
+    found_spec = find_network(architecture)
+    size = None if image_size is None else (image_size,) * len(found_spec.image_size)
+    spec = with_changes(found_spec, skeleton, repeats=repeats, filters=filters, classes=classes, image_size=size)
     found = costs_report(spec, batch_size, latency)
     if as_json:
         print_json(found)

@@ -11,10 +11,10 @@ from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import PUBLISHED, SPACES, CellSpace
 from trainables import TRAINABLES
-from trainables.datasets import DATASETS
 from trainables.operations import OPERATIONS
 from trainables.presets import PRESETS
 from trainables.skeleton import SKELETONS, Skeleton
+from trainables.tasks.table import DATASETS
 
 
 def catalogue(kind: str) -> list[dict[str, Any]]:

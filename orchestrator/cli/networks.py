@@ -181,22 +181,28 @@ def predict(
             "that you trust.",
         ),
     ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures and folders of pictures.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Pictures and folders of pictures; for a network for signals, WAV files and .npy arrays.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Table to write, with one row per picture and one column per class: .csv or .parquet.",
+            help="Table to write, with one row per file and one column per class: .csv or .parquet.",
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Number of classes to print for each picture.")] = 3,
+    top: Annotated[int, typer.Option("--top", min=1, help="Number of classes to print for each file.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Classify pictures with a network, and print the most probable classes.
+    """Classify pictures or signals with a network, and print the most probable classes.
 
-    Pictures in a folder that cannot be read are reported and left out; the exit status is then 1.
+    Files in a folder that cannot be read are reported and left out; the exit status is then 1.
     """
     from orchestrator.networks import check_output, write_predictions
     from orchestrator.networks import predict as predict_images
@@ -211,7 +217,7 @@ def predict(
     if as_json:
         print_json(found.to_json())
     elif output is not None:
-        typer.echo(f"{counted(len(found.pictures), 'picture')} in {output}")
+        typer.echo(f"{counted(len(found.pictures), found.kind)} in {output}")
     else:
         typer.echo("\n".join(found.lines(top)))
     if found.unreadable:

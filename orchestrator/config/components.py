@@ -25,13 +25,27 @@ from orchestrator.samplers import SAMPLERS, STATELESS, make_seeded
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
+from trainables.operations import OPERATIONS, operations_for
 from trainables.settings import NetworkSettings, did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 
 
-def make_space(settings: SpaceSettings) -> CellSpace:
+def make_space(settings: SpaceSettings, axes: int = 2) -> CellSpace:
+    """Make the space, with the operations that exist for data of so many axes."""
     space = resolve_value("space.name", name=settings.name, known=SPACES, kind=CellSpace)
-    return space if settings.blocks is None else replace(space, blocks=settings.blocks)
+    return in_axes(space if settings.blocks is None else replace(space, blocks=settings.blocks), axes)
+
+
+def in_axes(space: CellSpace, axes: int) -> CellSpace:
+    """The space without the operations that do not exist for data of so many axes.
+
+    Raises:
+        ConfigError: it has no other operation.
+    """
+    kept = tuple(name for name in space.operations if name not in OPERATIONS or name in operations_for(axes))
+    if not kept:
+        raise ConfigError(f"none of the operations of space {space.name!r} exists for data of {axes} axis (space.name)")
+    return space if kept == space.operations else replace(space, operations=kept)
 
 
 def make_skeleton(settings: NetworkSettings, space: CellSpace) -> Skeleton:

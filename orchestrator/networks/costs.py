@@ -19,8 +19,9 @@ def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str,
     costs = network_costs(spec)
     name = next((name for name, skeleton in SKELETONS.items() if skeleton == spec.skeleton), "custom")
     size = "x".join(map(str, (spec.image_channels, *spec.image_size)))
+    kind = "images" if len(spec.image_size) == 2 else "sequences"
     found: dict[str, Any] = {
-        "network": f"skeleton {name}, N = {spec.repeats}, F = {spec.filters}, {spec.classes} classes, {size} images",
+        "network": f"skeleton {name}, N = {spec.repeats}, F = {spec.filters}, {spec.classes} classes, {size} {kind}",
         "parameters": costs.parameters,
         "macs": costs.macs,
         "batch_size": batch_size,

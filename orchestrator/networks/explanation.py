@@ -31,6 +31,7 @@ from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.report import check_format, write_picture
 from trainables.pictures import PictureError
 from trainables.settings import did_you_mean, printable
+from trainables.tasks.table import task_of
 
 if TYPE_CHECKING:
     from trainables.explanation import Explanation
@@ -128,6 +129,10 @@ def explain(network: str, *, images: Sequence[Path], output: Path, class_name: s
         raise InputError(f"{len(images)} pictures are given; a figure can show 1 to {MAX_PICTURES}")
     found = TrainedNetwork.find(network)
     classes = found.preprocessing.classes
+    if not task_of(found.search.config.data.name).is_drawn:
+        raise InputError(
+            f"{found.folder} is a network for {found.search.config.data.name} data; explain draws pictures only"
+        )
     if class_name is not None and class_name not in classes:
         near = did_you_mean(class_name, classes) or f"; known: {', '.join(classes[:20])}"
         raise ConfigError(f"--class {class_name!r} is not a class of {found.folder}{near}")

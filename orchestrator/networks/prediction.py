@@ -1,4 +1,4 @@
-"""Classifies pictures and folders of pictures in batches, with an exported file or a trained network."""
+"""Classifies pictures or signals, or folders of them, in batches, with an exported file or a trained network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.words import counted
 from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, find_format
 from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileError
-from trainables.pictures import PictureError, is_hidden, is_picture
+from trainables.file_kind import FileKind, is_hidden
 from trainables.settings import printable
 from trainables.storage import Folder, check_location, reason, split_options
 
@@ -43,6 +43,8 @@ class Predictions:
     network: str
     classes: tuple[str, ...]
     pictures: list[Prediction]
+    kind: str
+    """What each file is, such as `picture`."""
     unreadable: list[str]
     """One line for each picture in a folder that could not be read."""
 
@@ -89,21 +91,23 @@ class Predictions:
 
 
 def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Predictions:
-    """Classify pictures.
+    """Classify pictures, or what else the network was trained on.
 
     Args:
         model: an exported file (.onnx, .pt2, .pte; a path or a URI), or a network as for `export_network`. A .pt2 is
             unpickled, which runs any code that its author put into it.
-        images: a picture or a folder, or several; the pictures of a folder are read recursively, sorted by path.
+        images: a file or a folder, or several; the files of a folder are read recursively, sorted by path: pictures, or
+            for a network for signals WAV files and `.npy` arrays.
 
     Raises:
         InputError: the model cannot be read; a named picture cannot be read; a folder has no picture, or no picture can
             be read.
     """
     given = [images] if isinstance(images, Path | str) else images
-    named = [(path, from_folder) for image in given for path, from_folder in _pictures(Path(image))]
     opened = _open(str(model))
     preprocessing = opened.facts.preprocessing
+    kind = preprocessing.reading.files
+    named = [(path, from_folder) for image in given for path, from_folder in _files(Path(image), kind)]
     pictures: list[Prediction] = []
     unreadable: list[str] = []
     for start in range(0, len(named), BATCH):
@@ -112,7 +116,7 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
             try:
                 pixels.append(preprocessing.read(path))
                 paths.append(path)
-            except PictureError as error:
+            except ValueError as error:
                 if not from_folder:
                     raise InputError(str(error)) from error
                 unreadable.append(str(error))
@@ -120,8 +124,8 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
             probabilities = _softmax(opened.run(preprocessing.normalised(np.stack(pixels))))
             pictures += [Prediction(path, row) for path, row in zip(paths, probabilities, strict=True)]
     if not pictures:
-        raise InputError(f"none of {counted(len(named), 'picture')} can be read; the first: {unreadable[0]}")
-    return Predictions(opened.facts.name, preprocessing.classes, pictures, unreadable)
+        raise InputError(f"none of {counted(len(named), kind.name)} can be read; the first: {unreadable[0]}")
+    return Predictions(opened.facts.name, preprocessing.classes, pictures, kind.name, unreadable)
 
 
 def check_output(output: Path) -> None:
@@ -161,18 +165,18 @@ def write_predictions(predictions: Predictions, output: Path) -> None:
         raise SearchError(f"{output} cannot be written: {reason(error)} (--output)") from error
 
 
-def _pictures(image: Path) -> Iterator[tuple[Path, bool]]:
-    """The pictures of an argument, each with whether it was found in a folder."""
+def _files(image: Path, kind: FileKind) -> Iterator[tuple[Path, bool]]:
+    """The files of an argument, each with whether it was found in a folder."""
     if not image.is_dir():
         yield image, False
         return
     found = sorted(
         path
         for path in image.rglob("*")
-        if is_picture(path.name) and not any(map(is_hidden, path.relative_to(image).parts)) and path.is_file()
+        if kind.matches(path.name) and not any(map(is_hidden, path.relative_to(image).parts)) and path.is_file()
     )
     if not found:
-        raise InputError(f"{printable(image)} has no picture (no file with an ending such as .png or .jpg)")
+        raise InputError(f"{printable(image)} has no {kind.name} (no file with an ending such as {kind.some_suffixes})")
     for path in found:
         yield path, True
 

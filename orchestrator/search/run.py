@@ -198,8 +198,8 @@ def open_search(
     progress = progress or Progress.silent()
     components = SearchComponents.of(_located(config), given)
     config = components.config
-    if components.warning is not None:
-        progress.line(components.warning)
+    for line in components.remarks:
+        progress.line(line)
     warm_start = WarmStart.read(config)
     warm_start.check_scores(components.trainable.score_bounds)
     imported = warm_start.trials(config, components.space, components.distributions)

@@ -37,6 +37,7 @@ from orchestrator.config import (
     check_fits,
     check_scheduler_fits,
     find_trainable,
+    in_axes,
     kind_of,
     make_sampler,
     make_scheduler,
@@ -64,6 +65,7 @@ from trainables.command_folder import CommandFolder
 from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
+from trainables.tasks.table import task_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class SearchComponents:
 
     config: SearchConfig
     space: CellSpace
+    left_out: tuple[str, ...]
+    """Operations of the space that do not exist for the data, and are left out."""
     distributions: dict[str, BaseDistribution]
     sampler: BaseSampler | None
     """None if the candidates come from a loop of the user's own."""
@@ -88,7 +92,9 @@ class SearchComponents:
         Raises:
             ConfigError: a part cannot be made, or two do not fit.
         """
-        space = given.space or make_space(config.space)
+        axes = task_of(config.data.name).axes
+        whole = given.space or make_space(config.space)
+        space = in_axes(whole, axes)
         objectives = config.objectives.directions
         distributions = to_distributions(space.param_space())
         sampler = given.sampler
@@ -104,6 +110,7 @@ class SearchComponents:
         return cls(
             config=given.named_in(config),
             space=space,
+            left_out=tuple(name for name in whole.operations if name not in space.operations),
             distributions=distributions,
             sampler=sampler,
             scheduler=scheduler,
@@ -111,6 +118,18 @@ class SearchComponents:
             skeleton=make_skeleton(config.network, space),
             passed=given.describe(),
         )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know about these parts, a line each."""
+        lines = [] if self.warning is None else [self.warning]
+        data = f"{self.config.data.name} data"
+        if self.left_out:
+            lines.append(f"left out of the space, because they do not exist for {data}: {', '.join(self.left_out)}")
+        if self.config.left_out:
+            settings = ", ".join(self.config.left_out)
+            lines.append(f"left out of the preset, because they mean nothing for {data}: {settings}")
+        return lines
 
     @property
     def warning(self) -> str | None:
@@ -161,7 +180,7 @@ class SearchComponents:
             plan.check()
             self.trainable.check(plan)
         except ValueError as error:
-            raise ConfigError(f"{error} ([space], [network], [training] or data.image_size)") from error
+            raise ConfigError(f"{error} ([space], [network], [training], data.image_size or data.length)") from error
         return plan
 
     def run_started(self, allotment: Allotment) -> RunStarted:

@@ -24,6 +24,7 @@ from orchestrator.simulation.answers import Curve
 from orchestrator.simulation.controller import Row
 from orchestrator.words import counted
 from search_spaces import Architecture, CellSpace
+from trainables.tasks.table import task_of
 
 MIN_CANDIDATES = 10
 """With fewer candidates there is too little to choose from."""
@@ -73,7 +74,7 @@ class RecordedCurves:
                 f"{run.directory} was searched in a space that was passed in Python; simulate its trials.parquet with "
                 "--space module:NAME"
             )
-        space = make_space(run.config.space)
+        space = make_space(run.config.space, task_of(run.config.data.name).axes)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
         curves = [_curve([row.model_dump() for row in trial.curve]) for trial in completed]

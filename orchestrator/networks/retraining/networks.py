@@ -14,6 +14,7 @@ from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory, find_n
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
 from trainables.settings import TrainingSettings, did_you_mean
+from trainables.tasks.table import task_of
 
 
 def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettings:
@@ -50,10 +51,10 @@ def networks_of(
     Raises:
         InputError: a network cannot be made of these values, or two have the same name.
     """
-    height, width, channels = search.info.data["image_shape"]
+    *size, channels = search.info.data["image_shape"]
     classes = len(search.info.data["classes"])
     try:
-        recipe.check_images(height, width)
+        recipe.check_images(*size)
     except ValueError as error:
         raise ConfigError(f"{error} (--preset or --set)") from error
     # The path of the file, because the run directory may have the name of a published cell.
@@ -65,7 +66,7 @@ def networks_of(
         filters=settings.filters,
         classes=classes,
         image_channels=channels,
-        image_size=(height, width),
+        image_size=tuple(size),
         drop_path_probability=recipe.drop_path_probability,
         dropout=recipe.dropout,
         auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
@@ -73,7 +74,12 @@ def networks_of(
     networks: dict[str, NetworkSpec | BaselineSpec] = {
         settings.name or _name_of(search, settings.architecture): network
     }
+    if settings.baselines and not task_of(search.config.data.name).has_baselines:
+        raise InputError(
+            f"--baseline {settings.baselines[0]}: baselines are for images, not {search.config.data.name} data"
+        )
     for baseline in settings.baselines:
+        height, width = size
         name = baseline if settings.name is None else f"{settings.name}-{baseline}"
         if name in networks:
             raise InputError(f"two networks are called {name!r}; choose another --name, or leave out a baseline")

@@ -1,0 +1,49 @@
+"""Reads NumPy archives of examples and labels. No torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.image_arrays import DataError, DataSource, RawPart, make_source
+from trainables.settings import DataSettings, printable
+
+
+def load_npz(settings: DataSettings) -> DataSource:
+    """A NumPy archive with `images` and `labels`, and optionally others that begin with `validation_` and `test_`."""
+    parts, remarks = read_npz(settings, "images")
+    return make_source(
+        settings, parts[""], validation=parts.get("validation_"), test=parts.get("test_"), remarks=remarks
+    )
+
+
+def read_npz(settings: DataSettings, examples: str) -> tuple[dict[str, RawPart], list[str]]:
+    """Read the arrays `examples` and `labels` by their prefix (empty, `validation_`, `test_`), and remarks.
+
+    Raises:
+        DataError: the file is not an archive of plain arrays, or lacks one.
+    """
+    try:
+        with np.load(settings.root, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy raises exceptions of many classes on a malformed file
+        # NumPy's own message recommends to unpickle the file, which would run any code in it.
+        raise DataError(
+            f"data.root = {settings.root!r} is not an .npz file of plain arrays as numpy.savez writes it"
+        ) from error
+    parts: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
+    for prefix in ("", "validation_", "test_"):
+        names = (f"{prefix}{examples}", f"{prefix}labels")
+        missing = [name for name in names if name not in arrays]
+        if missing and (not prefix or len(missing) == 1):
+            raise DataError(
+                f"data.root = {settings.root!r} holds the arrays {', '.join(arrays) or 'none'}; {missing[0]!r} is "
+                "missing"
+            )
+        if not missing:
+            parts[prefix] = (arrays.pop(names[0]), arrays.pop(names[1]))
+    return parts, [f"left out: the arrays {', '.join(sorted(map(printable, arrays)))}"] if arrays else []

@@ -1,0 +1,1 @@
+"""Tasks: one module for each kind of data that can be searched on."""
