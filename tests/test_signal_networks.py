@@ -17,6 +17,8 @@ from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.prediction import predict
 from orchestrator.record.recorded_run import RecordedRun
+from tests.made_up import made_up
+from tests.pages import page_of
 from tests.signal_files import write_wav, write_wav_folders
 from tests.trained import WINNER, make_run, small_spec
 from trainables.datasets import load_data
@@ -132,3 +134,12 @@ def test_signals_are_searched_and_a_search_goes_on(cellscout: Any, tmp_path: Pat
     assert len(RecordedRun.read("run").state().trials) == 3
     spec = NetworkSpec.from_json(json.loads((tmp_path / "run" / "best" / "network.json").read_text()))
     assert (spec.image_size, spec.image_channels, spec.classes) == ((24,), 1, 2)
+
+
+def test_the_page_says_signals(tmp_path: Path) -> None:
+    facts = {"train": 1000, "validation": 400, "test": 300, "image_shape": [24, 1], "classes": ["low", "high"]}
+    directory = made_up(tmp_path / "run", 8, data={**facts, "reading": {"task": "signal", "rate": 8000}})
+    text = page_of(directory).text
+    assert "on 400 validation signals is" in text
+    assert "As the best of many scores on the same signals" in text
+    assert "image" not in text

@@ -18,6 +18,7 @@ from orchestrator.config import SearchConfig, flatten, parse_config
 from orchestrator.record.events import now
 from orchestrator.record.log_owner import is_alive
 from trainables.settings import printable
+from trainables.tasks.table import reading_of
 
 ENDED = ("completed", "exhausted", "out_of_time")
 """The outcomes of a run that was not cut short."""
@@ -111,6 +112,11 @@ class RunInfo(BaseModel):
         """The values that a setting has had, the present one last; None if it was not or is not set."""
         before = [change.settings[setting][0] for change in self.changes if setting in change.settings]
         return [*before, flatten(self.config).get(setting)]
+
+    @property
+    def examples(self) -> str:
+        """What the data are called: `images` or `signals`."""
+        return f"{reading_of(self.data.get('reading')).files.example}s"
 
     @property
     def guess(self) -> float | None:

@@ -250,5 +250,5 @@ def _precision(info: RunInfo, state: RunState, best: Trial) -> list[str]:
         return []
     few = {0: "no other completed trial is", 1: "1 other completed trial is"}
     others = few.get(found.within_error, f"{found.within_error} other completed trials are")
-    error = f"one standard error on {info.data['validation']:,} validation images is {found.error:.4f}"
+    error = f"one standard error on {info.data['validation']:,} validation {info.examples} is {found.error:.4f}"
     return [f"{error};", f"{others} that close to the best"]

@@ -102,9 +102,10 @@ def _full_size(record: PageRecord) -> str:
     return (
         f"This command trains the winner at full size (N = {size.repeats}, F = {size.filters}; in the search N = "
         f"{network.get('repeats', '?')}, F = {network.get('filters', '?')}) from scratch on the training and "
-        f"validation images together, and then tests it once: {size.cost}. The size is the largest that trains no "
-        "longer than the whole search did. --set training.epochs=... or --preset NAME, a paper's recipe (cellscout "
-        f"list presets), trains it longer.{'' if tested else ' The test images have not been used yet.'}"
+        f"validation {record.info.examples} together, and then tests it once: {size.cost}. The size is the largest "
+        "that trains no longer than the whole search did. --set training.epochs=... or --preset NAME, a paper's recipe "
+        "(cellscout list presets), trains it longer."
+        f"{'' if tested else f' The test {record.info.examples} have not been used yet.'}"
     )
 
 
@@ -184,8 +185,8 @@ def _unconfirmed(record: PageRecord, winner: Trial) -> list[str]:
     return [
         *sentences,
         f"This winner is unconfirmed: {why_unconfirmed(record.standing, state, record.info)}.",
-        "As the best of many scores on the same images, this score is too optimistic, and it is not a proof that the "
-        "trial is the best.",
+        f"As the best of many scores on the same {record.info.examples}, this score is too optimistic, and it is not a "
+        "proof that the trial is the best.",
     ]
 
 
@@ -206,7 +207,7 @@ def _unused_evaluation(evaluation: Evaluation | None) -> list[str]:
 
 def _score_meaning(record: PageRecord) -> str:
     is_fraction = list(record.state.objectives) == ["val_accuracy"] and record.info.score_bounds == (0.0, 1.0)
-    return " of the validation images classified correctly" if is_fraction else ""
+    return f" of the validation {record.info.examples} classified correctly" if is_fraction else ""
 
 
 def _precision(record: PageRecord, winner: Trial) -> list[str]:
@@ -217,8 +218,8 @@ def _precision(record: PageRecord, winner: Trial) -> list[str]:
     found = estimate_precision(state, winner, record.info)
     if found is None:
         return []
-    images = record.info.data["validation"]
-    sentences = [f"One standard error of such a score on {images:,} validation images is {found.error:.4f}."]
+    count, examples = record.info.data["validation"], record.info.examples
+    sentences = [f"One standard error of such a score on {count:,} validation {examples} is {found.error:.4f}."]
     if found.second is None:
         return [*sentences, "No other trial has completed its training."]
     sentences.append(
@@ -228,7 +229,7 @@ def _precision(record: PageRecord, winner: Trial) -> list[str]:
     if found.indistinguishable == 0:
         return [*sentences, "That is more than such errors are likely to cause."]
     others = "1 other trial is" if found.indistinguishable == 1 else f"{found.indistinguishable} other trials are"
-    return [*sentences, f"So these images cannot tell them apart: {others} less than two such errors behind."]
+    return [*sentences, f"So these {examples} cannot tell them apart: {others} less than two such errors behind."]
 
 
 def _evaluated(evaluation: Evaluation) -> list[str]:
@@ -293,7 +294,7 @@ def _facts(record: PageRecord) -> dict[str, str]:
         facts["slots busy training"] = f"{utilisation:.0%}, from the first start to the last end"
     data = config.get("data", {}).get("name")
     if data:
-        facts["images"] = f"{data}: {_images(record.info.data)}"
+        facts[record.info.examples] = f"{data}: {_counts(record.info.data)}"
     parts = ("space", "sampler", "scheduler", "trainable")
     facts["searched by"] = ", ".join(record.info.component(part) for part in parts)
     devices = sorted({trial.device for trial in trained if trial.device})
@@ -304,7 +305,7 @@ def _facts(record: PageRecord) -> dict[str, str]:
     return facts
 
 
-def _images(data: dict[str, object]) -> str:
+def _counts(data: dict[str, object]) -> str:
     parts = [f"{data[name]:,} {name}" for name in ("train", "validation", "test") if isinstance(data.get(name), int)]
     return ", ".join(parts) or "-"
 
