@@ -36,3 +36,4 @@ from .search_config import change_config as change_config
 from .search_config import load_config as load_config
 from .search_config import parse_config as parse_config
 from .toml_writer import search_file as search_file
+from .unused_settings import left_out_of_preset as left_out_of_preset

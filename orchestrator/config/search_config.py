@@ -20,17 +20,17 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.config.plugins import check_name
 from orchestrator.config.setting_errors import problem_of
+from orchestrator.config.unused_settings import without_unused
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import SPACES
 from trainables import TRAINABLES
-from trainables.presets import PRESETS
 from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Positive, Settings, TrainingSettings
 from trainables.skeleton import SKELETONS
 from trainables.storage import check_location, holds_secret, split_options
-from trainables.tasks.table import DATASETS, task_of
+from trainables.tasks.table import DATASETS
 
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search file of `cellscout search` without a file."""
@@ -272,33 +272,10 @@ class SearchConfig(Settings):
         """The part of `budget.hours` that is for the search itself (0..1); the rest is for the confirmation."""
         return 1.0 if self.confirmation.candidates == 0 else 1 / (1 + self.confirmation.share)
 
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """The settings of the training's preset that mean nothing for the data and are left out."""
-        preset = PRESETS[self.training.preset].settings if self.training.preset else {}
-        unused = task_of(self.data.name).unused
-        return tuple(key for key in unused if key.startswith("training.") and preset.get(key.removeprefix("training.")))
-
     @model_validator(mode="before")
     @classmethod
     def _without_unused(cls, values: Any) -> Any:
-        """Set what means nothing for the data back to its default if it comes with a preset; refuse it otherwise."""
-        if not isinstance(values, dict):
-            return values
-        given = {name: _as_dict(values.get(name)) for name in ("data", "training")}
-        data_set = given["data"].get("name", DataSettings().name)
-        for key in task_of(data_set).unused if isinstance(data_set, str) else ():
-            section, _, name = key.partition(".")
-            preset = PRESETS.get(str(given["training"].get("preset")))
-            usual = _DEFAULTS[section][name]
-            with_preset = preset.settings.get(name, usual) if preset is not None and section == "training" else usual
-            value = given[section].get(name, with_preset)
-            if value not in (usual, with_preset):
-                raise ValueError(f"{key} is {value!r}, which means nothing for {data_set} data; leave it out")
-            if value != usual or with_preset != usual:
-                given[section][name] = usual
-                values = {**values, section: given[section]}
-        return values
+        return without_unused(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _names_and_sizes(self) -> Self:
@@ -316,19 +293,6 @@ class SearchConfig(Settings):
                 f"it must be at most training.epochs = {self.training.epochs}"
             )
         return self
-
-
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "data": DataSettings().model_dump(),
-    "training": TrainingSettings().model_dump(),
-}
-
-
-def _as_dict(section: Any) -> dict[str, Any]:
-    """The values of a section that are set."""
-    if isinstance(section, Settings):
-        return section.model_dump(exclude_unset=True)
-    return dict(section) if isinstance(section, Mapping) else {}
 
 
 def load_config(source: Path | str | SearchConfig | None = None, changes: Sequence[str] = ()) -> SearchConfig:

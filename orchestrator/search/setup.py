@@ -39,6 +39,7 @@ from orchestrator.config import (
     find_trainable,
     in_axes,
     kind_of,
+    left_out_of_preset,
     make_sampler,
     make_scheduler,
     make_skeleton,
@@ -126,9 +127,9 @@ class SearchComponents:
         data = f"{self.config.data.name} data"
         if self.left_out:
             lines.append(f"left out of the space, because they do not exist for {data}: {', '.join(self.left_out)}")
-        if self.config.left_out:
-            settings = ", ".join(self.config.left_out)
-            lines.append(f"left out of the preset, because they mean nothing for {data}: {settings}")
+        settings = left_out_of_preset(self.config.data, self.config.training)
+        if settings:
+            lines.append(f"left out of the preset, because they mean nothing for {data}: {', '.join(settings)}")
         return lines
 
     @property

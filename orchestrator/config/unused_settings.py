@@ -1,0 +1,53 @@
+"""Settings that mean nothing for the data of a search: refused, or left out if they come with a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainables.presets import PRESETS
+from trainables.settings import DataSettings, Settings, TrainingSettings
+from trainables.tasks.table import task_of
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "data": DataSettings().model_dump(),
+    "training": TrainingSettings().model_dump(),
+}
+
+
+def without_unused(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a search file, with the defaults in place of what a preset sets although it means nothing.
+
+    Raises:
+        ValueError: another such value differs from its default.
+    """
+    given = {name: _as_dict(values.get(name)) for name in _DEFAULTS}
+    data_set = given["data"].get("name", _DEFAULTS["data"]["name"])
+    preset = PRESETS.get(str(given["training"].get("preset")))
+    for key in task_of(data_set).unused if isinstance(data_set, str) else ():
+        section, _, name = key.partition(".")
+        usual = _DEFAULTS[section][name]
+        with_preset = preset.settings.get(name, usual) if preset is not None and section == "training" else usual
+        if given[section].get(name, with_preset) not in (usual, with_preset):
+            raise ValueError(
+                f"{key} is {given[section][name]!r}, which means nothing for {data_set} data; leave it out"
+            )
+        if with_preset != usual:
+            given[section][name] = usual
+            values = {**values, section: given[section]}
+    return values
+
+
+def left_out_of_preset(data: DataSettings, training: TrainingSettings) -> list[str]:
+    """The settings that the training's preset sets and `without_unused` leaves out."""
+    preset = PRESETS[training.preset].settings if training.preset else {}
+    return [
+        key for key in task_of(data.name).unused if key.startswith("training.") and preset.get(key.partition(".")[2])
+    ]
+
+
+def _as_dict(section: Any) -> dict[str, Any]:
+    """The values of a section that are set."""
+    if isinstance(section, Settings):
+        return section.model_dump(exclude_unset=True)
+    return dict(section) if isinstance(section, Mapping) else {}
