@@ -312,7 +312,7 @@ def test_the_spec_alone_determines_the_network() -> None:
     assert first.spec == replace(spec)
 
 
-@pytest.mark.parametrize(("channels", "leaves_out_first"), [(4, True), (8, False)])
+@pytest.mark.parametrize(("channels", "leaves_out_first"), [(4, True), (12, True), (16, False)])
 def test_a_strided_pointwise_convolution_of_few_channels_leaves_pixels_out_first(
     channels: int, leaves_out_first: bool
 ) -> None:

@@ -1,8 +1,8 @@
-"""Convolutions whose gradients are computed faster on a CPU than by oneDNN. Does not know the layers of a network.
+"""Convolutions that are computed faster on a CPU than by oneDNN. Does not know the layers of a network.
 
-Only the gradients differ from those of `torch.nn.functional.conv2d`, and only by rounding:
+The results differ from those of `torch.nn.functional.conv2d` only by rounding, and only in training:
 
-- The gradients of a 1x1 convolution are products of matrices.
+- A 1x1 convolution and its gradients are products of matrices.
 - The weight gradient of a depthwise convolution is a depthwise convolution itself, of the images with the gradient of
   the output, where each pair of an image and a channel is a channel. oneDNN's own takes up to ten times as long if the
   output is smaller than the kernel, as in the last cells of a network for small images.
@@ -53,7 +53,7 @@ class _Pointwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, *geometry: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(input, weight)
-        return F.conv2d(input, weight)
+        return (input.permute(0, 2, 3, 1) @ weight.flatten(1).t()).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable

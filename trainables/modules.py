@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables import layers
+from trainables.cpu_concatenation import concatenate
 from trainables.cpu_convolution import CpuConvolution
 from trainables.layers import Layer, Row, same_padding
 
@@ -69,7 +70,7 @@ def combine(sides: list[State], combination: str) -> State:
     if len(sides) == 1:
         return sides[0]
     if combination == "concat":
-        return State(torch.cat([side.value for side in sides], dim=1))
+        return State(concatenate([side.value for side in sides]))
     total = sides[0].value
     for side in sides[1:]:
         total = total + side.value
@@ -331,9 +332,9 @@ def _convolution(layer: layers.Convolution, axes: int) -> list[nn.Module]:
     return [FirstPadding(layer), module] if layer.pads_first else [module]
 
 
-MIN_STRIDED_CHANNELS = 8
-"""oneDNN's strided 1x1 convolution of fewer channels writes beyond its buffers on CPUs without AVX-512 (seen with
-PyTorch 2.11, 2.14 and 2.15): its gradient ends the process."""
+MIN_STRIDED_CHANNELS = 16
+"""The weight gradient of oneDNN's strided 1x1 convolution of fewer channels writes beyond its buffers, and may end the
+process: without AVX-512 below 8 channels (seen with PyTorch 2.11, 2.14 and 2.15), and with AVX-512 below 16 (2.14)."""
 
 
 @final
