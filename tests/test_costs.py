@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import PUBLISHED, SPACES, Architecture, Block, Cell
 from tests.cells import architectures
+from tests.kept_tensors import kept_for_backward
 from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
 from trainables.costs import network_costs
 from trainables.network import CellNetwork
@@ -159,24 +159,6 @@ def small(architecture: Architecture, skeleton: str, **values: Any) -> NetworkSp
         skeleton=SKELETONS[skeleton],
         **{"repeats": 1, "filters": 8, "classes": 5, "image_size": (21, 18), **values},
     )
-
-
-def kept_for_backward(network: CellNetwork, images: Tensor) -> int:
-    """Bytes that autograd keeps, except weights, running statistics and the moments of the batch."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own and tensor.ndim > 1:
-            kept[storage.data_ptr()] = storage  # kept alive, so that no other storage gets its address
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits, auxiliary = network.all_logits(images)
-        total = logits.sum() + (auxiliary.sum() if auxiliary is not None else 0)
-        assert total.requires_grad  # keeps the graph and its tensors alive up to here
-    return sum(storage.nbytes() for storage in kept.values())
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

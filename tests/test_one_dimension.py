@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import Architecture, Block, Cell
 from tests.cells import cells
-from tests.test_costs import kept_for_backward
+from tests.kept_tensors import kept_for_backward
 from trainables.costs import network_costs
 from trainables.network import CellNetwork
 from trainables.network_plan import plan_network
