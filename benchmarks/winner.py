@@ -189,7 +189,7 @@ def coverage_report(coverages: Sequence[Coverage]) -> Iterator[str]:
         "1; a share of its variance belongs to the seed and is the same for all candidates. Each search chooses its "
         "candidates by one noisy score each and runs the race as cellscout does. Covered: the winner's stated 95 % "
         "interval holds its true score. Found: the best candidate of the confirmation is the winner or among those "
-        "that cannot be told from it. Regret: the best true score of the search less the winner's.\n"
+        "that cannot be distinguished from it. Regret: the best true score of the search less the winner's.\n"
     )
     heads = ["true scores", "candidates x trainings", "covered", "found", "trainings used"]
     heads += ["regret, unconfirmed", "regret, confirmed"]

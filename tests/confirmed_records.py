@@ -43,7 +43,7 @@ def confirmation(
         state: of the search; changed by the events.
         scores: by candidate, as the plan has them.
         begin: when the confirmation begins.
-        in_doubt: candidates that cannot be told from the winner or from the front.
+        in_doubt: candidates that cannot be distinguished from the winner or from the front.
         problems: candidates whose last new training diverged, and what it says.
         compared: whether the comparison is on record.
         values: of the plan.

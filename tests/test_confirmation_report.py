@@ -76,14 +76,15 @@ def test_the_terminal_names_the_confirmed_winner(run: RunDirectory, cellscout: A
         f"winner      0.8600, between 0.8400 and 0.8800 (trial {WINNER}, 2 new trainings), in {run.best}"
     )
     assert lines[place + 1 : place + 3] == [
-        f"            the interval holds its true score with a probability of 95 %; {LUCKY} cannot be told from it",
+        "            the interval holds its true score with a probability of 95 %; "
+        f"{LUCKY} cannot be distinguished from it",
         f"in search   it had 0.8000 (trial {WINNER}, 1 epoch)",
     ]
     rows = [line.split() for line in lines if "completed  " in line]
     assert [row[: row.index("completed")] for row in rows] == [[WINNER], [LUCKY, "*"], [THIRD], ["00000"]]
     assert rows[1][3:8] == ["0.8100", "0.7900", "to", "0.8300", "0.9000"]
     assert rows[3][2:5] == ["-", "-", "0.5000"]
-    assert any("*: cannot be told from the winner" in line for line in lines)
+    assert any("*: may be as good as the winner" in line for line in lines)
     assert max(map(len, lines[: lines.index(f"run         {run.location}")])) <= 80
 
 
@@ -218,7 +219,7 @@ def test_the_page_plots_means_and_intervals_beside_the_scores_of_the_search(run:
     assert "These took 01:00 of training time, 1500% of the training time of the search." in plot.caption
     assert "expected to vary by about 0.0123, judging by the number of validation images" in plot.caption
     assert "The confirmation ended because each candidate that was left has been trained 2 times." in plot.caption
-    assert f"The winner is {WINNER}; {LUCKY} cannot be told from it." in plot.caption
+    assert f"The winner is {WINNER}; {LUCKY} cannot be distinguished from it." in plot.caption
 
 
 def test_the_page_names_the_confirmed_winner(run: RunDirectory) -> None:
@@ -228,7 +229,7 @@ def test_the_page_names_the_confirmed_winner(run: RunDirectory) -> None:
         f"Trial {WINNER} is the confirmed winner: the mean validation accuracy of its 2 new trainings is 0.8600.",
         "Its true validation accuracy is between 0.8400 and 0.8800 with a probability of 95 %; this counts that it is "
         "the best of several.",
-        f"{LUCKY} cannot be told from it.",
+        f"{LUCKY} cannot be distinguished from it.",
         f"In the search it had 0.8000; the best there was {LUCKY} with 0.9000.",
     ]
     assert page.summary.facts["confirmation"] == "6 new trainings of 3 candidates, 01:00 of training time"
@@ -264,7 +265,7 @@ def test_the_terminal_lists_the_confirmed_front(several: RunDirectory, cellscout
     assert lines[place + 1 : place + 6] == [
         "            00001  val_accuracy 0.8000 (0.7800 to 0.8200), macs 4,000",
         "            00003  val_accuracy 0.6000 (0.5800 to 0.6200), macs 2,000",
-        "in doubt    00000  val_accuracy 0.7500 (0.7300 to 0.7700), macs 5,000; cannot be told from the front",
+        "in doubt    00000  val_accuracy 0.7500 (0.7300 to 0.7700), macs 5,000; cannot be distinguished from the front",
         "dropped out 00002  val_accuracy 0.5000 (0.4800 to 0.5200), macs 3,000",
         f"out         00004  {DIVERGED}",
     ]
@@ -277,12 +278,12 @@ def test_the_page_plots_the_confirmed_front(several: RunDirectory) -> None:
     (plot,) = page.plots["confirmation"]
     marks = {trace.name: (tuple(trace.x), tuple(trace.y)) for trace in traces(plot) if trace.mode == "markers"}
     assert marks["on the front"] == ((0.8, 0.6), (4000, 2000))
-    assert marks["cannot be told from the front"] == ((0.75,), (5000,))
+    assert marks["cannot be distinguished from the front"] == ((0.75,), (5000,))
     assert marks["dropped out"] == ((0.5,), (3000,))
     assert marks["scores in the search"][0] == (0.8, 0.65, 0.9, 0.7)
     for sentence in (
         "By their means 00001 and 00003 are on the front.",
-        "00000 is not, but cannot be told from the front.",
+        "00000 is not, but cannot be distinguished from the front.",
         "00002 dropped out.",
         f"00004 is out: {DIVERGED}.",
     ):

@@ -215,7 +215,7 @@ def test_an_evaluation_has_its_section(tmp_path: Path) -> None:
     kinds = {colour: kind for kind, colour in section.plot.legend.items()}
     assert [kinds[colours[name]] for name in means] == [
         "the winner",
-        "cannot be told from the winner",
+        "cannot be distinguished from the winner",
         "behind it",
         "better than the winner",
     ]

@@ -45,13 +45,13 @@ def describe_confirmed(compared: CandidatesCompared, state: RunState) -> str:
 
 
 def rivals_in_words(compared: CandidatesCompared) -> str:
-    """Say which candidates cannot be told from the winner."""
+    """Say which candidates cannot be distinguished from the winner."""
     names = [rival.trial_id for rival in compared.rivals]
     if not names:
         return (
             "no other candidate can be the best" if len(compared.candidates) > 1 else "no other candidate was trained"
         )
-    return f"{join_words(names)} cannot be told from it"
+    return f"{join_words(names)} cannot be distinguished from it"
 
 
 def number(value: float | None) -> str:

@@ -271,8 +271,8 @@ class ConfirmedCandidate(BaseModel):
     """A candidate of a confirmation, by its trial in the search.
 
     `chance` is the probability that it is the best one, or with several objectives that no other dominates it.
-    `in_doubt`: it cannot be told from the best, or from the members of the front. `problem`: why it is out, if a new
-    training diverged or failed; it then has no scores.
+    `in_doubt`: it cannot be distinguished from the best, or from the members of the front. `problem`: why it is out,
+    if a new training diverged or failed; it then has no scores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -302,7 +302,7 @@ class CandidatesCompared(EventBase):
 
     @property
     def rivals(self) -> list[ConfirmedCandidate]:
-        """The other candidates that cannot be told from the winner."""
+        """The other candidates that cannot be distinguished from the winner."""
         return [candidate for candidate in self.candidates[1:] if candidate.in_doubt]
 
 

@@ -24,8 +24,8 @@ How = Literal["evaluated", "confirmed", "unconfirmed"]
 """`evaluated`: by `cellscout evaluate`. `confirmed`: by the confirmation. `unconfirmed`: by its score in the search."""
 
 Standing = Literal["leads", "in_doubt", "behind", "out"]
-"""`leads`: the winner, or with several objectives a member of the front. `in_doubt`: it cannot be told from these.
-`out`: a new training diverged or failed."""
+"""`leads`: the winner, or with several objectives a member of the front. `in_doubt`: it cannot be distinguished from
+these. `out`: a new training diverged or failed."""
 
 
 def how_chosen(follow_ups: FollowUps, state: RunState) -> How:

@@ -32,7 +32,7 @@ from orchestrator.record import EpochDone, RunState, Trial
 from orchestrator.significance import margin
 
 MIN_TRIALS = 60
-"""With fewer, hardly any decision among 50 can be told from noise."""
+"""With fewer, hardly any decision among 50 can be distinguished from noise."""
 COMPARED = ("completed", "pruned", "diverged")
 """Statuses of trials that are compared, besides those that the scheduler has paused."""
 BLOCK = 25

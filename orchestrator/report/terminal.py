@@ -43,7 +43,7 @@ MAX_WIDTH = 80
 GAP = 2
 INTERVAL = "95 % interval"
 MARK = " *"
-"""After the trial of a candidate that cannot be told from the winner."""
+"""After the trial of a candidate that cannot be distinguished from the winner."""
 OPTIONAL_COLUMNS = ("rank", "time", "macs", "parameters", "epochs", INTERVAL)
 """Columns of the leaderboard that are dropped, in this order, until it fits."""
 
@@ -73,7 +73,8 @@ def leaderboard(state: RunState, top: int) -> Table:
         table.add_row(*(row[name] for name in names))
     if confirmed:
         doubted = any(row["trial"].endswith(MARK) for row in rows)
-        mark = f"; {MARK.strip()}: cannot be told from the {'winner' if len(state.objectives) == 1 else 'front'}"
+        meaning = "may be as good as the winner" if len(state.objectives) == 1 else "may be on the front"
+        mark = f"; {MARK.strip()}: {meaning}"
         table.caption = f"mean: {score_of(state.objectives)[0]} of the new trainings{mark if doubted else ''}"
     return table
 
@@ -196,7 +197,7 @@ def _confirmed_front(compared: CandidatesCompared, state: RunState) -> Iterator[
             case "out":
                 yield f"out         {one.trial_id}  {one.problem}"
             case "in_doubt":
-                yield f"in doubt    {one.trial_id}  {_means(one)}; cannot be told from the front"
+                yield f"in doubt    {one.trial_id}  {_means(one)}; cannot be distinguished from the front"
             case "behind":
                 yield f"dropped out {one.trial_id}  {_means(one)}"
 

@@ -34,7 +34,7 @@ class Advice:
     setups: list[Compared]
     """All but the reference, the one that reaches the target soonest first."""
     equals: list[Compared]
-    """Those of them that cannot be told from the first."""
+    """Those of them that cannot be distinguished from the first."""
     sentence: str
 
 
@@ -67,7 +67,7 @@ def _sentence(compared: Sequence[Compared], equals: Sequence[Compared], *, worke
     first = compared[0]
     if first.speed_up.interval[0] > 1:
         names = [str(one.simulated.setup) for one in equals]
-        alike = f" {join_words(names)} cannot be told from it." if names else ""
+        alike = f" {join_words(names)} cannot be distinguished from it." if names else ""
         return (
             f"{where} take {first.simulated.setup}: it comes {target} {_ratio_in_words(first.speed_up)} sooner than "
             f"random search without stopping.{alike}"

@@ -15,8 +15,8 @@ from orchestrator.report.page.record import PageRecord
 from orchestrator.words import counted, join_words
 
 COLOURS = {"leads": GREEN, "in_doubt": ORANGE, "behind": GREY, "out": GREY}
-KINDS = {"the winner": GREEN, "cannot be told from the winner": ORANGE, "behind it": GREY}
-FRONT_KINDS = {"on the front": GREEN, "cannot be told from the front": ORANGE, "dropped out": GREY}
+KINDS = {"the winner": GREEN, "cannot be distinguished from the winner": ORANGE, "behind it": GREY}
+FRONT_KINDS = {"on the front": GREEN, "cannot be distinguished from the front": ORANGE, "dropped out": GREY}
 """With several objectives."""
 
 
@@ -82,7 +82,7 @@ def confirmed_front(compared: CandidatesCompared, state: RunState) -> list[str]:
     )
     sentences = [f"By their means {join_words(front)} {_are(front)} on the front."]
     if doubted:
-        sentences.append(f"{join_words(doubted)} {_are(doubted)} not, but cannot be told from the front.")
+        sentences.append(f"{join_words(doubted)} {_are(doubted)} not, but cannot be distinguished from the front.")
     return [*sentences, *([f"{join_words(dropped)} dropped out."] if dropped else [])]
 
 

@@ -16,7 +16,7 @@ from orchestrator.words import counted
 KINDS = {
     "the winner": GREEN,
     "better than the winner": RED,
-    "cannot be told from the winner": ORANGE,
+    "cannot be distinguished from the winner": ORANGE,
     "behind it": GREY,
     "not tested": SKY,
 }
@@ -89,7 +89,7 @@ def _kind(name: str, evaluation: Evaluation) -> str:
     if found is None or found.p_adjusted is None:
         return "not tested"
     if is_chance(found.p_adjusted):
-        return "cannot be told from the winner"
+        return "cannot be distinguished from the winner"
     is_behind = (found.difference > 0) != (evaluation.direction == "minimize")
     return "behind it" if is_behind else "better than the winner"
 
