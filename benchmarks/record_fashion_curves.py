@@ -194,6 +194,8 @@ def summarise() -> None:
         f"Final validation accuracy: best {final.max():.4f}, median {final.median():.4f}, worst {final.min():.4f}; "
         f"standard deviation {final.std():.4f}.\n",
     ]
+    if len(trials) < TRIALS:
+        lines.append(f"The recording is not finished: {len(trials)} of {TRIALS} architectures. It goes on.\n")
     repeated = noise(curves)
     if repeated is not None:
         ends = repeated.xs(EPOCHS, level="epoch")
