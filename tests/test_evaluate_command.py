@@ -165,6 +165,7 @@ def test_an_evaluation_continues_from_any_point_of_its_record(searched: Path) ->
         assert RecordedRun.read(result.directory).events()[:count] == events[:count]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_has_trained_nothing_begins_anew_with_other_settings(searched: Path) -> None:
     """It was stopped right after its plan. The random search serves the new plan too."""
     result = evaluate(searched, EvaluationSettings(top=2, folds=2, seeds=1))
