@@ -16,7 +16,7 @@ FULLER_SEEDS = 3
 
 def has_begun(state: RunState) -> bool:
     """Whether a training of a run has begun."""
-    return any(trial.attempt > 0 or trial.status != "running" for trial in state.trials.values())
+    return any(trial.was_started or trial.status != "running" for trial in state.trials.values())
 
 
 def remaining_work(

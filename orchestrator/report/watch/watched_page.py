@@ -43,6 +43,31 @@ class Version:
     page: bytes = field(repr=False)
 
 
+class Attempts:
+    """Runs an update that may fail, again and again, and reports each problem once, after the words of `failure`."""
+
+    def __init__(self, say: Callable[[str], None], failure: str) -> None:
+        self._say = say
+        self._failure = failure
+        self._problem = ""
+
+    def run(self, update: Callable[[], None]) -> None:
+        """Run the update."""
+        try:
+            update()
+            self._problem = ""
+        except Exception as error:  # noqa: BLE001  any error: the next attempt may succeed
+            problem = reason(error) if isinstance(error, OSError) else last_line(error)
+            if problem != self._problem:
+                self._say(f"{self._failure}: {problem}")
+            self._problem = problem
+
+
+def pause_after(started: float) -> float:
+    """Return how many seconds to pause after an update that started at this time of the monotonic clock."""
+    return max(MIN_SECONDS, PAUSE_FACTOR * (time.monotonic() - started))
+
+
 class WatchedPage:
     """The newest page of a run. One thread updates it; the threads that serve browsers read it.
 
@@ -54,7 +79,7 @@ class WatchedPage:
         self._directory = directory
         self._say = say
         self._state: object = None
-        self._problem = ""
+        self._attempts = Attempts(say, "the page was not updated")
         self.newest = self._make(number=1)
 
     def refresh(self) -> float:
@@ -63,18 +88,14 @@ class WatchedPage:
         If that fails, the old page stays: a store may be unreachable for a while. Each problem is reported once.
         """
         started = time.monotonic()
-        try:
-            if self._record_state() != self._state:
-                before, self.newest = self.newest, self._make(self.newest.number + 1)
-                if before.standing != self.newest.standing:
-                    self._say(f"the run {standing_in_words(self.newest.standing)}")
-            self._problem = ""
-        except Exception as error:  # noqa: BLE001  any error: the next attempt may succeed
-            problem = reason(error) if isinstance(error, OSError) else last_line(error)
-            if problem != self._problem:
-                self._say(f"the page was not updated: {problem}")
-            self._problem = problem
-        return max(MIN_SECONDS, PAUSE_FACTOR * (time.monotonic() - started))
+        self._attempts.run(self._update)
+        return pause_after(started)
+
+    def _update(self) -> None:
+        if self._record_state() != self._state:
+            before, self.newest = self.newest, self._make(self.newest.number + 1)
+            if before.standing != self.newest.standing:
+                self._say(f"the run {standing_in_words(self.newest.standing)}")
 
     @property
     def words(self) -> str:

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from orchestrator.errors import CellscoutError, RunDirectoryError, last_line
+from orchestrator.errors import CellscoutError, RunDirectoryError
 from orchestrator.progress import clock
 from orchestrator.record import EVENTS, INFO, SEGMENTS, RecordedRun, RunDirectory, now, score_of
 from orchestrator.report.page.table import Table, Value, number_value, text_value
 from orchestrator.report.page.writing import render
 from orchestrator.report.running import running_progress
-from orchestrator.report.watch import watched_page
-from orchestrator.report.watch.watched_page import Version, WatchedPage, answer_of
+from orchestrator.report.watch.watched_page import Attempts, Version, WatchedPage, answer_of, pause_after
 from orchestrator.words import counted
 from trainables.storage import Folder, reason
 
@@ -41,7 +40,7 @@ class WatchedRuns:
     def __init__(self, folder: Folder, say: Callable[[str], None]) -> None:
         self._folder = folder
         self._say = say
-        self._problem = ""
+        self._attempts = Attempts(say, "the list of runs was not updated")
         self._runs: dict[str, _Listed] = {}
         self._opened: dict[str, WatchedPage] = {}
         self._opening = threading.Lock()
@@ -69,20 +68,16 @@ class WatchedRuns:
     def refresh(self) -> float:
         """Read the runs that have changed, and return how many seconds to pause. Each problem is reported once."""
         started = time.monotonic()
-        try:
-            before = {name: run.key for name, run in self._runs.items()}
-            self._read()
-            if before != {name: run.key for name, run in self._runs.items()}:
-                self.newest = self._make(self.newest.number + 1)
-            self._problem = ""
-        except Exception as error:  # noqa: BLE001  any error: the next attempt may succeed
-            problem = reason(error) if isinstance(error, OSError) else last_line(error)
-            if problem != self._problem:
-                self._say(f"the list of runs was not updated: {problem}")
-            self._problem = problem
+        self._attempts.run(self._update)
         for page in list(self._opened.values()):
             page.refresh()
-        return max(watched_page.MIN_SECONDS, watched_page.PAUSE_FACTOR * (time.monotonic() - started))
+        return pause_after(started)
+
+    def _update(self) -> None:
+        before = {name: run.key for name, run in self._runs.items()}
+        self._read()
+        if before != {name: run.key for name, run in self._runs.items()}:
+            self.newest = self._make(self.newest.number + 1)
 
     def _page(self, name: str) -> WatchedPage | None:
         """Return the page of a run, which is made when it is first asked for; None if it is not in the list."""
