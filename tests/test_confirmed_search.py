@@ -166,6 +166,7 @@ def test_a_search_that_goes_on_is_confirmed_anew_and_keeps_the_trainings(
     assert len(further.confirmation.candidates) == 3
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_winner_to_the_trainings_that_there_are(tmp_path: Path, local_ray: None) -> None:
     events = tmp_path / "run" / "events.jsonl"
 
@@ -184,6 +185,7 @@ def test_ctrl_c_leaves_the_winner_to_the_trainings_that_there_are(tmp_path: Path
     assert result.directory.best_metrics()["winner"] == "confirmed"
 
 
+@pytest.mark.slow
 def test_the_hours_include_the_confirmation(tmp_path: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """After five trials the clock jumps by 35 minutes: the search has half of its hour, the confirmation the rest."""
     events, jump = tmp_path / "run" / "events.jsonl", [0.0]
