@@ -42,7 +42,7 @@ def test_the_page_goes_to_an_object_store_too(object_store: Any) -> None:
 def test_a_page_is_made_now_and_then_while_a_search_runs(tmp_path: Path) -> None:
     directory = made_up(tmp_path / "run", 5)
     with PageRefresher(directory, Progress.silent(), interval_seconds=0.01):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not directory.folder.has("report.html"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
