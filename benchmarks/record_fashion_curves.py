@@ -46,7 +46,7 @@ BLOCKS, FILTERS, LEARNING_RATE = 2, 4, 0.004
 AT_ONCE = 16 if torch.cuda.is_available() else (os.cpu_count() or 1)
 """Trainings that share the GPU, or one for each CPU."""
 REPEATED = 30
-"""Trials that are trained again, evenly spread over the ranks."""
+"""Random architectures that are trained again, evenly spread over the ranks."""
 SEEDS = (1001, 1002)
 REPEATS = FOLDER / REPEATS_TABLE
 TRIED = """
@@ -129,8 +129,8 @@ def train_again(data: str, trial_id: str, seed: int) -> list[dict[str, Any]]:
 
 
 def repeat(data: str) -> None:
-    """Train some of the trials again, those that are not in the table yet."""
-    ranked = completed()
+    """Train some of the random architectures again, those that are not in the table yet."""
+    ranked = [trial for trial in completed() if int(trial.trial_id) < RANDOM]
     chosen = [ranked[round(place)].trial_id for place in np.linspace(0, len(ranked) - 1, REPEATED)]
     rows: list[dict[str, Any]] = pq.read_table(REPEATS).to_pylist() if REPEATS.exists() else []
     known = {(row["trial_id"], row["seed"]) for row in rows}
