@@ -132,7 +132,7 @@ def drop_rate(network: CellNetwork, cell: int, progress: float) -> float:
     drop = cells[cell].blocks[0][0][-1]
     regularisation, images = network.regularisation, torch.ones(20_000, 1, 1, 1)
     regularisation.keep = torch.tensor(regularisation.keep_at(progress))
-    regularisation.draw(images)
+    regularisation.draw(images, 2)
     out = drop(images)
     kept = out[out != 0]
     rate = (out == 0).double().mean().item()

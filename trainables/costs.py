@@ -12,6 +12,7 @@ from trainables.layers import (
     Convolution,
     Dropout,
     DropPath,
+    Embedding,
     Flatten,
     GlobalAverage,
     Linear,
@@ -32,7 +33,7 @@ Padding = tuple[tuple[int, int], ...]
 
 FLOAT_BYTES = 4
 INDEX_BYTES = 8
-"""Max pooling keeps the index of each maximum as a 64-bit integer."""
+"""Tokens are 64-bit integers, and so is the index of each maximum, which max pooling keeps."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,10 @@ class _Counter:
         """Count the layers of a row and return their output."""
         for layer in row:
             match layer:
+                case Embedding():
+                    self.parameters += layer.parameters
+                    self.activation_bytes += INDEX_BYTES * tensor.values
+                    tensor = _Tensor(layer.channels, tensor.size)
                 case Relu():
                     tensor = self._relu(tensor)
                 case Convolution():

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from trainables.baseline_spec import BaselineSpec
 from trainables.cuda_graph import EAGER_CALLS, DeviceStream, Replayed
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
@@ -33,15 +35,13 @@ class Latency:
 
 
 def measure_latency(network: Network, device: torch.device, batch_size: int = 1) -> Latency:
-    """Measure inference on random float32 images on `device`, where the network must already be.
+    """Measure inference on random float32 images, or tokens, on `device`, where the network must already be.
 
     On a GPU the pass is replayed as one graph, as a network in use would be, and one process of a machine measures at a
     time.
     """
     spec = network.spec
-    images = torch.rand(batch_size, spec.image_channels, *spec.image_size, device=device)
-    if images.ndim == 4:
-        images = images.contiguous(memory_format=torch.channels_last)
+    images = _random_input(spec, batch_size, device)
     was_training = network.training
     network.eval()
     seconds = []
@@ -58,6 +58,13 @@ def measure_latency(network: Network, device: torch.device, batch_size: int = 1)
     network.train(was_training)
     lower, median, upper = statistics.quantiles(seconds, n=4)
     return Latency(median, lower, upper)
+
+
+def _random_input(spec: NetworkSpec | BaselineSpec, batch_size: int, device: torch.device) -> Tensor:
+    if isinstance(spec, NetworkSpec) and spec.embedding is not None:
+        return torch.randint(spec.embedding.tokens, (batch_size, *spec.image_size), device=device)
+    images = torch.rand(batch_size, spec.image_channels, *spec.image_size, device=device)
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
 def measure_on_this_machine(spec: NetworkSpec, batch_size: int) -> tuple[str, Latency]:

@@ -16,10 +16,40 @@ Size = tuple[int, ...]
 pixel below."""
 PerAxis = int | tuple[int, ...]
 """One value for every axis, however many there are, or one for each: (vertical, horizontal)."""
+PADDING, UNKNOWN = 0, 1
+"""The tokens that fill a text up to the network's length, and that stand for what is not in the vocabulary."""
 Padding = Literal["same", "symmetric", "valid"]
 """How an image is padded. `same`: TensorFlow's SAME, as much as an output of size/stride needs, the odd pixel last;
 `symmetric`: half of the kernel's extent on each side; `valid`: not at all. With stride 1 and an odd kernel, `same` and
 `symmetric` are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A vector for each token: [batch, length] to [batch, channels, length]. The vector of `PADDING` is zero.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    tokens: int
+    """Number of different tokens, with `PADDING` and `UNKNOWN`."""
+    channels: int
+    """Numbers of a vector."""
+    dropout: float = 0.0
+    """Probability of replacing a token by `UNKNOWN` in training, which so gets a vector too."""
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("tokens", 2), ("channels", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < minimum:
+                raise ValueError(f"{name} of an embedding is {value!r}; a whole number of at least {minimum} is needed")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout of an embedding is {self.dropout}; it must be at least 0 and below 1")
+
+    @property
+    def parameters(self) -> int:
+        return self.tokens * self.channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +238,8 @@ class TorchModule:
 
 
 Layer = (
-    Relu
+    Embedding
+    | Relu
     | Convolution
     | BatchNorm
     | Pool

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables import layers
 from trainables.cpu_concatenation import concatenate
 from trainables.cpu_convolution import CpuConvolution
-from trainables.layers import Layer, Row, same_padding
+from trainables.layers import PADDING, UNKNOWN, Layer, Row, same_padding
 
 
 class State:
@@ -97,8 +97,8 @@ class Regularisation:
         """The probabilities of all drop paths to keep an image at this progress (0..1) of the training."""
         return [1 - probability * progress for probability in self._drop_probabilities]
 
-    def draw(self, images: Tensor) -> None:
-        """Draw for all drop paths at once which of these images they drop in the next forward pass."""
+    def draw(self, images: Tensor, axes: int) -> None:
+        """Draw for all drop paths at once which of these images, of so many axes, they drop in the next pass."""
         if self.keep is None or not self._drop_probabilities:
             self._factors = ()
             return
@@ -107,7 +107,7 @@ class Regularisation:
         factors = (drawn < self.keep[:, None]) / self.keep[:, None]
         if torch.is_autocast_enabled(device.type):
             factors = factors.to(torch.get_autocast_dtype(device.type))
-        self._factors = factors.reshape(*factors.shape, *[1] * (images.ndim - 1)).unbind()
+        self._factors = factors.reshape(*factors.shape, *[1] * (1 + axes)).unbind()
 
     def drop_path(self, number: int, values: Tensor) -> Tensor:
         """Set the images that the drop path drops to zero, and scale the others to keep the mean."""
@@ -118,6 +118,11 @@ class Regularisation:
         keep = 1 - probability
         mask = torch.rand(values.shape, device=values.device, generator=self.generator) < keep
         return values * (mask.to(values.dtype) / keep)
+
+    def drop_tokens(self, tokens: Tensor, probability: float) -> Tensor:
+        """Replace single tokens by `UNKNOWN` with `probability`; padding stays."""
+        dropped = torch.rand(tokens.shape, device=tokens.device, generator=self.generator) < probability
+        return tokens.masked_fill(dropped & (tokens != PADDING), UNKNOWN)
 
 
 class DropPath(nn.Module):
@@ -144,6 +149,21 @@ class Dropout(nn.Module):
         if not self.training:
             return features
         return self.regularisation.dropout(features, self.probability)
+
+
+@final
+class Embedding(nn.Embedding):
+    """Module of `layers.Embedding`."""
+
+    def __init__(self, layer: layers.Embedding, regularisation: Regularisation) -> None:
+        super().__init__(layer.tokens, layer.channels, padding_idx=PADDING)
+        self.dropout = layer.dropout
+        self.regularisation = regularisation
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map tokens [n, length] to their vectors [n, channels, length]."""
+        tokens = self.regularisation.drop_tokens(input, self.dropout) if self.training and self.dropout else input
+        return super().forward(tokens).movedim(-1, 1)
 
 
 @final
@@ -290,6 +310,8 @@ class TorchModule(nn.Module):
 
 def _build(layer: Layer, regularisation: Regularisation, axes: int) -> list[nn.Module]:
     match layer:
+        case layers.Embedding():
+            return [Embedding(layer, regularisation)]
         case layers.Relu():
             return [nn.ReLU(inplace=True)]  # never the first layer of its row, so no other row reads its input
         case layers.Convolution():

@@ -46,9 +46,9 @@ class CellModule(nn.Module):
 class CellNetwork(nn.Module):
     """Stem, cells and classifier of a spec, or with `features_only` a backbone that returns feature maps.
 
-    `forward` maps float images [batch, channels, height, width], or sequences [batch, channels, length], to logits
-    [batch, classes]. The training sets in `regularisation` with which probabilities drop paths keep images, and the
-    generator of the draws.
+    `forward` maps float images [batch, channels, height, width], sequences [batch, channels, length] or, if the spec
+    has an embedding, tokens [batch, length] to logits [batch, classes]. The training sets in `regularisation` with
+    which probabilities drop paths keep images, and the generator of the draws.
 
     With `features_only`, `forward` returns a list of feature maps, one per stage, from the finest to the coarsest. Each
     map is the output of the stage's last cell (or of the stem, if no cell has that resolution), before the ReLU of the
@@ -107,7 +107,7 @@ class CellNetwork(nn.Module):
     def _states(self, images: Tensor, places: set[int]) -> dict[int, State]:
         """States at these places of the chain of the stem's and the cells' outputs, by place."""
         if self.training:
-            self.regularisation.draw(images)
+            self.regularisation.draw(images, len(self.spec.image_size))
         chain: deque[State] = deque(maxlen=3)  # no cell reads an earlier state
         found: dict[int, State] = {}
         cells = cast("Iterable[CellModule]", self.cells)  # nn.ModuleList is not generic

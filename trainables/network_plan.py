@@ -292,22 +292,24 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
         layer = Convolution(in_channels, out_channels, 3, padding=padding, stride=stride)
         return (layer, batch_norm(out_channels, skeleton.operations))
 
+    first: Row = () if spec.embedding is None else (spec.embedding,)
+    given = spec.image_channels if spec.embedding is None else spec.embedding.channels
     if skeleton.stem == "convolution":
-        rows: tuple[Row, ...] = (convolution(spec.image_channels, channels, 1),)
+        rows: tuple[Row, ...] = ((*first, *convolution(given, channels, 1)),)
     elif skeleton.stem == "strided":
         if min(spec.image_size) < 3:
             needed = _pixels((3,) * len(spec.image_size))
             raise ValueError(
                 f"image_size is {spec.image_size}; the stem {skeleton.stem!r} needs at least {needed} pixels"
             )
-        rows = (convolution(spec.image_channels, channels, 2),)
+        rows = ((*first, *convolution(given, channels, 2)),)
     else:
         half = channels // 2
-        first = (*convolution(spec.image_channels, half, 2), Relu(), *convolution(half, channels, 2))
-        rows = (first, (Relu(), *convolution(channels, channels, 2)))
+        twice = (*convolution(given, half, 2), Relu(), *convolution(half, channels, 2))
+        rows = ((*first, *twice), (Relu(), *convolution(channels, channels, 2)))
 
     shapes = []
-    shape = Shape(spec.image_channels, spec.image_size, 1)
+    shape = Shape(given, spec.image_size, 1)
     for row in rows:
         for layer in row:
             if isinstance(layer, Convolution):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_spaces import Architecture
-from trainables.layers import Size
+from trainables.layers import Embedding, Size
 from trainables.skeleton import NASNET_CIFAR, Skeleton
 
 
@@ -32,6 +32,9 @@ class NetworkSpec:
     """Number of classes, at least 2."""
     image_channels: int = 3
     """Channels of the images."""
+    embedding: Embedding | None = None
+    """The first layer, which gives each token of a text its channels. `image_channels` is then 1, the token itself.
+    None: the input is numbers."""
     image_size: Size = (32, 32)
     """Height and width of the images in pixels, or the length of sequences."""
     drop_path_probability: float = 0.0
@@ -55,6 +58,11 @@ class NetworkSpec:
                 f"image_size is {self.image_size}; a height and a width of at least 1 pixel, or the length of a "
                 "sequence, are needed"
             )
+        if self.embedding is not None and (len(self.image_size), self.image_channels) != (1, 1):
+            raise ValueError(
+                f"image_channels is {self.image_channels} and image_size is {self.image_size}; an embedding needs "
+                "sequences of one channel"
+            )
         if not isinstance(self.skeleton, Skeleton):
             raise ValueError(f"skeleton is {self.skeleton!r}, which is not a Skeleton")
 
@@ -76,6 +84,7 @@ class NetworkSpec:
                     "architecture": Architecture.from_json(value["architecture"]),
                     "skeleton": Skeleton.from_json(value["skeleton"]),
                     "image_size": tuple(value["image_size"]),
+                    "embedding": Embedding(**value["embedding"]) if value.get("embedding") else None,
                 }
             )
         except KeyError as error:
