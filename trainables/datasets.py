@@ -31,9 +31,9 @@ class DataSplits:
     classes: tuple[str, ...]
     """Class names, by label."""
     mean: tuple[float, ...]
-    """Mean of the training images' pixels (0..255), per channel."""
+    """Mean of the training images' pixels (0..255), per channel; empty for tokens."""
     deviation: tuple[float, ...]
-    """Standard deviation of the training images' pixels (0..255), per channel."""
+    """Standard deviation of the training images' pixels (0..255), per channel; empty for tokens."""
     remarks: tuple[str, ...] = ()
     """What the user should know about how the data set was read."""
     reading: Reading = AS_PICTURE
@@ -122,6 +122,12 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
         train, validation = _split(
             train, settings.validation_fraction, seed=seed, classes=classes, setting="validation_fraction"
         )
+    reading, remarks = source.reading, source.remarks
+    if source.encode is not None:
+        encoded = source.encode((train.images, validation.images, test.images))
+        parts = zip(encoded.parts, (train, validation, test), strict=True)
+        train, validation, test = (ImageArrays(numbers, part.labels) for numbers, part in parts)
+        reading, remarks = encoded.reading, (*remarks, *encoded.remarks)
     mean, deviation = channel_statistics(train)
     return DataSplits(
         train=train,
@@ -130,13 +136,18 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
         classes=classes,
         mean=mean,
         deviation=deviation,
-        remarks=source.remarks,
-        reading=source.reading,
+        remarks=remarks,
+        reading=reading,
     )
 
 
 def channel_statistics(part: ImageArrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the pixels (0..255) per channel; the deviation of a constant channel is set to 1."""
+    """Mean and deviation of the pixels (0..255) per channel; the deviation of a constant channel is set to 1.
+
+    Empty for tokens.
+    """
+    if part.are_tokens:
+        return (), ()
     pixels = part.images.reshape(-1, part.images.shape[-1])
     deviation = pixels.std(axis=0, dtype=np.float64)
     mean = pixels.mean(axis=0, dtype=np.float64)

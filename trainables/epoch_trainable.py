@@ -30,7 +30,7 @@ from trainables.epoch_result import EpochResult
 from trainables.faults import CandidateFault, wrap_faults, wrap_storage_faults
 from trainables.folds import resample_splits
 from trainables.hang import end_process_after, hang_limit
-from trainables.network_spec import NetworkSpec
+from trainables.network_spec import NetworkSpec, embedding_of
 from trainables.own_operations import build_operation
 from trainables.preemption import node_is_draining
 from trainables.settings import FaultSettings, NetworkSettings, TrainingSettings
@@ -55,7 +55,9 @@ class TrialPlan:
     network: NetworkSettings
     training: TrainingSettings
     image_shape: tuple[int, ...]
-    """Height, width and channels of an image, or length and channels of a signal."""
+    """Height, width and channels of an image, or length and channels of a signal or a text."""
+    tokens: int | None = None
+    """The number of different tokens of a text; None: the data are not texts."""
     classes: int
     """Number of classes."""
     milestones: tuple[int, ...] | None
@@ -82,6 +84,7 @@ class TrialPlan:
             classes=self.classes,
             image_channels=channels,
             image_size=tuple(size),
+            embedding=embedding_of(self.tokens, self.network, self.training),
             drop_path_probability=self.training.drop_path_probability,
             dropout=self.training.dropout,
             auxiliary_head=self.training.auxiliary_weight > 0,

@@ -29,16 +29,37 @@ class ImageArrays:
     """Images, or other examples, and their labels."""
 
     images: NDArray[Any]
-    """Images are uint8 [n, height, width, channels], 0..255; signals are float32 [n, length, channels]."""
+    """Images are uint8 [n, height, width, channels], 0..255; signals are float32 [n, length, channels]; texts are int32
+    [n, length, 1], tokens."""
     labels: NDArray[np.int64]
     """[n], 0..classes - 1."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def are_tokens(self) -> bool:
+        """Whether the numbers are names, which are not normalised."""
+        return self.images.dtype.kind == "i"
+
     def take(self, indices: NDArray[np.int64]) -> ImageArrays:
         """The images with these indices, in their order."""
         return ImageArrays(self.images[indices], self.labels[indices])
+
+
+Parts = tuple[NDArray[Any], ...]
+"""The training, the validation and the test examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Examples as numbers, by what was learned from the training examples."""
+
+    parts: Parts
+    reading: Reading
+    """How a file becomes a further example, by the same."""
+    remarks: tuple[str, ...]
+    """What the user should know about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +78,8 @@ class DataSource:
     """What the user should know about how the data set was read."""
     reading: Reading = AS_PICTURE
     """How a file becomes a further example."""
+    encode: Callable[[Parts], Encoded] | None = None
+    """Makes numbers of the examples once they are split; None: they are numbers."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +134,7 @@ def make_source(
     remarks: Sequence[str] = (),
     kind: ExampleCheck = IMAGES,
     reading: Reading = AS_PICTURE,
+    encode: Callable[[Parts], Encoded] | None = None,
 ) -> DataSource:
     """Check the arrays, and number the labels.
 
@@ -157,6 +181,7 @@ def make_source(
         classes=classes,
         remarks=tuple(remarks),
         reading=reading,
+        encode=encode,
     )
 
 

@@ -31,7 +31,8 @@ class DeviceImages:
 
     Args:
         arrays: the images; they are copied.
-        mean, deviation: of the pixels (0..255) or samples per channel; batches are normalised by them.
+        mean, deviation: of the pixels (0..255) or samples per channel; batches are normalised by them. Empty: the
+            examples are tokens.
         device: where the images are kept and batches are made.
     """
 
@@ -63,7 +64,12 @@ class DeviceImages:
         return _cut_out(self._normalise(images), augmentation.cutout, generator), self.labels[indices]
 
     def _normalise(self, images: Tensor) -> Tensor:
-        """Convert to float [n, channels, *size], channels last in memory, with mean 0 and deviation 1."""
+        """Convert to float [n, channels, *size], channels last in memory, with mean 0 and deviation 1.
+
+        Tokens become int64 [n, length].
+        """
+        if not len(self._mean):
+            return images[..., 0].long()
         return ((images.float() - self._mean) * self._scale).movedim(-1, 1)
 
 

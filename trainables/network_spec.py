@@ -8,7 +8,13 @@ from typing import Any
 
 from search_spaces import Architecture
 from trainables.layers import Embedding, Size
+from trainables.settings import NetworkSettings, TrainingSettings
 from trainables.skeleton import NASNET_CIFAR, Skeleton
+
+
+def embedding_of(tokens: int | None, network: NetworkSettings, training: TrainingSettings) -> Embedding | None:
+    """The first layer for so many different tokens; None for data that are not tokens."""
+    return None if tokens is None else Embedding(tokens, network.embedding, training.word_dropout)
 
 
 @dataclass(frozen=True, kw_only=True)

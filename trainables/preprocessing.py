@@ -1,4 +1,4 @@
-"""How a picture or a signal becomes a network's input: a value that is stored with exported networks. No torch."""
+"""How a file of an example becomes a network's input: a value that is stored with exported networks. No torch."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from trainables.tasks.table import reading_of
 class Preprocessing:
     """Size, channels and normalisation of a network's input, and its class names.
 
-    The input of a network is (pixel - mean) / deviation.
+    The input of a network is (pixel - mean) / deviation, or the tokens of a text.
     """
 
     image_size: Size
-    """Height and width in pixels, or the length of a signal in samples."""
+    """Height and width in pixels, or the length of a signal in samples or of a text in tokens."""
     channels: int
-    """Channels of an image or a signal."""
+    """Channels of an image or a signal; 1 for a text."""
     mean: tuple[float, ...]
-    """Mean of the training images' pixels (0..255), or of the signals' samples, per channel."""
+    """Mean of the training images' pixels (0..255), or of the signals' samples, per channel; empty for tokens."""
     deviation: tuple[float, ...]
     """Standard deviation of the same, per channel."""
     classes: tuple[str, ...]
@@ -71,7 +71,12 @@ class Preprocessing:
         """Read a file as an array [*size, channels]; see `Reading.read`."""
         return self.reading.read(path, size=self.image_size, channels=self.channels)
 
-    def normalised(self, examples: NDArray[Any]) -> NDArray[np.float32]:
-        """The network's input [n, channels, *size] for examples [n, *size, channels]; pixels are 0..255."""
+    def normalised(self, examples: NDArray[Any]) -> NDArray[Any]:
+        """The network's input for examples [n, *size, channels].
+
+        It is float32 [n, channels, *size], made of pixels 0..255 or samples, or int64 [n, length] of tokens.
+        """
+        if not self.mean:
+            return np.ascontiguousarray(examples[..., 0], np.int64)
         mean, deviation = (np.asarray(values, np.float32) for values in (self.mean, self.deviation))
         return np.ascontiguousarray(np.moveaxis((examples - mean) / deviation, -1, 1), dtype=np.float32)

@@ -43,7 +43,7 @@ class TrainingProcedure:
         """Make the optimiser.
 
         Args:
-            weights: those of convolutions and linear layers.
+            weights: those of convolutions, linear layers and embeddings.
             others: biases, and the scales and shifts of batch norms.
             learning_rate: a tensor with one number, which the training sets before each step; pass it on as `lr`.
         """
@@ -66,7 +66,7 @@ class TrainingProcedure:
         """Change a batch after it was cropped, mirrored and cut out; here, not at all.
 
         Args:
-            images: float32 [n, channels, height, width], with mean 0 and deviation 1.
+            images: float32 [n, channels, *size], with mean 0 and deviation 1; for texts, tokens int64 [n, length].
             labels: int64 [n].
             generator: for random numbers, so that a resume draws the same ones. It is on the device of the images.
 

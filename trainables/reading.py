@@ -25,6 +25,10 @@ class Reading(Protocol):
     def files(self) -> FileKind:
         """The files that it reads."""
 
+    @property
+    def tokens(self) -> int | None:
+        """The number of different tokens; None if examples are not tokens."""
+
     def read(self, path: Path, *, size: Size, channels: int) -> NDArray[Any]:
         """Read a file as an array [*size, channels], as the data set holds it.
 
@@ -44,6 +48,7 @@ class PictureReading:
     """
 
     files: ClassVar[FileKind] = PICTURES
+    tokens: ClassVar[None] = None
 
     def read(self, path: Path, *, size: Size, channels: int) -> NDArray[np.uint8]:
         """See `Reading`. The PictureError says if a picture has more than 100 million pixels or other channels."""

@@ -49,15 +49,15 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    """`[data]`: the images or signals, and how they are split."""
+    """`[data]`: the images, signals or texts, and how they are split."""
 
     name: str = "digits"
     """A built-in data set (`cellscout list datasets`), or `module:function`. The function returns one data set,
     two (training, test) or three (training, validation, test); each is a map-style data set of (image, label) or a
     pair of arrays (images, labels)."""
     root: str = "data"
-    """Folder of the data set; for `npz`, the file; for `signal`, either. A relative path is recorded as an absolute
-    one."""
+    """Folder of the data set; for `npz`, the file; for `signal` and `text`, either. A relative path is recorded as an
+    absolute one."""
     download: bool = False
     """Let torchvision download the data set into `root`."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -67,8 +67,16 @@ class DataSettings(Settings):
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
     """Maximum number of pixels of a picture in `image_folder`. Larger pictures are refused before they are decoded."""
     length: int | None = Field(default=None, ge=4, le=MAX_LENGTH)
-    """Pad signals with zeros, or cut them, to this number of samples. Unset: arrays keep their length, and WAV files
-    are padded to the longest."""
+    """Pad signals with zeros, or cut them, to this number of samples, or texts to this number of words or characters.
+    Unset: arrays keep their length, WAV files are padded to the longest, and texts too, to at most 256 words or 1,024
+    characters."""
+    unit: Literal["words", "characters"] = "words"
+    """What a text is split into: `words` (and punctuation marks) or `characters`, both in lower case."""
+    vocabulary: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Maximum number of words or characters that the networks tell apart: the most frequent ones in the training texts.
+    All others are one unknown word."""
+    min_count: int = Field(default=2, ge=1)
+    """How often a word or character must occur in the training texts to be one of them."""
     limit: int | None = Field(default=None, ge=2)
     """Maximum number of training and validation images together, stratified by class. Unset: use all."""
     validation_fraction: Fraction = 0.1
@@ -111,6 +119,8 @@ class NetworkSettings(Settings):
     """F, the number of channels in the first stage; doubled at each reduction."""
     stem_channels: int | None = Field(default=None, ge=2, le=4096)
     """Number of channels in the stem. Unset: the skeleton's default."""
+    embedding: int = Field(default=64, ge=1, le=4096)
+    """Numbers in the vector of a word or character, which the network learns."""
 
 
 class TrainingSettings(Settings):
@@ -137,7 +147,7 @@ class TrainingSettings(Settings):
     nesterov: bool = True
     """Use Nesterov momentum."""
     weight_decay: NonNegative = 5e-4
-    """L2 penalty on convolution and linear weights; biases and batch norms have none."""
+    """L2 penalty on the weights of convolutions, linear layers and embeddings; biases and batch norms have none."""
     label_smoothing: Probability = 0.0
     """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
     gradient_clip: NonNegative = 5.0
@@ -147,6 +157,8 @@ class TrainingSettings(Settings):
     depth if the skeleton says so."""
     dropout: Probability = 0.0
     """Dropout probability before the classifier."""
+    word_dropout: Probability = 0.0
+    """Probability of hiding a word or character of a training text: it becomes the unknown one."""
     auxiliary_weight: NonNegative = 0.0
     """Weight of the auxiliary head's loss. 0: no auxiliary head."""
     crop_padding: int = Field(default=0, ge=0, le=64)

@@ -185,7 +185,8 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Pictures and folders of pictures; for a network for signals, WAV files and .npy arrays.",
+            help="Pictures and folders of pictures; for a network for signals, WAV files and .npy arrays; for texts, "
+            ".txt files of one text each.",
         ),
     ],
     output: Annotated[
@@ -200,7 +201,7 @@ def predict(
     top: Annotated[int, typer.Option("--top", min=1, help="Number of classes to print for each file.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Classify pictures or signals with a network, and print the most probable classes.
+    """Classify pictures, signals or texts with a network, and print the most probable classes.
 
     Files in a folder that cannot be read are reported and left out; the exit status is then 1.
     """

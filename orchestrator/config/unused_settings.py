@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainables.presets import PRESETS
-from trainables.settings import DataSettings, Settings, TrainingSettings
+from trainables.settings import DataSettings, NetworkSettings, Settings, TrainingSettings
 from trainables.tasks.table import task_of
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "data": DataSettings().model_dump(),
+    "network": NetworkSettings().model_dump(),
     "training": TrainingSettings().model_dump(),
 }
 

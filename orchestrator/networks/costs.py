@@ -20,6 +20,8 @@ def costs_report(spec: NetworkSpec, batch_size: int, latency: bool) -> dict[str,
     name = next((name for name, skeleton in SKELETONS.items() if skeleton == spec.skeleton), "custom")
     size = "x".join(map(str, (spec.image_channels, *spec.image_size)))
     kind = "images" if len(spec.image_size) == 2 else "sequences"
+    if spec.embedding is not None:
+        kind += f" of {spec.embedding.tokens:,} tokens"
     found: dict[str, Any] = {
         "network": f"skeleton {name}, N = {spec.repeats}, F = {spec.filters}, {spec.classes} classes, {size} {kind}",
         "parameters": costs.parameters,

@@ -1,4 +1,4 @@
-"""Classifies pictures or signals, or folders of them, in batches, with an exported file or a trained network."""
+"""Classifies pictures, signals or texts, or folders of them, in batches, with an exported file or a trained network."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
         model: an exported file (.onnx, .pt2, .pte; a path or a URI), or a network as for `export_network`. A .pt2 is
             unpickled, which runs any code that its author put into it.
         images: a file or a folder, or several; the files of a folder are read recursively, sorted by path: pictures, or
-            for a network for signals WAV files and `.npy` arrays.
+            for a network for signals WAV files and `.npy` arrays, and for texts `.txt` files of one text each.
 
     Raises:
         InputError: the model cannot be read; a named picture cannot be read; a folder has no picture, or no picture can

@@ -66,7 +66,7 @@ from trainables.command_folder import CommandFolder
 from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
-from trainables.tasks.table import task_of
+from trainables.tasks.table import reading_of, task_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +168,7 @@ class SearchComponents:
             network=config.network,
             training=config.training,
             image_shape=tuple(facts["image_shape"]),
+            tokens=reading_of(facts.get("reading")).tokens,
             classes=len(facts["classes"]),
             milestones=self.milestones,
             seed=config.run.seed,

@@ -17,7 +17,7 @@ from executorch.runtime import Method, Program, Runtime
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
+from trainables.exporting.model_file import METADATA, Inputs, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import capture
 from trainables.exporting.quantisation import quantise
 from trainables.networks import Network
@@ -25,7 +25,7 @@ from trainables.networks import Network
 MAX_IMAGES = 64
 
 
-def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
+def write(network: Network, facts: ModelFacts, calibration: Inputs | None) -> bytes:
     """See `FormatModule`. 8 bits: symmetric, weights per channel."""
     # Captured with the largest batch: with a smaller one, the choice of a convolution's algorithm lowers the bound.
     program = capture(network, facts.preprocessing, examples=MAX_IMAGES, max_images=MAX_IMAGES)
@@ -62,7 +62,7 @@ class _Runner:
     program: Program
     forward: Method
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, images: Inputs) -> NDArray[np.float32]:
         parts = torch.tensor(images).split(MAX_IMAGES)
         # A copy, because the next result reuses the memory.
         return np.asarray(torch.cat([self.forward.execute([part])[0].clone() for part in parts]).numpy())

@@ -7,10 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trainables.exporting.model_file import ModelFacts, ModelFile
+from trainables.exporting.model_file import Inputs, ModelFacts, ModelFile
 
 if TYPE_CHECKING:
     from trainables.networks import Network
@@ -19,8 +16,8 @@ if TYPE_CHECKING:
 class FormatModule(Protocol):
     """Interface of a format's module."""
 
-    def write(self, network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
-        """Return the content of a file; with `calibration` (normalised images), quantised to 8 bits."""
+    def write(self, network: Network, facts: ModelFacts, calibration: Inputs | None) -> bytes:
+        """Return the content of a file; with `calibration` (normalised examples), quantised to 8 bits."""
 
     def read(self, content: bytes) -> ModelFile:
         """Open a file; raises ModelFileError if `write` did not make it."""

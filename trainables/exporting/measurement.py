@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.exporting.model_file import Runner
+from trainables.exporting.model_file import Inputs, Runner
 
 BATCH_SIZE = 64
 """Images per batch when latency is not measured."""
@@ -32,8 +32,8 @@ class Measurement:
     """Median seconds per batch, by batch size."""
 
 
-def measure(run: Runner, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Measurement:
-    """Measure a network on normalised images [n, channels, height, width] and their labels."""
+def measure(run: Runner, images: Inputs, labels: NDArray[np.int64]) -> Measurement:
+    """Measure a network on normalised examples and their labels."""
     logits = compute_logits(run, images)
     return Measurement(
         logits=logits,
@@ -44,12 +44,12 @@ def measure(run: Runner, images: NDArray[np.float32], labels: NDArray[np.int64])
     )
 
 
-def compute_logits(run: Runner, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def compute_logits(run: Runner, images: Inputs) -> NDArray[np.float32]:
     """Run all images in batches; return logits [n, classes]."""
     return np.concatenate([run(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)])
 
 
-def _measure_latency(run: Runner, images: NDArray[np.float32]) -> float:
+def _measure_latency(run: Runner, images: Inputs) -> float:
     seconds: list[float] = []
     for _ in range(WARM_UP_RUNS):
         run(images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from trainables.preprocessing import Preprocessing
 METADATA = "cellscout"
 """Name under which every format stores the facts as JSON."""
 
-Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Maps normalised images [n, channels, height, width] to logits [n, classes], for any n of at least 1."""
+Inputs = NDArray[Any]
+"""The result of `Preprocessing.normalised`: images, signals or tokens [n, ...]."""
+Runner = Callable[[Inputs], NDArray[np.float32]]
+"""Maps inputs to logits [n, classes], for any n of at least 1."""
 
 
 class ModelFileError(ValueError):

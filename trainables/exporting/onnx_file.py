@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
+from trainables.exporting.model_file import METADATA, Inputs, ModelFacts, ModelFile, ModelFileError
 
 if TYPE_CHECKING:
     from trainables.networks import Network
@@ -24,7 +24,7 @@ IMAGES, LOGITS, COUNT = "images", "logits", "n"
 """Names of the input, the output and the batch dimension in the file."""
 
 
-def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
+def write(network: Network, facts: ModelFacts, calibration: Inputs | None) -> bytes:
     """See `FormatModule`. `onnx.checker` checks the file. 8 bits: static, in QDQ form, weights per channel."""
     import onnx
     import torch
@@ -68,13 +68,13 @@ def read(content: bytes) -> ModelFile:
         raise ModelFileError(f"it has no metadata {METADATA!r}")
     facts = ModelFacts.loads(metadata[METADATA])
 
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(images: Inputs) -> NDArray[np.float32]:
         return np.asarray(session.run([LOGITS], {IMAGES: images})[0])
 
     return ModelFile(facts, run)
 
 
-def _quantise(path: Path, calibration: NDArray[np.float32]) -> Path:
+def _quantise(path: Path, calibration: Inputs) -> Path:
     """Write a file in 8 bits beside `path`, calibrated on these images; return its path."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

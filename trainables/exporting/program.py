@@ -12,7 +12,7 @@ from safetensors.torch import load
 from torch.export import Dim, ExportedProgram
 
 from trainables.baseline_spec import BaselineSpec
-from trainables.exporting.model_file import Runner
+from trainables.exporting.model_file import Inputs, Runner
 from trainables.network_spec import NetworkSpec
 from trainables.networks import Network, build_network
 from trainables.preprocessing import Preprocessing
@@ -44,7 +44,7 @@ def load_network(spec: NetworkSpec | BaselineSpec, weights: bytes) -> Network:
 def make_runner(network: torch.nn.Module) -> Runner:
     """A `Runner` of a PyTorch module."""
 
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(images: Inputs) -> NDArray[np.float32]:
         with torch.inference_mode():
             logits: NDArray[np.float32] = network(torch.tensor(images)).numpy()
         return logits
@@ -60,7 +60,8 @@ def capture(
     max_images: int | None = None,
 ) -> ExportedProgram:
     """Capture the network's graph for batches of any size, or of at most `max_images`."""
-    images = torch.zeros(examples, preprocessing.channels, *preprocessing.image_size)
+    black = np.zeros((examples, *preprocessing.image_size, preprocessing.channels), np.float32)
+    images = torch.tensor(preprocessing.normalised(black))
     count = Dim.DYNAMIC if max_images is None else Dim("images", min=1, max=max_images)
     return torch.export.export(network, (images,), dynamic_shapes=({0: count},))
 

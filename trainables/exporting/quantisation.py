@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from torchao.quantization.pt2e.quantizer import Quantizer
 
+from trainables.exporting.model_file import Inputs
+
 CALIBRATION_BATCH_SIZE = 64
 
 
-def quantise(program: ExportedProgram, quantiser: Quantizer, calibration: NDArray[np.float32]) -> torch.nn.Module:
+def quantise(program: ExportedProgram, quantiser: Quantizer, calibration: Inputs) -> torch.nn.Module:
     """Quantise a graph with the ranges that it has on calibration images.
 
     Args:
         program: the graph of a network, which must take batches of 64 images.
         quantiser: which parts are quantised, and how.
-        calibration: normalised images [n, channels, height, width].
+        calibration: normalised examples.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # one per layer that stays in float32

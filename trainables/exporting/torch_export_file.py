@@ -11,11 +11,9 @@ import importlib
 import io
 import zipfile
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
+from trainables.exporting.model_file import METADATA, Inputs, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import capture, make_runner
 from trainables.library_internals import Internal
 from trainables.networks import Network
@@ -32,7 +30,7 @@ _INT8_OPERATORS = Internal(
 """A module that registers the operators of a graph in 8 bits when it is imported."""
 
 
-def write(network: Network, facts: ModelFacts, calibration: NDArray[np.float32] | None) -> bytes:
+def write(network: Network, facts: ModelFacts, calibration: Inputs | None) -> bytes:
     """See `FormatModule`. 8 bits: quantise and dequantise nodes in the graph, which `torch.compile` fuses."""
     program = capture(network, facts.preprocessing)
     if calibration is not None:

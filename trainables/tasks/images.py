@@ -9,7 +9,7 @@ from trainables.image_folder import load_image_folder
 from trainables.npz_file import load_npz
 from trainables.reading import AS_PICTURE
 from trainables.settings import DataSettings
-from trainables.tasks.task import Task
+from trainables.tasks.task import FOR_TEXTS, Task
 from trainables.torchvision_data import TORCHVISION
 
 
@@ -28,5 +28,5 @@ IMAGES = Task(
     reading=lambda value: AS_PICTURE,
     is_drawn=True,
     has_baselines=True,
-    unused=("data.length",),
+    unused=("data.length", *FOR_TEXTS),
 )

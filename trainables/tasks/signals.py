@@ -17,7 +17,7 @@ from trainables.layers import Size
 from trainables.npz_file import read_npz
 from trainables.settings import MAX_LENGTH, DataSettings, printable
 from trainables.sounds import WAV_FILES, SoundError, read_wav
-from trainables.tasks.task import Task
+from trainables.tasks.task import FOR_TEXTS, Task
 
 SIGNAL_FORMAT = "numbers of shape [length(, channels)]"
 
@@ -30,6 +30,7 @@ class SignalReading:
     """Samples per second; None if the training signals were arrays, which state no rate."""
 
     files: ClassVar[FileKind] = FileKind("signal", "signal", frozenset({".wav", ".npy"}), ".wav or .npy")
+    tokens: ClassVar[None] = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -198,5 +199,5 @@ SIGNALS = Task(
     reading=SignalReading.from_json,
     is_drawn=False,
     has_baselines=False,
-    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout"),
+    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_TEXTS),
 )

@@ -11,8 +11,9 @@ from trainables.settings import DataSettings
 from trainables.tasks.images import IMAGES
 from trainables.tasks.signals import SIGNALS
 from trainables.tasks.task import Task
+from trainables.tasks.texts import TEXTS
 
-TASKS: Mapping[str, Task] = {"image": IMAGES, "signal": SIGNALS}
+TASKS: Mapping[str, Task] = {"image": IMAGES, "signal": SIGNALS, "text": TEXTS}
 """By their names in records and exported files."""
 
 DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, last_line
 from orchestrator.networks.export.settings import ExportSettings
@@ -22,7 +21,7 @@ from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError
 from trainables.exporting.measurement import Measurement, compute_logits, measure
-from trainables.exporting.model_file import ModelFacts
+from trainables.exporting.model_file import Inputs, ModelFacts
 from trainables.image_arrays import ImageArrays
 from trainables.settings import TrainingSettings
 from trainables.storage import Folder
@@ -163,7 +162,7 @@ class _Work:
             as_what = f"{self.settings.format}{' with --int8' if self.settings.int8 else ''}"
             raise InputError(f"{self.found.name} cannot be exported as {as_what}: {_first_line(error)}") from error
 
-    def _calibration(self) -> NDArray[np.float32]:
+    def _calibration(self) -> Inputs:
         train = self.splits.train
         generator = np.random.default_rng(self.found.search.info.seed)
         chosen = generator.permutation(len(train))[:CALIBRATION_IMAGES]
@@ -200,7 +199,7 @@ class _Work:
             return self.found.search.config.training
         return TrainingSettings.model_validate(retrained.asked.training)
 
-    def _images(self, part: ImageArrays) -> NDArray[np.float32]:
+    def _images(self, part: ImageArrays) -> Inputs:
         return self.found.preprocessing.normalised(part.images)
 
 

@@ -12,9 +12,9 @@ from orchestrator.networks.changes import with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory, find_network, title_of
 from trainables.baseline_spec import BaselineSpec
-from trainables.network_spec import NetworkSpec
+from trainables.network_spec import NetworkSpec, embedding_of
 from trainables.settings import TrainingSettings, did_you_mean
-from trainables.tasks.table import task_of
+from trainables.tasks.table import reading_of, task_of
 
 
 def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettings:
@@ -53,6 +53,7 @@ def networks_of(
     """
     *size, channels = search.info.data["image_shape"]
     classes = len(search.info.data["classes"])
+    tokens = reading_of(search.info.data.get("reading")).tokens
     try:
         recipe.check_images(*size)
     except ValueError as error:
@@ -60,13 +61,14 @@ def networks_of(
     # The path of the file, because the run directory may have the name of a published cell.
     found = find_network(settings.architecture or (search.directory.best / NETWORK).location)
     network = with_changes(
-        replace(found, auxiliary_head=False),
+        replace(found, auxiliary_head=False, embedding=None),
         None,
         repeats=settings.repeats,
         filters=settings.filters,
         classes=classes,
         image_channels=channels,
         image_size=tuple(size),
+        embedding=embedding_of(tokens, search.config.network, recipe),
         drop_path_probability=recipe.drop_path_probability,
         dropout=recipe.dropout,
         auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,

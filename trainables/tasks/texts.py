@@ -1,0 +1,156 @@
+"""The classification of texts: a table of texts and labels, or text files."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.class_folders import ROLES, Role, find_class_folders
+from trainables.file_kind import FileKind
+from trainables.image_arrays import DataError, DataSource, Encoded, ExampleCheck, Parts, RawPart, make_source
+from trainables.layers import Size
+from trainables.settings import DataSettings, printable
+from trainables.tasks.task import Task
+from trainables.text_files import TABLES, TEXT_FILES, TextError, read_table, read_text
+from trainables.vocabulary import Unit, Vocabulary, split_text
+
+MAX_UNSET_LENGTH: Mapping[Unit, int] = {"words": 256, "characters": 1024}
+"""Maximum length if `data.length` is unset: a few long texts would make the networks slow on all."""
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """Texts in files of UTF-8, as tokens of a vocabulary, padded or cut to the network's length."""
+
+    vocabulary: Vocabulary
+
+    files: ClassVar[FileKind] = TEXT_FILES
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(Vocabulary(value["unit"], tuple(value["vocabulary"])))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"task": "text", "unit": self.vocabulary.unit, "vocabulary": list(self.vocabulary.units)}
+
+    @property
+    def tokens(self) -> int:
+        """See `Reading`."""
+        return self.vocabulary.tokens
+
+    def read(self, path: Path, *, size: Size, channels: int) -> NDArray[np.int32]:
+        """See `Reading`."""
+        (length,) = size
+        return self.vocabulary.encode(split_text(read_text(path), self.vocabulary.unit), length)[:, None]
+
+
+def load_texts(settings: DataSettings) -> DataSource:
+    """Texts: a .csv or .parquet file with the columns `text` and `label`, or one folder of .txt files per class."""
+    root = Path(settings.root)
+    try:
+        if not root.is_dir():
+            return _source(settings, {"train": _table(root)})
+        tables = _find_tables(root)
+        if tables:
+            return _source(settings, {role: _table(path) for role, path in tables.items()})
+        folders = find_class_folders(root, TEXT_FILES)
+        parts: dict[Role, RawPart] = {}
+        for role in folders.parts:
+            places = folders.places(role)
+            texts = [read_text(root.joinpath(*place)) for _, place in places]
+            parts[role] = _as_array(texts), np.array([label for label, _ in places], np.int64)
+    except TextError as error:
+        raise DataError(f"{error} (data.root)") from error
+    return _source(settings, parts, names=[printable(name) for name in folders.classes], remarks=folders.remarks)
+
+
+def _find_tables(root: Path) -> dict[Role, Path]:
+    """The tables in a folder that are named like a part; empty if there are no tables."""
+    names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLES and path.is_file())
+    found: dict[Role, Path] = {}
+    for role in ROLES:
+        same = [name for name in names if Path(name).stem == role]
+        if len(same) > 1:
+            raise TextError(f"{printable(root)} has {' and '.join(same)}; remove one of them")
+        if same:
+            found[role] = root / same[0]
+    if names and "train" not in found:
+        listed = ", ".join(printable(name) for name in names[:5])
+        raise TextError(f"{printable(root)} has {listed}, but no train.csv or train.parquet")
+    return found
+
+
+def _table(path: Path) -> RawPart:
+    if path.suffix.lower() not in TABLES:
+        raise TextError(
+            f"{printable(path)} is neither a folder nor a file with the ending {' or '.join(sorted(TABLES))}"
+        )
+    texts, labels = read_table(path)
+    return _as_array(texts), np.array(labels)
+
+
+def _as_array(texts: Sequence[str]) -> NDArray[np.object_]:
+    return np.array(texts, object)
+
+
+def _source(settings: DataSettings, parts: Mapping[Role, RawPart], **values: Any) -> DataSource:
+    return make_source(
+        settings,
+        parts["train"],
+        validation=parts.get("validation"),
+        test=parts.get("test"),
+        kind=_CHECK,
+        encode=functools.partial(_encode, settings),
+        **values,
+    )
+
+
+def _encode(settings: DataSettings, parts: Parts) -> Encoded:
+    """Number the units of all texts by a vocabulary of the training texts alone."""
+    unit = settings.unit
+    train, *others = [[split_text(text, unit) for text in part] for part in parts]
+    vocabulary = Vocabulary.count(train, unit, min_count=settings.min_count, max_size=settings.vocabulary)
+    if not vocabulary.units:
+        raise DataError(
+            f"none of the {unit} in the training texts occurs {settings.min_count} times; lower data.min_count"
+        )
+    lengths = [len(text) for part in (train, *others) for text in part]
+    length = settings.length or min(max(lengths), MAX_UNSET_LENGTH[unit])
+    different = len(set().union(*train))
+    remarks = [f"vocabulary of {len(vocabulary.units):,} of the {different:,} {unit} in the training texts"]
+    if cut := sum(one > length for one in lengths):
+        remarks.append(f"{cut:,} of {len(lengths):,} texts cut to {length} {unit}")
+    return Encoded(
+        parts=(_numbered(train, vocabulary, length), *(_numbered(part, vocabulary, length) for part in others)),
+        reading=TextReading(vocabulary),
+        remarks=tuple(remarks),
+    )
+
+
+def _numbered(texts: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int) -> NDArray[np.int32]:
+    """Tokens [n, length, 1]."""
+    return np.stack([vocabulary.encode(text, length) for text in texts])[..., None]
+
+
+def _same(settings: DataSettings, texts: NDArray[Any], which: str) -> NDArray[Any]:
+    """The texts, which were checked one by one when they were read."""
+    return texts
+
+
+_CHECK = ExampleCheck("texts", "data.length", _same)
+
+TEXTS = Task(
+    data_sets={"text": load_texts},
+    axes=1,
+    reading=TextReading.from_json,
+    is_drawn=False,
+    has_baselines=False,
+    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout"),
+)

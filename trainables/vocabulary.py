@@ -1,0 +1,72 @@
+"""Splits texts into words or characters, and numbers them. No files, no torch."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.layers import PADDING, UNKNOWN
+
+Unit = Literal["words", "characters"]
+FIRST = max(PADDING, UNKNOWN) + 1
+"""The token of the most frequent unit."""
+
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+"""A word, with apostrophes inside, or one other character that is not a space."""
+
+
+def split_text(text: str, unit: Unit) -> list[str]:
+    """Split a text in lower case into words and single punctuation marks, or into characters.
+
+    Letters with accents are one character each (Unicode's NFC). A run of spaces is one character, or none with words.
+    """
+    plain = unicodedata.normalize("NFC", text).lower()
+    return _WORD.findall(plain) if unit == "words" else list(" ".join(plain.split()))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The units that have a token of their own; all others are `UNKNOWN`."""
+
+    unit: Unit
+    units: tuple[str, ...]
+    """From the most frequent one, whose token is `FIRST`."""
+
+    @classmethod
+    def count(cls, texts: Iterable[Sequence[str]], unit: Unit, *, min_count: int, max_size: int) -> Vocabulary:
+        """The most frequent units of texts that are already split.
+
+        Args:
+            texts: the units of each text.
+            unit: what they were split into.
+            min_count: how often a unit must occur in all texts together.
+            max_size: the maximum number of units; of two that occur equally often, the alphabet decides.
+        """
+        counts = Counter(chain.from_iterable(texts))
+        known = sorted((one for one in counts if counts[one] >= min_count), key=lambda one: (-counts[one], one))
+        return cls(unit, tuple(known[:max_size]))
+
+    @property
+    def tokens(self) -> int:
+        """The number of different tokens, with `PADDING` and `UNKNOWN`."""
+        return FIRST + len(self.units)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {unit: FIRST + place for place, unit in enumerate(self.units)}
+
+    def encode(self, text: Sequence[str], length: int) -> NDArray[np.int32]:
+        """The tokens [length] of a text that is already split: its beginning, with `PADDING` after its end."""
+        tokens = np.full(length, PADDING, np.int32)
+        found = [self._numbers.get(unit, UNKNOWN) for unit in text[:length]]
+        tokens[: len(found)] = found
+        return tokens
