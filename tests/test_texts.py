@@ -299,6 +299,7 @@ def test_settings_for_images_are_refused(key: str, value: object) -> None:
         ("data.unit", "characters"),
         ("data.vocabulary", 9),
         ("data.min_count", 9),
+        ("data.vectors", "a.txt"),
         ("network.embedding", 9),
         ("training.word_dropout", 0.5),
     ],

@@ -38,6 +38,8 @@ class DataSplits:
     """What the user should know about how the data set was read."""
     reading: Reading = AS_PICTURE
     """How a file becomes a further example."""
+    vectors: NDArray[np.float32] | None = None
+    """Initial vectors of the tokens [tokens, numbers]; None: random ones."""
 
     def summary(self) -> str:
         """One line about what was read."""
@@ -47,11 +49,13 @@ class DataSplits:
         return "; ".join([f"{len(self.classes)} classes ({classes}), {counts}", *self.remarks])
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the record; `sha256` is the hash of all images and labels."""
+        """Facts for the record; `sha256` is the hash of all images, labels and vectors."""
         digest = hashlib.sha256()
         for part in (self.train, self.validation, self.test):
             digest.update(part.images.tobytes())
             digest.update(part.labels.tobytes())
+        if self.vectors is not None:
+            digest.update(self.vectors.tobytes())
         return {
             "train": len(self.train),
             "validation": len(self.validation),
@@ -62,6 +66,7 @@ class DataSplits:
             "mean": list(self.mean),
             "deviation": list(self.deviation),
             "sha256": digest.hexdigest(),
+            **({} if self.vectors is None else {"vector_size": self.vectors.shape[1]}),
             **reading_facts(self.reading),
         }
 
@@ -122,12 +127,12 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
         train, validation = _split(
             train, settings.validation_fraction, seed=seed, classes=classes, setting="validation_fraction"
         )
-    reading, remarks = source.reading, source.remarks
+    reading, remarks, vectors = source.reading, source.remarks, None
     if source.encode is not None:
         encoded = source.encode((train.images, validation.images, test.images))
         parts = zip(encoded.parts, (train, validation, test), strict=True)
         train, validation, test = (ImageArrays(numbers, part.labels) for numbers, part in parts)
-        reading, remarks = encoded.reading, (*remarks, *encoded.remarks)
+        reading, remarks, vectors = encoded.reading, (*remarks, *encoded.remarks), encoded.vectors
     mean, deviation = channel_statistics(train)
     return DataSplits(
         train=train,
@@ -138,6 +143,7 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
         deviation=deviation,
         remarks=remarks,
         reading=reading,
+        vectors=vectors,
     )
 
 

@@ -60,6 +60,8 @@ class Encoded:
     """How a file becomes a further example, by the same."""
     remarks: tuple[str, ...]
     """What the user should know about it."""
+    vectors: NDArray[np.float32] | None = None
+    """Initial vectors of the tokens; None: random ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

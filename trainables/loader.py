@@ -115,6 +115,8 @@ class DeviceData:
 
     def __init__(self, splits: DataSplits, device: torch.device) -> None:
         self.device = device
+        self.vectors = None if splits.vectors is None else torch.tensor(splits.vectors, device=device)
+        """Initial vectors of the tokens; None: random ones."""
         self.train, self.validation = (
             DeviceImages(part, mean=splits.mean, deviation=splits.deviation, device=device)
             for part in (splits.train, splits.validation)

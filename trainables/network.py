@@ -13,7 +13,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from trainables.modules import Regularisation, RowModule, State, combine, module_list, rows_of
+from trainables.modules import Embedding, Regularisation, RowModule, State, combine, module_list, rows_of
 from trainables.network_plan import CellPlan, plan_network
 from trainables.network_spec import NetworkSpec
 
@@ -86,6 +86,11 @@ class CellNetwork(nn.Module):
         self.auxiliary = RowModule(plan.auxiliary, self.regularisation, axes) if plan.auxiliary else None
         self.auxiliary_after = plan.auxiliary_after
         self._stage_ends = tuple(stage.last for stage in plan.stages)
+
+    def set_vectors(self, vectors: Tensor) -> None:
+        """Set the vectors of the tokens [tokens, channels]."""
+        (embedding,) = (module for module in self.stem.modules() if isinstance(module, Embedding))
+        embedding.load_state_dict({"weight": vectors})
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         """Logits, or feature maps with `features_only`. A training calls `all_logits`, for the auxiliary head's too."""

@@ -77,6 +77,9 @@ class DataSettings(Settings):
     All others are one unknown word."""
     min_count: int = Field(default=2, ge=1)
     """How often a word or character must occur in the training texts to be one of them."""
+    vectors: str | None = None
+    """A file of initial vectors of words in the text format of word2vec or GloVe, of `network.embedding` numbers each.
+    Words that it lacks begin with random vectors."""
     limit: int | None = Field(default=None, ge=2)
     """Maximum number of training and validation images together, stratified by class. Unset: use all."""
     validation_fraction: Fraction = 0.1
@@ -101,11 +104,15 @@ class DataSettings(Settings):
         return self
 
     def located(self) -> Self:
-        """The same settings with an absolute root, which is the same place from every working folder."""
-        root = Path(self.root)
-        with contextlib.suppress(RuntimeError):  # no such user; the loader says that the folder does not exist
-            root = root.expanduser()
-        return self.model_copy(update={"root": str(root.absolute())})
+        """The same settings with absolute paths, which are the same places from every working folder."""
+        places: dict[str, str] = {}
+        for name in ("root", "vectors"):
+            if (place := getattr(self, name)) is not None:
+                path = Path(place)
+                with contextlib.suppress(RuntimeError):  # no such user; the loader says that there is no such path
+                    path = path.expanduser()
+                places[name] = str(path.absolute())
+        return self.model_copy(update=places)
 
 
 class NetworkSettings(Settings):

@@ -20,6 +20,7 @@ from trainables.cuda_graph import DeviceStream, Replayed
 from trainables.epoch_result import EpochResult
 from trainables.loader import DeviceData
 from trainables.modules import count_batches
+from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 from trainables.networks import Network, build_network
 from trainables.peers import SINGLE_PROCESS, Peers
@@ -104,6 +105,9 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(spec)
+        if data.vectors is not None:
+            assert isinstance(network, CellNetwork), "baselines are for images"
+            network.set_vectors(data.vectors)
         if start is not None:
             start.prepare(network)
         self.is_frozen = start is not None and start.freeze

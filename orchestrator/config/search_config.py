@@ -38,7 +38,7 @@ DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 OWN_LOOP = "own loop"
 """The sampler's name in the record of a `CandidatePool`, whose candidates come from a loop of the user's own."""
 
-PLACES = ("root", "download", "max_pixels")
+PLACES = ("root", "download", "max_pixels", "vectors")
 """Settings of `[data]` that say where the images are or whether they are read, not which images they are."""
 MOVABLE = tuple(f"data.{name}" for name in PLACES)
 """The same as keys of a search file. They may change after the search: the checksum says whether the images are the

@@ -162,6 +162,12 @@ class SearchComponents:
             ConfigError: no network can be built with these settings, so every trial would fail.
         """
         config = self.config
+        size = facts.get("vector_size", config.network.embedding)
+        if size != config.network.embedding:
+            raise ConfigError(
+                f"network.embedding is {config.network.embedding}; the vectors of data.vectors have {size} numbers: "
+                f"set network.embedding = {size}"
+            )
         plan = TrialPlan(
             space=self.space,
             skeleton=self.skeleton,

@@ -15,7 +15,10 @@ from trainables.image_arrays import DataSource
 from trainables.reading import Reading
 from trainables.settings import DataSettings
 
-FOR_TEXTS = ("data.unit", "data.vocabulary", "data.min_count", "network.embedding", "training.word_dropout")
+FOR_TEXTS = (
+    *("data.unit", "data.vocabulary", "data.min_count", "data.vectors"),
+    *("network.embedding", "training.word_dropout"),
+)
 """Settings that mean nothing for other data than texts."""
 
 

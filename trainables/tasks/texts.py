@@ -19,6 +19,7 @@ from trainables.settings import DataSettings, printable
 from trainables.tasks.task import Task
 from trainables.text_files import TABLES, TEXT_FILES, TextError, read_table, read_text
 from trainables.vocabulary import Unit, Vocabulary, split_text
+from trainables.word_vectors import read_vectors
 
 MAX_UNSET_LENGTH: Mapping[Unit, int] = {"words": 256, "characters": 1024}
 """Maximum length if `data.length` is unset: a few long texts would make the networks slow on all."""
@@ -125,12 +126,20 @@ def _encode(settings: DataSettings, parts: Parts) -> Encoded:
     length = settings.length or min(max(lengths), MAX_UNSET_LENGTH[unit])
     different = len(set().union(*train))
     remarks = [f"vocabulary of {len(vocabulary.units):,} of the {different:,} {unit} in the training texts"]
+    vectors = None
+    if settings.vectors is not None:
+        try:
+            vectors, known = read_vectors(Path(settings.vectors), vocabulary)
+        except TextError as error:
+            raise DataError(f"{error} (data.vectors)") from error
+        remarks.append(f"initial vectors of {known:,} of them")
     if cut := sum(one > length for one in lengths):
         remarks.append(f"{cut:,} of {len(lengths):,} texts cut to {length} {unit}")
     return Encoded(
         parts=(_numbered(train, vocabulary, length), *(_numbered(part, vocabulary, length) for part in others)),
         reading=TextReading(vocabulary),
         remarks=tuple(remarks),
+        vectors=vectors,
     )
 
 
