@@ -59,6 +59,12 @@ def test_an_embedding_has_parameters_but_no_multiply_adds() -> None:
     assert kept_for_backward(CellNetwork(SPEC), texts(2)) == 2 * costs.activation_bytes
 
 
+def test_the_vectors_begin_short() -> None:
+    torch.manual_seed(0)
+    vectors = next(CellNetwork(replace(SPEC, embedding=Embedding(500, 64))).parameters()).detach()
+    assert float(vectors[1:].std()) == pytest.approx(0.05, rel=0.05)
+
+
 def test_dropped_tokens_are_unknown_and_padding_stays() -> None:
     regularisation = Regularisation()
     regularisation.generator = torch.Generator().manual_seed(0)

@@ -87,10 +87,10 @@ class DataSettings(Settings):
     test_fraction: Fraction = 0.2
     """Fraction of the images to set aside as test set if the data set has none. A search never uses the test set."""
 
-    @field_validator("root")
+    @field_validator("root", "vectors")
     @classmethod
-    def _check_root(cls, value: str) -> str:
-        if printable(value) != value:
+    def _check_place(cls, value: str | None) -> str | None:
+        if value is not None and printable(value) != value:
             raise ValueError(
                 f"{printable(value)!r} has control characters or bytes that are not UTF-8, and cannot be recorded; "
                 "rename it"
