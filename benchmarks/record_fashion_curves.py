@@ -134,7 +134,7 @@ def repeat(data: str) -> None:
     chosen = [ranked[round(place)].trial_id for place in np.linspace(0, len(ranked) - 1, REPEATED)]
     rows: list[dict[str, Any]] = pq.read_table(REPEATS).to_pylist() if REPEATS.exists() else []
     known = {(row["trial_id"], row["seed"]) for row in rows}
-    missing = [job for job in itertools.product(chosen, SEEDS) if job not in known]
+    missing = [(one, seed) for seed, one in itertools.product(SEEDS, chosen) if (one, seed) not in known]
     with ProcessPoolExecutor(AT_ONCE, mp_context=multiprocessing.get_context("spawn")) as pool:
         for job in as_completed([pool.submit(train_again, data, *job) for job in missing]):
             rows += job.result()
@@ -156,12 +156,12 @@ def rank_correlations(curves: pd.DataFrame) -> Iterator[str]:
 
 
 def noise(curves: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the accuracies [architecture and epoch, training] of the architectures that were trained again."""
+    """Return the accuracies [architecture and epoch, training] of those that were trained again; NaN: not yet."""
     if not REPEATS.exists():
         return None
     again = pq.read_table(REPEATS).to_pandas().pivot(index=["trial_id", "epoch"], columns="seed", values="val_accuracy")
     again[0] = curves.stack().rename_axis(["trial_id", "epoch"])
-    return again.dropna()
+    return again
 
 
 def summarise() -> None:
@@ -199,10 +199,12 @@ def summarise() -> None:
     repeated = noise(curves)
     if repeated is not None:
         ends = repeated.xs(EPOCHS, level="epoch")
-        deviation = float(np.sqrt(ends.to_numpy().var(axis=1, ddof=1).mean()))
+        freedom = ends.count(axis=1) - 1
+        deviation = float(np.sqrt((ends.var(axis=1) * freedom).sum() / freedom.sum()))
         lines.append(
-            f"{len(ends)} of them, spread over all ranks, were trained {ends.shape[1]} times with different seeds on "
-            f"the same images. The standard deviation of one final accuracy is {deviation:.4f}: the accuracies of all "
+            f"{len(ends)} of them, spread over all ranks, were trained again with other seeds on the same images, "
+            f"{freedom.sum()} times in all. The standard deviation of one final accuracy is {deviation:.4f}: the "
+            "accuracies of all "
             f"architectures spread {final.std() / deviation:.1f} times as much, and the best and the worst differ by "
             f"{(final.max() - final.min()) / deviation:.0f} times as much.\n"
         )
