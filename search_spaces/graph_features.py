@@ -1,8 +1,8 @@
-"""Cells as numbers: counts and path lengths by sets of operations, the features of a performance predictor.
+"""Cells as numbers: counts and path lengths by operations, the features of a performance predictor.
 
-They are after GRAF (Kadlecová, Lukasik, Pilát, Vidnerová, Safari, Neruda, Hutter: Surprisingly Strong Performance
-Prediction with Neural Graph Features, ICML 2024, section 3). Equal graphs have equal features. All cells are treated at
-once, which takes some microseconds a cell.
+Those by sets of operations are after GRAF (Kadlecová, Lukasik, Pilát, Vidnerová, Safari, Neruda, Hutter: Surprisingly
+Strong Performance Prediction with Neural Graph Features, ICML 2024, section 3). Equal graphs have equal features. All
+cells are treated at once, which takes some microseconds a cell.
 
 Knows cells. Does not know what is predicted, or which predictor uses the features.
 """
@@ -36,22 +36,10 @@ def graph_features(cells: Sequence[Cell], operations: Sequence[str]) -> NDArray[
         operations: of the space, in its order.
     """
     sets = _sets([name for name in operations if name != NONE])
-    places = {name: place for place, name in enumerate(operations)}
     member = np.array([[name in one for one in sets] for name in operations] + [[False] * len(sets)])
-    blocks = max(len(cell.blocks) for cell in cells)
-    inputs = cells[0].inputs
-    edges = max(len(block.edges) for cell in cells for block in cell.blocks)
-    # A missing edge has an operation that is in no set.
-    source = np.zeros((len(cells), blocks, edges), np.int64)
-    allowed = np.full((len(cells), blocks, edges), len(operations))
-    is_output = np.zeros((len(cells), inputs + blocks), bool)
-    for row, cell in enumerate(cells):
-        is_output[row, list(cell.output)] = True
-        for number, block in enumerate(cell.blocks):
-            for place, edge in enumerate(block.edges):
-                source[row, number, place] = edge.state
-                allowed[row, number, place] = places[edge.operation]
-    of_set = member[allowed]
+    inputs, source, operation, is_output = _arrays(cells, operations)
+    blocks = source.shape[1]
+    of_set = member[operation]
     shortest, longest = _path_lengths(source, of_set, inputs, no_path=blocks + 1)
     ends = is_output[:, :, None]
     counted = of_set & (source < inputs)[..., None]
@@ -63,9 +51,66 @@ def graph_features(cells: Sequence[Cell], operations: Sequence[str]) -> NDArray[
         counted.sum((1, 2)),
         ending.sum((1, 2)),
         is_output.sum(1)[:, None],
-        np.array([[sum(block.combination == "concat" for block in cell.blocks)] for cell in cells]),
+        _concatenations(cells),
     ]
     return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def count_features(cells: Sequence[Cell], operations: Sequence[str]) -> NDArray[np.float64]:
+    """Return one row of simple features for each cell; no columns if `graph_features` has all sets of the operations.
+
+    The number of edges with each operation, and of those that read each input. Then the number of blocks that
+    concatenate, of outputs and of outputs that are inputs, and the length of the longest path.
+
+    With many operations, each of their sets is in few cells. Then little can be learned about sets from some hundred
+    cells, and more about single operations.
+
+    Args:
+        cells, operations: as for `graph_features`.
+    """
+    if len([name for name in operations if name != NONE]) <= MAX_FOR_ALL_SETS:
+        return np.zeros((len(cells), 0))
+    inputs, source, operation, is_output = _arrays(cells, operations)
+    is_edge = operation < len(operations)
+    everything = np.ones((*source.shape, 1), bool) & is_edge[..., None]
+    _, longest = _path_lengths(source, everything, inputs, no_path=source.shape[1] + 1)
+    parts = [
+        (operation[..., None] == np.arange(len(operations))).sum((1, 2)),
+        ((source[..., None] == np.arange(inputs)) & is_edge[..., None]).sum((1, 2)),
+        _concatenations(cells),
+        is_output.sum(1)[:, None],
+        is_output[:, :inputs].sum(1)[:, None],
+        longest.max((1, 2))[:, None],
+    ]
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def _arrays(
+    cells: Sequence[Cell], operations: Sequence[str]
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the number of inputs, and of all cells at once the edges and outputs.
+
+    They are the state that each edge reads and the place of its operation, both [cell, block, edge], and whether each
+    state is an output, [cell, state]. A missing edge has the place after the last operation.
+    """
+    places = {name: place for place, name in enumerate(operations)}
+    blocks = max(len(cell.blocks) for cell in cells)
+    inputs = cells[0].inputs
+    edges = max(len(block.edges) for cell in cells for block in cell.blocks)
+    source = np.zeros((len(cells), blocks, edges), np.int64)
+    operation = np.full((len(cells), blocks, edges), len(operations))
+    is_output = np.zeros((len(cells), inputs + blocks), bool)
+    for row, cell in enumerate(cells):
+        is_output[row, list(cell.output)] = True
+        for number, block in enumerate(cell.blocks):
+            for place, edge in enumerate(block.edges):
+                source[row, number, place] = edge.state
+                operation[row, number, place] = places[edge.operation]
+    return inputs, source, operation, is_output
+
+
+def _concatenations(cells: Sequence[Cell]) -> NDArray[np.int64]:
+    return np.array([[sum(block.combination == "concat" for block in cell.blocks)] for cell in cells])
 
 
 def _sets(operations: Sequence[str]) -> list[frozenset[str]]:

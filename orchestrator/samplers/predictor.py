@@ -55,8 +55,8 @@ class PredictorSampler(BaseSampler):
     that is the farthest from all others. After that, a Gaussian process learns from all trials at every proposal.
     `candidates` points, half of them mutants of the `parents` best trials (one or two decisions are changed) and half
     random, are compared by their expected improvement over the best that the process expects of the trials so far.
-    The features are after GRAF (Kadlecová et al. 2024): see `search_spaces.graph_features`. With several objectives,
-    each has a process of its own, and the points are compared by the hypervolume that they are expected to add: see
+    The features are counts of operations, and graph features after GRAF (Kadlecová et al. 2024): see
+    `search_spaces.graph_features`. With several objectives, each has a process of its own, and the points are compared by the hypervolume that they are expected to add: see
     `orchestrator.samplers.hypervolume`.
 
     - A trial that runs counts as what the process expects of it (Ginsbourger et al. 2010, the kriging believer), so
