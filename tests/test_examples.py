@@ -104,6 +104,17 @@ def test_a_trainable_of_ones_own_is_run_from_a_search_file(tmp_path: Path) -> No
     assert all("margin" in trial["metrics"] for trial in found["front"])
 
 
+@pytest.mark.slow
+def test_a_task_of_ones_own_is_searched_and_reported(cellscout: Any, tmp_path: Path) -> None:
+    """In a process of its own, whose workers find the task by its name."""
+    command = ["search", copied("task", tmp_path), "--run-dir", "run"]
+    command += settings("budget.trials=2", "training.epochs=1", "network.filters=2", "data.options.count=200")
+    run("-m", "orchestrator.cli", *command, *settings("confirmation.candidates=0"), cwd=tmp_path)
+    facts = RunDirectory.at(tmp_path / "run").read_info().data
+    assert (facts["outputs"], facts["classes"]) == ("numbers", ["dots"])
+    assert "accuracy    is the explained variance" in cellscout("status", "run").out
+
+
 def copied(part: str, folder: Path) -> str:
     """The search file of an example, which is copied into a folder with its module."""
     for name in (f"own_{part}.py", f"own_{part}.toml"):

@@ -214,7 +214,7 @@ def test_spec_json_round_trip(architecture: Architecture) -> None:
     [
         ({"repeats": 0}, "repeats is 0; a whole number of at least 1"),
         ({"filters": 1}, "filters is 1; a whole number of at least 2"),
-        ({"classes": 1}, "classes is 1; a whole number of at least 2"),
+        ({"classes": 0}, "classes is 0; a whole number of at least 1"),
         ({"image_channels": 0}, "image_channels is 0"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"drop_path_probability": -0.1}, "drop_path_probability is -0.1"),

@@ -97,7 +97,7 @@ def test_a_folder_becomes_a_table_a_row_a_picture(suffix: str, here: Path, cells
         assert sum(shares) == pytest.approx(1)
         assert (row["prediction"], float(row["probability"])) == (str(int(np.argmax(shares))), max(shares))
     (alone,) = predict("model.onnx", [here / names[100]]).pictures
-    assert float(rows[100]["probability"]) == pytest.approx(alone.probabilities.max(), abs=1e-6)
+    assert float(rows[100]["probability"]) == pytest.approx(alone.values.max(), abs=1e-6)
     assert len(cellscout("predict", "model.onnx", "scans").out.splitlines()) == 151
 
 

@@ -69,7 +69,7 @@ def test_files_predict_what_the_network_does(run: Path, how: str) -> None:
     ours = predict(run, sounds)
     for one, other in zip(found.pictures, ours.pictures, strict=True):
         assert one.path == other.path
-        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+        np.testing.assert_allclose(one.values, other.values, atol=1e-5)
 
 
 def test_predictions_are_those_of_the_normalised_samples(run: Path) -> None:
@@ -79,7 +79,7 @@ def test_predictions_are_those_of_the_normalised_samples(run: Path) -> None:
     network = load_network(SPEC, (run / "best" / "weights.safetensors").read_bytes())
     logits = network(torch.tensor(samples, dtype=torch.float32)[None, None])
     assert isinstance(logits, torch.Tensor)
-    np.testing.assert_allclose(predict(run, path).pictures[0].probabilities, logits.softmax(1)[0], atol=1e-5)
+    np.testing.assert_allclose(predict(run, path).pictures[0].values, logits.softmax(1)[0], atol=1e-5)
 
 
 def test_the_winner_is_retrained_with_early_stopping_and_tested_once(run: Path, cellscout: Any) -> None:

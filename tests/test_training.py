@@ -175,7 +175,7 @@ def test_the_scoring_batch_fits_the_memory_of_training(
     seen: list[int] = []
     run.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     scores = run.validate()
-    loss, accuracy = scores.loss, scores.accuracy
+    loss, accuracy = scores.loss, scores.score
     assert (max(seen), sum(seen), len(data.validation)) == (at_once, 100, 100)
     images, labels = next(data.validation.in_order(1000))
     with torch.no_grad():

@@ -3,6 +3,8 @@ from .cell_trainable import CellTrainable as CellTrainable
 from .epoch_result import EpochResult as EpochResult
 from .epoch_trainable import EpochTrainable as EpochTrainable
 from .epoch_trainable import TrialPlan as TrialPlan
+from .image_arrays import DataSource as DataSource
+from .image_arrays import ImageArrays as ImageArrays
 from .instant_trainable import InstantTrainable as InstantTrainable
 from .layers import BatchNorm as BatchNorm
 from .layers import Convolution as Convolution
@@ -21,4 +23,6 @@ from .procedure import TrainingProcedure as TrainingProcedure
 from .skeleton import SKELETONS as SKELETONS
 from .skeleton import OperationRules as OperationRules
 from .skeleton import Skeleton as Skeleton
+from .tasks.score import Score as Score
+from .tasks.task import Task as Task
 from .transfer import load_weights as load_weights

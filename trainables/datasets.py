@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from trainables.image_arrays import DataError, DataSource, ImageArrays
 from trainables.reading import AS_PICTURE, Reading, reading_facts
 from trainables.settings import DataSettings
-from trainables.tasks.table import task_of
+from trainables.tasks.table import find_task, task_name
+from trainables.tasks.task import Task
 from trainables.torchvision_data import TORCHVISION, check_root
 
 
@@ -29,7 +30,7 @@ class DataSplits:
     validation: ImageArrays
     test: ImageArrays
     classes: tuple[str, ...]
-    """Class names, by label."""
+    """Names of the classes, by label, or of the numbers to predict."""
     mean: tuple[float, ...]
     """Mean of the training images' pixels (0..255), per channel; empty for tokens."""
     deviation: tuple[float, ...]
@@ -40,17 +41,20 @@ class DataSplits:
     """How a file becomes a further example."""
     vectors: NDArray[np.float32] | None = None
     """Initial vectors of the tokens [tokens, numbers]; None: random ones."""
+    task: str = "image"
+    """What is learned from them, by the name in `TASKS`."""
 
     def summary(self) -> str:
         """One line about what was read."""
         classes = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
         examples = f"{self.reading.files.example}s"
         counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test {examples}"
-        return "; ".join([f"{len(self.classes)} classes ({classes}), {counts}", *self.remarks])
+        what = f"{len(self.classes)} classes ({classes})" if self.train.has_classes else f"to predict: {classes}"
+        return "; ".join([f"{what}, {counts}", *self.remarks])
 
     def describe(self) -> dict[str, Any]:
         """Facts for the record; `sha256` is the hash of all images, labels and vectors."""
-        digest = hashlib.sha256()
+        task, digest = find_task(self.task), hashlib.sha256()
         for part in (self.train, self.validation, self.test):
             digest.update(part.images.tobytes())
             digest.update(part.labels.tobytes())
@@ -62,11 +66,13 @@ class DataSplits:
             "test": len(self.test),
             "image_shape": list(self.train.images.shape[1:]),
             "classes": list(self.classes),
-            "largest_class": largest_class(self.validation.labels),
+            "largest_class": largest_class(self.validation.labels) if self.validation.has_classes else None,
             "mean": list(self.mean),
             "deviation": list(self.deviation),
             "sha256": digest.hexdigest(),
             **({} if self.vectors is None else {"vector_size": self.vectors.shape[1]}),
+            "score": task.score.facts(),
+            "outputs": task.outputs,
             **reading_facts(self.reading),
         }
 
@@ -87,11 +93,20 @@ def load_data(settings: DataSettings, seed: int) -> DataSplits:
     """
     settings = settings.located()
     try:
-        return _split_source(task_of(settings.name).load(settings), settings, seed)
+        task = task_name(settings.name, settings.task)
+        return replace(_split_source(_task_of(settings).load(settings), settings, seed), task=task)
     except MemoryError as error:
         raise DataError(
             f"data set {settings.name!r} does not fit into memory as arrays (data.image_size, data.length or data.root)"
         ) from error
+
+
+def _task_of(settings: DataSettings) -> Task:
+    name = task_name(settings.name, settings.task)
+    try:
+        return find_task(name)
+    except ValueError as error:
+        raise DataError(f"data.task is {name!r}, but {error}") from error
 
 
 def needs_torch(settings: DataSettings) -> bool:
@@ -108,7 +123,7 @@ def needs_torch(settings: DataSettings) -> bool:
 
 def _split_source(source: DataSource, settings: DataSettings, seed: int) -> DataSplits:
     classes = source.classes
-    if len(classes) < 2:
+    if source.train.has_classes and len(classes) < 2:
         raise DataError(
             f"data set {settings.name!r} has {'1 class' if classes else 'no classes'} "
             f"({', '.join(classes) or 'none'}); at least 2 are needed (data.root or data.name)"
@@ -173,6 +188,8 @@ def _split(
     part: ImageArrays, amount: float, *, seed: int, classes: Sequence[str], setting: str
 ) -> tuple[ImageArrays, ImageArrays]:
     """Take a fraction (float) or a number (int) of images, stratified by class; returns the rest and the taken ones."""
+    if not part.has_classes:
+        return split_at_random(part, amount, seed=seed, stratified=False)
     counts = np.bincount(part.labels, minlength=len(classes))
     rarest = int(counts.argmin())
     problem = (
@@ -195,10 +212,10 @@ def split_at_random(
     """Take a fraction (float) or a number (int) of images; returns the rest and the taken ones, in their order.
 
     Raises:
-        ValueError: they cannot be stratified by class.
+        ValueError: they cannot be stratified.
     """
     from sklearn.model_selection import train_test_split
 
-    labels = part.labels if stratified else None
-    rest, taken = train_test_split(np.arange(len(part)), test_size=amount, stratify=labels, random_state=seed)
+    strata = part.strata if stratified else None
+    rest, taken = train_test_split(np.arange(len(part)), test_size=amount, stratify=strata, random_state=seed)
     return part.take(np.sort(rest)), part.take(np.sort(taken))

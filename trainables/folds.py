@@ -43,17 +43,17 @@ def _resampled(splits: DataSplits, resample: Resample) -> tuple[ImageArrays, Ima
         return split_at_random(images, len(splits.validation), seed=resample.seed, stratified=_can_stratify(splits))
     from sklearn.model_selection import StratifiedKFold
 
-    check_folds(splits, resample.folds)
+    strata = check_folds(splits, resample.folds)
     if not 0 <= resample.fold < resample.folds:
         raise ValueError(f"fold is {resample.fold}; it must be at least 0 and below folds = {resample.folds}")
     folds = StratifiedKFold(resample.folds, shuffle=True, random_state=resample.seed)
-    rest, held_out = list(folds.split(np.zeros(len(images)), images.labels))[resample.fold]
+    rest, held_out = list(folds.split(np.zeros(len(images)), strata))[resample.fold]
     return images.take(rest), images.take(held_out)
 
 
 def _can_stratify(splits: DataSplits) -> bool:
-    """Whether each part of a fresh split can have images of each class."""
-    counts = np.bincount(_labels(splits))
+    """Whether each part of a fresh split can have images of each stratum."""
+    counts = np.bincount(_all(splits).strata)
     present = counts[counts > 0]
     return bool(present.min() > 1) and min(len(splits.train), len(splits.validation)) >= len(present)
 
@@ -66,25 +66,28 @@ def merge_validation(splits: DataSplits) -> DataSplits:
     return replace(splits, train=train, validation=validation, mean=mean, deviation=deviation)
 
 
-def check_folds(splits: DataSplits, folds: int) -> None:
-    """Refuse more folds than the rarest class has images, because some folds would lack the class.
+def check_folds(splits: DataSplits, folds: int) -> Indices:
+    """Refuse more folds than the rarest class has images, because some folds would lack the class; return the strata.
 
     Raises:
         DataError: there are too many folds; the message names the class.
     """
-    counts = np.bincount(_labels(splits), minlength=len(splits.classes))
+    images = _all(splits)
+    if not images.has_classes:
+        if folds > len(images):
+            raise DataError(f"{folds} folds are more than the {len(images)} training and validation images")
+        return images.strata
+    counts = np.bincount(images.labels, minlength=len(splits.classes))
     rarest = int(counts.argmin())
     if folds > counts[rarest]:
         raise DataError(
             f"{folds} folds are more than the class {splits.classes[rarest]!r} has training and validation images, "
             f"{counts[rarest]}"
         )
+    return images.strata
 
 
 def _all(splits: DataSplits) -> ImageArrays:
     """Training and validation images together."""
-    return ImageArrays(np.concatenate([splits.train.images, splits.validation.images]), _labels(splits))
-
-
-def _labels(splits: DataSplits) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.concatenate([splits.train.labels, splits.validation.labels])
+    parts = splits.train, splits.validation
+    return ImageArrays(*(np.concatenate(arrays) for arrays in zip(*((p.images, p.labels) for p in parts), strict=True)))

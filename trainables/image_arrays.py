@@ -31,8 +31,8 @@ class ImageArrays:
     images: NDArray[Any]
     """Images are uint8 [n, height, width, channels], 0..255; signals are float32 [n, length, channels]; texts are int32
     [n, length, 1], tokens."""
-    labels: NDArray[np.int64]
-    """[n], 0..classes - 1."""
+    labels: NDArray[Any]
+    """Classes are int64 [n], 0..classes - 1; numbers to predict are float32 [n, numbers]."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,6 +41,16 @@ class ImageArrays:
     def are_tokens(self) -> bool:
         """Whether the numbers are names, which are not normalised."""
         return self.images.dtype.kind == "i"
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether each example has a class."""
+        return self.labels.ndim == 1 and self.labels.dtype.kind != "f"
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """The groups of examples [n] of which every part of a split gets its share: the classes, or one group."""
+        return self.labels if self.has_classes else np.zeros(len(self), np.int64)
 
     def take(self, indices: NDArray[np.int64]) -> ImageArrays:
         """The images with these indices, in their order."""
@@ -75,7 +85,7 @@ class DataSource:
     test: ImageArrays | None = None
     """The test images of the data set; None if they are to be split from the training images."""
     classes: tuple[str, ...]
-    """Class names, by label."""
+    """Names of the classes, by label, or of the numbers to predict."""
     remarks: tuple[str, ...] = ()
     """What the user should know about how the data set was read."""
     reading: Reading = AS_PICTURE

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainables.datasets import DataSplits
 from trainables.image_arrays import ImageArrays
+from trainables.tasks.table import find_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +112,13 @@ def _cut_out(batch: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 
 class DeviceData:
-    """Training and validation images on one device; a worker copies them there once."""
+    """Training and validation images on one device, and what is learned from them; a worker copies them there once."""
 
     def __init__(self, splits: DataSplits, device: torch.device) -> None:
         self.device = device
         self.vectors = None if splits.vectors is None else torch.tensor(splits.vectors, device=device)
         """Initial vectors of the tokens; None: random ones."""
+        self.task = find_task(splits.task)
         self.train, self.validation = (
             DeviceImages(part, mean=splits.mean, deviation=splits.deviation, device=device)
             for part in (splits.train, splits.validation)

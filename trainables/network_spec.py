@@ -35,7 +35,7 @@ class NetworkSpec:
     filters: int
     """F, channels of every operation in the first stage; doubled at each reduction cell."""
     classes: int
-    """Number of classes, at least 2."""
+    """Number of outputs: one for each class, of which there are at least 2, or for each number to predict."""
     image_channels: int = 3
     """Channels of the images."""
     embedding: Embedding | None = None
@@ -52,7 +52,7 @@ class NetworkSpec:
     """Whether to add a second classifier, for training only, at the skeleton's place."""
 
     def __post_init__(self) -> None:
-        for name, minimum in (("repeats", 1), ("filters", 2), ("classes", 2), ("image_channels", 1)):
+        for name, minimum in (("repeats", 1), ("filters", 2), ("classes", 1), ("image_channels", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < minimum:
                 raise ValueError(f"{name} is {value!r}; a whole number of at least {minimum} is needed")

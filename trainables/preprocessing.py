@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trainables.layers import Size
 from trainables.reading import AS_PICTURE, Reading, reading_facts
 from trainables.tasks.table import reading_of
+from trainables.tasks.task import Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,11 @@ class Preprocessing:
     deviation: tuple[float, ...]
     """Standard deviation of the same, per channel."""
     classes: tuple[str, ...]
-    """Class names, in the order of the logits."""
+    """Names of the classes, or of the numbers to predict, in the order of the outputs."""
     reading: Reading = AS_PICTURE
     """How a file becomes an image or a signal."""
+    outputs: Outputs = "classes"
+    """What the network's outputs are."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Preprocessing:
@@ -46,6 +49,7 @@ class Preprocessing:
             deviation=tuple(facts["deviation"]),
             classes=tuple(facts["classes"]),
             reading=reading_of(facts.get("reading")),
+            outputs=facts["outputs"],
         )
 
     def to_json(self) -> dict[str, Any]:

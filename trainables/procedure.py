@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trainables.schedule import learning_rate
 from trainables.settings import TrainingSettings
+from trainables.tasks.task import Task
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 
 class TrainingProcedure:
-    """The procedure of `[training]`: SGD, a cosine, cross-entropy. Derive from it, and override what is to differ.
+    """The procedure of `[training]`: SGD, a cosine, the task's loss. Derive from it, and override what is to differ.
 
     `CellTrainable.procedure` is the class. A search, the confirmation of its winner, `evaluate` and `retrain` use it.
 
     Args:
         settings: the search's `[training]`.
         classes: number of classes.
+        task: what is learned.
     """
 
     metrics: tuple[str, ...] = ()
@@ -35,9 +37,10 @@ class TrainingProcedure:
     numbers come from `generator`, and nothing waits for the device. A derived class has to say so again; otherwise its
     steps are eager."""
 
-    def __init__(self, settings: TrainingSettings, classes: int) -> None:
+    def __init__(self, settings: TrainingSettings, classes: int, task: Task) -> None:
         self.settings = settings
         self.classes = classes
+        self.task = task
 
     def optimizer(self, weights: Sequence[Parameter], others: Sequence[Parameter], learning_rate: Tensor) -> Optimizer:
         """Make the optimiser.
@@ -77,9 +80,7 @@ class TrainingProcedure:
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch of training images; `labels` is what `augment` returned."""
-        import torch.nn.functional as F
-
-        return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        return self.task.loss(logits, labels, self.settings)
 
     def measure(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the sum of each metric over a batch of validation images; its mean over all images is recorded."""

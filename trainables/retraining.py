@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -29,6 +30,7 @@ from trainables.networks import build_network
 from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings
+from trainables.tasks.table import find_task
 from trainables.training import Training, scoring_batch, select_prefix
 from trainables.transfer import InitialWeights
 
@@ -80,7 +82,7 @@ class Retraining:
         peers: Peers = SINGLE_PROCESS,
     ) -> None:
         self._plan = plan
-        without_test = replace(splits, test=splits.test.take(splits.test.labels[:0]))
+        without_test = replace(splits, test=splits.test.take(np.empty(0, np.int64)))
         self._training = Training(
             plan.spec,
             plan.training,
@@ -142,9 +144,9 @@ class TestScore:
     """The scores of a network's weights on the test images."""
 
     loss: float
-    """Mean cross-entropy."""
+    """Mean of the task's loss."""
     accuracy: float
-    """0..1."""
+    """The task's score, 0..1."""
     device: str
     """The device on which it was scored."""
     latency_seconds: float
@@ -171,16 +173,22 @@ def score_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, *, w
     device = select_device()
     network.to(device).to(memory_format=torch.channels_last).eval()
     images = DeviceImages(splits.test, mean=splits.mean, deviation=splits.deviation, device=device)
-    loss, hits = 0.0, 0
+    task, loss = find_task(splits.task), 0.0
+    sums = torch.zeros(task.score.shape(plan.spec.classes), device=device, dtype=torch.float64)
     # Float32 takes twice the memory of bfloat16, in which GPUs train.
     at_once = scoring_batch(plan.training.batch_size, workers * (2 if device.type == "cuda" else 1))
     with torch.inference_mode():
         for batch, labels in images.in_order(at_once):
             logits = network(batch)
-            loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-            hits += int((logits.argmax(dim=1) == labels).sum())
+            loss += task.loss_sum(logits, labels).item()
+            sums += task.score.sums(logits, labels)
     latency = measure_latency(network, device).median_seconds
-    return TestScore(loss=loss / len(images), accuracy=hits / len(images), device=str(device), latency_seconds=latency)
+    return TestScore(
+        loss=loss / len(images),
+        accuracy=task.score.value(sums, len(images)),
+        device=str(device),
+        latency_seconds=latency,
+    )
 
 
 def count_costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:

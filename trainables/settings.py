@@ -55,13 +55,16 @@ class DataSettings(Settings):
     """A built-in data set (`cellscout list datasets`), or `module:function`. The function returns one data set,
     two (training, test) or three (training, validation, test); each is a map-style data set of (image, label) or a
     pair of arrays (images, labels)."""
+    task: str | None = None
+    """What is learned from a data set of your own: `image`, `signal`, or `module:TASK`, which is a task of your own
+    and may have data sets of other names. Unset: the task of the data set; images that have a class for a function."""
     root: str = "data"
     """Folder of the data set; for `npz`, the file; for `signal` and `text`, either. A relative path is recorded as an
     absolute one."""
     download: bool = False
     """Let torchvision download the data set into `root`."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments for a `module:function` data set."""
+    """Keyword arguments for a `module:function` data set, or for a data set of your own task."""
     image_size: int | None = Field(default=None, ge=4, le=1024)
     """Resize images to this height and width in pixels. Unset: keep their size (`image_folder`: 32)."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
@@ -99,7 +102,7 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        if self.options and ":" not in self.name:
+        if self.options and ":" not in self.name and self.task is None:
             raise ValueError(f"options are for a 'module:function' data set; {self.name!r} takes no options")
         return self
 

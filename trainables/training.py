@@ -52,11 +52,12 @@ class EpochStopped(Exception):  # noqa: N818  it is not an error
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over the validation images; NaN if there are none."""
+    """Scores on the validation images; NaN if there are none."""
 
     loss: float
-    """Cross-entropy, without label smoothing."""
-    accuracy: float
+    """Mean of the task's loss."""
+    score: float
+    """The task's score."""
     metrics: dict[str, float]
     """The procedure's metrics."""
 
@@ -114,7 +115,7 @@ class Training:
         self.network: Network = network.to(data.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(self.network, average_decay) if average_decay else None
 
-        self.procedure = procedure(settings, spec.classes)
+        self.procedure = procedure(settings, spec.classes, data.task)
         self._generator = torch.Generator(data.device)
         self._dropping_generator = self._generator
         if peers.count > 1:  # all processes draw the same order of images, but each drops other values
@@ -192,7 +193,7 @@ class Training:
         order = torch.randperm(len(self.data.train), generator=self._generator, device=self.data.device)
         self.peers.share([order])  # what a GPU draws depends on its model
         step.loss_sum.zero_()
-        step.hits.zero_()
+        step.score_sums.zero_()
         for number in range(steps):
             if time.perf_counter() - started > PATIENCE_SECONDS and is_stopped():
                 raise EpochStopped
@@ -205,9 +206,8 @@ class Training:
         if self.average is not None:
             self.average.copy_counts()
         self.peers.share(self.scored.state_dict().values())
-        train_loss, train_hits = self.peers.sum(
-            torch.stack([step.loss_sum, step.hits])
-        ).tolist()  # waits for the device
+        train_loss = self.peers.sum(step.loss_sum).item()  # waits for the device
+        score_sums = self.peers.sum(step.score_sums)
         train_seconds = time.perf_counter() - started
         scores = self.validate()
         self.epoch += 1
@@ -215,9 +215,9 @@ class Training:
         return EpochResult(
             epoch=self.epoch,
             train_loss=train_loss / images_seen,
-            train_accuracy=train_hits / images_seen,
+            train_accuracy=self.data.task.score.value(score_sums, images_seen),
             val_loss=scores.loss,
-            val_accuracy=scores.accuracy,
+            val_accuracy=scores.score,
             learning_rate=rates[-1],
             seconds=time.perf_counter() - started,
             images_per_second=images_seen / train_seconds,
@@ -230,15 +230,18 @@ class Training:
         images, scoring = torch.arange(len(self.data.validation), device=self.data.device), self._scoring
         self.scored.eval()
         scoring.sums.zero_()
+        scoring.score_sums.zero_()
         for indices in self.peers.portion(images).split(scoring.batch_size):
             if len(indices) == scoring.batch_size:
                 scoring.place(indices)
                 self._run_scoring()
             elif len(indices):
                 scoring.add(indices)
-        sums = self.peers.sum(scoring.sums).tolist()
-        loss, accuracy, *metrics = (value / len(images) if len(images) else math.nan for value in sums)
-        return Scores(loss, accuracy, dict(zip(self.procedure.metrics, metrics, strict=True)))
+        sums, score_sums = self.peers.sum(scoring.sums).tolist(), self.peers.sum(scoring.score_sums)
+        count = len(images)
+        loss, *metrics = (value / count if count else math.nan for value in sums)
+        score = self.data.task.score.value(score_sums, count) if count else math.nan
+        return Scores(loss, score, dict(zip(self.procedure.metrics, metrics, strict=True)))
 
     def state(self) -> dict[str, Tensor]:
         """Weights, their average, the optimiser's state, the scale of float16's gradients and the epoch, by name.

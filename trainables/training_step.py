@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -89,8 +88,10 @@ class TrainingStep:
         network.regularisation.keep = self._schedule[1:]
         self.loss_sum = torch.zeros((), device=device)
         """Loss of all images since the sums were last set to zero."""
-        self.hits = torch.zeros((), device=device)
-        """Number of these images that were classified correctly."""
+        self._score = procedure.task.score
+        shape = self._score.shape(procedure.classes)
+        self.score_sums = torch.zeros(shape, device=device, dtype=torch.float64)
+        """Of the task's score, over the same images."""
         weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
         self.optimizer = procedure.optimizer(weights, others, self._schedule[0])
@@ -122,8 +123,7 @@ class TrainingStep:
                     objective = loss + self._settings.auxiliary_weight * self._procedure.loss(auxiliary, answers)
             self.scaler.scale(objective * (len(answers) / len(labels))).backward()
             self.loss_sum += loss.detach() * len(answers)
-            most = answers if answers.ndim == 1 else answers.argmax(dim=1)
-            self.hits += (logits.detach().argmax(dim=1) == most).sum()
+            self.score_sums += self._score.sums(logits.detach(), answers)
         if half_weights is not None:
             half_weights.return_gradients()
         if self._settings.gradient_clip:
@@ -151,12 +151,12 @@ class TrainingStep:
 
 @final
 class Scoring:
-    """Adds up the loss and the hits of a network in evaluation mode on images, batch by batch.
+    """Adds up the loss and the score of a network in evaluation mode on images, batch by batch.
 
     Args:
         network: the network to score.
         images: the images, on the network's device.
-        procedure: its further metrics are added up too.
+        procedure: has the task, and further metrics that are added up too.
         batch_size: number of images in each batch but the last.
         half: the data type of autocast; None: none.
     """
@@ -174,9 +174,12 @@ class Scoring:
         self._network, self._images, self._procedure, self._half = network, images, procedure, half
         self._device = device = images.images.device
         self._indices = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        self.sums = torch.zeros(2 + len(procedure.metrics), device=device)
-        """Over all images since they were last set to zero: cross-entropy without label smoothing, the number that was
-        classified correctly, and the procedure's metrics."""
+        self.sums = torch.zeros(1 + len(procedure.metrics), device=device)
+        """Over all images since they were last set to zero: the task's loss and the procedure's metrics."""
+        self._task = procedure.task
+        shape = self._task.score.shape(procedure.classes)
+        self.score_sums = torch.zeros(shape, device=device, dtype=torch.float64)
+        """Of the task's score, over the same images."""
 
     def place(self, indices: Tensor) -> None:
         """Choose the images of the next full batch."""
@@ -192,10 +195,10 @@ class Scoring:
         images, labels = self._images.at(indices)
         with autocast(self._device, self._half):
             logits = self._network(images)
-            loss = F.cross_entropy(logits, labels, reduction="sum")
+            loss = self._task.loss_sum(logits, labels)
             metrics = self._procedure.measure(logits, labels)
-        hits = (logits.argmax(dim=1) == labels).sum()
-        self.sums += torch.stack([value.float() for value in (loss, hits, *self._in_order(metrics))])
+        self.sums += torch.stack([value.float() for value in (loss, *self._in_order(metrics))])
+        self.score_sums += self._task.score.sums(logits, labels)
 
     def _in_order(self, metrics: Mapping[str, Tensor]) -> list[Tensor]:
         if set(metrics) != set(self._procedure.metrics):

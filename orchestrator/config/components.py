@@ -26,8 +26,15 @@ from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
 from trainables.operations import OPERATIONS, operations_for
-from trainables.settings import NetworkSettings, did_you_mean
+from trainables.settings import DataSettings, NetworkSettings, did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
+from trainables.tasks.table import TASKS, task_name
+from trainables.tasks.task import Task
+
+
+def make_task(settings: DataSettings) -> Task:
+    """What is learned from a data set."""
+    return resolve_value("data.task", name=task_name(settings.name, settings.task), known=TASKS, kind=Task)
 
 
 def make_space(settings: SpaceSettings, axes: int = 2) -> CellSpace:

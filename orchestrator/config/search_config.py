@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.config.plugins import check_name
 from orchestrator.config.setting_errors import problem_of
+from orchestrator.config.task_names import check_data
 from orchestrator.config.unused_settings import without_unused
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
@@ -30,7 +31,6 @@ from trainables import TRAINABLES
 from trainables.settings import DataSettings, FaultSettings, NetworkSettings, Positive, Settings, TrainingSettings
 from trainables.skeleton import SKELETONS
 from trainables.storage import check_location, holds_secret, split_options
-from trainables.tasks.table import DATASETS
 
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search file of `cellscout search` without a file."""
@@ -282,7 +282,7 @@ class SearchConfig(Settings):
         check_name("space.name", self.space.name, SPACES)
         if self.network.skeleton is not None:
             check_name("network.skeleton", self.network.skeleton, SKELETONS)
-        check_name("data.name", self.data.name, DATASETS)
+        check_data(self.data)
         check_name("trainable.name", self.trainable.name, TRAINABLES)
         if self.sampler.name != OWN_LOOP:
             check_name("sampler.name", self.sampler.name, SAMPLERS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainables.presets import PRESETS
 from trainables.settings import DataSettings, NetworkSettings, Settings, TrainingSettings
-from trainables.tasks.table import task_of
+from trainables.tasks.table import find_task, task_name
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "data": DataSettings().model_dump(),
@@ -24,8 +24,9 @@ def without_unused(values: dict[str, Any]) -> dict[str, Any]:
     """
     given = {name: _as_dict(values.get(name)) for name in _DEFAULTS}
     data_set = given["data"].get("name", _DEFAULTS["data"]["name"])
+    unused = _unused_for(data_set, given["data"].get("task"))
     preset = PRESETS.get(str(given["training"].get("preset")))
-    for key in task_of(data_set).unused if isinstance(data_set, str) else ():
+    for key in unused:
         section, _, name = key.partition(".")
         usual = _DEFAULTS[section][name]
         with_preset = preset.settings.get(name, usual) if preset is not None and section == "training" else usual
@@ -42,9 +43,18 @@ def without_unused(values: dict[str, Any]) -> dict[str, Any]:
 def left_out_of_preset(data: DataSettings, training: TrainingSettings) -> list[str]:
     """The settings that the training's preset sets and `without_unused` leaves out."""
     preset = PRESETS[training.preset].settings if training.preset else {}
-    return [
-        key for key in task_of(data.name).unused if key.startswith("training.") and preset.get(key.partition(".")[2])
-    ]
+    unused = _unused_for(data.name, data.task)
+    return [key for key in unused if key.startswith("training.") and preset.get(key.partition(".")[2])]
+
+
+def _unused_for(data_set: object, task: object) -> tuple[str, ...]:
+    """The settings that mean nothing for a data set; none if its task, which a search then refuses, is not found."""
+    if not isinstance(data_set, str) or not isinstance(task, str | None):
+        return ()
+    try:
+        return find_task(task_name(data_set, task)).unused
+    except ValueError:  # a record of it can be read without the module of the user
+        return ()
 
 
 def _as_dict(section: Any) -> dict[str, Any]:

@@ -26,12 +26,12 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
+from orchestrator.config import make_task
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError, last_line
 from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.report import check_format, write_picture
 from trainables.pictures import PictureError
 from trainables.settings import did_you_mean, printable
-from trainables.tasks.table import task_of
 
 if TYPE_CHECKING:
     from trainables.explanation import Explanation
@@ -129,7 +129,7 @@ def explain(network: str, *, images: Sequence[Path], output: Path, class_name: s
         raise InputError(f"{len(images)} pictures are given; a figure can show 1 to {MAX_PICTURES}")
     found = TrainedNetwork.find(network)
     classes = found.preprocessing.classes
-    if not task_of(found.search.config.data.name).is_drawn:
+    if not make_task(found.search.config.data).is_drawn:
         raise InputError(
             f"{found.folder} is a network for {found.search.config.data.name} data; explain draws pictures only"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from trainables.exporting.model_file import ModelFacts, ModelFile, ModelFileErro
 from trainables.file_kind import FileKind, is_hidden
 from trainables.settings import printable
 from trainables.storage import Folder, check_location, reason, split_options
+from trainables.tasks.task import Outputs
 
 BATCH = 64
 OUTPUTS = (".csv", ".parquet")
@@ -32,8 +33,8 @@ class Prediction:
     """The prediction for one picture."""
 
     path: Path
-    probabilities: NDArray[np.float64]
-    """Probability of each class, 0..1, in the order of `Preprocessing.classes`."""
+    values: NDArray[np.float64]
+    """The probability of each class, 0..1, or each number, in the order of `Preprocessing.classes`."""
 
 
 @dataclass(frozen=True)
@@ -45,53 +46,56 @@ class Predictions:
     pictures: list[Prediction]
     kind: str
     """What each file is, such as `picture`."""
+    outputs: Outputs
+    """What is predicted."""
     unreadable: list[str]
     """One line for each picture in a folder that could not be read."""
 
     def ranked(self, picture: Prediction, top: int) -> list[tuple[str, float]]:
         """The `top` classes by probability, highest first."""
-        order = np.argsort(-picture.probabilities, kind="stable")[:top]
-        return [(self.classes[index], float(picture.probabilities[index])) for index in order]
+        order = np.argsort(-picture.values, kind="stable")[:top]
+        return [(self.classes[index], float(picture.values[index])) for index in order]
 
     def lines(self, top: int) -> list[str]:
-        """One line per picture, with its `top` classes."""
+        """One line per picture, with its `top` classes, or its numbers."""
         return [
-            "  ".join([printable(one.path), *(f"{name} {share:.3f}" for name, share in self.ranked(one, top))])
+            "  ".join([printable(one.path), *(f"{name} {value:.3f}" for name, value in self._shown(one, top))])
             for one in self.pictures
         ]
+
+    def _shown(self, picture: Prediction, top: int) -> list[tuple[str, float]]:
+        if self.outputs == "classes":
+            return self.ranked(picture, top)
+        return list(zip(self.classes, picture.values.tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         return {
             "network": self.network,
-            "pictures": [
-                {
-                    "path": printable(picture.path),
-                    "prediction": self.ranked(picture, 1)[0][0],
-                    "probability": self.ranked(picture, 1)[0][1],
-                    "probabilities": dict(zip(self.classes, picture.probabilities.tolist(), strict=True)),
-                }
-                for picture in self.pictures
-            ],
+            "pictures": [{"path": printable(picture.path), **self._facts(picture)} for picture in self.pictures],
             "unreadable": self.unreadable,
         }
 
+    def _facts(self, picture: Prediction) -> dict[str, Any]:
+        values = dict(zip(self.classes, picture.values.tolist(), strict=True))
+        if self.outputs == "numbers":
+            return {"values": values}
+        ((best, probability),) = self.ranked(picture, 1)
+        return {"prediction": best, "probability": probability, "probabilities": values}
+
     def table(self) -> pa.Table:
-        """Return one row per picture: path, prediction, probability, and `p_CLASS` for each class."""
-        best = [self.ranked(picture, 1)[0] for picture in self.pictures]
-        columns = {
-            "path": [printable(picture.path) for picture in self.pictures],
-            "prediction": [name for name, _ in best],
-            "probability": [share for _, share in best],
-            **{
-                f"p_{name}": [float(picture.probabilities[index]) for picture in self.pictures]
-                for index, name in enumerate(self.classes)
-            },
-        }
+        """Return one row per picture: path, prediction, probability, and `p_CLASS` for each class; or each number."""
+        columns: dict[str, list[Any]] = {"path": [printable(picture.path) for picture in self.pictures]}
+        if self.outputs == "classes":
+            best = [self.ranked(picture, 1)[0] for picture in self.pictures]
+            columns |= {"prediction": [name for name, _ in best], "probability": [share for _, share in best]}
+        prefix = "p_" if self.outputs == "classes" else ""
+        for index, name in enumerate(self.classes):
+            columns[f"{prefix}{name}"] = [float(picture.values[index]) for picture in self.pictures]
         return pa.table(columns)
 
 
 def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Predictions:
-    """Classify pictures, or what else the network was trained on.
+    """Classify pictures, or predict what else the network was trained for.
 
     Args:
         model: an exported file (.onnx, .pt2, .pte; a path or a URI), or a network as for `export_network`. A .pt2 is
@@ -121,11 +125,11 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
                     raise InputError(str(error)) from error
                 unreadable.append(str(error))
         if paths:
-            probabilities = _softmax(opened.run(preprocessing.normalised(np.stack(pixels))))
-            pictures += [Prediction(path, row) for path, row in zip(paths, probabilities, strict=True)]
+            values = _VALUES[preprocessing.outputs](opened.run(preprocessing.normalised(np.stack(pixels))))
+            pictures += [Prediction(path, row) for path, row in zip(paths, values, strict=True)]
     if not pictures:
         raise InputError(f"none of {counted(len(named), kind.name)} can be read; the first: {unreadable[0]}")
-    return Predictions(opened.facts.name, preprocessing.classes, pictures, kind.name, unreadable)
+    return Predictions(opened.facts.name, preprocessing.classes, pictures, kind.name, preprocessing.outputs, unreadable)
 
 
 def check_output(output: Path) -> None:
@@ -227,3 +231,10 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return shares
+
+
+_VALUES: dict[Outputs, Callable[[NDArray[np.float32]], NDArray[np.float64]]] = {
+    "classes": _softmax,
+    "numbers": lambda outputs: outputs.astype(np.float64),
+}
+"""How a network's outputs [n, outputs] become values, by what they are."""

@@ -20,7 +20,7 @@ def guessing_doubt(state: RunState, info: RunInfo) -> str | None:
     Also None if the validation accuracy is not an objective or has no bounds, no trial has completed, or the share of
     the largest class is not known.
     """
-    images, guess, bounds = info.data.get("validation"), info.guess, info.score_bounds
+    images, guess, bounds = info.counted_examples, info.guess, info.score_bounds
     completed = [trial for trial in state.trials.values() if trial.status == "completed"]
     accuracies = [trial.val_accuracy for trial in completed if trial.val_accuracy is not None]
     if not images or guess is None or bounds is None or not accuracies or "val_accuracy" not in state.objectives:

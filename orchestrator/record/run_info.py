@@ -119,6 +119,19 @@ class RunInfo(BaseModel):
         return f"{reading_of(self.data.get('reading')).files.example}s"
 
     @property
+    def score_name(self) -> str:
+        """What the accuracies of the record are, in words: `accuracy`, or the score of another task."""
+        name: str = self.data.get("score", {}).get("name", "accuracy")
+        return name
+
+    @property
+    def counted_examples(self) -> int | None:
+        """The number of validation examples if a score is the share of them that are right, so that its standard error
+        follows from their number; else None."""
+        is_share = self.data.get("score", {}).get("is_share", True)
+        return self.data.get("validation") if is_share else None
+
+    @property
     def guess(self) -> float | None:
         """The accuracy of always guessing the largest class of the validation images; None if it is unknown."""
         share, bounds = self.data.get("largest_class"), self.score_bounds

@@ -30,15 +30,15 @@ class ScorePrecision:
 def estimate_precision(state: RunState, best: Trial, info: RunInfo) -> ScorePrecision | None:
     """Compare the accuracy of `best` with those of the other completed trials.
 
-    Returns None if the trainable states no bounds of its accuracy, because these determine the error, and if no image
-    was put aside for validation.
+    Returns None if the trainable states no bounds of its accuracy, because these determine the error, if the score is
+    not a share of the images, and if no image was put aside for validation.
 
     Args:
         state: the state of a search.
         best: a completed trial.
         info: of the same search.
     """
-    images, bounds, score = info.data.get("validation"), info.score_bounds, best.val_accuracy
+    images, bounds, score = info.counted_examples, info.score_bounds, best.val_accuracy
     assert score is not None, "it completed"
     if not images or bounds is None:
         return None

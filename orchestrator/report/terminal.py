@@ -123,6 +123,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         f"searched by {', '.join(run.info.component(part) for part in COMPONENTS)}",
         f"trials      {kinds}{again}",
     ]
+    lines += [f"accuracy    is the {run.info.score_name}"] if run.info.score_name != "accuracy" else []
     lines += [f"changed     {text}" for text in changes_of(run.info, state)]
     if state.started_at is not None and state.ended_at is not None:
         lines.append(f"time        {clock(state.active_seconds())}")
@@ -169,6 +170,7 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "utilisation": state.utilisation(),
         "ask_seconds": state.ask_seconds(),
         "doubt": guessing_doubt(state, run.info),
+        "score": run.info.score_name,
         "best": None if best is None else _trial_json(best, state),
         "winner": winner_json(run, follow_ups, state),
         "confirmation": confirmation_json(state),

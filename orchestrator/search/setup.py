@@ -44,6 +44,7 @@ from orchestrator.config import (
     make_scheduler,
     make_skeleton,
     make_space,
+    make_task,
 )
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.objectives import COSTS
@@ -66,7 +67,7 @@ from trainables.command_folder import CommandFolder
 from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
-from trainables.tasks.table import reading_of, task_of
+from trainables.tasks.table import reading_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ class SearchComponents:
         Raises:
             ConfigError: a part cannot be made, or two do not fit.
         """
-        axes = task_of(config.data.name).axes
+        axes = make_task(config.data).axes
         whole = given.space or make_space(config.space)
         space = in_axes(whole, axes)
         objectives = config.objectives.directions

@@ -17,14 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.config import SpaceSettings, make_space
+from orchestrator.config import SpaceSettings, make_space, make_task
 from orchestrator.errors import InputError, last_line
 from orchestrator.record import EPOCHS, EpochFields, RecordedRun
 from orchestrator.simulation.answers import Curve
 from orchestrator.simulation.controller import Row
 from orchestrator.words import counted
 from search_spaces import Architecture, CellSpace
-from trainables.tasks.table import task_of
 
 MIN_CANDIDATES = 10
 """With fewer candidates there is too little to choose from."""
@@ -74,7 +73,7 @@ class RecordedCurves:
                 f"{run.directory} was searched in a space that was passed in Python; simulate its trials.parquet with "
                 "--space module:NAME"
             )
-        space = make_space(run.config.space, task_of(run.config.data.name).axes)
+        space = make_space(run.config.space, make_task(run.config.data).axes)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
         curves = [_curve([row.model_dump() for row in trial.curve]) for trial in completed]

@@ -1,15 +1,17 @@
-"""Measures logits, accuracy and latency of anything that runs a network (a `Runner`). Does not know torch."""
+"""Measures outputs, score and latency of anything that runs a network (a `Runner`). Does not know torch."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.exporting.model_file import Inputs, Runner
+from trainables.tasks.score import Score
 
 BATCH_SIZE = 64
 """Images per batch when latency is not measured."""
@@ -25,19 +27,19 @@ class Measurement:
     """Result of running a network on n images."""
 
     logits: NDArray[np.float32]
-    """[n, classes]."""
+    """[n, outputs, ...]."""
     accuracy: float
-    """Accuracy on the images, 0..1."""
+    """The task's score on the images, 0..1."""
     latency_seconds: dict[int, float]
     """Median seconds per batch, by batch size."""
 
 
-def measure(run: Runner, images: Inputs, labels: NDArray[np.int64]) -> Measurement:
+def measure(run: Runner, images: Inputs, labels: NDArray[Any], score: Score) -> Measurement:
     """Measure a network on normalised examples and their labels."""
     logits = compute_logits(run, images)
     return Measurement(
         logits=logits,
-        accuracy=float((logits.argmax(axis=1) == labels).mean()),
+        accuracy=score.of_arrays(logits, labels),
         latency_seconds={
             size: _measure_latency(run, images[np.arange(size) % len(images)]) for size in LATENCY_BATCH_SIZES
         },

@@ -7,7 +7,6 @@ import numpy as np
 from trainables.image_arrays import DataSource, make_source
 from trainables.image_folder import load_image_folder
 from trainables.npz_file import load_npz
-from trainables.reading import AS_PICTURE
 from trainables.settings import DataSettings
 from trainables.tasks.task import FOR_TEXTS, Task
 from trainables.torchvision_data import TORCHVISION
@@ -24,8 +23,6 @@ def _digits(settings: DataSettings) -> DataSource:
 
 IMAGES = Task(
     data_sets={"digits": _digits, **TORCHVISION, "image_folder": load_image_folder, "npz": load_npz},
-    axes=2,
-    reading=lambda value: AS_PICTURE,
     is_drawn=True,
     has_baselines=True,
     unused=("data.length", *FOR_TEXTS),

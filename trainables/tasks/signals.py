@@ -197,7 +197,5 @@ SIGNALS = Task(
     data_sets={"signal": load_signals},
     axes=1,
     reading=SignalReading.from_json,
-    is_drawn=False,
-    has_baselines=False,
     unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_TEXTS),
 )

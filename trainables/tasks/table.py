@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainables.image_arrays import DataSource
+from trainables.plugins import import_plugin, is_plugin_name
 from trainables.reading import Reading
-from trainables.settings import DataSettings
+from trainables.settings import DataSettings, did_you_mean
 from trainables.tasks.images import IMAGES
 from trainables.tasks.signals import SIGNALS
 from trainables.tasks.task import Task
@@ -22,9 +23,28 @@ DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {
 """Built-in data sets of all tasks, by their names in a search file."""
 
 
-def task_of(data_set: str) -> Task:
-    """The task of a data set; the function of a user returns images."""
-    return next((task for task in TASKS.values() if data_set in task.data_sets), IMAGES)
+def find_task(name: str) -> Task:
+    """The task of this name: one of `TASKS`, or `module:NAME`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if not is_plugin_name(name):
+        raise ValueError(f"known: {', '.join(TASKS)}, or 'module:NAME'{did_you_mean(name, TASKS)}")
+    task = import_plugin(name)
+    if not isinstance(task, Task):
+        raise ValueError("which is not a Task")
+    return task
+
+
+def task_name(data_set: str, task: str | None) -> str:
+    """The name of a data set's task: the one that the settings give, or else that of the built-in data set.
+
+    A function of a user returns images unless they give another one.
+    """
+    return task or next((name for name, known in TASKS.items() if data_set in known.data_sets), "image")
 
 
 def reading_of(value: Mapping[str, Any] | None) -> Reading:
@@ -34,6 +54,8 @@ def reading_of(value: Mapping[str, Any] | None) -> Reading:
         ValueError: the value does not have that form.
     """
     name = (value or {}).get("task", "image")
-    if name not in TASKS:
-        raise ValueError(f"not a reading: the task {name!r} is unknown")
-    return TASKS[name].reading(value or {})
+    try:
+        task = find_task(name)
+    except ValueError as error:
+        raise ValueError(f"not a reading: its task is {name!r}; {error}") from error
+    return task.reading(value or {})

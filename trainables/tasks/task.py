@@ -1,19 +1,33 @@
 """A task as a value: all that cellscout must know about a kind of data. No torch.
 
-Nothing else depends on what the data are. Spaces, skeletons, operations and costs take sizes of one axis or two; the
-loss, the score and further metrics are those of the training procedure.
+Nothing else depends on what the data are. Spaces, skeletons, operations and costs take sizes of one axis or two. A
+training procedure of the user's own may have another loss and further metrics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainables.data_functions import load_function
 from trainables.image_arrays import DataSource
-from trainables.reading import Reading
-from trainables.settings import DataSettings
+from trainables.reading import AS_PICTURE, Reading
+from trainables.settings import DataSettings, TrainingSettings
+from trainables.tasks.classes import ACCURACY, cross_entropy, cross_entropy_sum
+from trainables.tasks.score import Score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Outputs = Literal["classes", "numbers"]
+"""What the outputs of a network for an example are: a logit for each class, or numbers."""
+
+
+def read_pictures(value: Mapping[str, Any]) -> Reading:
+    """The reading of pictures, whose JSON is empty."""
+    return AS_PICTURE
 
 FOR_TEXTS = (
     *("data.unit", "data.vocabulary", "data.min_count", "data.vectors"),
@@ -28,20 +42,30 @@ class Task:
 
     data_sets: Mapping[str, Callable[[DataSettings], DataSource]]
     """What loads each data set, by its name in a search file. The first line of its docstring describes it."""
-    axes: int
+    from_function: Callable[[DataSettings], DataSource] = load_function
+    """What loads a data set of the user's own, whose name is `module:function`."""
+    axes: int = 2
     """The number of axes of an example: 2 for images, 1 for sequences. Operations that do not exist for so many are
     left out of the space."""
-    reading: Callable[[Mapping[str, Any]], Reading]
+    reading: Callable[[Mapping[str, Any]], Reading] = read_pictures
     """Makes the reading of files from its JSON in a record or an exported file."""
-    is_drawn: bool
+    outputs: Outputs = "classes"
+    """What a network says of an example; `predict` shows it."""
+    is_drawn: bool = False
     """Whether an example can be shown as a picture, so that `explain` can draw what speaks for a class."""
-    has_baselines: bool
+    has_baselines: bool = False
     """Whether torchvision's classification models can be trained on the data."""
-    unused: tuple[str, ...]
+    unused: tuple[str, ...] = ()
     """Settings that mean nothing for the data, as `section.key`. They must keep their defaults; those that come with a
     preset are left out."""
+    loss: Callable[[Tensor, Tensor, TrainingSettings], Tensor] = cross_entropy
+    """The mean loss of a batch of outputs and answers, which a training minimises."""
+    loss_sum: Callable[[Tensor, Tensor], Tensor] = cross_entropy_sum
+    """The sum over a batch of each example's loss, as it is recorded of validation and test examples."""
+    score: Score = ACCURACY
+    """What `train_accuracy` and `val_accuracy` are."""
 
     def load(self, settings: DataSettings) -> DataSource:
         """Read the data set that the settings name; DataError if it cannot be used."""
-        load = self.data_sets.get(settings.name, load_function)
+        load = self.data_sets.get(settings.name, self.from_function)
         return load(settings)

@@ -159,7 +159,5 @@ TEXTS = Task(
     data_sets={"text": load_texts},
     axes=1,
     reading=TextReading.from_json,
-    is_drawn=False,
-    has_baselines=False,
     unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout"),
 )

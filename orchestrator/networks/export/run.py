@@ -25,6 +25,7 @@ from trainables.exporting.model_file import Inputs, ModelFacts
 from trainables.image_arrays import ImageArrays
 from trainables.settings import TrainingSettings
 from trainables.storage import Folder
+from trainables.tasks.table import find_task
 
 if TYPE_CHECKING:
     from trainables.networks import Network
@@ -118,7 +119,8 @@ class _Work:
 
         network = self._network(self.found.weights)
         images, labels = self._images(self.splits.validation), self.splits.validation.labels
-        before = float((compute_logits(make_runner(network), images).argmax(axis=1) == labels).mean())
+        score = find_task(self.splits.task).score
+        before = score.of_arrays(compute_logits(make_runner(network), images), labels)
         pruning = None
         if self.settings.pruning is not None:
             weights, pruning = self._prune()
@@ -126,8 +128,8 @@ class _Work:
         self.report.step(f"writing {self.settings.file}")
         content = self._content(network)
         self.report.step("comparing it with PyTorch, and measuring both")
-        reference = measure(make_runner(network), images, labels)
-        measured = measure(self.writer.read(content).run, images, labels)
+        reference = measure(make_runner(network), images, labels, score)
+        measured = measure(self.writer.read(content).run, images, labels, score)
         return content, ExportedFile(
             file=self.settings.file,
             format=self.settings.format,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.config import MOVABLE, SearchConfig, change_config
+from orchestrator.config import MOVABLE, SearchConfig, change_config, make_task
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.changes import with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
@@ -14,7 +14,7 @@ from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory, find_n
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec, embedding_of
 from trainables.settings import TrainingSettings, did_you_mean
-from trainables.tasks.table import reading_of, task_of
+from trainables.tasks.table import reading_of
 
 
 def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettings:
@@ -76,7 +76,7 @@ def networks_of(
     networks: dict[str, NetworkSpec | BaselineSpec] = {
         settings.name or _name_of(search, settings.architecture): network
     }
-    if settings.baselines and not task_of(search.config.data.name).has_baselines:
+    if settings.baselines and not make_task(search.config.data).has_baselines:
         raise InputError(
             f"--baseline {settings.baselines[0]}: baselines are for images, not {search.config.data.name} data"
         )

@@ -206,8 +206,11 @@ def _unused_evaluation(evaluation: Evaluation | None) -> list[str]:
 
 
 def _score_meaning(record: PageRecord) -> str:
-    is_fraction = list(record.state.objectives) == ["val_accuracy"] and record.info.score_bounds == (0.0, 1.0)
-    return f" of the validation {record.info.examples} classified correctly" if is_fraction else ""
+    info = record.info
+    if list(record.state.objectives) != ["val_accuracy"] or info.score_bounds != (0.0, 1.0):
+        return ""
+    examples = f"the validation {info.examples}"
+    return f" of {examples} classified correctly" if info.counted_examples else f", the {info.score_name} on {examples}"
 
 
 def _precision(record: PageRecord, winner: Trial) -> list[str]:

@@ -1,0 +1,39 @@
+"""The loss and the score of networks that give each example one of several classes. Imports torch when it is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainables.settings import TrainingSettings
+from trainables.tasks.score import Score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, settings: TrainingSettings) -> Tensor:
+    """The mean cross-entropy of a batch of logits [n, classes]; labels are [n], or probabilities [n, classes]."""
+    import torch.nn.functional as F
+
+    return F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+
+
+def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
+    """The sum of the cross-entropy over a batch, without label smoothing."""
+    import torch.nn.functional as F
+
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    most = labels if labels.ndim == 1 else labels.argmax(dim=1)
+    return (logits.argmax(dim=1) == most).sum()
+
+
+ACCURACY = Score(
+    name="accuracy",
+    shape=lambda outputs: (),
+    sums=_hits,
+    value=lambda hits, examples: hits.item() / examples,
+    is_share=True,
+)
