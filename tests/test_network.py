@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from search_spaces import NASNET, NASNET_A, PUBLISHED, Architecture, Block, Cell, Edge
 from tests.cells import architectures
 from trainables import layers
+from trainables.heads import Shape
 from trainables.modules import Regularisation, RowModule, State, StridedPointwise
 from trainables.network import CellModule, CellNetwork
-from trainables.network_plan import Shape, plan_cell, plan_network
+from trainables.network_plan import plan_cell, plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.operations import factorized_reduction
 from trainables.skeleton import DARTS_CIFAR, NASNET_CIFAR, SKELETONS, Skeleton

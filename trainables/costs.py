@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
+from trainables.heads import Join
 from trainables.layers import (
     BatchNorm,
     Convolution,
@@ -19,6 +20,7 @@ from trainables.layers import (
     Parallel,
     Pool,
     Relu,
+    Resize,
     Row,
     Shift,
     Size,
@@ -71,7 +73,10 @@ def network_costs(spec: NetworkSpec) -> NetworkCosts:
             before = counter.macs
             counter.row(plan.auxiliary, chain[-1])
             auxiliary = counter.macs - before
-    counter.row(plan.head, chain[-1])
+    state = counter.row(plan.head, chain[-1])
+    for join in plan.joins:
+        state = counter.join(join, state, chain[join.stage])
+    counter.row(plan.output, state)
     return NetworkCosts(counter.parameters, counter.macs - auxiliary, counter.activation_bytes)
 
 
@@ -109,6 +114,10 @@ class _Counter:
         outputs = [self.row(row, states[state]) for state, row in zip(plan.cell.output, plan.outputs, strict=True)]
         return _combined(outputs, "concat")
 
+    def join(self, join: Join, coarse: _Tensor, fine: _Tensor) -> _Tensor:
+        """Count the join of a finer stage and return its output."""
+        return _combined([self.row(join.lateral, fine), _Tensor(coarse.channels, fine.size)], "add")
+
     def row(self, row: Row, tensor: _Tensor) -> _Tensor:
         """Count the layers of a row and return their output."""
         for layer in row:
@@ -134,6 +143,8 @@ class _Counter:
                     tensor = _Tensor(layer.channels, layer.size_after(tensor.size))
                 case Shift():
                     tensor = _Tensor(tensor.channels, layer.size_after(tensor.size))
+                case Resize():
+                    tensor = _Tensor(tensor.channels, layer.size)
                 case GlobalAverage():
                     tensor = _Tensor(tensor.channels, ())
                 case Flatten():
@@ -173,21 +184,22 @@ class _Counter:
         return tensor.rectified
 
     def _convolution(self, layer: Convolution, tensor: _Tensor) -> _Tensor:
-        padding, size, parameters = _convolved(layer, tensor.size)
+        padding, size, parameters, weights = _convolved(layer, tensor.size)
         self.keep(tensor if padding is None else _padded(tensor, padding))
         self.parameters += parameters
-        self.macs += parameters * math.prod(size)
+        self.macs += weights * math.prod(size)
         return _Tensor(layer.out_channels, size)
 
 
 @functools.lru_cache(maxsize=4096)
-def _convolved(layer: Convolution, size: Size) -> tuple[Padding | None, Size, int]:
-    """Padding of the image before the layer (None: no separate step), output size, and parameters.
+def _convolved(layer: Convolution, size: Size) -> tuple[Padding | None, Size, int, int]:
+    """Padding of the image before the layer (None: no separate step), output size, parameters, and weights.
 
     Cached because a search counts thousands of networks that consist of the same few layers.
     """
     padding = layer.first_padding(size) if layer.pads_first else None
-    return padding, layer.size_after(size), layer.parameters(len(size))
+    axes = len(size)
+    return padding, layer.size_after(size), layer.parameters(axes), layer.weights(axes)
 
 
 def _padded(tensor: _Tensor, padding: Padding) -> _Tensor:

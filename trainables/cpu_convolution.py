@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 @final
 class CpuConvolution(nn.Conv2d):
-    """An `nn.Conv2d` without bias that uses the faster gradients where there are some."""
+    """An `nn.Conv2d` that uses the faster gradients where there are some."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve images [n, channels, height, width]."""
@@ -28,7 +28,7 @@ class CpuConvolution(nn.Conv2d):
         if gradients is None:
             return super().forward(input)
         convolved: Tensor = gradients.apply(input, self.weight, self.stride, self.padding)
-        return convolved
+        return convolved if self.bias is None else convolved + self.bias[:, None, None]
 
     def _gradients(self, input: Tensor) -> type[_Pointwise | _SmallDepthwise] | None:
         if input.device.type != "cpu" or not torch.is_grad_enabled():

@@ -59,7 +59,7 @@ class Relu:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution without bias."""
+    """A convolution, by default without bias."""
 
     in_channels: int
     out_channels: int
@@ -69,6 +69,7 @@ class Convolution:
     stride: PerAxis = 1
     dilation: int = 1
     groups: int = 1
+    bias: bool = False
 
     @property
     def axes(self) -> int | None:
@@ -99,7 +100,11 @@ class Convolution:
         return tuple(same_padding(side, reach, step) for side, reach, step in places)
 
     def parameters(self, axes: int) -> int:
-        """Number of weights of the layer for this many axes."""
+        """Number of parameters of the layer for this many axes."""
+        return self.weights(axes) + self.bias * self.out_channels
+
+    def weights(self, axes: int) -> int:
+        """Number of weights of the layer for this many axes, without the biases."""
         return self.out_channels * (self.in_channels // self.groups) * math.prod(along_axes(self.kernel, axes))
 
     def size_after(self, size: Size) -> Size:
@@ -161,6 +166,13 @@ class Shift:
 
     def size_after(self, size: Size) -> Size:
         return tuple(side + side % 2 - 1 for side in size)
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Resizes to this size, bilinearly, with the corners of the outer pixels in place (`align_corners=False`)."""
+
+    size: Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +257,7 @@ Layer = (
     | Pool
     | Zero
     | Shift
+    | Resize
     | DropPath
     | Dropout
     | GlobalAverage

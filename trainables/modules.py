@@ -263,6 +263,17 @@ class Shift(nn.Module):
         return F.pad(images, [pixels for side in reversed(images.shape[2:]) for pixels in (-1, side % 2)])
 
 
+class Resize(nn.Module):
+    """Module of `layers.Resize`, for images."""
+
+    def __init__(self, size: layers.Size) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.interpolate(images, self.size, mode="bilinear", align_corners=False)
+
+
 class GlobalAverage(nn.Module):
     """Module of `layers.GlobalAverage`."""
 
@@ -331,6 +342,8 @@ def _build(layer: Layer, regularisation: Regularisation, axes: int) -> list[nn.M
             return [Zero(layer)]
         case layers.Shift():
             return [Shift()]
+        case layers.Resize():
+            return [Resize(layer.size)]
         case layers.DropPath():
             return [DropPath(layer.probability, regularisation)]
         case layers.Dropout():
@@ -356,7 +369,7 @@ def _convolution(layer: layers.Convolution, axes: int) -> list[nn.Module]:
         padding=layer.own_padding(axes),
         dilation=layer.dilation,
         groups=layer.groups,
-        bias=False,
+        bias=layer.bias,
     )
     return [FirstPadding(layer), module] if layer.pads_first else [module]
 
@@ -373,7 +386,7 @@ class StridedPointwise(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Convolve every `stride`-th pixel."""
         rows, columns = self.stride
-        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, groups=self.groups)
+        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias, groups=self.groups)
 
 
 @final
@@ -382,7 +395,7 @@ class StridedSequencePointwise(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve every `stride`-th step."""
-        return F.conv1d(input[:, :, :: self.stride[0]], self.weight, groups=self.groups)
+        return F.conv1d(input[:, :, :: self.stride[0]], self.weight, self.bias, groups=self.groups)
 
 
 def _convolution_class(layer: layers.Convolution, axes: int) -> Callable[..., nn.Module]:

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.heads import CLASSIFIER
 from trainables.modules import Embedding, Regularisation, RowModule, State, combine, module_list, rows_of
 from trainables.network_plan import CellPlan, plan_network
 from trainables.network_spec import NetworkSpec
@@ -44,11 +46,12 @@ class CellModule(nn.Module):
 
 
 class CellNetwork(nn.Module):
-    """Stem, cells and classifier of a spec, or with `features_only` a backbone that returns feature maps.
+    """Stem, cells and head of a spec, or with `features_only` a backbone that returns feature maps.
 
     `forward` maps float images [batch, channels, height, width], sequences [batch, channels, length] or, if the spec
-    has an embedding, tokens [batch, length] to logits [batch, classes]. The training sets in `regularisation` with
-    which probabilities drop paths keep images, and the generator of the draws.
+    has an embedding, tokens [batch, length] to logits [batch, classes], or with a decoder to logits
+    [batch, classes, height, width]. The training sets in `regularisation` with which probabilities drop paths keep
+    images, and the generator of the draws.
 
     With `features_only`, `forward` returns a list of feature maps, one per stage, from the finest to the coarsest. Each
     map is the output of the stage's last cell (or of the stem, if no cell has that resolution), before the ReLU of the
@@ -72,7 +75,7 @@ class CellNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec, *, features_only: bool = False) -> None:
         super().__init__()
         if features_only:
-            spec = replace(spec, auxiliary_head=False)
+            spec = replace(spec, auxiliary_head=False, head=CLASSIFIER)
         plan = plan_network(spec)
         self.spec = spec
         self.features_only = features_only
@@ -83,8 +86,11 @@ class CellNetwork(nn.Module):
         self.stem = module_list(plan.stem, self.regularisation, axes)
         self.cells = nn.ModuleList(CellModule(cell, self.regularisation) for cell in plan.cells)
         self.head = RowModule(plan.before_pooling if features_only else plan.head, self.regularisation, axes)
+        self.joins = module_list((join.lateral for join in plan.joins), self.regularisation, axes)
+        self.output = RowModule(plan.output, self.regularisation, axes)
         self.auxiliary = RowModule(plan.auxiliary, self.regularisation, axes) if plan.auxiliary else None
         self.auxiliary_after = plan.auxiliary_after
+        self._joins = plan.joins
         self._stage_ends = tuple(stage.last for stage in plan.stages)
 
     def set_vectors(self, vectors: Tensor) -> None:
@@ -97,12 +103,17 @@ class CellNetwork(nn.Module):
         return self._feature_maps(images) if self.features_only else self.all_logits(images)[0]
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits of the classifier, and of the auxiliary head in training mode (otherwise None)."""
+        """Logits of the head, and of the auxiliary head in training mode (otherwise None)."""
         assert not self.features_only, "a backbone has no classifier"
         auxiliary = self.auxiliary if self.training else None
         last, auxiliary_place = self._stage_ends[-1], len(self.stem) + self.auxiliary_after
-        states = self._states(images, {last} if auxiliary is None else {last, auxiliary_place})
-        logits: Tensor = self.head.read(states[last]).value
+        read = {last, *(join.stage for join in self._joins)}
+        states = self._states(images, read if auxiliary is None else {*read, auxiliary_place})
+        state = self.head.read(states[last])
+        for join, lateral in zip(self._joins, rows_of(self.joins), strict=True):
+            coarse = F.interpolate(state.value, join.size, mode="bilinear", align_corners=False)
+            state = combine([lateral.read(states[join.stage]), State(coarse)], "add")
+        logits: Tensor = self.output.read(state).value
         return logits, None if auxiliary is None else auxiliary.read(states[auxiliary_place]).value
 
     def _feature_maps(self, images: Tensor) -> list[Tensor]:

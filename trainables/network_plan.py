@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from search_spaces import Cell
+from trainables.heads import Join, Shape, Stage, plan_head
 from trainables.layers import (
     BatchNorm,
     Convolution,
-    Dropout,
     DropPath,
     Flatten,
     GlobalAverage,
@@ -42,21 +42,6 @@ NEVER_DROPPED = ("none", "residual_block")
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The shape of a state.
-
-    Resolutions are compared by `reduction`, so that a network's weights do not depend on the image size, except those
-    of an auxiliary head.
-    """
-
-    channels: int
-    size: Size
-    """In pixels."""
-    reduction: int
-    """The product of all strides since the image."""
-
-
-@dataclass(frozen=True)
 class CellPlan:
     """The layers of one cell."""
 
@@ -76,16 +61,6 @@ class CellPlan:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """All states of one resolution. The last of them is the output of the stage."""
-
-    last: int
-    """Index of the last state in the chain of the stem's and the cells' outputs, from 0."""
-    shape: Shape
-    """Shape of the last state."""
-
-
-@dataclass(frozen=True)
 class NetworkPlan:
     """All layers of a network."""
 
@@ -94,13 +69,17 @@ class NetworkPlan:
     cells: tuple[CellPlan, ...]
     """Cells in sequence."""
     head: Row
-    """Layers from the last cell to the logits."""
+    """Layers from the last cell to the outputs, or to the first of the joins."""
     auxiliary: Row
     """Layers from cell `auxiliary_after` to the auxiliary logits, for training; empty without an auxiliary head."""
     auxiliary_after: int
     """Index of the cell that the auxiliary head reads, from 0."""
     stages: tuple[Stage, ...]
     """Stages from the finest resolution to the coarsest; the last one ends with the last cell."""
+    joins: tuple[Join, ...] = ()
+    """How a decoder joins finer stages."""
+    output: Row = ()
+    """Layers from the last join to the outputs."""
 
     @property
     def before_pooling(self) -> Row:
@@ -139,15 +118,19 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
         )
         cells.append(plan)
         chain.append(plan.shape)
+    stages = _stages(chain)
+    head = plan_head(spec, stages)
     last_reduction = max(index for index, (reduces, _) in enumerate(schedule) if reduces)
     auxiliary_after = min(last_reduction + skeleton.auxiliary.offset, len(schedule) - 1)
     return NetworkPlan(
         stem=stem,
         cells=tuple(cells),
-        head=_head(spec, cells[-1].shape.channels),
+        head=head.first,
+        joins=head.joins,
+        output=head.output,
         auxiliary=_auxiliary(spec, cells[auxiliary_after].shape) if spec.auxiliary_head else (),
         auxiliary_after=auxiliary_after,
-        stages=_stages(chain),
+        stages=stages,
     )
 
 
@@ -317,18 +300,6 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
                 shape = Shape(layer.out_channels, layer.size_after(shape.size), shape.reduction * stride)
         shapes.append(shape)
     return rows, shapes
-
-
-def _head(spec: NetworkSpec, channels: int) -> Row:
-    """The classifier, with the layers before it."""
-    before: dict[str, Row] = {
-        "relu": (Relu(),),
-        "batch_norm_relu": (batch_norm(channels, spec.skeleton.operations), Relu()),
-        "nothing": (),
-    }
-    dropout: Row = (Dropout(spec.dropout),) if spec.dropout else ()
-    classifier = Linear(channels, spec.classes, spec.skeleton.classifier_bias)
-    return (*before[spec.skeleton.before_pooling], GlobalAverage(), *dropout, classifier)
 
 
 def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:

@@ -50,6 +50,8 @@ class NetworkSpec:
     """Probability of dropping a feature before the classifier, at least 0 and below 1."""
     auxiliary_head: bool = False
     """Whether to add a second classifier, for training only, at the skeleton's place."""
+    head: str = "classifier"
+    """What makes outputs of the feature maps: `classifier`, the decoder `fcn` or `skip`, or `module:NAME`."""
 
     def __post_init__(self) -> None:
         for name, minimum in (("repeats", 1), ("filters", 2), ("classes", 1), ("image_channels", 1)):

@@ -90,7 +90,9 @@ def _matching_tensors(network: Network, weights: Mapping[str, Tensor]) -> dict[s
             given, needed = tuple(weights[name].shape), tuple(value.shape)
             raise ValueError(f"weights of another architecture: {name} has shape {given}, but needs {needed}")
     # A dropout layer before the classifier of a cell network changes the classifier's index in the head.
-    given_prefix = "head." if isinstance(network, CellNetwork) else prefix or ""
+    given_prefix = "head." if prefix is None else prefix
+    if isinstance(network, CellNetwork):
+        given_prefix = f"{given_prefix.partition('.')[0]}."
     given_classifier = {}
     for name, value in weights.items():
         if name not in features and not _is_auxiliary(name):
