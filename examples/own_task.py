@@ -44,5 +44,5 @@ COUNTING = Task(
     loss=squared_error,
     loss_sum=lambda outputs, answers: (outputs - answers).square().sum(),
     score=Score(name="explained variance", shape=lambda outputs: (3,), sums=error_sums, value=explained),
-    unused=("training.label_smoothing",),  # of classes
+    unused=("training.label_smoothing", "training.class_weights"),
 )

@@ -101,7 +101,7 @@ def test_what_does_not_apply_is_refused_in_one_line(run: Path, cellscout: Any, t
             ("retrain", str(run), "--set", "training.flip=true"),
             "training.flip is True, which means nothing for signal data",
         ),
-        (("explain", str(run), "a.png", "-o", "a.svg"), "is a network for signal data; explain draws pictures only"),
+        (("explain", str(run), "a.png", "-o", "a.svg"), "is a network for signal data; explain draws pictures of one"),
         (("predict", str(run), str(tmp_path)), "has no signal (no file with an ending such as .wav or .npy)"),
         (("predict", str(run), "no.wav"), "no.wav: there is no such file"),
     ):

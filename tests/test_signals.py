@@ -244,6 +244,14 @@ def test_images_keep_their_space_and_preset() -> None:
     assert components.space == make_space(SpaceSettings())
 
 
+def test_a_function_gives_signals_if_the_task_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_waves.py").write_text("from tests.signal_files import waves\ndef made(): return waves(20)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    splits = load_data(DataSettings(name="own_waves:made", task="signal"), 0)
+    assert splits.train.images.shape == (14, 24, 1)
+    assert (splits.classes, splits.reading) == (("high", "low"), SignalReading(None))
+
+
 def test_a_space_without_any_operation_left_is_refused() -> None:
     with pytest.raises(ConfigError, match="none of the operations of space 'pairs' exists for data of 1 axis"):
         make_space(SpaceSettings(name="tests.spaces_of_pairs:PAIRS"), 1)

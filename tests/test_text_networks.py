@@ -147,7 +147,7 @@ def test_what_does_not_apply_is_refused_in_one_line(run: Path, cellscout: Any, t
             ("retrain", str(run), "--set", "training.flip=true"),
             "training.flip is True, which means nothing for text",
         ),
-        (("explain", str(run), "a.png", "-o", "a.svg"), "is a network for text data; explain draws pictures only"),
+        (("explain", str(run), "a.png", "-o", "a.svg"), "is a network for text data; explain draws pictures of one"),
         (("predict", str(run), str(tmp_path / "none")), "has no text file (no file with an ending such as .txt)"),
         (("predict", str(run), "no.txt"), "no.txt: there is no such file"),
         (("predict", str(run), str(tmp_path / "empty.txt")), "empty.txt has an empty text"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+Baselines = Literal["classification", "segmentation"]
+"""A kind of torchvision's models."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Baselines: torchvision's classification models, and a small textbook convolutional network, with random weights.
+"""Baselines: torchvision's models for classification and segmentation, and a small textbook network, all untrained.
 
 Knows how they are fitted to image sizes, channels and classes. Does not know how they are trained.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,14 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from trainables.baseline_spec import BaselineSpec
+from trainables.baseline_spec import Baselines, BaselineSpec
 from trainables.modules import Regularisation
 
 NATIVE_SIDE = 224
 """Side in pixels for which torchvision's models were designed."""
+
+_MODULES: dict[Baselines, Any] = {"classification": models, "segmentation": models.segmentation}
+"""torchvision's modules of the kinds of models."""
 
 _WITHOUT_AUXILIARY: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
@@ -32,7 +35,8 @@ _WITHOUT_AUXILIARY: dict[str, dict[str, Any]] = {
 class BaselineNetwork(nn.Module):
     """A baseline with the same interface as `CellNetwork`.
 
-    `forward` maps float images [batch, channels, height, width] to logits [batch, classes]. If the model cannot take
+    `forward` maps float images [batch, channels, height, width] to logits [batch, classes], or for segmentation to
+    logits [batch, classes, height, width]. If the model cannot take
     the image size, images are first enlarged bilinearly to `input_size`: the first of 2, 4, 8, ... times their size
     that it can take and that has at most 224 pixels per side, or else 224x224. The first convolution of a model for
     three channels is adapted to the channels of the images.
@@ -45,17 +49,20 @@ class BaselineNetwork(nn.Module):
 
     def __init__(self, spec: BaselineSpec) -> None:
         super().__init__()
-        if spec.baseline not in baseline_names():
+        if not any(spec.baseline in baseline_names(kind) for kind in get_args(Baselines)):
             raise ValueError(f"{spec.baseline!r} is not a baseline")
         self.spec = spec
         self.regularisation = Regularisation()  # set by the training, but not read: these models have their own dropout
         self.model, self.input_size, self._macs = _fit_model(spec)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [batch, classes]."""
+        """Logits [batch, classes] or [batch, classes, height, width]."""
+        size = images.shape[2:]
         if images.shape[2:] != self.input_size:
             images = F.interpolate(images, self.input_size, mode="bilinear", align_corners=False)
         logits: Tensor = self.model(images)
+        if logits.ndim == images.ndim and logits.shape[2:] != size:
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         return logits
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, None]:
@@ -80,9 +87,22 @@ class BaselineNetwork(nn.Module):
         return self._macs
 
 
-def baseline_names() -> list[str]:
-    """Names of all baselines: our own, then torchvision's classification models."""
-    return [*_OWN_MODELS, *models.list_models(module=models)]
+def baseline_names(kind: Baselines = "classification") -> list[str]:
+    """Names of the baselines of a kind: our own, then torchvision's models."""
+    own = list(_OWN_MODELS) if kind == "classification" else []
+    return [*own, *models.list_models(module=_MODULES[kind])]
+
+
+class _OnlyMasks(nn.Module):
+    """A segmentation model of torchvision that returns its logits alone, instead of in a dictionary."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)["out"]
+        return logits
 
 
 def _model_builder(spec: BaselineSpec) -> Callable[[tuple[int, int]], nn.Module]:
@@ -90,7 +110,11 @@ def _model_builder(spec: BaselineSpec) -> Callable[[tuple[int, int]], nn.Module]
     if spec.baseline in _OWN_MODELS:
         return lambda size: _OWN_MODELS[spec.baseline](spec, size)
     options = _WITHOUT_AUXILIARY.get(spec.baseline, {})
-    model = models.get_model(spec.baseline, weights=None, num_classes=spec.classes, **options)
+    if spec.baseline in models.list_models(module=models.segmentation):
+        whole = models.get_model(spec.baseline, weights=None, weights_backbone=None, num_classes=spec.classes)
+        model: nn.Module = _OnlyMasks(whole)
+    else:
+        model = models.get_model(spec.baseline, weights=None, num_classes=spec.classes, **options)
     _adapt_channels(model, spec.image_channels)
     return lambda size: model
 

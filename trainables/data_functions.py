@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.image_arrays import DataError, DataSource, RawPart, make_source
+from trainables.image_arrays import IMAGES, DataError, DataSource, ExampleCheck, RawPart, make_source
 from trainables.pictures import resize_image, to_pixels
 from trainables.plugins import import_plugin
+from trainables.reading import AS_PICTURE, Reading
 from trainables.settings import DataSettings
 
 ACCEPTED = (
@@ -21,18 +22,18 @@ ACCEPTED = (
 )
 
 
-def load_function(settings: DataSettings) -> DataSource:
+def load_function(settings: DataSettings, kind: ExampleCheck = IMAGES, reading: Reading = AS_PICTURE) -> DataSource:
     """The result of `module:function`, called with `data.options`.
+
+    Args:
+        settings: have the name and the options.
+        kind: what the examples must be.
+        reading: how a file becomes a further example.
 
     Raises:
         DataError: the function raised an error, or did not return `ACCEPTED`.
     """
-    with _failures_of(settings, ""):
-        try:
-            function = import_plugin(settings.name)
-        except ValueError as error:
-            raise DataError(f"data.name is {settings.name!r}, but {error}") from error
-        made = function(**settings.options)
+    made = call_function(settings)
     with _failures_of(settings, ": its result"):
         parts = _parts(made)
         if not 1 <= len(parts) <= 3:
@@ -44,7 +45,23 @@ def load_function(settings: DataSettings) -> DataSource:
             validation=found[1] if len(found) == 3 else None,
             test=found[-1] if len(found) > 1 else None,
             names=_class_names(parts[0]),
+            kind=kind,
+            reading=reading,
         )
+
+
+def call_function(settings: DataSettings) -> Any:
+    """What `module:function` returns, called with `data.options`.
+
+    Raises:
+        DataError: there is no such function, or it raised an error.
+    """
+    with _failures_of(settings, ""):
+        try:
+            function = import_plugin(settings.name)
+        except ValueError as error:
+            raise DataError(f"data.name is {settings.name!r}, but {error}") from error
+        return function(**settings.options)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ torch.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,7 +50,7 @@ class DataSplits:
         classes = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
         examples = f"{self.reading.files.example}s"
         counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test {examples}"
-        what = f"{len(self.classes)} classes ({classes})" if self.train.has_classes else f"to predict: {classes}"
+        what = f"to predict: {classes}" if self.train.has_numbers else f"{len(self.classes)} classes ({classes})"
         return "; ".join([f"{what}, {counts}", *self.remarks])
 
     def describe(self) -> dict[str, Any]:
@@ -123,13 +124,15 @@ def needs_torch(settings: DataSettings) -> bool:
 
 def _split_source(source: DataSource, settings: DataSettings, seed: int) -> DataSplits:
     classes = source.classes
-    if source.train.has_classes and len(classes) < 2:
+    if not source.train.has_numbers and len(classes) < 2:
         raise DataError(
             f"data set {settings.name!r} has {'1 class' if classes else 'no classes'} "
             f"({', '.join(classes) or 'none'}); at least 2 are needed (data.root or data.name)"
         )
     train, validation, test = source.train, source.validation, source.test
+    how: list[str] = []
     if test is None:
+        how += _how_split(train, settings.test_fraction)
         train, test = _split(train, settings.test_fraction, seed=seed, classes=classes, setting="test_fraction")
     if settings.limit is not None:
         # The limit is for both; each keeps its share.
@@ -139,6 +142,7 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
             validation = _limit(validation, settings.limit - allowed, seed=seed, classes=classes)
         train = _limit(train, allowed, seed=seed, classes=classes)
     if validation is None:
+        how += _how_split(train, settings.validation_fraction)
         train, validation = _split(
             train, settings.validation_fraction, seed=seed, classes=classes, setting="validation_fraction"
         )
@@ -156,10 +160,19 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
         classes=classes,
         mean=mean,
         deviation=deviation,
-        remarks=remarks,
+        remarks=(*remarks, *dict.fromkeys(how)),
         reading=reading,
         vectors=vectors,
     )
+
+
+def _how_split(part: ImageArrays, fraction: float) -> list[str]:
+    """A remark on how examples that do not have a class each are split."""
+    if part.has_classes:
+        return []
+    if part.has_numbers or not can_stratify(part, math.ceil(fraction * len(part))):
+        return ["split at random"]
+    return ["split at random, stratified by the class of each mask that is in the fewest masks"]
 
 
 def channel_statistics(part: ImageArrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -189,7 +202,13 @@ def _split(
 ) -> tuple[ImageArrays, ImageArrays]:
     """Take a fraction (float) or a number (int) of images, stratified by class; returns the rest and the taken ones."""
     if not part.has_classes:
-        return split_at_random(part, amount, seed=seed, stratified=False)
+        count = amount if isinstance(amount, int) else math.ceil(amount * len(part))
+        if not 0 < count < len(part):
+            raise DataError(
+                f"data.{setting} = {amount} leaves a part without any of the {len(part)} images; add images or change "
+                f"data.{setting}"
+            )
+        return split_at_random(part, count, seed=seed, stratified=can_stratify(part, count))
     counts = np.bincount(part.labels, minlength=len(classes))
     rarest = int(counts.argmin())
     problem = (
@@ -204,6 +223,13 @@ def _split(
         if (np.bincount(one.labels, minlength=len(classes)) == 0).any():
             raise DataError(problem)
     return rest, taken
+
+
+def can_stratify(part: ImageArrays, taken: int) -> bool:
+    """Whether a part of so many images, and the rest, can each have images of every stratum."""
+    counts = np.bincount(part.strata)
+    present = counts[counts > 0]
+    return bool(present.min() > 1) and min(taken, len(part) - taken) >= len(present)
 
 
 def split_at_random(

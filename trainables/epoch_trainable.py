@@ -30,6 +30,7 @@ from trainables.epoch_result import EpochResult
 from trainables.faults import CandidateFault, wrap_faults, wrap_storage_faults
 from trainables.folds import resample_splits
 from trainables.hang import end_process_after, hang_limit
+from trainables.heads import CLASSIFIER
 from trainables.network_spec import NetworkSpec, embedding_of
 from trainables.own_operations import build_operation
 from trainables.preemption import node_is_draining
@@ -59,7 +60,9 @@ class TrialPlan:
     tokens: int | None = None
     """The number of different tokens of a text; None: the data are not texts."""
     classes: int
-    """Number of classes."""
+    """Number of classes, or of numbers to predict."""
+    head: str = CLASSIFIER
+    """The head of the networks; see `NetworkSpec.head`."""
     milestones: tuple[int, ...] | None
     """Epochs at which the scheduler decides; None: at every epoch."""
     seed: int
@@ -88,6 +91,7 @@ class TrialPlan:
             drop_path_probability=self.training.drop_path_probability,
             dropout=self.training.dropout,
             auxiliary_head=self.training.auxiliary_weight > 0,
+            head=self.head,
         )
 
     def costs(self, architecture: Architecture) -> dict[str, float]:
@@ -99,6 +103,7 @@ class TrialPlan:
 
     def check(self) -> None:
         """Raise ValueError if the settings do not allow a network, or an operation of the space cannot be built."""
+        self.training.check_classes(self.classes)
         filters = self.example().filters
         for name in self.space.operations:
             for stride in (1, 2):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.assignment import Resample
-from trainables.datasets import DataSplits, channel_statistics, split_at_random
+from trainables.datasets import DataSplits, can_stratify, channel_statistics, split_at_random
 from trainables.image_arrays import DataError, ImageArrays
 
 Indices = NDArray[np.int64]
@@ -40,22 +40,16 @@ def _resampled(splits: DataSplits, resample: Resample) -> tuple[ImageArrays, Ima
     """Return the images to train on, and those to score on."""
     images = _all(splits)
     if resample.split == "fresh":
-        return split_at_random(images, len(splits.validation), seed=resample.seed, stratified=_can_stratify(splits))
+        held_out = len(splits.validation)
+        return split_at_random(images, held_out, seed=resample.seed, stratified=can_stratify(images, held_out))
     from sklearn.model_selection import StratifiedKFold
 
     strata = check_folds(splits, resample.folds)
     if not 0 <= resample.fold < resample.folds:
         raise ValueError(f"fold is {resample.fold}; it must be at least 0 and below folds = {resample.folds}")
     folds = StratifiedKFold(resample.folds, shuffle=True, random_state=resample.seed)
-    rest, held_out = list(folds.split(np.zeros(len(images)), strata))[resample.fold]
-    return images.take(rest), images.take(held_out)
-
-
-def _can_stratify(splits: DataSplits) -> bool:
-    """Whether each part of a fresh split can have images of each stratum."""
-    counts = np.bincount(_all(splits).strata)
-    present = counts[counts > 0]
-    return bool(present.min() > 1) and min(len(splits.train), len(splits.validation)) >= len(present)
+    rest, scored = list(folds.split(np.zeros(len(images)), strata))[resample.fold]
+    return images.take(rest), images.take(scored)
 
 
 def merge_validation(splits: DataSplits) -> DataSplits:
@@ -76,7 +70,9 @@ def check_folds(splits: DataSplits, folds: int) -> Indices:
     if not images.has_classes:
         if folds > len(images):
             raise DataError(f"{folds} folds are more than the {len(images)} training and validation images")
-        return images.strata
+        strata = images.strata
+        can = np.bincount(strata)[np.unique(strata)].min() >= folds
+        return strata if can else np.zeros_like(strata)
     counts = np.bincount(images.labels, minlength=len(splits.classes))
     rarest = int(counts.argmin())
     if folds > counts[rarest]:

@@ -16,6 +16,9 @@ from trainables.pictures import IMAGE_FORMAT, has_channels_first, resize_image
 from trainables.reading import AS_PICTURE, Reading
 from trainables.settings import DataSettings, printable
 
+IGNORED = 255
+"""The number of pixels of a mask that do not count."""
+
 RawPart = tuple[NDArray[Any], NDArray[Any]]
 """Images and labels as a data set has them: unchecked, and the labels are of any kind."""
 
@@ -32,7 +35,8 @@ class ImageArrays:
     """Images are uint8 [n, height, width, channels], 0..255; signals are float32 [n, length, channels]; texts are int32
     [n, length, 1], tokens."""
     labels: NDArray[Any]
-    """Classes are int64 [n], 0..classes - 1; numbers to predict are float32 [n, numbers]."""
+    """Classes are int64 [n], 0..classes - 1; masks are uint8 [n, height, width], 0..classes - 1 or `IGNORED`; numbers
+    to predict are float32 [n, numbers]."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,12 +49,22 @@ class ImageArrays:
     @property
     def has_classes(self) -> bool:
         """Whether each example has a class."""
-        return self.labels.ndim == 1 and self.labels.dtype.kind != "f"
+        return self.labels.ndim == 1 and not self.has_numbers
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether each example has numbers to predict."""
+        return self.labels.dtype.kind == "f"
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """The groups of examples [n] of which every part of a split gets its share: the classes, or one group."""
-        return self.labels if self.has_classes else np.zeros(len(self), np.int64)
+        """The groups of examples [n] of which every part of a split gets its share.
+
+        These are the classes, or for masks the class of the mask that is in the fewest of them; one group for numbers.
+        """
+        if self.has_numbers:
+            return np.zeros(len(self), np.int64)
+        return self.labels if self.has_classes else _rarest(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> ImageArrays:
         """The images with these indices, in their order."""
@@ -72,6 +86,14 @@ class Encoded:
     """What the user should know about it."""
     vectors: NDArray[np.float32] | None = None
     """Initial vectors of the tokens; None: random ones."""
+
+
+def _rarest(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """For each mask, which of its classes is in the fewest masks."""
+    present = np.array([np.bincount(mask.ravel(), minlength=IGNORED + 1) > 0 for mask in masks])
+    counts = present.sum(axis=0)
+    counts[IGNORED] = len(masks) + 1
+    return np.where(present, counts, len(masks) + 2).argmin(axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)

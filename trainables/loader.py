@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.datasets import DataSplits
-from trainables.image_arrays import ImageArrays
+from trainables.image_arrays import IGNORED, ImageArrays
 from trainables.tasks.table import find_task
 
 
@@ -28,7 +28,7 @@ class Augmentation:
 
 
 class DeviceImages:
-    """One part of a data set on a device: `images` as in `ImageArrays`, and `labels` [n].
+    """One part of a data set on a device: `images` and `labels` as in `ImageArrays`.
 
     Args:
         arrays: the images; they are copied.
@@ -51,18 +51,26 @@ class DeviceImages:
 
     def at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The images with these indices [n], without augmentation, and their labels."""
-        return self._normalise(self.images[indices]), self.labels[indices]
+        return self._normalise(self.images[indices]), _answers(self.labels[indices])
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of all images in order, without augmentation; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
-            yield self._normalise(self.images[part]), self.labels[part]
+            yield self._normalise(self.images[part]), _answers(self.labels[part])
 
     def batch(self, indices: Tensor, augmentation: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The images with these indices [n], augmented, and their labels. Nothing here waits for the device."""
-        images = _crop_and_flip(self.images[indices], augmentation, generator)
-        return _cut_out(self._normalise(images), augmentation.cutout, generator), self.labels[indices]
+        """The images with these indices [n], augmented, and their labels; masks are cropped and mirrored alike.
+
+        Nothing here waits for the device.
+        """
+        images, labels = self.images[indices], self.labels[indices]
+        places = _cropped_and_flipped(images, augmentation, generator)
+        if places is not None:
+            images = _gather(images, places, augmentation.crop_padding, 0)
+            if labels.dtype == torch.uint8:
+                labels = _gather(labels[..., None], places, augmentation.crop_padding, IGNORED)[..., 0]
+        return _cut_out(self._normalise(images), augmentation.cutout, generator), _answers(labels)
 
     def _normalise(self, images: Tensor) -> Tensor:
         """Convert to float [n, channels, *size], channels last in memory, with mean 0 and deviation 1.
@@ -74,11 +82,21 @@ class DeviceImages:
         return ((images.float() - self._mean) * self._scale).movedim(-1, 1)
 
 
-def _crop_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Crop and mirror images [n, height, width, channels] in one gather."""
+def _answers(labels: Tensor) -> Tensor:
+    """Labels as losses take them; masks are kept in 8 bits."""
+    return labels.long() if labels.dtype == torch.uint8 else labels
+
+
+def _cropped_and_flipped(
+    images: Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Tensor] | None:
+    """Draw from which row and column of the padded images [n, height, width, channels] each pixel is taken.
+
+    Returns None if images are neither cropped nor mirrored.
+    """
     padding = augmentation.crop_padding
     if not padding and not augmentation.flip:
-        return images
+        return None
     device, size = images.device, (len(images), 1)
     height, width = images.shape[1:3]
     rows = torch.arange(height, device=device).expand(len(images), -1)
@@ -90,9 +108,16 @@ def _crop_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.
         offsets = 2 * padding + 1
         rows = rows + torch.randint(offsets, size, generator=generator, device=device)
         columns = columns + torch.randint(offsets, size, generator=generator, device=device)
-        images = F.pad(images, (0, 0, padding, padding, padding, padding))
-    places = torch.arange(len(images), device=device)
-    return images[places[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return rows, columns
+
+
+def _gather(images: Tensor, places: tuple[Tensor, Tensor], padding: int, value: int) -> Tensor:
+    """Take the pixels of images [n, height, width, channels], which are padded with a value, in one gather."""
+    rows, columns = places
+    if padding:
+        images = F.pad(images, (0, 0, padding, padding, padding, padding), value=value)
+    numbers = torch.arange(len(images), device=images.device)
+    return images[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _cut_out(batch: Tensor, side: int, generator: torch.Generator) -> Tensor:

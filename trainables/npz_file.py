@@ -13,14 +13,16 @@ from trainables.settings import DataSettings, printable
 
 def load_npz(settings: DataSettings) -> DataSource:
     """A NumPy archive with `images` and `labels`, and optionally others that begin with `validation_` and `test_`."""
-    parts, remarks = read_npz(settings, "images")
+    parts, remarks = read_npz(settings, "images", "labels")
     return make_source(
         settings, parts[""], validation=parts.get("validation_"), test=parts.get("test_"), remarks=remarks
     )
 
 
-def read_npz(settings: DataSettings, examples: str) -> tuple[dict[str, RawPart], list[str]]:
-    """Read the arrays `examples` and `labels` by their prefix (empty, `validation_`, `test_`), and remarks.
+def read_npz(settings: DataSettings, examples: str, answers: str) -> tuple[dict[str, RawPart], list[str]]:
+    """Read the arrays of these names by their prefix (empty, `validation_`, `test_`), and remarks.
+
+    `train_` may stand for the empty prefix, and `val_` for `validation_`.
 
     Raises:
         DataError: the file is not an archive of plain arrays, or lacks one.
@@ -36,8 +38,9 @@ def read_npz(settings: DataSettings, examples: str) -> tuple[dict[str, RawPart],
             f"data.root = {settings.root!r} is not an .npz file of plain arrays as numpy.savez writes it"
         ) from error
     parts: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
-    for prefix in ("", "validation_", "test_"):
-        names = (f"{prefix}{examples}", f"{prefix}labels")
+    for prefix, other in (("", "train_"), ("validation_", "val_"), ("test_", "test_")):
+        used = prefix if f"{prefix}{examples}" in arrays or f"{other}{examples}" not in arrays else other
+        names = (f"{used}{examples}", f"{used}{answers}")
         missing = [name for name in names if name not in arrays]
         if missing and (not prefix or len(missing) == 1):
             raise DataError(

@@ -12,6 +12,7 @@ from typing import final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -26,7 +27,7 @@ from trainables.folds import merge_validation
 from trainables.latency import measure_latency
 from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
-from trainables.networks import build_network
+from trainables.networks import Network, build_network
 from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings
@@ -147,6 +148,8 @@ class TestScore:
     """Mean of the task's loss."""
     accuracy: float
     """The task's score, 0..1."""
+    by_class: dict[str, float | None] | None
+    """The score of each class, None for one that does not occur; None if the task has none."""
     device: str
     """The device on which it was scored."""
     latency_seconds: float
@@ -165,13 +168,7 @@ def score_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, *, w
     Raises:
         ValueError: the weights are not those of the plan's network.
     """
-    network = build_network(plan.spec)
-    try:
-        network.load_state_dict(load(weights))
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError("the weights are those of another network") from error
-    device = select_device()
-    network.to(device).to(memory_format=torch.channels_last).eval()
+    network, device = _loaded(plan, weights)
     images = DeviceImages(splits.test, mean=splits.mean, deviation=splits.deviation, device=device)
     task, loss = find_task(splits.task), 0.0
     sums = torch.zeros(task.score.shape(plan.spec.classes), device=device, dtype=torch.float64)
@@ -183,12 +180,35 @@ def score_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, *, w
             loss += task.loss_sum(logits, labels).item()
             sums += task.score.sums(logits, labels)
     latency = measure_latency(network, device).median_seconds
+    by_class = task.score.by_class
     return TestScore(
         loss=loss / len(images),
         accuracy=task.score.value(sums, len(images)),
+        by_class=None if by_class is None else dict(zip(splits.classes, by_class(sums), strict=True)),
         device=str(device),
         latency_seconds=latency,
     )
+
+
+def outputs_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, count: int) -> NDArray[np.float32]:
+    """The outputs [n, outputs, ...] for the first test images, at most `count`; otherwise as `score_on_test`."""
+    network, device = _loaded(plan, weights)
+    first = splits.test.take(np.arange(min(count, len(splits.test))))
+    images = DeviceImages(first, mean=splits.mean, deviation=splits.deviation, device=device)
+    with torch.inference_mode():
+        found = [network(batch).cpu() for batch, _ in images.in_order(scoring_batch(plan.training.batch_size, 2))]
+    return np.asarray(torch.cat(found).numpy())
+
+
+def _loaded(plan: RetrainingPlan, weights: bytes) -> tuple[Network, torch.device]:
+    """The network with its weights for inference, and its device; ValueError if they are another network's."""
+    network = build_network(plan.spec)
+    try:
+        network.load_state_dict(load(weights))
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError("the weights are those of another network") from error
+    device = select_device()
+    return network.to(device).to(memory_format=torch.channels_last).eval(), device
 
 
 def count_costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:

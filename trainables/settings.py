@@ -56,11 +56,12 @@ class DataSettings(Settings):
     two (training, test) or three (training, validation, test); each is a map-style data set of (image, label) or a
     pair of arrays (images, labels)."""
     task: str | None = None
-    """What is learned from a data set of your own: `image`, `signal`, or `module:TASK`, which is a task of your own
-    and may have data sets of other names. Unset: the task of the data set; images that have a class for a function."""
+    """What is learned from a data set of your own: `image`, `segmentation`, `signal`, or `module:TASK`, which is a task
+    of your own and may have data sets of other names. Unset: the task of the data set; images that have a class for a
+    function."""
     root: str = "data"
-    """Folder of the data set; for `npz`, the file; for `signal` and `text`, either. A relative path is recorded as an
-    absolute one."""
+    """Folder of the data set; for `npz`, the file; for `signal`, `text` and `segmentation`, either. A relative path is
+    recorded as an absolute one."""
     download: bool = False
     """Let torchvision download the data set into `root`."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -83,6 +84,8 @@ class DataSettings(Settings):
     vectors: str | None = None
     """A file of initial vectors of words in the text format of word2vec or GloVe, of `network.embedding` numbers each.
     Words that it lacks begin with random vectors."""
+    ignored_class: int | None = Field(default=None, ge=0, le=255)
+    """The number in masks of pixels that count neither in training nor in scores. Unset: all pixels count."""
     limit: int | None = Field(default=None, ge=2)
     """Maximum number of training and validation images together, stratified by class. Unset: use all."""
     validation_fraction: Fraction = 0.1
@@ -131,6 +134,9 @@ class NetworkSettings(Settings):
     """Number of channels in the stem. Unset: the skeleton's default."""
     embedding: int = Field(default=64, ge=1, le=4096)
     """Numbers in the vector of a word or character, which the network learns."""
+    decoder: str | None = None
+    """How the feature maps become a mask. `skip`: all stages, each added to what comes from the coarser ones; `fcn`:
+    the last stage alone. Both are enlarged bilinearly to the size of the image. Unset: `skip`."""
 
 
 class TrainingSettings(Settings):
@@ -160,6 +166,8 @@ class TrainingSettings(Settings):
     """L2 penalty on the weights of convolutions, linear layers and embeddings; biases and batch norms have none."""
     label_smoothing: Probability = 0.0
     """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
+    class_weights: list[Positive] | None = None
+    """Weight of each class in the loss, in the order of the classes. Unset: all weigh the same."""
     gradient_clip: NonNegative = 5.0
     """Maximum norm of the whole gradient. 0: no limit."""
     drop_path_probability: Probability = 0.0
@@ -177,6 +185,13 @@ class TrainingSettings(Settings):
     """Mirror images with probability 0.5."""
     cutout: int = Field(default=0, ge=0, le=512)
     """Side in pixels of a square that is blanked at random (DeVries and Taylor 2017)."""
+
+    def check_classes(self, count: int) -> None:
+        """Check that there is a weight for each of the classes; ValueError if not."""
+        if self.class_weights is not None and len(self.class_weights) != count:
+            raise ValueError(
+                f"training.class_weights has {len(self.class_weights)} numbers; the data has {count} classes"
+            )
 
     def check_images(self, *size: int) -> None:
         """Check that images of this size (height and width in pixels) can be trained on; ValueError if not."""

@@ -195,13 +195,14 @@ def predict(
             "--output",
             "-o",
             metavar="FILE",
-            help="Table to write, with one row per file and one column per class: .csv or .parquet.",
+            help="Table to write, with one row per file and one column per class: .csv or .parquet. Or for masks a "
+            "folder, for each picture a mask (.mask.png) and the picture under it (.over.png).",
         ),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Number of classes to print for each file.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Classify pictures, signals or texts with a network, and print the most probable classes.
+    """Classify pictures, signals or texts with a network, and print the most probable classes; or segment pictures.
 
     Files in a folder that cannot be read are reported and left out; the exit status is then 1.
     """

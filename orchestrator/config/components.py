@@ -11,11 +11,12 @@ import optuna
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config.plugins import resolve, resolve_value
+from orchestrator.config.plugins import check_name, resolve, resolve_value
 from orchestrator.config.scheduler_fit import check_scheduler_kind
 from orchestrator.config.search_config import (
     SamplerSettings,
     SchedulerSettings,
+    SearchConfig,
     SpaceSettings,
     TrainableSettings,
 )
@@ -35,6 +36,19 @@ from trainables.tasks.task import Task
 def make_task(settings: DataSettings) -> Task:
     """What is learned from a data set."""
     return resolve_value("data.task", name=task_name(settings.name, settings.task), known=TASKS, kind=Task)
+
+
+def head_of(config: SearchConfig) -> str:
+    """The name of the head of the networks: the decoder that the settings name, or the first that fits the task.
+
+    Raises:
+        ConfigError: no decoder of this name fits the task.
+    """
+    known, decoder = make_task(config.data).heads, config.network.decoder
+    if decoder is None:
+        return known[0]
+    check_name("network.decoder", decoder, known)
+    return decoder
 
 
 def make_space(settings: SpaceSettings, axes: int = 2) -> CellSpace:

@@ -131,7 +131,8 @@ def explain(network: str, *, images: Sequence[Path], output: Path, class_name: s
     classes = found.preprocessing.classes
     if not make_task(found.search.config.data).is_drawn:
         raise InputError(
-            f"{found.folder} is a network for {found.search.config.data.name} data; explain draws pictures only"
+            f"{found.folder} is a network for {found.search.config.data.name} data; explain draws pictures of one "
+            "class each"
         )
     if class_name is not None and class_name not in classes:
         near = did_you_mean(class_name, classes) or f"; known: {', '.join(classes[:20])}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, SearchError, last_line
+from orchestrator.networks.mask_pictures import write_masks
 from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.words import counted
 from trainables.exporting.formats import FORMATS, ExportFormat, MissingPackageError, find_format
@@ -34,7 +35,10 @@ class Prediction:
 
     path: Path
     values: NDArray[np.float64]
-    """The probability of each class, 0..1, or each number, in the order of `Preprocessing.classes`."""
+    """In the order of `Preprocessing.classes`, the probability of each class, 0..1; for a mask the share of the pixels
+    of each class; or each number."""
+    mask: NDArray[np.uint8] | None = None
+    """The class of each pixel, [height, width], in the size of the network's input; None if the network gives none."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,16 @@ class Predictions:
         return [(self.classes[index], float(picture.values[index])) for index in order]
 
     def lines(self, top: int) -> list[str]:
-        """One line per picture, with its `top` classes, or its numbers."""
+        """One line per picture, with its `top` classes and their shares, or its numbers."""
         return [
             "  ".join([printable(one.path), *(f"{name} {value:.3f}" for name, value in self._shown(one, top))])
             for one in self.pictures
         ]
 
     def _shown(self, picture: Prediction, top: int) -> list[tuple[str, float]]:
-        if self.outputs == "classes":
-            return self.ranked(picture, top)
-        return list(zip(self.classes, picture.values.tolist(), strict=True))
+        if self.outputs == "numbers":
+            return list(zip(self.classes, picture.values.tolist(), strict=True))
+        return self.ranked(picture, top)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -79,16 +83,21 @@ class Predictions:
         values = dict(zip(self.classes, picture.values.tolist(), strict=True))
         if self.outputs == "numbers":
             return {"values": values}
+        if self.outputs == "masks":
+            return {"shares": values}
         ((best, probability),) = self.ranked(picture, 1)
         return {"prediction": best, "probability": probability, "probabilities": values}
 
     def table(self) -> pa.Table:
-        """Return one row per picture: path, prediction, probability, and `p_CLASS` for each class; or each number."""
+        """Return one row per picture: path, prediction, probability, and `p_CLASS` for each class.
+
+        For masks, `p_CLASS` is the share of the pixels; numbers have a column each.
+        """
         columns: dict[str, list[Any]] = {"path": [printable(picture.path) for picture in self.pictures]}
         if self.outputs == "classes":
             best = [self.ranked(picture, 1)[0] for picture in self.pictures]
             columns |= {"prediction": [name for name, _ in best], "probability": [share for _, share in best]}
-        prefix = "p_" if self.outputs == "classes" else ""
+        prefix = "" if self.outputs == "numbers" else "p_"
         for index, name in enumerate(self.classes):
             columns[f"{prefix}{name}"] = [float(picture.values[index]) for picture in self.pictures]
         return pa.table(columns)
@@ -125,21 +134,23 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
                     raise InputError(str(error)) from error
                 unreadable.append(str(error))
         if paths:
-            values = _VALUES[preprocessing.outputs](opened.run(preprocessing.normalised(np.stack(pixels))))
-            pictures += [Prediction(path, row) for path, row in zip(paths, values, strict=True)]
+            found = _READERS[preprocessing.outputs](opened.run(preprocessing.normalised(np.stack(pixels))))
+            pictures += [Prediction(path, *one) for path, one in zip(paths, found, strict=True)]
     if not pictures:
         raise InputError(f"none of {counted(len(named), kind.name)} can be read; the first: {unreadable[0]}")
     return Predictions(opened.facts.name, preprocessing.classes, pictures, kind.name, preprocessing.outputs, unreadable)
 
 
 def check_output(output: Path) -> None:
-    """Check that predictions can be written in the format of this file.
+    """Check that predictions can be written in the format of this file, or masks to this folder.
 
     Raises:
         InputError: the name has another ending.
     """
-    if output.suffix not in OUTPUTS:
-        raise InputError(f"--output is {str(output)!r}; it must end in {' or '.join(OUTPUTS)}")
+    if output.suffix not in ("", *OUTPUTS):
+        raise InputError(
+            f"--output is {str(output)!r}; it must end in {' or '.join(OUTPUTS)}, or be a folder for masks"
+        )
     try:
         check_location(str(output.absolute()))
     except ValueError as error:
@@ -147,11 +158,18 @@ def check_output(output: Path) -> None:
 
 
 def write_predictions(predictions: Predictions, output: Path) -> None:
-    """Write `Predictions.table` as CSV or Parquet, atomically.
+    """Write `Predictions.table` as CSV or Parquet, atomically; or the masks to a folder, see `write_masks`.
 
     Raises:
+        InputError: it is a folder, and the network gives no masks.
         SearchError: the file cannot be written.
     """
+    if output.suffix not in OUTPUTS:
+        masks = [(picture.path, picture.mask) for picture in predictions.pictures if picture.mask is not None]
+        if not masks:
+            raise InputError(f"--output is {str(output)!r}; it must end in {' or '.join(OUTPUTS)}: there are no masks")
+        write_masks(masks, output)
+        return
     table = predictions.table()
     if output.suffix == ".csv":
         text = io.StringIO()
@@ -233,8 +251,15 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return shares
 
 
-_VALUES: dict[Outputs, Callable[[NDArray[np.float32]], NDArray[np.float64]]] = {
-    "classes": _softmax,
-    "numbers": lambda outputs: outputs.astype(np.float64),
+def _read_masks(logits: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.uint8]]]:
+    """The shares of the classes and the mask of each image, for logits [n, classes, height, width]."""
+    for mask in logits.argmax(axis=1).astype(np.uint8):
+        yield np.bincount(mask.ravel(), minlength=logits.shape[1]) / mask.size, mask
+
+
+_READERS: dict[Outputs, Callable[[NDArray[np.float32]], Iterable[Any]]] = {
+    "classes": lambda logits: ((row,) for row in _softmax(logits)),
+    "masks": _read_masks,
+    "numbers": lambda outputs: ((row,) for row in outputs.astype(np.float64)),
 }
-"""How a network's outputs [n, outputs] become values, by what they are."""
+"""How a network's outputs [n, outputs, ...] become the fields of a `Prediction` after the path, by what they are."""

@@ -63,6 +63,7 @@ from .results import WinnerDifference as WinnerDifference
 from .run_directory import BEST as BEST
 from .run_directory import EVALUATION as EVALUATION
 from .run_directory import EVALUATION_RESULT as EVALUATION_RESULT
+from .run_directory import EXAMPLES as EXAMPLES
 from .run_directory import FREE_BYTES_NEEDED as FREE_BYTES_NEEDED
 from .run_directory import INFO as INFO
 from .run_directory import NETWORK as NETWORK

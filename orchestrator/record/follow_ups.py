@@ -15,6 +15,7 @@ from orchestrator.record.run_directory import (
     BEST,
     EVALUATION,
     EVALUATION_RESULT,
+    EXAMPLES,
     RETRAIN_RESULT,
     RETRAINED,
     RunDirectory,
@@ -36,6 +37,8 @@ class FollowUps:
     """The retrained networks, by the names of their folders; None for one that is unfinished."""
     exports: Mapping[str, list[ExportedFile]]
     """The exported files, by the folder of their network in the run directory."""
+    examples: Mapping[str, bytes]
+    """Drawings of what retrained networks find on test images, as PNG, by the names of their folders."""
 
     @classmethod
     def read(cls, directory: RunDirectory) -> FollowUps:
@@ -55,6 +58,7 @@ class FollowUps:
             evaluation=_read(directory.folder / EVALUATION, EVALUATION_RESULT, Evaluation),
             retrainings={name: _read(retrained / name, RETRAIN_RESULT, Retrained) for name in names},
             exports={name: files for name, files in exports.items() if files},
+            examples={name: (retrained / name).read(EXAMPLES) for name in names if (retrained / name).has(EXAMPLES)},
         )
 
     @property

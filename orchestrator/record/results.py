@@ -175,6 +175,11 @@ class Retrained(ResultFile):
     """Mean over the seeds."""
     deviation: float | None
     """Standard deviation over the seeds; None of fewer than two."""
+    score: str = "accuracy"
+    """What the accuracies are, in words."""
+    by_class: dict[str, float | None] | None = None
+    """The test score of each class, the mean over the seeds, if the score has one; None for a class that does not
+    occur."""
 
     @field_serializer("tested_at")
     def _in_iso_format(self, tested_at: datetime | None) -> str | None:

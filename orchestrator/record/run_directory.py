@@ -39,6 +39,8 @@ RANDOM = "random"
 RETRAINED = "retrain"
 """The folder with one folder for each retrained network."""
 RETRAIN_RESULT = "result.json"
+EXAMPLES = "examples.png"
+"""In a retrained network's folder, a drawing of what it finds on test images."""
 
 FREE_BYTES_NEEDED = 64 * 2**20
 """A search does not start with less free disk space than this."""

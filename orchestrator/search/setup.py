@@ -37,6 +37,7 @@ from orchestrator.config import (
     check_fits,
     check_scheduler_fits,
     find_trainable,
+    head_of,
     in_axes,
     kind_of,
     left_out_of_preset,
@@ -84,6 +85,8 @@ class SearchComponents:
     scheduler: TrialScheduler
     trainable: type[EpochTrainable]
     skeleton: Skeleton
+    head: str
+    """Of the networks; see `NetworkSpec.head`."""
     passed: dict[str, PassedObject]
     """Those that were passed in Python; the settings have their names."""
 
@@ -118,6 +121,7 @@ class SearchComponents:
             scheduler=scheduler,
             trainable=trainable,
             skeleton=make_skeleton(config.network, space),
+            head=head_of(config),
             passed=given.describe(),
         )
 
@@ -177,6 +181,7 @@ class SearchComponents:
             image_shape=tuple(facts["image_shape"]),
             tokens=reading_of(facts.get("reading")).tokens,
             classes=len(facts["classes"]),
+            head=self.head,
             milestones=self.milestones,
             seed=config.run.seed,
             threads=config.resources.cpus_per_trial,

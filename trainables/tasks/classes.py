@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from trainables.settings import TrainingSettings
 from trainables.tasks.score import Score
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -15,11 +17,25 @@ def cross_entropy(logits: Tensor, labels: Tensor, settings: TrainingSettings) ->
     """The mean cross-entropy of a batch of logits [n, classes]; labels are [n], or probabilities [n, classes]."""
     import torch.nn.functional as F
 
-    return F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+    weights = weights_of(settings, logits.device)
+    return F.cross_entropy(logits, labels, weight=weights, label_smoothing=settings.label_smoothing)
+
+
+def weights_of(settings: TrainingSettings, device: torch.device) -> Tensor | None:
+    """The weights of the classes, on the device; None if all are 1."""
+    return None if settings.class_weights is None else _on(device, tuple(settings.class_weights))
+
+
+@functools.cache
+def _on(device: torch.device, weights: tuple[float, ...]) -> Tensor:
+    """Cached, because a CUDA graph cannot copy from the host."""
+    import torch
+
+    return torch.tensor(weights, device=device)
 
 
 def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """The sum of the cross-entropy over a batch, without label smoothing."""
+    """The sum of the cross-entropy over a batch, without weights or label smoothing."""
     import torch.nn.functional as F
 
     return F.cross_entropy(logits, labels, reduction="sum")

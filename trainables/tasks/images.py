@@ -8,7 +8,7 @@ from trainables.image_arrays import DataSource, make_source
 from trainables.image_folder import load_image_folder
 from trainables.npz_file import load_npz
 from trainables.settings import DataSettings
-from trainables.tasks.task import FOR_TEXTS, Task
+from trainables.tasks.task import FOR_MASKS, FOR_TEXTS, Task
 from trainables.torchvision_data import TORCHVISION
 
 
@@ -24,6 +24,6 @@ def _digits(settings: DataSettings) -> DataSource:
 IMAGES = Task(
     data_sets={"digits": _digits, **TORCHVISION, "image_folder": load_image_folder, "npz": load_npz},
     is_drawn=True,
-    has_baselines=True,
-    unused=("data.length", *FOR_TEXTS),
+    baselines="classification",
+    unused=("data.length", *FOR_MASKS, *FOR_TEXTS),
 )

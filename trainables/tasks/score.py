@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Score:
         """The score of outputs [n, outputs, ...] and the answers of at least one example."""
         import torch
 
-        sums = self.sums(torch.from_numpy(outputs), torch.from_numpy(answers))
+        whole = answers if answers.dtype.kind == "f" else answers.astype(np.int64)
+        sums = self.sums(torch.from_numpy(outputs), torch.from_numpy(whole))
         return self.value(sums.double(), len(answers))
 
     def facts(self) -> Mapping[str, object]:

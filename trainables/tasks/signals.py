@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.class_folders import Place, find_class_folders
+from trainables.data_functions import load_function
 from trainables.file_kind import FileKind
 from trainables.image_arrays import DataError, DataSource, ExampleCheck, check_filled, make_source
 from trainables.layers import Size
 from trainables.npz_file import read_npz
 from trainables.settings import MAX_LENGTH, DataSettings, printable
 from trainables.sounds import WAV_FILES, SoundError, read_wav
-from trainables.tasks.task import FOR_TEXTS, Task
+from trainables.tasks.task import FOR_MASKS, FOR_TEXTS, Task
 
 SIGNAL_FORMAT = "numbers of shape [length(, channels)]"
 
@@ -65,7 +67,7 @@ def load_signals(settings: DataSettings) -> DataSource:
 
 
 def _load_npz(settings: DataSettings) -> DataSource:
-    parts, remarks = read_npz(settings, "signals")
+    parts, remarks = read_npz(settings, "signals", "labels")
     length = settings.length
     if length is not None:
         lengths = [signals.shape[1] for signals, _ in parts.values() if signals.ndim > 1 for _ in range(len(signals))]
@@ -195,7 +197,8 @@ _CHECK = ExampleCheck("signals", "data.length", _check_signals)
 
 SIGNALS = Task(
     data_sets={"signal": load_signals},
+    from_function=partial(load_function, kind=_CHECK, reading=SignalReading(None)),
     axes=1,
     reading=SignalReading.from_json,
-    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_TEXTS),
+    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_MASKS, *FOR_TEXTS),
 )

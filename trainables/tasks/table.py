@@ -10,11 +10,12 @@ from trainables.plugins import import_plugin, is_plugin_name
 from trainables.reading import Reading
 from trainables.settings import DataSettings, did_you_mean
 from trainables.tasks.images import IMAGES
+from trainables.tasks.segmentation import SEGMENTATION
 from trainables.tasks.signals import SIGNALS
 from trainables.tasks.task import Task
 from trainables.tasks.texts import TEXTS
 
-TASKS: Mapping[str, Task] = {"image": IMAGES, "signal": SIGNALS, "text": TEXTS}
+TASKS: Mapping[str, Task] = {"image": IMAGES, "segmentation": SEGMENTATION, "signal": SIGNALS, "text": TEXTS}
 """By their names in records and exported files."""
 
 DATASETS: dict[str, Callable[[DataSettings], DataSource]] = {

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainables.baseline_spec import Baselines
 from trainables.data_functions import load_function
+from trainables.heads import CLASSIFIER
 from trainables.image_arrays import DataSource
 from trainables.reading import AS_PICTURE, Reading
 from trainables.settings import DataSettings, TrainingSettings
@@ -21,13 +23,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Outputs = Literal["classes", "numbers"]
-"""What the outputs of a network for an example are: a logit for each class, or numbers."""
+Outputs = Literal["classes", "masks", "numbers"]
+"""What the outputs of a network for an example are: a logit for each class, such logits for each pixel, or numbers."""
+
+
+FOR_MASKS = ("data.ignored_class", "network.decoder")
+"""Settings that mean nothing for other data than masks."""
 
 
 def read_pictures(value: Mapping[str, Any]) -> Reading:
     """The reading of pictures, whose JSON is empty."""
     return AS_PICTURE
+
 
 FOR_TEXTS = (
     *("data.unit", "data.vocabulary", "data.min_count", "data.vectors"),
@@ -51,10 +58,12 @@ class Task:
     """Makes the reading of files from its JSON in a record or an exported file."""
     outputs: Outputs = "classes"
     """What a network says of an example; `predict` shows it."""
+    heads: tuple[str, ...] = (CLASSIFIER,)
+    """The heads that a network can have, by the names in `heads.py`; the first is the default of `network.decoder`."""
     is_drawn: bool = False
-    """Whether an example can be shown as a picture, so that `explain` can draw what speaks for a class."""
-    has_baselines: bool = False
-    """Whether torchvision's classification models can be trained on the data."""
+    """Whether `explain` can draw what in an example speaks for a class."""
+    baselines: Baselines | None = None
+    """Which of torchvision's models can be trained on the data; None: none."""
     unused: tuple[str, ...] = ()
     """Settings that mean nothing for the data, as `section.key`. They must keep their defaults; those that come with a
     preset are left out."""

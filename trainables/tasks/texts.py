@@ -16,7 +16,7 @@ from trainables.file_kind import FileKind
 from trainables.image_arrays import DataError, DataSource, Encoded, ExampleCheck, Parts, RawPart, make_source
 from trainables.layers import Size
 from trainables.settings import DataSettings, printable
-from trainables.tasks.task import Task
+from trainables.tasks.task import FOR_MASKS, Task
 from trainables.text_files import TABLES, TEXT_FILES, TextError, read_table, read_text
 from trainables.vocabulary import Unit, Vocabulary, split_text
 from trainables.word_vectors import read_vectors
@@ -159,5 +159,5 @@ TEXTS = Task(
     data_sets={"text": load_texts},
     axes=1,
     reading=TextReading.from_json,
-    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout"),
+    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_MASKS),
 )

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.config import MOVABLE, SearchConfig, change_config, make_task
+from orchestrator.config import MOVABLE, SearchConfig, change_config, head_of, make_task
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.changes import with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory, find_network, title_of
-from trainables.baseline_spec import BaselineSpec
+from trainables.baseline_spec import Baselines, BaselineSpec
 from trainables.network_spec import NetworkSpec, embedding_of
 from trainables.settings import TrainingSettings, did_you_mean
 from trainables.tasks.table import reading_of
@@ -55,6 +55,7 @@ def networks_of(
     classes = len(search.info.data["classes"])
     tokens = reading_of(search.info.data.get("reading")).tokens
     try:
+        recipe.check_classes(classes)
         recipe.check_images(*size)
     except ValueError as error:
         raise ConfigError(f"{error} (--preset or --set)") from error
@@ -72,11 +73,13 @@ def networks_of(
         drop_path_probability=recipe.drop_path_probability,
         dropout=recipe.dropout,
         auxiliary_head=recipe.auxiliary_weight > 0 and not settings.freeze,
+        head=head_of(search.config),
     )
     networks: dict[str, NetworkSpec | BaselineSpec] = {
         settings.name or _name_of(search, settings.architecture): network
     }
-    if settings.baselines and not make_task(search.config.data).has_baselines:
+    kind = make_task(search.config.data).baselines
+    if settings.baselines and kind is None:
         raise InputError(
             f"--baseline {settings.baselines[0]}: baselines are for images, not {search.config.data.name} data"
         )
@@ -88,7 +91,8 @@ def networks_of(
         networks[name] = BaselineSpec(
             baseline=baseline, classes=classes, image_channels=channels, image_size=(height, width)
         )
-    _check_known(settings.baselines)
+    if kind is not None:
+        _check_known(settings.baselines, kind)
     return networks
 
 
@@ -103,15 +107,15 @@ def _name_of(search: RecordedRun, architecture: str | None) -> str:
     return re.sub(r"[^\w.-]", "_", title_of(architecture)).lstrip(".-") or "network"
 
 
-def _check_known(baselines: Sequence[str]) -> None:
+def _check_known(baselines: Sequence[str], kind: Baselines) -> None:
     if not baselines:
         return
     from trainables.baselines import baseline_names  # takes seconds: it imports torch
 
-    known = baseline_names()
+    known = baseline_names(kind)
+    own = "two_convolutions or " if "two_convolutions" in known else ""
     for name in baselines:
         if name not in known:
             raise ConfigError(
-                f"--baseline {name!r} is not two_convolutions or one of torchvision's classification models"
-                f"{did_you_mean(name, known)}"
+                f"--baseline {name!r} is not {own}one of torchvision's {kind} models{did_you_mean(name, known)}"
             )

@@ -7,6 +7,7 @@
       checkpoints/SEED/     what a training can go on from; at its end its weights
       weights.safetensors   those of the first seed whose training did not diverge
       result.json           derived: costs, scores, times
+      examples.png          of a network for masks: what it finds on test images
 
 Knows files. Does not know how a network is trained.
 """
@@ -100,13 +101,15 @@ class TrainingEnded(EventBase):
 class NetworkTested(EventBase):
     """The network was tested on the test images, for the `number`-th time in this run.
 
-    `accuracy` and `loss` are by seed; a loss that is not finite is None. The latency is that of one image on `device`.
+    `accuracy` and `loss` are by seed; a loss that is not finite is None. `by_class` has the score of each class by
+    seed, if the task has one; it is None for a class that does not occur. The latency is that of one image on `device`.
     """
 
     event: Literal["network_tested"] = "network_tested"
     number: int
     accuracy: dict[int, float]
     loss: dict[int, float | None]
+    by_class: dict[int, dict[str, float | None]] = Field(default_factory=dict)
     device: str
     latency_seconds: float
 

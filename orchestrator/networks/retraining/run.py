@@ -99,7 +99,14 @@ def retrain(
     for name in networks:
         folder = _folder(search, name)
         results.append(
-            result_of(name, location=folder.folder.location, costs=costs[name], asked=asked[name], state=folder.state())
+            result_of(
+                name,
+                location=folder.folder.location,
+                costs=costs[name],
+                asked=asked[name],
+                state=folder.state(),
+                score=search.info.score_name,
+            )
         )
     refresh(search, progress)
     return RetrainResult(results, is_whole)
@@ -214,7 +221,14 @@ class _Work:
                 if len(state.ended) < len(asked.seeds):
                     self.progress.note(training.in_words(pace))
                 training.run(_tests_of(asked, self._others(name)))
-                result = result_of(name, location=folder.folder.location, costs=costs, asked=asked, state=state)
+                result = result_of(
+                    name,
+                    location=folder.folder.location,
+                    costs=costs,
+                    asked=asked,
+                    state=state,
+                    score=self.search.info.score_name,
+                )
                 folder.folder.write(RETRAIN_RESULT, _json(result.to_json()))
             except OSError as error:
                 raise SearchError(f"{folder.folder} cannot be written: {reason(error)}") from error

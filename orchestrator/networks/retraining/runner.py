@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from orchestrator.errors import RunDirectoryError, SearchError, last_line
 from orchestrator.networks.retraining.record import (
     WEIGHTS,
@@ -19,11 +21,12 @@ from orchestrator.networks.retraining.record import (
     TrainingEnded,
 )
 from orchestrator.progress import Progress, Refresh, format_estimate
-from orchestrator.record import epoch_values, finite, now
+from orchestrator.record import EXAMPLES, epoch_values, finite, now
 from orchestrator.words import counted
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.network_spec import NetworkSpec
+from trainables.tasks.table import find_task
 
 if TYPE_CHECKING:
     from trainables.retraining import RetrainingPlan, TestScore
@@ -169,16 +172,27 @@ class NetworkTraining:
         self.progress.note(f"{self.name}: testing{again}")
         found = {seed: self._test_score(seed) for seed in seeds}
         first = found[seeds[0]]
+        if find_task(self.images.task).outputs == "masks":
+            self._draw(seeds[0])
         self.log.append(
             NetworkTested(
                 time=now(),
                 number=number,
                 accuracy={seed: one.accuracy for seed, one in found.items()},
                 loss={seed: finite(one.loss) for seed, one in found.items()},
+                by_class={seed: one.by_class for seed, one in found.items() if one.by_class is not None},
                 device=first.device,
                 latency_seconds=first.latency_seconds,
             )
         )
+
+    def _draw(self, seed: int) -> None:
+        """Write a drawing of what the network sees on test images."""
+        from orchestrator.networks.retraining.examples_picture import SHOWN, drawing_of
+        from trainables.retraining import outputs_on_test
+
+        logits = outputs_on_test(self.plan, self.folder.checkpoints.weights(str(seed)), self.images, SHOWN)
+        self.folder.folder.write(EXAMPLES, drawing_of(self.images, logits.argmax(axis=1).astype(np.uint8)))
 
     def _test_score(self, seed: int) -> TestScore:
         from trainables.retraining import score_on_test

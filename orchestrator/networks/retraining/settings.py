@@ -17,7 +17,8 @@ class RetrainSettings(OptionSettings):
     """The network to train: a published cell (`cellscout list cells`), an architecture.json or network.json, a run
     directory, or `RUN_DIR#TRIAL`, a trial of its leaderboard. Default: the search's winner."""
     baselines: Annotated[Sequence[str], Option("--baseline")] = ()
-    """Baselines to compare the network to: two_convolutions, or torchvision's classification models (resnet18, ...)."""
+    """Baselines to compare the network to: two_convolutions, or torchvision's classification models (resnet18, ...);
+    for masks, torchvision's segmentation models (lraspp_mobilenet_v3_large, fcn_resnet50, ...)."""
     preset: str | None = None
     """A paper's recipe (`cellscout list presets`). Default: the search's recipe."""
     changes: Annotated[Sequence[str], Option("--set")] = ()

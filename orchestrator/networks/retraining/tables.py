@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.table import Table
@@ -32,7 +32,14 @@ def retraining_table(results: Sequence[Retrained]) -> Table:
 
 def retraining_notes(results: Sequence[Retrained]) -> str:
     """Further facts, one line per network."""
-    return "\n".join(f"{one.name}: {', '.join(_facts(one))}; in {one.location}" for one in results)
+    return "\n".join(line for one in results for line in _notes(one))
+
+
+def _notes(one: Retrained) -> Iterator[str]:
+    yield f"{one.name}: {', '.join(_facts(one))}; in {one.location}"
+    if one.by_class is not None:
+        scores = (f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in one.by_class.items())
+        yield f"{one.name} by class: {', '.join(scores)}"
 
 
 def _facts(one: Retrained) -> list[str]:
@@ -40,7 +47,8 @@ def _facts(one: Retrained) -> list[str]:
         if one.is_over:
             return ["not tested, because all trainings diverged"]
         return [f"{counted(one.epochs, 'epoch')} so far; the same command goes on"]
-    facts = [counted(one.epochs, "epoch"), f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
+    facts = [] if one.score == "accuracy" else [f"its accuracy is the {one.score}"]
+    facts += [counted(one.epochs, "epoch"), f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
     if len(one.accuracies) > 1:
         facts.insert(0, f"mean and standard deviation of {len(one.accuracies)} seeds")
     if one.test_number > 1:

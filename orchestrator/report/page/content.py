@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -54,6 +55,8 @@ class Content:
     """None before an evaluation."""
     retrained: Table
     exports: Table
+    examples: dict[str, str]
+    """Drawings of what retrained networks find on test images, as PNG in base64, by the networks' names."""
     plots: dict[str, Sequence[Plot]]
     """Plots by the section they are in."""
     problems: Sequence[Problem]
@@ -94,6 +97,7 @@ def content_of(record: PageRecord) -> Content:
         evaluation=None if evaluation is None else evaluation_section(evaluation),
         retrained=retrained_table(record.follow_ups.retrained),
         exports=exports_table(record.follow_ups.exports),
+        examples={name: b64encode(png).decode() for name, png in record.follow_ups.examples.items()},
         plots={
             "curves": [learning_curves(state, milestones_of(record.info) or (), summary.winner, is_share=is_share)],
             "best": best_so_far(_trajectories(record), metric, direction, is_share=is_share),

@@ -80,6 +80,11 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _retraining_note(one: Retrained) -> str:
     notes = []
+    if one.score != "accuracy":
+        notes.append(f"accuracy: {one.score}")
+    if one.by_class is not None:
+        by_class = (f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in one.by_class.items())
+        notes.append(f"by class: {', '.join(by_class)}")
     if one.tested_at is not None:
         notes.append(f"tested {one.tested_at:%Y-%m-%d} on {one.device}")
     if one.test_number is not None and one.test_number > 1:

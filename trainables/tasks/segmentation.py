@@ -1,0 +1,230 @@
+"""Segmentation: a class for each pixel of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.class_folders import ROLES, Contents, Role, find_parts, list_contents
+from trainables.data_functions import call_function
+from trainables.image_arrays import IGNORED, DataError, DataSource, ImageArrays, check_images
+from trainables.npz_file import read_npz
+from trainables.pictures import PICTURES, PictureError, read_picture, to_pixels
+from trainables.settings import DataSettings, printable
+from trainables.tasks.pixels import MEAN_IOU, pixel_cross_entropy, pixel_cross_entropy_sum
+from trainables.tasks.task import FOR_TEXTS, Task
+
+NAMES = "classes.txt"
+"""A file beside the folders with the name of a class in each line."""
+MASK_MODES = ("1", "L", "P")
+"""Pillow's modes of pictures whose pixels are numbers below 256."""
+
+
+class _Part(NamedTuple):
+    """Images [n, height, width, channels] and masks [n, height, width] as a data set has them."""
+
+    images: NDArray[Any]
+    masks: NDArray[Any]
+
+
+def load_segmentation(settings: DataSettings) -> DataSource:
+    """Images with masks: folders `images` and `masks` of pictures with the same names, or an .npz file with both."""
+    return _load_folders(settings) if Path(settings.root).is_dir() else _load_npz(settings)
+
+
+def _load_npz(settings: DataSettings) -> DataSource:
+    parts, remarks = read_npz(settings, "images", "masks")
+    found: dict[Role, _Part] = {
+        role: _Part(*parts[prefix])
+        for role, prefix in zip(ROLES, ("", "validation_", "test_"), strict=True)
+        if prefix in parts
+    }
+    return _make_source(settings, found, remarks=remarks)
+
+
+def load_function(settings: DataSettings) -> DataSource:
+    """The result of `module:function`: arrays (images, masks), or two or three such pairs.
+
+    Two are training and test, three training, validation and test.
+    """
+    made = call_function(settings)
+    several = made if isinstance(made, list | tuple) and not _is_pair(made) else (made,)
+    if not 1 <= len(several) <= len(ROLES) or not all(map(_is_pair, several)):
+        raise DataError(
+            f"data.name = {settings.name!r} returns a {type(made).__name__}; it must be a pair of arrays (images, "
+            "masks), or two or three of them: (training, test) or (training, validation, test)"
+        )
+    roles: Sequence[Role] = ROLES if len(several) == len(ROLES) else ("train", "test")
+    parts = [_Part(*(np.asarray(array) for array in pair)) for pair in several]
+    return _make_source(settings, dict(zip(roles, parts, strict=False)))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(hasattr(array, "shape") for array in value)
+
+
+def _load_folders(settings: DataSettings) -> DataSource:
+    root = Path(settings.root)
+    contents = list_contents(root, PICTURES)
+    try:
+        folders = find_parts(contents)
+    except ValueError as error:
+        raise DataError(f"data.root = {printable(root)!r} {error} (data.root)") from error
+    parts = {role: _read_part(settings, root / (folder or "."), contents) for role, folder in folders.items()}
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts.pop("validation")  # a data set of two parts: the search must not see the second one
+    lines = (root / NAMES).read_text(encoding="utf-8").splitlines() if (root / NAMES).is_file() else []
+    names = [printable(line.strip()) for line in lines if line.strip()]
+    return _make_source(settings, parts, names=names or None)
+
+
+def _read_part(settings: DataSettings, folder: Path, contents: Contents) -> _Part:
+    """Read the pictures in `images` and `masks` of a folder, paired by their names without the ending."""
+    places = {kind: _pictures_in(settings, folder / kind, contents) for kind in ("images", "masks")}
+    for kind, other in (("images", "masks"), ("masks", "images")):
+        alone = sorted(set(places[kind]) - set(places[other]))
+        if alone:
+            raise DataError(
+                f"{printable(places[kind][alone[0]])} has no picture of the same name in "
+                f"{printable(folder / other)!r} ({len(alone)} of {len(places[kind])} have none; data.root)"
+            )
+    images: list[NDArray[np.uint8]] = []
+    masks: list[NDArray[np.uint8]] = []
+    for name, path in sorted(places["images"].items()):
+        try:
+            image, _ = read_picture(path, "RGB", max_pixels=settings.max_pixels)
+            mask, mode = read_picture(places["masks"][name], None, max_pixels=settings.max_pixels)
+        except PictureError as error:
+            raise DataError(f"{error}; repair or remove it (data.root, data.max_pixels)") from error
+        place = printable(places["masks"][name])
+        if mode not in MASK_MODES:
+            raise DataError(
+                f"{place} is a picture of mode {mode}; the pixels of a mask are numbers of classes, so it must be grey "
+                "or have a palette (data.root)"
+            )
+        if mask.size != image.size:
+            raise DataError(f"{place} has {_size(mask.size)} pixels, and its image {_size(image.size)} (data.root)")
+        pixels, classes = to_pixels(image), np.asarray(mask, np.uint8)
+        if settings.image_size is not None:
+            part = _resized(settings, _Part(pixels[None], classes[None]), "images")
+            pixels, classes = part.images[0], part.masks[0]
+        images.append(pixels)
+        masks.append(classes)
+        if pixels.shape != images[0].shape:
+            raise DataError(
+                f"{printable(path)} has {_size(image.size)} pixels, and other images in its folder have not; set "
+                "data.image_size"
+            )
+    return _Part(np.stack(images), np.stack(masks))
+
+
+def _pictures_in(settings: DataSettings, folder: Path, contents: Contents) -> dict[str, Path]:
+    """The pictures in a folder, by their paths below it without the endings."""
+    paths = [Path(settings.root, *place) for place in contents.files]
+    found = [path for path in paths if path.is_relative_to(folder)]
+    if not found:
+        raise DataError(f"{printable(folder)!r} has no pictures; folders 'images' and 'masks' are needed (data.root)")
+    named = {str(path.relative_to(folder).with_suffix("")): path for path in found}
+    if len(named) < len(found):
+        raise DataError(f"{printable(folder)!r} has two pictures of the same name with other endings (data.root)")
+    return named
+
+
+def _size(size: tuple[int, int]) -> str:
+    """Pillow's (width, height) as height x width."""
+    return f"{size[1]}x{size[0]}"
+
+
+def _make_source(
+    settings: DataSettings,
+    parts: Mapping[Role, _Part],
+    *,
+    names: Sequence[str] | None = None,
+    remarks: Sequence[str] = (),
+) -> DataSource:
+    """Check the arrays, resize them, and number the classes.
+
+    Without `names`, the classes are the numbers that occur in the training masks.
+    """
+    words = {"train": "", "validation": "validation_", "test": "test_"}
+    checked = {role: _resized(settings, part, f"{words[role]}images") for role, part in parts.items()}
+    ignored = settings.ignored_class
+    present = [value for value in np.unique(checked["train"].masks).tolist() if value != ignored]
+    values = present if names is None else list(range(len(names)))
+    classes = [str(value) for value in values] if names is None else list(names)
+    if len(classes) >= IGNORED:
+        raise DataError(f"data set {settings.name!r} has {len(classes)} classes; at most {IGNORED - 1} are possible")
+    numbers = np.full(256, IGNORED, np.uint8)
+    numbers[values] = np.arange(len(values))
+    arrays: dict[Role, ImageArrays] = {}
+    counted = total = 0
+    for role, part in checked.items():
+        unknown = sorted(set(np.unique(part.masks).tolist()) - {*values, ignored})
+        if unknown:
+            raise DataError(
+                f"data set {settings.name!r} has the class {unknown[0]} in its {words[role]}masks, which is not one of "
+                f"its classes: {', '.join(map(str, values[:20]))}{', ...' * (len(values) > 20)} (data.ignored_class, "
+                "data.root)"
+            )
+        arrays[role] = ImageArrays(part.images, numbers[part.masks])
+        counted, total = counted + int((arrays[role].labels != IGNORED).sum()), total + part.masks.size
+    share = f"{1 - counted / total:.1%} of the pixels are of the ignored class {ignored}"
+    first = next(iter(arrays.values())).images.shape[1:]
+    for role, array in arrays.items():
+        if array.images.shape[1:] != first:
+            raise DataError(
+                f"{words[role]}images of data set {settings.name!r} have the shape {list(array.images.shape[1:])}, and "
+                f"the training images {list(first)}; they must be the same (data.image_size, data.root)"
+            )
+    return DataSource(
+        train=arrays["train"],
+        validation=arrays.get("validation"),
+        test=arrays.get("test"),
+        classes=tuple(printable(name) for name in classes),
+        remarks=(*remarks, *([] if ignored is None else [share])),
+    )
+
+
+def _resized(settings: DataSettings, part: _Part, which: str) -> _Part:
+    """Check the images and masks of a part, and resize them as the settings say: masks to the nearest pixel."""
+    images, masks = part
+    if masks.ndim != 3 or masks.dtype.kind not in "biu":
+        raise DataError(
+            f"{which.replace('images', 'masks')} of data set {settings.name!r} are {masks.dtype} of shape "
+            f"{list(masks.shape)}; each must be whole numbers of shape [height, width] (data.root or data.name)"
+        )
+    if images.shape[:3] != masks.shape:
+        raise DataError(
+            f"{which} of data set {settings.name!r} have the shape {list(images.shape[:3])}, and their masks "
+            f"{list(masks.shape)}; both must be [n, height, width] (data.root or data.name)"
+        )
+    if masks.size and not 0 <= int(masks.min()) <= int(masks.max()) <= 255:
+        raise DataError(
+            f"{which.replace('images', 'masks')} of data set {settings.name!r} have classes {masks.min()} to "
+            f"{masks.max()}; they must be 0 to 255 (data.root or data.name)"
+        )
+    found = check_images(settings, images, which)
+    if found.shape[1:3] != masks.shape[1:]:
+        rows, columns = (
+            (2 * np.arange(new) + 1) * old // (2 * new)
+            for new, old in zip(found.shape[1:3], masks.shape[1:], strict=True)
+        )
+        masks = masks[:, rows[:, None], columns]
+    return _Part(found, np.ascontiguousarray(masks, np.uint8))
+
+
+SEGMENTATION = Task(
+    data_sets={"segmentation": load_segmentation},
+    from_function=load_function,
+    outputs="masks",
+    heads=("skip", "fcn"),
+    loss=pixel_cross_entropy,
+    loss_sum=pixel_cross_entropy_sum,
+    score=MEAN_IOU,
+    baselines="segmentation",
+    unused=("data.length", "training.auxiliary_weight", "training.cutout", *FOR_TEXTS),
+)
