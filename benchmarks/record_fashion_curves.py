@@ -198,9 +198,9 @@ def summarise() -> None:
         lines.append(f"The recording is not finished: {len(trials)} of {TRIALS} architectures. It goes on.\n")
     repeated = noise(curves)
     if repeated is not None:
-        ends = repeated.xs(EPOCHS, level="epoch")
-        freedom = ends.count(axis=1) - 1
-        deviation = float(np.sqrt((ends.var(axis=1) * freedom).sum() / freedom.sum()))
+        ends = repeated.xs(EPOCHS, level="epoch").to_numpy()
+        freedom = np.isfinite(ends).sum(axis=1) - 1
+        deviation = float(np.sqrt((np.nanvar(ends, axis=1, ddof=1) * freedom).sum() / freedom.sum()))
         lines.append(
             f"{len(ends)} of them, spread over all ranks, were trained again with other seeds on the same images, "
             f"{freedom.sum()} times in all. The standard deviation of one final accuracy is {deviation:.4f}: the "

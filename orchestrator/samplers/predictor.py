@@ -56,8 +56,8 @@ class PredictorSampler(BaseSampler):
     `candidates` points, half of them mutants of the `parents` best trials (one or two decisions are changed) and half
     random, are compared by their expected improvement over the best that the process expects of the trials so far.
     The features are counts of operations, and graph features after GRAF (Kadlecová et al. 2024): see
-    `search_spaces.graph_features`. With several objectives, each has a process of its own, and the points are compared by the hypervolume that they are expected to add: see
-    `orchestrator.samplers.hypervolume`.
+    `search_spaces.graph_features`. With several objectives, each has a process of its own, and the points are compared
+    by the hypervolume that they are expected to add: see `orchestrator.samplers.hypervolume`.
 
     - A trial that runs counts as what the process expects of it (Ginsbourger et al. 2010, the kriging believer), so
       that many workers get different proposals.
