@@ -1,152 +1,175 @@
-"""Compares cellscout's bridge to Optuna with Ray Tune's stock one on recorded curves; writes Markdown.
+"""Replays searches on recorded curves: the default setting, random search without stopping, stock Ray Tune.
 
-    python benchmarks/replay_curves.py benchmarks/curves --output benchmarks/replay_curves.md
+    python benchmarks/replay_curves.py benchmarks/curves/fashion_mnist --output benchmarks/replay_curves.md
 
-Both bridges drive the same sampler (Optuna's TPE) and the same ASHA on a virtual clock, with 1, 4 and 16 workers. Both
-propose in the whole NASNet space. A proposal is answered by the recorded architecture that differs from it in the
-fewest decisions and was not used in this run, so a sampler learns less than in a real search. An epoch takes the
-seconds that it took when it was recorded. Ray Tune's `OptunaSearch` reports a trial that ASHA stopped to Optuna as
-complete; cellscout reports it as pruned, with its curve.
+All search the space of the record on a virtual clock, where an epoch takes the seconds that it took when it was
+recorded. A proposal is answered in two ways: by the recorded architecture that differs from it in the fewest decisions
+and was not used in this run, and by a surrogate of the recorded curves (`surrogate.md`).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
+from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from orchestrator.record import TRIALS as TRIALS_TABLE
-from orchestrator.schedulers import AshaScheduler
-from orchestrator.significance import mean_of
-from orchestrator.simulation import RecordedCurves, Regret, Simulation, simulate, simulate_search
-from search_spaces import NASNET
+from orchestrator.config import make_sampler, make_scheduler, parse_config
+from orchestrator.significance import Mean, mean_of
+from orchestrator.simulation import Answers, RecordedCurves, Regret, Simulation, Surrogate, simulate, simulate_search
+from orchestrator.simulation.speed_up import SpeedUp, speed_up
 
-TRIALS, EPOCHS = 200, 27
-WORKERS = (1, 4, 16)
-BUDGET = 20
+WORKERS = (4, 16)
+BUDGET = 50
 """The workers' total time, in whole trainings."""
-MOMENTS = (0.1, 0.25, 0.5, 1.0)
-"""Fractions of the time at which the regret is measured."""
-SPACE = NASNET.param_space()
+TARGETS = (0.005, 0.01)
+"""Regrets at which a search has reached a target, in validation accuracy."""
+ANSWERS: dict[str, Callable[[RecordedCurves], Answers]] = {"nearest": lambda recorded: recorded, "surrogate": Surrogate}
+TITLES = {
+    "nearest": "Answered by the nearest recorded architecture",
+    "surrogate": "Answered by the surrogate",
+}
+
+Run = Callable[..., Simulation]
 
 
-def sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Create the sampler that both bridges drive, or random search."""
-    if kind == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+def cellscout(answers: Answers, seed: int, run: Run, **sections: Mapping[str, Any]) -> Simulation:
+    """Search with cellscout; what the sections leave open has its default."""
+    config = parse_config({**sections, "training": {"epochs": answers.epochs}}, "the replay")
+    return simulate_search(
+        answers.space,
+        epochs=answers.epochs,
+        sampler=make_sampler(config.sampler, seed, answers.space),
+        scheduler=make_scheduler(config.scheduler, answers.epochs, {"val_accuracy": "maximize"}),
+        run=run,
+    )
 
 
-def cellscout(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
-    """Run cellscout's study, candidates and recorder, as in a search on Ray."""
-    return simulate_search(NASNET, epochs=EPOCHS, sampler=sampler(kind, seed), scheduler=scheduler, run=run)
+def stock(answers: Answers, seed: int, run: Run) -> Simulation:
+    """Search with Ray Tune's OptunaSearch and ASHAScheduler as they come."""
+    return run(
+        OptunaSearch(seed=seed),
+        ASHAScheduler(time_attr="epoch", max_t=answers.epochs),
+        param_space=answers.space.param_space(),
+    )
 
 
-def stock(kind: str, seed: int, run: Callable[..., Simulation], scheduler: AshaScheduler) -> Simulation:
-    """Run Ray Tune's own bridge."""
-    return run(OptunaSearch(sampler=sampler(kind, seed)), scheduler, param_space=SPACE)
-
-
-VARIANTS: dict[str, Callable[..., Simulation]] = {
-    "cellscout, TPE": partial(cellscout, "tpe"),
-    "Ray Tune's OptunaSearch, TPE": partial(stock, "tpe"),
-    "random (cellscout)": partial(cellscout, "random"),
+DEFAULT, RANDOM, STOCK = "cellscout as it comes", "random without stopping", "Ray Tune, TPE + ASHA"
+ARMS: dict[str, Callable[[Answers, int, Run], Simulation]] = {
+    RANDOM: partial(cellscout, sampler={"name": "random"}, scheduler={"name": "fifo"}),
+    STOCK: stock,
+    DEFAULT: cellscout,
+    "cellscout, reduction_factor = 4": partial(cellscout, scheduler={"reduction_factor": 4}),
 }
 
 
-def one(folder: Path, *, variant: str, workers: int, seed: int) -> tuple[list[float], int, int]:
-    """Return the regret at each moment, the number of trials, and the number of completed ones."""
+@cache
+def answers_of(record: str, kind: str) -> Answers:
+    """Make the answers once in each process."""
+    return ANSWERS[kind](RecordedCurves.read(record))
+
+
+def one(record: str, kind: str, arm: str, workers: int, seed: int) -> tuple[Regret, int]:
+    """Return the regret of one search over time, and its number of trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pool = RecordedCurves.of_table(folder / TRIALS_TABLE, NASNET)
-    seconds = BUDGET * pool.training_seconds / workers
+    answers = answers_of(record, kind)
     run = partial(
         simulate,
-        evaluate=pool.answers(seed),
+        evaluate=answers.answers(seed),
         workers=workers,
-        seconds=seconds,
-        trials=pool.limit,
+        seconds=BUDGET * answers.training_seconds / workers,
+        trials=answers.limit,
     )
-    scheduler = AshaScheduler(max_epochs=EPOCHS, min_epochs=1, reduction_factor=3)
-    simulation = VARIANTS[variant](seed, run, scheduler)
-    completed = sum(event.kind == "ended" for event in simulation.events)
-    regret = Regret.of(simulation, pool)
-    return [regret.at(moment * seconds) for moment in MOMENTS], len(simulation.trials), completed
+    simulation = ARMS[arm](answers, seed, run)
+    return Regret.of(simulation, answers), len(simulation.trials)
 
 
-def differences(found: dict[tuple[str, int], list[tuple[list[float], int, int]]], workers: int) -> Iterator[Any]:
-    """Yield our regret less the stock bridge's, paired by seed, at each moment: mean and half the interval's width."""
-    ours, theirs = (found[variant, workers] for variant in list(VARIANTS)[:2])
-    for place in range(len(MOMENTS)):
-        difference = mean_of([a[0][place] - b[0][place] for a, b in zip(ours, theirs, strict=True)])
-        yield difference.mean, difference.margin
+Found = Mapping[tuple[str, str, int], Sequence[tuple[Regret, int]]]
 
 
-def verdict(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) -> str:
-    """Return what the differences show, and what they cannot show."""
-    every = [difference for workers in WORKERS for difference in differences(found, workers)]
-    better = sum(mean + half < 0 for mean, half in every)
-    worse = sum(mean - half > 0 for mean, half in every)
-    return (
-        f"Of the {len(every)} differences between the two bridges, {better} are clearly in favour of cellscout's and "
-        f"{worse} clearly against it (the interval excludes zero). In a pool of {TRIALS} architectures, where a "
-        "proposal is answered by one that shares some of its decisions, a sampler can learn little, as the rows of "
-        "random search show. The result says nothing about longer searches in the whole space."
-    )
+def sooner(found: Found, kind: str, workers: int, *, arm: str, target: float, limit: float) -> Iterator[str]:
+    """Yield how many searches reach the target, and how many times sooner than random search and Ray Tune."""
+    times = {one: [regret.reached(target) for regret, _ in found[kind, one, workers]] for one in ARMS}
+    yield f"{sum(time is not None for time in times[arm])} of {len(times[arm])}"
+    for other in (RANDOM, STOCK):
+        yield "" if arm == other else in_words(speed_up(times[arm], times[other], limit=limit))
 
 
-def table(found: dict[tuple[str, int], list[tuple[list[float], int, int]]]) -> Iterator[str]:
-    """Yield a row per variant and number of workers, and the paired difference between the two bridges."""
-    moments = " | ".join(f"{moment:.0%} of the time" for moment in MOMENTS)
-    yield f"| workers | | {moments} | trials | whole trainings |"
-    yield "|---|---|" + "---|" * (len(MOMENTS) + 2)
-    for workers in WORKERS:
-        for variant in VARIANTS:
-            runs = found[variant, workers]
-            cells = [mean_of([run[0][place] for run in runs]) for place in range(len(MOMENTS))]
-            text = " | ".join(f"{100 * cell.mean:.2f} +- {100 * cell.margin:.2f}" for cell in cells)
-            counts = " | ".join(f"{np.mean([run[index] for run in runs]):.0f}" for index in (1, 2))
-            yield f"| {workers} | {variant} | {text} | {counts} |"
-        text = " | ".join(f"{100 * mean:+.2f} +- {100 * half:.2f}" for mean, half in differences(found, workers))
-        yield f"| {workers} | *difference of the two bridges, by seed* | {text} | | |"
+def points(regret: Mean) -> str:
+    margin = f" ± {100 * regret.margin:.2f}" if regret.margin > 0 else ""  # NaN if all searches end alike
+    return f"{100 * regret.mean:.2f}{margin}"
+
+
+def in_words(ratio: SpeedUp) -> str:
+    if not ratio.is_bounded:
+        return "not known"
+    low, high = ratio.interval
+    interval = f"{low:.1f} or more" if math.isinf(high) else f"{low:.1f} to {high:.1f}"
+    return f"{'' if ratio.is_exact else 'at least '}{ratio.at_least:.1f} ({interval})"
+
+
+def table(found: Found, kind: str, answers: Answers) -> Iterator[str]:
+    """Yield a row for each number of workers and arm."""
+    targets = [f"within {100 * target:g}: reached | times sooner than random | than Ray Tune" for target in TARGETS]
+    yield f"| workers | | regret at a quarter of the time | at the end | {' | '.join(targets)} | trials |"
+    yield "|---|---|---|---|" + "---|---|---|" * len(TARGETS) + "---|"
+    for workers, arm in itertools.product(WORKERS, ARMS):
+        limit = BUDGET * answers.training_seconds / workers
+        runs = found[kind, arm, workers]
+        regrets = [mean_of([regret.at(part * limit) for regret, _ in runs]) for part in (0.25, 1.0)]
+        cells = [
+            *map(points, regrets),
+            *(cell for target in TARGETS for cell in sooner(found, kind, workers, arm=arm, target=target, limit=limit)),
+            f"{mean_of([count for _, count in runs]).mean:.0f}",
+        ]
+        yield f"| {workers} | {arm} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Replay and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder with the tables of record_curves.py")
+    parser.add_argument("record", help="run directory, or trials.parquet")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    jobs = [(variant, workers, seed) for seed in range(arguments.seeds) for workers in WORKERS for variant in VARIANTS]
-    found: dict[tuple[str, int], list[tuple[list[float], int, int]]] = {}
+    jobs = list(itertools.product(ANSWERS, ARMS, WORKERS, range(arguments.seeds)))
+    found: dict[tuple[str, str, int], list[tuple[Regret, int]]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as processes:
-        runs = processes.map(one, *zip(*((arguments.folder, *job) for job in jobs), strict=True))
-        for (variant, workers, seed), run in zip(jobs, runs, strict=True):
-            found.setdefault((variant, workers), []).append(run)
-            print(seed, workers, variant, run, file=sys.stderr)
-    pool = RecordedCurves.of_table(arguments.folder / TRIALS_TABLE, NASNET)
+        runs = processes.map(one, *zip(*((arguments.record, *job) for job in jobs), strict=True))
+        for (kind, arm, workers, seed), run in zip(jobs, runs, strict=True):
+            found.setdefault((kind, arm, workers), []).append(run)
+            print(kind, arm, workers, seed, run[0].values[-1], run[1], file=sys.stderr, flush=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))
     command = " ".join(["python benchmarks/replay_curves.py", *sys.argv[1:]])
-    arguments.output.write_text(
-        f"# The bridge between sampler and scheduler, replayed\n\n{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
-        f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}. Written by\n\n```\n{command}\n```\n\n"
-        f"Regret in points of validation accuracy (mean over {arguments.seeds} seeds, with the 95 % interval of the "
-        f"mean): the best accuracy of {len(pool.curves)} recorded architectures less that of the leading candidate "
-        f"when trained to the end. The workers' total time is that of {BUDGET} whole trainings of {EPOCHS} epochs. "
-        "ASHA has its rungs at epochs 1, 3 and 9.\n\n" + "\n".join(table(found)) + f"\n\n{verdict(found)}\n"
-    )
+    parts = [
+        f"# Searches on recorded curves\n\n{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
+        f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}. Written by\n\n```\n{command}\n```",
+        f"Searches on a virtual clock, {arguments.seeds} seeds each. The workers' total time is that of {BUDGET} whole "
+        "trainings. The regret is the best score that is known less that of the leading candidate when trained to the "
+        "end, in points of validation accuracy, with the 95 % interval of its mean. *within 0.5*: how many searches "
+        "came within 0.5 points of the best score that is known and stayed there, and how many times sooner than those "
+        "of random search without stopping and of Ray Tune (the ratio over all pairs of searches, with its 95 % "
+        "interval; searches that did not reach the target only bound it). *Ray Tune* is its OptunaSearch with Optuna's "
+        "default sampler (TPE) and its ASHAScheduler, with default settings.",
+    ]
+    for kind in ANSWERS:
+        answers = answers_of(arguments.record, kind)
+        parts += [f"## {TITLES[kind]}", f"{answers.note[0].upper()}{answers.note[1:]}."]
+        parts.append("\n".join(table(found, kind, answers)))
+    arguments.output.write_text("\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":
