@@ -71,7 +71,7 @@ def test_help_does_not_wait_for_ray() -> None:
         (
             "datasets",
             {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"}.union(
-                ("image_folder", "npz", "signal", "text")
+                ("image_folder", "npz", "segmentation", "signal", "text")
             ),
         ),
         ("trainables", {"cell", "instant"}),

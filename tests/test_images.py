@@ -156,7 +156,9 @@ def test_the_checksum_decides_and_no_last_digit_of_a_mean(moved: tuple[RecordedR
 
 def test_nothing_but_the_place_can_change(moved: tuple[RecordedRun, Path]) -> None:
     run, _ = moved
-    with pytest.raises(ConfigError, match="can change data.download, data.max_pixels, data.root; with another"):
+    with pytest.raises(
+        ConfigError, match="can change data.download, data.max_pixels, data.root, data.vectors; with another"
+    ):
         run.with_data_at(["data.limit=10"])
 
 

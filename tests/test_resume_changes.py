@@ -49,9 +49,8 @@ def test_settings_by_which_scores_could_not_be_compared_are_refused_in_a_resume(
     ended = cellscout("resume", str(run), "--set", setting)
     assert ended.status == 2
     confirmation = "confirmation.candidates, confirmation.share, confirmation.trainings"
-    changeable = (
-        f"budget, {confirmation}, data.download, data.max_pixels, data.root, faults, logging, resources, sampler"
-    )
+    data = "data.download, data.max_pixels, data.root, data.vectors"
+    changeable = f"budget, {confirmation}, {data}, faults, logging, resources, sampler"
     assert f"a search that goes on can change {changeable}; with another [" in ended.err
     assert snapshot(run) == before
 

@@ -49,7 +49,7 @@ class Preprocessing:
             deviation=tuple(facts["deviation"]),
             classes=tuple(facts["classes"]),
             reading=reading_of(facts.get("reading")),
-            outputs=facts["outputs"],
+            outputs=facts.get("outputs", "classes"),
         )
 
     def to_json(self) -> dict[str, Any]:
