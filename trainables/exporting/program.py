@@ -61,7 +61,8 @@ def capture(
 ) -> ExportedProgram:
     """Capture the network's graph for batches of any size, or of at most `max_images`."""
     black = np.zeros((examples, *preprocessing.image_size, preprocessing.channels), np.float32)
-    images = torch.tensor(preprocessing.normalised(black))
+    # With the strides of a new tensor, because ExecuTorch compares them with those of the images that it is given.
+    images = torch.zeros_like(torch.tensor(preprocessing.normalised(black)), memory_format=torch.contiguous_format)
     count = Dim.DYNAMIC if max_images is None else Dim("images", min=1, max=max_images)
     return torch.export.export(network, (images,), dynamic_shapes=({0: count},))
 
