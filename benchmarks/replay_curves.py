@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import os
 import platform
 import sys
@@ -116,9 +115,7 @@ def points(regret: Mean) -> str:
 def in_words(ratio: SpeedUp) -> str:
     if not ratio.is_bounded:
         return "not known"
-    low, high = ratio.interval
-    interval = f"{low:.1f} or more" if math.isinf(high) else f"{low:.1f} to {high:.1f}"
-    return f"{'' if ratio.is_exact else 'at least '}{ratio.at_least:.1f} ({interval})"
+    return f"{ratio.estimate_in_words} ({ratio.interval_in_words})"
 
 
 def table(found: Found, kind: str, answers: Answers) -> Iterator[str]:

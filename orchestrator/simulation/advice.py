@@ -6,7 +6,6 @@ workers hold at once (Bonferroni's correction), and with them that of whichever 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -85,9 +84,7 @@ def _sentence(compared: Sequence[Compared], equals: Sequence[Compared], *, worke
 
 def _ratio_in_words(found: SpeedUp) -> str:
     """Format a ratio with its interval: `3.2 times (2.1 to 4.0)`."""
-    estimate = f"{found.at_least:.1f}" if found.is_exact else f"at least {found.at_least:.1f}"
-    low, high = found.interval
-    return f"{estimate} times ({f'{low:.1f} or more' if math.isinf(high) else f'{low:.1f} to {high:.1f}'})"
+    return f"{found.estimate_in_words} times ({found.interval_in_words})"
 
 
 def points(regret: float) -> str:

@@ -47,6 +47,17 @@ class SpeedUp:
         """Whether chance alone can explain the difference."""
         return self.interval[0] <= 1 <= self.interval[1]
 
+    @property
+    def estimate_in_words(self) -> str:
+        """The estimate: `3.2` or `at least 3.2`."""
+        return f"{'' if self.is_exact else 'at least '}{self.at_least:.1f}"
+
+    @property
+    def interval_in_words(self) -> str:
+        """The interval: `2.1 to 4.0` or `2.1 or more`."""
+        low, high = self.interval
+        return f"{low:.1f} or more" if math.isinf(high) else f"{low:.1f} to {high:.1f}"
+
 
 def speed_up(times: Times, others: Times, *, limit: float, intervals: int = 1) -> SpeedUp:
     """Return how many times sooner the searches with `times` reach the target than the others.
