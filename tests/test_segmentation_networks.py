@@ -24,12 +24,12 @@ from tests.made_up import made_up
 from tests.mask_files import SIZE, rectangles, write_mask_folders
 from tests.pages import page_of
 from tests.trained import make_run, small_spec
+from tests.tried_tasks import check_refused, search_and_go_on
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import BaselineNetwork
 from trainables.datasets import load_data
 from trainables.exporting.program import load_network
 from trainables.loader import DeviceData
-from trainables.network_spec import NetworkSpec
 from trainables.settings import DataSettings, TrainingSettings
 from trainables.training import Training
 
@@ -129,9 +129,7 @@ def test_what_does_not_apply_is_refused_in_one_line(run: Path, cellscout: Any) -
         (("explain", str(run), "a.png", "-o", "a.svg"), "is a network for segmentation data; explain draws"),
         (("predict", str(run), "a.png", "-o", "a.txt"), "it must end in .csv or .parquet, or be a folder for masks"),
     ):
-        ended = cellscout(*arguments)
-        assert (ended.status, len(ended.err.splitlines())) == (2, 1), ended.err
-        assert message in ended.err
+        check_refused(cellscout, arguments, message)
 
 
 @pytest.mark.slow
@@ -140,12 +138,8 @@ def test_masks_are_searched_and_confirmed_and_a_search_goes_on(cellscout: Any, t
     write_mask_folders(tmp_path / "data", 40)
     settings = ["data.name=segmentation", "data.root=data", "network.filters=4", "training.epochs=1"]
     settings += ["training.batch_size=8", "scheduler.min_epochs=1", "budget.trials=2", "network.decoder=fcn"]
-    ended = cellscout("search", "--run-dir", "run", *(word for one in settings for word in ("--set", one)))
-    assert ended.status == 0, ended.err
-    ended = cellscout("resume", "run", "--set", "budget.trials=3")
-    assert ended.status == 0, ended.err
+    _, spec = search_and_go_on(cellscout, settings)
     assert "accuracy    is the mean intersection over union" in cellscout("status", "run").out
-    spec = NetworkSpec.from_json(json.loads((tmp_path / "run" / "best" / "network.json").read_text()))
     assert (spec.head, spec.image_size, spec.classes) == ("fcn", SIZE, 3)
     ended = cellscout("evaluate", "run", "--top", "2", "--folds", "2", "--no-baseline")
     assert ended.status == 0, ended.err

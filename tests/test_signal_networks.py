@@ -21,6 +21,7 @@ from tests.made_up import made_up
 from tests.pages import page_of
 from tests.signal_files import write_wav, write_wav_folders
 from tests.trained import WINNER, make_run, small_spec
+from tests.tried_tasks import check_longer_costs_more, check_refused, search_and_go_on
 from trainables.datasets import load_data
 from trainables.exporting.program import load_network
 from trainables.loader import DeviceData
@@ -105,19 +106,14 @@ def test_what_does_not_apply_is_refused_in_one_line(run: Path, cellscout: Any, t
         (("predict", str(run), str(tmp_path)), "has no signal (no file with an ending such as .wav or .npy)"),
         (("predict", str(run), "no.wav"), "no.wav: there is no such file"),
     ):
-        ended = cellscout(*arguments)
-        assert ended.status == 2
-        assert len(ended.err.splitlines()) == 1
-        assert message in ended.err
+        check_refused(cellscout, arguments, message)
 
 
 def test_costs_are_counted_for_one_axis(run: Path, cellscout: Any) -> None:
     found = costs_report(SPEC, 1, latency=True)
     assert found["network"].endswith("2 classes, 1x24 sequences")
     assert found["latency_seconds"] > 0
-    longer = json.loads(cellscout("costs", str(run), "--image-size", "48", "--json").out)
-    assert longer["macs"] > found["macs"]
-    assert longer["parameters"] == found["parameters"]
+    check_longer_costs_more(cellscout, run, found)
 
 
 @pytest.mark.slow
@@ -126,13 +122,8 @@ def test_signals_are_searched_and_a_search_goes_on(cellscout: Any, tmp_path: Pat
     write_wav_folders(tmp_path / "data", 40)
     settings = ["data.name=signal", "data.root=data", "network.filters=4", "training.epochs=2", "training.batch_size=8"]
     settings += ["scheduler.min_epochs=1", "budget.trials=2", "confirmation.candidates=0", "space.name=nasnet"]
-    ended = cellscout("search", "--run-dir", "run", *(word for one in settings for word in ("--set", one)))
-    assert ended.status == 0, ended.err
-    assert "left out of the space, because they do not exist for signal data: conv_1x3_3x1" in ended.err + ended.out
-    ended = cellscout("resume", "run", "--set", "budget.trials=3")
-    assert ended.status == 0, ended.err
-    assert len(RecordedRun.read("run").state().trials) == 3
-    spec = NetworkSpec.from_json(json.loads((tmp_path / "run" / "best" / "network.json").read_text()))
+    said, spec = search_and_go_on(cellscout, settings)
+    assert "left out of the space, because they do not exist for signal data: conv_1x3_3x1" in said
     assert (spec.image_size, spec.image_channels, spec.classes) == ((24,), 1, 2)
 
 

@@ -22,6 +22,7 @@ from tests.made_up import made_up
 from tests.pages import page_of
 from tests.text_files import question_file, write_text_folders
 from tests.trained import WINNER, make_run, small_spec
+from tests.tried_tasks import check_longer_costs_more, check_refused, search_and_go_on
 from trainables.datasets import DataSplits, load_data
 from trainables.exporting.program import load_network
 from trainables.layers import Embedding
@@ -153,10 +154,7 @@ def test_what_does_not_apply_is_refused_in_one_line(run: Path, cellscout: Any, t
         (("predict", str(run), str(tmp_path / "empty.txt")), "empty.txt has an empty text"),
         (("predict", str(run), str(tmp_path / "latin.txt")), "latin.txt is not UTF-8"),
     ):
-        ended = cellscout(*arguments)
-        assert ended.status == 2
-        assert len(ended.err.splitlines()) == 1
-        assert message in ended.err
+        check_refused(cellscout, arguments, message)
 
 
 def test_costs_are_counted_for_tokens(run: Path, cellscout: Any) -> None:
@@ -165,9 +163,7 @@ def test_costs_are_counted_for_tokens(run: Path, cellscout: Any) -> None:
     found = costs_report(spec, 1, latency=True)
     assert found["network"].endswith(f"2 classes, 1x{spec.image_size[0]} sequences of {spec.embedding.tokens} tokens")
     assert found["latency_seconds"] > 0
-    longer = json.loads(cellscout("costs", str(run), "--image-size", "48", "--json").out)
-    assert longer["macs"] > found["macs"]
-    assert longer["parameters"] == found["parameters"]
+    check_longer_costs_more(cellscout, run, found)
 
 
 @pytest.mark.slow
@@ -177,13 +173,8 @@ def test_texts_are_searched_and_a_search_goes_on(cellscout: Any, tmp_path: Path)
     settings = ["data.name=text", "data.root=a.csv", "network.filters=4", "training.epochs=2", "training.batch_size=8"]
     settings += ["network.embedding=8", "training.word_dropout=0.1", "scheduler.min_epochs=1", "budget.trials=2"]
     settings += ["confirmation.candidates=0", "space.name=nasnet"]
-    ended = cellscout("search", "--run-dir", "run", *(word for one in settings for word in ("--set", one)))
-    assert ended.status == 0, ended.err
-    assert "left out of the space, because they do not exist for text data: conv_1x3_3x1" in ended.err + ended.out
-    ended = cellscout("resume", "run", "--set", "budget.trials=3")
-    assert ended.status == 0, ended.err
-    assert len(RecordedRun.read("run").state().trials) == 3
-    spec = NetworkSpec.from_json(json.loads((tmp_path / "run" / "best" / "network.json").read_text()))
+    said, spec = search_and_go_on(cellscout, settings)
+    assert "left out of the space, because they do not exist for text data: conv_1x3_3x1" in said
     assert spec.embedding is not None
     assert (spec.embedding.channels, spec.embedding.dropout, spec.classes) == (8, 0.1, 2)
     ended = cellscout("evaluate", "run", "--top", "2", "--folds", "2", "--seeds", "1", "--no-baseline")
