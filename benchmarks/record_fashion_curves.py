@@ -146,13 +146,20 @@ def rank_correlations(curves: pd.DataFrame) -> Iterator[str]:
     """Yield a table: how well an epoch's accuracies rank the final ones, and how many of the best it would keep."""
     final = curves[EPOCHS]
     best = set(final.nlargest(len(final) // 10).index)
-    correlations = f"Spearman's rank correlation with epoch {EPOCHS} | Kendall's tau"
+    first = random_ones(curves)
+    correlations = f"Spearman's rank correlation with epoch {EPOCHS} | of the random ones alone | Kendall's tau"
     yield f"| epoch | {correlations} | fraction of the best tenth in its best third |"
-    yield "|---|---|---|---|"
+    yield "|---|---|---|---|---|"
     for epoch in range(1, EPOCHS):
         scores = curves[epoch]
         kept = len(best & set(scores.nlargest(len(final) // 3).index)) / len(best)
-        yield f"| {epoch} | {spearmanr(scores, final)[0]:.2f} | {kendalltau(scores, final)[0]:.2f} | {kept:.0%} |"
+        ranks = [spearmanr(scores, final)[0], spearmanr(first[epoch], first[EPOCHS])[0], kendalltau(scores, final)[0]]
+        yield f"| {epoch} | {' | '.join(f'{rank:.2f}' for rank in ranks)} | {kept:.0%} |"
+
+
+def random_ones(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves of the random architectures."""
+    return curves[curves.index.astype(int) < RANDOM]
 
 
 def noise(curves: pd.DataFrame) -> pd.DataFrame | None:
@@ -194,6 +201,11 @@ def summarise() -> None:
         f"Final validation accuracy: best {final.max():.4f}, median {final.median():.4f}, worst {final.min():.4f}; "
         f"standard deviation {final.std():.4f}.\n",
     ]
+    if learned:
+        first = random_ones(curves)[EPOCHS]
+        parts = {"The random ones": first, "those of the predictor": final.drop(first.index)}
+        means = (f"{whose} {part.mean():.4f} on average and {part.max():.4f} at best" for whose, part in parts.items())
+        lines.append(f"{', '.join(means)}.\n")
     if len(trials) < TRIALS:
         lines.append(f"The recording is not finished: {len(trials)} of {TRIALS} architectures. It goes on.\n")
     repeated = noise(curves)
