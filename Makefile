@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 # Hundreds of child processes import the same modules, so let the first one write the compiled files. Ray's workers have a
 # low priority by default, and would wait for the tests of the other processes.
 IN_PARALLEL := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 RAY_worker_niceness=0
-# Three processes on two cores, because tests often wait.
-PYTEST := $(IN_PARALLEL) $(BIN)/python -m pytest -n 3 --dist loadscope
+# Three processes on two cores, because tests often wait. tests/conftest.py orders the files.
+PYTEST := $(IN_PARALLEL) $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 PRODUCT := $(VENV)/.product
 DEVELOPER := $(VENV)/.developer
 # uv downloads and unpacks in parallel, and compiles with all cores.
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
-.PHONY: search test test-slow test-all test-browser test-gpu test-oldest lint format install clean
+.PHONY: search test test-slow test-all test-browser test-gpu test-oldest lint format install install-oldest clean
 
 search: $(PRODUCT)
 	$(BIN)/cellscout search
@@ -41,7 +41,9 @@ LOWER_BOUNDS := import re, tomllib; \
     found = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
     print(*(re.sub(r"(\[\w+\])?>=([\d.]+),<.*", r"==\2", line) for line in found if ",<" in line), sep="\n")
 
-test-oldest: $(OLDEST)/.installed
+install-oldest: $(OLDEST)/.installed
+
+test-oldest: install-oldest
 	$(IN_PARALLEL) $(OLDEST)/bin/python -m pytest -n 2 --dist loadscope -m "not slow" $(OLDEST_TESTS:%=tests/test_%.py)
 
 $(OLDEST)/.installed: pyproject.toml | $(BIN)/uv
