@@ -31,6 +31,7 @@ from trainables.loader import DeviceData
 from trainables.settings import DataSettings, TrainingSettings
 from trainables.tasks.classes import ACCURACY
 from trainables.tasks.table import find_task
+from trainables.tasks.task import Task
 from trainables.training import Training
 
 EXAMPLE = ROOT / "examples" / "own_task.py"
@@ -150,3 +151,12 @@ def test_a_record_can_be_read_without_the_module_of_its_task() -> None:
 def test_the_example_takes_forty_lines() -> None:
     code = EXAMPLE.read_text()
     assert len([line for line in code[code.index("\nimport ") :].splitlines() if line.strip()]) <= 40
+
+
+def test_a_task_that_names_no_setting_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"unused has 'data.size'; it must be a tuple of settings such as 'data.length'"
+    ):
+        Task(data_sets={}, unused=("data.length", "data.size"))
+    with pytest.raises(ValueError, match="unused has 'd'; it must be a tuple"):
+        Task(data_sets={}, unused="data.length")  # type: ignore[arg-type]

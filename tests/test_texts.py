@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,50 @@ def test_files_in_folders_of_classes_are_read(tmp_path: Path) -> None:
     splits = load(tmp_path / "parts")
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [9, 3, 12]
     assert "train texts from 'train', test texts from 'test'" in splits.summary()
+
+
+@pytest.fixture
+def own_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module with functions that return texts, and others that do not."""
+    (tmp_path / "own_texts.py").write_text(
+        "TEXTS, LABELS = ['A good one', 'a bad one'] * 20, ['good', 'bad'] * 20\n"
+        "def one(): return TEXTS, LABELS\n"
+        "def three(): return (TEXTS, LABELS), (['so good', 'so bad'], LABELS[:2]), (['good', 'bad'], LABELS[:2])\n"
+        "def short(): return TEXTS, LABELS[:3]\n"
+        "def pictures(): return [3, 4], [0, 1]\n"
+        "def mixed(): return ['a text', 3], [0, 1]\n"
+        "def empty(): return ['a text', ' '], [0, 1]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("own_texts", None)
+
+
+def load_own(name: str) -> DataSplits:
+    return load_data(DataSettings(name=f"own_texts:{name}", task="text", min_count=1), seed=0)
+
+
+@pytest.mark.usefixtures("own_texts")
+def test_a_function_gives_texts() -> None:
+    splits = load_own("one")
+    assert (splits.classes, set(vocabulary_of(splits))) == (("bad", "good"), {"a", "bad", "good", "one"})
+    splits = load_own("three")
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [40, 2, 2]
+    assert "so" not in vocabulary_of(splits)
+
+
+@pytest.mark.usefixtures("own_texts")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("short", "returns a tuple; it must be a pair of lists (texts, labels), or two or three of them"),
+        ("pictures", "returns a tuple; it must be a pair of lists (texts, labels)"),
+        ("mixed", "text 1 of the train part is a int; it must be text"),
+        ("empty", "text 1 of the train part has an empty text"),
+    ],
+)
+def test_a_function_that_gives_no_texts_is_refused(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_own(name)
 
 
 def test_quotes_and_line_breaks_belong_to_a_text(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.class_folders import ROLES, Role
 from trainables.image_arrays import IMAGES, DataError, DataSource, ExampleCheck, RawPart, make_source
 from trainables.pictures import resize_image, to_pixels
 from trainables.plugins import import_plugin
@@ -62,6 +63,30 @@ def call_function(settings: DataSettings) -> Any:
         except ValueError as error:
             raise DataError(f"data.name is {settings.name!r}, but {error}") from error
         return function(**settings.options)
+
+
+def call_for_pairs(settings: DataSettings, is_pair: Callable[[Any], bool], what: str) -> dict[Role, Any]:
+    """The pairs that `module:function` returns, by their parts.
+
+    One pair is all examples, two are training and test, three training, validation and test.
+
+    Args:
+        settings: have the name and the options.
+        is_pair: whether a value is a pair of examples and answers.
+        what: such a pair, in words.
+
+    Raises:
+        DataError: there is no such function, it raised an error, or it returned something else.
+    """
+    made = call_function(settings)
+    several = made if isinstance(made, list | tuple) and not is_pair(made) else (made,)
+    if not 1 <= len(several) <= len(ROLES) or not all(map(is_pair, several)):
+        raise DataError(
+            f"data.name = {settings.name!r} returns a {type(made).__name__}; it must be {what}, or two or three "
+            "of them: (training, test) or (training, validation, test)"
+        )
+    roles: Sequence[Role] = ROLES if len(several) == len(ROLES) else ("train", "test")
+    return dict(zip(roles, several, strict=False))
 
 
 @contextlib.contextmanager

@@ -56,9 +56,9 @@ class DataSettings(Settings):
     two (training, test) or three (training, validation, test); each is a map-style data set of (image, label) or a
     pair of arrays (images, labels)."""
     task: str | None = None
-    """What is learned from a data set of your own: `image`, `segmentation`, `signal`, or `module:TASK`, which is a task
-    of your own and may have data sets of other names. Unset: the task of the data set; images that have a class for a
-    function."""
+    """What is learned from a data set of your own: `image`, `segmentation`, `signal`, `text`, or `module:TASK`, which
+    is a task of your own and may have data sets of other names. Unset: the task of the data set, and for a function
+    the classification of images."""
     root: str = "data"
     """Folder of the data set; for `npz`, the file; for `signal`, `text` and `segmentation`, either. A relative path is
     recorded as an absolute one."""

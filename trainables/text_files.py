@@ -43,7 +43,7 @@ def read_text(path: Path) -> str:
     if len(content) > 4 * MAX_CHARACTERS:
         raise TextError(f"{name} has more than {MAX_CHARACTERS:,} characters")
     try:
-        return _checked(content.decode("utf-8-sig"), name)
+        return check_text(content.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
         raise TextError(f"{name} is not UTF-8") from error
 
@@ -61,14 +61,15 @@ def read_table(path: Path) -> tuple[list[str], list[Any]]:
         where = f"row {number:,} of {name}"
         if label is None or not str(label).strip():
             raise TextError(f"{where} has no label")
-        texts.append(_checked(text or "", where))
+        texts.append(check_text(text or "", where))
         labels.append(label)
     if not texts:
         raise TextError(f"{name} has no rows")
     return texts, labels
 
 
-def _checked(text: str, where: str) -> str:
+def check_text(text: str, where: str) -> str:
+    """Return the text; TextError if it is empty or too long. `where` says where it is from."""
     if not text.strip():
         raise TextError(f"{where} has an empty text")
     if len(text) > MAX_CHARACTERS:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.class_folders import ROLES, Contents, Role, find_parts, list_contents
-from trainables.data_functions import call_function
+from trainables.data_functions import call_for_pairs
 from trainables.image_arrays import IGNORED, DataError, DataSource, ImageArrays, check_images
 from trainables.npz_file import read_npz
 from trainables.pictures import PICTURES, PictureError, read_picture, to_pixels
@@ -47,20 +47,9 @@ def _load_npz(settings: DataSettings) -> DataSource:
 
 
 def load_function(settings: DataSettings) -> DataSource:
-    """The result of `module:function`: arrays (images, masks), or two or three such pairs.
-
-    Two are training and test, three training, validation and test.
-    """
-    made = call_function(settings)
-    several = made if isinstance(made, list | tuple) and not _is_pair(made) else (made,)
-    if not 1 <= len(several) <= len(ROLES) or not all(map(_is_pair, several)):
-        raise DataError(
-            f"data.name = {settings.name!r} returns a {type(made).__name__}; it must be a pair of arrays (images, "
-            "masks), or two or three of them: (training, test) or (training, validation, test)"
-        )
-    roles: Sequence[Role] = ROLES if len(several) == len(ROLES) else ("train", "test")
-    parts = [_Part(*(np.asarray(array) for array in pair)) for pair in several]
-    return _make_source(settings, dict(zip(roles, parts, strict=False)))
+    """The result of `module:function`: arrays (images, masks), or two or three such pairs."""
+    found = call_for_pairs(settings, _is_pair, "a pair of arrays (images, masks)")
+    return _make_source(settings, {role: _Part(*(np.asarray(array) for array in pair)) for role, pair in found.items()})
 
 
 def _is_pair(value: Any) -> bool:

@@ -15,7 +15,7 @@ from trainables.data_functions import load_function
 from trainables.heads import CLASSIFIER
 from trainables.image_arrays import DataSource
 from trainables.reading import AS_PICTURE, Reading
-from trainables.settings import DataSettings, TrainingSettings
+from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
 from trainables.tasks.classes import ACCURACY, cross_entropy, cross_entropy_sum
 from trainables.tasks.score import Score
 
@@ -42,10 +42,20 @@ FOR_TEXTS = (
 )
 """Settings that mean nothing for other data than texts."""
 
+_SETTINGS = frozenset(
+    f"{section}.{name}"
+    for section, settings in (("data", DataSettings), ("network", NetworkSettings), ("training", TrainingSettings))
+    for name in settings.model_fields
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a search can be on, and what follows from it."""
+    """What a search can be on, and what follows from it.
+
+    Raises:
+        ValueError: `unused` has an entry that is no setting.
+    """
 
     data_sets: Mapping[str, Callable[[DataSettings], DataSource]]
     """What loads each data set, by its name in a search file. The first line of its docstring describes it."""
@@ -73,6 +83,11 @@ class Task:
     """The sum over a batch of each example's loss, as it is recorded of validation and test examples."""
     score: Score = ACCURACY
     """What `train_accuracy` and `val_accuracy` are."""
+
+    def __post_init__(self) -> None:
+        for key in self.unused:
+            if key not in _SETTINGS:
+                raise ValueError(f"unused has {key!r}; it must be a tuple of settings such as 'data.length'")
 
     def load(self, settings: DataSettings) -> DataSource:
         """Read the data set that the settings name; DataError if it cannot be used."""

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.class_folders import ROLES, Role, find_class_folders
+from trainables.data_functions import call_for_pairs
 from trainables.file_kind import FileKind
 from trainables.image_arrays import DataError, DataSource, Encoded, ExampleCheck, Parts, RawPart, make_source
 from trainables.layers import Size
 from trainables.settings import DataSettings, printable
 from trainables.tasks.task import FOR_MASKS, Task
-from trainables.text_files import TABLES, TEXT_FILES, TextError, read_table, read_text
+from trainables.text_files import TABLES, TEXT_FILES, TextError, check_text, read_table, read_text
 from trainables.vocabulary import Unit, Vocabulary, split_text
 from trainables.word_vectors import read_vectors
 
@@ -70,6 +71,33 @@ def load_texts(settings: DataSettings) -> DataSource:
     except TextError as error:
         raise DataError(f"{error} (data.root)") from error
     return _source(settings, parts, names=[printable(name) for name in folders.classes], remarks=folders.remarks)
+
+
+def load_function(settings: DataSettings) -> DataSource:
+    """The result of `module:function`: lists (texts, labels), or two or three such pairs."""
+    parts: dict[Role, RawPart] = {}
+    for role, (texts, labels) in call_for_pairs(settings, _is_pair, "a pair of lists (texts, labels)").items():
+        for number, text in enumerate(texts):
+            where = f"data.name = {settings.name!r}: text {number:,} of the {role} part"
+            if not isinstance(text, str):
+                raise DataError(f"{where} is a {type(text).__name__}; it must be text")
+            try:
+                check_text(text, where)
+            except TextError as error:
+                raise DataError(str(error)) from error
+        parts[role] = _as_array(texts), np.array(labels)
+    return _source(settings, parts)
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether this is (texts, labels): two lists, or other sequences, of one length."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(hasattr(part, "__len__") and not isinstance(part, str) for part in value)
+        and len(value[0]) == len(value[1])
+        and all(isinstance(text, str) for text in value[0][:1])
+    )
 
 
 def _find_tables(root: Path) -> dict[Role, Path]:
@@ -157,6 +185,7 @@ _CHECK = ExampleCheck("texts", "data.length", _same)
 
 TEXTS = Task(
     data_sets={"text": load_texts},
+    from_function=load_function,
     axes=1,
     reading=TextReading.from_json,
     unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_MASKS),
