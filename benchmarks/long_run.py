@@ -35,7 +35,7 @@ from orchestrator.progress.search_view import SearchView
 from orchestrator.record import EVENTS, RecordedRun, RunDirectory
 from orchestrator.schedulers import Replayable
 from orchestrator.search import run_search
-from orchestrator.study import replay_study
+from orchestrator.study import rebuild_study
 
 EPOCHS = 27
 CPUS = 2
@@ -129,7 +129,7 @@ def measure_resume(run_dir: Path) -> dict[str, float]:
     seconds["the trials, from the log"] = time.perf_counter() - started
 
     started = time.perf_counter()
-    replay_study(state, make_sampler(config.sampler, config.run.seed, make_space(config.space)))
+    rebuild_study(state, make_sampler(config.sampler, config.run.seed, make_space(config.space)))
     seconds["the study"] = time.perf_counter() - started
 
     started = time.perf_counter()

@@ -18,7 +18,7 @@ from orchestrator.record.events import CandidatesCompared, Event
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers.history import TRAININGS
 from orchestrator.study.live_study import known_when_asked
-from orchestrator.study.replay import replay_study
+from orchestrator.study.replay import rebuild_study
 from tests.builders import info, trial
 from tests.confirmed import begun, planned, repeated, search_of
 
@@ -256,7 +256,7 @@ def test_a_search_that_goes_on_learns_the_means_of_the_repeated_trainings() -> N
     search = search_of(SCORES)
     events = [*search, planned(search, share=4), *repeated("00001", 1, 0.6), *repeated("00001", 2, 0.6)]
     assert known_when_asked(events) == len(events)
-    study = replay_study(RunState.replay(events))
+    study = rebuild_study(RunState.replay(events))
     assert study.trials[1].value == pytest.approx(0.7)
     assert study.trials[1].user_attrs[TRAININGS] == 3
     assert study.trials[2].value == pytest.approx(0.8)

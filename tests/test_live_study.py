@@ -19,7 +19,7 @@ from orchestrator.record.event_log import read_events
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.history import ended_trials
-from orchestrator.study.replay import replay_study
+from orchestrator.study.replay import rebuild_study
 from tests.builders import at
 from tests.driving import Hand, busy, driven, new, trial_facts
 from trainables.storage import Folder
@@ -44,7 +44,7 @@ def test_the_study_that_replay_gives_is_the_one_that_the_sampler_saw(
         busy(hand, 30)
         live = hand.settled()
         state = RunState.replay(read_events(Folder.at(tmp_path)))
-        replayed = replay_study(state)
+        replayed = rebuild_study(state)
         *seen, ahead = live.trials
         assert ahead.state == TrialState.RUNNING  # asked ahead, and not on record yet
         assert [trial_facts(trial) for trial in replayed.trials] == [trial_facts(trial) for trial in seen]
@@ -80,7 +80,7 @@ def test_trials_end_in_the_order_of_the_log_whatever_the_clocks_say(tmp_path: Pa
         state = RunState.replay(read_events(Folder.at(tmp_path)))
     state.trials[second.trial_id].ended_at = at(7200)
     state.trials[third.trial_id].ended_at = at(3600)
-    for study in (live, replay_study(state)):
+    for study in (live, rebuild_study(state)):
         assert [trial.number for trial in ended_trials(study)] == [1, 2, 0]
     ended = sorted(state.trials.values(), key=lambda trial: trial.end_place or 0)
     assert [trial.trial_id for trial in ended] == [second.trial_id, third.trial_id, first.trial_id]
@@ -181,6 +181,6 @@ def test_the_seconds_that_asking_took_are_told(tmp_path: Path) -> None:
 
 def test_a_study_without_trials_can_be_replayed() -> None:
     state = RunState(objectives={"val_accuracy": "maximize"})
-    study = replay_study(state)
+    study = rebuild_study(state)
     assert study.trials == []
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE

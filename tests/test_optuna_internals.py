@@ -17,7 +17,7 @@ from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
 from orchestrator.study import optuna_internals
 from orchestrator.study.optuna_internals import StudyAttributes, call_on_stop
-from orchestrator.study.replay import replay_study
+from orchestrator.study.replay import rebuild_study
 from tests.driving import busy, driven, trial_facts
 from trainables import library_internals
 from trainables.library_internals import Internal
@@ -56,7 +56,7 @@ def test_a_study_goes_on_without_it_and_says_so_once(
         if name == "TRIAL_ID":
             assert hand.live._attributes.running_trial(len(live.trials) - 1).number == len(live.trials) - 1
         *seen, _ = live.trials
-        rebuilt = [trial_facts(trial) for trial in replay_study(hand.state).trials]
+        rebuilt = [trial_facts(trial) for trial in rebuild_study(hand.state).trials]
         assert len(rebuilt) >= 18
         if name != "READ_TRIAL_ATTRIBUTES":
             assert rebuilt == [trial_facts(trial) for trial in seen]

@@ -20,7 +20,7 @@ from orchestrator.report.comparison.compare import compare_runs
 from orchestrator.report.page.content import content_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.samplers import SAMPLERS
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.run import resume_search
 from orchestrator.search.setup import SearchComponents
 from orchestrator.simulation.recorded_curves import RecordedCurves
@@ -46,7 +46,7 @@ class ReachedError(Exception):
     """The resume has got past its checks."""
 
 
-def searched(folder: Path, given: Overrides, **values: Any) -> str:
+def searched(folder: Path, given: PassedParts, **values: Any) -> str:
     """The record of a search with these objects."""
     components = SearchComponents.of(load_config(None), given)
     described = describe_run(
@@ -61,7 +61,7 @@ def test_an_object_is_described_by_its_class_its_module_and_what_it_tells() -> N
     space = replace(NASNET, name="mine", blocks=2)
     scheduler = AsyncHyperBandScheduler(time_attr="epoch", max_t=9, grace_period=3)
     scheduler.set_search_properties("val_accuracy", "max")
-    found = Overrides(space, TopK(model=object()), scheduler, Paced).describe()
+    found = PassedParts(space, TopK(model=object()), scheduler, Paced).describe()
     assert str(found["sampler"]) == TOP_K
     assert str(found["trainable"]) == "tests.stepping:Paced"
     assert found["space"].plugin_name == "search_spaces.cell_space:CellSpace"
@@ -74,7 +74,7 @@ def test_an_object_is_described_by_its_class_its_module_and_what_it_tells() -> N
 
 @pytest.mark.parametrize("sampler", [TPESampler(seed=1, n_startup_trials=4), SAMPLERS["tpe"](seed=1)])
 def test_a_sampler_of_optunas_is_called_by_its_own_class(sampler: BaseSampler) -> None:
-    found = Overrides(sampler=sampler).describe()["sampler"]
+    found = PassedParts(sampler=sampler).describe()["sampler"]
     assert found.name == "TPESampler"
     assert found.module.startswith(("optuna.samplers", "orchestrator.samplers.tpe"))
     assert found.options.get("n_startup_trials", 4) == 4
@@ -82,7 +82,7 @@ def test_a_sampler_of_optunas_is_called_by_its_own_class(sampler: BaseSampler) -
 
 def test_the_settings_name_the_object_and_not_what_it_replaces() -> None:
     config = load_config(None, ["space.blocks=3", "sampler.options={initial=7}"])
-    found = Overrides(space=NASNET, sampler=TopK(), trainable=Paced).named_in(config)
+    found = PassedParts(space=NASNET, sampler=TopK(), trainable=Paced).named_in(config)
     assert (found.sampler.name, found.sampler.options) == ("tests.test_passed_objects:TopK", {})
     assert (found.space.name, found.space.blocks) == ("search_spaces.cell_space:CellSpace", None)
     assert found.trainable.name == "tests.stepping:Paced"
@@ -95,7 +95,7 @@ def test_a_class_of_a_notebook_or_a_function_has_a_name_that_settings_accept() -
         pass
 
     Local.__module__ = "my-script.2nd"
-    found = Overrides(sampler=Local()).named_in(load_config(None))
+    found = PassedParts(sampler=Local()).named_in(load_config(None))
     assert found.sampler.name == "my_script._2nd:Local"
     parse_config(found.model_dump(mode="json"), "x")
 
@@ -103,21 +103,29 @@ def test_a_class_of_a_notebook_or_a_function_has_a_name_that_settings_accept() -
 @pytest.mark.parametrize(
     ("recorded", "given", "message"),
     [
-        (Overrides(sampler=TopK()), {}, f"with a sampler that was passed in Python, {TOP_K}; pass the same one again"),
-        (Overrides(space=NASNET), {}, "with a space that was passed in Python, .*CellSpace.*name='nasnet'"),
-        (Overrides(trainable=Paced), {}, "with a trainable that was passed in Python, tests.stepping:Paced; pass"),
-        (Overrides(sampler=TopK()), {"sampler": TopK(k=3)}, r"its options.k was 5, and is 3 \(sampler=...\)"),
-        (Overrides(sampler=TopK()), {"sampler": RandomSampler()}, "its module was 'tests.test_passed_objects', and is"),
-        (Overrides(), {"sampler": TopK()}, "with the sampler 'predictor'; .*TopK.* cannot replace it"),
         (
-            Overrides(sampler=TopK()),
+            PassedParts(sampler=TopK()),
+            {},
+            f"with a sampler that was passed in Python, {TOP_K}; pass the same one again",
+        ),
+        (PassedParts(space=NASNET), {}, "with a space that was passed in Python, .*CellSpace.*name='nasnet'"),
+        (PassedParts(trainable=Paced), {}, "with a trainable that was passed in Python, tests.stepping:Paced; pass"),
+        (PassedParts(sampler=TopK()), {"sampler": TopK(k=3)}, r"its options.k was 5, and is 3 \(sampler=...\)"),
+        (
+            PassedParts(sampler=TopK()),
+            {"sampler": RandomSampler()},
+            "its module was 'tests.test_passed_objects', and is",
+        ),
+        (PassedParts(), {"sampler": TopK()}, "with the sampler 'predictor'; .*TopK.* cannot replace it"),
+        (
+            PassedParts(sampler=TopK()),
             {"sampler": TopK(), "changes": ["sampler.options.k=3"]},
             f"the changes set sampler.name or sampler.options, and {TOP_K} is passed as the sampler; leave out one",
         ),
     ],
 )
 def test_a_resume_refuses_to_go_on_without_the_same_object(
-    recorded: Overrides, given: dict[str, Any], message: str, tmp_path: Path
+    recorded: PassedParts, given: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     run = searched(tmp_path / "run", recorded)
     before = snapshot(tmp_path)
@@ -131,7 +139,7 @@ def test_a_resume_takes_the_same_object(tmp_path: Path, monkeypatch: pytest.Monk
         raise ReachedError
 
     monkeypatch.setattr("orchestrator.search.run.run_environment", reached)
-    run = searched(tmp_path / "run", Overrides(NASNET, TopK(), trainable=Paced))
+    run = searched(tmp_path / "run", PassedParts(NASNET, TopK(), trainable=Paced))
     with pytest.raises(ReachedError):
         resume_search(run, space=NASNET, sampler=TopK(), trainable=Paced)
 
@@ -141,7 +149,7 @@ def test_a_sampler_that_is_named_replaces_the_object(tmp_path: Path, monkeypatch
         raise ReachedError
 
     monkeypatch.setattr("orchestrator.search.run.run_environment", reached)
-    run = searched(tmp_path / "run", Overrides(NASNET, TopK()))
+    run = searched(tmp_path / "run", PassedParts(NASNET, TopK()))
     with pytest.raises(ReachedError):
         resume_search(run, ["sampler.name=tpe"], space=NASNET)
     with pytest.raises(ConfigError, match="with a space that was passed in Python"):
@@ -149,11 +157,11 @@ def test_a_sampler_that_is_named_replaces_the_object(tmp_path: Path, monkeypatch
 
 
 def test_the_commands_name_what_they_cannot_make(tmp_path: Path, cellscout: Any) -> None:
-    searched(tmp_path / "run", Overrides(sampler=TopK()))
+    searched(tmp_path / "run", PassedParts(sampler=TopK()))
     ended = cellscout("resume", "run")
     assert (ended.status, ended.err.count("\n")) == (2, 1)
     assert "pass the same one again (sampler=...)" in ended.err
-    searched(tmp_path / "spaced", Overrides(space=NASNET))
+    searched(tmp_path / "spaced", PassedParts(space=NASNET))
     assert "with a space that was passed in Python" in cellscout("evaluate", "spaced").err
     with pytest.raises(InputError, match="was searched in a space that was passed in Python; simulate its trials"):
         RecordedCurves.read(str(tmp_path / "spaced"))
@@ -161,13 +169,13 @@ def test_the_commands_name_what_they_cannot_make(tmp_path: Path, cellscout: Any)
 
 def test_an_evaluation_needs_the_scheduler_for_its_random_search(tmp_path: Path) -> None:
     scheduler = AsyncHyperBandScheduler(time_attr="epoch", max_t=9)
-    run = searched(tmp_path / "run", Overrides(scheduler=scheduler))
+    run = searched(tmp_path / "run", PassedParts(scheduler=scheduler))
     with pytest.raises(ConfigError, match="with a scheduler that was passed in Python, .*AsyncHyperBandScheduler"):
         evaluate(run)
 
 
 def test_status_report_page_and_compare_show_what_it_was(tmp_path: Path, cellscout: Any) -> None:
-    run = searched(tmp_path / "run", Overrides(sampler=TopK()))
+    run = searched(tmp_path / "run", PassedParts(sampler=TopK()))
     line = f"searched by nasnet, {TOP_K} (passed in Python), asha, cell"
     assert line in cellscout("status", "run").out
     assert line in cellscout("report", "run").out
@@ -176,8 +184,8 @@ def test_status_report_page_and_compare_show_what_it_was(tmp_path: Path, cellsco
     assert content.summary.facts["searched by"] == line.removeprefix("searched by ")
     assert content.passed == {"sampler": TOP_K}
     assert "which a search file cannot do" in page_of(RecordedRun.read(run).directory).text
-    other = searched(tmp_path / "other", Overrides(sampler=TopK(k=3)))
-    named = searched(tmp_path / "named", Overrides())
+    other = searched(tmp_path / "other", PassedParts(sampler=TopK(k=3)))
+    named = searched(tmp_path / "named", PassedParts())
     comparison = compare_runs([run, other, named])
     found = {one.setting: set(map(str, one.values)) for one in comparison.differences}
     assert found["sampler.options.k"] == {"5", "3", "None"}

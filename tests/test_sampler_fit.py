@@ -14,7 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.seeded import SeededSampler
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents
 from orchestrator.study.distributions import to_distributions
 from tests.driving import TINY
@@ -44,7 +44,7 @@ def test_some_samplers_support_several_objectives(name: str) -> None:
 )
 def test_a_sampler_that_ignores_stopped_candidates_gets_a_warning(sampler: str, scheduler: str, warns: bool) -> None:
     parts = SearchComponents.of(
-        parse_config({"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}, "x"), Overrides()
+        parse_config({"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}, "x"), PassedParts()
     )
     assert (parts.warning is not None) == warns
     if parts.warning is not None:

@@ -21,7 +21,7 @@ from orchestrator.config.search_config import SchedulerSettings, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.schedulers import SCHEDULERS
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.run import run_search
 from orchestrator.search.setup import SearchComponents
 
@@ -90,7 +90,7 @@ def test_the_others_fit_and_are_left_as_they_are(scheduler: Any) -> None:
 def test_a_scheduler_that_counts_reports_by_its_options_is_refused() -> None:
     options = {"name": "ray.tune.schedulers:AsyncHyperBandScheduler", "options": {"time_attr": "training_iteration"}}
     with pytest.raises(ConfigError, match="counts reports"):
-        SearchComponents.of(parse_config({"scheduler": options}, "x"), Overrides())
+        SearchComponents.of(parse_config({"scheduler": options}, "x"), PassedParts())
 
 
 @pytest.mark.parametrize("section", ["sampler", "scheduler"])
@@ -101,5 +101,5 @@ def test_whatever_a_class_raises_is_told_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     config = parse_config({section: {"name": "raises_all:Own"}}, "x")
     with pytest.raises(ConfigError, match=rf"{section}.options = {{}}: ") as raised:
-        SearchComponents.of(config, Overrides())
+        SearchComponents.of(config, PassedParts())
     assert "\n" not in str(raised.value)

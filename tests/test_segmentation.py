@@ -16,7 +16,7 @@ from PIL import Image
 
 from orchestrator.config.search_config import load_config, parse_config
 from orchestrator.errors import ConfigError
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents
 from tests.commands import run
 from tests.documentation import ROOT
@@ -255,13 +255,13 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path, spoil: Callable
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        SearchComponents.of(parse_config({"data": {"name": "segmentation"}, **settings}, "x"), Overrides())
+        SearchComponents.of(parse_config({"data": {"name": "segmentation"}, **settings}, "x"), PassedParts())
     assert message in str(refused.value)
 
 
 def test_a_preset_leaves_them_out_and_the_first_decoder_is_the_default() -> None:
     values = {"data": {"name": "segmentation"}, "training": {"preset": "nasnet-cifar"}}
-    components = SearchComponents.of(parse_config(values, "x"), Overrides())
+    components = SearchComponents.of(parse_config(values, "x"), PassedParts())
     assert components.head == "skip"
     assert (components.config.training.cutout, components.config.training.flip) == (0, True)
     (remark,) = components.remarks

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orchestrator.config.components import make_space
 from orchestrator.config.search_config import SearchConfig, SpaceSettings, load_config
 from orchestrator.errors import ConfigError
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents
 from tests.commands import run
 from tests.documentation import ROOT
@@ -226,7 +226,7 @@ def test_what_a_preset_sets_for_images_is_left_out_and_said() -> None:
     assert config.training.epochs == 600
     assert SearchConfig.model_validate(config.model_dump(mode="json")) == config
     assert SearchConfig(data=config.data, training=config.training) == config
-    components = SearchComponents.of(config, Overrides())
+    components = SearchComponents.of(config, PassedParts())
     assert components.remarks == [
         "left out of the space, because they do not exist for signal data: conv_1x3_3x1, conv_1x7_7x1",
         "left out of the preset, because they mean nothing for signal data: training.crop_padding, training.flip, "
@@ -238,7 +238,7 @@ def test_what_a_preset_sets_for_images_is_left_out_and_said() -> None:
 
 def test_images_keep_their_space_and_preset() -> None:
     config = SearchConfig.model_validate({"training": {"preset": "nasnet-cifar"}})
-    components = SearchComponents.of(config, Overrides())
+    components = SearchComponents.of(config, PassedParts())
     assert config.training.flip
     assert components.remarks == []
     assert components.space == make_space(SpaceSettings())

@@ -16,7 +16,7 @@ import torch
 
 from orchestrator.config.search_config import SearchConfig, load_config
 from orchestrator.errors import ConfigError
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents
 from tests.commands import run
 from tests.documentation import ROOT
@@ -357,7 +357,7 @@ def test_settings_for_texts_are_refused_for_other_data(data_set: str, key: str, 
 
 def test_what_does_not_exist_for_texts_is_left_out_and_said() -> None:
     config = SearchConfig.model_validate({"data": {"name": "text"}, "training": {"preset": "nasnet-cifar"}})
-    assert SearchComponents.of(config, Overrides()).remarks == [
+    assert SearchComponents.of(config, PassedParts()).remarks == [
         "left out of the space, because they do not exist for text data: conv_1x3_3x1, conv_1x7_7x1",
         "left out of the preset, because they mean nothing for text data: training.crop_padding, training.flip, "
         "training.cutout",

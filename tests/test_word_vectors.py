@@ -13,7 +13,7 @@ import torch
 from orchestrator.config.search_config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.record.run_directory import RunDirectory
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents
 from tests.text_files import question_file
 from tests.trained import small_spec
@@ -99,7 +99,7 @@ def test_a_training_begins_with_the_vectors_of_the_data(tmp_path: Path) -> None:
 
 def test_vectors_of_another_size_and_missing_files_are_refused(tmp_path: Path) -> None:
     facts = json.loads(json.dumps(load(tmp_path, vectors=str(vector_file(tmp_path, "who 1 2 3\n"))).describe()))
-    components = SearchComponents.of(load_config("[data]\nname = 'text'\n"), Overrides())
+    components = SearchComponents.of(load_config("[data]\nname = 'text'\n"), PassedParts())
     with pytest.raises(ConfigError, match="is 64; the vectors of data.vectors have 3 numbers: set network.embedding"):
         components.plan(facts, RunDirectory.at(str(tmp_path / "run")))
     with pytest.raises(DataError, match=r"no.txt cannot be read: No such file or directory \(data.vectors\)"):

@@ -115,8 +115,9 @@ def resume(
         typer.Option(
             "--set",
             metavar="SECTION.KEY=VALUE",
-            help="Change a setting in budget, sampler, confirmation, resources, faults or logging, or data.root, if "
-            "the images are elsewhere now; may be repeated.",
+            help="Change a setting in budget, sampler, resources, faults or logging; confirmation.candidates, "
+            "confirmation.trainings or confirmation.share; or data.root, if the images are elsewhere now. May be "
+            "repeated.",
         ),
     ] = None,
     address: Address = None,

@@ -45,11 +45,11 @@ from orchestrator.record import (
 )
 from orchestrator.report import refresh
 from orchestrator.search import (
-    Overrides,
+    PassedParts,
     RunEnvironment,
     SearchComponents,
     SearchSession,
-    check_same,
+    check_unchanged,
     put_in_best,
     resume_search,
     run_environment,
@@ -111,7 +111,7 @@ def evaluate(
     search_dir = searched.run.directory
     directory = search_dir / EVALUATION if evaluation_dir is None else RunDirectory.at(evaluation_dir)
     before = find_recorded(directory, wanted)
-    given = Overrides(space, scheduler=scheduler, trainable=trainable)
+    given = PassedParts(space, scheduler=scheduler, trainable=trainable)
     given.check_same(searched.run, ("space", "scheduler", "trainable"))
     components = SearchComponents.of(searched.evaluation_config(), replace(given, scheduler=None))
     if before is not None and before.info.state in ENDED:
@@ -155,7 +155,7 @@ class _Evaluation:
     changes: Sequence[str]
     directory: RunDirectory
     components: SearchComponents
-    given: Overrides
+    given: PassedParts
     """Also for the random search."""
     progress: Progress
 
@@ -224,7 +224,9 @@ class _Evaluation:
         Raises:
             ConfigError: the message says what is wrong.
         """
-        check_same(self.searched.run, facts=environment.facts, events=self.searched.events, components=self.components)
+        check_unchanged(
+            self.searched.run, facts=environment.facts, events=self.searched.events, components=self.components
+        )
         try:
             check_folds(ray.get(environment.data), self.wanted.folds)
         except DataError as error:

@@ -153,9 +153,9 @@ def suggested_trial(event: TrialSuggested) -> Trial:
     )
 
 
-def trial_id_of(number: int) -> str:
-    """The name of a search's or an evaluation's trial."""
-    return f"{number:0{TRIAL_DIGITS}d}"
+def trial_id_of(place: int) -> str:
+    """The name of a trial by its place, from 0, among the trials of a search or an evaluation."""
+    return f"{place:0{TRIAL_DIGITS}d}"
 
 
 def repeated_trial(event: TrialRepeated, original: Trial) -> Trial:

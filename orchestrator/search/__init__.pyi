@@ -2,7 +2,7 @@ from .best_network import put_in_best as put_in_best
 from .driver import Driver as Driver
 from .driver import assignment_of as assignment_of
 from .driver import check_any_trained as check_any_trained
-from .passed import Overrides as Overrides
+from .passed import PassedParts as PassedParts
 from .pool import CandidatePool as CandidatePool
 from .recorder import Recorder as Recorder
 from .run import SearchResult as SearchResult
@@ -12,7 +12,7 @@ from .searcher import OptunaSearcher as OptunaSearcher
 from .session import SearchSession as SearchSession
 from .setup import RunEnvironment as RunEnvironment
 from .setup import SearchComponents as SearchComponents
-from .setup import check_same as check_same
+from .setup import check_unchanged as check_unchanged
 from .setup import run_environment as run_environment
 from .submissions import CandidateResult as CandidateResult
 from .submissions import SubmissionSearcher as SubmissionSearcher

@@ -82,9 +82,13 @@ class Driver:
         self._source.__exit__(kind, error, trace)
 
     def resume(self) -> None:
-        """Enter the trials on record in the scheduler, and queue those that have not ended.
+        """Continue the trials on record that have not ended, before any new ones.
 
-        Writes the best network if the process was killed before it could.
+        Ray Tune starts with no trials. The scheduler first receives the curves of all trials on record, so that its
+        rungs are what they were. An open trial is given to Ray Tune again under a new id, and keeps its name in the
+        record. Its worker loads the newest checkpoint of the same architecture: it reports epochs of the checkpoint
+        that the record lacks, and trains again those after it, which the recorder drops if the record has them. New
+        trials are named after those on record. Writes the best network if the process was killed before it could.
         """
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():

@@ -23,7 +23,7 @@ SET_BY_RAY = ("metric", "mode")
 
 
 @dataclass(frozen=True)
-class Overrides:
+class PassedParts:
     """Instances (for `trainable` a class) that a caller passes in Python instead of those that the settings name."""
 
     space: CellSpace | None = None

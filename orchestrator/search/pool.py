@@ -22,7 +22,7 @@ from orchestrator.config import OWN_LOOP, SamplerSettings, SearchConfig
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.progress import Progress
 from orchestrator.record import Listener, RecordedRun
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.run import OpenSearch, SearchResult, open_search, reopen_search
 from orchestrator.search.submissions import CandidateResult, Submissions
 from search_spaces import Architecture, CellSpace
@@ -59,7 +59,7 @@ class CandidatePool:
         trainable: type[EpochTrainable] | None = None,
     ) -> None:
         own = config.model_copy(update={"sampler": SamplerSettings(name=OWN_LOOP)})
-        given = Overrides(space=space, scheduler=scheduler, trainable=trainable)
+        given = PassedParts(space=space, scheduler=scheduler, trainable=trainable)
         self._context = self._running(
             open_search(own, given, run_dir=run_dir, address=address, progress=progress, on_event=on_event)
         )
@@ -88,7 +88,7 @@ class CandidatePool:
         if name != OWN_LOOP:
             raise ConfigError(f"{run_dir} was searched with the sampler {name}, not by a CandidatePool: use `resume`")
         pool = cls.__new__(cls)
-        given = Overrides(space=space, scheduler=scheduler, trainable=trainable)
+        given = PassedParts(space=space, scheduler=scheduler, trainable=trainable)
         own = [*changes, f"sampler.name={OWN_LOOP}"]
         pool._context = pool._running(
             reopen_search(run_dir, own, given, address=address, progress=progress, on_event=on_event)

@@ -43,7 +43,7 @@ from trainables.hang import hang_limit
 
 @final
 class Recorder(tune.Callback):
-    """Records what happens to each trial, under the id given to `assign`.
+    """Records what happens to each trial, under the name given to `identify`.
 
     Args:
         log, state: the record and its state; `state` must be a listener of `log`.

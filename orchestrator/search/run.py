@@ -34,9 +34,9 @@ from orchestrator.record import (
     now,
 )
 from orchestrator.search.driver import Driver
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.session import SearchSession
-from orchestrator.search.setup import SearchComponents, check_same, run_environment
+from orchestrator.search.setup import SearchComponents, check_unchanged, run_environment
 from orchestrator.search.starting import queue_candidates
 from orchestrator.search.submissions import Submissions
 from orchestrator.search.warm_start import WarmStart
@@ -106,7 +106,7 @@ def run_search(
     """
     if config.sampler.name == OWN_LOOP:
         raise ConfigError(f"sampler.name is {OWN_LOOP!r}, which only the record of a CandidatePool has; name a sampler")
-    given = Overrides(space, sampler, scheduler, trainable)
+    given = PassedParts(space, sampler, scheduler, trainable)
     with open_search(config, given, run_dir=run_dir, address=address, progress=progress, on_event=on_event) as search:
         return search.run()
 
@@ -138,7 +138,7 @@ def resume_search(
         InputError: the run cannot continue; nothing was changed.
         SearchError: the search could not continue; its record is complete up to then.
     """
-    given = Overrides(space, sampler, scheduler, trainable)
+    given = PassedParts(space, sampler, scheduler, trainable)
     with reopen_search(run_dir, changes, given, address=address, progress=progress, on_event=on_event) as search:
         if isinstance(search.source, Submissions):
             search.session.progress.line(
@@ -187,7 +187,7 @@ class OpenSearch:
 @contextlib.contextmanager
 def open_search(
     config: SearchConfig,
-    given: Overrides,
+    given: PassedParts,
     *,
     run_dir: Path | str | None,
     address: str | None,
@@ -239,13 +239,19 @@ def open_search(
 def reopen_search(
     run_dir: Path | str,
     changes: Sequence[str],
-    given: Overrides,
+    given: PassedParts,
     *,
     address: str | None,
     progress: Progress | None,
     on_event: Listener | None,
 ) -> Iterator[OpenSearch]:
-    """Prepare to continue a search from the end of its record. For arguments and errors see `resume_search`."""
+    """Prepare to continue a search from the end of its record. For arguments and errors see `resume_search`.
+
+    What has to be as before is checked as soon as it is known: the settings (`CHANGEABLE`), the objects passed in
+    Python (`PassedParts.check_resume`), that no other process holds the log (`EventLog.reopen`), the images, the bounds
+    of the score and the space (`check_unchanged`). A sampler's random numbers depend on the seed and the number of the
+    trial, so it has no state that would have to be restored.
+    """
     progress = progress or Progress.silent()
     recorded = RecordedRun.of_search(run_dir)
     directory = recorded.directory
@@ -257,7 +263,7 @@ def reopen_search(
     with EventLog.reopen(directory) as log:  # locked before it is read, so that no other process continues the search
         events = recorded.events()
         with run_environment(config, directory, address=address, progress=progress) as environment:
-            check_same(recorded, facts=environment.facts, events=events, components=components)
+            check_unchanged(recorded, facts=environment.facts, events=events, components=components)
             plan = components.plan(environment.facts, directory)
             if not events:  # it died before its first event
                 imported = WarmStart.read(config).trials(config, components.space, components.distributions)

@@ -62,7 +62,7 @@ class TrialDriver(Protocol):
         """Must receive the run's events, in this order."""
 
     def resume(self) -> None:
-        """Continue the unfinished trials of the record."""
+        """Continue the trials of the record that have not ended. Called before anything is trained."""
 
     def finish(self) -> RunOutcome:
         """Return how the run ended. Called when nothing is left to train."""

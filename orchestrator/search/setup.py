@@ -59,7 +59,7 @@ from orchestrator.record import (
     RunDirectory,
     RunStarted,
 )
-from orchestrator.search.passed import Overrides
+from orchestrator.search.passed import PassedParts
 from orchestrator.study import to_distributions, write_distributions
 from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
@@ -91,7 +91,7 @@ class SearchComponents:
     """Those that were passed in Python; the settings have their names."""
 
     @classmethod
-    def of(cls, config: SearchConfig, given: Overrides) -> Self:
+    def of(cls, config: SearchConfig, given: PassedParts) -> Self:
         """Make the parts, and check that they fit each other.
 
         Raises:
@@ -252,7 +252,7 @@ def run_environment(
         yield RunEnvironment(allotment=allotment, data=data, facts=facts, stopper=stopper)
 
 
-def check_same(
+def check_unchanged(
     recorded: RecordedRun, *, facts: Mapping[str, Any], events: Sequence[Event], components: SearchComponents
 ) -> None:
     """Refuse to continue with images, bounds of the score or a space that differ from the record.

@@ -6,5 +6,5 @@ from .live_study import Suggestion as Suggestion
 from .live_study import known_when_asked as known_when_asked
 from .optuna_internals import StudyAttributes as StudyAttributes
 from .replay import load_study as load_study
-from .replay import replay_study as replay_study
+from .replay import rebuild_study as rebuild_study
 from .replay import study_of_values as study_of_values

@@ -2,8 +2,8 @@
 
 A sampler may take long for a proposal, and `ask` and `tell` must not run at the same time. So one thread calls both, in
 the order of the events: the driver does not wait, and the same order of events gives the same proposals. The study
-receives only the events of the record, so it equals the study that `study.replay` builds from the log. The candidates
-that the record has queued are proposed before the sampler's own, as Optuna's `enqueue_trial` does it.
+receives only the events of the record, so it equals the study that `rebuild_study` makes of the log's state. The
+candidates that the record has queued are proposed before the sampler's own, as Optuna's `enqueue_trial` does it.
 
 Knows Optuna and the run's state. Does not know Ray.
 """
@@ -38,7 +38,7 @@ from orchestrator.study.replay import (
     intermediate_value,
     intermediate_values,
     optuna_outcome,
-    replay_study,
+    rebuild_study,
     user_attributes,
 )
 
@@ -60,13 +60,14 @@ class Suggestion:
 def known_when_asked(events: Sequence[Event]) -> int:
     """Number of a log's events that the sampler knew when it was asked for the next candidate.
 
-    It is asked as soon as a candidate is on record (`LiveStudy.apply`), so it knew nothing later than that.
+    It is asked as soon as a candidate is on record (`LiveStudy.apply`), so it knew nothing later than that. If the
+    confirmation had begun, the search was over; one that is extended learns from all events.
     """
     for known in range(len(events), 0, -1):
         match events[known - 1]:
             case TrialSuggested():
                 return known
-            case ConfirmationPlanned():  # the search had ended, and the sampler learns from the new trainings
+            case ConfirmationPlanned():
                 break
     return len(events)
 
@@ -90,7 +91,7 @@ class LiveStudy:
         self._state = state
         self._distributions = dict(distributions)
         storage = InMemoryStorage()
-        self.study = replay_study(state, sampler, storage)
+        self.study = rebuild_study(state, sampler, storage)
         call_on_stop(self.study, self._stop)
         self._attributes = StudyAttributes(self.study, storage)
         self._handles: dict[int, optuna.Trial] = {}

@@ -50,7 +50,7 @@ def load_study(run_dir: Path | str) -> optuna.Study:
     state = RecordedRun.read(run_dir).state()
     if not state.objectives:
         raise RunDirectoryError(f"{run_dir} holds a run that did not begin: its log is empty")
-    study = replay_study(state)
+    study = rebuild_study(state)
     name_metrics(study, state)
     return study
 
@@ -62,7 +62,7 @@ def name_metrics(study: optuna.Study, state: RunState) -> None:
         study.set_metric_names(list(state.objectives))
 
 
-def replay_study(
+def rebuild_study(
     state: RunState, sampler: BaseSampler | None = None, storage: BaseStorage | None = None
 ) -> optuna.Study:
     """Build the study as it is after the state's events, in a new in-memory storage unless one is given."""
