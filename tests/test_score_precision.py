@@ -11,7 +11,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.record.run_info import RunInfo, describe_run
 from orchestrator.record.run_state import RunState
 from orchestrator.report.score_precision import ScorePrecision, estimate_precision
-from orchestrator.search.setup import check_same, check_score_bounds
+from orchestrator.search.setup import check_score_bounds, check_unchanged
 from tests.builders import STARTED, config, info, trial
 from tests.stepping import Paced
 
@@ -66,10 +66,10 @@ def test_other_bounds_are_refused_before_the_search(bounds: Any, monkeypatch: py
 def test_a_search_does_not_go_on_with_other_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: Any = SimpleNamespace(info=info(), check_images=lambda facts: None)
     components: Any = SimpleNamespace(trainable=Paced)
-    check_same(recorded, facts={}, events=[], components=components)
+    check_unchanged(recorded, facts={}, events=[], components=components)
     monkeypatch.setattr(Paced, "score_bounds", (0.0, 100.0))
     with pytest.raises(ConfigError, match=r"score_bounds are \(0.0, 100.0\); they were \(0.0, 1.0\) when the search"):
-        check_same(recorded, facts={}, events=[], components=components)
+        check_unchanged(recorded, facts={}, events=[], components=components)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 100.0), None])

@@ -139,7 +139,7 @@ def test_wav_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="high/1.wav has 8000 and low/zz.wav has 16000 samples per second; resample"):
         load(tmp_path)
     write_wav(odd, np.zeros((24, 2), np.int16))
-    with pytest.raises(DataError, match="high/1.wav has 1 and low/zz.wav has 2 channels; mix"):
+    with pytest.raises(DataError, match="high/1.wav has 1 and low/zz.wav has 2 channels; convert"):
         load(tmp_path)
     write_wav(odd, np.zeros(MAX_LENGTH + 1, np.int16))
     with pytest.raises(DataError, match="low/zz.wav in data.root = .* has 262,145 samples; at most 262,144 are read"):

@@ -108,6 +108,13 @@ def test_a_module_with_the_name_of_an_installed_one_stays_behind(search_file: Pa
     assert [path.name for path in found] == ["beside.py", "operations_beside.py", "own.py"]
 
 
+def test_the_module_of_a_task_goes_along(search_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "task_beside.py").write_text("from cellscout import Task\nOWN = Task(data_sets=dict(own=None))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = load_config(search_file, ["data.task=task_beside:OWN", "data.name=own", "sampler.name=random"])
+    assert [path.name for path in submit_module._modules_beside(search_file, config)] == ["task_beside.py"]
+
+
 @pytest.mark.parametrize("content", ["", "no zip"])
 def test_what_is_no_wheel_of_cellscout_is_refused(content: str, search_file: Path, tmp_path: Path) -> None:
     wheel = tmp_path / "other.whl"

@@ -172,11 +172,13 @@ def _read(settings: DataSettings, data: Any) -> RawPart:
         )
     kinds = {np.asarray(label).dtype.kind for label in labels}
     if len(kinds) > 1 and not kinds <= set("biuf"):
-        raise DataError(f"data.name = {settings.name!r} returns labels of several types; use one of them")
+        raise DataError(f"data.name = {settings.name!r} returns labels of several types; use one type for all")
     try:
         return np.stack(images), np.asarray(labels)
     except ValueError as error:  # one-hot rows of several lengths
-        raise DataError(f"data.name = {settings.name!r} returns labels of several shapes; use one of them") from error
+        raise DataError(
+            f"data.name = {settings.name!r} returns labels of several shapes; use one shape for all"
+        ) from error
 
 
 def _label(settings: DataSettings, index: int, label: Any) -> Any:

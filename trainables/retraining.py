@@ -105,7 +105,7 @@ class Retraining:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last epoch has been trained, by the budget or by early stopping."""
+        """Whether all epochs have been trained, or early stopping has ended the training."""
         patience = self._plan.patience
         stalled = patience is not None and is_stalled(self.curve, patience)
         return self._training.epoch >= self._plan.training.epochs or stalled

@@ -57,8 +57,8 @@ class DataSettings(Settings):
     pair of arrays (images, labels)."""
     task: str | None = None
     """What is learned from a data set of your own: `image`, `segmentation`, `signal`, `text`, or `module:TASK`, which
-    is a task of your own and may have data sets of other names. Unset: the task of the data set, and for a function
-    the classification of images."""
+    is a task of your own and may have data sets of other names. Unset: the task of the built-in data set, and `image`
+    for a function."""
     root: str = "data"
     """Folder of the data set; for `npz`, the file; for `signal`, `text` and `segmentation`, either. A relative path is
     recorded as an absolute one."""

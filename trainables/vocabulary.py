@@ -49,7 +49,7 @@ class Vocabulary:
             texts: the units of each text.
             unit: what they were split into.
             min_count: how often a unit must occur in all texts together.
-            max_size: the maximum number of units; of two that occur equally often, the alphabet decides.
+            max_size: the maximum number of units; ties are broken alphabetically.
         """
         counts = Counter(chain.from_iterable(texts))
         known = sorted((one for one in counts if counts[one] >= min_count), key=lambda one: (-counts[one], one))

@@ -225,7 +225,7 @@ def _unpack(wheel: Path, parcel: Path) -> None:
 def _modules_beside(search_file: Path, config: SearchConfig) -> list[Path]:
     """Return the files and packages in the search file's folder that its `module:NAME`s need and are not installed."""
     sections = (config.space, config.data, config.trainable, config.sampler, config.scheduler)
-    names = [section.name for section in sections] + [config.network.skeleton or ""]
+    names = [*(section.name for section in sections), config.data.task or "", config.network.skeleton or ""]
     wanted = [name.partition(".")[0] for name, colon, _ in (name.partition(":") for name in names) if colon]
     found: dict[str, Path] = {}
     while wanted:

@@ -110,9 +110,9 @@ def ray_temp() -> Iterator[Path]:
     problem = _problem_of_writing(SHORT_TEMP if short else folder)
     if problem is not None and short:
         raise ClusterError(
-            f"{name} makes Ray's temporary folder {str(folder)!r}, too long for its sockets (at most {MAX_TEMP_BYTES} "
-            f"bytes), and {SHORT_TEMP} cannot be written: {problem}; set RAY_TMPDIR to a short folder that can be "
-            "written"
+            f"Ray's temporary folder {str(folder)!r} (from {name}) has a path that is too long for its sockets (at "
+            f"most {MAX_TEMP_BYTES} bytes), and {SHORT_TEMP} cannot be written: {problem}; set RAY_TMPDIR to a "
+            "writable folder with a short path"
         )
     if problem is not None:
         raise ClusterError(

@@ -104,7 +104,7 @@ def _chances(losses: Floats) -> Floats:
 
 
 def most_likely_best(chances: Floats) -> NDArray[np.bool_]:
-    """Return the fewest candidates among which the best one is with a probability of `CONFIDENCE`."""
+    """Return the smallest set of candidates that has the best one in it with a probability of `CONFIDENCE`."""
     order = np.argsort(-chances, kind="stable")
     before = np.cumsum(chances[order]) - chances[order]
     found = np.zeros(len(chances), bool)

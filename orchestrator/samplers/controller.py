@@ -149,7 +149,7 @@ class _Options(NamedTuple):
 
 
 class _StudyControllers:
-    """A study's controllers after some number of finished trials; a cache of what follows from the study."""
+    """A cache of the controllers trained on the first finished trials of a study, by their number."""
 
     def __init__(self, study: Study, options: _Options) -> None:
         self.study = study

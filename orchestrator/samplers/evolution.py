@@ -128,7 +128,7 @@ class EvolutionSampler(BaseSampler):
         old: Any,
         generator: np.random.Generator,
     ) -> Any:
-        """Draw a choice other than `old`; draw a parameter that is not categorical anew."""
+        """Draw a choice other than `old`, or a new value of a parameter that is not categorical."""
         if isinstance(distribution, CategoricalDistribution):
             others = [choice for choice in distribution.choices if choice != old]
             return others[int(generator.integers(len(others)))]

@@ -98,8 +98,8 @@ class CandidatePool:
     def submit(self, architecture: Architecture) -> Future[CandidateResult]:
         """Have an architecture trained after those that were submitted before it, unless its result is on record.
 
-        Once the budget is spent, the future that it returns is `cancelled()`. Its caller cannot cancel one whose trial
-        is on record.
+        Once the budget is spent, the future that it returns is `cancelled()`. A future whose trial is on record
+        cannot be cancelled by the caller.
 
         Raises:
             InputError: the architecture is not in the space.

@@ -202,9 +202,9 @@ class SubmissionSearcher(Searcher):
     def is_finished(self) -> bool:
         """Whether there is no trial to start. Ray Tune asks at every step, and what was submitted is recorded first.
 
-        A scheduler that pauses trials ends them once nothing else will start. So this is true while all open trials are
-        paused, because the loop may wait for them: but only from the next `suggest` on, since Ray Tune ends a worker
-        that has nothing to do if this is true at that moment.
+        A scheduler decides on paused trials when nothing else will start, and the loop may be waiting for one of them.
+        So this returns True when all open trials are paused, but only after the next `suggest`: Ray Tune would end an
+        idle worker at once.
         """
         closed = self._submissions.closed  # before the last submissions are taken
         while not self._candidates.is_booked and (suggestion := self._submissions.take()) is not None:

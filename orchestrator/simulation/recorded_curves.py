@@ -150,7 +150,7 @@ class RecordedCurves:
 
     @property
     def worst(self) -> float:
-        """The lowest one."""
+        """The lowest score of a candidate after the whole budget."""
         return min(curve.final for curve in self.curves)
 
     @property

@@ -106,7 +106,7 @@ def _load_folder(settings: DataSettings) -> DataSource:
     parts = {role: [_Sound.read(root, *place) for place in folders.places(role)] for role in folders.parts}
     sounds = [sound for part in parts.values() for sound in part]
     rate = _same_for_all(sounds, lambda sound: sound.rate, "samples per second; resample them to one rate")
-    _same_for_all(sounds, lambda sound: sound.samples.shape[1], "channels; mix them to as many")
+    _same_for_all(sounds, lambda sound: sound.samples.shape[1], "channels; convert them to the same number")
     lengths = [len(sound.samples) for sound in sounds]
     length = settings.length or max(lengths)
     if length > MAX_LENGTH:
