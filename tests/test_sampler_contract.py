@@ -55,7 +55,8 @@ def test_every_sampler_keeps_the_contract(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["predictor", "tpe"])
 def test_the_contract_holds_with_several_objectives(name: str) -> None:
-    contract.check_sampler(sampler_maker(name), history=20, trials=60, directions=("maximize", "minimize"))
+    # The early asks that are timed begin at the twelfth, after the ten random ones with which Optuna's TPE starts.
+    contract.check_sampler(sampler_maker(name), history=20, trials=120, directions=("maximize", "minimize"))
 
 
 @pytest.mark.slow
