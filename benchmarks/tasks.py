@@ -18,7 +18,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,6 +44,8 @@ ADAM = {"learning_rate": 0.001, "schedule": "constant", "weight_decay": 0.0}
 """Changes that make `AdamW` the usual Adam, with which the textbooks' network is trained."""
 WORKERS = 2
 CPU = torch.device("cpu")
+TRIAL_SEED = 1000
+"""The seed of a training of one epoch that measures a network's speed."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,9 @@ class Trainings:
         self.done = [Trained(**row) for row in rows]
 
     def of(self, network: str) -> list[Trained]:
-        """Those of a network, except the first, which measured its speed."""
-        return [one for one in self.done if one.network == network and one.seed != TRIAL_SEED]
+        """Those of a network, by seed, except the one that measured its speed."""
+        found = [one for one in self.done if one.network == network and one.seed != TRIAL_SEED]
+        return sorted(found, key=lambda one: one.seed)
 
     def run(self, jobs: Iterable[tuple[str, int, int]], **shared: Any) -> None:
         """Train what is missing: networks with epochs and seeds, two at a time."""
@@ -199,7 +202,7 @@ class Trainings:
                 for network, epochs, seed in jobs
                 if (network, seed) not in known
             ]
-            for one in running:
+            for one in as_completed(running):
                 self.done.append(one.result())
                 self.path.write_text(json.dumps([asdict(trained) for trained in self.done]))
                 print(f"{datetime.now(UTC):%H:%M:%S} {self.done[-1]}", file=sys.stderr, flush=True)
@@ -208,10 +211,6 @@ class Trainings:
         """How many epochs of a network fit into a time, at least one, by its trial training of one epoch."""
         (trial,) = [one for one in self.done if one.network == network and one.seed == TRIAL_SEED]
         return max(1, int(seconds / trial.seconds))
-
-
-TRIAL_SEED = 1000
-"""The seed of a training of one epoch that measures a network's speed."""
 
 
 def compare(comparison: Comparison, data: Path, cache: Path, seeds: int) -> Iterator[str]:

@@ -81,7 +81,10 @@ def test_a_temporary_folder_that_is_too_long_is_replaced_by_a_short_one(
         assert not is_too_long(folder)
     assert not folder.exists()
     monkeypatch.setattr("orchestrator.cluster.machine.SHORT_TEMP", Path("/proc/nope"))
-    with pytest.raises(ClusterError, match=r"\(from TMPDIR\) .* too long .*set RAY_TMPDIR to"), ray_temp():
+    with (
+        pytest.raises(ClusterError, match=r"^Ray's .*\(from TMPDIR\) .* too long .*set RAY_TMPDIR to a writable"),
+        ray_temp(),
+    ):
         pass
 
 

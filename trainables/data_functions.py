@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,9 @@ from trainables.plugins import import_plugin
 from trainables.reading import AS_PICTURE, Reading
 from trainables.settings import DataSettings
 
-ACCEPTED = (
-    "a map-style data set of (image, label), a pair of arrays (images, labels), or two or three of them: (training, "
-    "test) or (training, validation, test)"
-)
+_SEVERAL = "or two or three of them: (training, test) or (training, validation, test)"
+ACCEPTED = f"a map-style data set of (image, label), a pair of arrays (images, labels), {_SEVERAL}"
+_PartT = TypeVar("_PartT")
 
 
 def load_function(settings: DataSettings, kind: ExampleCheck = IMAGES, reading: Reading = AS_PICTURE) -> DataSource:
@@ -39,12 +38,12 @@ def load_function(settings: DataSettings, kind: ExampleCheck = IMAGES, reading: 
         parts = _parts(made)
         if not 1 <= len(parts) <= 3:
             raise _wrong(settings, f"{type(made).__name__} of {len(parts)} data sets")
-        found = [_read(settings, part) for part in parts]
+        found = _by_role([_read(settings, part) for part in parts])
         return make_source(
             settings,
-            found[0],
-            validation=found[1] if len(found) == 3 else None,
-            test=found[-1] if len(found) > 1 else None,
+            found["train"],
+            validation=found.get("validation"),
+            test=found.get("test"),
             names=_class_names(parts[0]),
             kind=kind,
             reading=reading,
@@ -68,8 +67,6 @@ def call_function(settings: DataSettings) -> Any:
 def call_for_pairs(settings: DataSettings, is_pair: Callable[[Any], bool], what: str) -> dict[Role, Any]:
     """The pairs that `module:function` returns, by their parts.
 
-    One pair is all examples, two are training and test, three training, validation and test.
-
     Args:
         settings: have the name and the options.
         is_pair: whether a value is a pair of examples and answers.
@@ -81,12 +78,14 @@ def call_for_pairs(settings: DataSettings, is_pair: Callable[[Any], bool], what:
     made = call_function(settings)
     several = made if isinstance(made, list | tuple) and not is_pair(made) else (made,)
     if not 1 <= len(several) <= len(ROLES) or not all(map(is_pair, several)):
-        raise DataError(
-            f"data.name = {settings.name!r} returns a {type(made).__name__}; it must be {what}, or two or three "
-            "of them: (training, test) or (training, validation, test)"
-        )
-    roles: Sequence[Role] = ROLES if len(several) == len(ROLES) else ("train", "test")
-    return dict(zip(roles, several, strict=False))
+        raise _wrong(settings, type(made).__name__, accepted=f"{what}, {_SEVERAL}")
+    return _by_role(several)
+
+
+def _by_role(parts: Sequence[_PartT]) -> dict[Role, _PartT]:
+    """One part is all examples, two are training and test, three training, validation and test."""
+    roles: Sequence[Role] = ROLES if len(parts) == len(ROLES) else ("train", "test")
+    return dict(zip(roles, parts, strict=False))
 
 
 @contextlib.contextmanager
@@ -198,5 +197,5 @@ def _class_names(data: Any) -> list[str] | None:
     return list(names) if isinstance(names, tuple | list) and all(isinstance(name, str) for name in names) else None
 
 
-def _wrong(settings: DataSettings, what: str) -> DataError:
-    return DataError(f"data.name = {settings.name!r} returns a {what}; it must be {ACCEPTED}")
+def _wrong(settings: DataSettings, what: str, accepted: str = ACCEPTED) -> DataError:
+    return DataError(f"data.name = {settings.name!r} returns a {what}; it must be {accepted}")

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainables.presets import PRESETS
-from trainables.settings import DataSettings, NetworkSettings, Settings, TrainingSettings
+from trainables.settings import DataSettings, Settings, TrainingSettings
 from trainables.tasks.table import find_task, task_name
+from trainables.tasks.task import SECTIONS
 
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "data": DataSettings().model_dump(),
-    "network": NetworkSettings().model_dump(),
-    "training": TrainingSettings().model_dump(),
-}
+_DEFAULTS: dict[str, dict[str, Any]] = {name: section().model_dump() for name, section in SECTIONS.items()}
 
 
 def without_unused(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from trainables.data_functions import load_function
 from trainables.heads import CLASSIFIER
 from trainables.image_arrays import DataSource
 from trainables.reading import AS_PICTURE, Reading
-from trainables.settings import DataSettings, NetworkSettings, TrainingSettings
+from trainables.settings import DataSettings, NetworkSettings, Settings, TrainingSettings
 from trainables.tasks.classes import ACCURACY, cross_entropy, cross_entropy_sum
 from trainables.tasks.score import Score
 
@@ -42,11 +42,13 @@ FOR_TEXTS = (
 )
 """Settings that mean nothing for other data than texts."""
 
-_SETTINGS = frozenset(
-    f"{section}.{name}"
-    for section, settings in (("data", DataSettings), ("network", NetworkSettings), ("training", TrainingSettings))
-    for name in settings.model_fields
-)
+SECTIONS: Mapping[str, type[Settings]] = {
+    "data": DataSettings,
+    "network": NetworkSettings,
+    "training": TrainingSettings,
+}
+"""The sections of a search file whose settings may mean nothing for a task."""
+_SETTINGS = frozenset(f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields)
 
 
 @dataclass(frozen=True, kw_only=True)
