@@ -135,14 +135,17 @@ def test_the_table_says_what_each_trial_was_for(confirmed: tuple[SearchResult, s
 def test_a_confirmation_continues_from_any_point_of_its_record(
     confirmed: tuple[SearchResult, str], tmp_path: Path
 ) -> None:
-    """The points: the plan is on record, one training has ended, another is under way, all have ended."""
+    """The points: the plan is on record, one training has ended and another is under way, the last has ended but is
+    not compared, all have ended.
+    """
     result, _ = confirmed
     events = RecordedRun.read(result.directory).events()
     plan = next(place for place, event in enumerate(events, start=1) if isinstance(event, ConfirmationPlanned))
     repeats = [place for place, event in enumerate(events, start=1) if isinstance(event, TrialRepeated)]
+    last = max(place for place, event in enumerate(events, start=1) if isinstance(event, TrialEnded))
     info = result.directory.read_info().model_copy(update={"state": "running", "pid": 2**22 + 1})
     assert result.confirmation is not None
-    for count in (plan, repeats[3], len(events) - 1):
+    for count in (plan, repeats[3], last, len(events) - 1):
         directory = RunDirectory.at(tmp_path / str(count))
         directory.create(info)
         write(directory.folder, events[:count])

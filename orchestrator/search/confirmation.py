@@ -60,9 +60,13 @@ class RepeatedTrials:
         if isinstance(event, TrialSetBack):
             self._waiting.appendleft(self._state.repeats[event.trial_id])
         elif isinstance(event, TrialEnded):
-            compared = compare(self._state, self._info)
-            if compared is not None:
-                self._log.append(compared)
+            self.compare()
+
+    def compare(self) -> None:
+        """Compare the candidates by the trainings on record, and record it if it says anything new."""
+        compared, known = compare(self._state, self._info), self._state.confirmed
+        if compared is not None and (known is None or compared.candidates != known.candidates):
+            self._log.append(compared)
 
     def is_finished(self) -> bool:
         """Whether there is no training to start, now or later."""

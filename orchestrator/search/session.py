@@ -187,6 +187,7 @@ class SearchSession:
             self.progress.line(view.announcement())
             with self.log.listening(repeated.apply):
                 outcome = self._train(repeated, recorder, scheduler=scheduler, plan=plan, view=view) or outcome
+        repeated.compare()  # a process that was killed may have recorded a training without its comparison
         self._name_winner()
         return outcome
 
