@@ -22,8 +22,9 @@ from orchestrator.progress import Progress
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import describe_run
+from orchestrator.search.passed import PassedParts
 from orchestrator.search.run import resume_search, run_search
-from orchestrator.search.setup import run_environment
+from orchestrator.search.setup import SearchComponents, run_environment
 from tests.image_files import write_fashion_mnist, write_folders
 from tests.trained import make_run
 from trainables.storage import Folder
@@ -47,7 +48,8 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def prepare(config: SearchConfig, folder: Path) -> None:
-    with run_environment(config, RunDirectory.at(folder), address=None, progress=Progress.silent()):
+    components = SearchComponents.of(config, PassedParts())
+    with run_environment(components, RunDirectory.at(folder), address=None, progress=Progress.silent()):
         pass
 
 
@@ -176,8 +178,8 @@ class Seen(Exception):  # noqa: N818  the end of a test
 def test_a_relative_root_is_found_from_elsewhere(
     moved: tuple[RecordedRun, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def see(config: SearchConfig, *_: object, **__: object) -> None:
-        raise Seen(config.data.root)
+    def see(components: SearchComponents, *_: object, **__: object) -> None:
+        raise Seen(components.config.data.root)
 
     monkeypatch.setattr("orchestrator.search.run.run_environment", see)
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from search_spaces import Architecture
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.epoch_trainable import EpochTrainable, TrialPlan
+from trainables.gpu_memory import trial_gpu_bytes
 from trainables.network_plan import plan_network
 from trainables.procedure import TrainingProcedure
 
@@ -42,6 +43,10 @@ class CellTrainable(EpochTrainable):
     def check(cls, plan: TrialPlan) -> None:
         plan.training.check_images(*plan.image_shape[:-1])
         plan_network(plan.example())
+
+    @classmethod
+    def gpu_bytes(cls, plan: TrialPlan, data: DataSplits) -> int:
+        return trial_gpu_bytes(plan, data)
 
     def prepare(self, data: DataSplits) -> None:
         import torch

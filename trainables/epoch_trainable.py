@@ -154,6 +154,14 @@ class EpochTrainable(tune.Trainable, ABC):
     def check(cls, plan: TrialPlan) -> None:
         """Check the plan once before the search starts, without torch; ValueError if no candidate can be trained."""
 
+    @classmethod
+    def gpu_bytes(cls, plan: TrialPlan, data: DataSplits) -> int | None:
+        """Estimate the GPU memory in bytes that a trial needs, without torch; None if it is not known.
+
+        `resources.gpus_per_trial = "auto"` shares GPUs by it. If it is not known, each trial gets a whole GPU.
+        """
+        return None
+
     @abstractmethod
     def prepare(self, data: DataSplits) -> None:
         """Load the images. Called once per worker; in an evaluation, whenever the fold or the seed changes.

@@ -4,6 +4,7 @@ from .autoscaling import growth as growth
 from .connection import connected as connected
 from .connection import node_resources as node_resources
 from .doctor import examine as examine
+from .gpu_sharing import share_of_gpu as share_of_gpu
 from .images import load_on_cluster as load_on_cluster
 from .images import read_before_start as read_before_start
 from .images import read_images as read_images

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from orchestrator.cluster.allotment import NodeResources, allot, count_fitting_trials
 from orchestrator.cluster.autoscaling import Growth, growth
 from orchestrator.cluster.connection import connected, node_resources
+from orchestrator.cluster.gpu_sharing import MAX_SHARING, mps_runs
 from orchestrator.cluster.machine import SHORT_TEMP, given_temp, is_too_long, usable_cpus
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
@@ -141,10 +142,13 @@ def _torch() -> tuple[Finding, bool]:
 
 
 def mps() -> Finding:
-    """Say whether NVIDIA's MPS runs on this machine, by the pipe through which it is controlled."""
-    pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control")
-    if pipe.exists():
-        return Finding("ok", "NVIDIA MPS runs: trials that share a GPU can use it at the same time")
+    """Say whether NVIDIA's MPS runs on this machine."""
+    if mps_runs():
+        return Finding(
+            "ok",
+            "NVIDIA MPS runs: trials that share a GPU can use it at the same time; by default up to "
+            f"{MAX_SHARING} share one, if its memory allows",
+        )
     return Finding(
         "ok",
         "NVIDIA MPS does not run: trials that share a GPU take turns (`nvidia-cuda-mps-control -d` starts it, before "

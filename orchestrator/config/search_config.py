@@ -180,8 +180,9 @@ class ResourceSettings(Settings):
     cpus_per_trial: int = Field(default=1, ge=1)
     """CPU cores, and threads, of a trial."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
-    """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 1 if the
-    cluster has GPUs, else 0."""
+    """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 0 without
+    GPUs; 1 with them, or the fraction with which up to four trials share a GPU, if NVIDIA's MPS runs on all nodes with
+    GPUs, and their memory allows it."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:

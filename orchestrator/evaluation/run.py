@@ -166,7 +166,7 @@ class _Evaluation:
             # Lock the log first, so that no second process continues the same evaluation.
             log = None if before is None else stack.enter_context(EventLog.reopen(directory))
             environment = stack.enter_context(
-                run_environment(config, directory, address=address, progress=self.progress)
+                run_environment(self.components, directory, address=address, progress=self.progress)
             )
             self._check(environment)
             plan = self.components.plan(environment.facts, directory)

@@ -206,7 +206,7 @@ def open_search(
     queued = queue_candidates(config.sampler, components.space)
     directory = RunDirectory.at(config.run.new_directory(now()) if run_dir is None else run_dir)
     directory.check_usable()
-    with run_environment(config, directory, address=address, progress=progress) as environment:
+    with run_environment(components, directory, address=address, progress=progress) as environment:
         warm_start.check_images(config, environment.facts)
         plan = components.plan(environment.facts, directory)
         info = describe_run(
@@ -262,7 +262,7 @@ def reopen_search(
     queued = queue_candidates(config.sampler, components.space) if restarted else None
     with EventLog.reopen(directory) as log:  # locked before it is read, so that no other process continues the search
         events = recorded.events()
-        with run_environment(config, directory, address=address, progress=progress) as environment:
+        with run_environment(components, directory, address=address, progress=progress) as environment:
             check_unchanged(recorded, facts=environment.facts, events=events, components=components)
             plan = components.plan(environment.facts, directory)
             if not events:  # it died before its first event

@@ -26,6 +26,7 @@ from orchestrator.cluster import (
     load_on_cluster,
     node_resources,
     read_before_start,
+    share_of_gpu,
     stopping_on_interrupt,
     store_images,
 )
@@ -223,14 +224,15 @@ class RunEnvironment:
 
 @contextlib.contextmanager
 def run_environment(
-    config: SearchConfig, directory: RunDirectory, *, address: str | None, progress: Progress
+    components: SearchComponents, directory: RunDirectory, *, address: str | None, progress: Progress
 ) -> Iterator[RunEnvironment]:
-    """Read the data, and join or start the cluster.
+    """Read the data, join or start the cluster, and divide it among the trials.
 
     Raises:
         InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, or a
             package for `[logging]` is missing.
     """
+    config = components.config
     check_tracking(config.logging, directory)
     progress.note(f"reading the data set {config.data.name}")
     splits = read_before_start(config.data, config.run.seed)
@@ -242,13 +244,20 @@ def run_environment(
         if dashboard is not None:
             progress.line(f"Ray's dashboard is at {dashboard}")
         stopper.check()
-        allotment = allot(config.resources, node_resources(), growth())
+        to_come = growth()
+        allotment = allot(config.resources, node_resources(), to_come)
         check_storage(directory.folder)
         data, facts, summary = (
             load_on_cluster(config.data, config.run.seed, stopper) if splits is None else store_images(splits)
         )
         del splits  # the workers and the evaluation read the stored ones
         progress.line(f"{config.data.name}: {summary}")
+        # The GPUs of nodes that are still to come are not known, so they are not shared.
+        if config.resources.gpus_per_trial == "auto" and allotment.gpus_per_trial and to_come is None:
+            needed = components.trainable.gpu_bytes(components.plan(facts, directory), ray.get(data))
+            if needed is not None and (share := share_of_gpu(needed, config.resources.cpus_per_trial)) < 1:
+                progress.line(f"{1 / share:.0f} trials share a GPU; each needs about {needed / 2**30:.1f} GiB of it")
+                allotment = allot(config.resources.model_copy(update={"gpus_per_trial": share}), node_resources())
         yield RunEnvironment(allotment=allotment, data=data, facts=facts, stopper=stopper)
 
 

@@ -1,0 +1,37 @@
+"""Estimates the GPU memory that a trial needs, from the networks' plans. No torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainables.costs import NetworkCosts, network_costs
+from trainables.datasets import DataSplits
+from trainables.epoch_trainable import TrialPlan
+
+SAMPLED = 64
+"""So many random candidates are looked at; the estimate is that of the one that needs most."""
+
+CONTEXT_BYTES = 2**30
+"""Of CUDA, cuDNN and cuBLAS in each process."""
+
+WEIGHT_BYTES = 20
+"""Of a parameter in training: itself, its gradient, its momentum, its average, and a copy (bfloat16, a checkpoint)."""
+
+ACTIVATION_FACTOR = 2
+"""What is kept for the backward pass, and as much again for gradients, work space and fragments."""
+
+
+def trial_gpu_bytes(plan: TrialPlan, data: DataSplits) -> int:
+    """Estimate the GPU memory in bytes that the training of a candidate needs, with the images, which are kept there.
+
+    Raises:
+        ValueError: the settings do not allow a network.
+    """
+    rng = np.random.default_rng(plan.seed)
+    costs = (network_costs(plan.network_spec(plan.space.sample(rng))) for _ in range(SAMPLED))
+    images = sum(part.images.nbytes + part.labels.nbytes for part in (data.train, data.validation))
+    return CONTEXT_BYTES + images + max(_training_bytes(cost, plan.training.batch_size) for cost in costs)
+
+
+def _training_bytes(costs: NetworkCosts, batch_size: int) -> int:
+    return WEIGHT_BYTES * costs.parameters + ACTIVATION_FACTOR * batch_size * costs.activation_bytes
