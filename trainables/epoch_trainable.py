@@ -190,7 +190,10 @@ class EpochTrainable(tune.Trainable, ABC):
         """The candidate's weights in the safetensors format."""
 
     def state(self) -> bytes | None:
-        """Everything that `load_state` needs to continue; None if the trainable can only start again."""
+        """Everything that `load_state` needs to continue; None if the trainable can only start again.
+
+        Random numbers should depend on `plan.seed` and the epoch, so that they are not part of it.
+        """
         return None
 
     def load_state(self, state: bytes) -> None:
@@ -420,6 +423,9 @@ class EpochTrainable(tune.Trainable, ABC):
         (Path(checkpoint_dir) / "reported.json").write_text(json.dumps(self._curve[-1].epoch))
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Called by Ray Tune after `begin` when a paused trial continues; reads what `save_checkpoint` wrote."""
+        """Called by Ray Tune after `begin` when a trial continues that was paused in this session of the search.
+
+        Reads what `save_checkpoint` wrote. After a resume only `_restore` is called.
+        """
         reported = json.loads((Path(checkpoint) / "reported.json").read_text())
         self._unreported = [result for result in self._curve if result.epoch > reported]

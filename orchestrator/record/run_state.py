@@ -149,6 +149,7 @@ class RunState:
         self._last_event_at = max(event.time, self._last_event_at or event.time)
 
     def _resume(self, event: RunResumed) -> None:
+        """Take all trials off their workers. A paused one stays paused, and does not begin another attempt."""
         if self._last_event_at is not None:
             self.away_seconds += max(0.0, (event.time - self._last_event_at).total_seconds())
         self.slots, self.outcome, self.ended_at = event.slots, None, None

@@ -6,7 +6,7 @@ Ray Tune's own count of reports and has no meaning here.
 A run is resumed by replay: a new scheduler receives all past trials, then Ray Tune starts and adds the unfinished
 trials under new ids. The calls come in this order:
 
-    scheduler.replay("00000", rows)           # every trial that Ray Tune was given, in the order of their suggestion,
+    scheduler.replay("00000", rows)           # every trial that a worker has begun, in the order of their suggestion,
     scheduler.replay("00001", [])             # including those without a result
     scheduler.identify("a3f_00001", "00001")  # within Searcher.suggest, before Ray Tune calls on_trial_add
 

@@ -132,8 +132,8 @@ class Candidates:
     def next(self) -> Trial | None:
         """Return a recorded trial to train next; None if there is none.
 
-        Trials that lost their worker come first, then recorded proposals that were not started: they waited for a trial
-        that failed, were enlisted, or were left over before a resume.
+        Trials that lost their worker, or were open at a resume, come first. Then come recorded proposals that were not
+        started: they waited for a trial that failed, were enlisted, or were left over before a resume.
         """
         if not self.has_next:
             return None

@@ -85,10 +85,12 @@ class Driver:
         """Continue the trials on record that have not ended, before any new ones.
 
         Ray Tune starts with no trials. The scheduler first receives the curves of all trials on record, so that its
-        rungs are what they were. An open trial is given to Ray Tune again under a new id, and keeps its name in the
-        record. Its worker loads the newest checkpoint of the same architecture: it reports epochs of the checkpoint
-        that the record lacks, and trains again those after it, which the recorder drops if the record has them. New
-        trials are named after those on record. Writes the best network if the process was killed before it could.
+        rungs are what they were: a trial has passed each rung after which its curve goes on. An open trial is given to
+        Ray Tune again under a new id, before the study is asked, and keeps its name in the record. A paused one is
+        paused again, without a worker. Its worker loads the newest checkpoint of the same architecture: it reports
+        epochs of the checkpoint that the record lacks, and trains again those after it, which the recorder drops if the
+        record has them. New trials are named after those on record. Writes the best network if the process was killed
+        before it could.
         """
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():

@@ -269,11 +269,11 @@ def reopen_search(
                 imported = WarmStart.read(config).trials(config, components.space, components.distributions)
                 queued = queue_candidates(config.sampler, components.space)
                 events = _first_events(components.run_started(environment.allotment), imported, queued)
-                log.append(*events)  # nobody listens yet: `_replay` applies them
+                log.append(*events)  # nobody listens yet: `_rebuild` applies them
             elif queued is not None:
                 log.append(queued)
                 events.append(queued)
-            state, source = _replay(events, components)
+            state, source = _rebuild(events, components)
             directory.repair_best()
             info = recorded.info.resumed_with(config, asdict(environment.allotment), components.passed)
             directory.write_info(info)
@@ -309,11 +309,12 @@ def _live_study(components: SearchComponents, state: RunState) -> LiveStudy:
     return LiveStudy(components.sampler, state, components.distributions)
 
 
-def _replay(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy | Submissions]:
+def _rebuild(events: Sequence[Event], components: SearchComponents) -> tuple[RunState, LiveStudy | Submissions]:
     """Rebuild the state and the source of candidates from the events.
 
     A study starts with what it knew when the last candidate was suggested, and then receives the later events. So the
-    sampler knows the same at its next suggestion as in a run that never stopped.
+    sampler knows the same at its next suggestion as in a run that never stopped. A proposal that was not recorded yet
+    is made again: its random numbers depend on the seed and the trial's number, which are the same.
     """
     if components.sampler is None:
         state = RunState.replay(events)

@@ -152,6 +152,9 @@ class SearchSession:
     def _confirm(self, outcome: RunOutcome) -> RunOutcome:
         """Train the best candidates again, and name the winner. Return how the run ended.
 
+        After a resume the plan on record stays, unless the search or `[confirmation]` has changed. Open trainings
+        continue from their checkpoints, and the race goes on from the state.
+
         Args:
             outcome: how the search itself ended.
         """
