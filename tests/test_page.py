@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator.config.search_config import load_config, parse_config
 from orchestrator.config.toml_writer import search_file
+from orchestrator.record.events import RunEnded
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.report.drawing import svg
@@ -127,6 +128,15 @@ def test_a_search_in_which_everything_failed_tells_why(tmp_path: Path) -> None:
     assert content.leaderboard.rows == []
     assert content.summary.verdict[0] == "2 trials failed: bang"
     assert content.summary.retrain is None
+
+
+def test_a_proposal_that_has_not_begun_is_no_training(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(state="out_of_time"))
+    proposed = trial("00001", [], "running")[:1]
+    write(directory, [STARTED, *trial("00000", [0.5], "completed"), *proposed, RunEnded(outcome="out_of_time")])
+    standing = content_of(PageRecord.read(RecordedRun.of_search(directory))).summary.standing
+    assert "Trainings started: 1. Proposals: 1 completed, 1 unfinished." in standing
 
 
 def test_failures_that_differ_in_numbers_only_are_one(run: RunDirectory, content: Content) -> None:

@@ -112,12 +112,12 @@ def _full_size(record: PageRecord) -> str:
 def _standing(record: PageRecord) -> str:
     state, budget = record.state, record.info.config.get("budget", {}).get("trials")
     counts = state.counts()
-    kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no trial yet"
+    kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
     of = f" of {budget:,}" if budget else ""
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
     why = f": {exhaustion(state)}" if record.standing == "exhausted" else ""
     now = STANDINGS.get(record.stage, record.stage)
-    standing = f"{now}{why}. Trainings started: {trained:,}{of} ({kinds})."
+    standing = f"{now}{why}. Trainings started: {trained:,}{of}. Proposals: {kinds}."
     if record.stage == "confirming":
         standing += f" {progress_of(state)}."
     if not record.breaks:
