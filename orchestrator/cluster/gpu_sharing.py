@@ -75,7 +75,8 @@ def _gpu_nodes() -> Sequence[GpuNode]:
     """Ask all nodes that have GPUs; those of a node that does not answer in time are not shared."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= 1]
     answers = [_ask(node["NodeID"]) for node in nodes]
-    ray.wait(answers, num_returns=len(answers), timeout=ANSWER_SECONDS)
+    if answers:
+        ray.wait(answers, num_returns=len(answers), timeout=ANSWER_SECONDS)
     return [
         GpuNode(node["Resources"].get("CPU", 0), node["Resources"]["GPU"], _answer(found))
         for node, found in zip(nodes, answers, strict=True)

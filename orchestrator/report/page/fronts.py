@@ -15,6 +15,7 @@ from orchestrator.progress import number
 from orchestrator.record import RunState, Trial
 from orchestrator.report.page.plot import (
     GREY,
+    MAX_POINTS,
     PALE,
     RED,
     Plot,
@@ -28,7 +29,6 @@ from orchestrator.report.page.plot import (
 from orchestrator.study import study_of_values
 from orchestrator.words import counted, join_words
 
-MAX_POINTS = 2_000
 LABEL_WIDTH = 14
 """In letters, so that the labels of four axes fit on the screen of a phone."""
 PAIR_HEIGHT = 190

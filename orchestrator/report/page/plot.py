@@ -30,6 +30,9 @@ STATUSES = {
 }
 """The colour and the marker of each status, in the order of legends."""
 
+MAX_POINTS = 2_000
+"""Limit of the trials that a scatter plot shows."""
+
 METRICS = {
     "val_accuracy": "validation accuracy",
     "val_loss": "validation loss",

@@ -11,6 +11,7 @@ from orchestrator.record import RunState, Trial, score_of
 from orchestrator.report.page.fronts import trial_text
 from orchestrator.report.page.plot import (
     INK,
+    MAX_POINTS,
     STATUSES,
     Plot,
     axis_of,
@@ -19,8 +20,6 @@ from orchestrator.report.page.plot import (
     text,
     thinned,
 )
-
-MAX_POINTS = 2_000
 
 
 def costs_against_score(state: RunState, winner: str | None) -> list[Plot]:
