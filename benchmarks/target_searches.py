@@ -37,11 +37,13 @@ MOMENTS = tuple(tenth / 10 for tenth in range(1, 11))
 """Fractions of the time at which it is asked what a search would name."""
 
 RECIPE: dict[str, dict[str, Any]] = {
+    "space": {"blocks": 2},
     "network": {"repeats": 1, "filters": 4},
-    "data": {"name": "fashion_mnist", "image_size": 14, "limit": 11000, "validation_fraction": 0.4545},
-    "training": {"epochs": 9, "batch_size": 64, "learning_rate": 0.1},
+    "data": {"name": "fashion_mnist", "image_size": 12, "limit": 6000, "validation_fraction": 0.5},
+    "training": {"epochs": 9, "batch_size": 32, "learning_rate": 0.004},
 }
-"""Images, network and training of all searches and of the fresh trainings."""
+"""Space, images, network and training of all searches and of the fresh trainings: those of `record_fashion_curves.py`,
+with half of the images and of each batch."""
 
 CONFIRMED, LEADER = "cellscout", "cellscout's leader, unconfirmed"
 RAY, RANDOM = "Ray Tune, TPE + ASHA", "random without stopping"
