@@ -17,6 +17,9 @@ from tests.image_files import write_fashion_mnist
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import PNASNET_CIFAR
 
+ONE_TRAINING_AT_A_TIME = ["confirmation.candidates=0", "resources.cpus_per_trial=2"]
+"""A worker spends seconds on importing PyTorch; two, and those of a confirmation, would spend as much again."""
+
 
 def searched(cellscout: Any, *arguments: str) -> str:
     """What a search said that ran in this process, with its Ray."""
@@ -64,10 +67,8 @@ def test_operations_of_ones_own_are_searched_retrained_and_exported(tmp_path: Pa
         return str(run("-m", "orchestrator.cli", *arguments, cwd=tmp_path).stdout)
 
     small = settings("training.epochs=1", "network.filters=2", "data.limit=400", "scheduler.name=fifo")
-    search_file = copied("operation", tmp_path)
-    found = json.loads(
-        cellscout("search", search_file, "--run-dir", "run", "--json", *small, *settings("budget.trials=3"))
-    )
+    small += settings("budget.trials=3", *ONE_TRAINING_AT_A_TIME)
+    found = json.loads(cellscout("search", copied("operation", tmp_path), "--run-dir", "run", "--json", *small))
     assert found["trials"] == {"completed": 3}
     assert any("own_operation:" in json.dumps(trial["architecture"]) for trial in found["leaderboard"])
     trial = next(trial for trial in found["leaderboard"] if "own_operation:" in json.dumps(trial["architecture"]))
@@ -96,7 +97,8 @@ def test_parts_of_ones_own_are_run_from_a_search_file(part: str, epochs: int, ce
 @pytest.mark.slow
 def test_a_trainable_of_ones_own_is_run_from_a_search_file(tmp_path: Path) -> None:
     """In a process of its own, from which the Ray that it starts knows the folder with the module."""
-    command = ["search", copied("trainable", tmp_path), "--run-dir", "run", "--json", *settings("budget.trials=6")]
+    command = ["search", copied("trainable", tmp_path), "--run-dir", "run", "--json"]
+    command += settings("budget.trials=6", *ONE_TRAINING_AT_A_TIME)
     found = json.loads(run("-m", "orchestrator.cli", *command, cwd=tmp_path).stdout)
     assert found["state"] == "completed"
     assert found["best"]["val_accuracy"] > 0.05
@@ -109,7 +111,7 @@ def test_a_task_of_ones_own_is_searched_and_reported(cellscout: Any, tmp_path: P
     """In a process of its own, whose workers find the task by its name."""
     command = ["search", copied("task", tmp_path), "--run-dir", "run"]
     command += settings("budget.trials=2", "training.epochs=1", "network.filters=2", "data.options.count=200")
-    run("-m", "orchestrator.cli", *command, *settings("confirmation.candidates=0"), cwd=tmp_path)
+    run("-m", "orchestrator.cli", *command, *settings(*ONE_TRAINING_AT_A_TIME), cwd=tmp_path)
     facts = RunDirectory.at(tmp_path / "run").read_info().data
     assert (facts["outputs"], facts["classes"]) == ("numbers", ["dots"])
     assert "accuracy    is the explained variance" in cellscout("status", "run").out
@@ -158,6 +160,7 @@ def test_a_procedure_of_ones_own_trains_the_search_and_its_winner(tmp_path: Path
 
     search_file = copied("procedure", tmp_path)
     small = settings("budget.trials=2", "training.epochs=2", "network.filters=2", "data.limit=400")
+    small += settings(*ONE_TRAINING_AT_A_TIME)
     cellscout("search", search_file, "--run-dir", "run", *small)
     epochs = pq.read_table(tmp_path / "run" / "epochs.parquet").to_pandas()
     assert epochs["in_two_best"].between(0.1, 1.0).all()

@@ -23,7 +23,7 @@ from orchestrator.networks.retraining.settings import RetrainSettings
 from search_spaces import NASNET_A, PUBLISHED
 from tests.commands import command, told
 from tests.records import facts
-from tests.trained import WINNER, digits_spec, make_run
+from tests.trained import WINNER, make_run, small_spec
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import baseline_names
 from trainables.datasets import DataSplits, load_data
@@ -298,7 +298,7 @@ def test_a_network_is_transferred_between_data_sets(tmp_path: Path, cellscout: A
         np.savez(tmp_path / f"{name}.npz", images=images[chosen], labels=labels[chosen] - labels[chosen].min())
         data = {"name": "npz", "root": f"{name}.npz", "limit": 200}
         config = SearchConfig.model_validate({"data": data, "training": {"epochs": 2}})
-        make_run(tmp_path / name, replace(digits_spec(), classes=5), config=config)
+        make_run(tmp_path / name, replace(small_spec(), classes=5), config=config)
     assert told(cellscout("retrain", "first", "--set", "training.epochs=5"))[0] == 0
 
     trained = f"first/retrain/{WINNER}"
