@@ -12,6 +12,7 @@ import inspect
 
 from pydantic.fields import FieldInfo
 
+import cellscout
 from orchestrator.config import OptionSettings, bounds_of, default_of, description_of, option_name, type_of
 from orchestrator.evaluation import EvaluationSettings
 from orchestrator.networks import ExportSettings, RetrainSettings
@@ -24,9 +25,9 @@ INTRODUCTION = """\
 
 (Made by `python docs/command_options.py` from the settings of each command.)
 
-From Python, each option is a keyword argument of the command's settings. A list is written with commas between its
-values; an option that may be repeated takes one value each time. Impossible values are refused with a one-line
-message before anything starts.
+From Python, each option is a keyword argument of the command's settings; `simulate` is on the command line only. A list
+is written with commas between its values; an option that may be repeated takes one value each time, unless its row says
+otherwise. Impossible values are refused with a one-line message before anything starts.
 """
 
 
@@ -39,7 +40,8 @@ def section(settings: type[OptionSettings]) -> str:
     """The options of one command: a sentence, and one table row per option."""
     command, _, purpose = (inspect.getdoc(settings) or "").partition(": ")
     rows = [row(key, field) for key, field in settings.model_fields.items()]
-    introduction = f"{purpose[0].upper()}{purpose[1:]} From Python: `{settings.__name__}`."
+    python = f" From Python: `{settings.__name__}`." if hasattr(cellscout, settings.__name__) else ""
+    introduction = f"{purpose[0].upper()}{purpose[1:]}{python}"
     header = ["| option | keyword | type | default | bounds | |", "|---|---|---|---|---|---|"]
     return "\n".join([f"## {command}\n", introduction, "", *header, *rows, ""])
 

@@ -56,9 +56,9 @@ class DataSettings(Settings):
     two (training, test) or three (training, validation, test); each is a map-style data set of (image, label) or a
     pair of arrays (images, labels)."""
     task: str | None = None
-    """What is learned from a data set of your own: `image`, `segmentation`, `signal`, `text`, or `module:TASK`, which
-    is a task of your own and may have data sets of other names. Unset: the task of the built-in data set, and `image`
-    for a function."""
+    """What is learned from a data set of your own: `image`, `segmentation`, `signal`, `text`, or `module:TASK`, a
+    task of your own, which may define its own data sets. Unset: the task of the built-in data set, and `image` for a
+    function."""
     root: str = "data"
     """Folder of the data set; for `npz`, the file; for `signal`, `text` and `segmentation`, either. A relative path is
     recorded as an absolute one."""
@@ -77,10 +77,10 @@ class DataSettings(Settings):
     unit: Literal["words", "characters"] = "words"
     """What a text is split into: `words` (and punctuation marks) or `characters`, both in lower case."""
     vocabulary: int = Field(default=20_000, ge=1, le=1_000_000)
-    """Maximum number of words or characters that the networks tell apart: the most frequent ones in the training texts.
-    All others are one unknown word."""
+    """Maximum size of the vocabulary: the most frequent words or characters of the training texts. All others become
+    the unknown word."""
     min_count: int = Field(default=2, ge=1)
-    """How often a word or character must occur in the training texts to be one of them."""
+    """Words or characters that occur less often in the training texts are unknown."""
     vectors: str | None = None
     """A file of initial vectors of words in the text format of word2vec or GloVe, of `network.embedding` numbers each.
     Words that it lacks begin with random vectors."""
@@ -133,10 +133,11 @@ class NetworkSettings(Settings):
     stem_channels: int | None = Field(default=None, ge=2, le=4096)
     """Number of channels in the stem. Unset: the skeleton's default."""
     embedding: int = Field(default=64, ge=1, le=4096)
-    """Numbers in the vector of a word or character, which the network learns."""
+    """Length of the learned vector of a word or character."""
     decoder: str | None = None
-    """How the feature maps become a mask. `skip`: all stages, each added to what comes from the coarser ones; `fcn`:
-    the last stage alone. Both are enlarged bilinearly to the size of the image. Unset: `skip`."""
+    """How the feature maps become a mask. `skip`: the feature maps of all stages, summed from the coarsest to the
+    finest; `fcn`: those of the last stage only. Both are enlarged bilinearly to the size of the image. Unset:
+    `skip`."""
 
 
 class TrainingSettings(Settings):

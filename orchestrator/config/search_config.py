@@ -97,7 +97,7 @@ class SamplerSettings(Settings):
     start_with: list[str] = Field(default=[])
     """Architectures of the space that are tried first, in the order of this list. Each is a published cell (`cellscout
     list cells`), a JSON file, a run directory (for its best network) or `RUN_DIR#TRIAL`. The sampler learns from them
-    as from its own."""
+    as from its own proposals."""
 
     @field_validator("start_with")
     @classmethod
@@ -111,11 +111,11 @@ class SchedulerSettings(Settings):
     name: str = "asha"
     """A built-in scheduler (`cellscout list schedulers`), or `module:NAME` of a Ray Tune `TrialScheduler`."""
     min_epochs: int = Field(default=1, ge=1)
-    """ASHA and PASHA: the first rung, the minimum number of epochs of a candidate. `cut`: the epoch of the cut. At most
-    `training.epochs`."""
+    """ASHA, PASHA and Hyperband: the first rung. `median`: no trial is stopped before it. `cut`: the epoch of the cut.
+    `fifo` ignores it. At most `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=100)
-    """ASHA and PASHA: with a factor of 3, the best third of the candidates at a rung continue, and the next rung has
-    three times as many epochs. `cut`: the best third are trained in full."""
+    """ASHA, PASHA and Hyperband: with a factor of 3, the best third of the candidates at a rung continue, and the next
+    rung has three times as many epochs. `cut`: the best 1 in `reduction_factor` are trained in full."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the scheduler's class, such as `brackets` of ASHA."""
 
@@ -156,8 +156,8 @@ class WarmStartSettings(Settings):
 
     runs: list[str] = Field(default=[])
     """Run directories, as paths or URIs. The sampler learns from their results, and duplicates of their candidates are
-    not trained again. They must have the same [space], [network], [data], [training] and [trainable]. (NSGA-II and III
-    learn only from their own generations.)"""
+    not trained again. They must have the same [space], [network], [data], [training] and [trainable]. NSGA-II and
+    NSGA-III ignore them."""
 
     @field_validator("runs")
     @classmethod
@@ -178,7 +178,7 @@ class ResourceSettings(Settings):
     """`[resources]`: the CPUs and GPUs of one trial."""
 
     cpus_per_trial: int = Field(default=1, ge=1)
-    """CPU cores, and threads, of a trial."""
+    """CPU cores of a trial; it trains with as many threads."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
     """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 0 without
     GPUs; 1 with them, or the fraction with which up to four trials share a GPU, if NVIDIA's MPS runs on all nodes with
@@ -195,7 +195,7 @@ class BudgetSettings(Settings):
     """`[budget]`: when the search ends. It ends when it reaches the first of these limits."""
 
     trials: int | None = Field(default=100, ge=1)
-    """Number of candidates to train. Pruned candidates count; duplicates and infeasible ones do not. Unset (only in
+    """Number of candidates to train. Pruned candidates count; duplicates and infeasible ones do not. None (only in
     Python): no limit."""
     hours: Positive | None = None
     """Wall-clock hours."""
@@ -215,8 +215,8 @@ class ConfirmationSettings(Settings):
     """The maximum number of candidates to train again; 0 for none. Unset: 5, or with several objectives all of the
     Pareto front."""
     trainings: int = Field(default=5, ge=2, le=100)
-    """The maximum number of new trainings of a candidate. They have different seeds. All candidates have the same
-    seeds: the first new trainings of all candidates share one, the second ones another."""
+    """Maximum number of new trainings of a candidate. Each round trains all candidates that are left with the same new
+    seed."""
     share: Positive = 0.6
     """The maximum training time of all new trainings of all candidates together, as a fraction of the search's own
     training time. `budget.hours` includes it."""

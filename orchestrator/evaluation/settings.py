@@ -18,8 +18,8 @@ class EvaluationSettings(OptionSettings):
     folds: Annotated[int, Option(why="one is held out, and the others are trained on")] = Field(default=5, ge=2)
     """Number of folds of the cross-validation."""
     seeds: int = Field(default=1, ge=1)
-    """Number of seeds. Each shuffles the images and initialises the trainings differently. With more seeds the
-    intervals are narrower."""
+    """Number of seeds. Each seed gives other folds and other initial weights. With more seeds the intervals are
+    narrower."""
     baseline: bool = True
     """Also run a random search of equal cost, and evaluate its best candidate."""
     changes: Annotated[Sequence[str], Option("--set")] = ()

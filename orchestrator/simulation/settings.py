@@ -19,10 +19,10 @@ class SimulateSettings(OptionSettings):
     samplers: Annotated[Sequence[str], Option("--sampler")] = Field(
         default=("predictor", "tpe", "random"), min_length=1
     )
-    """Samplers to compare (`cellscout list samplers`). Settings follow after spaces: `"tpe multivariate=true,false"`
-    compares both. May be repeated."""
+    """Samplers to compare (`cellscout list samplers`). Several names are separated by commas; one with settings is
+    given alone, in quotes: `"tpe multivariate=true,false"` compares both values. May be repeated."""
     schedulers: Annotated[Sequence[str], Option("--scheduler")] = Field(default=("asha",), min_length=1)
-    """Schedulers to compare (`cellscout list schedulers`), with settings in the same way: `"asha min_epochs=1,3
+    """Schedulers to compare (`cellscout list schedulers`), written in the same way: `"asha min_epochs=1,3
     reduction_factor=2,3"` compares four. May be repeated."""
     workers: Sequence[Annotated[int, Field(ge=1)]] = Field(default=(4,), min_length=1)
     """Numbers of trials that run at a time."""
@@ -32,10 +32,10 @@ class SimulateSettings(OptionSettings):
     """Length of a simulated search: the time that all workers together need for this many full trainings. Default: a
     tenth of the number of recorded candidates."""
     answers: str = "nearest"
-    """What answers a proposal. `nearest`: the curve of the most similar recorded candidate, each once; `surrogate`: the
-    prediction of a model that is fitted to the recorded curves, with noise. It needs 50 candidates."""
+    """Where the curve of a proposal comes from. `nearest`: the most similar recorded candidate that was not used yet;
+    `surrogate`: a model that is fitted to the recorded curves, with noise. It needs 50 candidates."""
     target: float = Field(default=0.5, gt=0, lt=100)
-    """The regret, in percentage points, at which a search has reached its target."""
+    """The regret to reach, in percentage points."""
 
     @field_validator("answers")
     @classmethod

@@ -55,7 +55,7 @@ class ExportSettings(OptionSettings):
     """Before the export, set this fraction of each layer's weights or output channels to zero, the smallest magnitudes
     first: `weights:0.5` or `channels:0.3`."""
     fine_tune: int | None = Field(default=None, ge=0)
-    """Epochs of training after the pruning. Default: 5."""
+    """Epochs of training after the pruning; only with `--prune`. Default: 5."""
 
     changes: Annotated[Sequence[str], Option("--set")] = ()
     """Change `data.root`, if the search's images are elsewhere now; may be repeated."""

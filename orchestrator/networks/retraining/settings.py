@@ -33,13 +33,13 @@ class RetrainSettings(OptionSettings):
     """Hold out the search's validation images, and end a training after this many epochs without an improvement.
     Default: train on the validation images too, for all epochs."""
     ema: float = Field(default=0.0, ge=0, lt=1)
-    """Decay of a moving average of the weights. The average is what is tested and kept. 0: no average."""
+    """Decay of a moving average of the weights. The averaged weights are tested and kept. 0: no average."""
     workers: int = Field(default=1, ge=1)
     """Number of processes that train a network together, each on a GPU if there are any. 1: train in this process,
     unless an address is given."""
     threads: int | None = Field(default=None, ge=1)
-    """Number of threads with which this process trains on a CPU. Default: as recorded, or the number that trains
-    fastest now."""
+    """Number of threads with which this process trains on a CPU. Default: the recorded number when a retraining
+    continues; otherwise the faster of one thread and all threads."""
     address: str | None = None
     """A running Ray cluster for the processes: `auto` or `HOST:PORT`. Default: start them on this machine."""
     compiled: Annotated[bool, Option("--compile")] = False
