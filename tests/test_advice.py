@@ -56,8 +56,8 @@ def test_what_the_data_cannot_tell_is_said() -> None:
     never = result(reference=[None] * 6, asha=[50.0, *[None] * 5], cut=[None] * 6)
     (advice,) = advise(never)
     assert advice.sentence.startswith(
-        "On 2 workers the data cannot tell that any setting is faster than random search without stopping: the first, "
-        "random with asha, comes within 0.5 points of the best with 1 of 6 seeds"
+        "On 2 workers the data cannot tell that any setting is faster than random search without stopping: the best of "
+        "the others, random with asha, comes within 0.5 points of the best with 1 of 6 seeds"
     )
     assert advice.sentence.endswith("Try a larger --target, more --trainings or more --seeds.")
     assert json.loads(json.dumps(simulation_json(never), allow_nan=False))["simulated"][0]["median"] is None

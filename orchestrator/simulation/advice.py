@@ -76,9 +76,9 @@ def _sentence(compared: Sequence[Compared], equals: Sequence[Compared], *, worke
     sooner = f", {_ratio_in_words(first.speed_up)} sooner" if first.speed_up.is_bounded else ""
     slower = [str(one.simulated.setup) for one in compared if one.speed_up.interval[1] < 1]
     return (
-        f"{where} the data cannot tell that any setting is faster than random search without stopping: the first, "
-        f"{first.simulated.setup}, comes {target} with {reached} of {counted(result.seeds, 'seed')}{sooner}. "
-        f"Try {hint}.{f' {join_words(slower)}: slower.' if slower else ''}"
+        f"{where} the data cannot tell that any setting is faster than random search without stopping: the best of "
+        f"the others, {first.simulated.setup}, comes {target} with {reached} of {counted(result.seeds, 'seed')}"
+        f"{sooner}. Try {hint}.{f' {join_words(slower)}: slower.' if slower else ''}"
     )
 
 
