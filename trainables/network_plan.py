@@ -224,7 +224,7 @@ def plan_cell(
 
 @functools.lru_cache(maxsize=4096)
 def _operation(name: str, in_channels: int, *, filters: int, stride: int, rules: OperationRules, axes: int) -> Row:
-    """Layers of an operation, cached because a search counts the costs of thousands of cells with the same few."""
+    """Layers of an operation, cached: a search counts the costs of thousands of cells with the same few operations."""
     return build_operation(name, in_channels, filters, stride=stride, rules=rules, axes=axes)
 
 

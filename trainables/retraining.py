@@ -201,7 +201,7 @@ def outputs_on_test(plan: RetrainingPlan, weights: bytes, splits: DataSplits, co
 
 
 def _loaded(plan: RetrainingPlan, weights: bytes) -> tuple[Network, torch.device]:
-    """The network with its weights for inference, and its device; ValueError if they are another network's."""
+    """The network with its weights for inference, and its device; ValueError if they belong to another network."""
     network = build_network(plan.spec)
     try:
         network.load_state_dict(load(weights))

@@ -22,7 +22,7 @@ from trainables.retraining import Retraining, RetrainingPlan
 from trainables.training import EpochStopped
 
 CHECKPOINT_SECONDS = 5.0
-"""Time between two checkpoints, or one epoch if that takes longer: the work that a killed process loses at most."""
+"""A checkpoint is written after the first epoch that ends this many seconds after the last checkpoint."""
 
 
 class Listener(Protocol):

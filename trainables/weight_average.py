@@ -45,7 +45,7 @@ class WeightAverage(Generic[NetworkT]):
 
     @torch.no_grad()
     def copy_counts(self) -> None:
-        """Copy whole numbers, the batches that batch norms have seen, which have no average."""
+        """Copy the batch counters of the batch norms; integers are not averaged."""
         for average, value in self._pairs:
             if not average.is_floating_point():
                 average.copy_(value)

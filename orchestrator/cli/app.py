@@ -124,7 +124,7 @@ def resume(
     top: Top = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Resume a search exactly where it stopped, or extend it with a larger budget."""
+    """Continue a search that was stopped, or extend it with a larger budget."""
     from orchestrator.progress import Progress
     from orchestrator.search import resume_search
 

@@ -96,7 +96,7 @@ def listening_on_loopback() -> Iterator[None]:
 
 
 def check_loopback() -> None:
-    """Warn once if the Ray that was started here listens on the network all the same."""
+    """Warn once if the Ray that was started here listens on more than the loopback address."""
     if os.environ.get(CLUSTERS_VARIABLE) != "0":  # the user has decided otherwise
         return
     if CLUSTERS_ENABLED.read(ray) is None:  # which has been reported

@@ -125,5 +125,5 @@ class TuneTrials(SearchAlgorithm):
         return bool(super().is_finished()) or self._searcher.is_finished()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Pass this on to the searcher."""
+        """Forward the result to the searcher."""
         self._searcher.on_trial_complete(trial_id, result=result, error=error)

@@ -1,4 +1,4 @@
-"""Chooses the candidates of a confirmation by the estimates of their true scores. Pure functions of a run's state."""
+"""Chooses the candidates of a confirmation by their estimated true scores. Pure functions of a run's state."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from orchestrator.significance import CONFIDENCE, within
 def compare(state: RunState, info: RunInfo) -> CandidatesCompared | None:
     """Return what the new trainings say about the candidates of the last plan.
 
-    None if fewer than `MIN_TRAININGS` of one of them have completed. Candidates with a training that diverged or failed
-    are out; None if all are.
+    Candidates with a training that diverged or failed are excluded. None if all are excluded, or if any other one has
+    fewer than `MIN_TRAININGS` completed trainings.
     """
     plan = state.confirmation
     assert plan is not None, "it is on record"
@@ -73,7 +73,10 @@ def _values(state: RunState, trial: Trial, metric: str) -> dict[int, float]:
 
 
 def _expected_noise(state: RunState, info: RunInfo, metric: str) -> float | None:
-    """What the number of validation images lets expect, if each training had validation images of its own."""
+    """Return the standard error implied by the number of validation images.
+
+    None unless each training had a fresh split.
+    """
     fresh = all(one.resample is not None and one.resample.split == "fresh" for one in state.repeats.values())
     return image_noise(state, info, metric) if fresh else None
 

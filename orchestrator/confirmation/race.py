@@ -48,7 +48,7 @@ class Race:
         return "trainings"
 
     def planned_trainings(self) -> int:
-        """How many trainings there are in all if no further candidate is left out."""
+        """How many trainings there are in all if no further candidate drops out."""
         alive, begun = self._alive(), len(self.state.planned_repeats())
         seconds = {trial.trial_id: expected_seconds(self.state, trial) for trial in alive}
         if self._is_clear(alive) or not sum(seconds.values()):

@@ -1,4 +1,4 @@
-"""What an evaluation is to do, and whether the evaluation on record is the same, so that it can be resumed."""
+"""The settings of an evaluation, and the check that a recorded one has the same settings and can continue."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class RunStarted(EventBase):
 class CandidatesQueued(EventBase):
     """Candidates that are proposed next, in this order, before those of the sampler.
 
-    Each is given by values of parameters; the sampler chooses the others. The list replaces what is left of an earlier
+    Each candidate fixes some parameters; the sampler chooses the rest. The list replaces what is left of an earlier
     one.
     """
 

@@ -46,9 +46,9 @@ class PassedObject(BaseModel):
 
     module: str
     name: str
-    """Of its class, or of the class itself."""
+    """Name of the object's class, or of the object if it is a class."""
     options: dict[str, Any] = {}
-    """The parameters of its class, as far as the object tells them."""
+    """The parameters of its class that the object stores as attributes."""
 
     @property
     def plugin_name(self) -> str:

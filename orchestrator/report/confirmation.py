@@ -57,7 +57,7 @@ def standing_of(candidate: ConfirmedCandidate, state: RunState) -> Standing:
 
 
 def front_of(state: RunState) -> list[Trial]:
-    """Return the Pareto front: with several objectives the confirmed one, if there is one, else that of the search."""
+    """Return the confirmed Pareto front; the search's front if there is only one objective or no confirmation."""
     if state.confirmed is None or len(state.objectives) == 1:
         return state.front
     return [state.trials[one.trial_id] for one in state.confirmed.candidates if one.on_front]
@@ -154,7 +154,7 @@ def _evaluated_json(evaluation: Evaluation) -> dict[str, Any]:
 def confirmation_json(state: RunState) -> dict[str, Any] | None:
     """Return the plan, the candidates and the cost of the last confirmation; None before the first.
 
-    `is_current` is false if the search has gone on since, and before all candidates can be compared.
+    `is_current` is false if the search has trained more candidates since, or if not all candidates can be compared yet.
     """
     if state.confirmation is None:
         return None

@@ -56,7 +56,7 @@ def _when(found: Importances) -> str:
 
 
 def _decisions(one: Importance, found: Importances) -> Table:
-    """Tabulate the groups, and the decisions that are more than noise."""
+    """Tabulate the groups, and the decisions whose effect is more than noise."""
     title = f"What mattered for {escape(one.objective)}: {found.trials} trials"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("decisions", min_width=44)

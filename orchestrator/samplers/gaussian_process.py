@@ -1,5 +1,5 @@
-"""Gaussian-process regression with a noise of its own for each observation (Rasmussen and Williams, "Gaussian Processes
-for Machine Learning", 2006, sections 2.2 and 5.4.1). Knows numbers only.
+"""Gaussian-process regression with a separate noise variance for each observation (Rasmussen and Williams, "Gaussian
+Processes for Machine Learning", 2006, sections 2.2 and 5.4.1). Knows numbers only.
 """
 
 from __future__ import annotations

@@ -223,14 +223,14 @@ class PredictorSampler(BaseSampler):
 
 
 class _Results(NamedTuple):
-    """What trials say: one entry, or one row with a column for each objective, for each trial."""
+    """Results of trials as arrays: one entry per trial, or one row per trial and one column per objective."""
 
     order: NDArray[np.int64]
     """The places of the trials, best first."""
     targets: Floats
     """The scores for the Gaussian process, higher is better: each column has a mean of 0 and a variance of 1."""
     repeats: Floats
-    """Trainings of which the score is the mean."""
+    """Number of trainings that the score averages."""
     extra_noise: Floats
     """Variance of the target in addition to the noise of a training: more for pruned trials."""
 

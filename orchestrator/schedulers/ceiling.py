@@ -31,7 +31,7 @@ class Ceiling:
 
     Args:
         rungs: epochs of the rungs; the first two are open from the start. With fewer than two, nothing is limited.
-        max_epochs: the ceiling while the ranking changes up to the last rung.
+        max_epochs: the ceiling if no rung ranks its trials like the rung below it.
     """
 
     def __init__(self, rungs: Sequence[int], max_epochs: int) -> None:

@@ -106,7 +106,10 @@ class SuccessiveHalving(TrialScheduler, ABC):
         return self._brackets.admit(self._name_of(trial))
 
     def _decide_without_rung(self, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Continue, but stop a trial that diverged where another bracket has a rung: the last one may have none."""
+        """Decide at an epoch that is not a rung of the trial's bracket.
+
+        Continue the trial, but stop it at another bracket's rung if it has diverged: its own bracket may have none.
+        """
         if result["epoch"] not in self.milestones or self._objectives.read(result) is not None:
             return TrialScheduler.CONTINUE
         self._enter(self._rungs_of(trial), self._name_of(trial), result)

@@ -12,7 +12,7 @@ def queue_candidates(settings: SamplerSettings, space: CellSpace) -> CandidatesQ
     """Find the architectures that `sampler.start_with` names, and return the event that queues them.
 
     Raises:
-        ConfigError: a name stands for no architecture, or for one that is not in the space.
+        ConfigError: a name is not an architecture, or is one that is not in the space.
     """
     params = []
     for name in settings.start_with:

@@ -134,7 +134,7 @@ class Submissions:
             return None
 
     def apply(self, event: Event) -> None:
-        """Called by the event log."""
+        """Update the submissions with an event."""
         with self._changed:
             match event:
                 case TrialSuggested():

@@ -44,7 +44,7 @@ class WarmStart:
         return cls(runs)
 
     def check_scores(self, bounds: tuple[float, float] | None) -> None:
-        """Refuse runs whose trainable stated other `score_bounds` than this search's trainable.
+        """Refuse runs whose trainable has `score_bounds` different from this search's trainable.
 
         Raises:
             ConfigError: a run has other bounds.

@@ -70,9 +70,9 @@ def _pool(count: int, work: Callable[[Any], Any]) -> Iterator[ProcessPoolExecuto
 
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Give the processes that are started in this context a core each, and do not pass Ctrl-C on to them.
+    """Start processes in this context with one numerical thread each, and with Ctrl-C blocked.
 
-    Each would print a traceback for Ctrl-C, and numpy would use all cores in each.
+    Otherwise each would print a traceback, and numpy would use all cores in each.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threads = os.environ.get(THREADS)

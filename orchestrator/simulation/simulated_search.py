@@ -96,5 +96,5 @@ class BlockingSearcher(Searcher):
         return suggestion
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Pass the result to the other searcher."""
+        """Pass the result to the wrapped searcher."""
         self._searcher.on_trial_complete(trial_id, result, error)

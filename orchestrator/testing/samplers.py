@@ -158,7 +158,7 @@ def check_replay(make: Make, *, history: int = 100, directions: Sequence[str] = 
 
 
 def check_exhausted_space(make: Make, *, directions: Sequence[str] = ("maximize",)) -> None:
-    """Check that asks succeed after every point of a space was tried; a sampler must not end the search.
+    """Check that `study.ask` still works after all points were tried; a sampler must not end the search.
 
     Optuna refuses `study.stop()` outside of `study.optimize`, so a sampler that calls it fails here.
     """

@@ -28,7 +28,7 @@ def weights_of(settings: TrainingSettings, device: torch.device) -> Tensor | Non
 
 @functools.cache
 def _on(device: torch.device, weights: tuple[float, ...]) -> Tensor:
-    """Cached, because a CUDA graph cannot copy from the host."""
+    """The class weights as a tensor; cached because a CUDA graph cannot copy from the host."""
     import torch
 
     return torch.tensor(weights, device=device)

@@ -53,7 +53,7 @@ _SETTINGS = frozenset(f"{section}.{name}" for section, kind in SECTIONS.items() 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a search can be on, and what follows from it.
+    """What networks learn: the data, the meaning of the outputs, the loss and the score.
 
     Raises:
         ValueError: `unused` has an entry that is no setting.

@@ -172,7 +172,7 @@ def _encode(settings: DataSettings, parts: Parts) -> Encoded:
 
 
 def _numbered(texts: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int) -> NDArray[np.int32]:
-    """Tokens [n, length, 1]."""
+    """The texts as numbers of words or characters, [n, length, 1], padded with 0."""
     return np.stack([vocabulary.encode(text, length) for text in texts])[..., None]
 
 

@@ -67,7 +67,10 @@ class RetrainInfo(BaseModel):
 
 
 class TrainingBegun(EventBase):
-    """`workers` processes go on with the training of a seed after `epoch`; later epochs on record are trained again."""
+    """`workers` processes start or continue the training of a seed after `epoch`.
+
+    Later epochs on record are trained again.
+    """
 
     event: Literal["training_begun"] = "training_begun"
     seed: int

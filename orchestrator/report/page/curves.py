@@ -47,7 +47,7 @@ def learning_curves(state: RunState, rungs: Sequence[int], winner: str | None, *
         state: the state of the search.
         rungs: the epochs at which the scheduler decides.
         winner: a trial id.
-        is_share: whether the score is a share of 1, which is the best.
+        is_share: whether scores lie between 0 and 1, and 1 is best.
     """
     metric, _ = score_of(state.objectives)
     ranking = [trial for trial in state.ranking() if trial.curve]
@@ -177,7 +177,7 @@ def best_so_far(
     Args:
         trajectories: searches by their names, this search first.
         metric, direction: the first objective.
-        is_share: whether the score is a share of 1, which is the best.
+        is_share: whether scores lie between 0 and 1, and 1 is best.
     """
     longest = max(trajectory.seconds for trajectory in trajectories.values())
     unit, unit_name = next(unit for unit in UNITS if longest >= 2 * unit[0] or unit[0] == 1)
