@@ -259,7 +259,9 @@ def test_malformed_network_json_is_refused() -> None:
     value = nasnet_a().to_json()
     with pytest.raises(ValueError, match="not a network: 'image_size' is missing"):
         NetworkSpec.from_json({name: value[name] for name in value if name != "image_size"})
-    with pytest.raises(ValueError, match="not a network: .*unexpected keyword argument 'more'"):
+    with pytest.raises(
+        ValueError, match="not a network: unknown or malformed field: .*unexpected keyword argument 'more'"
+    ):
         NetworkSpec.from_json({**value, "more": 1})
     with pytest.raises(ValueError, match="stem is 'zzz'; known: convolution, strided, three_strided"):
         NetworkSpec.from_json({**value, "skeleton": {**value["skeleton"], "stem": "zzz"}})

@@ -117,7 +117,7 @@ def test_what_is_not_a_search_file_is_refused_in_one_line(tmp_path: Path, cellsc
     assert ended.err == "cellscout: absent.toml cannot be read: No such file or directory\n"
     ended = cellscout("search", "folder")
     assert ended.status == 2
-    assert ended.err.splitlines()[-1].endswith("folder' needs one folder of pictures per class (data.root)")
+    assert ended.err.splitlines()[-1].endswith("folder' needs one folder of pictures per class")
 
 
 def test_a_working_folder_that_is_gone_gets_one_line(

@@ -179,8 +179,8 @@ def test_domains_of_ray_tune_become_distributions_of_optuna(domain: Any, distrib
         (tune.qloguniform(1e-3, 1.0, 1e-3), "logarithmic and quantised"),
         (tune.sample_from(lambda: 1), "which Optuna cannot sample"),
         (tune.randn(0, 1), "which Optuna cannot sample"),
-        ({"nested": tune.choice([1])}, "the space must be flat"),
-        (3, "the space must be flat"),
+        ({"nested": tune.choice([1])}, "the space must be a flat dict of Ray Tune domains"),
+        (3, "the space must be a flat dict of Ray Tune domains"),
     ],
 )
 def test_what_optuna_cannot_sample_is_refused(domain: Any, message: str) -> None:

@@ -96,7 +96,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("odd_operations:needs_more", "TypeError: needs_more.. got an unexpected keyword argument"),
         ("odd_operations:keeps_the_width", r"maps \(7, 8\) pixels to \d+ channels of .*; \d+ channels of .* needed$"),
         ("odd_operations:keeps_the_size", r"channels of \(7, 8\) pixels; 4 channels of \(4, 4\) are needed$"),
-        ("odd_operations:misfits", "ValueError: BatchNorm is for 5 channels and gets 4$"),
+        ("odd_operations:misfits", "ValueError: BatchNorm expects 5 channels but gets 4$"),
         ("odd_operations:flattens", "ValueError: GlobalAverage returns no image$"),
     ],
 )

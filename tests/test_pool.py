@@ -71,7 +71,7 @@ def test_the_record_of_a_loop_and_that_of_a_search_are_not_taken_for_each_other(
     searched = run_search(config(budget={"trials": 1}, training={"epochs": 1}), run_dir=tmp_path / "search")
     with pytest.raises(InputError, match="was searched with the sampler random, not by a CandidatePool"):
         CandidatePool.resume(searched.directory.location)
-    with pytest.raises(InputError, match="sampler.name is 'own loop', which only the record of a CandidatePool has"):
+    with pytest.raises(InputError, match="sampler.name = 'own loop' is reserved for CandidatePool; name a sampler"):
         run_search(config(sampler={"name": OWN_LOOP}), run_dir=tmp_path / "other")
 
 

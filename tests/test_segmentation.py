@@ -161,7 +161,7 @@ def test_a_function_gives_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     sys.modules.pop("own_masks", None)
     splits = load_data(DataSettings(name="own_masks:made", task="segmentation"), seed=0)
     assert (len(splits.test), splits.classes) == (6, ("0", "1", "2"))
-    with pytest.raises(DataError, match="returns a int; it must be a pair of arrays"):
+    with pytest.raises(DataError, match="returns int; it must return a pair of arrays"):
         load_data(DataSettings(name="own_masks:wrong", task="segmentation"), seed=0)
 
 
@@ -230,9 +230,9 @@ def _with_few_names(root: Path) -> None:
         (_without_mask, "images/003.png has no picture of the same name in"),
         (_without_image, "masks/003.png has no picture of the same name in"),
         (_without_masks, "masks' has no pictures; folders 'images' and 'masks' are needed"),
-        (_of_another_size, "masks/003.png has 4x3 pixels, and its image 12x16"),
+        (_of_another_size, "masks/003.png has 4x3 pixels, but its image has 12x16"),
         (_in_colours, "masks/003.png is a picture of mode RGB; the pixels of a mask are numbers of classes"),
-        (_both_of_another_size, "images/003.png has 4x3 pixels, and other images in its folder have not; set data."),
+        (_both_of_another_size, "images/003.png has 4x3 pixels, but other images in its folder differ; set data."),
         (_with_few_names, "has the class 2 in its masks, which is not one of its classes: 0, 1"),
     ],
 )

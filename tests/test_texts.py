@@ -193,8 +193,8 @@ def test_a_function_gives_texts() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("short", "returns a tuple; it must be a pair of lists (texts, labels), or two or three of them"),
-        ("pictures", "returns a tuple; it must be a pair of lists (texts, labels)"),
+        ("short", "returns tuple; it must return a pair of lists (texts, labels), or two or three of them"),
+        ("pictures", "returns tuple; it must return a pair of lists (texts, labels)"),
         ("mixed", "text 1 of the train part is a int; it must be text"),
         ("empty", "text 1 of the train part has an empty text"),
     ],

@@ -78,7 +78,7 @@ def find_class_folders(root: Path, kind: FileKind) -> ClassFolders:
         files = {role: _by_class(contents, folder) for role, folder in parts.items()}
         classes = _same_classes(files, parts)
     except ValueError as error:
-        raise DataError(f"data.root = {printable(root)!r} {error} (data.root)") from error
+        raise DataError(f"data.root = {printable(root)!r} {error}") from error
     if "test" not in parts and "validation" in parts:
         # A data set of two parts: the search must not see the second one.
         parts["test"], files["test"] = parts.pop("validation"), files.pop("validation")
@@ -141,7 +141,9 @@ def find_parts(contents: Contents) -> dict[Role, str | None]:
     parts: dict[Role, str | None] = {}
     for folder, role in roles.items():
         if role in parts:
-            raise ValueError(f"has the folders {parts[role]!r} and {folder!r}; both look like its {role} part")
+            raise ValueError(
+                f"has the folders {parts[role]!r} and {folder!r}; both look like its {role} part; rename or move one"
+            )
         parts[role] = folder
     if "train" not in parts:
         raise ValueError(
@@ -198,7 +200,8 @@ def _by_class(contents: Contents, part: str | None) -> dict[str, list[Place]]:
                 f"{only!r}"
             )
         raise ValueError(
-            f"has the folders {_names(files)}, and each holds the folders {_names(shared)}; either could be the classes"
+            f"has the folders {_names(files)}, and each holds the folders {_names(shared)}; either could be the "
+            "classes, so remove one of the two levels"
         )
     return dict(sorted(files.items()))
 

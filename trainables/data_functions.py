@@ -198,4 +198,4 @@ def _class_names(data: Any) -> list[str] | None:
 
 
 def _wrong(settings: DataSettings, what: str, accepted: str = ACCEPTED) -> DataError:
-    return DataError(f"data.name = {settings.name!r} returns a {what}; it must be {accepted}")
+    return DataError(f"data.name = {settings.name!r} returns {what}; it must return {accepted}")

@@ -350,7 +350,7 @@ class EpochTrainable(tune.Trainable, ABC):
         if abs(result.ended_at - clock) > MAX_CLOCK_SECONDS:
             raise ValueError(
                 f"ended_at of epoch {result.epoch} is {result.ended_at:.0f}; it must be within a day of time.time(), "
-                f"which is {clock:.0f} seconds"
+                f"which is {clock:.0f}"
             )
         if self.score_bounds is None:
             return

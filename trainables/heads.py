@@ -79,7 +79,7 @@ def plan_head(spec: NetworkSpec, stages: Sequence[Stage]) -> Head:
         raise ValueError(f"head is {spec.head!r}; known: {', '.join(HEADS)}, or 'module:NAME'")
     if spec.auxiliary_head and spec.head != CLASSIFIER:
         raise ValueError(
-            f"the auxiliary head is a classifier, and the head is {spec.head!r}; set training.auxiliary_weight = 0"
+            f"an auxiliary head needs the head {CLASSIFIER!r}, not {spec.head!r}; set training.auxiliary_weight = 0"
         )
     return make(spec, stages)
 

@@ -98,4 +98,4 @@ class NetworkSpec:
         except KeyError as error:
             raise ValueError(f"not a network: {error} is missing") from error
         except TypeError as error:
-            raise ValueError(f"not a network: {error}") from error
+            raise ValueError(f"not a network: unknown or malformed field: {error}") from error

@@ -76,7 +76,7 @@ def _shape_after(row: Row, channels: int, size: Size) -> tuple[int, Size]:
         if isinstance(layer, Convolution | BatchNorm):
             expected = layer.in_channels if isinstance(layer, Convolution) else layer.channels
             if expected != channels:
-                raise ValueError(f"{type(layer).__name__} is for {expected} channels and gets {channels}")
+                raise ValueError(f"{type(layer).__name__} expects {expected} channels but gets {channels}")
         match layer:
             case Convolution():
                 channels, size = layer.out_channels, layer.size_after(size)
@@ -96,5 +96,6 @@ def _shape_after(row: Row, channels: int, size: Size) -> tuple[int, Size]:
 def _combined(shapes: Sequence[tuple[int, Size]], layer: Parallel) -> tuple[int, Size]:
     widths, sizes = [width for width, _ in shapes], {size for _, size in shapes}
     if len(sizes) != 1 or (layer.combination == "add" and len(set(widths)) != 1):
-        raise ValueError(f"the rows of a Parallel that shall {layer.combination} return {shapes}")
+        needed = "shapes to add" if layer.combination == "add" else "sizes to concatenate"
+        raise ValueError(f"the rows of a Parallel must have equal {needed}; they return {shapes}")
     return sum(widths) if layer.combination == "concat" else widths[0], sizes.pop()

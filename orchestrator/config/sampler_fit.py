@@ -44,8 +44,8 @@ def check_fits(
     categorical = [key for key, value in distributions.items() if isinstance(value, CategoricalDistribution)]
     if categorical and issubclass(kind, NO_CATEGORICAL):
         raise ConfigError(
-            f"sampler {name} cannot handle categorical parameters such as {categorical[0]!r}; it would draw them at "
-            "random; tpe, gp, evolution, local_search, controller, predictor, nsgaii and random can (sampler.name)"
+            f"sampler {name} cannot handle categorical parameters such as {categorical[0]!r}, and would draw them at "
+            "random; use tpe, gp, evolution, local_search, controller, predictor, nsgaii or random (sampler.name)"
         )
     if len(objectives) > 1 and (issubclass(kind, ONE_OBJECTIVE) or not getattr(kind, "several_objectives", True)):
         raise ConfigError(

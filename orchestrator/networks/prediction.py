@@ -61,7 +61,7 @@ class Predictions:
         return [(self.classes[index], float(picture.values[index])) for index in order]
 
     def lines(self, top: int) -> list[str]:
-        """One line per picture, with its `top` classes and their shares, or its numbers."""
+        """One line per picture, with its `top` classes and probabilities, or its numbers."""
         return [
             "  ".join([printable(one.path), *(f"{name} {value:.3f}" for name, value in self._shown(one, top))])
             for one in self.pictures
@@ -109,8 +109,8 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
     Args:
         model: an exported file (.onnx, .pt2, .pte; a path or a URI), or a network as for `export_network`. A .pt2 is
             unpickled, which runs any code that its author put into it.
-        images: a file or a folder, or several; the files of a folder are read recursively, sorted by path: pictures, or
-            for a network for signals WAV files and `.npy` arrays, and for texts `.txt` files of one text each.
+        images: one or several files or folders (read recursively, sorted by path): pictures; WAV or `.npy` files for
+            signals; `.txt` files, one text each, for texts.
 
     Raises:
         InputError: the model cannot be read; a named picture cannot be read; a folder has no picture, or no picture can
@@ -227,7 +227,7 @@ def _exported(model: str, *, folder: str, name: str, how: ExportFormat) -> Model
     except MissingPackageError as error:
         raise InputError(str(error)) from error
     except ModelFileError as error:
-        raise InputError(f"{model} is not a file of cellscout export: {error}") from error
+        raise InputError(f"{model} is not a valid file of cellscout export: {error}") from error
 
 
 def _trained(model: str) -> ModelFile:

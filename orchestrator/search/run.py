@@ -105,7 +105,7 @@ def run_search(
         SearchError: the search could not continue; its record is complete up to then.
     """
     if config.sampler.name == OWN_LOOP:
-        raise ConfigError(f"sampler.name is {OWN_LOOP!r}, which only the record of a CandidatePool has; name a sampler")
+        raise ConfigError(f"sampler.name = {OWN_LOOP!r} is reserved for CandidatePool; name a sampler")
     given = PassedParts(space, sampler, scheduler, trainable)
     with open_search(config, given, run_dir=run_dir, address=address, progress=progress, on_event=on_event) as search:
         return search.run()

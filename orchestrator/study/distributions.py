@@ -33,7 +33,7 @@ def to_distribution(name: str, domain: Any) -> BaseDistribution:
         ValueError: Optuna has no such distribution.
     """
     if not isinstance(domain, Domain):
-        raise ValueError(f"parameter {name!r} is {domain!r}; the space must be flat, of Ray Tune domains only")
+        raise ValueError(f"parameter {name!r} is {domain!r}; the space must be a flat dict of Ray Tune domains")
     sampler = domain.get_sampler()
     step = sampler.q if isinstance(sampler, Quantized) else None
     law = sampler.sampler if isinstance(sampler, Quantized) else sampler

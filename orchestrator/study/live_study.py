@@ -143,7 +143,9 @@ class LiveStudy:
             )
             if self._failure is not None:
                 error = self._failure
-                raise SearchError(f"the sampler failed: {type(error).__name__}: {last_line(error)}") from error
+                raise SearchError(
+                    f"the sampler failed: {type(error).__name__}: {last_line(error)} (sampler.name)"
+                ) from error
             if not self._ready:
                 return None
             return self._ready.popleft()

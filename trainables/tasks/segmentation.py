@@ -62,7 +62,7 @@ def _load_folders(settings: DataSettings) -> DataSource:
     try:
         folders = find_parts(contents)
     except ValueError as error:
-        raise DataError(f"data.root = {printable(root)!r} {error} (data.root)") from error
+        raise DataError(f"data.root = {printable(root)!r} {error}") from error
     parts = {role: _read_part(settings, root / (folder or "."), contents) for role, folder in folders.items()}
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")  # a data set of two parts: the search must not see the second one
@@ -96,7 +96,7 @@ def _read_part(settings: DataSettings, folder: Path, contents: Contents) -> _Par
                 "or have a palette (data.root)"
             )
         if mask.size != image.size:
-            raise DataError(f"{place} has {_size(mask.size)} pixels, and its image {_size(image.size)} (data.root)")
+            raise DataError(f"{place} has {_size(mask.size)} pixels, but its image has {_size(image.size)} (data.root)")
         pixels, classes = to_pixels(image), np.asarray(mask, np.uint8)
         if settings.image_size is not None:
             part = _resized(settings, _Part(pixels[None], classes[None]), "images")
@@ -105,7 +105,7 @@ def _read_part(settings: DataSettings, folder: Path, contents: Contents) -> _Par
         masks.append(classes)
         if pixels.shape != images[0].shape:
             raise DataError(
-                f"{printable(path)} has {_size(image.size)} pixels, and other images in its folder have not; set "
+                f"{printable(path)} has {_size(image.size)} pixels, but other images in its folder differ; set "
                 "data.image_size"
             )
     return _Part(np.stack(images), np.stack(masks))
