@@ -98,10 +98,9 @@ COMPARISONS = (
     Comparison("timm", from_timm, "pnasnet5large", PNASNET_LARGE, 4, 3, None),
 )
 REMARKS = """\
-Our steps gain from gradients of concatenations that are dense in memory, from 1x1 convolutions as products of matrices,
-and from ReLUs that are shared. Where a target is missed: both networks spend most of their step in the same convolutions
-of large images, whose products are near the peak of a core in both, and with 4 images a batch the concatenations matter
-less.
+Our steps gain from gradients of concatenations that are dense in memory, from 1x1 convolutions as products of
+matrices, and from ReLUs that are shared. Where a target is missed, both networks spend most of their step in the same
+convolutions, near the peak of a core in both, and with 4 images a batch the concatenations matter less.
 """
 OLDER_TARGET = 1.3
 OLDER_ROUNDS = 11
