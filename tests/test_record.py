@@ -23,6 +23,7 @@ from orchestrator.record.events import (
     EpochFields,
     Event,
     RunEnded,
+    RunResumed,
     TrialBuilt,
     TrialSuggested,
     epoch_values,
@@ -33,7 +34,7 @@ from orchestrator.record.run_state import RunState
 from orchestrator.record.settings_difference import first_difference
 from orchestrator.record.tables import EPOCHS, TRIALS, write_tables
 from search_spaces import NASNET_A
-from tests.builders import RUN, STARTED, config, info, trial, write
+from tests.builders import RUN, STARTED, at, config, info, trial, write
 from tests.faking import fill_up
 from trainables.epoch_result import EpochResult
 from trainables.instant_trainable import made_up_result
@@ -171,6 +172,13 @@ def test_utilisation_is_training_time_over_the_slots_time() -> None:
     """9 s of training, 2 slots, 15 s from the first start to the last end (00002: 5 + 10)."""
     assert RunState.replay(RUN).utilisation() == pytest.approx(9 / (2 * 15))
     assert RunState.replay([RUN[0]]).utilisation() is None
+
+
+def test_the_time_before_a_resume_after_the_last_end_is_left_out_once() -> None:
+    state = RunState.replay(RUN)
+    for begin in (1000.0, 2000.0):  # resumed twice, and nothing has ended since
+        state.apply(RunResumed(time=at(begin), slots=2))
+    assert state.utilisation() == RunState.replay(RUN).utilisation()
 
 
 @given(st.integers(0, len(RUN)))

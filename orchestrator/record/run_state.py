@@ -82,6 +82,7 @@ class RunState:
     _ended: int = 0
     _front_losses: set[tuple[float, ...]] = field(default_factory=set)
     _last_event_at: datetime | None = None
+    _resumed_at: datetime | None = None
 
     @classmethod
     def replay(cls, events: Iterable[Event]) -> RunState:
@@ -154,6 +155,7 @@ class RunState:
             self.away_seconds += max(0.0, (event.time - self._last_event_at).total_seconds())
         self.slots, self.outcome, self.ended_at = event.slots, None, None
         self.session_started_at, self.session_seconds = None, 0.0
+        self._resumed_at = event.time
         for trial in self.all_trials():
             trial.on_worker = False
 
@@ -290,13 +292,15 @@ class RunState:
     def utilisation(self) -> float | None:
         """Fraction (0..1) of the slots' time that was spent on training.
 
-        The time is from the first trial's start to the last one's end, without the times between an end and a resume.
+        The time is from the first trial's start to the last one's end, or to the last resume if that was later. The
+        times between an end and a resume are left out.
         """
         starts = [trial.started_at for trial in self.all_trials() if trial.started_at]
         ends = [trial.ended_at or trial.curve[-1].time for trial in self.all_trials() if trial.ended_at or trial.curve]
         if not starts or not ends or not self.slots:
             return None
-        elapsed = (max(ends) - min(starts)).total_seconds() - self.away_seconds
+        end = max(*ends, self._resumed_at or ends[0])
+        elapsed = (end - min(starts)).total_seconds() - self.away_seconds
         seconds = sum(trial.train_seconds for trial in self.all_trials())
         return seconds / (self.slots * elapsed) if elapsed > 0 else None
 
