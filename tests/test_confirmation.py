@@ -70,7 +70,10 @@ def test_so_many_candidates_are_planned_as_can_be_trained_twice_in_the_share(sha
 
 
 def test_nothing_is_planned_without_a_reason_why() -> None:
-    assert "share = 0.6 of the training time of the search is too little" in reason(search_of(SCORES))
+    too_little = reason(search_of(SCORES))
+    assert "share = 0.6 of the training time of the search is too little" in too_little
+    needed = float(too_little.rpartition("--set confirmation.share=")[2])
+    assert len(planned(search_of(SCORES), share=needed).candidates) == 2
     assert reason(search_of({})) == "no trial has completed its training"
     assert reason(search_of(SCORES, macs="minimize"), share=4) == "no objective depends on the training"
     assert reason(search_of(SCORES), candidates=0) == "confirmation.candidates is 0"

@@ -34,7 +34,8 @@ def plan_confirmation(state: RunState, settings: ConfirmationSettings, info: Run
     If the time does not suffice to train all of them again `MIN_TRAININGS` times, there are fewer candidates. A plan on
     record stays until the search or the settings have changed.
     """
-    seconds = settings.share * sum(trial.train_seconds for trial in state.trials.values())
+    spent = sum(trial.train_seconds for trial in state.trials.values())
+    seconds = settings.share * spent
     known = state.confirmation
     if known is not None and (known.limit, known.trainings, known.train_seconds, known.trained) == (
         settings.candidates,
@@ -50,16 +51,17 @@ def plan_confirmation(state: RunState, settings: ConfirmationSettings, info: Run
         return "no objective depends on the training"
     noise = noise_of(state, info)
     limit = settings.candidates or (CANDIDATES if len(state.objectives) == 1 else None)
-    best = best_candidates(state, noise)[:limit]
-    if not best:
+    ranked = best_candidates(state, noise)[:limit]
+    if not ranked:
         return "no trial has completed its training"
-    wanted = min(2, len(best))
+    best, wanted = ranked, min(2, len(ranked))
     while best and MIN_TRAININGS * sum(expected_seconds(state, trial) for trial in best) > seconds * (1 + 1e-9):
         best = best[:-1]
     if len(best) < wanted:
+        needed = MIN_TRAININGS * sum(expected_seconds(state, trial) for trial in ranked[:wanted]) / spent
         return (
             f"confirmation.share = {settings.share:g} of the training time of the search is too little to train two "
-            "candidates twice"
+            f"candidates twice; resume with --set confirmation.share={math.ceil(10 * needed) / 10:g}"
         )
     return ConfirmationPlanned(
         candidates=[trial.trial_id for trial in best],
