@@ -79,6 +79,7 @@ def test_a_configuration_cannot_be_changed() -> None:
     ("override", "message"),
     [
         ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'training.epochs'?"),
+        ("epochs=3", "unknown key 'epochs'; did you mean 'training.epochs'?"),
         ("trainin.epochs=3", "unknown key 'trainin'; did you mean 'training'?"),
         ("budget.xyz=1", "unknown key 'budget.xyz'; known: hours, trials"),
         ("training.epochs=0", "training.epochs is 0; it must be at least 1"),
@@ -171,11 +172,12 @@ def test_trials_and_hours_cannot_both_be_unset() -> None:
 
 def test_the_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "search.toml"
-    assert problem(path=path) == f"{path} cannot be read: No such file or directory"
+    needed = "(a search file, or a folder of pictures, is needed)"
+    assert problem(path=path) == f"{path} cannot be read: No such file or directory {needed}"
     path.write_text("[run\n")
     assert problem(path=path).startswith(f"{path} is not valid TOML: ")
     path.write_bytes(b"\xff\xfe")
-    assert "is not valid TOML" in problem(path=path)
+    assert problem(path=path) == f"{path} is no text {needed}"
     path.write_text("[training]\nepochs = 0\n")
     assert problem(path=path).startswith(f"{path}: training.epochs is 0")
 

@@ -114,7 +114,8 @@ def test_what_is_not_a_search_file_is_refused_in_one_line(tmp_path: Path, cellsc
     (tmp_path / "folder").mkdir()
     ended = cellscout("search", "absent.toml")
     assert ended.status == 2
-    assert ended.err == "cellscout: absent.toml cannot be read: No such file or directory\n"
+    needed = "(a search file, or a folder of pictures, is needed)"
+    assert ended.err == f"cellscout: absent.toml cannot be read: No such file or directory {needed}\n"
     ended = cellscout("search", "folder")
     assert ended.status == 2
     assert ended.err.splitlines()[-1].endswith("folder' needs one folder of pictures per class")

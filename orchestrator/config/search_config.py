@@ -35,6 +35,8 @@ from trainables.storage import check_location, holds_secret, split_options
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search file of `cellscout search` without a file."""
 
+NEEDED = "(a search file, or a folder of pictures, is needed)"
+
 OWN_LOOP = "own loop"
 """The sampler's name in the record of a `CandidatePool`, whose candidates come from a loop of the user's own."""
 
@@ -328,9 +330,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror} {NEEDED}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        raise ConfigError(f"{path} is no text {NEEDED}") from error
 
 
 def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeable: Collection[str]) -> SearchConfig:
@@ -414,6 +416,8 @@ def _explain(error: ErrorDetails) -> str:
     setting = ".".join(place)
     if error["type"] == "extra_forbidden":
         section, known = _section(place[:-1])
+        if len(place) == 1 and (holders := _sections_with(place[0])):
+            return f"unknown key {setting!r}; did you mean {' or '.join(repr(f'{one}.{place[0]}') for one in holders)}?"
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {'.'.join([*section, near[0]])!r}?" if near else f"known: {', '.join(sorted(known))}"
         return f"unknown key {setting!r}; {hint}"
@@ -423,6 +427,11 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "model_type":
         return f"{setting} is {error['input']!r}; it is a section, with keys of its own"
     return problem_of(setting, error)
+
+
+def _sections_with(key: str) -> list[str]:
+    """The sections that have a key of this name."""
+    return [name for name in SearchConfig.model_fields if key in _section([name])[1]]
 
 
 def _section(place: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -437,11 +446,4 @@ def _section(place: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _known_words() -> set[str]:
     """Names of sections and keys. pydantic's locations also hold other words, such as the branch of a union."""
-    words = set(SearchConfig.model_fields)
-    for field in SearchConfig.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            words |= set(field.annotation.model_fields)
-    return words
-
-
-__all__ = ["SearchConfig", "change_config", "load_config", "parse_config"]
+    return {word for name in SearchConfig.model_fields for word in (name, *_section([name])[1])}
