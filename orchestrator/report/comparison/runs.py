@@ -101,7 +101,9 @@ def read_search(location: str) -> ComparedRun:
     hours = config["budget"].pop("hours")
     settings = flatten({section: values for section, values in config.items() if section not in INCIDENTAL})
     for section, passed in info.passed.items():
-        settings |= flatten({section: {"options": passed.options}})
+        # Its seed differs from run to run, as `run.seed` does.
+        options = {name: value for name, value in passed.options.items() if name != "seed"}
+        settings |= flatten({section: {"options": options}})
     for name in [name for change in info.changes for name in change.settings if name.startswith("sampler.")]:
         settings[name] = ", then ".join(map(str, info.values_of(name)))
     if config["budget"]["trials"] is None:  # only then do the hours limit the search
