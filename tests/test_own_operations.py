@@ -20,6 +20,8 @@ from trainables.network import CellNetwork
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.operations import OPERATIONS
+from trainables.own_operations import build_operation
+from trainables.skeleton import NASNET_CIFAR
 
 ODD = """
 from torch import nn
@@ -144,6 +146,11 @@ def test_a_network_with_own_operations_is_explained() -> None:
     images = np.random.default_rng(0).standard_normal((1, 1, 8, 8)).astype(np.float32)
     (found,) = explain(spec, random_weights(spec), images)
     assert found.probabilities.shape == (10,)
+
+
+def test_an_operation_of_a_script_is_refused() -> None:
+    with pytest.raises(ValueError, match="workers cannot import from __main__; put it into a module of its own"):
+        build_operation("__main__:mine", 4, 4, stride=1, rules=NASNET_CIFAR.operations)
 
 
 def test_own_operations_are_drawn_by_their_own_names() -> None:

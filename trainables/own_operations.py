@@ -48,6 +48,8 @@ def build_operation(
         return OPERATIONS[name](in_channels, filters, stride=stride, rules=rules)
     if not is_plugin_name(name):
         raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}, or 'module:NAME'")
+    if name.startswith("__main__:"):
+        raise ValueError(f"operation {name!r}: workers cannot import from __main__; put it into a module of its own")
     try:
         build = import_plugin(name)
     except ValueError as error:
