@@ -145,6 +145,7 @@ def test_a_run_that_died_has_no_running_trials(cellscout: Any, tmp_path: Path) -
     write(directory, RUN)
     out = cellscout("status", directory.location).out
     assert "state       died" in out
+    assert f"continue    cellscout resume {directory.location}\n" in out
     assert "1 unfinished" in out
 
 

@@ -157,6 +157,17 @@ def test_a_confirmation_continues_from_any_point_of_its_record(
         assert len(ends) == len(set(ends)) == len(result.state.trials) + len(result.state.repeats)
 
 
+def test_a_search_that_has_ended_is_not_begun_again(
+    confirmed: tuple[SearchResult, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = confirmed
+    monkeypatch.setattr("orchestrator.search.run.reopen_search", None)
+    before = RecordedRun.read(result.directory).events()
+    again = resume_search(result.directory.location, trainable=Noisy)
+    assert again.state == result.state
+    assert RecordedRun.read(result.directory).events() == before
+
+
 def test_a_search_that_goes_on_is_confirmed_anew_and_keeps_the_trainings(
     confirmed: tuple[SearchResult, str], tmp_path: Path
 ) -> None:

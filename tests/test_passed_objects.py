@@ -17,6 +17,7 @@ from orchestrator.evaluation.run import evaluate
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_info import describe_run
 from orchestrator.report.comparison.compare import compare_runs
+from orchestrator.report.comparison.runs import read_search
 from orchestrator.report.page.content import content_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.samplers import SAMPLERS
@@ -37,6 +38,14 @@ class TopK(RandomSampler):
     def __init__(self, k: int = 5, weights: tuple[float, ...] = (1.0, 0.5), *, model: Any = None) -> None:
         super().__init__(seed=0)
         self.k, self._weights, self.model = k, weights, model
+
+
+class Seeded(RandomSampler):
+    """A sampler that keeps its seed under that name."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self.seed = seed
 
 
 TOP_K = "tests.test_passed_objects:TopK(k=5, weights=[1.0, 0.5])"
@@ -156,11 +165,37 @@ def test_a_sampler_that_is_named_replaces_the_object(tmp_path: Path, monkeypatch
         resume_search(run, ["sampler.name=tpe"])
 
 
+@pytest.mark.parametrize(
+    ("passed", "message"),
+    [
+        ({"sampler": TopK}, "sampler is <class .*TopK'>; an object of the class BaseSampler is needed"),
+        ({"sampler": "tpe"}, "sampler is 'tpe'; an object of the class BaseSampler is needed .sampler=...."),
+        ({"space": "nasnet"}, "space is 'nasnet'; an object of the class CellSpace is needed"),
+        ({"scheduler": 1}, "scheduler is 1; an object of the class TrialScheduler is needed"),
+        ({"trainable": object()}, "a subclass of EpochTrainable is needed"),
+    ],
+)
+def test_what_is_no_part_of_a_search_is_refused(passed: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PassedParts(**passed)
+
+
+def test_a_dead_run_says_what_to_pass_again(tmp_path: Path, cellscout: Any) -> None:
+    searched(tmp_path / "run", PassedParts(sampler=TopK()), state="interrupted")
+    assert "continue    in Python: cellscout.resume('run', sampler=...)" in cellscout("status", "run").out
+
+
+def test_runs_of_a_sampler_with_seeds_of_its_own_are_one_group(tmp_path: Path) -> None:
+    runs = [searched(tmp_path / str(seed), PassedParts(sampler=Seeded(seed)), seed=seed) for seed in range(2)]
+    settings = [read_search(run).settings for run in runs]
+    assert settings[0] == settings[1]
+
+
 def test_the_commands_name_what_they_cannot_make(tmp_path: Path, cellscout: Any) -> None:
     searched(tmp_path / "run", PassedParts(sampler=TopK()))
     ended = cellscout("resume", "run")
     assert (ended.status, ended.err.count("\n")) == (2, 1)
-    assert "pass the same one again (sampler=...)" in ended.err
+    assert "pass the same one again, in Python (sampler=...)" in ended.err
     searched(tmp_path / "spaced", PassedParts(space=NASNET))
     assert "with a space that was passed in Python" in cellscout("evaluate", "spaced").err
     with pytest.raises(InputError, match="was searched in a space that was passed in Python; simulate its trials"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from orchestrator.config import OWN_LOOP
 from orchestrator.progress import clock, guessing_doubt, number
 from orchestrator.record import (
+    ENDED,
     PAGE,
     CandidatesCompared,
     ConfirmedCandidate,
@@ -123,6 +125,8 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         f"searched by {', '.join(run.info.component(part) for part in COMPONENTS)}",
         f"trials      {kinds}{again}",
     ]
+    if run.standing not in (*ENDED, "running") and state.evaluation is None:
+        lines.insert(2, f"continue    {_resume(run)}")
     lines += [f"accuracy    is the {run.info.score_name}"] if run.info.score_name != "accuracy" else []
     lines += [f"changed     {text}" for text in changes_of(run.info, state)]
     if state.started_at is not None and state.ended_at is not None:
@@ -179,6 +183,14 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "front": [_trial_json(trial, state) for trial in front_of(state)],
         "leaderboard": [_trial_json(trial, state) for trial in state.ranking()[:top]],
     }
+
+
+def _resume(run: RecordedRun) -> str:
+    """What resumes a search; objects that were passed in Python have to be passed again."""
+    if not run.info.passed:
+        return f"cellscout resume {shlex.quote(run.directory.location)}"
+    again = ", ".join(f"{part}=..." for part in run.info.passed)
+    return f"in Python: cellscout.resume({run.directory.location!r}, {again})"
 
 
 def _standing(run: RecordedRun, state: RunState) -> str:

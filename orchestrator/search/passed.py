@@ -31,6 +31,20 @@ class PassedParts:
     scheduler: TrialScheduler | None = None
     trainable: type[EpochTrainable] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is no part of a search.
+
+        Raises:
+            ConfigError: an object has another type.
+        """
+        for part, kind in (("space", CellSpace), ("sampler", BaseSampler), ("scheduler", TrialScheduler)):
+            value = getattr(self, part)
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(f"{part} is {value!r}; an object of the class {kind.__name__} is needed ({part}=...)")
+        trainable = self.trainable
+        if trainable is not None and not (inspect.isclass(trainable) and issubclass(trainable, EpochTrainable)):
+            raise ConfigError(f"trainable is {trainable!r}; a subclass of EpochTrainable is needed (trainable=...)")
+
     def describe(self) -> dict[str, PassedObject]:
         """Describe the objects for the record, by their sections in a search file."""
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -87,7 +101,7 @@ class PassedParts:
             if before is not None and now is None:
                 raise ConfigError(
                     f"{run.directory} was searched with a {part} that was passed in Python, {before}; pass the same "
-                    f"one again ({part}=...)"
+                    f"one again, in Python ({part}=...)"
                 )
             if before is None and now is not None:
                 raise ConfigError(

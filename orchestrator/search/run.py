@@ -17,6 +17,7 @@ from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config, 
 from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress
 from orchestrator.record import (
+    TRIALS,
     CandidatesCompared,
     CandidatesQueued,
     Event,
@@ -139,6 +140,10 @@ def resume_search(
         SearchError: the search could not continue; its record is complete up to then.
     """
     given = PassedParts(space, sampler, scheduler, trainable)
+    recorded = RecordedRun.of_search(run_dir)
+    if recorded.standing == "completed" and not changes and recorded.directory.folder.has(TRIALS):
+        (progress or Progress.silent()).line("nothing is left to train; --set budget.trials=N extends the search")
+        return SearchResult(recorded.directory, recorded.state(), recorded.info)
     with reopen_search(run_dir, changes, given, address=address, progress=progress, on_event=on_event) as search:
         if isinstance(search.source, Submissions):
             search.session.progress.line(
