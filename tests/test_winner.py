@@ -85,6 +85,8 @@ def test_after_an_evaluation_every_output_names_its_winner(run: RunDirectory, ce
     settings = RetrainSettings()
     ((name, network),) = networks_of(search, settings, recipe_of(settings, search.config)).items()
     assert (name, network.to_json()["architecture"]) == (WINNER, architecture.to_json())
+    by_number = RetrainSettings(architecture=f"{run}#{int(WINNER)}")
+    assert list(networks_of(search, by_number, recipe_of(by_number, search.config))) == [WINNER]
     content = content_of(PageRecord.read(search))
     assert (content.summary.winner, content.summary.tested) == (WINNER, True)
     assert "#" not in (content.summary.retrain or "")

@@ -46,6 +46,7 @@ from .fold_scores import trainings_of as trainings_of
 from .follow_ups import FollowUps as FollowUps
 from .lookup import find_network as find_network
 from .lookup import title_of as title_of
+from .lookup import trial_of as trial_of
 from .recorded_run import RecordedRun as RecordedRun
 from .recorded_run import load_run as load_run
 from .results import CandidateScore as CandidateScore
@@ -91,5 +92,6 @@ from .tables import TRIAL_SCHEMA as TRIAL_SCHEMA
 from .tables import TRIALS as TRIALS
 from .tables import write_table as write_table
 from .tables import write_tables as write_tables
+from .trial import TRIAL_DIGITS as TRIAL_DIGITS
 from .trial import Trial as Trial
 from .trial import trial_id_of as trial_id_of

@@ -33,7 +33,7 @@ def find_network(name: str) -> NetworkSpec:
     Raises:
         InputError: there is no such cell, file or trial, or it does not contain an architecture.
     """
-    of_a_trial = _trial(name)
+    of_a_trial = trial_of(name)
     if of_a_trial is not None:
         run_dir, trial_id = of_a_trial
         return replace(find_network(run_dir), architecture=_architecture(run_dir, trial_id))
@@ -68,15 +68,15 @@ def find_network(name: str) -> NetworkSpec:
 
 def title_of(name: str) -> str:
     """A short title for the architecture of this name."""
-    of_a_trial = _trial(name)
+    of_a_trial = trial_of(name)
     if of_a_trial is not None:
         return f"{title_of(of_a_trial[0])}#{of_a_trial[1]}"
     path = Path(split_options(name)[0]) if "://" in name else Path(name).resolve()
     return path.name if path.suffix != ".json" and name not in PUBLISHED else path.stem
 
 
-def _trial(name: str) -> tuple[str, str] | None:
-    """Split `RUN_DIR#TRIAL`; None if the name is not of this form."""
+def trial_of(name: str) -> tuple[str, str] | None:
+    """Split `RUN_DIR#TRIAL` ; None if the name is not of this form."""
     run_dir, mark, trial_id = name.rpartition("#")
     return (run_dir, trial_id) if mark and ("://" in name or not Path(name).exists()) else None
 

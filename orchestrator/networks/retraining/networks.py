@@ -10,7 +10,7 @@ from orchestrator.config import MOVABLE, SearchConfig, change_config, head_of, m
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.networks.changes import with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
-from orchestrator.record import BEST, NETWORK, RecordedRun, RunDirectory, find_network, title_of
+from orchestrator.record import BEST, NETWORK, TRIAL_DIGITS, RecordedRun, RunDirectory, find_network, title_of, trial_of
 from trainables.baseline_spec import Baselines, BaselineSpec
 from trainables.network_spec import NetworkSpec, embedding_of
 from trainables.settings import TrainingSettings, did_you_mean
@@ -104,6 +104,9 @@ def winner_name(directory: RunDirectory) -> str:
 def _name_of(search: RecordedRun, architecture: str | None) -> str:
     if architecture is None:
         return winner_name(search.directory)
+    of_a_trial = trial_of(architecture)
+    if of_a_trial is not None and RunDirectory.at(of_a_trial[0]).location == search.directory.location:
+        return of_a_trial[1].zfill(TRIAL_DIGITS)  # the winner's folder, if it is the winner
     return re.sub(r"[^\w.-]", "_", title_of(architecture)).lstrip(".-") or "network"
 
 

@@ -46,7 +46,7 @@ class RetrainSettings(OptionSettings):
     """Compile the network with PyTorch first."""
     name: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")
     """Folder of the network in `RUN_DIR/retrain`; the names of the baselines' folders begin with this name. Default:
-    the architecture's name."""
+    the architecture's name, which for a trial of this run is its id."""
     weights: Sequence[str] = ()
     """Start from these weights instead of random ones: a safetensors file, or a network's folder, such as
     `RUN_DIR/best` or `RUN_DIR/retrain/NAME`; for a baseline, `BASELINE=WEIGHTS`. Classes may differ. May be
