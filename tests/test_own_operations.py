@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from tests.stepping import PLAN
 from tests.trained import random_weights
 from trainables.costs import network_costs
 from trainables.explanation import explain
+from trainables.layers import TorchModule
 from trainables.network import CellNetwork
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
@@ -146,6 +147,11 @@ def test_a_network_with_own_operations_is_explained() -> None:
     images = np.random.default_rng(0).standard_normal((1, 1, 8, 8)).astype(np.float32)
     (found,) = explain(spec, random_weights(spec), images)
     assert found.probabilities.shape == (10,)
+
+
+def test_costs_that_are_no_functions_are_refused_by_their_names() -> None:
+    with pytest.raises(TypeError, match="macs of a TorchModule is 0; it must be a function"):
+        TorchModule(make=dict, channels=4, parameters=0, macs=cast(Any, 0), activation_bytes=lambda size: 0)
 
 
 def test_an_operation_of_a_script_is_refused() -> None:

@@ -245,6 +245,11 @@ class TorchModule:
     """Bytes that the module keeps per image of this size for the backward pass in float32, with its input if it needs
     that."""
 
+    def __post_init__(self) -> None:
+        for name in ("make", "macs", "activation_bytes"):
+            if not callable(getattr(self, name)):
+                raise TypeError(f"{name} of a TorchModule is {getattr(self, name)!r}; it must be a function")
+
     def size_after(self, size: Size) -> Size:
         return _size_after(size, extent=1, stride=self.stride, padding="same")
 
