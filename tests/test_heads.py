@@ -91,7 +91,7 @@ def test_a_network_is_a_backbone_with_a_plain_decoder_and_its_costs_are_exact(he
 
 
 def test_a_decoder_takes_no_auxiliary_head_and_has_a_name() -> None:
-    with pytest.raises(ValueError, match="the head is 'fcn'; set training.auxiliary_weight = 0"):
+    with pytest.raises(ValueError, match="needs the head 'classifier', not 'fcn'; set training.auxiliary_weight = 0"):
         CellNetwork(replace(SPEC, head="fcn", auxiliary_head=True))
     with pytest.raises(ValueError, match="head is 'unet'; known: classifier, fcn, skip"):
         network_costs(replace(SPEC, head="unet"))
