@@ -84,14 +84,15 @@ class CandidatePool:
         Raises:
             InputError: there is no run, or it was not a pool's. For others see `resume_search`.
         """
-        name = RecordedRun.of_search(run_dir).info.component("sampler")
+        recorded = RecordedRun.of_search(run_dir)
+        name = recorded.info.component("sampler")
         if name != OWN_LOOP:
             raise ConfigError(f"{run_dir} was searched with the sampler {name}, not by a CandidatePool: use `resume`")
         pool = cls.__new__(cls)
         given = PassedParts(space=space, scheduler=scheduler, trainable=trainable)
         own = [*changes, f"sampler.name={OWN_LOOP}"]
         pool._context = pool._running(
-            reopen_search(run_dir, own, given, address=address, progress=progress, on_event=on_event)
+            reopen_search(recorded, own, given, address=address, progress=progress, on_event=on_event)
         )
         return pool
 

@@ -144,7 +144,7 @@ def resume_search(
     if recorded.standing == "completed" and not changes and recorded.directory.folder.has(TRIALS):
         (progress or Progress.silent()).line("nothing is left to train; --set budget.trials=N extends the search")
         return SearchResult(recorded.directory, recorded.state(), recorded.info)
-    with reopen_search(run_dir, changes, given, address=address, progress=progress, on_event=on_event) as search:
+    with reopen_search(recorded, changes, given, address=address, progress=progress, on_event=on_event) as search:
         if isinstance(search.source, Submissions):
             search.session.progress.line(
                 "a resume trains what the loop had submitted, and cannot go on with the loop; CandidatePool.resume can"
@@ -242,7 +242,7 @@ def open_search(
 
 @contextlib.contextmanager
 def reopen_search(
-    run_dir: Path | str,
+    recorded: RecordedRun,
     changes: Sequence[str],
     given: PassedParts,
     *,
@@ -258,7 +258,6 @@ def reopen_search(
     trial, so it has no state that would have to be restored.
     """
     progress = progress or Progress.silent()
-    recorded = RecordedRun.of_search(run_dir)
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
     given.check_resume(recorded, config)

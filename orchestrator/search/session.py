@@ -184,13 +184,14 @@ class SearchSession:
             fresh_splits=config.confirmation.fresh_splits,
             is_over=stopper.stop_all,
         )
+        # A process that was killed may have recorded a training without its comparison, by which the race goes on.
+        repeated.compare()
         view = ConfirmationView(config, self.state, Race(self.state).planned_trainings)
         stopper.start_clock(self.state.active_seconds())  # a new deadline, also if the search's share is used up
         if not repeated.is_finished():
             self.progress.line(view.announcement())
             with self.log.listening(repeated.apply):
                 outcome = self._train(repeated, recorder, scheduler=scheduler, plan=plan, view=view) or outcome
-        repeated.compare()  # a process that was killed may have recorded a training without its comparison
         self._name_winner()
         return outcome
 
