@@ -22,7 +22,7 @@ from orchestrator.report.terminal import run_summary
 from orchestrator.samplers import SAMPLERS
 from orchestrator.samplers.history import finished_trials
 from orchestrator.search.run import SearchResult, resume_search, run_search
-from orchestrator.search.starting import queue_candidates
+from orchestrator.search.warm_start import queue_candidates
 from search_spaces import DARTS, NASNET, PUBLISHED, Architecture, CellSpace
 from tests.builders import config
 from tests.driving import PARAMS, SWAPPED, Hand, driven, new

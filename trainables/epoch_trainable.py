@@ -272,9 +272,10 @@ class EpochTrainable(tune.Trainable, ABC):
             raise ValueError(f"{name} returned latency_seconds = {seconds!r}; a number of at least 0 is needed")
 
     def _restore(self) -> None:
-        """Continue from the newest checkpoint, if there is one.
+        """Continue from the trial's newest intact checkpoint of the same architecture, if there is one.
 
-        If it is older than the record, epochs are trained again, and the recorder drops their results.
+        Epochs of the checkpoint that the record lacks are reported without training. If the checkpoint is older than
+        the record, epochs are trained again, and the recorder drops their results.
         """
         if self.plan.checkpoints is None:
             return

@@ -152,8 +152,9 @@ class SearchSession:
     def _confirm(self, outcome: RunOutcome) -> RunOutcome:
         """Train the best candidates again, and name the winner. Return how the run ended.
 
-        After a resume the plan on record stays, unless the search or `[confirmation]` has changed. Open trainings
-        continue from their checkpoints, and the race goes on from the state.
+        After a resume too, the search comes first; with nothing left to train it ends at once. The plan on record then
+        stays, unless the search or `[confirmation]` has changed. Open trainings continue from their checkpoints, before
+        the race names the next one by the state.
 
         Args:
             outcome: how the search itself ended.

@@ -226,7 +226,7 @@ class RunEnvironment:
 def run_environment(
     components: SearchComponents, directory: RunDirectory, *, address: str | None, progress: Progress
 ) -> Iterator[RunEnvironment]:
-    """Read the data, join or start the cluster, and divide it among the trials.
+    """Read the data, start Ray on this machine or join a cluster (`connected`), and divide it among the trials.
 
     Raises:
         InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, or a

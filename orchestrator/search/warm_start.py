@@ -1,4 +1,4 @@
-"""Imports the results of other runs, as the first events of a new run's record.
+"""What a search begins with: the results of other runs, and the architectures that are tried first. Both are events.
 
 Does not know the sampler, nor how the events are recorded.
 """
@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from orchestrator.config import PLACES, SearchConfig
-from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.record import RecordedRun, Trial, TrialImported
+from orchestrator.config import PLACES, SamplerSettings, SearchConfig
+from orchestrator.errors import ConfigError, InputError, RunDirectoryError
+from orchestrator.record import CandidatesQueued, RecordedRun, Trial, TrialImported, find_network
 from orchestrator.search.candidates import RESULT_STATUSES
 from search_spaces import CellSpace
 
@@ -96,6 +96,25 @@ class WarmStart:
                         f"warm_start.runs has {run.directory}, whose {name} is {theirs[name]!r}; of this search's data "
                         f"it is {value!r}, so the scores cannot be compared (data.root)"
                     )
+
+
+def queue_candidates(settings: SamplerSettings, space: CellSpace) -> CandidatesQueued:
+    """Find the architectures that `sampler.start_with` names, and return the event that queues them.
+
+    Raises:
+        ConfigError: a name is not an architecture, or is one that is not in the space.
+    """
+    params = []
+    for name in settings.start_with:
+        try:
+            architecture = find_network(name).architecture
+        except InputError as error:
+            raise ConfigError(f"sampler.start_with: {error}") from error
+        try:
+            params.append(space.encode(architecture))
+        except ValueError as error:
+            raise ConfigError(f"sampler.start_with has {name!r}, which is not in the space: {error}") from error
+    return CandidatesQueued(params=params)
 
 
 def _split_independent(facts: Mapping[str, Any]) -> dict[str, Any]:
