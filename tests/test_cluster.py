@@ -265,8 +265,8 @@ def test_doctor_tells_whether_trials_on_one_gpu_run_at_the_same_time(
 
 def test_doctor_shows_each_kind_of_node() -> None:
     assert told(0.25, [HEAD, EIGHT, EIGHT]) == [
-        "here: 1 of 0 CPUs, 0 GPUs: 0 trials on each",
-        "here: 2 of 64 CPUs, 8 GPUs (H100): 32 trials on each",
+        "here: 1 node of 0 CPUs, 0 GPUs: 0 trials on each",
+        "here: 2 nodes of 64 CPUs, 8 GPUs (H100): 32 trials on each",
         "the cluster does not grow by itself",
         "64 trials at a time, with 1 CPU and 0.25 GPUs each",
     ]
@@ -274,7 +274,7 @@ def test_doctor_shows_each_kind_of_node() -> None:
 
 def test_doctor_counts_one_as_one() -> None:
     assert told(1, [{"CPU": 1.0, "GPU": 1.0}]) == [
-        "here: 1 of 1 CPU, 1 GPU: 1 trial on each",
+        "here: 1 node of 1 CPU, 1 GPU: 1 trial on each",
         "the cluster does not grow by itself",
         "1 trial at a time, with 1 CPU and 1 GPU each",
     ]

@@ -84,6 +84,8 @@ def search(
     overrides: SetValues = None,
     trials: Annotated[int | None, typer.Option("--trials", help="Short for --set budget.trials=N.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Short for --set training.epochs=N.")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="Short for --set sampler.name=NAME.")] = None,
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Short for --set scheduler.name=NAME.")] = None,
     run_dir: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +101,12 @@ def search(
     from orchestrator.progress import Progress
     from orchestrator.search import run_search
 
-    short = {"budget.trials": trials, "training.epochs": epochs}
+    short = {
+        "budget.trials": trials,
+        "training.epochs": epochs,
+        "sampler.name": sampler,
+        "scheduler.name": scheduler,
+    }
     changes = [f"{name}={value}" for name, value in short.items() if value is not None]
     config = load_config(search_file, [*(overrides or []), *changes])
     with stdout_to_stderr():

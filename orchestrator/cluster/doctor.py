@@ -214,7 +214,7 @@ def plan_findings(
         return f"{_shape(node)}: {counted(fitting, 'trial')} on each"
 
     for line, count in Counter(map(fit, nodes)).items():
-        yield Finding("ok", f"here: {count} of {line}")
+        yield Finding("ok", f"here: {counted(count, 'node')} of {line}")
     if added is None:
         yield Finding("ok", "the cluster does not grow by itself")
     else:

@@ -20,6 +20,7 @@ from orchestrator.record.event_file import EVENTS
 from orchestrator.record.event_segments import SEGMENTS
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.trial import Trial
+from orchestrator.words import counted
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
@@ -162,7 +163,7 @@ class RunDirectory:
         try:
             return RunInfo.model_validate_json(self.folder.read(INFO))
         except FileNotFoundError as error:
-            raise RunDirectoryError(f"{self} holds no run (no {INFO} there)") from error
+            raise RunDirectoryError(f"{self} holds no run (no {INFO} there){self._runs_within()}") from error
         except OSError as error:
             raise RunDirectoryError(f"{self.folder / INFO} cannot be read: {reason(error)}") from error
         except ValidationError as error:
@@ -224,6 +225,11 @@ class RunDirectory:
         path = self.folder.local_path
         if path is not None and (path / f"{BEST}.old").exists():
             _swap_best(path)
+
+    def _runs_within(self) -> str:
+        """Name the last of the runs in this folder, in words; nothing if there are none."""
+        runs = [name for name in self.folder.names() if (self.folder / name).has(INFO)]
+        return f"; it has {counted(len(runs), 'run')}, such as {self.folder / runs[-1]}" if runs else ""
 
     def _check_path(self, path: Path) -> None:
         """Refuse a path that is not a folder and cannot become one."""
