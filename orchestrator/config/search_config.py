@@ -217,8 +217,8 @@ class ConfirmationSettings(Settings):
     """The maximum number of candidates to train again; 0 for none. Unset: 5, or with several objectives all of the
     Pareto front."""
     trainings: int = Field(default=5, ge=2, le=100)
-    """Maximum number of new trainings of a candidate. Each round trains all candidates that are left with the same new
-    seed."""
+    """Maximum number of new trainings of a candidate. In each round every candidate that is still in the race is
+    trained once, all with the same new seed."""
     share: Positive = 0.6
     """The maximum training time of all new trainings of all candidates together, as a fraction of the search's own
     training time. `budget.hours` includes it."""

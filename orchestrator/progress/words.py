@@ -24,7 +24,7 @@ def trial_label(trial: Trial) -> str:
 
 
 def scores(trial: Trial, state: RunState) -> str:
-    """Return the trial's value in each objective, by name except for the validation accuracy."""
+    """Return the trial's value in each objective, each after the objective's name; validation accuracy has no name."""
     return ", ".join(
         number(trial.metric(name)) if name == "val_accuracy" else f"{name} {number(trial.metric(name))}"
         for name in state.objectives

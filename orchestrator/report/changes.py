@@ -9,7 +9,7 @@ from orchestrator.words import counted
 
 
 def changes_of(info: RunInfo, state: RunState) -> list[str]:
-    """One line for each resume that changed settings: after how many trials, and which."""
+    """One line for each resume that changed settings: the number of trials before it, and the changed settings."""
     lines = []
     for change in info.changes:
         trials = sum(trial.suggested_at < change.time for trial in state.trials.values())

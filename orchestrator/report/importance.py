@@ -192,7 +192,7 @@ def _value(trial: Trial, row: EpochDone, objective: str) -> float:
 
 
 def _effects(names: Sequence[str], shares: Matrix) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
-    """Return the effects of the groups, and those of the decisions, the largest first."""
+    """Return the effects of the groups, and, sorted with the largest first, those of the decisions."""
     groups = _groups(names)
     members = np.array([[name in group for name in names] for group in groups.values()], np.float64)
     by_group = _family_effects(list(groups), members @ shares)

@@ -133,7 +133,8 @@ class Candidates:
         """Return a recorded trial to train next; None if there is none.
 
         Trials that lost their worker, or were open at a resume, come first. Then come recorded proposals that were not
-        started: they waited for a trial that failed, were enlisted, or were left over before a resume.
+        started: those that waited for a trial of the same candidate, which then failed; those of a loop of the user's
+        own; and those left over from before a resume.
         """
         if not self.has_next:
             return None

@@ -109,7 +109,7 @@ class CandidatePool:
         try:
             params = self.space.encode(architecture)
         except ValueError as error:
-            raise InputError(f"the architecture cannot be trained in this run: {error} (space.name)") from error
+            raise InputError(f"the architecture is not in the space of this run (space.name): {error}") from error
         return self._submissions.submit(dict(params))
 
     def results(self) -> Iterator[CandidateResult]:

@@ -112,7 +112,10 @@ def _refused(first: int, second: int, error: float) -> int | None:
 
 
 def _ways(first: int, second: int) -> list[int]:
-    """In how many orders of two groups u pairs are inverted, for each u: the coefficients of a Gaussian binomial."""
+    """For each u, the number of orders of two groups in which u pairs, one member from each, are inverted.
+
+    These are the coefficients of a Gaussian binomial.
+    """
     size = first * second
     ways = [1] + [0] * size
     for place in range(1, first + 1):

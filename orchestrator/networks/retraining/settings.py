@@ -15,7 +15,7 @@ class RetrainSettings(OptionSettings):
 
     architecture: str | None = None
     """The network to train: a published cell (`cellscout list cells`), an architecture.json or network.json, a run
-    directory, or `RUN_DIR#TRIAL`, a trial of its leaderboard. Default: the search's winner."""
+    directory, or `RUN_DIR#TRIAL`, a trial of its leaderboard. Default: the winner of the run."""
     baselines: Annotated[Sequence[str], Option("--baseline")] = ()
     """Baselines to compare the network to: two_convolutions, or torchvision's classification models (resnet18, ...);
     for masks, torchvision's segmentation models (lraspp_mobilenet_v3_large, fcn_resnet50, ...)."""
