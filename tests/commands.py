@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd)
+def run(*arguments: str, cwd: Path, environment: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment)
     assert ended.returncode == 0, ended.stderr
     return ended
 

@@ -66,8 +66,11 @@ def _few_measurements() -> None:
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
-    """Ray on two CPUs of this machine, for all tests that need it, stopped at the end."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    """Ray on one CPU of this machine, for all tests that need it, stopped at the end.
+
+    So a search has one worker. Each worker spends seconds on importing PyTorch.
+    """
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

@@ -44,12 +44,9 @@ STANDS_FOR = {
     "runs/random-*": "runs/random-0",
 }
 
-ONE_WORKER = "resources.cpus_per_trial=2"
-"""A worker spends seconds on importing PyTorch; two would spend twice as many."""
-
 SMALL_NETWORKS = ["training.epochs=2", "network.filters=4", "space.blocks=2"]
 
-SMALL_SEARCH = ["data.limit=200", "budget.trials=2", *SMALL_NETWORKS, ONE_WORKER]
+SMALL_SEARCH = ["data.limit=200", "budget.trials=2", *SMALL_NETWORKS]
 
 SMALLER: dict[str, list[str]] = {
     "search": [word for setting in SMALL_SEARCH for word in ("--set", setting)],
@@ -82,7 +79,7 @@ NOT_HERE = {
 """Words by which a command is known to need what a test has not; it is parsed, and its search file read."""
 
 REWRITTEN = {
-    '["budget.trials=30"]': f'["budget.trials=2", "training.epochs=2", "trainable.name=instant", "{ONE_WORKER}"]',
+    '["budget.trials=30"]': '["budget.trials=2", "training.epochs=2", "trainable.name=instant"]',
     '["budget.trials=60"]': '["budget.trials=3"]',
     "top=3, folds=3, seeds=2": "top=2, folds=2, seeds=1, baseline=False",
     'changes=["training.epochs=100"], seeds=3': 'changes=["training.epochs=1"], name="from-python"',

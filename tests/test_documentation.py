@@ -59,6 +59,7 @@ def test_a_block_runs(block: Block, place: Path) -> None:
     run_block(block)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_readmes_blocks_run_and_lead_to_an_answer(place: Path) -> None:
     run = place / RUN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from orchestrator.record.run_directory import RunDirectory
 from tests.commands import run
 from tests.documentation import ROOT
 from tests.image_files import write_fashion_mnist
+from tests.own_ray import Head
 from trainables.network_spec import NetworkSpec
 from trainables.skeleton import PNASNET_CIFAR
 
@@ -28,6 +30,13 @@ def searched(cellscout: Any, *arguments: str) -> str:
     return str(ended.out)
 
 
+def ran(folder: Path, command: str, *arguments: str, ray: Head | None = None) -> str:
+    """What a command said that ran in the folder in a process of its own, on a Ray that runs already."""
+    environment, join = ({}, []) if ray is None else (ray.environment, ["--address", ray.address])
+    words = ["-m", "orchestrator.cli", command, *arguments, *join]
+    return str(run(*words, cwd=folder, environment={**os.environ, **environment}).stdout)
+
+
 @pytest.mark.slow
 def test_train_nasnet_learns_the_digits(tmp_path: Path) -> None:
     out = run(str(ROOT / "examples" / "train_nasnet.py"), "--epochs", "2", cwd=tmp_path).stdout
@@ -40,7 +49,7 @@ def test_train_nasnet_learns_the_digits(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_the_fashion_mnist_example_reads_torchvisions_files(cellscout: Any, tmp_path: Path) -> None:
     write_fashion_mnist(tmp_path / "data")
-    shortened = settings("budget.trials=1", "training.epochs=1", "network.filters=2")
+    shortened = settings("budget.trials=1", "training.epochs=1", "network.filters=2", "confirmation.candidates=0")
     searched(cellscout, str(ROOT / "examples" / "fashion_mnist.toml"), *shortened)
     (folder,) = (tmp_path / "runs").iterdir()
     assert RunDirectory.at(folder).read_info().data["image_shape"] == [28, 28, 1]
@@ -60,24 +69,21 @@ def test_a_space_of_ones_own_is_searched(cellscout: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_operations_of_ones_own_are_searched_retrained_and_exported(tmp_path: Path) -> None:
+def test_operations_of_ones_own_are_searched_retrained_and_exported(tmp_path: Path, lasting_ray: Head) -> None:
     """In processes of their own, as each finds the operations by their names in the record."""
-
-    def cellscout(*arguments: str) -> str:
-        return str(run("-m", "orchestrator.cli", *arguments, cwd=tmp_path).stdout)
-
     small = settings("training.epochs=1", "network.filters=2", "data.limit=400", "scheduler.name=fifo")
     small += settings("budget.trials=3", *ONE_TRAINING_AT_A_TIME)
-    found = json.loads(cellscout("search", copied("operation", tmp_path), "--run-dir", "run", "--json", *small))
+    command = ["search", copied("operation", tmp_path), "--run-dir", "run", "--json", *small]
+    found = json.loads(ran(tmp_path, *command, ray=lasting_ray))
     assert found["trials"] == {"completed": 3}
     assert any("own_operation:" in json.dumps(trial["architecture"]) for trial in found["leaderboard"])
     trial = next(trial for trial in found["leaderboard"] if "own_operation:" in json.dumps(trial["architecture"]))
     (tmp_path / "architecture.json").write_text(json.dumps(trial["architecture"]))
-    costs = json.loads(cellscout("costs", "architecture.json", "--repeats", "1", "--filters", "2", "--json"))
+    costs = json.loads(ran(tmp_path, "costs", "architecture.json", "--repeats", "1", "--filters", "2", "--json"))
     assert costs["parameters"] > 0
-    cellscout("retrain", "run", "--architecture", "architecture.json", "--set", "training.epochs=1")
+    ran(tmp_path, "retrain", "run", "--architecture", "architecture.json", "--set", "training.epochs=1")
     (retrained,) = (tmp_path / "run" / "retrain").iterdir()
-    cellscout("export", f"run/retrain/{retrained.name}", "--format", "torch-export")
+    ran(tmp_path, "export", f"run/retrain/{retrained.name}", "--format", "torch-export")
     assert list(retrained.rglob("*.pt2"))
 
 
@@ -87,6 +93,7 @@ def test_operations_of_ones_own_are_searched_retrained_and_exported(tmp_path: Pa
 def test_parts_of_ones_own_are_run_from_a_search_file(part: str, epochs: int, cellscout: Any, tmp_path: Path) -> None:
     search_file = copied(part, tmp_path)
     shortened = settings("budget.trials=4", f"training.epochs={epochs}", "network.filters=2", "data.limit=400")
+    shortened += settings("confirmation.candidates=0")
     found = json.loads(searched(cellscout, search_file, "--run-dir", "run", "--json", *shortened))
     assert found["state"] == "completed"
     assert found["best"]["val_accuracy"] > 0.05
@@ -95,11 +102,11 @@ def test_parts_of_ones_own_are_run_from_a_search_file(part: str, epochs: int, ce
 
 
 @pytest.mark.slow
-def test_a_trainable_of_ones_own_is_run_from_a_search_file(tmp_path: Path) -> None:
-    """In a process of its own, from which the Ray that it starts knows the folder with the module."""
+def test_a_trainable_of_ones_own_is_run_from_a_search_file(tmp_path: Path, lasting_ray: Head) -> None:
+    """In a process of its own, from which the workers know the folder with the module."""
     command = ["search", copied("trainable", tmp_path), "--run-dir", "run", "--json"]
     command += settings("budget.trials=6", *ONE_TRAINING_AT_A_TIME)
-    found = json.loads(run("-m", "orchestrator.cli", *command, cwd=tmp_path).stdout)
+    found = json.loads(ran(tmp_path, *command, ray=lasting_ray))
     assert found["state"] == "completed"
     assert found["best"]["val_accuracy"] > 0.05
     assert found["objectives"] == {"val_accuracy": "maximize", "margin": "maximize"}
@@ -107,11 +114,11 @@ def test_a_trainable_of_ones_own_is_run_from_a_search_file(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_task_of_ones_own_is_searched_and_reported(cellscout: Any, tmp_path: Path) -> None:
+def test_a_task_of_ones_own_is_searched_and_reported(cellscout: Any, tmp_path: Path, lasting_ray: Head) -> None:
     """In a process of its own, whose workers find the task by its name."""
     command = ["search", copied("task", tmp_path), "--run-dir", "run"]
     command += settings("budget.trials=2", "training.epochs=1", "network.filters=2", "data.options.count=200")
-    run("-m", "orchestrator.cli", *command, *settings(*ONE_TRAINING_AT_A_TIME), cwd=tmp_path)
+    ran(tmp_path, *command, *settings(*ONE_TRAINING_AT_A_TIME), ray=lasting_ray)
     facts = RunDirectory.at(tmp_path / "run").read_info().data
     assert (facts["outputs"], facts["classes"]) == ("numbers", ["dots"])
     assert "accuracy    is the explained variance" in cellscout("status", "run").out
@@ -138,9 +145,9 @@ def test_a_sampler_or_a_loop_of_ones_own_takes_thirty_lines(part: str) -> None:
 @pytest.mark.slow
 def test_a_loop_of_ones_own_goes_on_after_its_end(tmp_path: Path) -> None:
     command = [str(ROOT / "examples" / "own_loop.py"), "run"]
-    small = ["training.epochs=1", "network.filters=2", "data.limit=400", "space.blocks=2", "confirmation.candidates=0"]
-    first = run(*command, "budget.trials=10", *small, cwd=tmp_path).stdout
-    assert len(re.findall(r"^\d{5} completed 0\.", first, flags=re.MULTILINE)) == 10
+    small = ["training.epochs=1", "network.filters=2", "data.limit=400", "space.blocks=2", *ONE_TRAINING_AT_A_TIME]
+    first = run(*command, "budget.trials=9", *small, cwd=tmp_path).stdout
+    assert len(re.findall(r"^\d{5} completed 0\.", first, flags=re.MULTILINE)) == 9
     again = run(*command, cwd=tmp_path).stdout
     assert again == "the winner is in run/best\n" == first.splitlines(keepends=True)[-1]  # its budget is spent
 
@@ -152,18 +159,14 @@ def test_pretrained_weights_are_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_procedure_of_ones_own_trains_the_search_and_its_winner(tmp_path: Path) -> None:
+def test_a_procedure_of_ones_own_trains_the_search_and_its_winner(tmp_path: Path, lasting_ray: Head) -> None:
     """In processes of their own, as each finds the procedure by its name in the record."""
-
-    def cellscout(*arguments: str) -> None:
-        run("-m", "orchestrator.cli", *arguments, cwd=tmp_path)
-
     search_file = copied("procedure", tmp_path)
     small = settings("budget.trials=2", "training.epochs=2", "network.filters=2", "data.limit=400")
     small += settings(*ONE_TRAINING_AT_A_TIME)
-    cellscout("search", search_file, "--run-dir", "run", *small)
+    ran(tmp_path, "search", search_file, "--run-dir", "run", *small, ray=lasting_ray)
     epochs = pq.read_table(tmp_path / "run" / "epochs.parquet").to_pandas()
     assert epochs["in_two_best"].between(0.1, 1.0).all()
-    cellscout("retrain", "run", "--name", "again")
+    ran(tmp_path, "retrain", "run", "--name", "again")
     info = json.loads((tmp_path / "run" / "retrain" / "again" / "retrain.json").read_text())
     assert info["asked"]["procedure"] == "own_procedure:Mixup"

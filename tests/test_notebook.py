@@ -10,7 +10,8 @@ import pytest
 
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "search.ipynb"
 PARAMETERS = """
-SEARCH = ["run.name=notebook", "budget.trials=8", "training.epochs=4", "trainable.name=instant", "network.filters=2"]
+SEARCH = ["run.name=notebook", "budget.trials=8", "training.epochs=4", "trainable.name=instant", "network.filters=2",
+    "resources.cpus_per_trial=2"]
 RETRAIN = ["training.epochs=1"]
 """
 

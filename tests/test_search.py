@@ -143,7 +143,7 @@ def test_the_record_is_complete(scripted: SearchResult) -> None:
     assert info.seed == 0
     assert info.config["budget"]["trials"] == 24
     assert {"python", "cellscout", "torch", "ray", "optuna"} <= set(info.versions)
-    assert info.resources["slots"] == 2
+    assert info.resources["slots"] == 1
     assert info.data["image_shape"] == [8, 8, 1]
     assert pq.read_table(folder / TRIALS).num_rows == 24
     epochs = sum(trial.epochs for trial in scripted.state.trials.values())
@@ -209,10 +209,7 @@ def test_optuna_receives_every_state(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_one_worker_and_one_seed_give_one_search(tmp_path: Path) -> None:
-    runs = [
-        run_search(config(resources={"cpus_per_trial": 2}, sampler={"name": "tpe"}), run_dir=tmp_path / str(number))
-        for number in range(2)
-    ]
+    runs = [run_search(config(sampler={"name": "tpe"}), run_dir=tmp_path / str(number)) for number in range(2)]
     first, second = (
         [(trial.fingerprint, trial.status, trial.val_accuracy) for trial in run.state.trials.values()] for run in runs
     )

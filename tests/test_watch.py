@@ -229,7 +229,8 @@ def test_a_folder_of_runs_is_a_list_that_leads_to_their_pages(tmp_path: Path, mo
         assert ask(server, "/a%20run/version")[0] == 200
         for path in ("/notes/", "/..%2f/", "/a%20run", "/a%20run/events.jsonl", "*"):
             assert ask(server, path)[0] == 404
-        searching(tmp_path / "another")
+        searching(tmp_path / "notes" / "another")
+        (tmp_path / "notes" / "another").rename(tmp_path / "another")  # so that it is there as a whole
         until(lambda: "another" in ask(server)[1])
         assert version(server) == (2, "list")
         with EventLog.reopen(RunDirectory.at(tmp_path / "a run")) as log:
