@@ -58,7 +58,7 @@ def test_parts_are_recognised_by_their_names(pictures: list[str], parts: dict[st
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [
-        ([*both("train"), "plane/1.png"], "'train', which look like parts .* beside 'plane', which looks like a class"),
+        ([*both("train"), "plane/1.png"], "'train', which look like parts .* beside 'plane', which does not; rename"),
         ([*both("train", "test"), "extra/cat/1.png"], "beside 'extra'"),
         (["cat/1.png", "dog/1.png", "test/1.png"], "'test', which look like parts of a data set, beside 'cat', 'dog'"),
         ([*both("test"), "cat/1.png"], "beside 'cat'"),

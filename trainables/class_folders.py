@@ -132,12 +132,10 @@ def find_parts(contents: Contents) -> dict[Role, str | None]:
     if others:
         raise ValueError(
             f"has the folders {_names(roles)}, which look like parts of a data set, beside {_names(others)}, which "
-            f"{'looks like a class' if len(others) == 1 else 'look like classes'}; rename or move one or the other"
+            f"{'does' if len(others) == 1 else 'do'} not; rename or move one or the other"
         )
     if flat := sorted(set(roles) - nested):
-        raise ValueError(
-            f"has the folder {_names(flat[:1])}, which has no folders of {contents.kind.name}s, one per class, in it"
-        )
+        raise ValueError(f"has the folder {_names(flat[:1])}, which has no folders of {contents.kind.name}s in it")
     parts: dict[Role, str | None] = {}
     for folder, role in roles.items():
         if role in parts:

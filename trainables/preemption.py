@@ -23,7 +23,7 @@ _checked_at = 0.0
 
 
 def node_is_draining() -> bool:
-    """Whether this node is draining in Ray (after `ray drain-node`, or the autoscaler on a provider's notice).
+    """Whether this node is draining in Ray (by `ray drain-node`, or by the autoscaler on a provider's notice).
 
     Queries the cluster at most once in `CHECK_SECONDS`, and returns False in between and if Ray
     cannot say.

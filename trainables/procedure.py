@@ -79,7 +79,7 @@ class TrainingProcedure:
         return images, labels
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch of training images; `labels` is what `augment` returned."""
+        """Return the mean loss of a batch of training images; `labels` are those that `augment` returned."""
         return self.task.loss(logits, labels, self.settings)
 
     def measure(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -41,7 +41,8 @@ class InitialWeights:
     def prepare(self, network: Network) -> None:
         """Load the weights into a network; with `freeze`, only its classifier keeps gradients.
 
-        Train a frozen network in evaluation mode, so that its running statistics stay and nothing is dropped.
+        The caller trains a frozen network in evaluation mode, so that its running statistics stay and nothing is
+        dropped.
 
         Raises:
             ValueError: as for `check`.

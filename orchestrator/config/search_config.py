@@ -63,7 +63,8 @@ class RunSettings(Settings):
     """Where run directories are created: a folder, or a URI such as `s3://bucket/runs` or `gs://bucket/runs`, without
     secrets. Options of the filesystem follow a `?`, for example `endpoint_override` and `scheme`."""
     keep_best: int = Field(default=5, ge=1)
-    """Keep the weights of this many of the best trials, and of those on the Pareto front."""
+    """Keep the weights of this many of the best trials, at least of those that a confirmation may train again, and of
+    those on the Pareto front."""
 
     @field_validator("storage")
     @classmethod
@@ -158,8 +159,8 @@ class WarmStartSettings(Settings):
 
     runs: list[str] = Field(default=[])
     """Run directories, as paths or URIs. The sampler learns from their results, and duplicates of their candidates are
-    not trained again. They must have the same [space], [network], [data], [training] and [trainable]. NSGA-II and
-    NSGA-III ignore them."""
+    not trained again. They must have the same [space], [network], [data] (except where the data are), [training]
+    and [trainable]. NSGA-II and NSGA-III ignore them."""
 
     @field_validator("runs")
     @classmethod
@@ -184,7 +185,7 @@ class ResourceSettings(Settings):
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
     """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 0 without
     GPUs; 1 with them, or the fraction with which up to four trials share a GPU, if NVIDIA's MPS runs on all nodes with
-    GPUs, and their memory allows it."""
+    GPUs, their memory and CPUs allow it, and the cluster does not grow by itself."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:

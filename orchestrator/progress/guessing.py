@@ -37,7 +37,7 @@ def guessing_doubt(state: RunState, info: RunInfo) -> str | None:
 
 
 def guessing_bound(share: float, images: int, trials: int) -> float:
-    """The accuracy that the best of several guessing networks exceeds in one search of 20.
+    """The accuracy that the best of several guessing networks exceeds in one of 20 searches.
 
     Args:
         share: the accuracy of always guessing the largest class.

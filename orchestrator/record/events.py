@@ -146,7 +146,7 @@ class _EpochOfTrial(EventBase):
 class EpochDone(EpochFields, _EpochOfTrial):
     """One epoch of one trial. `time` is when the worker ended it, but no later than the driver received it.
 
-    `metrics` are further ones, of a trainable of the user's own; one that is not finite is null.
+    `metrics` are the further metrics of a trainable of the user's own; a value that is not finite is null.
     """
 
     metrics: dict[str, float | None] = {}

@@ -27,8 +27,8 @@ def find_network(name: str) -> NetworkSpec:
 
     Args:
         name: a published cell; or the path or URI of an `architecture.json`, of a `network.json`, or of a run
-            directory, for its best network; or `RUN_DIR#TRIAL` for the same network with the cells of that trial
-            (without its leading zeros, if you like). A file or folder with this name takes precedence.
+            directory, for its best network; or `RUN_DIR#TRIAL`, for the best network of the run with the cells of that
+            trial (leading zeros may be left out). A file or folder that is called `RUN_DIR#TRIAL` takes precedence.
 
     Raises:
         InputError: there is no such cell, file or trial, or it does not contain an architecture.

@@ -59,7 +59,7 @@ class Effect:
     """The share of the variance between candidates; by chance it is 0 on average, and may be negative. The share of a
     group is the sum over its decisions; these are estimates, so the sum may be above 1."""
     by_chance: float
-    """The share that chance exceeds in one search of 20."""
+    """The share that chance exceeds in one of 20 searches."""
     p: float
     """The probability of such an effect by chance, adjusted for all effects of the family."""
 
@@ -162,8 +162,8 @@ def _comparable(state: RunState) -> list[Trial]:
 def _curves(trials: Sequence[Trial], objective: str, sign: int) -> Matrix:
     """Return the objective after each epoch [trials, epochs], times `sign`.
 
-    After an epoch in which the trial diverged it is -inf, unless it is known without training. The epochs that a trial
-    has not reached are NaN.
+    After an epoch in which the trial diverged, the objective is -inf, unless it is a cost or the latency. The epochs
+    that a trial has not reached are NaN.
     """
     is_trained = objective not in (*COSTS, "latency_seconds")
     curves = np.full((len(trials), max(trial.epochs for trial in trials)), math.nan)

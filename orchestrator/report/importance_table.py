@@ -30,8 +30,8 @@ def importance_tables(found: Importances | None) -> Group:
         "share: the part of the differences between candidates suggested at about the same time, each two compared "
         "after the last epoch that both reached, that a decision explains on its own (interactions do not count), "
         "minus what chance gives; for several decisions the sum, an estimate that may exceed 100%. by chance: the "
-        "share that chance exceeds in one search of 20. "
-        "noise: if nothing mattered, more than one search of 20 would have a row like this.",
+        "share that chance exceeds in one of 20 searches. "
+        "noise: if nothing mattered, more than one of 20 searches would have a row like this.",
     )
 
 

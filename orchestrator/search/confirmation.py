@@ -30,10 +30,11 @@ class RepeatedTrials:
 
     Args:
         log, state: the record and its state, in which the confirmation is planned.
-        info: of the run.
-        recorder: of the trainings.
+        info: the content of `run.json`.
+        recorder: records the trainings.
         fresh_splits: whether each training has a split of its own.
-        is_over: whether the confirmation must end before the race does.
+        is_over: says whether no training may start any more, although the race is not over: after Ctrl-C, a failure, or
+            the hours of the budget.
     """
 
     def __init__(

@@ -105,7 +105,7 @@ class Driver:
         """End the trials that still wait, and return why the search ended.
 
         Raises:
-            SearchError: every trial failed before its first epoch.
+            SearchError: trials failed, and no trial has an epoch.
         """
         self.candidates.give_up()
         check_any_trained(self._state)

@@ -1,4 +1,4 @@
-"""Prepares a search: makes its components, joins or starts the cluster, reads the images, and checks all of them.
+"""Prepares a search: makes its components, reads the data, starts or joins the cluster, and checks each of these.
 
 Does not know how the search runs.
 """

@@ -124,7 +124,8 @@ def check_comparable(searches: Sequence[ComparedRun]) -> None:
     """Check that the scores of all searches mean the same.
 
     Raises:
-        InputError: two searches differ in their objectives, data or validation split; the message names both.
+        InputError: two searches differ in their objectives, the bounds of their scores or their data, or have the same
+            seed and other images or another split; the message names both.
     """
     first, *others = searches
     for other in others:

@@ -51,7 +51,7 @@ def _plots(one: Importance, found: Importances, *, place: int, info: RunInfo) ->
             name=f"decisions-{place}",
             title=f"Which decisions mattered for {objective}",
             caption=f"The share of the differences that each decision explains ({compared}). The tick marks the "
-            f"share that chance exceeds in one search of 20. Pale bars are no more than noise.{note}",
+            f"share that chance exceeds in one of 20 searches. Pale bars are no more than noise.{note}",
             figure=_effects(effects, len(one.groups)),
         ),
         Plot(
@@ -84,7 +84,7 @@ def _effects(effects: list[Effect], groups: int) -> go.Figure:
         mode="markers",
         marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": INK}},
         hoverinfo="skip",
-        name="by chance in one search of 20",
+        name="by chance in one of 20 searches",
         showlegend=False,
     )
     height = 90 + 26 * len(effects)
