@@ -251,12 +251,12 @@ def reopen_search(
 ) -> Iterator[OpenSearch]:
     """Prepare to continue a search from the end of its record. For arguments and errors see `resume_search`.
 
-    What has to be as before is checked here. `change_config` refuses a change of a setting that is
-    not in `CHANGEABLE`, and `PassedParts.check_resume` other objects than were passed in Python when the search began.
-    `EventLog.reopen` takes the lock, which a killed process has lost, and cuts off a last line that was not written
-    whole. `run_environment` reads the images and starts Ray. `check_unchanged` then refuses other images, bounds of the
-    score, or another space. `repair_best` finishes a replacement of `best/` that a killed process began. A sampler's
-    random numbers depend on the seed and the number of the trial, so it has no state that would have to be restored.
+    What has to be as before is checked here. `change_config` refuses a change of a setting that is not in `CHANGEABLE`,
+    and `PassedParts.check_resume` other objects than were passed in Python when the search began. `EventLog.reopen`
+    takes the lock, which a killed process has lost, and cuts off a last line that was not written whole.
+    `run_environment` reads the images and starts Ray. `check_unchanged` then refuses other images, bounds of the score,
+    or another space. `repair_best` finishes a replacement of `best/` that a killed process began. A sampler's random
+    numbers depend on the seed and the number of the trial, so it has no state that would have to be restored.
     """
     progress = progress or Progress.silent()
     directory = recorded.directory
