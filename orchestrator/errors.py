@@ -36,7 +36,7 @@ class ClusterError(InputError):
 
 
 class SearchError(CellscoutError):
-    """A search started and could not continue."""
+    """Something that had started, such as a search, could not continue."""
 
 
 def last_line(error: BaseException) -> str:

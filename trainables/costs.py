@@ -81,7 +81,7 @@ def network_costs(spec: NetworkSpec) -> NetworkCosts:
 
 
 class _Tensor:
-    """A tensor of one image: its shape, its values, and whether they are already counted as kept."""
+    """A tensor of one image: its shape, and whether it is counted already among those that a training keeps."""
 
     def __init__(self, channels: int, size: Size) -> None:
         self.channels = channels

@@ -63,8 +63,8 @@ class RunSettings(Settings):
     """Where run directories are created: a folder, or a URI such as `s3://bucket/runs` or `gs://bucket/runs`, without
     secrets. Options of the filesystem follow a `?`, for example `endpoint_override` and `scheme`."""
     keep_best: int = Field(default=5, ge=1)
-    """Keep the weights of this many of the best trials, at least of those that a confirmation may train again, and of
-    those on the Pareto front."""
+    """The number of best trials whose weights are kept, besides those of the Pareto front. If `confirmation.candidates`
+    (unset: 5) is larger, that number is used."""
 
     @field_validator("storage")
     @classmethod
@@ -142,7 +142,7 @@ class ObjectivesSettings(Settings):
             raise ValueError("maximize and minimize are both empty; at least one objective is needed")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{twice[0]!r} is named twice; a metric can be one objective")
+            raise ValueError(f"{twice[0]!r} is named twice; a metric can be only one objective")
         return self
 
     @property
@@ -195,13 +195,13 @@ class ResourceSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """`[budget]`: when the search ends. It ends when it reaches the first of these limits."""
+    """`[budget]`: when no further candidates are trained: at the first of these limits. The confirmation follows."""
 
     trials: int | None = Field(default=100, ge=1)
     """Number of candidates to train. Pruned candidates count; duplicates and infeasible ones do not. None (only in
     Python): no limit."""
     hours: Positive | None = None
-    """Wall-clock hours."""
+    """Wall-clock hours; with a confirmation, 1 / (1 + `confirmation.share`) of them are for the search itself."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -237,8 +237,8 @@ class LoggingSettings(Settings):
     """MLflow's tracking URI, without secrets: `sqlite:///mlflow.db`, or `http://HOST:5000` of a server. The experiment
     has the name of the run."""
     wandb: Literal["online", "offline"] | None = None
-    """Weights & Biases. `offline` only writes files into `wandb/` of the run directory, which must be local;
-    `wandb sync` uploads them. The project has the name of the run."""
+    """Weights & Biases, for a local run directory. `offline` only writes files into its `wandb/`, and `wandb sync`
+    uploads them. The project has the name of the run."""
 
     @field_validator("mlflow")
     @classmethod

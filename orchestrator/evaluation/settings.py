@@ -21,6 +21,6 @@ class EvaluationSettings(OptionSettings):
     """Number of seeds. Each seed gives other folds and other initial weights. With more seeds the intervals are
     narrower."""
     baseline: bool = True
-    """Also run a random search of equal cost, and evaluate its best candidate."""
+    """Also run a random search with the same budget and scheduler, and evaluate its best candidate."""
     changes: Annotated[Sequence[str], Option("--set")] = ()
     """Change `data.root`, if the search's images are elsewhere now; may be repeated."""

@@ -126,8 +126,8 @@ class RunInfo(BaseModel):
 
     @property
     def counted_examples(self) -> int | None:
-        """The number of validation examples if a score is the share of them that are right, so that its standard error
-        follows from their number; else None."""
+        """The number of validation examples, from which the standard error of a score follows; None if a score is not
+        the share of the examples that are right."""
         is_share = self.data.get("score", {}).get("is_share", True)
         return self.data.get("validation") if is_share else None
 

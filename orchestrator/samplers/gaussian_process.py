@@ -75,7 +75,7 @@ def squared_distances(first: Floats, second: Floats) -> Floats:
 
 
 def _choose_scales(points: Floats, targets: Floats, repeats: Floats, extra_noise: Floats) -> tuple[float, float]:
-    """Return the length scale and the common noise."""
+    """Return the length scale, and the noise of a single training, which is the same for all points."""
     distances = squared_distances(points, points)
     best, found = -math.inf, (LENGTHS[2], NOISES[1])
     for length in LENGTHS:

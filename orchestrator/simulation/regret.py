@@ -1,6 +1,6 @@
 """The regret of a search over time: how far its leader is below the best candidate that is known.
 
-Knows simulations whose trials were answered by `Curve`. Does not know samplers and schedulers.
+Knows simulations whose trials received a `Curve` as their result. Does not know samplers and schedulers.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ class SimulateSettings(OptionSettings):
     tenth of the number of recorded candidates."""
     answers: str = "nearest"
     """Where the curve of a proposal comes from. `nearest`: the most similar recorded candidate that was not used yet;
-    `surrogate`: a model that is fitted to the recorded curves, with noise. It needs 50 candidates."""
+    `surrogate`: a model that is fitted to the recorded curves, with noise. `surrogate` needs 50
+    candidates."""
     target: float = Field(default=0.5, gt=0, lt=100)
     """The regret to reach, in percentage points."""
 

@@ -58,5 +58,5 @@ def reading_of(value: Mapping[str, Any] | None) -> Reading:
     try:
         task = find_task(name)
     except ValueError as error:
-        raise ValueError(f"not a reading: its task is {name!r}; {error}") from error
+        raise ValueError(f"the preprocessing names the task {name!r}: {error}") from error
     return task.reading(value or {})

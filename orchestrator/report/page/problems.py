@@ -1,4 +1,4 @@
-"""Groups the trials of a run that failed by their reasons."""
+"""Groups the failed, diverged and infeasible trials of a run by status and reason."""
 
 from __future__ import annotations
 

@@ -38,5 +38,5 @@ def text_value(text: str) -> Value:
 
 
 def number_value(value: float | None) -> Value:
-    """Make a cell that is sorted by its number; an unknown one has no key."""
+    """Make a cell of a table that is sorted by its number; an unknown number has an empty key."""
     return Value(number(value), "" if value is None else float(value))
