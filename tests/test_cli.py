@@ -369,12 +369,15 @@ def test_doctor_checks_no_disk_if_runs_are_on_an_object_store(cellscout: Any, mo
         assert any("of disk free" in finding["what"] for finding in json.loads(ended.out)) == checks_disk
 
 
+@pytest.mark.timeout(600)
 def test_the_default_search_finds_a_good_cell_for_the_digits(tmp_path: Path) -> None:
     """It trains over 4 rungs, confirms its winner, reaches 0.95, and does not import torch in its driver.
 
-    With 6 trials instead of 16, because the others show nothing more; a confirmation takes a larger share of fewer.
+    With 6 trials instead of 16 and 4 new trainings, because the others show nothing more.
     """
-    shorter = ["--trials", "6", "--set", "confirmation.share=3"]
+    shorter = ["--trials", "6"]
+    for setting in ("candidates=2", "trainings=2", "share=3"):
+        shorter += ["--set", f"confirmation.{setting}"]
     command = [sys.executable, "-X", "importtime", *COMMAND[1:], "search", *shorter]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -82,7 +82,7 @@ def test_a_search_on_a_store_that_denies_access_is_refused_before_it_starts(
 def test_a_search_on_an_object_store_goes_on_after_its_driver_was_killed(
     object_store: ObjectStore, cellscout: Any, local_ray: None, tmp_path: Path
 ) -> None:
-    search = search_file(tmp_path, budget="{ trials = 12 }", resources="{ cpus_per_trial = 2 }")
+    search = search_file(tmp_path, budget="{ trials = 12 }")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder, seconds in ((undisturbed, 0.01), (disturbed, EPOCH_SECONDS)):
         folder.mkdir()
@@ -92,7 +92,7 @@ def test_a_search_on_an_object_store_goes_on_after_its_driver_was_killed(
     theirs = RecordedRun.read(undisturbed / "run").events()
     location = object_store.uri(f"bucket/{tmp_path.name}/run")
     environment = {FOLDER: str(disturbed)}
-    with ray_head("--num-cpus=2", "--include-dashboard=false", environment=environment) as head:
+    with ray_head("--num-cpus=1", "--include-dashboard=false", environment=environment) as head:
         drivers = Drivers(disturbed, Searching(search, location), head.environment)
         for _ in range(KILLS):
             drivers.kill("--address", head.address)
