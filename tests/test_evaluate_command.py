@@ -27,7 +27,7 @@ from tests.own_ray import Head
 from tests.paced_trainable import EVALUATED, trained
 from tests.records import check_ends
 
-KILLS = 4
+KILLS = 5
 
 
 def outcome_of(result: EvaluationResult) -> Outcome:
@@ -145,18 +145,18 @@ def test_the_best_cells_for_the_digits_are_evaluated(cellscout: Any, tmp_path: P
 
 
 def test_an_evaluation_continues_from_any_point_of_its_record(searched: Path) -> None:
-    """Before its first event, without a recorded random search, and before its last one, with it."""
+    """The points range from before its first event to before its last, with and without a recorded random search."""
     settings = EvaluationSettings(top=2, folds=2, seeds=1)
     result = evaluate(searched, settings)
     info = result.directory.read_info().model_copy(update={"state": "running", "pid": 2**22 + 1})
     events = RecordedRun.read(result.directory).events()
-    for count in (0, len(events) - 1):
+    for count in (0, 1, len(events) - 1):
         result.directory.write_info(info)
         path = searched / "evaluation" / "events.jsonl"
         path.unlink()
-        if count > 0:
+        if count:
             write(result.directory, events[:count])
-        if count == 0:
+        if count == 1:
             shutil.rmtree(searched / "evaluation" / "random")
         again = evaluate(searched, settings)
         assert again.state == "completed"

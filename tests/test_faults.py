@@ -32,7 +32,7 @@ from trainables.faults import CandidateFault
 from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder
 
-KILLS = 5
+KILLS = 7
 KILLS_OF_MANY = 3
 
 

@@ -91,7 +91,7 @@ def test_searches_go_on_in_the_ray_that_runs_and_tell_their_events(tmp_path: Pat
 
 ALONE = """
 import sys, ray, cellscout
-settings = ["trainable.name=instant", "training.epochs=2", "budget.trials=2", "resources.cpus_per_trial=2"]
+settings = ["trainable.name=instant", "training.epochs=2", "budget.trials=2", "confirmation.candidates=0"]
 cellscout.search(cellscout.load_config(changes=settings), run_dir=sys.argv[1])
 print(ray.is_initialized())
 """
