@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
 from trainables.baseline_spec import BaselineSpec
-from trainables.baselines import BaselineNetwork
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 
-Network = CellNetwork | BaselineNetwork
+if TYPE_CHECKING:
+    from trainables.baselines import BaselineNetwork
+
+Network: TypeAlias = "CellNetwork | BaselineNetwork"
 """A network that can be trained."""
 
 
@@ -17,4 +21,8 @@ def build_network(spec: NetworkSpec | BaselineSpec) -> Network:
     Raises:
         ValueError: the network cannot be built; see `CellNetwork` and `BaselineNetwork`.
     """
-    return CellNetwork(spec) if isinstance(spec, NetworkSpec) else BaselineNetwork(spec)
+    if isinstance(spec, NetworkSpec):
+        return CellNetwork(spec)
+    from trainables.baselines import BaselineNetwork  # imports torchvision, which no worker of a search needs
+
+    return BaselineNetwork(spec)

@@ -18,7 +18,6 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables.baseline_spec import BaselineSpec
-from trainables.baselines import BaselineNetwork
 from trainables.costs import network_costs
 from trainables.datasets import DataSplits
 from trainables.early_stopping import best_epoch, is_stalled
@@ -220,6 +219,8 @@ def count_costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
     if isinstance(spec, NetworkSpec):
         costs = network_costs(replace(spec, auxiliary_head=False))
         return costs.parameters, costs.macs
+    from trainables.baselines import BaselineNetwork  # imports torchvision, which a cell network does not need
+
     with torch.random.fork_rng(devices=[]):
         network = BaselineNetwork(spec)
     return network.parameters_count, network.macs
