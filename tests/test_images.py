@@ -88,6 +88,12 @@ def test_data_that_cannot_be_used_are_refused_before_ray_starts(
 
 
 @pytest.mark.usefixtures("no_ray")
+def test_networks_that_cannot_be_built_for_the_images_are_refused_before_ray_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="training.cutout is 16; with images of 8x8 pixels it can be at most 8"):
+        prepare(SearchConfig.model_validate({"training": {"cutout": 16}}), tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_ray")
 def test_torchvisions_data_are_read_after_ray_has_started(tmp_path: Path) -> None:
     """The driver imports no torch by itself."""
     write_fashion_mnist(tmp_path)

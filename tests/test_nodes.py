@@ -173,7 +173,7 @@ from trainables.settings import DataSettings
 
 node = cluster.add_node(num_cpus=1)
 ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-data, _, _ = load_on_cluster(DataSettings(), 0, SearchStopper(None))
+data = ray.put(load_on_cluster(DataSettings(), 0, SearchStopper(None)))
 cluster.remove_node(node, allow_graceful=False)
 while sum(found["Alive"] for found in ray.nodes()) > 1:
     time.sleep(0.1)

@@ -8,7 +8,6 @@ from .gpu_sharing import share_of_gpu as share_of_gpu
 from .images import load_on_cluster as load_on_cluster
 from .images import read_before_start as read_before_start
 from .images import read_images as read_images
-from .images import store_images as store_images
 from .jobs import submit as submit
 from .machine import SLEEPING_THREADS as SLEEPING_THREADS
 from .machine import environment_variables as environment_variables

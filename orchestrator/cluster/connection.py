@@ -99,7 +99,7 @@ def _explain(address: str | None, error: Exception) -> ClusterError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if address is not None:
         return _no_cluster(address, reason)
-    return ClusterError(f"Ray cannot be started: {reason}; `cellscout doctor` checks what it needs")
+    return ClusterError(f"Ray cannot be started: {reason}; try again, and `cellscout doctor` checks what it needs")
 
 
 def _no_cluster(address: str, reason: object) -> ClusterError:

@@ -1,12 +1,10 @@
-"""Reads the run's images and stores them where the workers get them.
+"""Reads the run's images.
 
 The driver reads them itself, before Ray starts, so that an error in the data is known at once. Only torchvision's data
 sets are read in a Ray task, so that the driver needs no torch.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import ray
 
@@ -44,10 +42,8 @@ def read_before_start(settings: DataSettings, seed: int) -> DataSplits | None:
     return None if later else read_images(settings, seed)
 
 
-def load_on_cluster(
-    settings: DataSettings, seed: int, stopper: SearchStopper
-) -> tuple[ray.ObjectRef, dict[str, Any], str]:
-    """Read the data set in a Ray task; return what `store_images` returns.
+def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -> DataSplits:
+    """Read and split the data set in a Ray task.
 
     Raises:
         ConfigError: the data cannot be used as the settings ask.
@@ -58,16 +54,10 @@ def load_on_cluster(
     while not ray.wait([splits], timeout=0.2)[0]:
         stopper.check()
     try:
-        # If the images were on another node and that node was lost, Ray would have to read them again, and might find
-        # no free CPU for that.
-        return store_images(ray.get(splits))
+        found: DataSplits = ray.get(splits)
     except ray.exceptions.RayError as error:  # for example, the worker ran out of memory
         cause = getattr(error, "cause", None)
         if isinstance(cause, DataError):
             raise ConfigError(str(cause)) from error
         raise SearchError(f"reading the data set {settings.name!r} failed: {last_line(cause or error)}") from error
-
-
-def store_images(splits: DataSplits) -> tuple[ray.ObjectRef, dict[str, Any], str]:
-    """Store the images on the driver's node; return the reference, `DataSplits.describe` and `DataSplits.summary`."""
-    return ray.put(splits), splits.describe(), splits.summary()
+    return found

@@ -28,7 +28,6 @@ from orchestrator.cluster import (
     read_before_start,
     share_of_gpu,
     stopping_on_interrupt,
-    store_images,
 )
 from orchestrator.config import (
     OWN_LOOP,
@@ -229,13 +228,16 @@ def run_environment(
     """Read the data, start Ray on this machine or join a cluster (`connected`), and divide it among the trials.
 
     Raises:
-        InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, or a
-            package for `[logging]` is missing.
+        InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, no network
+            can be built for them, or a package for `[logging]` is missing.
     """
     config = components.config
     check_tracking(config.logging, directory)
     progress.note(f"reading the data set {config.data.name}")
     splits = read_before_start(config.data, config.run.seed)
+    facts = None if splits is None else splits.describe()
+    if facts is not None:
+        components.plan(facts, directory)  # networks that cannot be built are refused before Ray starts
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C only sets a flag: an exception raised inside Ray's start can crash the process.
@@ -247,11 +249,14 @@ def run_environment(
         to_come = growth()
         allotment = allot(config.resources, node_resources(), to_come)
         check_storage(directory.folder)
-        data, facts, summary = (
-            load_on_cluster(config.data, config.run.seed, stopper) if splits is None else store_images(splits)
-        )
+        if splits is None or facts is None:
+            splits = load_on_cluster(config.data, config.run.seed, stopper)
+            facts = splits.describe()
+        progress.line(f"{config.data.name}: {splits.summary()}")
+        # On this node: if another one had them and was lost, Ray would have to read them again, and might find no free
+        # CPU for that.
+        data = ray.put(splits)
         del splits  # the workers and the evaluation read the stored ones
-        progress.line(f"{config.data.name}: {summary}")
         # The GPUs of nodes that are still to come are not known, so they are not shared.
         if config.resources.gpus_per_trial == "auto" and allotment.gpus_per_trial and to_come is None:
             needed = components.trainable.gpu_bytes(components.plan(facts, directory), ray.get(data))
