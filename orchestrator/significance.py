@@ -13,7 +13,7 @@ test/train is 1 / (folds - 1).
 
 The winner of an evaluation is chosen by the same scores that give its mean. Therefore its mean is biased upwards, and
 an ordinary interval misses the truth too often. The intervals are made for all candidates at once: each has the
-confidence 1 - 0.05 / candidates, so all of them hold with 95 %, and with them that of whichever candidate is chosen
+confidence 1 - 0.05 / candidates, so with 95 % all of them hold, also that of the candidate that is chosen
 (Dunn, "Multiple Comparisons Among Means", JASA 56, 1961). Benjamini and Yekutieli, "False Discovery Rate-Adjusted
 Multiple Confidence Intervals for Selected Parameters" (JASA 100, 2005; the procedure of the abstract) arrive at the
 same interval for one selected parameter: the error is divided by the number of parameters, and multiplied by the

@@ -31,7 +31,7 @@ from orchestrator.record.trial import Trial
 from orchestrator.schedulers.protocol import AnswersDuplicates
 from orchestrator.search.candidates import Candidates
 from orchestrator.study.distributions import to_distributions, write_distributions
-from orchestrator.study.live_study import LiveStudy, Suggestion, known_when_asked
+from orchestrator.study.live_study import LiveStudy, Suggestion, count_known_when_asked
 from search_spaces import NASNET, CellSpace
 from tests.builders import epoch
 from trainables import TrialPlan
@@ -128,7 +128,7 @@ def driven(
             distributions=write_distributions(distributions),
         )
         events = before or [started, *(imported or []), *([CandidatesQueued(params=queued)] if queued else [])]
-        known = known_when_asked(events)
+        known = count_known_when_asked(events)
         log.append(*events[:known])
         with LiveStudy(sampler or RandomSampler(seed=0), state, distributions) as live:
             log.listen(live.apply)

@@ -17,7 +17,7 @@ from orchestrator.objectives import accuracy_error
 from orchestrator.record.events import CandidatesCompared, Event
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers.history import TRAININGS
-from orchestrator.study.live_study import known_when_asked
+from orchestrator.study.live_study import count_known_when_asked
 from orchestrator.study.replay import rebuild_study
 from tests.builders import info, trial
 from tests.confirmed import begun, planned, repeated, search_of
@@ -258,7 +258,7 @@ def test_a_confirmation_counts_until_the_search_goes_on() -> None:
 def test_a_search_that_goes_on_learns_the_means_of_the_repeated_trainings() -> None:
     search = search_of(SCORES)
     events = [*search, planned(search, share=4), *repeated("00001", 1, 0.6), *repeated("00001", 2, 0.6)]
-    assert known_when_asked(events) == len(events)
+    assert count_known_when_asked(events) == len(events)
     study = rebuild_study(RunState.replay(events))
     assert study.trials[1].value == pytest.approx(0.7)
     assert study.trials[1].user_attrs[TRAININGS] == 3

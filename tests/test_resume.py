@@ -23,7 +23,7 @@ from orchestrator.search.driver import Driver
 from orchestrator.simulation.controller import Row, simulate
 from orchestrator.simulation.simulated_search import BlockingSearcher
 from orchestrator.study.distributions import to_distributions, write_distributions
-from orchestrator.study.live_study import LiveStudy, known_when_asked
+from orchestrator.study.live_study import LiveStudy, count_known_when_asked
 from search_spaces import NASNET, Architecture
 from tests.driving import plan_of
 from tests.records import check_ends, check_promotions, check_stops, seen
@@ -79,7 +79,7 @@ def limit_of(trial: Trial) -> float:
 
 def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> MemoryWriter:
     """Return what a search writes if it continues from the record `before` to its end."""
-    known = known_when_asked(before)
+    known = count_known_when_asked(before)
     state = RunState.replay(before[:known])
     live_study = LiveStudy(SAMPLERS["tpe"](seed=5, n_startup_trials=4), state, DISTRIBUTIONS)
     for event in before[known:]:

@@ -184,8 +184,8 @@ class ResourceSettings(Settings):
     """CPU cores of a trial; it trains with as many threads."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
     """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 0 without
-    GPUs; 1 with them, or the fraction with which up to four trials share a GPU, if NVIDIA's MPS runs on all nodes with
-    GPUs, their memory and CPUs allow it, and the cluster does not grow by itself."""
+    GPUs (refused if an autoscaler may add some); 1 with them, or on a cluster that does not grow the fraction with
+    which up to four trials share a GPU, if NVIDIA's MPS runs on all nodes with GPUs, and memory and CPUs allow it."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:

@@ -127,7 +127,7 @@ def noise_of(state: RunState, info: RunInfo) -> Noise:
 
 
 def image_noise(state: RunState, info: RunInfo, metric: str) -> float | None:
-    """The standard error of the best accuracy that follows from the number of validation images; None if unknown."""
+    """The standard error of the best accuracy, by the number of validation images; None if unknown."""
     images, bounds, best = info.counted_examples, info.bounds_of(metric), state.best
     if not images or bounds is None or best is None:
         return None

@@ -24,7 +24,7 @@ def trial_label(trial: Trial) -> str:
 
 
 def scores(trial: Trial, state: RunState) -> str:
-    """Return the trial's value in each objective, each after the objective's name; validation accuracy has no name."""
+    """Return the trial's value in each objective, after its name unless it is the validation accuracy."""
     return ", ".join(
         number(trial.metric(name)) if name == "val_accuracy" else f"{name} {number(trial.metric(name))}"
         for name in state.objectives

@@ -88,8 +88,8 @@ class TypedLog(Generic[E]):
     def reopen(cls, place: Place, listeners: Sequence[Callable[[E], None]] = ()) -> Self:
         """Lock a log, remove a torn last line, and continue it, or begin it. Listeners receive what is appended.
 
-        On a disk the lock is the kernel's, on the file of the events, and ends with its process. In an object store
-        `owner.json` names the process that opened the log last; the one before notices that, and stops.
+        On a disk the lock is the kernel's, on the file of the events (`event_file`), and ends with its process. In an
+        object store `owner.json` names the process that opened the log last; the one before notices that, and stops.
 
         Raises:
             RunDirectoryError: another process writes the log, or it cannot be written.

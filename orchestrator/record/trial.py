@@ -41,6 +41,7 @@ class Trial:
     """What the sampler stored with the trial when it was asked."""
     ask_seconds: float = 0.0
     status: TrialStatus = "running"
+    """`running` until it has ended, also while it only waits; `status_of` tells these apart."""
     latency_seconds: float | None = None
     curve: list[EpochDone] = field(default_factory=list)
     started_at: datetime | None = None

@@ -145,7 +145,7 @@ def importances(state: RunState) -> Importances | None:
 
 
 def _comparable(state: RunState) -> list[Trial]:
-    """Return the trials whose training was ended or paused for its scores, in the order of their suggestion.
+    """Return the trials that ended with a score or are paused at one, in the order of their suggestion.
 
     Duplicates add nothing and are left out. A trial that failed or still trains has not been judged yet.
     """

@@ -118,7 +118,7 @@ class ControllerSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw all decisions from the policy of their controller."""
+        """Draw all decisions from the policy of the controller that learns this search."""
         if not search_space:
             return {}
         finished = finished_trials(study)

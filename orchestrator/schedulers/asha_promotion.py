@@ -44,8 +44,8 @@ FINALISTS = 5
 class AshaPromotionScheduler(SuccessiveHalving):
     """Pauses a trial at each rung, and promotes the best 1 in `reduction_factor`, rounded down.
 
-    For the settings see `SuccessiveHalving`. After a resume, a trial that was paused is paused again as soon as it is
-    added to Ray Tune.
+    For the settings see `SuccessiveHalving`. After a resume, a trial whose last epoch is that of a rung is paused as
+    soon as it is added to Ray Tune, and may then be promoted.
 
     Args:
         progressive: PASHA: raise the largest rung only while the ranking still changes. For one objective.

@@ -79,7 +79,10 @@ class SuccessiveHalving(TrialScheduler, ABC):
         self._names[tune_id] = trial_id
 
     def replay(self, trial_id: str, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Enter a past trial in its rungs. The trial passed a rung if its curve has a row of a later epoch."""
+        """Enter a past trial in its rungs. The trial passed a rung if its curve has a row of a later epoch.
+
+        If its last row is that of a rung and it goes on, `on_trial_add` of the variant decides about this rung.
+        """
         rungs = self._brackets.admit(trial_id)
         for row in curve:
             self._enter_in_ceiling(trial_id, row)

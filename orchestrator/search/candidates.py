@@ -70,9 +70,13 @@ class Candidates:
         self._admitted = 0
         self._by_fingerprint = {trial.fingerprint: trial for trial in state.imported.values()}
         self._waiting: dict[str, list[str]] = {}
+        """Trials that wait for the result of the same candidate, by the trial that trains it."""
         self._to_continue: deque[Trial] = deque()
+        """Trials that lost their worker, or were open at a resume."""
         self._released: deque[Trial] = deque()
+        """Recorded proposals that must be trained and were never started."""
         self._replaced: dict[str, Trial] = {}
+        """The trial with a result whose candidate is trained again, by the new trial."""
         self._told = False
         self.known_in_a_row = 0
         """Proposals since the last new one that were answered at once, or break a constraint and come no closer."""

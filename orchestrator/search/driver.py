@@ -87,15 +87,16 @@ class Driver:
         Ray Tune starts with no trials. A scheduler of ours (`Replayable`) first receives the curves of all trials on
         record, so that its rungs are what they were: a trial has passed each rung after which its curve goes on. Others
         start anew. The searcher gives an open trial to Ray Tune again under a new id, before the study is asked; in the
-        record it keeps its name. If the trial was paused, the scheduler pauses it again as soon as Ray Tune has it,
-        without a worker. Otherwise its worker loads the newest checkpoint of the same architecture
+        record it keeps its name. If its last epoch is that of a rung, the scheduler decides as soon as Ray Tune has it
+        (`on_trial_add`): `asha` lets it go on, because it would have been stopped otherwise; `asha_promotion` pauses
+        it, without a worker, until it is promoted. Its worker loads the newest checkpoint of the same architecture
         (`EpochTrainable._restore`): it reports epochs of the checkpoint that the record lacks, and trains again those
         after it, which the recorder drops if the record has them. New trials are named after those on record. Writes
         the best network if the process was killed before it could.
         """
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():
-                if trial.attempt > 0:
+                if trial.was_started:
                     self._scheduler.replay(trial.trial_id, trial.rows())
         self.candidates.resume()
         self.recorder.save_missing_best()

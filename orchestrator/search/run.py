@@ -40,7 +40,7 @@ from orchestrator.search.session import SearchSession
 from orchestrator.search.setup import SearchComponents, check_unchanged, run_environment
 from orchestrator.search.submissions import Submissions
 from orchestrator.search.warm_start import WarmStart, queue_candidates
-from orchestrator.study import LiveStudy, known_when_asked
+from orchestrator.study import LiveStudy, count_known_when_asked
 from orchestrator.words import counted
 from search_spaces import CellSpace
 from trainables import EpochTrainable
@@ -160,7 +160,8 @@ class OpenSearch:
     first: Sequence[Event]
     """To record before all others."""
     source: LiveStudy | Submissions | None
-    """Where the candidates come from; None for a study that is made once the first events are in the state."""
+    """Where the candidates come from. None for a new search's study, which is made once the first events are in the
+    state; a resume has rebuilt its study."""
     resumed: bool = False
 
     def run(self) -> SearchResult:
@@ -324,7 +325,7 @@ def _rebuild(events: Sequence[Event], components: SearchComponents) -> tuple[Run
     if components.sampler is None:
         state = RunState.replay(events)
         return state, Submissions(state)
-    known = known_when_asked(events)
+    known = count_known_when_asked(events)
     state = RunState.replay(events[:known])
     live_study = _live_study(components, state)
     for event in events[known:]:

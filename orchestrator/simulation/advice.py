@@ -31,7 +31,7 @@ class Advice:
 
     workers: int
     setups: list[Compared]
-    """All but the reference, the one that reaches the target soonest first."""
+    """All but the reference, by the time to the target, the shortest first."""
     equals: list[Compared]
     """Those of them that cannot be distinguished from the first."""
     sentence: str

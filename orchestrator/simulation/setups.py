@@ -110,7 +110,7 @@ def _choices(section: Section, text: str) -> Iterator[Choice]:
 
 
 def _values(section: Section, text: str, word: str) -> tuple[str, list[str]]:
-    """Read `KEY=VALUE,...` into the values as JSON; each is TOML, or a plain word if they are not TOML."""
+    """Return the key of `KEY=VALUE,...`, and its values as JSON. They are read as TOML, or else as words."""
     key, separator, values = word.partition("=")
     if not separator or not key or not values:
         raise ConfigError(f"--{section} {text!r}: {word!r} is not of the form KEY=VALUE,...")

@@ -3,7 +3,7 @@ from .distributions import write_distributions as write_distributions
 from .journal import write_journal as write_journal
 from .live_study import LiveStudy as LiveStudy
 from .live_study import Suggestion as Suggestion
-from .live_study import known_when_asked as known_when_asked
+from .live_study import count_known_when_asked as count_known_when_asked
 from .optuna_internals import StudyAttributes as StudyAttributes
 from .replay import load_study as load_study
 from .replay import rebuild_study as rebuild_study

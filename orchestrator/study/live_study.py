@@ -57,7 +57,7 @@ class Suggestion:
     seconds: float
 
 
-def known_when_asked(events: Sequence[Event]) -> int:
+def count_known_when_asked(events: Sequence[Event]) -> int:
     """Number of a log's events that the sampler knew when it was asked for the next candidate.
 
     It is asked as soon as a candidate is on record (`LiveStudy.apply`), so it knew nothing later than that. If the
@@ -81,7 +81,7 @@ class LiveStudy:
     Args:
         sampler: any Optuna sampler that fits the objectives.
         state: the run's state, with its objectives; its trials so far become the study's. On a resume it holds the
-            events that were `known_when_asked`; the later ones follow by `apply`, as in the search before.
+            events that were `count_known_when_asked`; the later ones follow by `apply`, as in the search before.
         distributions: the parameters of the space.
     """
 

@@ -62,7 +62,7 @@ class StudyAttributes:
         return dict(READ_TRIAL_ATTRIBUTES.read(self._storage.get_trial(self._id_of(number))) or {})
 
     def running_trial(self, number: int) -> optuna.Trial:
-        """Return a handle of a running trial that this process did not ask for."""
+        """Return an `optuna.Trial` for a running trial that another process asked for."""
         return optuna.Trial(self._study, self._id_of(number))
 
     def _id_of(self, number: int) -> int:
