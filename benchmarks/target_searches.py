@@ -205,7 +205,7 @@ def make_training(config: SearchConfig, architecture: Architecture, data: Device
     height, width, channels = data.train.images.shape[1:]
     spec = NetworkSpec(
         architecture=architecture,
-        skeleton=make_skeleton(config.network, make_space(config.space)),
+        skeleton=make_skeleton(config, make_space(config.space)),
         repeats=config.network.repeats,
         filters=config.network.filters,
         classes=int(data.train.labels.max()) + 1,

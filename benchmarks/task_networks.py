@@ -49,6 +49,8 @@ class TextbookNetwork(nn.Module):
     def __init__(self, tokens: int, classes: int) -> None:
         super().__init__()
         self.vectors = nn.Embedding(tokens, VECTOR, padding_idx=PADDING)
+        with torch.no_grad():  # as in the paper's code; with PyTorch's vectors it is four points worse
+            self.vectors.weight.uniform_(-0.25, 0.25)[PADDING] = 0
         self.convolutions = nn.ModuleList(nn.Conv1d(VECTOR, CHANNELS, width, padding=width - 1) for width in WIDTHS)
         self.classifier = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(CHANNELS * len(WIDTHS), classes))
 

@@ -30,7 +30,7 @@ from trainables.explanation import (
     Explanation,
     explain,
 )
-from trainables.modules import GlobalAverage
+from trainables.modules import GlobalPool
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 from trainables.networks import Network, build_network
@@ -112,7 +112,7 @@ def test_grad_cam_keeps_only_positive_evidence(weight: float) -> None:
 def test_the_last_feature_map_of_a_cell_network_is_the_input_of_its_average() -> None:
     """Grad-CAM matches its formula for each kind of head."""
     for name in ("nasnet_cifar", "darts_cifar", "nas_bench_201"):
-        check_grad_cam(replace(CELLS, skeleton=SKELETONS[name], auxiliary_head=False), GlobalAverage)
+        check_grad_cam(replace(CELLS, skeleton=SKELETONS[name], auxiliary_head=False), GlobalPool)
 
 
 @pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "squeezenet1_1"])

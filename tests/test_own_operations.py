@@ -26,7 +26,7 @@ from trainables.skeleton import NASNET_CIFAR
 
 ODD = """
 from torch import nn
-from trainables.layers import BatchNorm, Convolution, GlobalAverage, Relu, TorchModule
+from trainables.layers import BatchNorm, Convolution, GlobalPool, Relu, TorchModule
 
 
 def lists(in_channels, filters, *, stride, rules):
@@ -54,7 +54,7 @@ def misfits(in_channels, filters, *, stride, rules):
 
 
 def flattens(in_channels, filters, *, stride, rules):
-    return (GlobalAverage(),)
+    return (GlobalPool("average"),)
 
 
 def module(make, **values):
@@ -100,7 +100,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("odd_operations:keeps_the_width", r"maps \(7, 8\) pixels to \d+ channels of .*; \d+ channels of .* needed$"),
         ("odd_operations:keeps_the_size", r"channels of \(7, 8\) pixels; 4 channels of \(4, 4\) are needed$"),
         ("odd_operations:misfits", "ValueError: BatchNorm expects 5 channels but gets 4$"),
-        ("odd_operations:flattens", "ValueError: GlobalAverage returns no image$"),
+        ("odd_operations:flattens", "ValueError: GlobalPool returns no image$"),
     ],
 )
 def test_an_operation_that_cannot_be_built_is_refused_before_the_search(name: str, message: str) -> None:

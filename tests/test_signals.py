@@ -253,8 +253,9 @@ def test_a_function_gives_signals_if_the_task_is_named(tmp_path: Path, monkeypat
 
 
 def test_a_space_without_any_operation_left_is_refused() -> None:
+    config = SearchConfig.model_validate({"space": {"name": "tests.spaces_of_pairs:PAIRS"}, "data": {"name": "signal"}})
     with pytest.raises(ConfigError, match="none of the operations of space 'pairs' exists for data of 1 axis"):
-        make_space(SpaceSettings(name="tests.spaces_of_pairs:PAIRS"), 1)
+        SearchComponents.of(config, PassedParts())
 
 
 def test_the_example_makes_its_data_and_reads_them(tmp_path: Path) -> None:

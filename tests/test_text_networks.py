@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator.config.search_config import SearchConfig
 from orchestrator.networks.costs import costs_report
@@ -18,17 +20,24 @@ from orchestrator.networks.export.run import export_network
 from orchestrator.networks.export.settings import ExportSettings
 from orchestrator.networks.prediction import predict
 from orchestrator.record.recorded_run import RecordedRun
+from orchestrator.search.passed import PassedParts
+from orchestrator.search.setup import SearchComponents
+from tests.kept_tensors import kept_for_backward
 from tests.made_up import made_up
 from tests.pages import page_of
 from tests.text_files import question_file, write_text_folders
 from tests.trained import WINNER, make_run, small_spec
 from tests.tried_tasks import check_longer_costs_more, check_refused, search_and_go_on
+from trainables.costs import network_costs
 from trainables.datasets import DataSplits, load_data
 from trainables.exporting.program import load_network
 from trainables.layers import Embedding
 from trainables.loader import DeviceData
+from trainables.network import CellNetwork
+from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.settings import DataSettings, TrainingSettings
+from trainables.skeleton import SKELETONS
 from trainables.training import Training
 
 DIMENSION = 8
@@ -71,6 +80,37 @@ def test_a_training_learns_texts(tmp_path: Path, unit: str) -> None:
     training = Training(replace(spec_for(splits), filters=8), recipe, DeviceData(splits, torch.device("cpu")), seed=0)
     scores = [training.train_epoch().val_accuracy for _ in range(recipe.epochs)]
     assert max(scores) > 0.8
+
+
+def test_a_network_keeps_one_resolution_and_classifies_the_maximum_over_the_text(run: Path) -> None:
+    splits = load_data(text_config(run.parent / "data").data, 0)
+    spec = replace(spec_for(splits), skeleton=SKELETONS["text"], repeats=3, classes=5)
+    tokens = torch.as_tensor(splits.train.images)[:4, :, 0].long()
+    costs, network = network_costs(spec), CellNetwork(spec)
+    assert costs.activation_bytes == kept_for_backward(network, tokens) / len(tokens)
+    backbone = CellNetwork(spec, features_only=True)
+    backbone.load_state_dict(network.state_dict(), strict=False)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        logits = network.eval()(tokens)
+    (features,) = backbone.eval()(tokens)
+    assert (len(network.cells), features.shape[2:]) == (3, spec.image_size)
+    assert costs.macs * len(tokens) == counter.get_total_flops() / 2
+    classifier = network.head[-1]
+    torch.testing.assert_close(logits, F.linear(features.amax(2), classifier.weight, classifier.bias))
+
+
+def test_a_search_decides_on_the_cell_that_the_skeleton_uses(tmp_path: Path) -> None:
+    config = text_config(tmp_path)
+    for skeleton, cells in ((None, {"cell"}), ("pnasnet_cifar", {"normal", "reduction"})):
+        chosen = config.model_copy(update={"network": config.network.model_copy(update={"skeleton": skeleton})})
+        components = SearchComponents.of(chosen, PassedParts())
+        assert {name.partition(".")[0] for name in components.distributions} == cells
+
+
+def test_an_auxiliary_head_needs_a_reduction_cell(run: Path) -> None:
+    spec = spec_for(load_data(text_config(run.parent / "data").data, 0))
+    with pytest.raises(ValueError, match="networks of this skeleton have none; set training.auxiliary_weight = 0"):
+        plan_network(replace(spec, skeleton=SKELETONS["text"], auxiliary_head=True))
 
 
 @pytest.mark.parametrize("how", ["onnx", "torch-export"])

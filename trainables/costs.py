@@ -15,7 +15,7 @@ from trainables.layers import (
     DropPath,
     Embedding,
     Flatten,
-    GlobalAverage,
+    GlobalPool,
     Linear,
     Parallel,
     Pool,
@@ -145,7 +145,9 @@ class _Counter:
                     tensor = _Tensor(tensor.channels, layer.size_after(tensor.size))
                 case Resize():
                     tensor = _Tensor(tensor.channels, layer.size)
-                case GlobalAverage():
+                case GlobalPool():
+                    if layer.kind == "max":
+                        self.keep(tensor)
                     tensor = _Tensor(tensor.channels, ())
                 case Flatten():
                     flat = _Tensor(tensor.values, ())

@@ -25,7 +25,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from trainables.baseline_spec import BaselineSpec
-from trainables.modules import GlobalAverage
+from trainables.modules import GlobalPool
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
 from trainables.networks import Network, build_network
@@ -140,7 +140,7 @@ def _integrated_gradients(
 def _last_feature_map(network: Network, image: Tensor) -> tuple[str, nn.Module, bool]:
     """The module of the last feature map: its name, the module, and whether the map is its input (else its output).
 
-    In a network of cells, the map is the input of the global average. In other networks, it is the last module output
+    In a network of cells, the map is the input of the global pooling. In other networks, it is the last module output
     with several rows and columns, except outputs of adaptive pooling. (If images are small for a network, feature maps
     may shrink to one pixel long before its end.)
 
@@ -149,7 +149,7 @@ def _last_feature_map(network: Network, image: Tensor) -> tuple[str, nn.Module, 
     """
     if isinstance(network, CellNetwork):
         names = {module: name for name, module in network.named_modules()}
-        pooling = next(module for module in network.head if isinstance(module, GlobalAverage))
+        pooling = next(module for module in network.head if isinstance(module, GlobalPool))
         return names[pooling], pooling, True
     last: list[tuple[str, nn.Module]] = []
     with _record_feature_maps(network, last, max_side=max(network.input_size)), torch.no_grad():

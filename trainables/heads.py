@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trainables.layers import Convolution, Dropout, GlobalAverage, Linear, Relu, Resize, Row, Size
+from trainables.layers import Convolution, Dropout, GlobalPool, Linear, Relu, Resize, Row, Size
 from trainables.network_spec import NetworkSpec
 from trainables.operations import batch_norm, pointwise
 from trainables.plugins import import_plugin, is_plugin_name
@@ -87,7 +87,8 @@ def plan_head(spec: NetworkSpec, stages: Sequence[Stage]) -> Head:
 def _classifier(spec: NetworkSpec, stages: Sequence[Stage]) -> Head:
     channels = stages[-1].shape.channels
     linear = Linear(channels, spec.classes, spec.skeleton.classifier_bias)
-    return Head((*_before(spec, channels), GlobalAverage(), *_dropout(spec), linear))
+    pooling = GlobalPool(spec.skeleton.pooling)
+    return Head((*_before(spec, channels), pooling, *_dropout(spec), linear))
 
 
 def _fcn(spec: NetworkSpec, stages: Sequence[Stage]) -> Head:

@@ -194,8 +194,10 @@ class Dropout:
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalAverage:
-    """Mean over all pixels: [batch, channels, *size] to [batch, channels]."""
+class GlobalPool:
+    """Mean or maximum over all pixels: [batch, channels, *size] to [batch, channels]."""
+
+    kind: Literal["max", "average"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,7 @@ Layer = (
     | Resize
     | DropPath
     | Dropout
-    | GlobalAverage
+    | GlobalPool
     | Flatten
     | Linear
     | Parallel

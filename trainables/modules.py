@@ -274,11 +274,16 @@ class Resize(nn.Module):
         return F.interpolate(images, self.size, mode="bilinear", align_corners=False)
 
 
-class GlobalAverage(nn.Module):
-    """Module of `layers.GlobalAverage`."""
+class GlobalPool(nn.Module):
+    """Module of `layers.GlobalPool`."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.mean(dim=tuple(range(2, images.ndim)))
+        pixels = tuple(range(2, images.ndim))
+        return images.amax(dim=pixels) if self.kind == "max" else images.mean(dim=pixels)
 
 
 class Parallel(nn.Module):
@@ -348,8 +353,8 @@ def _build(layer: Layer, regularisation: Regularisation, axes: int) -> list[nn.M
             return [DropPath(layer.probability, regularisation)]
         case layers.Dropout():
             return [Dropout(layer.probability, regularisation)]
-        case layers.GlobalAverage():
-            return [GlobalAverage()]
+        case layers.GlobalPool():
+            return [GlobalPool(layer.kind)]
         case layers.Flatten():
             return [nn.Flatten()]
         case layers.Linear():

@@ -11,6 +11,7 @@ state 0 is ReLU, depthwise 3x3 on 96 channels, 1x1 to 32, batch norm, and the sa
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from trainables.layers import (
     Convolution,
     DropPath,
     Flatten,
-    GlobalAverage,
+    GlobalPool,
     Linear,
     Pool,
     Relu,
@@ -34,7 +35,6 @@ from trainables.operations import batch_norm, factorized_reduction, pointwise
 from trainables.own_operations import build_operation
 from trainables.skeleton import OperationRules, Skeleton
 
-STAGES = 3
 MIN_FILTERS = 2
 """A factorised reduction halves the filters."""
 NEVER_DROPPED = ("none", "residual_block")
@@ -83,8 +83,8 @@ class NetworkPlan:
 
     @property
     def before_pooling(self) -> Row:
-        """The head's layers before its global average, which turn the last cell's output into a feature map."""
-        return self.head[: self.head.index(GlobalAverage())]
+        """The head's layers before its global pooling, which turn the last cell's output into a feature map."""
+        return tuple(itertools.takewhile(lambda layer: not isinstance(layer, GlobalPool), self.head))
 
 
 def plan_network(spec: NetworkSpec) -> NetworkPlan:
@@ -120,7 +120,8 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
         chain.append(plan.shape)
     stages = _stages(chain)
     head = plan_head(spec, stages)
-    last_reduction = max(index for index, (reduces, _) in enumerate(schedule) if reduces)
+    # `_auxiliary` refuses a network without a reduction cell.
+    last_reduction = max((index for index, (reduces, _) in enumerate(schedule) if reduces), default=0)
     auxiliary_after = min(last_reduction + skeleton.auxiliary.offset, len(schedule) - 1)
     return NetworkPlan(
         stem=stem,
@@ -162,7 +163,7 @@ def _schedule(spec: NetworkSpec) -> Iterator[tuple[bool, int]]:
         )
     for index in range(skeleton.stem_cells):
         yield True, spec.filters // 2 ** (skeleton.stem_cells - index)
-    for stage in range(STAGES):
+    for stage in range(skeleton.stages):
         filters = spec.filters * 2**stage
         if stage:
             yield True, filters
@@ -304,6 +305,11 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
 
 def _auxiliary(spec: NetworkSpec, shape: Shape) -> Row:
     """The auxiliary head (TF-slim `_build_aux_head`, DARTS `AuxiliaryHeadCIFAR`)."""
+    if not spec.skeleton.reduces:
+        raise ValueError(
+            "an auxiliary head is placed beside the last reduction cell, and networks of this skeleton have none; set "
+            "training.auxiliary_weight = 0"
+        )
     rules = spec.skeleton.auxiliary
     pool = Pool("average", 5, stride=rules.pool_stride, padding="valid")
     if min(shape.size) < pool.kernel:

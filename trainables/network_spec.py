@@ -30,8 +30,8 @@ class NetworkSpec:
     skeleton: Skeleton = NASNET_CIFAR
     """The macro rules."""
     repeats: int
-    """N, normal cells per stage; one fewer in a later stage if the skeleton's reduction cell replaces one. There are
-    three stages, with a reduction cell before the second and the third."""
+    """N, normal cells per stage; one fewer in a later stage if the skeleton's reduction cell replaces one. With three
+    stages, there is a reduction cell before the second and the third."""
     filters: int
     """F, channels of every operation in the first stage; doubled at each reduction cell."""
     classes: int

@@ -14,7 +14,7 @@ from trainables.layers import (
     BatchNorm,
     Convolution,
     Flatten,
-    GlobalAverage,
+    GlobalPool,
     Layer,
     Linear,
     Parallel,
@@ -88,7 +88,7 @@ def _shape_after(row: Row, channels: int, size: Size) -> tuple[int, Size]:
                 size = layer.size_after(size)
             case Parallel():
                 channels, size = _combined([_shape_after(part, channels, size) for part in layer.rows], layer)
-            case GlobalAverage() | Flatten() | Linear():
+            case GlobalPool() | Flatten() | Linear():
                 raise ValueError(f"{type(layer).__name__} returns no image")
             case _:  # the others keep the shape
                 pass

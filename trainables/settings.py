@@ -125,9 +125,10 @@ class NetworkSettings(Settings):
     """`[network]`: the small network that a search trains for each candidate."""
 
     skeleton: str | None = None
-    """The rules for building a network from cells (`cellscout list skeletons`). Unset: the space's default."""
+    """The rules for building a network from cells (`cellscout list skeletons`). Unset: `text` for texts, for other data
+    the space's default."""
     repeats: int = Field(default=2, ge=1, le=64)
-    """N, the number of normal cells per stage."""
+    """N, the number of normal cells per stage. Most skeletons have three stages, `text` has one."""
     filters: int = Field(default=16, ge=2, le=4096)
     """F, the number of channels in the first stage; doubled at each reduction."""
     stem_channels: int | None = Field(default=None, ge=2, le=4096)

@@ -19,6 +19,7 @@ MIN_VALUES: dict[str, tuple[float, Any]] = {
     "stem_multiplier": (0.5, (int, float)),
     "stem_channels": (2, int),
     "stem_cells": (0, int),
+    "stages": (1, int),
     "pool_stride": (1, int),
 }
 """Lower bounds and types of the rules that are numbers."""
@@ -113,6 +114,8 @@ class Skeleton:
     """Channels of the stem, or None for `stem_multiplier` times F."""
     stem_cells: int = 0
     """Number of reduction cells in the stem; two have F/4 and F/2 filters."""
+    stages: int = 3
+    """Number of resolutions, each with N normal cells. A reduction cell begins every one but the first."""
     reduction_replaces_normal: bool = False
     """Whether a reduction cell is one of its stage's N cells, rather than an additional cell between stages."""
     first_previous: Literal["raw", "matched"] = "raw"
@@ -128,7 +131,9 @@ class Skeleton:
     """Whether the first cell after a reduction cell (not after the stem's) takes as its state 0 the reduction cell's
     state 0, rather than its state 1 (TF-slim `skip_reduction_layer_input`)."""
     before_pooling: Literal["relu", "batch_norm_relu", "nothing"] = "relu"
-    """Layers before the global average pool."""
+    """Layers before the global pooling."""
+    pooling: Literal["average", "max"] = "average"
+    """The global pooling before the classifier."""
     classifier_bias: bool = True
     """Whether the classifier has a bias."""
     drop_path_by_depth: bool = True
@@ -140,6 +145,11 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         _check_rules(self)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether its networks have reduction cells."""
+        return self.stages > 1 or self.stem_cells > 0
 
     def to_json(self) -> dict[str, Any]:
         """All rules, nested as in the fields."""
@@ -245,6 +255,13 @@ NAS_BENCH_201 = Skeleton(
     before_pooling="batch_norm_relu",
 )
 
+TEXT = replace(
+    NASNET_CIFAR,
+    about="Texts: normal cells of one resolution, then the maximum over the text (as Kim 2014, section 2)",
+    stages=1,
+    pooling="max",
+)
+
 SKELETONS: dict[str, Skeleton] = {
     "nasnet_cifar": NASNET_CIFAR,
     "nasnet_mobile": NASNET_MOBILE,
@@ -258,5 +275,6 @@ SKELETONS: dict[str, Skeleton] = {
     "darts_cifar": DARTS_CIFAR,
     "darts_imagenet": DARTS_IMAGENET,
     "nas_bench_201": NAS_BENCH_201,
+    "text": TEXT,
 }
 """Skeletons that a search file may name."""

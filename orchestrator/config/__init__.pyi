@@ -1,6 +1,6 @@
 from .components import find_trainable as find_trainable
+from .components import fit_space as fit_space
 from .components import head_of as head_of
-from .components import in_axes as in_axes
 from .components import make_sampler as make_sampler
 from .components import make_scheduler as make_scheduler
 from .components import make_skeleton as make_skeleton

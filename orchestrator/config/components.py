@@ -27,7 +27,7 @@ from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from search_spaces import SPACES, CellSpace
 from trainables import TRAINABLES, EpochTrainable
 from trainables.operations import OPERATIONS, operations_for
-from trainables.settings import DataSettings, NetworkSettings, did_you_mean
+from trainables.settings import DataSettings, did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 from trainables.tasks.table import TASKS, task_name
 from trainables.tasks.task import Task
@@ -51,28 +51,33 @@ def head_of(config: SearchConfig) -> str:
     return decoder
 
 
-def make_space(settings: SpaceSettings, axes: int = 2) -> CellSpace:
-    """Make the space, with the operations that exist for data of so many axes."""
+def make_space(settings: SpaceSettings) -> CellSpace:
+    """Make the space that the settings name."""
     space = resolve_value("space.name", name=settings.name, known=SPACES, kind=CellSpace)
-    return in_axes(space if settings.blocks is None else replace(space, blocks=settings.blocks), axes)
+    return space if settings.blocks is None else replace(space, blocks=settings.blocks)
 
 
-def in_axes(space: CellSpace, axes: int) -> CellSpace:
-    """The space without the operations that do not exist for data of so many axes.
+def fit_space(space: CellSpace, config: SearchConfig) -> CellSpace:
+    """The space without what has no effect: operations that do not exist for the data, and an unused reduction cell.
+
+    If networks have no reduction cell, one cell serves as both, so that only the normal one is searched.
 
     Raises:
         ConfigError: it has no other operation.
     """
+    axes = make_task(config.data).axes
     kept = tuple(name for name in space.operations if name not in OPERATIONS or name in operations_for(axes))
     if not kept:
         raise ConfigError(f"none of the operations of space {space.name!r} exists for data of {axes} axis (space.name)")
-    return space if kept == space.operations else replace(space, operations=kept)
+    one_cell = space.shared or (space.reduction is None and not make_skeleton(config, space).reduces)
+    return replace(space, operations=kept, shared=one_cell)
 
 
-def make_skeleton(settings: NetworkSettings, space: CellSpace) -> Skeleton:
-    skeleton = resolve_value(
-        "network.skeleton", name=settings.skeleton or space.skeleton, known=SKELETONS, kind=Skeleton
-    )
+def make_skeleton(config: SearchConfig, space: CellSpace) -> Skeleton:
+    """Make the skeleton that the settings name, or else that of the task or of the space."""
+    settings = config.network
+    name = settings.skeleton or make_task(config.data).skeleton or space.skeleton
+    skeleton = resolve_value("network.skeleton", name=name, known=SKELETONS, kind=Skeleton)
     return skeleton if settings.stem_channels is None else replace(skeleton, stem_channels=settings.stem_channels)
 
 

@@ -37,15 +37,14 @@ from orchestrator.config import (
     check_fits,
     check_scheduler_fits,
     find_trainable,
+    fit_space,
     head_of,
-    in_axes,
     kind_of,
     left_out_of_preset,
     make_sampler,
     make_scheduler,
     make_skeleton,
     make_space,
-    make_task,
 )
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.objectives import COSTS
@@ -97,9 +96,8 @@ class SearchComponents:
         Raises:
             ConfigError: a part cannot be made, or two do not fit.
         """
-        axes = make_task(config.data).axes
         whole = given.space or make_space(config.space)
-        space = in_axes(whole, axes)
+        space = fit_space(whole, config)
         objectives = config.objectives.directions
         distributions = to_distributions(space.param_space())
         sampler = given.sampler
@@ -120,7 +118,7 @@ class SearchComponents:
             sampler=sampler,
             scheduler=scheduler,
             trainable=trainable,
-            skeleton=make_skeleton(config.network, space),
+            skeleton=make_skeleton(config, space),
             head=head_of(config),
             passed=given.describe(),
         )

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.config import SpaceSettings, make_space, make_task
+from orchestrator.config import SpaceSettings, fit_space, make_space
 from orchestrator.errors import InputError, last_line
 from orchestrator.record import EPOCHS, EpochFields, RecordedRun
 from orchestrator.simulation.answers import Curve
@@ -73,7 +73,7 @@ class RecordedCurves:
                 f"{run.directory} was searched in a space that was passed in Python; simulate its trials.parquet with "
                 "--space module:NAME"
             )
-        space = make_space(run.config.space, make_task(run.config.data).axes)
+        space = fit_space(make_space(run.config.space), run.config)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
         curves = [_curve([row.model_dump() for row in trial.curve]) for trial in completed]

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.config import make_skeleton
+from orchestrator.config import SearchConfig, make_skeleton
 from orchestrator.record import EventLog, RunDirectory, RunStarted, RunState
 from orchestrator.search import Driver, OptunaSearcher, SubmissionSearcher
 from orchestrator.simulation.controller import Simulation
@@ -33,12 +33,12 @@ def simulate_search(
     """Simulate a search with `sampler` and `scheduler` as on Ray; `run` is `simulate` with curves, workers and time."""
     distributions = to_distributions(space.param_space())
     state = RunState()
-    network = NetworkSettings(repeats=1, filters=8)
+    config = SearchConfig(network=NetworkSettings(repeats=1, filters=8), training=TrainingSettings(epochs=epochs))
     plan = TrialPlan(  # the costs of a candidate are recorded, and have no effect here
         space=space,
-        skeleton=make_skeleton(network, space),
-        network=network,
-        training=TrainingSettings(epochs=epochs),
+        skeleton=make_skeleton(config, space),
+        network=config.network,
+        training=config.training,
         image_shape=(32, 32, 1),
         classes=10,
         milestones=None,

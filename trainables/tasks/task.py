@@ -72,6 +72,8 @@ class Task:
     """What a network says of an example; `predict` shows it."""
     heads: tuple[str, ...] = (CLASSIFIER,)
     """The heads that a network can have, by the names in `heads.py`; the first is the default of `network.decoder`."""
+    skeleton: str | None = None
+    """The default of `network.skeleton`; None: that of the space."""
     is_drawn: bool = False
     """Whether `explain` can draw what in an example speaks for a class."""
     baselines: Baselines | None = None

@@ -188,5 +188,6 @@ TEXTS = Task(
     from_function=load_function,
     axes=1,
     reading=TextReading.from_json,
+    skeleton="text",
     unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_MASKS),
 )
