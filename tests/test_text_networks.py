@@ -96,6 +96,7 @@ def test_a_network_keeps_one_resolution_and_classifies_the_maximum_over_the_text
     assert (len(network.cells), features.shape[2:]) == (3, spec.image_size)
     assert costs.macs * len(tokens) == counter.get_total_flops() / 2
     classifier = network.head[-1]
+    assert isinstance(classifier, torch.nn.Linear)
     torch.testing.assert_close(logits, F.linear(features.amax(2), classifier.weight, classifier.bias))
 
 
