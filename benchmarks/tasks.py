@@ -103,8 +103,8 @@ COMPARISONS = (
             f"{FOUND}, Adam": (FOUND, ADAM),
         },
         procedure=AdamW,
-        remark="The textbooks' network also has 300 numbers for a word, but no word dropout. *Adam*: a constant learning "
-        "rate of 0.001 and no weight decay. ",
+        remark="The textbooks' network also has 300 numbers for a word, but no word dropout. *Adam*: a constant "
+        "learning rate of 0.001 and no weight decay. ",
     ),
     Comparison(
         title="Segmentation: CamVid",

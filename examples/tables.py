@@ -16,8 +16,10 @@ OPERATIONS_OF_THE_BEST = """
     ), cells AS (
         SELECT 'normal' AS cell, architecture -> '$.normal.blocks' AS blocks FROM best
         UNION ALL SELECT 'reduction', architecture -> '$.reduction.blocks' FROM best
-    ), used AS (  -- a block is [state, operation, state, operation, combination]
-        SELECT cell, unnest(list_concat(blocks ->> '$[*][1]', blocks ->> '$[*][3]')) AS operation FROM cells
+    ), places AS (  -- a block is [state, operation, ..., combination], with one to three edges
+        SELECT cell, list_concat(blocks ->> '$[*][1]', blocks ->> '$[*][3]', blocks ->> '$[*][5]') AS found FROM cells
+    ), used AS (
+        SELECT cell, unnest(found) AS operation FROM places
     )
     SELECT cell, operation, count(*) AS times FROM used GROUP BY ALL ORDER BY cell, times DESC, operation
 """

@@ -64,6 +64,8 @@ class CellSpace:
     """Whether one searched cell serves as both the normal and the reduction cell."""
     reduction: Cell | None = None
     """A fixed reduction cell, which is not searched; None searches it."""
+    reduces: bool = True
+    """Whether networks have reduction cells. If not, only the normal cell is searched, and the other equals it."""
     skeleton: str = "nasnet_cifar"
     """Rules by which the space's paper builds networks from its cells (`cellscout list skeletons`)."""
 
@@ -99,7 +101,7 @@ class CellSpace:
         """Names of the cells that are searched."""
         if self.shared:
             return ("cell",)
-        return ("normal", "reduction") if self.reduction is None else ("normal",)
+        return ("normal", "reduction") if self.reduction is None and self.reduces else ("normal",)
 
     def decisions(self) -> Iterator[Decision]:
         """Yield every decision with more than one choice, in the order in which `decode` makes them."""
@@ -158,14 +160,17 @@ class CellSpace:
     def encode(self, architecture: Architecture) -> dict[str, int | str]:
         """Inverse of `decode`: the decisions that give this architecture, or one with the same fingerprint.
 
+        Without `reduces` they give one with the same normal cell.
+
         Raises:
             ValueError: the architecture is not in the space, for example because its output differs from the one that
                 the space's rule gives (as in NASNet-A, whose normal cell also concatenates state 0).
         """
         values: dict[str, int | str] = {}
-        if self.shared and architecture.normal.canonical() != architecture.reduction.canonical():
+        normal, reduction = architecture.normal.canonical(), architecture.reduction.canonical()
+        if self.reduces and self.shared and normal != reduction:
             raise ValueError(f"its two cells differ; in space {self.name!r} one cell serves as both")
-        if self.reduction is not None and architecture.reduction.canonical() != self.reduction.canonical():
+        if self.reduces and self.reduction is not None and reduction != self.reduction.canonical():
             raise ValueError(f"its reduction cell is not the fixed one of space {self.name!r}")
         for name, cell in zip(self.cells, (architecture.normal, architecture.reduction), strict=False):
             values |= self._encode_cell(name, cell)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from optuna.samplers import RandomSampler
 
 from orchestrator.config.search_config import ConfirmationSettings
 from orchestrator.confirmation.choice import Noise, best_candidates, estimate, noise_of, plan_confirmation
@@ -14,10 +15,10 @@ from orchestrator.confirmation.comparison import compare
 from orchestrator.confirmation.posterior import true_scores
 from orchestrator.confirmation.race import Race
 from orchestrator.objectives import accuracy_error
-from orchestrator.record.events import CandidatesCompared, Event
+from orchestrator.record.events import CandidatesCompared, Event, TrialEnded
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers.history import TRAININGS
-from orchestrator.study.live_study import count_known_when_asked
+from orchestrator.study.live_study import LiveStudy, count_known_when_asked
 from orchestrator.study.replay import rebuild_study
 from tests.builders import info, trial
 from tests.confirmed import begun, planned, repeated, search_of
@@ -264,6 +265,22 @@ def test_a_search_that_goes_on_learns_the_means_of_the_repeated_trainings() -> N
     assert study.trials[1].user_attrs[TRAININGS] == 3
     assert study.trials[2].value == pytest.approx(0.8)
     assert TRAININGS not in study.trials[2].user_attrs
+
+
+def test_a_study_passes_over_trainings_that_follow_a_duplicate_of_an_exhausted_search() -> None:
+    """Such a search is resumed in its confirmation: it proposes a duplicate, and the plan stays."""
+    search = search_of(SCORES)
+    suggested = trial("00006", [], "running")[0]
+    duplicate = TrialEnded(trial_id="00006", status="duplicate", duplicate_of="00001")
+    events = [*search, planned(search, share=4), suggested, duplicate, *repeated("00001", 1, 0.6)]
+    known = count_known_when_asked(events)
+    assert events[known - 1] is suggested
+    state = RunState.replay(events[:known])
+    study = LiveStudy(RandomSampler(seed=0), state, {})
+    for event in events[known:]:
+        state.apply(event)
+        study.apply(event)
+    assert state.repeats["00001_1"].status == "completed"
 
 
 # The model.

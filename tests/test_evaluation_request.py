@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.search_config import BudgetSettings, load_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.evaluation.candidates import EvaluatedSearch
 from orchestrator.evaluation.effort import remaining_work
@@ -62,15 +62,15 @@ def test_the_best_are_those_of_the_leaderboard_each_once(tmp_path: Path) -> None
     failed.append(TrialEnded(trial_id="00003", status="failed"))
     events = [*SEARCH[:-1], again[0], epoch("00009", 1, 0.99), pruned, *failed, *weak, SEARCH[-1]]
     search = EvaluatedSearch.read(str(recorded(tmp_path, events)))
-    assert [trial.trial_id for trial in search.best(None)] == ["00000", "00001", "00002", "00004"]
-    assert [trial.trial_id for trial in search.best(2)] == ["00000", "00001"]
+    assert [trial.trial_id for trial in search.state.to_evaluate(None)] == ["00000", "00001", "00002", "00004"]
+    assert [trial.trial_id for trial in search.state.to_evaluate(2)] == ["00000", "00001"]
 
 
 def test_of_several_objectives_the_best_are_the_front(tmp_path: Path) -> None:
     objectives: dict[str, Direction] = {"val_accuracy": "maximize", "parameters": "minimize"}
     search = searched([0.8], [0.7], [0.9], objectives=objectives)
     found = EvaluatedSearch.read(str(recorded(tmp_path, search)))
-    assert [trial.trial_id for trial in found.best(None)] == ["00002", "00000"]
+    assert [trial.trial_id for trial in found.state.to_evaluate(None)] == ["00002", "00000"]
     assert list(request_of(EvaluationSettings(), found).candidates) == ["00002", "00000"]
 
 
@@ -89,6 +89,9 @@ def test_the_random_search_has_the_budget_and_the_scheduler_but_draws_of_its_own
     assert all(getattr(random, section) == getattr(config, section) for section in same)
     assert random.run.seed == config.run.seed
     assert random.warm_start.runs == []
+    hours = config.model_copy(update={"budget": BudgetSettings(trials=None, hours=2.0)})
+    found = EvaluatedSearch.read(str(recorded(tmp_path / "hours", SEARCH, config=hours.model_dump(mode="json"))))
+    assert found.random_config().budget.hours == pytest.approx(1.0)  # the other half is for the confirmation
 
 
 def lasting(events: Sequence[Event], seconds: float) -> RunState:

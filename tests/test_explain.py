@@ -306,7 +306,7 @@ def test_the_command_tells_programs(run: Path, cellscout: Any) -> None:
         (["run", "grey.png", "-o", "why.jpg"], "why.jpg ends in '.jpg'; a picture can be .svg, .png, .pdf"),
         (
             ["run", "grey.png", "-o", "none/why.png"],
-            "none/why.png cannot be written: there is no folder none (--output)",
+            "none/why.png cannot be written: there is no folder none",
         ),
         (["none", "grey.png", "-o", "why.png"], "none holds no run"),
         (

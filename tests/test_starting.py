@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from orchestrator.config.search_config import SamplerSettings
 from orchestrator.errors import ConfigError
 from orchestrator.record.event_log import read_events
+from orchestrator.record.events import CandidatesQueued, RunResumed
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.report.changes import changes_of
 from orchestrator.report.terminal import run_summary
@@ -114,6 +115,13 @@ def test_architectures_are_named_as_in_other_commands(tmp_path: Path) -> None:
     assert [DARTS.decode(params).fingerprint for params in queued.params] == [v2.fingerprint, v1.fingerprint]
 
 
+def test_a_reduction_cell_that_no_network_has_need_not_be_in_the_space() -> None:
+    space = replace(DARTS, reduces=False)
+    assert {name.partition(".")[0] for name in space.param_space()} == {"normal"}
+    (params,) = queue_candidates(SamplerSettings(start_with=["darts_v2"]), space).params
+    assert space.decode(params).normal.canonical() == PUBLISHED["darts_v2"].architecture.normal.canonical()
+
+
 @pytest.mark.parametrize(
     ("name", "space", "message"),
     [
@@ -162,6 +170,8 @@ def test_a_resume_goes_on_with_other_architectures_and_another_sampler(local_ray
     assert (again.params, again.duplicate_of) == (DARTS.encode(cell("darts_v2")), "00000")
     assert [trial.params for trial in later[:2]] == [DARTS.encode(third), DARTS.encode(fourth)]
     assert result.state.trained == 7
+    kinds = [type(event) for event in RecordedRun.read(run).events()]
+    assert kinds[kinds.index(RunResumed) + 1] is CandidatesQueued  # else the time away would count as search
     (change,) = result.info.changes
     assert change.settings["sampler.name"] == ("random", "evolution")
     assert change.settings["sampler.options.population"] == (None, 2)

@@ -102,7 +102,7 @@ def test_a_network_keeps_one_resolution_and_classifies_the_maximum_over_the_text
 
 def test_a_search_decides_on_the_cell_that_the_skeleton_uses(tmp_path: Path) -> None:
     config = text_config(tmp_path)
-    for skeleton, cells in ((None, {"cell"}), ("pnasnet_cifar", {"normal", "reduction"})):
+    for skeleton, cells in ((None, {"normal"}), ("pnasnet_cifar", {"normal", "reduction"})):
         chosen = config.model_copy(update={"network": config.network.model_copy(update={"skeleton": skeleton})})
         components = SearchComponents.of(chosen, PassedParts())
         assert {name.partition(".")[0] for name in components.distributions} == cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,10 @@ def test_after_an_evaluation_every_output_names_its_winner(run: RunDirectory, ce
     settings = RetrainSettings()
     ((name, network),) = networks_of(search, settings, recipe_of(settings, search.config)).items()
     assert (name, network.to_json()["architecture"]) == (WINNER, architecture.to_json())
-    by_number = RetrainSettings(architecture=f"{run}#{int(WINNER)}")
-    assert list(networks_of(search, by_number, recipe_of(by_number, search.config))) == [WINNER]
+    relative = os.path.relpath(run.location)
+    for place in (run.location, relative):
+        by_number = RetrainSettings(architecture=f"{place}#{int(WINNER)}")
+        assert list(networks_of(search, by_number, recipe_of(by_number, search.config))) == [WINNER]
     content = content_of(PageRecord.read(search))
     assert (content.summary.winner, content.summary.tested) == (WINNER, True)
     assert "#" not in (content.summary.retrain or "")

@@ -146,9 +146,11 @@ class _Counter:
                 case Resize():
                     tensor = _Tensor(tensor.channels, layer.size)
                 case GlobalPool():
+                    pooled = _Tensor(tensor.channels, ())
                     if layer.kind == "max":
                         self.keep(tensor)
-                    tensor = _Tensor(tensor.channels, ())
+                        self.keep(pooled)
+                    tensor = pooled
                 case Flatten():
                     flat = _Tensor(tensor.values, ())
                     flat.kept = tensor.kept

@@ -122,7 +122,7 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
     head = plan_head(spec, stages)
     # `_auxiliary` refuses a network without a reduction cell.
     last_reduction = max((index for index, (reduces, _) in enumerate(schedule) if reduces), default=0)
-    auxiliary_after = min(last_reduction + skeleton.auxiliary.offset, len(schedule) - 1)
+    auxiliary_after = min(max(last_reduction + skeleton.auxiliary.offset, 0), len(schedule) - 1)
     return NetworkPlan(
         stem=stem,
         cells=tuple(cells),

@@ -81,8 +81,8 @@ class AuxiliaryRules:
     """
 
     offset: int = -1
-    """The cell that the head reads, counted from the last reduction cell: -1 is the cell before it. At most the last
-    cell of the network."""
+    """The cell that the head reads, counted from the last reduction cell: -1 is the cell before it. At least the first
+    and at most the last cell of the network."""
     pool_stride: int = 3
     """Stride of the 5x5 average pool."""
     second_norm: bool = True

@@ -45,7 +45,7 @@ def simulate(
     """Compare samplers and schedulers on recorded curves and a virtual clock, without training and without Ray."""
     from orchestrator.errors import ConfigError
     from orchestrator.progress import Progress
-    from orchestrator.report import check_format
+    from orchestrator.report import check_picture
     from orchestrator.simulation import (
         SimulateSettings,
         advise,
@@ -70,7 +70,7 @@ def simulate(
         target=target,
     )
     if plot is not None:
-        check_format(plot)
+        check_picture(plot)
     result = simulate_searches(record, settings, space_name=space, progress=Progress(Console(stderr=True)))
     if plot is not None:
         draw_regrets(result, plot)

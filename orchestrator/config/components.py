@@ -60,8 +60,6 @@ def make_space(settings: SpaceSettings) -> CellSpace:
 def fit_space(space: CellSpace, config: SearchConfig) -> CellSpace:
     """The space without what has no effect: operations that do not exist for the data, and an unused reduction cell.
 
-    If networks have no reduction cell, one cell serves as both, so that only the normal one is searched.
-
     Raises:
         ConfigError: it has no other operation.
     """
@@ -69,8 +67,7 @@ def fit_space(space: CellSpace, config: SearchConfig) -> CellSpace:
     kept = tuple(name for name in space.operations if name not in OPERATIONS or name in operations_for(axes))
     if not kept:
         raise ConfigError(f"none of the operations of space {space.name!r} exists for data of {axes} axis (space.name)")
-    one_cell = space.shared or (space.reduction is None and not make_skeleton(config, space).reduces)
-    return replace(space, operations=kept, shared=one_cell)
+    return replace(space, operations=kept, reduces=space.reduces and make_skeleton(config, space).reduces)
 
 
 def make_skeleton(config: SearchConfig, space: CellSpace) -> Skeleton:

@@ -50,22 +50,6 @@ class EvaluatedSearch:
         """
         return self.run.config
 
-    def best(self, limit: int | None) -> list[Trial]:
-        """Return the best candidates, best first, at most `limit` of them (None for no limit).
-
-        With one objective they come from the leaderboard, on which pruned candidates follow completed ones; with
-        several, from the Pareto front.
-        """
-        front = {trial.trial_id for trial in self.state.front}
-        several = len(self.state.objectives) > 1
-        ranking = [
-            trial
-            for trial in self.state.ranking()
-            if (trial.trial_id in front if several else trial.status in ("completed", "pruned"))
-        ]
-        first_of = {trial.fingerprint: trial for trial in reversed(ranking)}
-        return [trial for trial in ranking if first_of[trial.fingerprint] is trial][:limit]
-
     def evaluation_config(self) -> SearchConfig:
         """Return the settings for the evaluation: those of the search, without early stopping and without a budget."""
         return self._named("evaluation").model_copy(
@@ -79,12 +63,15 @@ class EvaluatedSearch:
         )
 
     def random_config(self) -> SearchConfig:
-        """Return the settings for a random search with the same budget and scheduler.
+        """Return the settings for a random search with the same scheduler and the budget of the search itself.
 
         Its sampler has another seed, so that it does not draw the candidates with which the search began.
         """
+        budget = self.config.budget
+        hours = None if budget.hours is None else budget.hours * self.config.fraction_for_search
         return self._named("random").model_copy(
             update={
+                "budget": budget.model_copy(update={"hours": hours}),
                 "confirmation": ConfirmationSettings(candidates=0),
                 "sampler": SamplerSettings(name="random", options={"seed": self.config.run.seed + 1}),
                 "warm_start": WarmStartSettings(),

@@ -21,7 +21,7 @@ def request_of(settings: EvaluationSettings, searched: EvaluatedSearch) -> Evalu
         ConfigError: the search has fewer than two candidates that can be compared.
     """
     several = len(searched.state.objectives) > 1
-    best = searched.best(settings.top if several else settings.top or TOP)
+    best = searched.state.to_evaluate(settings.top if several else settings.top or TOP)
     if len(best) < 2:
         raise ConfigError(
             f"too few candidates can be compared in {searched.run.directory}: {len(best)} "

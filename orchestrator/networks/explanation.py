@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from orchestrator.config import make_task
 from orchestrator.errors import ConfigError, InputError, RunDirectoryError, last_line
 from orchestrator.networks.trained_network import TrainedNetwork
-from orchestrator.report import check_format, write_picture
+from orchestrator.report import check_picture, write_picture
 from trainables.pictures import PictureError
 from trainables.settings import did_you_mean, printable
 
@@ -124,7 +124,7 @@ def explain(network: str, *, images: Sequence[Path], output: Path, class_name: s
     """
     if importlib.util.find_spec("captum") is None:
         raise InputError('cellscout explain needs captum: pip install "cellscout[explain]"')
-    _check_output(output)
+    check_picture(output)
     if not 1 <= len(images) <= MAX_PICTURES:
         raise InputError(f"{len(images)} pictures are given; a figure can show 1 to {MAX_PICTURES}")
     found = TrainedNetwork.find(network)
@@ -226,14 +226,6 @@ def _explanations(found: TrainedNetwork, images: NDArray[np.float32], target: in
         raise RunDirectoryError(f"{found.folder}: {error}") from error
     except RuntimeError as error:  # for example too little memory
         raise InputError(f"{found.folder} cannot be explained: {last_line(error)}") from error
-
-
-def _check_output(output: Path) -> None:
-    check_format(output)
-    if not output.parent.is_dir():
-        raise InputError(f"{output} cannot be written: there is no folder {output.parent} (--output)")
-    if output.is_dir():
-        raise InputError(f"{output} cannot be written: it is a folder (--output)")
 
 
 @cache

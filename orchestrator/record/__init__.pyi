@@ -34,6 +34,7 @@ from .events import epoch_values as epoch_values
 from .events import finite as finite
 from .events import now as now
 from .exports import EXPORTED as EXPORTED
+from .exports import EXPORTS as EXPORTS
 from .exports import ExportedFile as ExportedFile
 from .exports import Exports as Exports
 from .exports import PruningDone as PruningDone

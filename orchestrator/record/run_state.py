@@ -284,6 +284,21 @@ class RunState:
                 ranked.append(((place, trial.status != "completed", losses, trial is not self.best), trial))
         return [trial for _, trial in sorted(ranked, key=lambda entry: entry[0])]
 
+    def to_evaluate(self, limit: int | None) -> list[Trial]:
+        """The candidates that an evaluation compares, best first, at most `limit` of them (None for no limit).
+
+        With one objective they come from `ranking`, in which pruned candidates follow completed ones; with several,
+        from the Pareto front.
+        """
+        front = {trial.trial_id for trial in self.front}
+        ranking = [
+            trial
+            for trial in self.ranking()
+            if (trial.trial_id in front if len(self.objectives) > 1 else trial.status in ("completed", "pruned"))
+        ]
+        first_of = {trial.fingerprint: trial for trial in reversed(ranking)}
+        return [trial for trial in ranking if first_of[trial.fingerprint] is trial][:limit]
+
     def ask_seconds(self) -> tuple[float, float] | None:
         """Median and maximum of the seconds that the sampler took for a proposal; None without trials."""
         seconds = [trial.ask_seconds for trial in self.trials.values()]

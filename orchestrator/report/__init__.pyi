@@ -3,7 +3,7 @@ from .comparison.page import write_comparison as write_comparison
 from .comparison.tables import comparison_json as comparison_json
 from .comparison.tables import comparison_summary as comparison_summary
 from .comparison.tables import comparison_tables as comparison_tables
-from .drawing.figure import check_format as check_format
+from .drawing.figure import check_picture as check_picture
 from .drawing.figure import draw as draw
 from .drawing.figure import write_picture as write_picture
 from .importance import importances as importances

@@ -276,9 +276,7 @@ def reopen_search(
                 queued = queue_candidates(config.sampler, components.space)
                 events = _first_events(components.run_started(environment.allotment), imported, queued)
                 log.append(*events)  # nobody listens yet: `_rebuild` applies them
-            elif queued is not None:
-                log.append(queued)
-                events.append(queued)
+                queued = None
             state, source = _rebuild(events, components)
             directory.repair_best()
             info = recorded.info.resumed_with(config, asdict(environment.allotment), components.passed)
@@ -297,7 +295,9 @@ def reopen_search(
                 progress=progress,
                 listeners=[] if on_event is None else [on_event],
             )
-            first = [RunResumed(slots=environment.allotment.slots_on_record)]
+            first: list[Event] = [RunResumed(slots=environment.allotment.slots_on_record)]
+            if queued is not None:
+                first.append(queued)  # not before: the time away ends with the first event
             yield OpenSearch(session, first, source, resumed=True)
 
 

@@ -108,6 +108,9 @@ class LiveStudy:
 
     def apply(self, event: Event) -> None:
         """Called by the event log."""
+        # A resume also replays trainings of a confirmation. A study learns these when it is built.
+        if isinstance(event, EpochDone | TrialEnded) and event.trial_id not in self._state.trials:
+            return
         match event:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]

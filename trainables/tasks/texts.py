@@ -189,5 +189,8 @@ TEXTS = Task(
     axes=1,
     reading=TextReading.from_json,
     skeleton="text",
-    unused=("data.image_size", "training.crop_padding", "training.flip", "training.cutout", *FOR_MASKS),
+    unused=(
+        *("data.image_size", "training.crop_padding", "training.flip", "training.cutout"),
+        *("training.auxiliary_weight", *FOR_MASKS),
+    ),
 )

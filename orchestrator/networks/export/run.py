@@ -17,6 +17,7 @@ from orchestrator.networks.retraining.run import images_of
 from orchestrator.networks.trained_network import TrainedNetwork
 from orchestrator.progress import Progress, Refresh, WorkView
 from orchestrator.record import EXPORTED, ExportedFile, Exports, PruningDone, Scores, now
+from orchestrator.report import refresh
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.exporting.formats import FormatModule, MissingPackageError
@@ -82,6 +83,7 @@ def export_network(
             report=report,
         ).run()
     Exports.read(folder).with_file(file).write(folder, file.file, content)
+    refresh(found.search, progress)
     return ExportResult(folder, file)
 
 

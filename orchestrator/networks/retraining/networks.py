@@ -105,7 +105,7 @@ def _name_of(search: RecordedRun, architecture: str | None) -> str:
     if architecture is None:
         return winner_name(search.directory)
     of_a_trial = trial_of(architecture)
-    if of_a_trial is not None and RunDirectory.at(of_a_trial[0]).location == search.directory.location:
+    if of_a_trial is not None and RunDirectory.at(of_a_trial[0]).folder == search.directory.folder:
         return of_a_trial[1].zfill(TRIAL_DIGITS)  # the winner's folder, if it is the winner
     return re.sub(r"[^\w.-]", "_", title_of(architecture)).lstrip(".-") or "network"
 

@@ -295,6 +295,9 @@ def _is_same_network(one: Asked, other: Asked) -> bool:
     first, second = (
         {name: value for name, value in asked.network.items() if name not in training_only} for asked in (one, other)
     )
+    for network in (first, second):
+        if network.get("embedding"):
+            network["embedding"] = {**network["embedding"], "dropout": 0.0}  # of words
     return first == second
 
 
@@ -345,10 +348,13 @@ def _costs(spec: NetworkSpec | BaselineSpec) -> tuple[int, int]:
 def procedure_of(search: RecordedRun) -> type[TrainingProcedure]:
     """Return the training procedure of the search's trainable; the built-in one if the trainable has none.
 
+    A trainable that was passed in Python cannot be named, so its retraining has the built-in procedure.
+
     Raises:
         ConfigError: the trainable cannot be found any more.
     """
-    if ":" not in search.config.trainable.name:  # do not wait for Ray, which the built-in trainables import
+    # With a name of ours, do not wait for Ray, which the built-in trainables import.
+    if "trainable" in search.info.passed or ":" not in search.config.trainable.name:
         return TrainingProcedure
     found: type[TrainingProcedure] = getattr(find_trainable(search.config.trainable), "procedure", TrainingProcedure)
     return found

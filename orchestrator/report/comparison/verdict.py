@@ -32,15 +32,16 @@ def verdict_sentences(comparison: Comparison) -> list[str]:
         ]
     untested = [group for group in comparison.groups if group not in tested]
     return [
-        _of_tested(comparison, tested),
+        _of_tested(comparison, tested, of_all=len(tested) == len(scored)),
         *(
             f"{group.label} is not tested: it has {counted(len(group.bests), 'seed')}; a test needs {MIN_SEEDS}."
+            f"{' Its mean is better than those of the tested groups, which may be luck.' * (group is scored[0])}"
             for group in untested
         ),
     ]
 
 
-def _of_tested(comparison: Comparison, tested: Sequence[Group]) -> str:
+def _of_tested(comparison: Comparison, tested: Sequence[Group], *, of_all: bool) -> str:
     leader = tested[0].label
     pairs = [pair for pair in comparison.pairs if pair.first == leader]
     level = [pair.second for pair in pairs if is_chance(pair.p_adjusted)]
@@ -49,8 +50,8 @@ def _of_tested(comparison: Comparison, tested: Sequence[Group]) -> str:
     if not level:
         others = "each of the others" if len(worse) > 1 else worse[0]
         return (
-            f"{leader} is ahead: {_best(comparison, tested[0])}, and its difference from {others} is more than chance "
-            f"({how})."
+            f"{leader} is ahead: {_best(comparison, tested[0], of_all=of_all)}, and its difference from {others} is "
+            f"more than chance ({how})."
         )
     rest = f"; {join_words(worse)} {'is' if len(worse) == 1 else 'are'} worse than {leader}" if worse else ""
     return f"No difference found among {join_words([leader, *level])}{rest} ({how})."
@@ -64,12 +65,16 @@ def _how(pairs: Sequence[Pair], *, adjusted: bool) -> str:
     return f"Welch's t-test on the scores of the seeds, {p}{', adjusted by Holm' if adjusted else ''}"
 
 
-def _best(comparison: Comparison, group: Group) -> str:
+def _best(comparison: Comparison, group: Group, *, of_all: bool = True) -> str:
     best = group.best
     assert best is not None, "only groups with a score are described"
     extreme = "highest" if comparison.direction == "maximize" else "lowest"
     what = "confirmed" if comparison.score == "confirmed" else "best"
-    whose, place = (f"its mean {what}", f"the {extreme}, ") if len(comparison.groups) > 1 else (f"the mean {what}", "")
+    whose, place = (
+        (f"its mean {what}", f"the {extreme}{'' if of_all else ' of those tested'}, ")
+        if len(comparison.groups) > 1
+        else (f"the mean {what}", "")
+    )
     low, high = best.interval or (None, None)
     spread = "" if low is None else f" (95 % interval {number(low)} to {number(high)})"
     return f"{whose} {comparison.metric} over {counted(best.count, 'seed')} is {place}{number(best.mean)}{spread}"

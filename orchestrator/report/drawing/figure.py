@@ -34,18 +34,22 @@ def draw(architecture: Architecture, path: Path, title: str) -> None:
     Raises:
         InputError: the file has another suffix, or cannot be written.
     """
-    check_format(path)
+    check_picture(path)
     write_picture(path, lambda: figure(architecture, title))
 
 
-def check_format(path: Path) -> None:
-    """Check that the suffix of `path` is a supported picture format.
+def check_picture(path: Path) -> None:
+    """Check before a long work that a picture can be written to `path`.
 
     Raises:
-        InputError: the suffix is not in `FORMATS`.
+        InputError: the suffix is not in `FORMATS`, there is no such folder, or the path is one.
     """
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path} ends in {path.suffix!r}; a picture can be {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise InputError(f"{path} cannot be written: it is a folder")
 
 
 def write_picture(path: Path, draw_figure: Callable[[], Figure]) -> None:

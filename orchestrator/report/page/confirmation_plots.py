@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from orchestrator.progress import clock, number, rivals_in_words
 from orchestrator.record import CandidatesCompared, ConfirmedCandidate, RunState, score_of
-from orchestrator.report.confirmation import range_in_words, standing_of, why_race_ended, why_unconfirmed
+from orchestrator.report.confirmation import how_chosen, range_in_words, standing_of, why_race_ended, why_unconfirmed
 from orchestrator.report.page.interval_rows import IntervalRow, interval_rows, line, marks
 from orchestrator.report.page.plot import GREEN, GREY, INK, ORANGE, Plot, figure, metric_label, text
 from orchestrator.report.page.record import PageRecord
@@ -38,7 +38,8 @@ def confirmation_plot(record: PageRecord) -> Plot:
     known = [one for one in compared.candidates if one.scores]
     found = _plane(known, state, colours) if several else _rows(known, state, colours)
     how = _how_to_read_several(state) if several else _how_to_read(state)
-    said = [f"The winner is {compared.winner.trial_id}; {rivals_in_words(compared)}."]
+    which = "The winner" if how_chosen(record.follow_ups, state) != "evaluated" else "The winner before the evaluation"
+    said = [f"{which} is {compared.winner.trial_id}; {rivals_in_words(compared)}."]
     said = confirmed_front(compared, state) if several else said
     return Plot(
         name="confirmation",

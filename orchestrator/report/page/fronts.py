@@ -125,10 +125,12 @@ def _plane(state: RunState, trials: Sequence[Trial]) -> go.Figure:
     study = study_of_values(state, trials)
     names = [_axis(name, direction) for name, direction in state.objectives.items()]
     found = plot_pareto_front(study, target_names=names)
-    by_place = {_place(trial, state): trial for trial in trials}
+    by_place: dict[tuple[float | None, ...], list[Trial]] = {}  # several trials may have the same values
+    for trial in trials:
+        by_place.setdefault(_place(trial, state), []).append(trial)
     # Optuna draws the dominated trials first, then the front.
     for trace, name, colour in zip(found.data, ("dominated", "the front"), (GREY, RED), strict=True):
-        members = [by_place[point] for point in zip(trace.x, trace.y, strict=True)]
+        members = [by_place[point].pop() for point in zip(trace.x, trace.y, strict=True)]
         trace.update(
             name=name,
             showlegend=True,

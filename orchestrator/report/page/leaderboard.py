@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.errors import RunDirectoryError
 from orchestrator.progress import clock
 from orchestrator.record import ConfirmedCandidate, RunState, Trial, score_of
-from orchestrator.report.confirmation import confirmed_candidates, range_in_words
+from orchestrator.report.confirmation import confirmed_candidates, how_chosen, range_in_words
 from orchestrator.report.drawing import svg
 from orchestrator.report.page.opened import opened_row
 from orchestrator.report.page.plot import metric_label
@@ -76,13 +76,15 @@ def leaderboard_of(record: PageRecord) -> Leaderboard:
     scores = [name for name in scores if name not in ("parameters", "macs")]
     metric, _ = score_of(state.objectives)
     several = len(state.objectives) > 1
+    evaluated = how_chosen(record.follow_ups, state) == "evaluated"
+    winner = "the winner before the evaluation" if evaluated else "the winner"
     rows = []
     for rank, trial in enumerate(ranking[:MAX_ROWS], start=1):
         values = [
             Value(str(rank), rank),
             Value(trial.trial_id, trial.trial_id),
             Value(state.status_of(trial), state.status_of(trial)),
-            *(_confirmed(trial, confirmed, metric) if confirmed else []),
+            *(_confirmed(trial, confirmed, metric, winner) if confirmed else []),
             *(number_value(trial.metric(name)) for name in scores),
             *([text_value(front.get(trial.trial_id, ""))] if several else []),
             Value(str(trial.epochs), trial.epochs),
@@ -139,15 +141,15 @@ CONFIRMED_FIRST = (
 )
 
 
-def _confirmed(trial: Trial, confirmed: Mapping[str, ConfirmedCandidate], metric: str) -> list[Value]:
-    """The cells of a trial in a confirmation: what it says, the mean and the interval."""
+def _confirmed(trial: Trial, confirmed: Mapping[str, ConfirmedCandidate], metric: str, winner: str) -> list[Value]:
+    """The cells of a trial in a confirmation: what it says (`winner` of the first), the mean and the interval."""
     found = confirmed.get(trial.trial_id)
     if found is None or found.problem is not None:
         return [text_value("" if found is None else "out"), number_value(None), Value("-", "")]
     score = found.scores[metric]
     words = "may be as good" if found.in_doubt else "behind"
     return [
-        text_value("the winner" if found is next(iter(confirmed.values())) else words),
+        text_value(winner if found is next(iter(confirmed.values())) else words),
         number_value(score.mean),
         Value(range_in_words(score.interval), "" if score.interval is None else score.interval[0]),
     ]

@@ -49,13 +49,13 @@ class FullSize:
 
 def evaluation_cost(state: RunState) -> str:
     """Say how many trainings the suggested evaluation of a search has, and about how long they take."""
-    several = len(state.objectives) > 1
-    best = (state.front if several else [trial for trial in state.ranking() if trial.status == "completed"])[:TOP]
+    best = state.to_evaluate(TOP)
+    epochs = max(trial.epochs for trial in best)  # a pruned candidate is trained to the end too
     trainings, slots = (len(best) + 1) * FOLDS, max(1, state.slots)
     whole = sum(trial.train_seconds for trial in state.all_trials())
     own = sum(trial.train_seconds for trial in state.trials.values())
     seconds = state.active_seconds() * (own / whole if whole else 1.0)  # of a random search, without a confirmation
-    seconds += math.ceil(trainings / slots) * fmean(trial.train_seconds for trial in best)
+    seconds += math.ceil(trainings / slots) * fmean(epochs * trial.train_seconds / trial.epochs for trial in best)
     return f"a random search of equal cost and at most {trainings} trainings, about {format_estimate(seconds)}"
 
 

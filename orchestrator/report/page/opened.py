@@ -22,14 +22,17 @@ def opened_row(record: PageRecord, trial: Trial, architecture: Architecture) -> 
     metric, _ = score_of(record.state.objectives)
     curve = thinned([(row.epoch, row.metric(metric)) for row in trial.curve], MAX_EPOCHS)
     retrain = retrain_command(record, trial)
-    draw = shlex.join(["cellscout", "draw", f"{record.location}#{trial.trial_id}", "-o", f"{trial.trial_id}.svg"])
+    commands = {} if retrain is None else {"Retrain it": retrain}
+    if record.state.best is not None:  # before, no trial's network can be found by its name
+        place = f"{record.location}#{trial.trial_id}"
+        commands["Draw its cells"] = shlex.join(["cellscout", "draw", place, "-o", f"{trial.trial_id}.svg"])
     return {
         "epochs": [epoch for epoch, _ in curve],
         "scores": [score for _, score in curve],
         "cells": svg.large_cells(architecture),
         "facts": _facts(trial),
         "error": trial.error,
-        "commands": {**({} if retrain is None else {"Retrain it": retrain}), "Draw its cells": draw},
+        "commands": commands,
     }
 
 

@@ -62,7 +62,7 @@ def summary_of(record: PageRecord) -> Summary:
     ended = record.standing in ENDED
     tested = how_chosen(follow_ups, state) != "unconfirmed"
     run = shlex.quote(record.location)
-    can_evaluate = ended and not _has_verdict(record) and state.best is not None
+    can_evaluate = ended and not _has_verdict(record) and len(state.to_evaluate(TOP)) == TOP
     return Summary(
         standing=_standing(record),
         verdict=_verdict(record, winner),

@@ -10,9 +10,12 @@ from importlib import resources
 
 from orchestrator.errors import last_line
 from orchestrator.record import (
+    BEST,
     EVALUATION,
     EVALUATION_RESULT,
     EVENTS,
+    EXPORTED,
+    EXPORTS,
     RANDOM,
     RETRAIN_RESULT,
     RETRAINED,
@@ -117,12 +120,14 @@ class WatchedPage:
         """Return a value that changes whenever the page would change."""
         folder = self._directory.folder
         segments, retrained = folder / SEGMENTS, folder / RETRAINED
+        networks = [retrained / name for name in retrained.names()]
         files = [
             (folder, EVENTS),
             *((segments, name) for name in segments.names()[-1:]),  # of a log on an object store
             (folder / EVALUATION, EVALUATION_RESULT),
             (folder / EVALUATION / RANDOM, EVENTS),
-            *((retrained / name, RETRAIN_RESULT) for name in retrained.names()),
+            *((network, RETRAIN_RESULT) for network in networks),
+            *((network / EXPORTED, EXPORTS) for network in (folder / BEST, *networks)),
         ]
         stamps = {str(place / name): place.stamp(name) for place, name in files}
         run = RecordedRun.read(self._directory)

@@ -10,7 +10,19 @@ from urllib.parse import quote, unquote
 
 from orchestrator.errors import CellscoutError, RunDirectoryError
 from orchestrator.progress import clock
-from orchestrator.record import EVENTS, INFO, SEGMENTS, RecordedRun, RunDirectory, now, score_of
+from orchestrator.record import (
+    EVALUATION,
+    EVALUATION_RESULT,
+    EVENTS,
+    INFO,
+    SEGMENTS,
+    FollowUps,
+    RecordedRun,
+    RunDirectory,
+    now,
+    score_of,
+)
+from orchestrator.report.confirmation import confirmed_candidates
 from orchestrator.report.page.table import Table, Value, number_value, text_value
 from orchestrator.report.page.writing import render
 from orchestrator.report.running import running_progress
@@ -107,7 +119,8 @@ class WatchedRuns:
                 continue
             try:
                 run = RecordedRun.read(RunDirectory(folder))
-                key = (run.info, run.standing, folder.stamp(EVENTS), (folder / SEGMENTS).names()[-1:])
+                evaluated = (folder / EVALUATION).stamp(EVALUATION_RESULT)
+                key = (run.info, run.standing, folder.stamp(EVENTS), (folder / SEGMENTS).names()[-1:], evaluated)
                 known = self._runs.get(name)
                 if run.info.evaluation is None:
                     found[name] = known if known is not None and known.key == key else _Listed(key, _row(name, run))
@@ -133,8 +146,12 @@ def _row(name: str, run: RecordedRun) -> list[Value]:
         RunDirectoryError: its log is corrupt, or cannot be read.
     """
     state, info = run.state(), run.info
-    progress, winner = running_progress(info, run.standing, state, now()), state.winner
-    score = None if winner is None else winner.metric(score_of(state.objectives)[0])
+    progress, winner = running_progress(info, run.standing, state, now()), FollowUps.read(run.directory).winner(state)
+    metric, _ = score_of(state.objectives)
+    score = None if winner is None else winner.metric(metric)
+    if winner is not None and winner.trial_id in (confirmed := confirmed_candidates(state)):
+        found = confirmed[winner.trial_id].scores.get(metric)
+        score = score if found is None else found.mean
     return [
         Value(name, name, link=f"{quote(name)}/"),
         text_value(run.standing.replace("_", " ")),
