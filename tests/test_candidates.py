@@ -11,12 +11,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import SearchError
+from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialImported, TrialStatus
 from orchestrator.record.run_state import UNBUILDABLE_IN_A_ROW, exhaustion
 from orchestrator.record.trial import Trial
 from orchestrator.search.driver import check_any_trained
 from tests.builders import epoch
-from tests.driving import PARAMS, SWAPPED, TINY, Hand, admitted, driven, plan_of
+from tests.driving import PARAMS, SWAPPED, TINY, Hand, admitted, driven, new, plan_of
+from trainables.storage import Folder
 
 SWAPPED_BACK = {
     **PARAMS,
@@ -226,6 +228,17 @@ def test_trials_that_still_wait_at_the_end_fail_with_the_reason(tmp_path: Path) 
         hand.candidates.give_up()
         assert hand.state.counts() == {"failed": 3}
         assert "it waited for a trial of the same candidate" in (hand.last().error or "")
+
+
+def test_proposals_that_a_resume_with_a_smaller_budget_leaves_stay_open(tmp_path: Path) -> None:
+    with driven(tmp_path / "first") as hand:
+        hand.train(new(hand), [0.5])
+        left = new(hand)
+    before = read_events(Folder.at(tmp_path / "first"))
+    with driven(tmp_path / "second", before=list(before), budget=1) as hand:
+        assert (hand.candidates.is_full, hand.candidates.next()) == (True, None)
+        hand.candidates.give_up()
+        assert hand.state.trials[left.trial_id].status == "running"
 
 
 def test_waiting_proposals_do_not_count_as_known(tmp_path: Path) -> None:

@@ -130,6 +130,13 @@ def test_a_group_with_few_seeds_is_named_beside_those_that_are_tested(tmp_path: 
     assert "random is not tested: it has 1 seed; a test needs 3." in comparison_verdict(found)
 
 
+def test_a_group_is_the_best_of_those_tested_if_another_one_is_better(tmp_path: Path) -> None:
+    found = compared(tmp_path, {"random": [0.95, 0.96], "tpe": [0.90, 0.91, 0.92], "gp": [0.7, 0.71, 0.72]})
+    said = comparison_verdict(found)
+    assert "tpe is ahead: its mean best val_accuracy over 3 seeds is the highest of those tested, 0.9100" in said
+    assert "needs 3. Its mean is better than those of the tested groups, which may be luck." in said
+
+
 def test_settings_that_make_a_comparison_unfair_are_told(tmp_path: Path) -> None:
     longer = searched(tmp_path / "longer", config={"training": {"epochs": 9}, "budget": {"trials": 500}})
     other = searched(tmp_path / "other", config={"space": {"name": "darts"}})

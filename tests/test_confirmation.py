@@ -265,6 +265,10 @@ def test_a_search_that_goes_on_learns_the_means_of_the_repeated_trainings() -> N
     assert study.trials[1].user_attrs[TRAININGS] == 3
     assert study.trials[2].value == pytest.approx(0.8)
     assert TRAININGS not in study.trials[2].user_attrs
+    again = [trial("00006", [], "running")[0], TrialEnded(trial_id="00006", status="duplicate", duplicate_of="00001")]
+    duplicate = rebuild_study(RunState.replay([*events, *again])).trials[6]
+    assert duplicate.value == pytest.approx(0.7)
+    assert duplicate.user_attrs[TRAININGS] == 3
 
 
 def test_a_study_passes_over_trainings_that_follow_a_duplicate_of_an_exhausted_search() -> None:

@@ -32,7 +32,7 @@ from orchestrator.report.page.worker_timeline import Stay, WorkerTimeline, assig
 from orchestrator.report.page.writing import figure_json
 from orchestrator.report.running import milestones_of
 from search_spaces import NASNET
-from tests.builders import STARTED, at, trial
+from tests.builders import STARTED, at, info, trial, write
 from tests.made_up import made_up
 from tests.pages import figure_of, page_of, traces
 
@@ -169,6 +169,18 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     assert {row.trial_id for row in content.leaderboard.rows if row.values[column].text} == set(front.customdata)
     page = page_of(directory)
     assert set(front.customdata) <= {one.get("data-cells") for _, one in page.elements}
+
+
+def test_trials_of_one_candidate_are_points_of_their_own_and_are_not_compared(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(state="completed"))
+    started = STARTED.model_copy(update={"objectives": {"val_accuracy": "maximize", "macs": "minimize"}})
+    same = [event for number in range(2) for event in trial(f"0000{number}", [0.5], "completed")]
+    write(directory, [started, *same, RunEnded(time=at(50), outcome="completed")])
+    content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
+    _, front = traces(content.plots["front"][0])
+    assert set(front.customdata) == {"00000", "00001"}
+    assert content.summary.evaluate is None
 
 
 def test_three_objectives_are_drawn_in_pairs(tmp_path: Path) -> None:

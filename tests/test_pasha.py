@@ -80,6 +80,23 @@ def test_a_small_search_trains_its_best_to_the_end(trials: int) -> None:
     assert max(run.trials, key=lambda trial: limit(trial.config["number"])).epochs == 27
 
 
+def test_a_metric_of_the_trainables_own_counts_at_every_epoch_of_a_report_too() -> None:
+    """In the rows of a report's curve the trainable's own metrics lie below `metrics`; on record they do not."""
+    live, replayed = (SCHEDULERS["pasha"](max_epochs=27, objectives={"own": "maximize"}) for _ in range(2))
+    generator = np.random.default_rng(1)
+    for number in range(4):
+        name = f"{number:05d}"
+        scores = dict(enumerate(0.5 + 0.05 * generator.random(9) + 0.02 * np.arange(9), start=1))
+        for epochs in ((1,), (2, 3), tuple(range(4, 10))):
+            rows = [{"epoch": epoch, "metrics": {"own": scores[epoch]}} for epoch in epochs]
+            live._enter_in_ceiling(name, {"epoch": epochs[-1], "own": scores[epochs[-1]], "curve": rows})
+        replayed.replay(name, [{"epoch": epoch, "own": score} for epoch, score in scores.items()])
+    assert live._ceiling.epoch == replayed._ceiling.epoch
+    assert [ranking.epsilon for ranking in live._ceiling._rankings.values()] == [
+        ranking.epsilon for ranking in replayed._ceiling._rankings.values()
+    ]
+
+
 def test_the_ceiling_is_the_first_rung_that_ranks_as_the_one_below_it() -> None:
     ceiling = Ceiling((1, 3, 9), 27)
     assert ceiling.epoch == 3

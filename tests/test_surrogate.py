@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,12 @@ def test_repeated_trainings_are_read_if_they_are_whole(tmp_path: Path) -> None:
     (found,) = RecordedCurves.of_table(tmp_path / "trials.parquet", NASNET).repeats.items()
     assert found[0] == 2
     assert found[1].tolist() == [[epoch / 100 for epoch in range(1, 28)]]
+
+
+def test_scores_in_per_cent_are_refused() -> None:
+    known = RecordedCurves.of_table(TABLES / "trials.parquet", NASNET)
+    with pytest.raises(InputError, match="a candidate has the score 72.5; simulate needs scores of 0 to 1"):
+        replace(known, curves=[*known.curves[1:], Curve(known.curves[0].rows, 72.5)])
 
 
 def test_quality_counts_variance_and_pairs() -> None:

@@ -136,7 +136,7 @@ def test_a_record_that_stays_as_it_is_costs_no_page(directory: RunDirectory, mon
     assert watched.newest.number == 1
 
 
-def test_an_evaluation_makes_a_new_page(directory: RunDirectory) -> None:
+def test_an_evaluation_and_an_export_make_a_new_page(directory: RunDirectory) -> None:
     watched = WatchedPage(directory, print)
     (directory / "retrain" / "best").folder.write("events.jsonl", b"of no interest here")
     watched.refresh()
@@ -145,6 +145,10 @@ def test_an_evaluation_makes_a_new_page(directory: RunDirectory) -> None:
     (directory / "evaluation").folder.write("evaluation.json", b"{}")
     watched.refresh()
     assert watched.newest.number == 2
+    for number, network in ((3, "best"), (4, "retrain/best")):
+        (directory / network / "export").folder.write("exports.json", b"{}")
+        watched.refresh()
+        assert watched.newest.number == number
 
 
 def test_a_page_that_takes_long_is_made_seldom(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ from orchestrator.search import (
     resume_search,
     run_environment,
     run_search,
+    without_weights,
 )
 from search_spaces import CellSpace
 from trainables import EpochTrainable
@@ -284,7 +285,7 @@ def _put_in_best(searched: EvaluatedSearch, components: SearchComponents, progre
         return
     plan = components.plan(run.info.data, directory)
     if not put_in_best(winner, {"winner": "evaluated"}, directory=directory, plan=plan):
-        progress.line(f"the weights of trial {winner.trial_id} were not kept (run.keep_best); retrain trains it anew")
+        progress.line(without_weights(winner))
     progress.line(f"{directory.best} now has the winner of the evaluation, trial {winner.trial_id}")
 
 

@@ -41,7 +41,8 @@ class MedianScheduler(TrialScheduler):
 
     Args:
         max_epochs: the whole budget of a trial.
-        min_epochs: no trial is stopped before this epoch, and only values from this epoch on count; 1 to `max_epochs`.
+        min_epochs: 1 to `max_epochs`; no trial is stopped before this epoch, and only values of other trials from this
+            epoch on count.
         objectives: the direction of the only objective; None for the one metric that Ray Tune passes.
         min_samples: number of other trials that must have reached the epoch, at least 1.
 

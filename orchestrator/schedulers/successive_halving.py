@@ -127,7 +127,7 @@ class SuccessiveHalving(TrialScheduler, ABC):
     def _enter_in_ceiling(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Enter the scores of a result, which may hold several epochs, in the ceiling."""
         for row in (*result.get("curve", ()), result):
-            values = self._objectives.read(row)
+            values = self._objectives.read({**row.get("metrics", {}), **row})  # a curve has the trainable's own there
             if values is not None:
                 self._ceiling.enter(trial_id, row["epoch"], values[0])
 

@@ -1,4 +1,5 @@
 from .best_network import put_in_best as put_in_best
+from .best_network import without_weights as without_weights
 from .driver import Driver as Driver
 from .driver import assignment_of as assignment_of
 from .driver import check_any_trained as check_any_trained

@@ -36,6 +36,11 @@ def put_in_best(trial: Trial, how: Mapping[str, Any], *, directory: RunDirectory
     return weights is not None
 
 
+def without_weights(trial: Trial) -> str:
+    """Tell that the weights of a winner were not kept."""
+    return f"the weights of trial {trial.trial_id} were not kept (run.keep_best); retrain trains it anew"
+
+
 def _weights_of(trial: Trial, directory: RunDirectory) -> bytes | None:
     try:
         return directory.checkpoints.weights(trial.trial_id)

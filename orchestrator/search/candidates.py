@@ -75,6 +75,8 @@ class Candidates:
         """Trials that lost their worker, or were open at a resume."""
         self._released: deque[Trial] = deque()
         """Recorded proposals that must be trained and were never started."""
+        self._left_over: set[str] = set()
+        """Those of `_released` that an earlier process had left."""
         self._replaced: dict[str, Trial] = {}
         """The trial with a result whose candidate is trained again, by the new trial."""
         self._told = False
@@ -111,6 +113,7 @@ class Candidates:
             _, problem = self._costs_of(Architecture.from_json(trial.architecture))
             if self._needs_training(trial, problem):
                 self._released.append(trial)
+                self._left_over.add(trial.trial_id)
 
     @property
     def is_full(self) -> bool:
@@ -162,10 +165,15 @@ class Candidates:
             self._released.append(trial)
 
     def give_up(self) -> None:
-        """Record a failure for each trial that `next` would still return. Call it when the search is over."""
+        """Record a failure for each trial that `next` would still return. Call it when the search is over.
+
+        Proposals that an earlier process had left stay open, for a resume with a larger budget.
+        """
+        error = "it waited for a trial of the same candidate, which failed at the end of the search"
         while self._released:
-            error = "it waited for a trial of the same candidate, which failed at the end of the search"
-            self._log.append(TrialEnded(trial_id=self._released.popleft().trial_id, status="failed", error=error))
+            trial_id = self._released.popleft().trial_id
+            if trial_id not in self._left_over:
+                self._log.append(TrialEnded(trial_id=trial_id, status="failed", error=error))
 
     def apply(self, event: Event) -> None:
         """Continue a trial that was set back; answer the trials that waited for one that ended.

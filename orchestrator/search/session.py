@@ -35,7 +35,7 @@ from orchestrator.record import (
     write_tables,
 )
 from orchestrator.report import PageRefresher, refresh
-from orchestrator.search.best_network import put_in_best
+from orchestrator.search.best_network import put_in_best, without_weights
 from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
 from orchestrator.search.confirmation import RepeatedTrials
 from orchestrator.search.recorder import Recorder
@@ -203,12 +203,11 @@ class SearchSession:
             return
         how = {"winner": "confirmed", "confirmation": confirmed.model_dump(mode="json", exclude={"event", "time"})}
         trial = self.state.trials[confirmed.winner.trial_id]
-        evaluated = FollowUps.read(self.directory).evaluated_winner(self.state)
-        if (
-            evaluated is None
-            and not {"trial_id": trial.trial_id, **how}.items() <= self.directory.best_metrics().items()
-        ):
-            put_in_best(trial, how, directory=self.directory, plan=self.plan)
+        is_there = {"trial_id": trial.trial_id, **how}.items() <= self.directory.best_metrics().items()
+        if is_there or FollowUps.read(self.directory).evaluated_winner(self.state) is not None:
+            return
+        if not put_in_best(trial, how, directory=self.directory, plan=self.plan):
+            self.progress.line(without_weights(trial))
 
     def _train(
         self,

@@ -47,6 +47,11 @@ class RecordedCurves:
     repeats: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     """The validation accuracies [training, epoch] of further whole trainings of some candidates, by their place."""
 
+    def __post_init__(self) -> None:
+        for curve in self.curves:
+            if not 0 <= curve.final <= 1:
+                raise InputError(f"a candidate has the score {curve.final:g}; simulate needs scores of 0 to 1")
+
     @classmethod
     def read(cls, location: str, space_name: str | None = None) -> Self:
         """Read the curves from a run directory, or from a `trials.parquet` with `epochs.parquet` in the same folder.

@@ -37,7 +37,7 @@ from orchestrator.study.optuna_internals import StudyAttributes, call_on_stop
 from orchestrator.study.replay import (
     intermediate_value,
     intermediate_values,
-    optuna_outcome,
+    learned,
     rebuild_study,
     user_attributes,
 )
@@ -123,10 +123,10 @@ class LiveStudy:
                     self._commands.put(lambda: self._handle(trial.number).report(value, step=event.epoch))
             case TrialEnded():
                 trial = self._state.trials[event.trial_id]
-                end, values = optuna_outcome(trial, self._state)
+                end, values, trainings = learned(trial, self._state)
                 # A duplicate has the curve of the trial that answered it, which was not reported for the duplicate.
                 curve = intermediate_values(trial, self._state) if event.duplicate_of is not None else {}
-                attributes = user_attributes(trial, self._state)
+                attributes = user_attributes(trial, self._state) | trainings
                 self._commands.put(
                     lambda: self._end(trial.number, end=end, values=values, curve=curve, attributes=attributes)
                 )

@@ -89,14 +89,8 @@ def study_of_values(state: RunState, trials: Iterable[Trial]) -> optuna.Study:
 
 
 def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
-    """Convert a trial to Optuna's; a running one has what is known so far.
-
-    A candidate that was trained again in a confirmation has the means of its trainings as its values.
-    """
-    trial_state, values = optuna_outcome(trial, state)
-    repeats = [repeat for repeat in state.repeats_of(trial) if repeat.status == "completed"]
-    if values is not None and repeats:  # one point with less noise
-        values = [_mean_value([trial, *repeats], name) for name in state.objectives]
+    """Convert a trial to Optuna's; a running one has what is known so far, and an ended one what `learned` returns."""
+    trial_state, values, trainings = learned(trial, state)
     curve = intermediate_values(trial, state)
     if trial_state == TrialState.PRUNED and curve:
         values = [curve[max(curve)]]  # as `optuna.Study.tell` does
@@ -105,7 +99,7 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
         values=values,
         params=trial.params,
         distributions=distributions,
-        user_attrs=user_attributes(trial, state) | ({TRAININGS: 1 + len(repeats)} if repeats else {}),
+        user_attrs=user_attributes(trial, state) | trainings,
         system_attrs=dict(trial.attributes),
         intermediate_values=curve,
     )
@@ -115,6 +109,21 @@ def frozen_trial(trial: Trial, state: RunState, distributions: dict[str, BaseDis
     ended = trial.ended_at or trial.suggested_at
     frozen.datetime_complete = ended.astimezone().replace(tzinfo=None) if trial_state.is_finished() else None
     return frozen
+
+
+def learned(trial: Trial, state: RunState) -> tuple[TrialState, list[float] | None, dict[str, int]]:
+    """What a sampler learns: Optuna's state of the trial, its values if it is complete, and `TRAININGS` if several.
+
+    The values of a candidate that was trained again in a confirmation are the means of its trainings: one point with
+    less noise. A duplicate has those of its original.
+    """
+    trial_state, values = optuna_outcome(trial, state)
+    original = state.original(trial)
+    repeats = [repeat for repeat in state.repeats_of(original) if repeat.status == "completed"]
+    if values is None or not repeats:
+        return trial_state, values, {}
+    means = [_mean_value([original, *repeats], name) for name in state.objectives]
+    return trial_state, means, {TRAININGS: 1 + len(repeats)}
 
 
 def _mean_value(trials: Sequence[Trial], name: str) -> float:
