@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator.report.drawing.cell_layout import OTHER_COLOUR, lay_out
 from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
@@ -22,7 +23,7 @@ from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
 from trainables.operations import OPERATIONS
 from trainables.own_operations import build_operation
-from trainables.skeleton import NASNET_CIFAR
+from trainables.skeleton import NASNET_CIFAR, SKELETONS
 
 ODD = """
 from torch import nn
@@ -63,6 +64,10 @@ def module(make, **values):
         return (TorchModule(**{"make": make, "channels": filters, "stride": stride, **costs, **values}),)
 
     return build
+
+
+def spans_even_pixels(in_channels, filters, *, stride, rules):
+    return (Convolution(in_channels, filters, 2, padding=rules.padding, stride=stride),)
 
 
 uncounted = module(lambda: nn.Conv2d(4, 4, 1))
@@ -108,6 +113,22 @@ def test_an_operation_that_cannot_be_built_is_refused_before_the_search(name: st
     with pytest.raises(ValueError, match=message) as caught:
         replace(PLAN, space=replace(PLAN.space, operations=(*PLAN.space.operations, name))).check()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("odd")
+@pytest.mark.parametrize("size", [(7, 8), (8, 8)])
+def test_an_even_kernel_keeps_the_size_or_is_refused(size: tuple[int, int]) -> None:
+    name = "odd_operations:spans_even_pixels"
+    plan = replace(PLAN, space=replace(PLAN.space, operations=(name,)), image_shape=(*size, 1))
+    plan.check()
+    architecture = plan.space.sample(np.random.default_rng(0))
+    spec = plan.network_spec(architecture)
+    images = torch.zeros(1, 1, *size)
+    with FlopCounterMode(display=False) as counter:
+        CellNetwork(spec).eval()(images)
+    assert network_costs(spec).macs == counter.get_total_flops() / 2
+    with pytest.raises(ValueError, match="the kernel 2 and the dilation 1 spans an even number of pixels, which symm"):
+        replace(plan, skeleton=SKELETONS["darts_cifar"]).check()
 
 
 @pytest.mark.usefixtures("odd")

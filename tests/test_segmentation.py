@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,6 +56,35 @@ def test_the_score_is_that_of_scikit_learn(outputs: tuple[torch.Tensor, torch.Te
     assert MEAN_IOU.value(sums, 3) == pytest.approx(jaccard_score(true, found, average="macro"))
     assert MEAN_IOU.by_class is not None
     assert MEAN_IOU.by_class(sums) == pytest.approx(jaccard_score(true, found, average=None).tolist())
+
+
+def test_parts_may_be_below_the_folders_of_images_and_masks(tmp_path: Path) -> None:
+    for part, count in (("train", 20), ("val", 10), ("test", 6)):
+        write_mask_folders(tmp_path / "above", count, part)
+        for kind in ("images", "masks"):
+            shutil.copytree(tmp_path / "above" / part / kind, tmp_path / "below" / kind / part)
+    above, below = read(tmp_path / "above"), read(tmp_path / "below")
+    assert [len(part) for part in (below.train, below.validation, below.test)] == [20, 10, 6]
+    assert below.describe() == above.describe()
+    assert "train images from 'images/train', validation images from 'images/val'" in below.summary()
+
+
+def test_names_of_classes_keep_their_places(tmp_path: Path) -> None:
+    write_mask_folders(tmp_path)
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfsky\nroad\ncar\n\n")
+    assert read(tmp_path).classes == ("sky", "road", "car")
+    (tmp_path / "classes.txt").write_text("sky\n\ncar\n")
+    with pytest.raises(DataError, match="line 2 of .*classes.txt is empty"):
+        read(tmp_path)
+
+
+def test_a_limit_keeps_as_many_masks_however_many_classes_there_are(tmp_path: Path) -> None:
+    images, masks = rectangles(40)
+    masks[0, :2] = np.arange(2, 2 + 2 * SIZE[1]).reshape(
+        2, -1
+    )  # many classes, which a split of masks does not need in every part
+    splits = read(write_mask_npz(tmp_path / "a.npz", images=images, masks=masks), limit=20, test_fraction=0.1)
+    assert len(splits.train) + len(splits.validation) == 20
 
 
 def test_a_class_that_occurs_nowhere_is_left_out_of_the_mean() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,27 @@ def test_the_winner_is_retrained_with_early_stopping_and_tested_once(run: Path, 
     spec = NetworkSpec.from_json(json.loads((run / "retrain" / WINNER / "network.json").read_text()))
     assert spec.embedding is not None
     assert (spec.embedding.channels, spec.embedding.dropout) == (DIMENSION, 0.1)
+
+
+def test_weights_are_taken_only_from_a_run_with_the_same_vocabulary(run: Path, cellscout: Any, tmp_path: Path) -> None:
+    arguments = ("retrain", str(run), "--name", "again", "--set", "training.epochs=1", "--weights")
+    shutil.copytree(run, tmp_path / "other")
+    facts = json.loads((run / "run.json").read_text())
+    facts["data"]["reading"]["vocabulary"].reverse()
+    (tmp_path / "other" / "run.json").write_text(json.dumps(facts))
+    shutil.copy(run / "best" / "weights.safetensors", tmp_path / "loose.safetensors")
+    for weights in (tmp_path / "other" / "best", tmp_path / "loose.safetensors"):
+        check_refused(cellscout, (*arguments, str(weights)), "it is not a network of a run with the vocabulary of")
+    ended = cellscout(*arguments, str(run / "best" / "weights.safetensors"))
+    assert ended.status == 0, ended.err
+
+
+def test_another_word_dropout_makes_no_other_network(run: Path, cellscout: Any) -> None:
+    for name, dropout in (("first", 0.0), ("second", 0.3)):
+        settings = ("--set", "training.epochs=1", "--set", f"training.word_dropout={dropout}")
+        ended = cellscout("retrain", str(run), "--name", name, *settings)
+        assert ended.status == 0, ended.err
+    assert "test of this network, so its accuracy is not fresh evidence" in " ".join(ended.out.split())
 
 
 def test_a_published_cell_is_retrained_on_texts(run: Path, cellscout: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,12 @@ def test_long_texts_are_cut_and_that_is_said(tmp_path: Path, settings: Any, leng
     assert remark in splits.summary()
 
 
+def test_combining_marks_belong_to_their_words() -> None:
+    """The vowels of Hindi and of written-out Arabic are marks, which Python's \\w does not count."""
+    hindi, arabic = "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f"
+    assert split_text(f"{hindi} {arabic}!", "words") == [hindi, unicodedata.normalize("NFC", arabic), "!"]
+
+
 def test_what_the_vocabulary_leaves_out_is_said(tmp_path: Path) -> None:
     splits = load(question_file(tmp_path / "a.csv"), vocabulary=3)
     assert len(vocabulary_of(splits)) == 3
@@ -133,8 +140,14 @@ def test_tables_of_parts_are_used_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("none")
     splits = load(tmp_path)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20, 10, 6]
-    (tmp_path / "validation.csv").unlink()
-    assert [len(part) for part in (load(tmp_path).train, load(tmp_path).validation)] == [15, 5]
+    for other in ("val", "more"):
+        (tmp_path / "validation.csv").rename(tmp_path / f"{other}.csv")
+        splits = load(tmp_path)
+        if other == "val":
+            assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20, 10, 6]
+            (tmp_path / "val.csv").rename(tmp_path / "validation.csv")
+    assert [len(part) for part in (splits.train, splits.validation)] == [15, 5]
+    assert "left out: more.csv" in splits.summary()
 
 
 def test_a_parquet_file_is_read_like_a_csv_file(tmp_path: Path) -> None:
@@ -360,7 +373,7 @@ def test_what_does_not_exist_for_texts_is_left_out_and_said() -> None:
     assert SearchComponents.of(config, PassedParts()).remarks == [
         "left out of the space, because they do not exist for text data: conv_1x3_3x1, conv_1x7_7x1",
         "left out of the preset, because they mean nothing for text data: training.crop_padding, training.flip, "
-        "training.cutout",
+        "training.cutout, training.auxiliary_weight",
     ]
 
 

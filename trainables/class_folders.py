@@ -22,7 +22,7 @@ ROLES: tuple[Role, ...] = ("train", "validation", "test")
 Place = tuple[str, ...]
 """A path below the root, as its parts."""
 
-_WORDS: dict[str, Role] = {
+ROLE_WORDS: dict[str, Role] = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -31,7 +31,7 @@ _WORDS: dict[str, Role] = {
     "test": "test",
     "testing": "test",
 }
-"""Words in the names of folders that hold a part of a data set."""
+"""Words in the names of folders, or of tables, that hold a part of a data set."""
 _PLAIN = frozenset({"", "set", "data", "dataset", "images"})
 """What may stand beside such a word: `test_set`, `train-images`."""
 
@@ -159,9 +159,9 @@ def _roles(tops: Sequence[str], filled: set[str]) -> dict[str, Role]:
     found: dict[str, tuple[Role, str]] = {}
     for name in tops:
         words = [word for word in re.split(r"[\W_]+", name.casefold()) if word]
-        named = [_WORDS[word] for word in words if word in _WORDS]
+        named = [ROLE_WORDS[word] for word in words if word in ROLE_WORDS]
         if len(named) == 1:
-            found[name] = named[0], " ".join(word for word in words if word not in _WORDS)
+            found[name] = named[0], " ".join(word for word in words if word not in ROLE_WORDS)
     rests = {rest for _, rest in found.values()}
     shared = len(rests) == 1 and len(found) > 1 and filled <= set(found)
     return {name: role for name, (role, rest) in found.items() if shared or rest in _PLAIN}

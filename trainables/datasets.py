@@ -193,7 +193,7 @@ def _limit(part: ImageArrays, limit: int, *, seed: int, classes: Sequence[str]) 
     if limit >= len(part):
         return part
     # A stratified split needs an image of every class in both parts, so also among the images that are left out.
-    keep = min(limit, len(part) - len(classes))
+    keep = min(limit, len(part) - (len(classes) if part.has_classes else 1))
     return _split(part, keep, seed=seed, classes=classes, setting="limit")[1]
 
 

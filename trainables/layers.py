@@ -59,7 +59,11 @@ class Relu:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution, by default without bias."""
+    """A convolution, by default without bias.
+
+    Raises:
+        ValueError: with symmetric padding the kernel, as it is spread by the dilation, spans an even number of pixels.
+    """
 
     in_channels: int
     out_channels: int
@@ -70,6 +74,13 @@ class Convolution:
     dilation: int = 1
     groups: int = 1
     bias: bool = False
+
+    def __post_init__(self) -> None:
+        if self.padding == "symmetric" and any(reach % 2 == 0 for reach in self.extent(self.axes or 1)):
+            raise ValueError(
+                f"a convolution with the kernel {self.kernel} and the dilation {self.dilation} spans an even number of "
+                "pixels, which symmetric padding cannot centre; use an odd kernel, or padding = 'same'"
+            )
 
     @property
     def axes(self) -> int | None:
@@ -85,7 +96,7 @@ class Convolution:
         """Whether a separate step pads the image first: opposite sides may need different padding, given its size."""
         axes = self.axes or 1
         steps = zip(along_axes(self.stride, axes), self.extent(axes), strict=True)
-        return self.padding == "same" and any(step > 1 and reach > 1 for step, reach in steps)
+        return self.padding == "same" and any((step > 1 and reach > 1) or reach % 2 == 0 for step, reach in steps)
 
     def own_padding(self, axes: int) -> tuple[int, ...]:
         """Pixels that the convolution itself adds along each axis, at its beginning and at its end."""

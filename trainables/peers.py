@@ -18,8 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 class Peers:
     """This process and the number of processes that train together; with one, nothing is distributed.
 
-    The gradient of a step is that of the whole batch. Each process's batch norms see only its part of the batch; the
-    running statistics are those of the first process.
+    The gradient of a step is that of the whole batch, except that a loss with class weights or ignored pixels is a mean
+    over each part by itself. Each process's batch norms see only its part of the batch; the running statistics are
+    those of the first process.
     """
 
     rank: int = 0

@@ -55,7 +55,9 @@ def _seconds(plan: RetrainingPlan, images: DataSplits, threads: int) -> float:
     few = replace(images, train=images.train.take(batch), validation=images.validation.take(batch[:0]))
     try:
         data = DeviceData(few, torch.device("cpu"))
-        training = Training(plan.spec, plan.training, data, seed=0, procedure=plan.procedure, start=plan.start)
-        return statistics.median([training.train_epoch().seconds for _ in range(1 + MEASURED_STEPS)][1:])
+        epochs = 1 + MEASURED_STEPS  # of one step each
+        recipe = plan.training.model_copy(update={"epochs": epochs})
+        training = Training(plan.spec, recipe, data, seed=0, procedure=plan.procedure, start=plan.start)
+        return statistics.median([training.train_epoch().seconds for _ in range(epochs)][1:])
     except RuntimeError:  # most likely the memory is too small; the training itself will say so
         return math.inf

@@ -72,7 +72,8 @@ class Training:
         data: the images, on the device to train on.
         seed: decides the initial weights, the order of the images, their augmentation and the dropped values.
         micro_batches: number of parts into which each batch is split; their gradients are added up. This needs the
-            memory of one part and gives the step of the whole batch, except that batch norms use each part separately.
+            memory of one part and gives the step of the whole batch, except that batch norms use each part separately,
+            and that a loss with class weights or ignored pixels is a mean over each part by itself.
         average_decay: decay (below 1) of a moving average of the weights. The average is scored instead of the weights.
             0: no average. See `weight_average`.
         start: the initial weights; None: random.

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from typing import Literal
 
@@ -20,8 +20,19 @@ Unit = Literal["words", "characters"]
 FIRST = max(PADDING, UNKNOWN) + 1
 """The token of the most frequent unit."""
 
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
-"""A word, with apostrophes inside, or one other character that is not a space."""
+MARKS = (range(0x300, 0x20000), range(0xE0100, 0xE01F0))
+"""Where Unicode has combining marks."""
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """A word, with apostrophes inside, or one other character that is not a space.
+
+    Combining marks, such as the vowels of Hindi and Thai, belong to words, but not to Python's `\\w`.
+    """
+    marks = "".join(chr(code) for code in chain(*MARKS) if unicodedata.category(chr(code))[0] == "M")
+    letter = rf"[\w{marks}]"
+    return re.compile(rf"{letter}+(?:['\u2019]{letter}+)*|[^\w\s]")
 
 
 def split_text(text: str, unit: Unit) -> list[str]:
@@ -30,7 +41,7 @@ def split_text(text: str, unit: Unit) -> list[str]:
     Letters with accents are one character each (Unicode's NFC). A run of spaces is one character, or none with words.
     """
     plain = unicodedata.normalize("NFC", text).lower()
-    return _WORD.findall(plain) if unit == "words" else list(" ".join(plain.split()))
+    return _word().findall(plain) if unit == "words" else list(" ".join(plain.split()))
 
 
 @dataclass(frozen=True)

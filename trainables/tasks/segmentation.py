@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from trainables.settings import DataSettings, printable
 from trainables.tasks.pixels import MEAN_IOU, pixel_cross_entropy, pixel_cross_entropy_sum
 from trainables.tasks.task import FOR_TEXTS, Task
 
+KINDS = ("images", "masks")
+"""The names of the two folders."""
 NAMES = "classes.txt"
 """A file beside the folders with the name of a class in each line."""
 MASK_MODES = ("1", "L", "P")
@@ -60,26 +63,59 @@ def _load_folders(settings: DataSettings) -> DataSource:
     root = Path(settings.root)
     contents = list_contents(root, PICTURES)
     try:
-        folders = find_parts(contents)
+        folders = _find_folders(contents)
     except ValueError as error:
         raise DataError(f"data.root = {printable(root)!r} {error}") from error
-    parts = {role: _read_part(settings, root / (folder or "."), contents) for role, folder in folders.items()}
+    parts = {
+        role: _read_part(settings, {kind: root / place for kind, place in places.items()}, contents)
+        for role, places in folders.items()
+    }
     if "test" not in parts and "validation" in parts:
-        parts["test"] = parts.pop("validation")  # a data set of two parts: the search must not see the second one
-    lines = (root / NAMES).read_text(encoding="utf-8").splitlines() if (root / NAMES).is_file() else []
-    names = [printable(line.strip()) for line in lines if line.strip()]
-    return _make_source(settings, parts, names=names or None)
+        # A data set of two parts: the search must not see the second one.
+        parts["test"], folders["test"] = parts.pop("validation"), folders.pop("validation")
+    read = ", ".join(f"{role} images from {printable(places['images'])!r}" for role, places in folders.items())
+    return _make_source(settings, parts, names=_read_names(root / NAMES), remarks=[read] if len(folders) > 1 else [])
 
 
-def _read_part(settings: DataSettings, folder: Path, contents: Contents) -> _Part:
-    """Read the pictures in `images` and `masks` of a folder, paired by their names without the ending."""
-    places = {kind: _pictures_in(settings, folder / kind, contents) for kind in ("images", "masks")}
-    for kind, other in (("images", "masks"), ("masks", "images")):
+def _find_folders(contents: Contents) -> dict[Role, dict[str, str]]:
+    """The folders of `images` and `masks` of each part: `train/images`, `images/train`, or just `images`.
+
+    Raises:
+        ValueError: the names can be read in two ways; the message says which.
+    """
+    parts = find_parts(contents)
+    if None not in parts.values():
+        return {role: {kind: f"{folder}/{kind}" for kind in KINDS} for role, folder in parts.items()}
+    files, folders = (
+        [(*place[1::-1], *place[2:]) for place in places if len(place) > 1 and place[0] in KINDS]
+        for places in (contents.files, contents.folders)
+    )
+    inside = find_parts(replace(contents, files=[place for place in files if len(place) > 2], folders=folders))
+    return {
+        role: {kind: kind if folder is None else f"{kind}/{folder}" for kind in KINDS}
+        for role, folder in inside.items()
+    }
+
+
+def _read_names(path: Path) -> list[str] | None:
+    """The names of the classes, one in each line; None if there is no such file."""
+    if not path.is_file():
+        return None
+    names = [printable(line.strip()) for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    if "" in names:
+        raise DataError(f"line {names.index('') + 1} of {printable(path)} is empty; each line names a class")
+    return names or None
+
+
+def _read_part(settings: DataSettings, folders: Mapping[str, Path], contents: Contents) -> _Part:
+    """Read the pictures in the folders of images and of masks, paired by their names without the ending."""
+    places = {kind: _pictures_in(settings, folder, contents) for kind, folder in folders.items()}
+    for kind, other in (KINDS, KINDS[::-1]):
         alone = sorted(set(places[kind]) - set(places[other]))
         if alone:
             raise DataError(
                 f"{printable(places[kind][alone[0]])} has no picture of the same name in "
-                f"{printable(folder / other)!r} ({len(alone)} of {len(places[kind])} have none; data.root)"
+                f"{printable(folders[other])!r} ({len(alone)} of {len(places[kind])} have none; data.root)"
             )
     images: list[NDArray[np.uint8]] = []
     masks: list[NDArray[np.uint8]] = []

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.class_folders import ROLES, Role, find_class_folders
+from trainables.class_folders import ROLE_WORDS, Role, find_class_folders
 from trainables.data_functions import call_for_pairs
 from trainables.file_kind import FileKind
 from trainables.image_arrays import DataError, DataSource, Encoded, ExampleCheck, Parts, RawPart, make_source
@@ -59,9 +59,9 @@ def load_texts(settings: DataSettings) -> DataSource:
     try:
         if not root.is_dir():
             return _source(settings, {"train": _table(root)})
-        tables = _find_tables(root)
+        tables, remarks = _find_tables(root)
         if tables:
-            return _source(settings, {role: _table(path) for role, path in tables.items()})
+            return _source(settings, {role: _table(path) for role, path in tables.items()}, remarks=remarks)
         folders = find_class_folders(root, TEXT_FILES)
         parts: dict[Role, RawPart] = {}
         for role in folders.parts:
@@ -100,20 +100,25 @@ def _is_pair(value: Any) -> bool:
     )
 
 
-def _find_tables(root: Path) -> dict[Role, Path]:
-    """The tables in a folder that are named like a part; empty if there are no tables."""
-    names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLES and path.is_file())
+def _find_tables(root: Path) -> tuple[dict[Role, Path], list[str]]:
+    """The tables in a folder that are named like a part, and remarks; empty if there are no tables."""
+    paths = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLES and path.is_file())
     found: dict[Role, Path] = {}
-    for role in ROLES:
-        same = [name for name in names if Path(name).stem == role]
-        if len(same) > 1:
-            raise TextError(f"{printable(root)} has {' and '.join(same)}; remove one of them")
-        if same:
-            found[role] = root / same[0]
-    if names and "train" not in found:
-        listed = ", ".join(printable(name) for name in names[:5])
+    left_out = []
+    for path in paths:
+        role = ROLE_WORDS.get(path.stem.casefold())
+        if role is None:
+            left_out.append(printable(path.name))
+        elif role in found:
+            raise TextError(f"{printable(root)} has {found[role].name} and {path.name}; remove one of them")
+        else:
+            found[role] = path
+    if paths and "train" not in found:
+        listed = ", ".join(printable(path.name) for path in paths[:5])
         raise TextError(f"{printable(root)} has {listed}, but no train.csv or train.parquet")
-    return found
+    if "test" not in found and "validation" in found:
+        found["test"] = found.pop("validation")  # a data set of two parts: the search must not see the second one
+    return found, [f"left out: {', '.join(left_out)}"] if left_out else []
 
 
 def _table(path: Path) -> RawPart:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ConfigError, InputError
+from orchestrator.errors import ConfigError, InputError, RunDirectoryError
 from orchestrator.networks.retraining.record import WEIGHTS
 from orchestrator.networks.retraining.settings import RetrainSettings
+from orchestrator.record import RecordedRun
 from trainables.baseline_spec import BaselineSpec
 from trainables.network_spec import NetworkSpec
-from trainables.storage import Folder, reason
+from trainables.storage import Folder, reason, split_options
 
 if TYPE_CHECKING:
     from trainables.transfer import InitialWeights
@@ -60,17 +62,36 @@ def read_weights(settings: RetrainSettings, names: Iterable[str]) -> dict[str, W
     return found
 
 
-def check_weights(weights: Mapping[str, Weights], networks: Mapping[str, NetworkSpec | BaselineSpec]) -> None:
-    """Check that the weights fit their networks.
+def check_weights(
+    weights: Mapping[str, Weights], networks: Mapping[str, NetworkSpec | BaselineSpec], search: RecordedRun
+) -> None:
+    """Check that the weights fit their networks, on the data of the search.
 
     Raises:
-        InputError: a file does not contain weights, or those of another architecture.
+        InputError: a file does not contain weights, or those of another architecture or vocabulary.
     """
     for name, one in weights.items():
+        network = networks[name]
         try:
-            one.start(freeze=False).check(networks[name])
+            one.start(freeze=False).check(network)
         except ValueError as error:
             raise InputError(f"--weights {one.location}: {error} ({name})") from error
+        has_tokens = isinstance(network, NetworkSpec) and network.embedding is not None
+        if has_tokens and _reading_of(one.location) != search.info.data.get("reading"):
+            raise InputError(
+                f"--weights {one.location}: it is not a network of a run with the vocabulary of {search.directory}, so "
+                f"its vectors may be those of other words ({name})"
+            )
+
+
+def _reading_of(location: str) -> object:
+    """How the run of a network reads its data, with the vocabulary; None if it is no network of a run."""
+    place, options = split_options(location)
+    parts = place.rstrip("/").removesuffix(f"/{WEIGHTS}").split("/")
+    for levels in (1, 2):  # RUN_DIR/best and RUN_DIR/retrain/NAME
+        with contextlib.suppress(RunDirectoryError):
+            return RecordedRun.of_search(f"{'/'.join(parts[:-levels]) or '.'}{options}").info.data.get("reading")
+    return None
 
 
 def _read(location: str) -> bytes:

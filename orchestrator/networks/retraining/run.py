@@ -84,7 +84,7 @@ def retrain(
     for name in networks:
         _folder(search, name).check_same(asked[name])
     costs = {name: _costs(spec) for name, spec in networks.items()}
-    check_weights(weights, networks)
+    check_weights(weights, networks, search)
     is_whole = all(_folder(search, name).has_result(asked[name].seeds) for name in networks) or _trained(
         search,
         settings=settings,
