@@ -9,6 +9,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.schedulers.asha import AshaScheduler
+from orchestrator.schedulers.brackets import Brackets
 from orchestrator.simulation.controller import SimulatedTrial
 
 CONTROLLER: Any = None
@@ -119,6 +120,16 @@ def test_a_last_result_counts_although_there_is_no_decision_on_it() -> None:
     scheduler.on_trial_complete(CONTROLLER, trial(0), {"epoch": 3, "val_accuracy": 0.9})
     assert scheduler.rung_sizes == [{1: 0, 3: 1, 9: 0}]
     assert report(scheduler, 1, 3, 0.8) == TrialScheduler.STOP
+
+
+def test_a_trials_bracket_depends_on_its_number_alone() -> None:
+    """A resume adds trials in another order, and leaves some out."""
+    first, again = (Brackets(max_epochs=9, min_epochs=1, reduction_factor=3, brackets=3, objectives=1) for _ in "ab")
+    names = [f"{number:05d}" for number in range(20)]
+    known = {name: list(first.admit(name)) for name in names}
+    assert {name: list(again.admit(name)) for name in reversed(names[::2])} == {
+        name: known[name] for name in names[::2]
+    }
 
 
 def test_brackets_start_at_successive_rungs_and_have_hyperbands_sizes() -> None:

@@ -14,6 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from orchestrator.config.search_config import load_config, parse_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.evaluation.run import evaluate
+from orchestrator.networks.retraining.run import procedure_of
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_info import describe_run
 from orchestrator.report.comparison.compare import compare_runs
@@ -30,6 +31,7 @@ from tests.made_up import made_up
 from tests.pages import page_of
 from tests.records import snapshot
 from tests.stepping import Paced
+from trainables.procedure import TrainingProcedure
 
 
 class TopK(RandomSampler):
@@ -64,6 +66,16 @@ def searched(folder: Path, given: PassedParts, **values: Any) -> str:
     overrides = tuple(f"{part}.name={one.plugin_name}" for part, one in described.passed.items())
     directory = made_up(folder, 40, overrides=overrides, passed=described.passed, **values)
     return directory.location
+
+
+def test_a_retraining_follows_the_settings_if_the_trainable_was_passed(tmp_path: Path) -> None:
+    """A class of a script or a notebook cannot be found again by its name."""
+
+    class OfANotebook(Paced):
+        pass
+
+    searched(tmp_path / "run", PassedParts(trainable=OfANotebook))
+    assert procedure_of(RecordedRun.of_search(tmp_path / "run")) is TrainingProcedure
 
 
 def test_an_object_is_described_by_its_class_its_module_and_what_it_tells() -> None:

@@ -1,6 +1,6 @@
 """Brackets: sets of rungs that begin at ever later epochs, and the assignment of trials to them.
 
-Knows the names of trials in the order of their arrival. Does not know results, the names of objectives, or Ray.
+Knows the names of trials. Does not know results, the names of objectives, or Ray.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ Rungs = dict[int, Rung]
 class Brackets:
     """A set of brackets; bracket s has its first rung at epoch min_epochs * reduction_factor^s.
 
-    A trial's bracket depends only on the number of trials before it, so it can be rebuilt from a run's record. Trials
-    are spread evenly over the brackets, in the proportions of Hyperband's initial sizes: a bracket of h rungs has a
-    weight of ceil((H + 1) / (h + 1) * eta^h), where eta is `reduction_factor` and H is the largest number of rungs of a
-    bracket (Li et al., Hyperband, JMLR 18(185), 2018, algorithm 1).
+    A trial's bracket depends only on its number, which is its name in the record, so a resume finds the same one,
+    whichever trial comes first. (Names that are not numbers are numbered as they arrive.) Trials are spread evenly over
+    the brackets, in the proportions of Hyperband's initial sizes: a bracket of h rungs has a weight of
+    ceil((H + 1) / (h + 1) * eta^h), where eta is `reduction_factor` and H is the largest number of rungs of a bracket
+    (Li et al., Hyperband, JMLR 18(185), 2018, algorithm 1).
 
     With `brackets` None there are as many as fit, and the trials of the last one meet no rung.
 
@@ -72,15 +73,22 @@ class Brackets:
             math.ceil((max_rungs + 1) / (len(rungs) + 1) * reduction_factor ** len(rungs)) for rungs in self._brackets
         ]
         self._sizes = [0] * brackets
+        self._by_number: list[int] = []
+        """The bracket of each number, as far as it is known yet."""
         self._index_of_trial: dict[str, int] = {}
 
     def admit(self, trial_id: str) -> Rungs:
         """Return the rungs of the trial's bracket; the first call assigns the bracket."""
         if trial_id not in self._index_of_trial:
-            # The bracket with the smallest share of its weight; if several are equal, the first.
-            index = min(range(len(self._sizes)), key=lambda s: ((self._sizes[s] + 1) / self._weights[s], s))
-            self._sizes[index] += 1
-            self._index_of_trial[trial_id] = index
+            # An id of Ray Tune's own has eight hexadecimal digits, which may all be decimal.
+            is_number = trial_id.isdecimal() and len(trial_id) < 8
+            number = int(trial_id) if is_number else len(self._index_of_trial)
+            while len(self._by_number) <= number:
+                # The bracket with the smallest share of its weight; if several are equal, the first.
+                index = min(range(len(self._sizes)), key=lambda s: ((self._sizes[s] + 1) / self._weights[s], s))
+                self._sizes[index] += 1
+                self._by_number.append(index)
+            self._index_of_trial[trial_id] = self._by_number[number]
         return self._brackets[self._index_of_trial[trial_id]]
 
     @property
