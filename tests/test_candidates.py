@@ -231,6 +231,8 @@ def test_trials_that_still_wait_at_the_end_fail_with_the_reason(tmp_path: Path) 
 
 
 def test_proposals_that_a_resume_with_a_smaller_budget_leaves_stay_open(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
     with driven(tmp_path / "first") as hand:
         hand.train(new(hand), [0.5])
         left = new(hand)

@@ -33,7 +33,7 @@ def test_draw_takes_published_cells_files_and_runs(cellscout: Any, tmp_path: Pat
             "'nasnt_a' is not a published cell, a file or a run directory; did you mean 'nasnet_a'?",
         ),
         (["nasnet_a", "-o", "a.gif"], "a.gif ends in '.gif'; a picture can be .svg, .png, .pdf"),
-        (["nasnet_a", "-o", "absent/a.svg"], "absent/a.svg cannot be written: No such file or directory"),
+        (["nasnet_a", "-o", "absent/a.svg"], "absent/a.svg cannot be written: there is no folder absent"),
         (["text.json", "-o", "a.svg"], "text.json is not JSON"),
         (
             ["list.json", "-o", "a.svg"],
