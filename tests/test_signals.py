@@ -189,6 +189,9 @@ def test_files_that_a_network_cannot_take_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(5))
     read = SignalReading(None).read(tmp_path / "a.npy", size=(6,), channels=1)
     np.testing.assert_array_equal(read[:, 0], [0, 1, 2, 3, 4, 0])
+    np.save(tmp_path / "whole.npy", np.array([-32768, 16384], np.int16))
+    as_wav = SignalReading(8000).read(tmp_path / "whole.npy", size=(2,), channels=1)
+    np.testing.assert_array_equal(as_wav[:, 0], [-1.0, 0.5])  # as the WAV files of the training
     np.save(tmp_path / "b.npy", np.zeros((2, 2, 2)))
     for name, message in (
         ("b.npy", "must be numbers of shape"),

@@ -38,10 +38,11 @@ def read_wav(path: Path) -> tuple[int, NDArray[np.float32]]:
         raise SoundError(f"{name} cannot be read as a WAV file") from error
     if not samples.size:
         raise SoundError(f"{name} has no samples")
-    return int(rate), _scaled(samples.reshape(len(samples), -1))
+    return int(rate), scaled(samples.reshape(len(samples), -1))
 
 
-def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
+def scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples as WAV files have them, whole numbers as -1..1."""
     if samples.dtype == np.uint8:  # 8 bits are without a sign
         return ((samples.astype(np.float32) - 128) / 128).astype(np.float32)
     full = -float(np.iinfo(samples.dtype).min) if samples.dtype.kind == "i" else 1.0

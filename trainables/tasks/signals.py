@@ -18,7 +18,7 @@ from trainables.image_arrays import DataError, DataSource, ExampleCheck, check_f
 from trainables.layers import Size
 from trainables.npz_file import read_npz
 from trainables.settings import MAX_LENGTH, DataSettings, printable
-from trainables.sounds import WAV_FILES, SoundError, read_wav
+from trainables.sounds import WAV_FILES, SoundError, read_wav, scaled
 from trainables.tasks.task import FOR_MASKS, FOR_TEXTS, Task
 
 SIGNAL_FORMAT = "numbers of shape [length(, channels)]"
@@ -44,10 +44,14 @@ class SignalReading:
 
     def read(self, path: Path, *, size: Size, channels: int) -> NDArray[np.float32]:
         """See `Reading`."""
-        signal = _read_array(path) if path.suffix.lower() == ".npy" else self._read_wav(path)
+        signal = self._read_array(path) if path.suffix.lower() == ".npy" else self._read_wav(path)
         if signal.shape[1] != channels:
             raise SoundError(f"{printable(path)} has {signal.shape[1]} channels; the network takes {channels}")
         return _of_length(signal, size[0])
+
+    def _read_array(self, path: Path) -> NDArray[np.float32]:
+        found = _read_array(path)
+        return found.astype(np.float32) if self.rate is None else scaled(found)  # as in the training's WAV files
 
     def _read_wav(self, path: Path) -> NDArray[np.float32]:
         rate, samples = read_wav(path)
@@ -179,7 +183,7 @@ def _check_signals(settings: DataSettings, signals: NDArray[Any], which: str) ->
     return np.ascontiguousarray(signals, np.float32)
 
 
-def _read_array(path: Path) -> NDArray[np.float32]:
+def _read_array(path: Path) -> NDArray[Any]:
     try:
         signal = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
@@ -190,7 +194,7 @@ def _read_array(path: Path) -> NDArray[np.float32]:
         raise SoundError(
             f"{printable(path)} is {signal.dtype} of shape {list(signal.shape)}; it must be {SIGNAL_FORMAT}"
         )
-    return signal.reshape(len(signal), -1).astype(np.float32)
+    return signal.reshape(len(signal), -1)
 
 
 _CHECK = ExampleCheck("signals", "data.length", _check_signals)
