@@ -260,6 +260,8 @@ def test_weights_are_named_by_a_file_or_folder_and_baselines_by_name(tmp_path: P
         found = read_weights(RetrainSettings(weights=given, freeze=True), ["best", "resnet18"])
         assert {name: one.content for name, one in found.items()} == {"best": b"cells", "resnet18": b"baseline"}
     assert read_weights(RetrainSettings(), ["best"]) == {}
+    named = read_weights(RetrainSettings(weights=words, name="mine"), ["mine", "mine-resnet18"])
+    assert {name: one.content for name, one in named.items()} == {"mine": b"cells", "mine-resnet18": b"baseline"}
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ def read_weights(settings: RetrainSettings, names: Iterable[str]) -> dict[str, W
     found: dict[str, Weights] = {}
     for word in settings.weights:
         name, _, location = word.partition("=")
+        if name not in names and f"{settings.name}-{name}" in names:
+            name = f"{settings.name}-{name}"  # a baseline beside a network that has a name
         if name not in names:
             name, location = first, word
         if name in found:
