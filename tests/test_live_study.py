@@ -16,9 +16,10 @@ from optuna.trial import TrialState
 from orchestrator.errors import SearchError
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import read_events
+from orchestrator.record.events import TrialBuilt
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
-from orchestrator.samplers.history import ended_trials
+from orchestrator.samplers.history import CURVES, ended_trials
 from orchestrator.study.replay import rebuild_study
 from tests.builders import at
 from tests.driving import Hand, busy, driven, new, trial_facts
@@ -57,6 +58,15 @@ def test_the_study_that_replay_gives_is_the_one_that_the_sampler_saw(
             TrialState.RUNNING,
         }
         assert state.counts()["infeasible"] > 0
+
+
+def test_a_pruned_trial_has_its_curve_with_a_latency_as_an_objective(tmp_path: Path) -> None:
+    with driven(tmp_path, objectives={"val_accuracy": "maximize", "latency_seconds": "minimize"}) as hand:
+        trial = new(hand)
+        hand.log.append(TrialBuilt(trial_id=trial.trial_id, node="here", device="cpu", latency_seconds=0.25))
+        hand.train(trial, [0.3, 0.4], "pruned")
+        pruned, *_ = hand.settled().trials
+        assert pruned.user_attrs[CURVES] == [[1, 0.3, 0.25], [2, 0.4, 0.25]]
 
 
 def test_only_a_whole_budget_is_complete_and_curves_count_the_trials_own_epochs(tmp_path: Path) -> None:

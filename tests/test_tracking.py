@@ -12,9 +12,10 @@ from rich.console import Console
 from orchestrator.config.search_config import parse_config
 from orchestrator.progress import Progress
 from orchestrator.record.event_log import read_events
+from orchestrator.record.events import TrialBuilt, TrialEnded, TrialPaused, TrialStarted
 from orchestrator.search.run import resume_search, run_search
-from tests.builders import info
-from tests.driving import driven
+from tests.builders import epoch, info
+from tests.driving import driven, new
 from tests.tracked import (
     EXPECTED,
     SCORES,
@@ -102,6 +103,22 @@ def test_mlflows_runs_hold_each_epoch_once_however_the_trial_ended(tmp_path: Pat
     assert sorted(point.step for point in whole) == [1, 2, 3]
     assert {"normal.0.left.operation", "macs"} <= found["00007"].data.params.keys()
     assert found["00007"].data.params["latency_seconds"] == "0.25"
+
+
+def test_a_latency_that_is_measured_on_two_workers_is_the_last_one_in_mlflow(tmp_path: Path, file_store: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    with driven(tmp_path) as hand, tracking(tmp_path, hand, info(), mlflow=file_store):
+        name = new(hand).trial_id
+        for attempt, latency in ((1, 0.25), (2, 0.5)):
+            built = TrialBuilt(trial_id=name, node="here", device="cpu", latency_seconds=latency)
+            hand.log.append(TrialStarted(trial_id=name, attempt=attempt), built)
+            if attempt == 1:
+                hand.log.append(TrialPaused(trial_id=name))
+        hand.log.append(epoch(name, 1, 0.5), TrialEnded(trial_id=name, status="completed"))
+    client = MlflowClient(tracking_uri=file_store)
+    (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert (run.info.status, run.data.params["latency_seconds"]) == ("FINISHED", "0.5")
 
 
 def test_two_searches_of_one_name_share_an_experiment_but_no_run(tmp_path: Path, file_store: str) -> None:

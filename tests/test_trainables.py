@@ -6,6 +6,7 @@ import pickle
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -405,6 +406,15 @@ def test_a_reused_worker_trains_the_next_candidate_as_a_fresh_one_would(make: Ma
     assert ours["facts"] == fresh["facts"]
     assert ours["train_loss"] == fresh["train_loss"]
     assert ours["epoch"] == 1
+
+
+def test_a_late_checkpoint_of_a_stopped_candidate_is_no_fault_of_the_next(kept: TrialPlan, make: Make) -> None:
+    """The folder of a stopped trial is removed after two seconds, even if a slow disk still writes."""
+    reused: Any = make(seed=1, plan=kept)
+    reused._writer._writing = Future()
+    reused._writer._writing.set_exception(FileNotFoundError("00001.safetensors.tmp"))
+    assert reused.reset_config(config(2))
+    assert reused.step()["epoch"] == 1
 
 
 def test_the_previous_candidate_is_freed_before_the_next_is_built(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def training(
     data: DeviceData,
     monkeypatch: pytest.MonkeyPatch,
     spec: NetworkSpec = SMALL,
-    half: torch.dtype = torch.bfloat16,
+    half: torch.dtype | None = torch.bfloat16,
     **settings: Any,
 ) -> Training:
     """A training with a data type that only GPUs use."""
@@ -95,7 +95,21 @@ def test_in_float16_a_step_whose_gradient_overflows_is_left_out(
     run.train_epoch()
     assert all(torch.equal(before[name], weight) for name, weight in run.network.named_parameters())
     steps = len(data.train) // 32
-    assert run.state()["scaler.scale"].item() == 2.0 ** (40 - steps)
+    state = run.state()
+    assert state["scaler.scale"].item() == 2.0 ** (40 - steps)
+    momentum = [value for name, value in state.items() if "momentum_buffer" in name]
+    assert momentum
+    assert not any(value.any() for value in momentum)
+
+
+def test_a_checkpoint_from_where_float16_is_not_needed_goes_on_in_float16(
+    data: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = training(data, monkeypatch, half=None)
+    before.train_epoch()
+    after = training(data, monkeypatch, half=torch.float16)
+    after.load_state(before.state())
+    assert after.train_epoch().epoch == 2
 
 
 def test_in_float16_a_network_learns_and_goes_on_bit_for_bit(data: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:

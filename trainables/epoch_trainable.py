@@ -223,6 +223,10 @@ class EpochTrainable(tune.Trainable, ABC):
         return True
 
     def _start_trial(self, config: Mapping[str, Any]) -> None:
+        # The folder of a trial that was stopped may have been removed before its last checkpoint was written.
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.wait()
         self._fault = None
         self._assignment, params = Assignment.from_config(config)
         self.micro_batches = self._assignment.micro_batches

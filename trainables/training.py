@@ -271,12 +271,13 @@ class Training:
             if value.shape == parameter.shape:
                 # In the parameter's memory layout, so that the next step is the same bit for bit.
                 value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-            else:  # a number of steps, which some optimisers keep on the CPU
-                value = value.to(parameter.device if self._counts_on_device else "cpu", copy=True)
+            else:  # some optimisers keep the number of steps on the CPU
+                on_device = key != "step" or self._counts_on_device
+                value = value.to(parameter.device if on_device else "cpu", copy=True)
             self.optimizer.state[parameter][key] = value
-        self._step.scaler.load_state_dict(
-            {name: value.item() for name, value in select_prefix(state, "scaler.").items()}
-        )
+        scaler = {name: value.item() for name, value in select_prefix(state, "scaler.").items()}
+        if scaler:  # a training that began where float16 was not needed has none
+            self._step.scaler.load_state_dict(scaler)
         self.epoch = int(state["epoch"])
         self._run_step.forget()  # the optimiser's state was replaced
 

@@ -95,6 +95,8 @@ class TrainingStep:
         weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
         self.optimizer = procedure.optimizer(weights, others, self._schedule[0])
+        if self.scaler.is_enabled():
+            _begin_momentum(self.optimizer)
 
     def scheduled(self, rates: Sequence[float], progress: Sequence[float]) -> Tensor:
         """Put the learning rate and the progress (0..1) of each step into a table [steps, ...] for `place`."""
@@ -114,7 +116,9 @@ class TrainingStep:
         images, labels = self._peers.part(all_images), self._peers.part(all_labels)
         self.optimizer.zero_grad(set_to_none=True)
         half_weights = self._refreshed()
-        for part, answers in zip(images.chunk(self._micro_batches), labels.chunk(self._micro_batches), strict=True):
+        for part, answers in zip(
+            images.tensor_split(self._micro_batches), labels.tensor_split(self._micro_batches), strict=True
+        ):
             with autocast(self._device, self._half):
                 logits, auxiliary = self._logits(part, half_weights)
                 loss = self._procedure.loss(logits, answers)
@@ -147,6 +151,18 @@ class TrainingStep:
             return found
         halved: tuple[Tensor, Tensor | None] = functional_call(self._all_logits, half_weights.copies, (images,))
         return halved
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Set the momentum of SGD to zero, from which the first step makes the gradient.
+
+    torch's fused SGD makes it of uninitialised memory at the first step, and leaves it so if the gradient overflows.
+    """
+    if isinstance(optimizer, torch.optim.SGD):
+        for group in optimizer.param_groups:
+            for parameter in group["params"] if group["momentum"] else ():
+                if parameter.requires_grad:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @final

@@ -155,6 +155,8 @@ def intermediate_value(row: EpochDone, trial: Trial, state: RunState) -> float |
 
 
 def _value(row: EpochDone, trial: Trial, objective: str) -> float | None:
+    if objective == "latency_seconds":
+        return trial.latency_seconds
     return trial.costs.get(objective, row.metric(objective))
 
 

@@ -56,7 +56,8 @@ class Mlflow:
             self._client.update_run(run_id, status="RUNNING")
             present = self._points(run_id, trial)
         self._open.add(trial.name)
-        self._log_params(run_id, trial.config)
+        # The latency is measured again if the trial continues on another worker, and a parameter cannot change.
+        self._log_params(run_id, {name: value for name, value in trial.config.items() if name != LATENCY})
         for row in trial.curve:
             self._log_epoch(run_id, row, present)
 
