@@ -155,7 +155,8 @@ class CellSpace:
         for name in known:
             if name not in params:
                 raise ValueError(f"decision {name!r} of space {self.name!r} is missing")
-        return self._assemble(_look_up(params))
+        # The choices themselves: a caller's may be equal ones of another type, such as NumPy's integers.
+        return self._assemble(_look_up({name: choices[choices.index(params[name])] for name, choices in known.items()}))
 
     def encode(self, architecture: Architecture) -> dict[str, int | str]:
         """Inverse of `decode`: the decisions that give this architecture, or one with the same fingerprint.
@@ -182,7 +183,7 @@ class CellSpace:
 
     def _assemble(self, choose: Choose) -> Architecture:
         cells = [self._cell(choose, name) for name in self.cells]
-        return Architecture(normal=cells[0], reduction=self.reduction or cells[-1])
+        return Architecture(normal=cells[0], reduction=self.reduction if self.reduces and self.reduction else cells[-1])
 
     def _cell(self, choose: Choose, name: str) -> Cell:
         blocks = []

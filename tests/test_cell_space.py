@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.search.sample import Categorical
 
-from search_spaces import NASNET, NASNET_A, PUBLISHED, SPACES, Architecture, Block, Cell, CellSpace
+from search_spaces import NAS_BENCH_201, NASNET, NASNET_A, PUBLISHED, SPACES, Architecture, Block, Cell, CellSpace
 from search_spaces.wiring import OUTPUT_RULES
 from tests.cells import members
 
@@ -74,6 +75,18 @@ def test_sample_reaches_every_choice(generator: np.random.Generator) -> None:
 
 def params() -> dict[str, object]:
     return dict(NASNET.encode(NASNET.sample(np.random.default_rng(0))))
+
+
+def test_decode_gives_plain_numbers_for_those_of_numpy() -> None:
+    generator = np.random.default_rng(0)
+    drawn = {name: generator.choice(np.asarray(choices)) for name, choices in NASNET.decisions()}
+    architecture = NASNET.decode(drawn)
+    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+
+
+def test_without_reduction_cells_the_other_cell_is_the_normal_one() -> None:
+    drawn = replace(NAS_BENCH_201, reduces=False).sample(np.random.default_rng(0))
+    assert drawn.reduction == drawn.normal
 
 
 def test_decode_refuses_missing_unknown_and_out_of_range_values() -> None:

@@ -192,6 +192,9 @@ def test_files_that_a_network_cannot_take_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "whole.npy", np.array([-32768, 16384], np.int16))
     as_wav = SignalReading(8000).read(tmp_path / "whole.npy", size=(2,), channels=1)
     np.testing.assert_array_equal(as_wav[:, 0], [-1.0, 0.5])  # as the WAV files of the training
+    np.save(tmp_path / "long.npy", np.array([-32768, 16384]))
+    with pytest.raises(SoundError, match="long.npy is int64; the network was trained on WAV files: give it int16"):
+        SignalReading(8000).read(tmp_path / "long.npy", size=(2,), channels=1)
     np.save(tmp_path / "b.npy", np.zeros((2, 2, 2)))
     for name, message in (
         ("b.npy", "must be numbers of shape"),

@@ -102,6 +102,7 @@ def test_a_candidate_answers_for_itself_and_once() -> None:
         (["--scheduler", "asha min_epochs=28"], "scheduler.min_epochs is 28; it must be at most"),
         (["--scheduler", "asha brackts=2"], "brackts"),
         (["--target", "0"], "--target is 0"),
+        (["--target", "99"], "target is 99 percentage points, and all candidates are within"),
         (["--plot", "regret.html"], "a picture can be"),
         (["--seeds", "0"], "--seeds is 0; it must be at least 1"),
         (["--space", "pnasnet"], "not of the space 'pnasnet'"),

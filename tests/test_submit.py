@@ -147,6 +147,9 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert (ended.status, ended.out) == (2, "")
     assert message in ended.err
     assert ended.err.count("\n") == 1
+    refused = cellscout("submit", str(search_file.parent), *options)
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "is a folder; submit needs a search file, with data.root as the nodes see it" in refused.err
 
 
 def test_without_the_extra_it_says_what_to_install(

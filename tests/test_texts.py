@@ -123,6 +123,7 @@ def test_long_texts_are_cut_and_that_is_said(tmp_path: Path, settings: Any, leng
 def test_combining_marks_belong_to_their_words() -> None:
     """The vowels of Hindi and of written-out Arabic are marks, which Python's \\w does not count."""
     hindi, arabic = "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f"
+    assert split_text("\u2764\ufe0fgreat", "words") == ["\u2764", "\ufe0f", "great"]  # after a heart, not in a word
     assert split_text(f"{hindi} {arabic}!", "words") == [hindi, unicodedata.normalize("NFC", arabic), "!"]
 
 

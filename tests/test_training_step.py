@@ -102,6 +102,18 @@ def test_in_float16_a_step_whose_gradient_overflows_is_left_out(
     assert not any(value.any() for value in momentum)
 
 
+def test_in_float16_the_momentum_has_the_layout_of_weights_that_were_laid_out_anew(
+    data: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pruning does; torch's fused steps need equal strides."""
+    run = training(data, monkeypatch, half=torch.float16)
+    run.network.to(memory_format=torch.contiguous_format)
+    run.train_epoch()
+    state = run.optimizer.state
+    assert state
+    assert all(values["momentum_buffer"].stride() == parameter.stride() for parameter, values in state.items())
+
+
 def test_a_checkpoint_from_where_float16_is_not_needed_goes_on_in_float16(
     data: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,10 @@ from trainables.settings import printable
 WAV_FILES = FileKind("WAV file", "signal", frozenset({".wav"}), ".wav")
 
 
+WHOLE_NUMBERS = ("uint8", "int16", "int32")
+"""The types of whole numbers in WAV files."""
+
+
 class SoundError(ValueError):
     """A sound cannot be read or does not fit; the message names the file."""
 

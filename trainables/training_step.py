@@ -95,8 +95,6 @@ class TrainingStep:
         weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
         self.optimizer = procedure.optimizer(weights, others, self._schedule[0])
-        if self.scaler.is_enabled():
-            _begin_momentum(self.optimizer)
 
     def scheduled(self, rates: Sequence[float], progress: Sequence[float]) -> Tensor:
         """Put the learning rate and the progress (0..1) of each step into a table [steps, ...] for `place`."""
@@ -133,6 +131,8 @@ class TrainingStep:
         if self._settings.gradient_clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip, foreach=True)
+        if self.scaler.is_enabled() and not self.optimizer.state:
+            _begin_momentum(self.optimizer)  # only now, because pruning changes the network first
         self.scaler.step(self.optimizer)
         self.scaler.update()
 

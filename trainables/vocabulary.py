@@ -28,11 +28,11 @@ MARKS = (range(0x300, 0x20000), range(0xE0100, 0xE01F0))
 def _word() -> re.Pattern[str]:
     """A word, with apostrophes inside, or one other character that is not a space.
 
-    Combining marks, such as the vowels of Hindi and Thai, belong to words, but not to Python's `\\w`.
+    Combining marks, such as the vowels of Hindi and Thai, belong to the letter before them, but not to Python's `\\w`.
     """
     marks = "".join(chr(code) for code in chain(*MARKS) if unicodedata.category(chr(code))[0] == "M")
-    letter = rf"[\w{marks}]"
-    return re.compile(rf"{letter}+(?:['\u2019]{letter}+)*|[^\w\s]")
+    part = rf"\w[\w{marks}]*"
+    return re.compile(rf"{part}(?:['\u2019]{part})*|[^\w\s]")
 
 
 def split_text(text: str, unit: Unit) -> list[str]:

@@ -54,7 +54,7 @@ def _lines(path: Path, name: str) -> Iterator[tuple[int, str, list[str]]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             fields = line.rstrip().split(" ")
-            if number == 1 and len(fields) == 2:
+            if (number == 1 and len(fields) == 2) or not line.strip():
                 continue
             count = count or len(fields) - 1
             if len(fields) <= count or not count:  # a word may hold spaces, so that there are more

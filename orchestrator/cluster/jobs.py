@@ -77,6 +77,8 @@ def submit(
         InputError: an argument is wrong; nothing was started.
         SearchError: the cluster no longer answers; the job continues.
     """
+    if search_file.is_dir():
+        raise ConfigError(f"{search_file} is a folder; submit needs a search file, with data.root as the nodes see it")
     config = load_config(search_file, overrides)
     folder = run_dir or config.run.new_directory(now())
     if not folder.startswith("/") and "://" not in folder:

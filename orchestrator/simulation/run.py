@@ -9,7 +9,7 @@ from functools import partial
 
 import optuna
 
-from orchestrator.errors import CellscoutError, SearchError
+from orchestrator.errors import CellscoutError, ConfigError, SearchError
 from orchestrator.progress import Progress, WorkView
 from orchestrator.simulation.answers import Answers
 from orchestrator.simulation.controller import SimulationStalledError, simulate
@@ -108,6 +108,12 @@ def simulate_searches(
     for setup in setups:  # refuse what cannot be before anything is simulated
         setup.make(seed=0, space=recorded.space, epochs=recorded.epochs)
     answers: Answers = Surrogate(recorded) if settings.answers == "surrogate" else recorded
+    spread = answers.best - answers.worst
+    if settings.target / 100 >= spread:
+        raise ConfigError(
+            f"target is {settings.target:g} percentage points, and all candidates are within {100 * spread:.2g} of the "
+            "best, so the first is near enough: choose a smaller one (--target)"
+        )
     trainings = settings.trainings or max(1, len(recorded.curves) // 10)
     workers = list(dict.fromkeys(settings.workers))
     # All setups with the first seed come first, so that the time left is estimated early.

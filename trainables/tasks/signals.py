@@ -18,7 +18,7 @@ from trainables.image_arrays import DataError, DataSource, ExampleCheck, check_f
 from trainables.layers import Size
 from trainables.npz_file import read_npz
 from trainables.settings import MAX_LENGTH, DataSettings, printable
-from trainables.sounds import WAV_FILES, SoundError, read_wav, scaled
+from trainables.sounds import WAV_FILES, WHOLE_NUMBERS, SoundError, read_wav, scaled
 from trainables.tasks.task import FOR_MASKS, FOR_TEXTS, Task
 
 SIGNAL_FORMAT = "numbers of shape [length(, channels)]"
@@ -51,7 +51,14 @@ class SignalReading:
 
     def _read_array(self, path: Path) -> NDArray[np.float32]:
         found = _read_array(path)
-        return found.astype(np.float32) if self.rate is None else scaled(found)  # as in the training's WAV files
+        if self.rate is None:
+            return found.astype(np.float32)
+        if found.dtype.kind != "f" and found.dtype not in WHOLE_NUMBERS:
+            raise SoundError(
+                f"{printable(path)} is {found.dtype}; the network was trained on WAV files: give it int16, or numbers "
+                "of -1 to 1"
+            )
+        return scaled(found)
 
     def _read_wav(self, path: Path) -> NDArray[np.float32]:
         rate, samples = read_wav(path)
