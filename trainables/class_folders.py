@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
 from trainables.file_kind import FileKind, is_hidden
 from trainables.image_arrays import DataError
@@ -19,6 +19,7 @@ from trainables.settings import printable
 
 Role = Literal["train", "validation", "test"]
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
+T = TypeVar("T")
 Place = tuple[str, ...]
 """A path below the root, as its parts."""
 
@@ -74,14 +75,11 @@ def find_class_folders(root: Path, kind: FileKind) -> ClassFolders:
         raise DataError(f"data.root = {printable(root)!r} is not a folder")
     contents = list_contents(root, kind)
     try:
-        parts = find_parts(contents)
+        parts = test_of_two(find_parts(contents))
         files = {role: _by_class(contents, folder) for role, folder in parts.items()}
         classes = _same_classes(files, parts)
     except ValueError as error:
         raise DataError(f"data.root = {printable(root)!r} {error}") from error
-    if "test" not in parts and "validation" in parts:
-        # A data set of two parts: the search must not see the second one.
-        parts["test"], files["test"] = parts.pop("validation"), files.pop("validation")
     files = {role: files[role] for role in ROLES if role in files}
     return ClassFolders(parts=files, classes=classes, remarks=_remarks(contents, parts, files))
 
@@ -148,6 +146,13 @@ def find_parts(contents: Contents) -> dict[Role, str | None]:
             f"has the folders {_names(roles)} but none of training {contents.kind.example}s, such as 'train'"
         )
     return parts
+
+
+def test_of_two(parts: Mapping[Role, T]) -> dict[Role, T]:
+    """The parts of a data set. Of two, the one that is not for training is the test part: no search may see it."""
+    if "test" in parts:
+        return dict(parts)
+    return {"test" if role == "validation" else role: part for role, part in parts.items()}
 
 
 def _roles(tops: Sequence[str], filled: set[str]) -> dict[str, Role]:

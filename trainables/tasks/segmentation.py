@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.class_folders import ROLES, Contents, Role, find_parts, list_contents
+from trainables.class_folders import ROLES, Contents, Role, find_parts, list_contents, test_of_two
 from trainables.data_functions import call_for_pairs
 from trainables.image_arrays import IGNORED, DataError, DataSource, ImageArrays, check_images
 from trainables.npz_file import read_npz
@@ -63,16 +63,13 @@ def _load_folders(settings: DataSettings) -> DataSource:
     root = Path(settings.root)
     contents = list_contents(root, PICTURES)
     try:
-        folders = _find_folders(contents)
+        folders = test_of_two(_find_folders(contents))
     except ValueError as error:
         raise DataError(f"data.root = {printable(root)!r} {error}") from error
     parts = {
         role: _read_part(settings, {kind: root / place for kind, place in places.items()}, contents)
         for role, places in folders.items()
     }
-    if "test" not in parts and "validation" in parts:
-        # A data set of two parts: the search must not see the second one.
-        parts["test"], folders["test"] = parts.pop("validation"), folders.pop("validation")
     read = ", ".join(f"{role} images from {printable(places['images'])!r}" for role, places in folders.items())
     return _make_source(settings, parts, names=_read_names(root / NAMES), remarks=[read] if len(folders) > 1 else [])
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.class_folders import ROLE_WORDS, Role, find_class_folders
+from trainables.class_folders import ROLE_WORDS, Role, find_class_folders, test_of_two
 from trainables.data_functions import call_for_pairs
 from trainables.file_kind import FileKind
 from trainables.image_arrays import DataError, DataSource, Encoded, ExampleCheck, Parts, RawPart, make_source
@@ -116,9 +116,7 @@ def _find_tables(root: Path) -> tuple[dict[Role, Path], list[str]]:
     if paths and "train" not in found:
         listed = ", ".join(printable(path.name) for path in paths[:5])
         raise TextError(f"{printable(root)} has {listed}, but no train.csv or train.parquet")
-    if "test" not in found and "validation" in found:
-        found["test"] = found.pop("validation")  # a data set of two parts: the search must not see the second one
-    return found, [f"left out: {', '.join(left_out)}"] if left_out else []
+    return test_of_two(found), [f"left out: {', '.join(left_out)}"] if left_out else []
 
 
 def _table(path: Path) -> RawPart:
