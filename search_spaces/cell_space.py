@@ -103,6 +103,11 @@ class CellSpace:
             return ("cell",)
         return ("normal", "reduction") if self.reduction is None and self.reduces else ("normal",)
 
+    @property
+    def _fixed_reduction(self) -> Cell | None:
+        """The reduction cell that networks have whatever is searched; None if there is none."""
+        return self.reduction if self.reduces else None
+
     def decisions(self) -> Iterator[Decision]:
         """Yield every decision with more than one choice, in the order in which `decode` makes them."""
         decisions: list[Decision] = []
@@ -168,12 +173,12 @@ class CellSpace:
                 the space's rule gives (as in NASNet-A, whose normal cell also concatenates state 0).
         """
         values: dict[str, int | str] = {}
-        normal, reduction = architecture.normal.canonical(), architecture.reduction.canonical()
-        if self.reduces and self.shared and normal != reduction:
+        normal, reduction, fixed = architecture.normal, architecture.reduction, self._fixed_reduction
+        if self.reduces and self.shared and normal.canonical() != reduction.canonical():
             raise ValueError(f"its two cells differ; in space {self.name!r} one cell serves as both")
-        if self.reduces and self.reduction is not None and reduction != self.reduction.canonical():
+        if fixed is not None and reduction.canonical() != fixed.canonical():
             raise ValueError(f"its reduction cell is not the fixed one of space {self.name!r}")
-        for name, cell in zip(self.cells, (architecture.normal, architecture.reduction), strict=False):
+        for name, cell in zip(self.cells, (normal, reduction), strict=False):
             values |= self._encode_cell(name, cell)
         return {name: values[name] for name, _ in self.decisions()}
 
@@ -183,7 +188,7 @@ class CellSpace:
 
     def _assemble(self, choose: Choose) -> Architecture:
         cells = [self._cell(choose, name) for name in self.cells]
-        return Architecture(normal=cells[0], reduction=self.reduction if self.reduces and self.reduction else cells[-1])
+        return Architecture(normal=cells[0], reduction=self._fixed_reduction or cells[-1])
 
     def _cell(self, choose: Choose, name: str) -> Cell:
         blocks = []
