@@ -18,6 +18,7 @@ from tests.trained import random_weights
 from trainables.costs import network_costs
 from trainables.explanation import explain
 from trainables.layers import TorchModule
+from trainables.modules import Regularisation, RowModule, State
 from trainables.network import CellNetwork
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec
@@ -27,7 +28,7 @@ from trainables.skeleton import NASNET_CIFAR, SKELETONS
 
 ODD = """
 from torch import nn
-from trainables.layers import BatchNorm, Convolution, GlobalPool, Relu, TorchModule
+from trainables.layers import BatchNorm, Convolution, Dropout, GlobalPool, Parallel, Relu, TorchModule
 
 
 def lists(in_channels, filters, *, stride, rules):
@@ -70,6 +71,11 @@ def spans_even_pixels(in_channels, filters, *, stride, rules):
     return (Convolution(in_channels, filters, 2, padding=rules.padding, stride=stride),)
 
 
+def rectifies_what_it_reads(in_channels, filters, *, stride, rules):
+    layer = Convolution(in_channels, filters, 1, padding=rules.padding, stride=stride)
+    return (Dropout(0.1), Parallel(((),), "add"), Relu(), layer)
+
+
 uncounted = module(lambda: nn.Conv2d(4, 4, 1))
 another_size = module(lambda: nn.MaxPool2d(3))
 no_module = module(lambda: "a module")
@@ -105,7 +111,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("odd_operations:keeps_the_width", r"maps \(7, 8\) pixels to \d+ channels of .*; \d+ channels of .* needed$"),
         ("odd_operations:keeps_the_size", r"channels of \(7, 8\) pixels; 4 channels of \(4, 4\) are needed$"),
         ("odd_operations:misfits", "ValueError: BatchNorm expects 5 channels but gets 4$"),
-        ("odd_operations:flattens", "ValueError: GlobalPool returns no image$"),
+        ("odd_operations:flattens", "ValueError: GlobalPool cannot be a layer of an operation$"),
     ],
 )
 def test_an_operation_that_cannot_be_built_is_refused_before_the_search(name: str, message: str) -> None:
@@ -129,6 +135,14 @@ def test_an_even_kernel_keeps_the_size_or_is_refused(size: tuple[int, int]) -> N
     assert network_costs(spec).macs == counter.get_total_flops() / 2
     with pytest.raises(ValueError, match="the kernel 2 and the dilation 1 spans an even number of pixels, which symm"):
         replace(plan, skeleton=SKELETONS["darts_cifar"]).check()
+
+
+@pytest.mark.usefixtures("odd")
+def test_an_operation_does_not_change_the_state_that_others_read() -> None:
+    row = build_operation("odd_operations:rectifies_what_it_reads", 4, 4, stride=1, rules=NASNET_CIFAR.operations)
+    state = torch.full((1, 4, 8, 8), -1.0)
+    RowModule(row, Regularisation()).eval().read(State(state))
+    assert (state == -1).all()
 
 
 @pytest.mark.usefixtures("odd")

@@ -46,7 +46,15 @@ class RowModule(nn.Sequential):
     def __init__(self, row: Row, regularisation: Regularisation, axes: int = 2) -> None:
         self.rectifies = row[:1] == (layers.Relu(),)
         rest = row[1:] if self.rectifies else row
-        super().__init__(*(module for layer in rest for module in _build(layer, regularisation, axes)))
+        modules: list[nn.Module] = []
+        for before, layer in zip((None, *rest), rest, strict=False):
+            if layer == layers.Relu():
+                # In place where nobody else reads what the layer before returns. Others may return their own input,
+                # as a dropout does in evaluation.
+                modules.append(nn.ReLU(inplace=isinstance(before, layers.Convolution | layers.BatchNorm)))
+            else:
+                modules += _build(layer, regularisation, axes)
+        super().__init__(*modules)
 
     def read(self, state: State) -> State:
         """Run the row on a state; an empty row returns the state itself."""
@@ -336,7 +344,7 @@ def _build(layer: Layer, regularisation: Regularisation, axes: int) -> list[nn.M
         case layers.Embedding():
             return [Embedding(layer, regularisation)]
         case layers.Relu():
-            return [nn.ReLU(inplace=True)]  # never the first layer of its row, so no other row reads its input
+            raise AssertionError("`RowModule` builds it, because it depends on the layer before")
         case layers.Convolution():
             return _convolution(layer, axes)
         case layers.BatchNorm():

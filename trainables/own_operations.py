@@ -13,12 +13,17 @@ from trainables.faults import describe
 from trainables.layers import (
     BatchNorm,
     Convolution,
+    Dropout,
+    DropPath,
+    Embedding,
     Flatten,
     GlobalPool,
     Layer,
     Linear,
     Parallel,
     Pool,
+    Relu,
+    Resize,
     Row,
     Shift,
     Size,
@@ -88,10 +93,10 @@ def _shape_after(row: Row, channels: int, size: Size) -> tuple[int, Size]:
                 size = layer.size_after(size)
             case Parallel():
                 channels, size = _combined([_shape_after(part, channels, size) for part in layer.rows], layer)
-            case GlobalPool() | Flatten() | Linear():
-                raise ValueError(f"{type(layer).__name__} returns no image")
-            case _:  # the others keep the shape
+            case Relu() | BatchNorm() | Dropout() | DropPath():
                 pass
+            case GlobalPool() | Flatten() | Linear() | Embedding() | Resize():
+                raise ValueError(f"{type(layer).__name__} cannot be a layer of an operation")
     return channels, size
 
 
