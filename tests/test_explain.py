@@ -22,6 +22,7 @@ from orchestrator.record.run_directory import RunDirectory
 from search_spaces import NASNET_A
 from tests.builders import info
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import Network, build_network
 from trainables.explanation import (
     ABSOLUTE_TOLERANCE,
     MAX_STEPS,
@@ -33,7 +34,6 @@ from trainables.explanation import (
 from trainables.modules import GlobalPool
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
-from trainables.networks import Network, build_network
 from trainables.skeleton import SKELETONS
 
 CELLS = NetworkSpec(

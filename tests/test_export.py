@@ -24,13 +24,13 @@ from tests.object_store import ObjectStore
 from tests.own_operations import EXAMPLE, EXAMPLES, spec_with
 from tests.trained import RECIPE, digits_config, digits_spec, make_run, put_retrained, random_weights, small_spec
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import build_network
 from trainables.datasets import load_data
 from trainables.exporting.formats import FORMATS
 from trainables.exporting.model_file import METADATA, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import load_network, make_runner
 from trainables.exporting.pruning import prune_weights
 from trainables.network_spec import NetworkSpec
-from trainables.networks import build_network
 from trainables.preprocessing import Preprocessing
 from trainables.settings import TrainingSettings
 from trainables.skeleton import SKELETONS

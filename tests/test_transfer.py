@@ -26,9 +26,9 @@ from tests.records import facts
 from tests.trained import WINNER, make_run, small_spec
 from trainables.baseline_spec import BaselineSpec
 from trainables.baselines import baseline_names
+from trainables.build_network import build_network
 from trainables.datasets import DataSplits, load_data
 from trainables.network_spec import NetworkSpec
-from trainables.networks import build_network
 from trainables.retraining import Retraining, RetrainingPlan
 from trainables.settings import DataSettings, TrainingSettings
 from trainables.skeleton import SKELETONS

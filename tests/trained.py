@@ -15,9 +15,9 @@ from orchestrator.record.events import now
 from orchestrator.record.run_info import RunInfo
 from search_spaces import PUBLISHED, Architecture, Block, Cell, Edge
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import build_network
 from trainables.datasets import load_data
 from trainables.network_spec import NetworkSpec
-from trainables.networks import build_network
 from trainables.skeleton import SKELETONS
 
 WINNER = "00007"

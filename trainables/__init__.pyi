@@ -2,7 +2,6 @@ from .built_in import TRAINABLES as TRAINABLES
 from .cell_trainable import CellTrainable as CellTrainable
 from .epoch_result import EpochResult as EpochResult
 from .epoch_trainable import EpochTrainable as EpochTrainable
-from .epoch_trainable import TrialPlan as TrialPlan
 from .image_arrays import DataSource as DataSource
 from .image_arrays import ImageArrays as ImageArrays
 from .instant_trainable import InstantTrainable as InstantTrainable
@@ -26,3 +25,4 @@ from .skeleton import Skeleton as Skeleton
 from .tasks.score import Score as Score
 from .tasks.task import Task as Task
 from .transfer import load_weights as load_weights
+from .trial_plan import TrialPlan as TrialPlan

@@ -12,10 +12,11 @@ import ray
 from search_spaces import Architecture
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
-from trainables.epoch_trainable import EpochTrainable, TrialPlan
+from trainables.epoch_trainable import EpochTrainable
 from trainables.gpu_memory import trial_gpu_bytes
 from trainables.network_plan import plan_network
 from trainables.procedure import TrainingProcedure
+from trainables.trial_plan import TrialPlan
 
 if TYPE_CHECKING:
     from trainables.loader import DeviceData

@@ -12,30 +12,23 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray import tune
 
-from search_spaces import Architecture, CellSpace
+from search_spaces import Architecture
 from trainables.assignment import Assignment, Resample
-from trainables.checkpoints import Checkpoint, CheckpointFolder, CheckpointWriter
-from trainables.command_folder import CommandFolder
-from trainables.costs import network_costs
+from trainables.checkpoints import Checkpoint, CheckpointWriter
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EpochResult
 from trainables.faults import CandidateFault, wrap_faults, wrap_storage_faults
 from trainables.folds import resample_splits
 from trainables.hang import end_process_after, hang_limit
-from trainables.heads import CLASSIFIER
-from trainables.network_spec import NetworkSpec, embedding_of
-from trainables.own_operations import build_operation
 from trainables.preemption import node_is_draining
-from trainables.settings import FaultSettings, NetworkSettings, TrainingSettings
-from trainables.skeleton import Skeleton
+from trainables.trial_plan import TrialPlan
 
 STEP_SECONDS = 1.0
 """One report covers epochs of about this many seconds, because each report costs the driver milliseconds."""
@@ -45,80 +38,6 @@ MAX_CLOCK_SECONDS = 24 * 3600
 
 MIN_CHECKPOINT_SECONDS = 0.05
 """Epochs that take less than this in total are cheaper to retrain than to checkpoint durably."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialPlan:
-    """What all trials of a run have in common, except the images."""
-
-    space: CellSpace
-    skeleton: Skeleton
-    network: NetworkSettings
-    training: TrainingSettings
-    image_shape: tuple[int, ...]
-    """Height, width and channels of an image, or length and channels of a signal or a text."""
-    tokens: int | None = None
-    """The number of different tokens of a text; None: the data are not texts."""
-    classes: int
-    """Number of classes, or of numbers to predict."""
-    head: str = CLASSIFIER
-    """The head of the networks; see `NetworkSpec.head`."""
-    milestones: tuple[int, ...] | None
-    """Epochs at which the scheduler decides; None: at every epoch."""
-    seed: int
-    threads: int
-    """CPUs that Ray allots to a trial."""
-    measure_latency: bool = False
-    """Whether `begin` returns `latency_seconds`."""
-    faults: FaultSettings = field(default_factory=FaultSettings)
-    checkpoints: CheckpointFolder | None = None
-    """Where checkpoints and weights are written; None: nowhere."""
-    home: CommandFolder | None = None
-    """The folder of the command, in which the trainable's code runs; None: wherever the worker is."""
-
-    def network_spec(self, architecture: Architecture) -> NetworkSpec:
-        """The network of a candidate with this architecture."""
-        *size, channels = self.image_shape
-        return NetworkSpec(
-            architecture=architecture,
-            skeleton=self.skeleton,
-            repeats=self.network.repeats,
-            filters=self.network.filters,
-            classes=self.classes,
-            image_channels=channels,
-            image_size=tuple(size),
-            embedding=embedding_of(self.tokens, self.network, self.training),
-            drop_path_probability=self.training.drop_path_probability,
-            dropout=self.training.dropout,
-            auxiliary_head=self.training.auxiliary_weight > 0,
-            head=self.head,
-        )
-
-    def costs(self, architecture: Architecture) -> dict[str, float]:
-        """A candidate's costs, computed without training: parameters, and multiply-adds and activation bytes per image.
-
-        Needs no torch and takes about a millisecond.
-        """
-        return asdict(network_costs(self.network_spec(architecture)))
-
-    def check(self) -> None:
-        """Raise ValueError if the settings do not allow a network, or an operation of the space cannot be built."""
-        self.training.check_classes(self.classes)
-        filters = self.example().filters
-        for name in self.space.operations:
-            for stride in (1, 2):
-                build_operation(
-                    name,
-                    filters,
-                    filters,
-                    stride=stride,
-                    rules=self.skeleton.operations,
-                    axes=len(self.image_shape) - 1,
-                )
-
-    def example(self) -> NetworkSpec:
-        """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""
-        return self.network_spec(self.space.sample(np.random.default_rng(self.seed)))
 
 
 class EpochTrainable(tune.Trainable, ABC):

@@ -25,10 +25,10 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import Network, build_network
 from trainables.modules import GlobalPool
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
-from trainables.networks import Network, build_network
 
 MIN_STEPS = 64
 MAX_STEPS = 1024

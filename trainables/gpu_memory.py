@@ -6,7 +6,7 @@ import numpy as np
 
 from trainables.costs import NetworkCosts, network_costs
 from trainables.datasets import DataSplits
-from trainables.epoch_trainable import TrialPlan
+from trainables.trial_plan import TrialPlan
 
 SAMPLED = 64
 """So many random candidates are looked at; the estimate is that of the one that needs most."""

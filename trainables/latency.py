@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import Network
 from trainables.cuda_graph import EAGER_CALLS, DeviceStream, Replayed
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
-from trainables.networks import Network
 
 WARM_UP_PASSES = EAGER_CALLS + 1
 MEASURED_PASSES = 20

@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import Network, build_network
 from trainables.costs import network_costs
 from trainables.datasets import DataSplits
 from trainables.early_stopping import best_epoch, is_stalled
@@ -26,7 +27,6 @@ from trainables.folds import merge_validation
 from trainables.latency import measure_latency
 from trainables.loader import DeviceData, DeviceImages
 from trainables.network_spec import NetworkSpec
-from trainables.networks import Network, build_network
 from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings

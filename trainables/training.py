@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import Network, build_network
 from trainables.cuda_graph import DeviceStream, Replayed
 from trainables.epoch_result import EpochResult
 from trainables.loader import DeviceData
 from trainables.modules import count_batches
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
-from trainables.networks import Network, build_network
 from trainables.peers import SINGLE_PROCESS, Peers
 from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings

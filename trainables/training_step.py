@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from trainables.build_network import Network
 from trainables.half_weights import HalfWeights
 from trainables.loader import Augmentation, DeviceImages
-from trainables.networks import Network
 from trainables.peers import Peers
 from trainables.procedure import TrainingProcedure
 from trainables.settings import TrainingSettings

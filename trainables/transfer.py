@@ -14,9 +14,9 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import Network, build_network
 from trainables.network import CellNetwork
 from trainables.network_spec import NetworkSpec
-from trainables.networks import Network, build_network
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from executorch.runtime import Method, Program, Runtime
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.build_network import Network
 from trainables.exporting.model_file import METADATA, Inputs, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import capture
 from trainables.exporting.quantisation import quantise
-from trainables.networks import Network
 
 MAX_IMAGES = 64
 

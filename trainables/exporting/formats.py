@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from trainables.exporting.model_file import Inputs, ModelFacts, ModelFile
 
 if TYPE_CHECKING:
-    from trainables.networks import Network
+    from trainables.build_network import Network
 
 
 class FormatModule(Protocol):

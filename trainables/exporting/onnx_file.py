@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trainables.exporting.model_file import METADATA, Inputs, ModelFacts, ModelFile, ModelFileError
 
 if TYPE_CHECKING:
-    from trainables.networks import Network
+    from trainables.build_network import Network
 
 CALIBRATION_BATCH_SIZE = 64
 IMAGES, LOGITS, COUNT = "images", "logits", "n"

@@ -12,9 +12,9 @@ from safetensors.torch import load
 from torch.export import Dim, ExportedProgram
 
 from trainables.baseline_spec import BaselineSpec
+from trainables.build_network import Network, build_network
 from trainables.exporting.model_file import Inputs, Runner
 from trainables.network_spec import NetworkSpec
-from trainables.networks import Network, build_network
 from trainables.preprocessing import Preprocessing
 
 EXAMPLE_IMAGES = 4

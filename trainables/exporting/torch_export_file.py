@@ -13,10 +13,10 @@ import zipfile
 
 import torch
 
+from trainables.build_network import Network
 from trainables.exporting.model_file import METADATA, Inputs, ModelFacts, ModelFile, ModelFileError
 from trainables.exporting.program import capture, make_runner
 from trainables.library_internals import Internal
-from trainables.networks import Network
 
 _EXTRA = f"/extra/{METADATA}.json"
 """End of the name of the facts in the archive."""

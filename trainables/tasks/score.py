@@ -23,7 +23,7 @@ class Score:
     name: str
     """What it is, in words: `accuracy`, `mean intersection over union`."""
     shape: Callable[[int], tuple[int, ...]]
-    """The shape of the sums for a network of so many outputs."""
+    """The shape of the sums, given the number of the network's outputs."""
     sums: Callable[[Tensor, Tensor], Tensor]
     """The sums over a batch, of its outputs [n, outputs, ...] and answers. They are added up in float64, over batches
     and processes. For a CUDA graph, nothing in it may wait for the device."""

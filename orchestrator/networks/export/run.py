@@ -29,7 +29,7 @@ from trainables.storage import Folder
 from trainables.tasks.table import find_task
 
 if TYPE_CHECKING:
-    from trainables.networks import Network
+    from trainables.build_network import Network
 
 CALIBRATION_IMAGES = 256
 """Number of training images that give the ranges of 8-bit activations."""
