@@ -136,7 +136,7 @@ def driven(
             candidates = Candidates(log, state=state, plan=plan_of(space), scheduler=scheduler, budget=budget, say=say)
             log.listen(candidates.apply)
             if before is not None:
-                candidates.resume()
+                candidates.requeue()
             yield Hand(log, state, live, candidates)
 
 

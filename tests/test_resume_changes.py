@@ -25,6 +25,7 @@ from search_spaces import NASNET, CellSpace
 from tests.builders import info, write
 from tests.driving import TINY, busy, driven, new, trial_facts
 from tests.records import snapshot
+from tests.stepping import PLAN
 from trainables.storage import Folder
 
 FACTS = {"sha256": "a", "image_shape": [8, 8, 1]}
@@ -131,7 +132,7 @@ def test_other_images_or_another_space_than_those_of_the_record_are_refused(
     run = recorded(tmp_path, space)
     before = snapshot(run)
     found: Any = RunEnvironment(
-        allotment=Allotment(1, 1, 1, 0.0, 1), data=None, facts=facts, stopper=SearchStopper(None)
+        allotment=Allotment(1, 1, 1, 0.0, 1), data=None, facts=facts, plan=PLAN, stopper=SearchStopper(None)
     )
     monkeypatch.setattr("orchestrator.search.run.run_environment", lambda *_, **__: nullcontext(found))
     with pytest.raises(ConfigError, match=message):

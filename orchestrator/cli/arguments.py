@@ -90,7 +90,7 @@ Address = Annotated[
 def command_of(settings: str) -> type[TyperCommand]:
     """Make a class of commands whose options are described by settings.
 
-    An option without a help text takes it from the settings' field that is called like the option's parameter. The
+    An option without a help text of its own shows that of the settings' field with the name of its parameter. The
     settings are imported when the command's help is shown, so that other commands do not wait for pydantic.
 
     Args:

@@ -20,10 +20,10 @@ from ray.tune.search import SearchAlgorithm
 
 
 class TrialSource(Protocol):
-    """Suggests what is trained next: a search's `OptunaSearcher`, or the list of an evaluation's trainings."""
+    """Suggests what is trained next: the sampler's proposals, a loop's submissions, or a list of trainings."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the configuration of the trial that has this id in Ray Tune; None or a word if there is none."""
+        """Return the worker's configuration of the trial with this Ray Tune id; None or `FINISHED` if there is none."""
 
     def is_finished(self) -> bool:
         """Whether there is nothing to suggest. False again if a trial loses its worker afterwards."""

@@ -183,9 +183,9 @@ class ResourceSettings(Settings):
     cpus_per_trial: int = Field(default=1, ge=1)
     """CPU cores of a trial; it trains with as many threads."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
-    """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 0 without
-    GPUs (refused if an autoscaler may add some); 1 with them, or on a cluster that does not grow the fraction with
-    which up to four trials share a GPU, if NVIDIA's MPS runs on all nodes with GPUs, and memory and CPUs allow it."""
+    """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 0 if
+    there are no GPUs (refused if an autoscaler may add some). If there are, 1; but on a cluster of fixed size, up to
+    four trials share a GPU if NVIDIA's MPS runs on all nodes with GPUs, and if memory and CPUs allow it."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:
@@ -195,7 +195,8 @@ class ResourceSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """`[budget]`: when no further candidates are trained: at the first of these limits. The confirmation follows."""
+    """`[budget]`: the limits of the search. It trains no further candidates once the first of them is reached. The
+    confirmation follows."""
 
     trials: int | None = Field(default=100, ge=1)
     """Number of candidates to train. Pruned candidates count; duplicates and infeasible ones do not. None (only in
@@ -279,10 +280,12 @@ class SearchConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _without_unused(cls, values: Any) -> Any:
+        """Leave out what a preset sets although it means nothing for the data; refuse it if the user has set it."""
         return without_unused(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _names_and_sizes(self) -> Self:
+        """Refuse names that do not exist, and values that do not fit each other."""
         check_name("space.name", self.space.name, SPACES)
         if self.network.skeleton is not None:
             check_name("network.skeleton", self.network.skeleton, SKELETONS)
@@ -301,6 +304,9 @@ class SearchConfig(Settings):
 
 def load_config(source: Path | str | SearchConfig | None = None, changes: Sequence[str] = ()) -> SearchConfig:
     """Load the settings of a search, and change some of them.
+
+    `training.preset` gives values to the keys of `[training]` that are not set (`TrainingSettings`). All other keys
+    have defaults.
 
     Args:
         source: the path of a search file; its text (a string with a `=` or a line break); a folder of pictures with a

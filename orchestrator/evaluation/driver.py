@@ -15,7 +15,7 @@ from orchestrator.search import Recorder, SearchSession, assignment_of, check_an
 
 @final
 class PlannedTrials:
-    """Gives Ray Tune the recorded trials that have not ended, in order. Listens to the event log, after `state`.
+    """Gives Ray Tune the recorded trials that have not ended, in order. Its listener must be registered after `state`.
 
     Args:
         state: of the evaluation; it already has all planned trials.
@@ -57,7 +57,7 @@ class EvaluationDriver:
         self.recorder = Recorder(
             run.log,
             state=run.state,
-            plan=run.plan,
+            plan=run.environment.plan,
             directory=run.directory,
             on_failure=stopper.fail,
             gpus_per_trial=run.environment.allotment.gpus_per_trial,

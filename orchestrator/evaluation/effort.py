@@ -29,7 +29,7 @@ def remaining_work(
 
     Args:
         searched: the search that is evaluated.
-        state: the evaluation; its plan counts once a training has begun.
+        state: the evaluation; once a training has begun, its recorded plan counts instead of `wanted`.
         sample: the random search of equal cost, finished or not; empty if it has not begun.
         epochs: length of a full training.
         slots: number of trainings at a time.

@@ -170,7 +170,6 @@ class _Evaluation:
                 run_environment(self.components, directory, address=address, progress=self.progress)
             )
             self._check(environment)
-            plan = self.components.plan(environment.facts, directory)
             resources = asdict(environment.allotment)
             if log is None or before is None:
                 info = describe_run(
@@ -207,7 +206,6 @@ class _Evaluation:
                 return str(random_search.outcome), state
             session = SearchSession(
                 components=self.components,
-                plan=plan,
                 environment=environment,
                 directory=directory,
                 info=info,

@@ -1,8 +1,8 @@
 """Hypervolume by random directions, for any number of objectives (Zhang and Golovin, "Random Hypervolume Scalarizations
 for Provable Multi-Objective Black Box Optimization", ICML 2020, lemma 5).
 
-The hypervolume of a set of points is, up to a constant factor, the mean over random directions of the best `heights`.
-Knows numbers only. All values are maximised.
+The hypervolume of a set of points is, up to a constant factor, a mean over random directions: for each direction, the
+largest of the points' `heights`. Knows numbers only. All values are maximised.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ came."""
 
 
 class Candidates:
-    """The proposals of a run. Listens to the run's event log, after `state`.
+    """The proposals of a run. A listener of its event log, to be registered after `state`, which it reads.
 
     Args:
         log, state: the record and the state that it adds up to.
@@ -68,7 +68,9 @@ class Candidates:
         self._scheduler = scheduler
         self._budget = budget
         self._admitted = 0
+        """Trials that count against the budget: they train, or were trained."""
         self._by_fingerprint = {trial.fingerprint: trial for trial in state.imported.values()}
+        """The trial whose result answers a proposal of the same candidate."""
         self._waiting: dict[str, list[str]] = {}
         """Trials that wait for the result of the same candidate, by the trial that trains it."""
         self._to_continue: deque[Trial] = deque()
@@ -91,8 +93,8 @@ class Candidates:
         self.waiting_in_a_row = 0
         """Proposals since the last new one, and since the last end of a trial, that wait for a trial to end."""
 
-    def resume(self) -> None:
-        """Continue the trials of the record. Call it after all listeners of the log are in place.
+    def requeue(self) -> None:
+        """Queue the open trials of the record. Call it after all listeners of the log are in place.
 
         Trials that were started and have not ended continue. Proposals that were not started are decided again.
         """

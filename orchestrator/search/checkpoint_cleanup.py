@@ -27,7 +27,9 @@ class _Removal(NamedTuple):
 
 @final
 class CheckpointCleanup:
-    """Listens to the event log after `state`. Use it as a context; all leftovers are removed at its start and its end.
+    """A listener of the event log, to be registered after `state`.
+
+    Use it as a context; all leftovers are removed at its start and its end.
 
     Args:
         checkpoints: the run's checkpoints.

@@ -1,6 +1,6 @@
 """Connects the study to Ray Tune in a running search: candidates, searcher and recorder.
 
-Does not know whether the search runs on Ray or is simulated.
+Does not know Ray's cluster and its workers.
 """
 
 from __future__ import annotations
@@ -65,11 +65,22 @@ class Driver:
         )
         self._state = state
         self._scheduler = scheduler
-        calls: Any = {"assign": self._assign, "is_over": stopper.stop_all, "is_idle": self.recorder.is_idle}
         self.searcher = (
-            SubmissionSearcher(source, self.candidates, **calls)
+            SubmissionSearcher(
+                source,
+                self.candidates,
+                assign=self._assign,
+                is_over=stopper.stop_all,
+                is_idle=self.recorder.is_idle,
+            )
             if isinstance(source, Submissions)
-            else OptunaSearcher(source, self.candidates, **calls)
+            else OptunaSearcher(
+                source,
+                self.candidates,
+                assign=self._assign,
+                is_over=stopper.stop_all,
+                is_idle=self.recorder.is_idle,
+            )
         )
 
     def __enter__(self) -> Self:
@@ -88,17 +99,18 @@ class Driver:
         record, so that its rungs are what they were: a trial has passed each rung after which its curve goes on. Others
         start anew. The searcher gives an open trial to Ray Tune again under a new id, before the study is asked; in the
         record it keeps its name. If its last epoch is that of a rung, the scheduler decides as soon as Ray Tune has it
-        (`on_trial_add`): `asha` lets it go on, because it would have been stopped otherwise; `asha_promotion` pauses
-        it, without a worker, until it is promoted. Its worker loads the newest checkpoint of the same architecture
-        (`EpochTrainable._restore`): it reports epochs of the checkpoint that the record lacks, and trains again those
-        after it, which the recorder drops if the record has them. New trials are named after those on record. Writes
+        (`on_trial_add`): `asha` lets it go on, because its end would be on record otherwise, in one append with that
+        epoch; `asha_promotion` pauses it, without a worker, until it is promoted. Its worker loads the newest
+        checkpoint of the same architecture (`EpochTrainable._restore`): it reports epochs of the checkpoint that the
+        record lacks, and trains again those after it, which the recorder drops if the record has them. Proposals that
+        were never started are decided again (`Candidates.requeue`). New trials are named after those on record. Writes
         the best network if the process was killed before it could.
         """
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():
                 if trial.was_started:
                     self._scheduler.replay(trial.trial_id, trial.rows())
-        self.candidates.resume()
+        self.candidates.requeue()
         self.recorder.save_missing_best()
 
     def finish(self) -> RunOutcome:

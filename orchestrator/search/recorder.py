@@ -45,6 +45,8 @@ from trainables.hang import hang_limit
 class Recorder(tune.Callback):
     """Records what happens to each trial, under the name given to `identify`.
 
+    In its methods, `trial` and `trials` are Ray Tune's; `recorded` and `trial_id` are of the record.
+
     Args:
         log, state: the record and its state; `state` must be a listener of `log`.
         plan: what all trials have in common.
@@ -99,7 +101,8 @@ class Recorder(tune.Callback):
     ) -> None:
         """Record the epochs of a result, which is what `EpochTrainable.step` returned on the worker.
 
-        If the trial ends with them, its end is written in the same append.
+        The scheduler has decided by now: if it stops the trial, `done` is set. If the trial ends with these epochs, its
+        end is written in the same append.
         """
         trial_id = self._trial_ids[trial.trial_id]
         recorded = self._state.find(trial_id)

@@ -1,4 +1,4 @@
-"""Runs the confirmation at the end of a search: trains its best candidates again, and names the winner.
+"""The trainings of a confirmation, as Ray Tune asks for them: the best candidates of a search, trained again.
 
 Does not know which candidates these are, nor how they are compared: see `orchestrator.confirmation`.
 """
@@ -26,7 +26,7 @@ from orchestrator.search.recorder import Recorder
 
 @final
 class RepeatedTrials:
-    """Gives Ray Tune the trainings of the race. Listens to the event log, after `state`.
+    """Gives Ray Tune the trainings of the race. A listener of the event log, to be registered after `state`.
 
     Args:
         log, state: the record and its state, in which the confirmation is planned.

@@ -1,6 +1,6 @@
 """Runs a search from its settings to its record, and resumes one after a stop.
 
-Does not know what happens to single trials.
+What happens to single trials is up to `Driver`.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ def resume_search(
     """
     given = PassedParts(space, sampler, scheduler, trainable)
     recorded = RecordedRun.of_search(run_dir)
+    # Any other standing goes on, also that of a killed search: `died`, because nobody holds the lock of its log.
     if recorded.standing == "completed" and not changes and recorded.directory.folder.has(TRIALS):
         (progress or Progress.silent()).line("nothing is left to train; --set budget.trials=N extends the search")
         return SearchResult(recorded.directory, recorded.state(), recorded.info)
@@ -178,7 +179,7 @@ class OpenSearch:
         return Driver(
             session.log,
             state=session.state,
-            plan=session.plan,
+            plan=session.environment.plan,
             directory=session.directory,
             source=self.source or _live_study(session.components, session.state),
             scheduler=session.components.scheduler,
@@ -213,7 +214,6 @@ def open_search(
     directory.check_usable()
     with run_environment(components, directory, address=address, progress=progress) as environment:
         warm_start.check_images(config, environment.facts)
-        plan = components.plan(environment.facts, directory)
         info = describe_run(
             config,
             resources=asdict(environment.allotment),
@@ -227,7 +227,6 @@ def open_search(
         with EventLog.create(directory) as log:
             session = SearchSession(
                 components=components,
-                plan=plan,
                 environment=environment,
                 directory=directory,
                 info=info,
@@ -256,8 +255,8 @@ def reopen_search(
     and `PassedParts.check_resume` other objects than were passed in Python when the search began. `EventLog.reopen`
     takes the lock, which a killed process has lost, and cuts off a last line that was not written whole.
     `run_environment` reads the images and starts Ray. `check_unchanged` then refuses other images, bounds of the score,
-    or another space. `repair_best` finishes a replacement of `best/` that a killed process began. A sampler's random
-    numbers depend on the seed and the number of the trial, so it has no state that would have to be restored.
+    or another space. `repair_best` finishes a replacement of `best/` that a killed process began. `_rebuild` makes the
+    state and the study from the events; a log without events gets its first ones.
     """
     progress = progress or Progress.silent()
     directory = recorded.directory
@@ -270,7 +269,6 @@ def reopen_search(
         events = recorded.events()
         with run_environment(components, directory, address=address, progress=progress) as environment:
             check_unchanged(recorded, facts=environment.facts, events=events, components=components)
-            plan = components.plan(environment.facts, directory)
             if not events:  # it died before its first event
                 imported = WarmStart.read(config).trials(config, components.space, components.distributions)
                 queued = queue_candidates(config.sampler, components.space)
@@ -286,7 +284,6 @@ def reopen_search(
             progress.note(f"continuing {directory}: {on_record} on record, {open_trials} open")
             session = SearchSession(
                 components=components,
-                plan=plan,
                 environment=environment,
                 directory=directory,
                 info=info,

@@ -4,7 +4,8 @@ Differs from Ray Tune's own `OptunaSearch` in two points. The study receives res
 here, so a trial that the scheduler stopped is PRUNED with its curve by true epoch, never COMPLETE with a low-epoch
 score. And suggestions are computed ahead of time.
 
-Knows Ray Tune's interface. Does not know cells or networks.
+Knows Ray Tune's interface, in which `trial_id` is Ray Tune's own id; that of the record is `Trial.trial_id`. Does not
+know cells or networks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs a search or an evaluation: connects its driver, Ray Tune and its record, and records how the run ended.
 
-Does not know how trials are chosen.
+A search's confirmation runs here too, after its trials. Does not know how trials or candidates are chosen.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from orchestrator.record import (
 from orchestrator.report import PageRefresher, refresh
 from orchestrator.search.best_network import put_in_best, without_weights
 from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
-from orchestrator.search.confirmation import RepeatedTrials
 from orchestrator.search.recorder import Recorder
+from orchestrator.search.repeated_trials import RepeatedTrials
 from orchestrator.search.setup import RunEnvironment, SearchComponents
 from orchestrator.search.submissions import SubmissionSearcher
 from orchestrator.tracking import tracked
@@ -73,7 +73,6 @@ class SearchSession:
     """Everything that a search or an evaluation needs to run."""
 
     components: SearchComponents
-    plan: TrialPlan
     environment: RunEnvironment
     directory: RunDirectory
     info: RunInfo
@@ -104,6 +103,9 @@ class SearchSession:
             SearchError: the run could not continue.
         """
         outcome: RunOutcome = "failed"
+        # The listeners of the log, in the order in which they get each event: `state`, because all others read it; the
+        # caller's; trackers, which read the events before theirs from `state`; the cleanup of checkpoints (`_run`);
+        # and those of the driver, or during the confirmation that of its trainings.
         self.log.listen(self.state.apply, *self.listeners)
         # Trackers are outermost, so that a slow tool delays the end only after the record is complete.
         with tracked(
@@ -124,13 +126,13 @@ class SearchSession:
     def _run(
         self, driver_context: AbstractContextManager[TrialDriver], trackers: Sequence[Listener], resumed: bool
     ) -> RunOutcome:
+        """Train the trials of the driver, and then confirm the winner of a search. Return how the run ended."""
         config, stopper = self.components.config, self.environment.stopper
         searching = self.state.evaluation is None
         # An evaluation needs only scores: it keeps no weights, and it is shown on the page of its search.
         keep = max(config.run.keep_best, config.confirmation.candidates or CANDIDATES) if searching else 0
         page = PageRefresher(self.directory, self.progress) if searching else nullcontext()
         with CheckpointCleanup(self._checkpoints, self.state, keep) as cleanup, page:
-            # The other listeners of the log, in this order. `run` has added `state` first, because all of them read it.
             self.log.listen(*trackers, cleanup.apply)
             # For a search this starts the sampler's thread. The search's own study and candidates do not receive the
             # trainings of the confirmation.
@@ -138,9 +140,13 @@ class SearchSession:
                 if resumed:
                     driver.resume()
                 stopper.start_clock(self.state.active_seconds(), config.fraction_for_search if searching else 1.0)
-                view = SearchView(config, self.state, self.plan.milestones, info=self.info)
+                view = SearchView(config, self.state, self._plan.milestones, info=self.info)
                 stopped = self._train(
-                    driver.searcher, driver.recorder, scheduler=self.components.scheduler, plan=self.plan, view=view
+                    driver.searcher,
+                    driver.recorder,
+                    scheduler=self.components.scheduler,
+                    plan=self._plan,
+                    view=view,
                 )
                 outcome = stopped or driver.finish()
             if outcome == "exhausted":
@@ -168,7 +174,7 @@ class SearchSession:
         if planned is not self.state.confirmation:
             self.log.append(planned)
         scheduler = make_scheduler(SchedulerSettings(name="fifo"), config.training.epochs, config.objectives.directions)
-        plan = replace(self.plan, milestones=())  # nothing is stopped early
+        plan = replace(self._plan, milestones=())  # nothing is stopped early
         recorder = Recorder(
             self.log,
             state=self.state,
@@ -206,7 +212,7 @@ class SearchSession:
         is_there = {"trial_id": trial.trial_id, **how}.items() <= self.directory.best_metrics().items()
         if is_there or FollowUps.read(self.directory).evaluated_winner(self.state) is not None:
             return
-        if not put_in_best(trial, how, directory=self.directory, plan=self.plan):
+        if not put_in_best(trial, how, directory=self.directory, plan=self._plan):
             self.progress.line(without_weights(trial))
 
     def _train(
@@ -240,12 +246,16 @@ class SearchSession:
         return stopper.outcome
 
     @property
+    def _plan(self) -> TrialPlan:
+        return self.environment.plan
+
+    @property
     def _checkpoints(self) -> CheckpointFolder:
-        assert self.plan.checkpoints is not None, "a run in a run directory has a folder for checkpoints"
-        return self.plan.checkpoints
+        assert self._plan.checkpoints is not None, "a run in a run directory has a folder for checkpoints"
+        return self._plan.checkpoints
 
     def _conclude(self, outcome: RunOutcome) -> RunInfo:
-        """Write how the run ended. On a full disk, write as much as fits.
+        """Record how the run ended, and write `run.json`, the tables and the page. On a full disk, write what fits.
 
         Raises:
             SearchError: it cannot be written, and the run had not failed before.

@@ -64,6 +64,7 @@ from orchestrator.tracking import check_tracking
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
 from trainables.command_folder import CommandFolder
+from trainables.datasets import DataSplits
 from trainables.epoch_result import EPOCH_METRICS
 from trainables.settings import did_you_mean
 from trainables.skeleton import Skeleton
@@ -195,6 +196,11 @@ class SearchComponents:
             raise ConfigError(f"{error} ([space], [network], [training], data.image_size or data.length)") from error
         return plan
 
+    def describe(self, data: DataSplits, directory: RunDirectory) -> tuple[dict[str, Any], TrialPlan]:
+        """Return the facts about the data, and what all trials have in common; errors as for `plan`."""
+        facts = data.describe()
+        return facts, self.plan(facts, directory)
+
     def run_started(self, allotment: Allotment) -> RunStarted:
         """Return the first event of a run with these components."""
         return RunStarted(
@@ -215,6 +221,8 @@ class RunEnvironment:
     """The images (`DataSplits`), in the cluster's object store."""
     facts: dict[str, Any]
     """About the data, as `DataSplits.describe` returns them."""
+    plan: TrialPlan
+    """What all trials have in common."""
     stopper: SearchStopper
     """Ends the run early: on Ctrl-C, on a failure, or when the hours are used up."""
 
@@ -233,9 +241,8 @@ def run_environment(
     check_tracking(config.logging, directory)
     progress.note(f"reading the data set {config.data.name}")
     splits = read_before_start(config.data, config.run.seed)
-    facts = None if splits is None else splits.describe()
-    if facts is not None:
-        components.plan(facts, directory)  # networks that cannot be built are refused before Ray starts
+    # Local data are described before Ray starts, so that networks which cannot be built are refused at once.
+    described = None if splits is None else components.describe(splits, directory)
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C only sets a flag: an exception raised inside Ray's start can crash the process.
@@ -247,9 +254,10 @@ def run_environment(
         to_come = growth()
         allotment = allot(config.resources, node_resources(), to_come)
         check_storage(directory.folder)
-        if splits is None or facts is None:
+        if splits is None or described is None:
             splits = load_on_cluster(config.data, config.run.seed, stopper)
-            facts = splits.describe()
+            described = components.describe(splits, directory)
+        facts, plan = described
         progress.line(f"{config.data.name}: {splits.summary()}")
         # On this node: if another one had them and was lost, Ray would have to read them again, and might find no free
         # CPU for that.
@@ -257,11 +265,11 @@ def run_environment(
         del splits  # the workers and the evaluation read the stored ones
         # The GPUs of nodes that are still to come are not known, so they are not shared.
         if config.resources.gpus_per_trial == "auto" and allotment.gpus_per_trial and to_come is None:
-            needed = components.trainable.gpu_bytes(components.plan(facts, directory), ray.get(data))
+            needed = components.trainable.gpu_bytes(plan, ray.get(data))
             if needed is not None and (share := share_of_gpu(needed, config.resources.cpus_per_trial)) < 1:
                 progress.line(f"{1 / share:.0f} trials share a GPU; each needs about {needed / 2**30:.1f} GiB of it")
                 allotment = allot(config.resources.model_copy(update={"gpus_per_trial": share}), node_resources())
-        yield RunEnvironment(allotment=allotment, data=data, facts=facts, stopper=stopper)
+        yield RunEnvironment(allotment=allotment, data=data, facts=facts, plan=plan, stopper=stopper)
 
 
 def check_unchanged(

@@ -35,7 +35,7 @@ class CandidateResult(NamedTuple):
 class Submissions:
     """What was submitted and what has ended, for the thread of the loop and that of the driver.
 
-    Listens to the event log, after `state`. As a context, it lasts as long as trials can be started.
+    A listener of the event log, to be registered after `state`. As a context, it lasts as long as trials can start.
 
     Args:
         state: of the run. Trials on record that have not ended are in flight, as if they had just been submitted.

@@ -66,7 +66,7 @@ def cross_validate(features: Floats, outputs: Floats) -> tuple[CurveEnsemble, Fl
 def _fit(features: Floats, outputs: Floats) -> CurveEnsemble:
     """Fit a Gaussian process to each of the first components of the curves, and one to the last output.
 
-    Each output has a variance of 1 before the decomposition; otherwise those of the largest spread would decide.
+    Each output is first scaled to a variance of 1; otherwise those with the largest spread would make the components.
     """
     mean, deviation = outputs.mean(0), outputs.std(0)
     standard = (outputs - mean) / np.where(deviation > 0, deviation, 1.0)

@@ -73,7 +73,7 @@ def count_known_when_asked(events: Sequence[Event]) -> int:
 
 
 class LiveStudy:
-    """Suggestions made in advance, by a study that follows the run's event log. Listens to the log after `state`.
+    """Suggestions made in advance, by a study that listens to the run's event log. Register `apply` after `state`.
 
     Use it as a context; its thread ends with it. Without a context, `take` asks the sampler in the thread of its
     caller: a simulation does so, in which a proposal takes no time.

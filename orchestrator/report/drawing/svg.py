@@ -64,7 +64,7 @@ def roles(architecture: Architecture) -> list[tuple[str, Cell]]:
 
 
 def families(architectures: Iterable[Architecture]) -> dict[str, str]:
-    """Return the colours of the operations in use, by their meaning; `other` stands for unknown operations."""
+    """Return the legend: the colour of each family of operations in use, by its name. `other`: unknown operations."""
     used = {
         family_of(edge.operation)
         for architecture in architectures
