@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import shutil
@@ -10,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from orchestrator.config.search_config import load_config
 from orchestrator.objectives import Direction
@@ -229,13 +232,17 @@ def test_words_choose_the_rows_that_are_shown(seen: Seen) -> None:
     assert shown.count() == before == 20
 
 
-def test_a_reader_who_prefers_dark_pages_gets_one_with_light_plots(browser: Browser, record: RunDirectory) -> None:
+def test_a_reader_who_prefers_dark_pages_gets_dark_plots_and_drawings(browser: Browser, record: RunDirectory) -> None:
     context = browser.new_context(color_scheme="dark", viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.goto(page_of(record))
-    colour = "(selector) => getComputedStyle(document.querySelector(selector)).backgroundColor"
-    assert page.evaluate(colour, "body") == "rgb(24, 29, 34)"
-    assert page.evaluate(colour, ".plot") == page.evaluate(colour, "svg.cell") == "rgb(255, 255, 255)"
+    page.wait_for_function("document.body.dataset.drawn !== undefined")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(colour) == "rgb(24, 29, 34)"
+    for drawn in (page.locator("#curves.plot"), page.locator("svg.cell").first):
+        shades = np.asarray(Image.open(io.BytesIO(drawn.screenshot())).convert("L"))
+        assert np.median(shades) < 40
+        assert shades.max() > 160
     context.close()
 
 
@@ -293,6 +300,16 @@ def test_errors_are_drawn_on_a_log_scale_and_back(seen: Seen) -> None:
     assert [1 - one for one in errors if one is not None] == pytest.approx([one for one in scores if one is not None])
     button.click()
     assert seen.page.evaluate(shown) == [scores, "linear"]
+    seen.check()
+
+
+def test_a_log_scale_of_similar_errors_has_ticks(browser: Browser, record: RunDirectory) -> None:
+    seen = Seen.at(browser, page_of(record))
+    script = """() => { const place = document.getElementById('curves');
+        place.base = place.base.map((trace) => ({...trace, y: trace.y.map((_, at) => at % 2 ? 0.979 : 0.972)})); }"""
+    seen.page.evaluate(script)
+    seen.page.locator('button.error[data-plot="curves"]').click()
+    seen.page.wait_for_function("document.querySelectorAll('#curves .ytick').length > 2")
     seen.check()
 
 

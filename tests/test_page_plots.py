@@ -199,7 +199,7 @@ def test_three_objectives_are_drawn_in_pairs(tmp_path: Path) -> None:
     ]
     assert list(drawn.values()) == expected
     titles = [axis.title.text for axis in figure_of(pairs).select_xaxes() if axis.title.text]
-    assert titles == ["validation accuracy", "multiply-adds for one image"]
+    assert titles == ["validation accuracy", "multiply-adds for one<br>image"]
     assert pairs.caption.endswith("Lower is better for multiply-adds for one image and parameters.")
     assert {trace.type for trace in traces(lines)} == {"scatter"}
 

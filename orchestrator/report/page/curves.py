@@ -211,7 +211,7 @@ def best_so_far(
     y = f"best {text(name)}"
     values = {one.value for trajectory in trajectories.values() for one in trajectory.improvements}
     error_axis = _error_axis(sorted(values), is_share) if len(values) > 1 else None
-    level: dict[str, Any] = {"range": range_around(*values)} if len(values) == 1 else {}
+    level: dict[str, Any] = {"range": range_around(*values, is_share=is_share)} if len(values) == 1 else {}
     return [
         Plot(
             name="best-by-time",

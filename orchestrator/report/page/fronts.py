@@ -33,6 +33,8 @@ LABEL_WIDTH = 14
 """In letters, so that the labels of four axes fit on the screen of a phone."""
 PAIR_HEIGHT = 190
 """In pixels, of one pair of objectives."""
+PAIR_LABEL_WIDTH = 21
+"""In letters, so that the label of an axis is not longer than the axis."""
 
 
 def front_plots(state: RunState) -> list[Plot]:
@@ -61,7 +63,7 @@ def front_plots(state: RunState) -> list[Plot]:
         Plot(
             name=name,
             title=title,
-            caption=f"{part}Each {mark} is a completed trial. {meaning} {_better(state)}",
+            caption=f"{part}Each {mark} is a completed trial with its scores in the search. {meaning} {_better(state)}",
             figure=draw(state, shown) if completed else None,
             empty_text="No trial has completed its training yet.",
         )
@@ -118,7 +120,7 @@ def _pairs(state: RunState, trials: Sequence[Trial]) -> go.Figure:
 
 
 def _wrapped(objective: str) -> str:
-    return "<br>".join(map(text, wrap(metric_label(objective), 2 * LABEL_WIDTH)))
+    return "<br>".join(map(text, wrap(metric_label(objective), PAIR_LABEL_WIDTH)))
 
 
 def _plane(state: RunState, trials: Sequence[Trial]) -> go.Figure:

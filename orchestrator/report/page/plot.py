@@ -114,10 +114,10 @@ def axis_of(values: Sequence[float]) -> dict[str, Any]:
     return {"type": "log", "dtick": "D2"} if values and min(values) > 0 and max(values) >= 10 * min(values) else {}
 
 
-def range_around(value: float) -> list[float]:
-    """Return an axis range for a single value; plotly's own would be the value ± 1."""
+def range_around(value: float, *, is_share: bool) -> list[float]:
+    """Return an axis range for a single value, at most 1 if `is_share`; plotly's own would be the value ± 1."""
     margin = abs(value) / 10 or 1.0
-    return [value - margin, value + margin]
+    return [value - margin, min(value + margin, 1.0) if is_share else value + margin]
 
 
 def thinned(items: Sequence[T], count: int) -> list[T]:

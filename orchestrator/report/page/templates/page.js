@@ -41,16 +41,21 @@ function redraw(place) {
 }
 
 // A log scale has no zero, so scores of 1 are drawn at half of the smallest other error.
-function errorsOf(data) {
+function errorBounds(data) {
   const errors = data.flatMap((trace) => trace.y).filter((score) => score !== null && score < 1).map((score) => 1 - score);
-  const least = errors.reduce((one, other) => Math.min(one, other), 1) / 2;
+  return [errors.reduce((one, other) => Math.min(one, other), 1), errors.reduce((one, other) => Math.max(one, other), 0)];
+}
+function errorsOf(data) {
+  const least = errorBounds(data)[0] / 2;
   return data.map((trace) => ({ ...trace, y: trace.y.map((score) => (score === null ? null : Math.max(1 - score, least))) }));
 }
 function showErrors(place, button, on) {
   place.showsError = on;
   button.ariaPressed = String(on);
+  const [least, most] = errorBounds(place.base);
+  const dtick = on && most >= 10 * least ? "D2" : null; // ticks at 1, 2 and 5 only, which a narrow axis may miss
   Object.assign(place.layout.yaxis, {
-    type: on ? "log" : "linear", dtick: on ? "D2" : null, tickformat: on ? "~g" : "", autorange: true,
+    type: on ? "log" : "linear", dtick, tickformat: on ? "~g" : "", autorange: true,
     title: { ...place.layout.yaxis.title, text: on ? `error: 1 − ${place.scoreTitle}` : place.scoreTitle },
   });
   redraw(place);
