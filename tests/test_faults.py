@@ -234,7 +234,7 @@ def test_a_search_in_which_everything_fails_stops_early_and_says_why(cellscout: 
     (tmp_path / "fault-error-0123456789abcdef-1").touch()
     state, ended = searched(cellscout, tmp_path, "budget.trials=100")
     assert ended.status == 1
-    assert "the last 10 trials all failed, without an epoch in between; RuntimeError: mat1 and mat2" in ended.err
+    assert "cellscout: the last 10 trials all failed, without an epoch in between; RuntimeError: mat1 and " in ended.err
     assert state.outcome == "failed"
     assert state.counts()["failed"] == 10
 

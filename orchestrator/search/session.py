@@ -275,8 +275,8 @@ class SearchSession:
 
     def _explain(self, error: Exception) -> CellscoutError:
         """Return the error that stopped the run, in one line."""
-        if self.log.failure is not None:
-            return self.log.failure  # Ray Tune wrapped it in its own error
-        if isinstance(error, CellscoutError):
-            return error
+        # The first two are errors of the log and of a callback, which Ray Tune wraps in its own.
+        for found in (self.log.failure, self.environment.stopper.failure, error):
+            if isinstance(found, CellscoutError):
+                return found
         return SearchError(f"the run stopped: {last_line(error)}; its record is in {self.directory}")
