@@ -82,7 +82,7 @@ REWRITTEN = {
     '["budget.trials=30"]': '["budget.trials=2", "training.epochs=2", "trainable.name=instant"]',
     '["budget.trials=60"]': '["budget.trials=3"]',
     "top=3, folds=3, seeds=2": "top=2, folds=2, seeds=1, baseline=False",
-    'changes=["training.epochs=100"], seeds=3': 'changes=["training.epochs=1"], name="from-python"',
+    "epochs=100, seeds=3": 'epochs=1, name="from-python"',
     "exploration=0.3))": "exploration=0.3), history=30, trials=60)",
 }
 """In Python blocks."""

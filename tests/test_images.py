@@ -171,7 +171,7 @@ def test_nothing_but_the_place_can_change(moved: tuple[RecordedRun, Path]) -> No
 
 
 def test_a_retraining_takes_a_place_beside_its_recipe() -> None:
-    settings = RetrainSettings(changes=["training.epochs=3", "data.root=elsewhere"])
+    settings = RetrainSettings(epochs=3, changes=["data.root=elsewhere"])
     assert places_of(settings) == ["data.root=elsewhere"]
     assert recipe_of(settings, SearchConfig()).epochs == 3
 

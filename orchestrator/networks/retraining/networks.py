@@ -23,7 +23,7 @@ def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettin
     Raises:
         ConfigError: a change is not of `[training]` or of the place of the images, or the result is not valid.
     """
-    changes = [change for change in settings.changes if change not in places_of(settings)]
+    changes = [change for change in settings.all_changes if change not in places_of(settings)]
     for change in changes:
         if not change.startswith("training."):
             raise ConfigError(f"--set {change!r}: a retraining can change [training] and {', '.join(MOVABLE)} only")
@@ -40,7 +40,7 @@ def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettin
 
 def places_of(settings: RetrainSettings) -> list[str]:
     """The changes that say where the images are."""
-    return [change for change in settings.changes if change.partition("=")[0].strip() in MOVABLE]
+    return [change for change in settings.all_changes if change.partition("=")[0].strip() in MOVABLE]
 
 
 def networks_of(

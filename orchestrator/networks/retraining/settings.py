@@ -23,6 +23,8 @@ class RetrainSettings(OptionSettings):
     """A paper's recipe (`cellscout list presets`). Default: the search's recipe."""
     changes: Annotated[Sequence[str], Option("--set")] = ()
     """Change a setting of the recipe, or `data.root`, if the search's images are elsewhere now; may be repeated."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Length of a training; the same as `--set training.epochs=N`. Default: that of the recipe."""
     repeats: int | None = Field(default=None, ge=1, le=64)
     """N, the number of normal cells per stage. Default: as recorded with the architecture."""
     filters: int | None = Field(default=None, ge=2, le=4096)
@@ -59,6 +61,11 @@ class RetrainSettings(OptionSettings):
         if self.freeze and not self.weights:
             raise ValueError("--freeze needs --weights: random features are not worth keeping")
         return self
+
+    @property
+    def all_changes(self) -> list[str]:
+        """The changes, with the length of a training among them."""
+        return [*self.changes, *([] if self.epochs is None else [f"training.epochs={self.epochs}"])]
 
     @property
     def on_ray(self) -> bool:

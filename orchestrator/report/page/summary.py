@@ -103,7 +103,7 @@ def _full_size(record: PageRecord) -> str:
         f"This command trains the winner at full size (N = {size.repeats}, F = {size.filters}; in the search N = "
         f"{network.get('repeats', '?')}, F = {network.get('filters', '?')}) from scratch on the training and "
         f"validation {record.info.examples} together, and then tests it once: {size.cost}. The size is the largest "
-        "that trains no longer than the whole search did. --set training.epochs=... or --preset NAME, a paper's recipe "
+        "that trains no longer than the whole search did. --epochs or --preset NAME, a paper's recipe "
         "(cellscout list presets), trains it longer."
         f"{'' if tested else f' The test {record.info.examples} have not been used yet.'}"
     )
