@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -268,8 +269,8 @@ def run(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_the_command_draws_and_tells(suffix: str, run: Path, cellscout: Any) -> None:
     done = cellscout("explain", "run", "grey.png", "large.png", "-o", f"why{suffix}")
-    assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("grey.png: ")
+    assert (done.status, done.err) == (0, "with the network in run/best\n")
+    assert re.match(r"grey.png(  \w+ [\d.]+ %){3}\n", done.out)
     assert f"explained in why{suffix}" in done.out
     assert (run / f"why{suffix}").stat().st_size > 5000
     if suffix == ".png":

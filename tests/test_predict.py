@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,14 @@ def test_files_and_the_network_itself_say_the_same(here: Path, cellscout: Any) -
 
 def test_the_likeliest_classes_are_printed(here: Path, cellscout: Any) -> None:
     draw(here / "a.png")
-    ((_, *words),) = (line.split() for line in cellscout("predict", "model.onnx", "a.png").out.splitlines())
-    assert len(words) == 6
-    shares = [float(word) for word in words[1::2]]
+    told = cellscout("predict", "model.onnx", "a.png")
+    assert re.match(r"a.png(  \d [\d.]+ %){3}\n$", told.out)
+    assert told.err == ""
+    shares = [float(share) for share in re.findall(r"([\d.]+) %", told.out)]
     assert shares == sorted(shares, reverse=True)
-    assert len(cellscout("predict", "model.onnx", "a.png", "--top", "1").out.split()) == 3
-    assert len(cellscout("predict", "model.onnx", "a.png", "--top", "99").out.split()) == 21
+    assert cellscout("predict", "model.onnx", "a.png", "--top", "1").out.count("%") == 1
+    assert cellscout("predict", "model.onnx", "a.png", "--top", "99").out.count("%") == 10
+    assert cellscout("predict", "run", "a.png").err == "with the network in run/best\n"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -216,6 +216,8 @@ def predict(
     found = predict_images(model, images)
     if output is not None:
         write_predictions(found, output)
+    if found.folder is not None:
+        typer.echo(f"with the network in {found.folder}", err=True)
     for line in found.unreadable:
         typer.echo(f"cellscout: {line}", err=True)
     if as_json:
@@ -251,13 +253,13 @@ def explain(
     Needs the extra: pip install "cellscout[explain]".
     """
     from orchestrator.networks import explain as explain_pictures
-    from trainables.settings import printable
+    from orchestrator.networks import line_of
 
     explained = explain_pictures(network, images=images, output=output, class_name=class_name)
     if as_json:
         print_json({"output": str(output), **explained.to_json()})
         return
+    typer.echo(f"with the network in {explained.network}", err=True)
     for picture in explained.pictures:
-        guesses = ", ".join(f"{name} ({value:.1%})" for name, value in explained.most_probable(picture))
-        typer.echo(f"{printable(picture.path)}: {guesses}")
+        typer.echo(line_of(picture.path, explained.most_probable(picture)))
     typer.echo(f"explained in {output}")

@@ -9,6 +9,7 @@ from .export.tables import export_notes as export_notes
 from .export.tables import export_table as export_table
 from .prediction import Predictions as Predictions
 from .prediction import check_output as check_output
+from .prediction import line_of as line_of
 from .prediction import predict as predict
 from .prediction import write_predictions as write_predictions
 from .retraining.run import RetrainResult as RetrainResult

@@ -46,6 +46,9 @@ class Predictions:
     """The predictions for all pictures."""
 
     network: str
+    """Its name."""
+    folder: str | None
+    """Location of the trained network; None for an exported file."""
     classes: tuple[str, ...]
     pictures: list[Prediction]
     kind: str
@@ -62,15 +65,17 @@ class Predictions:
 
     def lines(self, top: int) -> list[str]:
         """One line per picture, with its `top` classes and probabilities, or its numbers."""
+        if self.outputs != "numbers":
+            return [line_of(one.path, self.ranked(one, top)) for one in self.pictures]
         return [
-            "  ".join([printable(one.path), *(f"{name} {value:.3f}" for name, value in self._shown(one, top))])
+            "  ".join(
+                [
+                    printable(one.path),
+                    *(f"{name} {value:.3f}" for name, value in zip(self.classes, one.values, strict=True)),
+                ]
+            )
             for one in self.pictures
         ]
-
-    def _shown(self, picture: Prediction, top: int) -> list[tuple[str, float]]:
-        if self.outputs == "numbers":
-            return list(zip(self.classes, picture.values.tolist(), strict=True))
-        return self.ranked(picture, top)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,6 +108,11 @@ class Predictions:
         return pa.table(columns)
 
 
+def line_of(path: Path, shares: Iterable[tuple[str, float]]) -> str:
+    """Return the line of a picture with its classes and their shares, such as `digit.png  7 91.8 %  1 4.0 %`."""
+    return "  ".join([printable(path), *(f"{name} {share:.1%}".replace("%", " %") for name, share in shares)])
+
+
 def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Predictions:
     """Classify pictures, or predict what else the network was trained for.
 
@@ -117,7 +127,7 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
             be read.
     """
     given = [images] if isinstance(images, Path | str) else images
-    opened = _open(str(model))
+    opened, folder = _open(str(model))
     preprocessing = opened.facts.preprocessing
     kind = preprocessing.reading.files
     named = [(path, from_folder) for image in given for path, from_folder in _files(Path(image), kind)]
@@ -138,7 +148,15 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
             pictures += [Prediction(path, *one) for path, one in zip(paths, found, strict=True)]
     if not pictures:
         raise InputError(f"none of {counted(len(named), kind.name)} can be read; the first: {unreadable[0]}")
-    return Predictions(opened.facts.name, preprocessing.classes, pictures, kind.name, preprocessing.outputs, unreadable)
+    return Predictions(
+        network=opened.facts.name,
+        folder=folder,
+        classes=preprocessing.classes,
+        pictures=pictures,
+        kind=kind.name,
+        outputs=preprocessing.outputs,
+        unreadable=unreadable,
+    )
 
 
 def check_output(output: Path) -> None:
@@ -203,14 +221,15 @@ def _files(image: Path, kind: FileKind) -> Iterator[tuple[Path, bool]]:
         yield path, True
 
 
-def _open(model: str) -> ModelFile:
+def _open(model: str) -> tuple[ModelFile, str | None]:
+    """Open an exported file, or a trained network, whose location is the second value."""
     location, options = split_options(model)
     parent, slash, name = location.rpartition("/")
     how = find_format(Path(name).suffix)
     if how is None:
         return _trained(model)
     folder = f"{parent}{slash if not parent else ''}{options}" if slash else "."
-    return _exported(model, folder=folder, name=name, how=how)
+    return _exported(model, folder=folder, name=name, how=how), None
 
 
 def _exported(model: str, *, folder: str, name: str, how: ExportFormat) -> ModelFile:
@@ -230,7 +249,7 @@ def _exported(model: str, *, folder: str, name: str, how: ExportFormat) -> Model
         raise InputError(f"{model} is not a valid file of cellscout export: {error}") from error
 
 
-def _trained(model: str) -> ModelFile:
+def _trained(model: str) -> tuple[ModelFile, str]:
     if Path(model).is_file():
         suffixes = ", ".join(one.suffix for one in FORMATS.values())
         raise InputError(f"{model} is neither an exported file ({suffixes}) nor the folder of a trained network")
@@ -242,7 +261,7 @@ def _trained(model: str) -> ModelFile:
     except (ValueError, RuntimeError) as error:
         raise InputError(f"{found.folder}: {last_line(error)}") from error
     facts = ModelFacts(name=found.name, preprocessing=found.preprocessing, int8=False)
-    return ModelFile(facts, make_runner(network))
+    return ModelFile(facts, make_runner(network)), str(found.folder)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
