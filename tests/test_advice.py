@@ -46,8 +46,8 @@ def test_the_soonest_is_recommended_with_those_that_cannot_be_told_from_it() -> 
     )
     (advice,) = advise(found)
     assert advice.sentence == (
-        "On 2 workers take random with asha: it comes within 0.5 points of the best 4.0 times (3.1 to 5.2) sooner than "
-        "random search without stopping. random with cut min_epochs=1 cannot be distinguished from it."
+        "On 2 workers take random with asha: it comes within 0.5 points of the best recorded candidate 4.0 times (3.1 "
+        "to 5.2) sooner than random search without stopping. random with cut min_epochs=1 cannot be distinguished from it."
     )
     assert [one.simulated.setup for one in advice.setups] == [ASHA, CUT]
 
@@ -57,7 +57,7 @@ def test_what_the_data_cannot_tell_is_said() -> None:
     (advice,) = advise(never)
     assert advice.sentence.startswith(
         "On 2 workers the data cannot tell that any setting is faster than random search without stopping: the best of "
-        "the others, random with asha, comes within 0.5 points of the best with 1 of 6 seeds"
+        "the other settings, random with asha, comes within 0.5 points of the best recorded candidate with 1 of 6 seeds"
     )
     assert advice.sentence.endswith("Try a larger --target, more --trainings or more --seeds.")
     assert json.loads(json.dumps(simulation_json(never), allow_nan=False))["simulated"][0]["median"] is None

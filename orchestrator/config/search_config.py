@@ -183,9 +183,10 @@ class ResourceSettings(Settings):
     cpus_per_trial: int = Field(default=1, ge=1)
     """CPU cores of a trial; it trains with as many threads."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
-    """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 0 if
-    there are no GPUs (refused if an autoscaler may add some). If there are, 1; but on a cluster of fixed size, up to
-    four trials share a GPU if NVIDIA's MPS runs on all nodes with GPUs, and if memory and CPUs allow it."""
+    """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 1 if
+    the cluster has GPUs or its autoscaler is known to add some, otherwise 0. On a cluster of fixed size, up to four
+    trials share a GPU if NVIDIA's MPS runs on all nodes with GPUs, and if memory and CPUs allow it. Refused if no node
+    has a GPU yet and the autoscaler's nodes are not known."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:

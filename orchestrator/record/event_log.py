@@ -56,10 +56,10 @@ class TypedLog(Generic[E]):
 
     `create` or `reopen` makes one, of a subclass that says what its events are.
 
-    In a local folder an appended event survives the death of the process at once, and a power loss once the file is
-    forced to the disk: at an event of `SYNCED_AT_ONCE`, and otherwise at an append after a second or more. On an object
-    store it survives both once it is uploaded: before `append` returns for an event of `SYNCED_AT_ONCE`, and otherwise
-    within about a second.
+    In a local folder an appended event survives the death of the process. It survives a power loss once the file has
+    been forced to the disk: at each event of `SYNCED_AT_ONCE`, and otherwise at the first append that comes a second or
+    more after the last time. On an object store it survives both once it is uploaded: before `append` returns for an
+    event of `SYNCED_AT_ONCE`, and otherwise within about a second.
     """
 
     ADAPTER: ClassVar[TypeAdapter[Any]]

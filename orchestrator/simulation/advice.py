@@ -60,7 +60,7 @@ def _advice(found: Sequence[Simulated], result: SimulateResult) -> Advice:
 
 def _sentence(compared: Sequence[Compared], equals: Sequence[Compared], *, workers: int, result: SimulateResult) -> str:
     where = f"On {counted(workers, 'worker')}"
-    target = f"within {points(result.target)} points of the best"
+    target = f"within {points(result.target)} points of the best recorded candidate"
     if not compared:
         return f"{where} nothing was compared with random search without stopping."
     first = compared[0]
@@ -77,7 +77,7 @@ def _sentence(compared: Sequence[Compared], equals: Sequence[Compared], *, worke
     slower = [str(one.simulated.setup) for one in compared if one.speed_up.interval[1] < 1]
     return (
         f"{where} the data cannot tell that any setting is faster than random search without stopping: the best of "
-        f"the others, {first.simulated.setup}, comes {target} with {reached} of {counted(result.seeds, 'seed')}"
+        f"the other settings, {first.simulated.setup}, comes {target} with {reached} of {counted(result.seeds, 'seed')}"
         f"{sooner}. Try {hint}.{f' {join_words(slower)}: slower.' if slower else ''}"
     )
 
