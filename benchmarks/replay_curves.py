@@ -33,7 +33,7 @@ from orchestrator.simulation.speed_up import SpeedUp, speed_up
 
 WORKERS = (4, 16)
 BUDGET = 100
-"""The workers' total time, in whole trainings."""
+"""The workers' total time, in whole trainings. Rivals have more, so that they come to the targets too (`LENGTHS`)."""
 TARGETS = (0.005, 0.01, 0.02)
 """Regrets at which a search has reached a target, in validation accuracy."""
 
@@ -70,6 +70,15 @@ ARMS: dict[str, Callable[[Answers, int, Run], Simulation]] = {
 }
 
 
+LENGTHS = {RANDOM: 10, STOCK: 3}
+"""How many times `BUDGET` a rival has."""
+
+
+def limit_of(arm: str, workers: int, answers: Answers) -> float:
+    """Return the seconds of a search."""
+    return LENGTHS.get(arm, 1) * BUDGET * answers.training_seconds / workers
+
+
 @cache
 def surrogate_of(record: str) -> Surrogate:
     """Fit the surrogate once in each process."""
@@ -84,7 +93,7 @@ def one(record: str, arm: str, workers: int, seed: int) -> tuple[Regret, int]:
         simulate,
         evaluate=answers.answers(seed),
         workers=workers,
-        seconds=BUDGET * answers.training_seconds / workers,
+        seconds=limit_of(arm, workers, answers),
         trials=answers.limit,
     )
     simulation = ARMS[arm](answers, seed, run)
@@ -94,12 +103,13 @@ def one(record: str, arm: str, workers: int, seed: int) -> tuple[Regret, int]:
 Found = Mapping[tuple[str, int], Sequence[tuple[Regret, int]]]
 
 
-def sooner(found: Found, workers: int, *, arm: str, target: float, limit: float) -> Iterator[str]:
+def sooner(found: Found, workers: int, *, arm: str, target: float, limits: Mapping[str, float]) -> Iterator[str]:
     """Yield how many searches reach the target, and how many times sooner than random search and Ray Tune."""
     times = {one: [regret.reached(target) for regret, _ in found[one, workers]] for one in ARMS}
     yield f"{sum(time is not None for time in times[arm])} of {len(times[arm])}"
     for other in (RANDOM, STOCK):
-        yield "" if arm == other else in_words(speed_up(times[arm], times[other], limit=limit))
+        ratio = speed_up(times[arm], times[other], limit=limits[arm], limit_of_others=limits[other])
+        yield "" if arm == other else in_words(ratio)
 
 
 def points(regret: Mean) -> str:
@@ -116,15 +126,17 @@ def in_words(ratio: SpeedUp) -> str:
 def table(found: Found, answers: Answers) -> Iterator[str]:
     """Yield a row for each number of workers and arm."""
     targets = [f"within {100 * target:g}: reached | times sooner than random | than Ray Tune" for target in TARGETS]
-    yield f"| workers | | regret at a quarter of the time | at the end | {' | '.join(targets)} | trials |"
+    at_end = f"after {BUDGET} trainings"
+    yield f"| workers | | regret after {BUDGET // 4} trainings | {at_end} | {' | '.join(targets)} | trials |"
     yield "|---|---|---|---|" + "---|---|---|" * len(TARGETS) + "---|"
     for workers, arm in itertools.product(WORKERS, ARMS):
-        limit = BUDGET * answers.training_seconds / workers
+        limits = {each: limit_of(each, workers, answers) for each in ARMS}
         runs = found[arm, workers]
-        regrets = [mean_of([regret.at(part * limit) for regret, _ in runs]) for part in (0.25, 1.0)]
+        moments = [part * limits[DEFAULT] for part in (0.25, 1.0)]
+        regrets = [mean_of([regret.at(moment) for regret, _ in runs]) for moment in moments]
         cells = [
             *map(points, regrets),
-            *(cell for target in TARGETS for cell in sooner(found, workers, arm=arm, target=target, limit=limit)),
+            *(cell for target in TARGETS for cell in sooner(found, workers, arm=arm, target=target, limits=limits)),
             f"{mean_of([count for _, count in runs]).mean:.0f}",
         ]
         yield f"| {workers} | {arm} | {' | '.join(cells)} |"
@@ -150,12 +162,13 @@ def main() -> None:
         f"# Searches on recorded curves\n\n{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
         f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}. Written by\n\n```\n{command}\n```",
         f"Searches on a virtual clock, {arguments.seeds} seeds each. The workers' total time is that of {BUDGET} whole "
-        "trainings. The regret is the best score that is known less that of the leading candidate when trained to the "
-        "end, in points of validation accuracy, with the 95 % interval of its mean. *within 0.5*: how many searches "
-        "came within 0.5 points of the best score that is known and stayed there, and how many times sooner than those "
-        "of random search without stopping and of Ray Tune (the ratio over all pairs of searches, with its 95 % "
-        "interval; searches that did not reach the target only bound it). *Ray Tune* is its OptunaSearch with Optuna's "
-        "default sampler (TPE) and its ASHAScheduler, with default settings.",
+        f"trainings, of random search without stopping {LENGTHS[RANDOM]} times and of Ray Tune {LENGTHS[STOCK]} times "
+        "as much, so that they come to the targets too. The regret is the best score that is known less that of the "
+        "leading candidate when trained to the end, in points of validation accuracy, with the 95 % interval of its "
+        "mean. *within 0.5*: how many searches came within 0.5 points of the best score that is known and stayed "
+        "there, and how many times sooner than those of random search without stopping and of Ray Tune (the ratio over "
+        "all pairs of searches, with its 95 % interval; searches that did not reach the target only bound it). *Ray "
+        "Tune* is its OptunaSearch with Optuna's default sampler (TPE) and its ASHAScheduler, with default settings.",
     ]
     answers = surrogate_of(arguments.record)
     parts += [f"{answers.note[0].upper()}{answers.note[1:]}.", "\n".join(table(found, answers))]

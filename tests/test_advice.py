@@ -46,8 +46,9 @@ def test_the_soonest_is_recommended_with_those_that_cannot_be_told_from_it() -> 
     )
     (advice,) = advise(found)
     assert advice.sentence == (
-        "On 2 workers take random with asha: it comes within 0.5 points of the best recorded candidate 4.0 times (3.1 "
-        "to 5.2) sooner than random search without stopping. random with cut min_epochs=1 cannot be distinguished from it."
+        "On 2 workers take random with asha: it comes within 0.5 points of the best recorded candidate 4.0 times "
+        "(3.1 to 5.2) sooner than random search without stopping. random with cut min_epochs=1 cannot be distinguished "
+        "from it."
     )
     assert [one.simulated.setup for one in advice.setups] == [ASHA, CUT]
 

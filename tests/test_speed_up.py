@@ -37,6 +37,7 @@ def test_a_search_that_never_gets_there_only_bounds_its_ratios() -> None:
     later = speed_up(never, times, limit=10.0)
     assert (later.at_least, later.interval) == (0.0, (0.0, 0.1))
     assert speed_up(never, never, limit=10.0).is_chance
+    assert speed_up(times, never, limit=10.0, limit_of_others=40.0).interval == (40.0, math.inf)
     few = speed_up([1.0, 2.0, 2.0, 2.0, 2.0, None], [8.0] * 6, limit=10.0)
     assert (few.at_least, few.is_exact) == (4.0, True)
 

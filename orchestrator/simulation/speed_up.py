@@ -1,7 +1,7 @@
 """How much sooner than another a kind of search reaches its target, from a few searches of each. Pure numbers.
 
 A search that does not reach the target within its time is censored: its time is known to be longer. Means need all
-times; medians and ranks do not. All searches that are compared have the same time.
+times; medians and ranks do not. All searches of a kind have the same time.
 
 The estimate is that of Hodges and Lehmann, "Estimates of Location Based on Rank Tests" (Annals of Mathematical
 Statistics 34, 1963): the median, over all pairs of a search of each kind, of the ratio of their times. Its interval
@@ -59,16 +59,20 @@ class SpeedUp:
         return f"{low:.1f} or more" if math.isinf(high) else f"{low:.1f} to {high:.1f}"
 
 
-def speed_up(times: Times, others: Times, *, limit: float, intervals: int = 1) -> SpeedUp:
+def speed_up(
+    times: Times, others: Times, *, limit: float, limit_of_others: float | None = None, intervals: int = 1
+) -> SpeedUp:
     """Return how many times sooner the searches with `times` reach the target than the others.
 
     Args:
         times, others: at least one of each; in any order, and independent of each other.
         limit: the time that each search had.
+        limit_of_others: the time that each of the others had, if another.
         intervals: the number of simultaneous intervals. The error probability of each is divided by it (Bonferroni).
     """
     pairs = list(itertools.product(times, others))
-    lowest = sorted(0.0 if mine is None else (limit if other is None else other) / mine for mine, other in pairs)
+    later = limit_of_others or limit
+    lowest = sorted(0.0 if mine is None else (later if other is None else other) / mine for mine, other in pairs)
     highest = sorted(math.inf if other is None else other / (limit if mine is None else mine) for mine, other in pairs)
     skipped = _refused(len(times), len(others), (1 - CONFIDENCE) / intervals)
     interval = (0.0, math.inf) if skipped is None else (lowest[skipped], highest[-1 - skipped])
