@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -185,15 +185,23 @@ class Architecture:
         """JSON with `normal` and `reduction`; see `Cell.to_json`."""
         return {"normal": self.normal.to_json(), "reduction": self.reduction.to_json()}
 
+    def with_operation(self, operation: str) -> Architecture:
+        """The same graphs with this operation on every edge."""
+        return Architecture(*(_with_operation(cell, operation) for cell in (self.normal, self.reduction)))
+
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Architecture:
-        """Inverse of `to_json`.
+    def from_json(cls, value: Mapping[str, Any] | str) -> Architecture:
+        """Inverse of `to_json`; also of its JSON text, as tables have it.
 
         Raises:
             ValueError: the value does not have that form, or one of its cells is invalid.
         """
         try:
-            cells = {name: value[name] for name in ("normal", "reduction")}
+            parts = json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"not an architecture (the text is not JSON: {error})") from error
+        try:
+            cells = {name: parts[name] for name in ("normal", "reduction")}
         except (KeyError, TypeError) as error:
             raise ValueError("not an architecture (needs 'normal' and 'reduction')") from error
         found = []
@@ -203,3 +211,8 @@ class Architecture:
             except ValueError as error:
                 raise ValueError(f"the {name} cell: {error}") from error
         return cls(*found)
+
+
+def _with_operation(cell: Cell, operation: str) -> Cell:
+    blocks = (replace(block, edges=tuple(Edge(edge.state, operation) for edge in block.edges)) for block in cell.blocks)
+    return replace(cell, blocks=tuple(blocks))

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config.search_config import SearchConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.record.event_log import EventLog, Place
 from orchestrator.record.events import (
     EpochDone,

@@ -24,7 +24,8 @@ import typer.main
 from orchestrator.cli.app import app, main
 from orchestrator.cluster.autoscaling import Growth, NodeKind
 from orchestrator.cluster.doctor import plan_findings
-from orchestrator.config.search_config import ResourceSettings, load_config, parse_config
+from orchestrator.config.loading import load_config, parse_config
+from orchestrator.config.search_config import ResourceSettings
 from orchestrator.simulation import SimulateSettings, simulate_searches, simulation_tables
 from tests.documentation import (
     ROOT,

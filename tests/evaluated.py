@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.evaluation.candidates import candidates_of
 from orchestrator.evaluation.outcome import Outcome, outcome_of
 from orchestrator.objectives import Direction

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import (

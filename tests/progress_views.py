@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.progress import Snapshot
 from orchestrator.progress.search_view import SearchView
 from orchestrator.record.events import TrialEnded, TrialSetBack, TrialStarted

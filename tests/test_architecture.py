@@ -180,3 +180,9 @@ def test_published_cells_are_distinct_except_one_that_two_families_share() -> No
     for name, published in PUBLISHED.items():
         by_fingerprint.setdefault(published.architecture.fingerprint, []).append(name)
     assert [names for names in by_fingerprint.values() if len(names) > 1] == [["pnasnet_5", "darts_form_pnasnet"]]
+
+
+def test_json_text_is_read_too_as_tables_have_it() -> None:
+    assert Architecture.from_json(json.dumps(NASNET_A.to_json())) == NASNET_A
+    with pytest.raises(ValueError, match="not an architecture .the text is not JSON: "):
+        Architecture.from_json("darts_v2")

@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.cluster.machine import environment_variables
 from orchestrator.cluster.tune_run import TUNE_ENVIRONMENT
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.schedulers.asha import AshaScheduler
 from orchestrator.schedulers.asha_promotion import AshaPromotionScheduler

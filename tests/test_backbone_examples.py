@@ -19,7 +19,7 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from tests.commands import run
 from tests.documentation import ROOT, blocks_of
 from tests.trained import digits_spec, make_run

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,15 @@ def test_the_short_options_are_settings(option: str, setting: str, cellscout: An
     ended = cellscout("search", option, "0")
     assert (ended.status, ended.out) == (2, "")
     assert re.search(f"{setting} is '?0'?", ended.err)
+
+
+def test_the_version_is_told(cellscout: Any) -> None:
+    assert cellscout("--version").out == f"cellscout {version('cellscout')}\n"
+
+
+def test_a_search_file_with_a_similar_name_is_suggested(cellscout: Any, tmp_path: Path) -> None:
+    (tmp_path / "flowers").mkdir()
+    assert cellscout("search", "flower").err.endswith("; did you mean 'flowers'?\n")
 
 
 def bad_data(folder: Path, name: str) -> list[str]:

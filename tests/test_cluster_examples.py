@@ -18,7 +18,7 @@ import yaml
 from orchestrator.cli.app import app
 from orchestrator.cluster.allotment import allot
 from orchestrator.cluster.autoscaling import growth_of
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from tests.own_ray import ray_command, short_folder

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from orchestrator.config.loading import DEFAULT_SEARCH, load_config, parse_config
 from orchestrator.config.plugins import resolve
-from orchestrator.config.search_config import DEFAULT_SEARCH, SearchConfig, load_config, parse_config
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError
 from search_spaces import NASNET, SPACES
 from trainables.presets import PRESETS
@@ -35,7 +36,8 @@ def test_the_default_search_is_the_digits() -> None:
 def test_a_folder_is_searched_like_the_digits(tmp_path: Path) -> None:
     config, default = load_config(tmp_path, ["budget.trials=3"]), load_config(None)
     assert (config.data.name, config.data.root, config.budget.trials) == ("image_folder", str(tmp_path), 3)
-    assert (config.training, config.network) == (default.training, default.network)
+    assert config.network == default.network
+    assert config.training == default.training.model_copy(update={"batch_size": 16})
     (tmp_path / "run.json").touch()
     assert problem(path=tmp_path) == (
         f"{tmp_path} is a run directory; `cellscout resume {tmp_path}` continues its search"

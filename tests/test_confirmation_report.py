@@ -304,3 +304,13 @@ def test_a_page_with_a_confirmation_is_whole(tmp_path: Path) -> None:
     page = page_of(directory)
     assert "confirmation" in page.figures
     assert "New trainings: validation accuracy" in page.text
+
+
+def test_a_confirmed_winner_that_may_be_a_guess_is_doubted(run: RunDirectory, cellscout: Any) -> None:
+    """The lucky score of the search was above the share of the largest class."""
+    recorded = run.read_info()
+    run.write_info(recorded.model_copy(update={"data": {**recorded.data, "validation": 400, "largest_class": 0.85}}))
+    assert cellscout("status", run.location).out.startswith(
+        "doubt       the winner is not clearly better than guessing: its true accuracy is between 0.8400 and 0.8800, "
+        "always guessing the largest class has 0.8500; look at"
+    )

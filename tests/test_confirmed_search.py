@@ -21,7 +21,7 @@ from rich.console import Console
 from safetensors.numpy import load, save
 
 from orchestrator.cluster import stopping
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.progress.display import Progress
 from orchestrator.record.events import ConfirmationPlanned, TrialEnded, TrialRepeated
 from orchestrator.record.recorded_run import RecordedRun

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator.config.search_config import DEFAULT_SEARCH
+from orchestrator.config.loading import DEFAULT_SEARCH
 from tests.documentation import (
     BLOCKS,
     README,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.evaluation.driver import PlannedTrials
 from orchestrator.progress.search_view import SearchView
 from orchestrator.record.events import (

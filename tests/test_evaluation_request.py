@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config.search_config import BudgetSettings, load_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.search_config import BudgetSettings
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.evaluation.candidates import EvaluatedSearch
-from orchestrator.evaluation.effort import remaining_work
-from orchestrator.evaluation.outcome import MIN_TRAININGS
+from orchestrator.evaluation.effort import MIN_TRAININGS, remaining_work
 from orchestrator.evaluation.request import find_recorded, request_of
 from orchestrator.evaluation.run import evaluate
 from orchestrator.evaluation.settings import EvaluationSettings
@@ -113,6 +113,8 @@ def test_it_says_how_many_trainings_are_left_and_how_long_they_take() -> None:
     product = "(4 candidates x 2 folds x 3 seeds) on 4 workers"
     new = RunState()
     assert told(new, new) == f"a random search of equal cost, then at most 24 trainings {product}: about 1 min"
+    single = wanted.model_copy(update={"seeds": 1})
+    assert told(new, new, single).endswith("; fewer than 5 trainings of each give no verdict (--folds, --seeds)")
     repeat = TrialRepeated(trial_id="00003", repeats="00000", seed=1, split="fresh")
     confirmation: list[Event] = [repeat, *(epoch("00003", number, 0.5) for number in range(1, 7))]
     confirmed = lasting([*SEARCH[:-1], *confirmation, SEARCH[-1]], 120)  # half of its time is the confirmation

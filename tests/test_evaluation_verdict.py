@@ -100,7 +100,7 @@ def test_a_winner_that_does_not_clearly_beat_guessing_is_doubted_first() -> None
     guessing = evaluated(around(0.25), around(0.27), around(0.24), guess=0.27)
     assert verdict(guessing).startswith(
         "No candidate is clearly better than always guessing the largest class (0.2700): look at the images and their "
-        "labels, training.learning_rate and training.epochs first. "
+        "labels, training.learning_rate, batch_size and epochs first. "
     )
     assert verdict(evaluated(*CLEAR, guess=0.27)).startswith("The winner is 00001")
 

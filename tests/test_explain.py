@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.networks.explanation import GAP, MAX_PICTURES, TILE, Explained, Picture, figure, fit
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import NASNET_A

@@ -153,6 +153,12 @@ def test_folders_that_do_not_make_a_data_set_are_refused(folders: dict[str, int]
         load(tmp_path)
 
 
+def test_the_folder_of_one_class_is_refused_with_what_is_needed(tmp_path: Path) -> None:
+    write_folders(tmp_path, {"cat": 3})
+    with pytest.raises(DataError, match="has 3 pictures and no folder; the folder that contains one folder of pict"):
+        load(tmp_path / "cat")
+
+
 def test_a_folder_of_other_files_alone_is_refused_with_their_number(tmp_path: Path) -> None:
     (tmp_path / "cat.heic").write_text("")
     with pytest.raises(DataError, match=r"needs one folder of pictures per class; it has 1 .heic"):

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from orchestrator.cluster.stopping import SearchStopper, raising_on_interrupt, stopping_on_interrupt
-from orchestrator.config.search_config import SearchConfig, load_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.networks.retraining.networks import places_of, recipe_of
 from orchestrator.networks.retraining.run import images_of
@@ -24,9 +25,10 @@ from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import describe_run
 from orchestrator.search.passed import PassedParts
 from orchestrator.search.run import resume_search, run_search
-from orchestrator.search.setup import SearchComponents, run_environment
+from orchestrator.search.setup import SearchComponents, few_steps, run_environment
 from tests.image_files import write_fashion_mnist, write_folders
 from tests.trained import make_run
+from trainables.settings import TrainingSettings
 from trainables.storage import Folder
 
 
@@ -210,3 +212,13 @@ def test_places_that_are_not_utf8_are_refused_in_one_line() -> None:
         load_config(None, [f"data.root={name}"])
     with pytest.raises(ValueError, match="is not UTF-8; use another name"):
         Folder.at(name)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs", "smaller"), [(172, 64, 8, 16), (90, 1000, 10, 8), (30, 64, 4, 2)]
+)
+def test_a_training_of_few_steps_is_remarked_on(images: int, batch: int, epochs: int, smaller: int) -> None:
+    found = few_steps(images, TrainingSettings(batch_size=batch, epochs=epochs))
+    assert found is not None
+    assert f"training.batch_size = {smaller} or more training.epochs" in found
+    assert few_steps(1149, TrainingSettings(batch_size=64, epochs=8)) is None

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
@@ -175,8 +176,20 @@ def test_what_the_sampler_raises_ends_the_search_with_its_reason(tmp_path: Path)
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
             raise ZeroDivisionError("no way")
 
-    with driven(tmp_path, Broken()) as hand, pytest.raises(SearchError, match="the sampler failed: .*no way"):
+    reason = r"the sampler failed: ZeroDivisionError: no way \(test_live_study.py, line \d+; sampler.name\)"
+    with driven(tmp_path, Broken()) as hand, pytest.raises(SearchError, match=reason):
         hand.take()
+
+
+def test_a_value_that_equals_a_choice_is_taken_as_the_choice(tmp_path: Path) -> None:
+    """Such as a number of numpy, which the record could not hold."""
+
+    class OfNumpy(RandomSampler):
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            return np.array(param_distribution.choices)[-1]
+
+    with driven(tmp_path, OfNumpy()) as hand:
+        assert {type(value) for value in hand.take().params.values()} <= {int, str}
 
 
 def test_the_seconds_that_asking_took_are_told(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from trainables.skeleton import NASNET_CIFAR, SKELETONS
 
 ODD = """
 from torch import nn
-from trainables.layers import BatchNorm, Convolution, Dropout, GlobalPool, Parallel, Relu, TorchModule
+from trainables.layers import BatchNorm, Convolution, Dropout, GlobalPool, Parallel, Pool, Relu, TorchModule
 
 
 def lists(in_channels, filters, *, stride, rules):
@@ -53,6 +53,35 @@ def keeps_the_size(in_channels, filters, *, stride, rules):
 
 def misfits(in_channels, filters, *, stride, rules):
     return (BatchNorm(in_channels + 1, 1e-5, 0.1),)
+
+
+def forgets_the_filters(in_channels, filters, *, stride, rules):
+    convolution = Convolution(in_channels, filters, 1, padding="same", stride=stride)
+    return (convolution, BatchNorm(in_channels, 1e-5, 0.1))
+
+
+def groups_badly(in_channels, filters, *, stride, rules):
+    return (Convolution(in_channels, filters, 3, padding="same", stride=stride, groups=3),)
+
+
+def pools_badly(in_channels, filters, *, stride, rules):
+    return (Pool("maximum", 3, stride=stride, padding="same"),)
+
+
+def adds_badly(in_channels, filters, *, stride, rules):
+    return (Parallel(((),), "sum"),)
+
+
+def pads_badly(in_channels, filters, *, stride, rules):
+    return (Convolution(in_channels, filters, 3, padding=1, stride=stride),)
+
+
+def has_no_rows(in_channels, filters, *, stride, rules):
+    return (Parallel((Relu(), Relu()), "add"),)
+
+
+def names(in_channels, filters, *, stride, rules):
+    return ("conv_3x3",)
 
 
 def flattens(in_channels, filters, *, stride, rules):
@@ -105,7 +134,14 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("odd_operations:x", r"^operation 'odd_operations:x': module 'odd_operations' .*has no 'x'; "),
         ("broken_operations:x", "module 'broken_operations' raised ZeroDivisionError: division by zero$"),
         ("odd_operations:number", "TypeError: 'int' object is not callable$"),
-        ("odd_operations:lists", r"TypeError: it must return a tuple of layers \(trainables.layers\)$"),
+        ("odd_operations:lists", "TypeError: it returned list; a tuple of layers is needed$"),
+        ("odd_operations:names", "TypeError: it returned a tuple with 'conv_3x3', which is not a layer$"),
+        ("odd_operations:forgets_the_filters", r"in_channels=\d+, filters=4, .*: BatchNorm expects \d+ channels but"),
+        ("odd_operations:groups_badly", "in_channels = 4 and groups = 3; the groups must divide the channels$"),
+        ("odd_operations:pools_badly", "ValueError: kind of a pool is 'maximum'; known: max, average$"),
+        ("odd_operations:adds_badly", "ValueError: combination of a Parallel is 'sum'; known: add, concat$"),
+        ("odd_operations:pads_badly", "ValueError: padding of a convolution is 1; known: same, symmetric, valid$"),
+        ("odd_operations:has_no_rows", "a row of a Parallel is Relu\\(\\); each row is a tuple of layers$"),
         ("odd_operations:raises", "^operation 'odd_operations:raises' with in_channels=.*, stride=1: KeyError: 1$"),
         ("odd_operations:needs_more", "TypeError: needs_more.. got an unexpected keyword argument"),
         ("odd_operations:keeps_the_width", r"maps \(7, 8\) pixels to \d+ channels of .*; \d+ channels of .* needed$"),
@@ -119,6 +155,18 @@ def test_an_operation_that_cannot_be_built_is_refused_before_the_search(name: st
     with pytest.raises(ValueError, match=message) as caught:
         replace(PLAN, space=replace(PLAN.space, operations=(*PLAN.space.operations, name))).check()
     assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_searches_when_it_is_imported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a script without a guard, whose own operation the search imports by the script's name."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unguarded.py").write_text("import cellscout\ncellscout.search(cellscout.load_config())")
+    with pytest.raises(
+        ValueError, match="'unguarded' starts a search while it is imported; write that call under if __n"
+    ):
+        build_operation("unguarded:mine", 4, 4, stride=1, rules=NASNET_CIFAR.operations)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.usefixtures("odd")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.search_config import load_config, parse_config
+from orchestrator.config.loading import load_config, parse_config
 from orchestrator.config.toml_writer import search_file
 from orchestrator.record.events import RunEnded
 from orchestrator.record.recorded_run import RecordedRun

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import RunEnded, TrialBuilt, TrialEnded, TrialSuggested

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.schedulers import SCHEDULERS
 from orchestrator.schedulers.asha_promotion import FINALISTS
 from orchestrator.schedulers.ceiling import Ceiling, SoftRanking, differences_by_noise

@@ -11,7 +11,7 @@ import pytest
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
-from orchestrator.config.search_config import load_config, parse_config
+from orchestrator.config.loading import load_config, parse_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.evaluation.run import evaluate
 from orchestrator.networks.retraining.run import procedure_of

@@ -156,6 +156,7 @@ def test_names_that_are_not_utf8_are_shown_and_written_as_text(here: Path, cells
             ["others.onnx", "a.png"],
             "others.onnx is not a valid file of cellscout export: it has no metadata 'cellscout'",
         ),
+        (["model.onnx", "model.onnx", "a.png"], "model.onnx is a second exported network; name one network, and then"),
         (["run", "none.png"], "none.png: there is no such file"),
         (["run", "a.png", "spoilt.png"], "spoilt.png cannot be read as a picture"),
         (["run", "colour.png"], "colour.png has 3 channels (mode RGB); the network takes 1"),

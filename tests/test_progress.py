@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.progress import (
     ConfirmationView,
     Progress,
@@ -101,8 +101,8 @@ def test_a_best_that_may_be_a_guess_is_neither_green_nor_unsaid() -> None:
     assert (best.style, best.parts[:2]) == ("calm", ["0.8000", "not clearly better than guessing"])
     assert guessing_doubt(state, facts) == (
         "no trial is clearly better than guessing: the best has 0.8000, always guessing the largest class has 0.8100, "
-        "and the best of 2 guesses up to 0.8867; look at the images and their labels, training.learning_rate and "
-        "training.epochs first"
+        "and the best of 2 guesses up to 0.8867; look at the images and their labels, training.learning_rate, "
+        "batch_size and epochs first"
     )
     assert guessing_doubt(state, info(data={"validation": 100, "largest_class": 0.1})) is None
     assert guessing_doubt(state, info(data={})) is None

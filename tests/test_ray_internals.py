@@ -21,7 +21,7 @@ from orchestrator.cluster import ray_internals, tune_run
 from orchestrator.cluster.autoscaling import growth
 from orchestrator.cluster.connection import connected
 from orchestrator.cluster.doctor import untested_versions
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.search.run import run_search
 from trainables import library_internals, preemption
 from trainables.library_internals import Internal, LibraryWarning, warn_once

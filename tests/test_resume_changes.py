@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.cluster.allotment import Allotment
 from orchestrator.cluster.stopping import SearchStopper
-from orchestrator.config.search_config import change_config, load_config, parse_config
+from orchestrator.config.loading import change_config, load_config, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.record.event_log import read_events
 from orchestrator.record.events import RunStarted
@@ -25,6 +25,7 @@ from search_spaces import NASNET, CellSpace
 from tests.builders import info, write
 from tests.driving import TINY, busy, driven, new, trial_facts
 from tests.records import snapshot
+from tests.searched import searched
 from tests.stepping import PLAN
 from trainables.storage import Folder
 
@@ -137,4 +138,14 @@ def test_other_images_or_another_space_than_those_of_the_record_are_refused(
     monkeypatch.setattr("orchestrator.search.run.run_environment", lambda *_, **__: nullcontext(found))
     with pytest.raises(ConfigError, match=message):
         resume_search(run)
+    assert snapshot(run) == before
+
+
+@pytest.mark.parametrize("words", [("--set", "budget.trials=2"), ("--trials", "3")])
+def test_a_completed_search_is_not_extended_by_what_it_has_used(words: Any, cellscout: Any, tmp_path: Path) -> None:
+    run = Path(searched(tmp_path / "run", (0.5, 0.7, 0.9)))
+    before = snapshot(run)
+    ended = cellscout("resume", str(run), *words)
+    assert ended.status == 2
+    assert "3 trials of the completed search have been trained; give more than 3 to extend it" in ended.err
     assert snapshot(run) == before

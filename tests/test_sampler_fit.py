@@ -8,8 +8,9 @@ import optuna
 import pytest
 
 from orchestrator.config.components import make_sampler
+from orchestrator.config.loading import parse_config
 from orchestrator.config.sampler_fit import check_fits
-from orchestrator.config.search_config import SamplerSettings, parse_config
+from orchestrator.config.search_config import SamplerSettings
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SAMPLERS

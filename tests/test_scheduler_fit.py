@@ -16,8 +16,9 @@ from ray.tune.schedulers import (
 )
 
 from orchestrator.config.components import make_scheduler
+from orchestrator.config.loading import parse_config
 from orchestrator.config.scheduler_fit import check_scheduler_fits
-from orchestrator.config.search_config import SchedulerSettings, parse_config
+from orchestrator.config.search_config import SchedulerSettings
 from orchestrator.errors import ConfigError
 from orchestrator.objectives import Direction
 from orchestrator.schedulers import SCHEDULERS

@@ -11,7 +11,7 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, TrialScheduler
 
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.schedulers import SCHEDULERS, SEVERAL_OBJECTIVES
 from orchestrator.schedulers.protocol import AnswersDuplicates, HasMilestones, Replayable
 from orchestrator.search.run import run_search

@@ -158,6 +158,7 @@ def test_a_sampler_that_breaks_ends_the_search_with_its_reason(local_ray: None, 
                 raise ZeroDivisionError("no way")
             return {}
 
-    with pytest.raises(SearchError, match="the sampler failed: .*no way"):
+    with pytest.raises(SearchError, match="the sampler failed: .*no way") as caught:
         run_search(config(), run_dir=tmp_path / "run", sampler=Breaks(seed=0))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert len(RunState.replay(read_events(Folder.at(tmp_path / "run"))).trials) == 5

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from orchestrator.config.search_config import load_config, parse_config
+from orchestrator.config.loading import load_config, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from orchestrator.config.components import make_space
-from orchestrator.config.search_config import SearchConfig, SpaceSettings, load_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.search_config import SearchConfig, SpaceSettings
 from orchestrator.errors import ConfigError
 from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents

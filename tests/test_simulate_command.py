@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.record.events import Event, TrialSuggested
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.simulation import processes

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 import orchestrator.cluster.jobs as submit_module
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.record.recorded_run import RecordedRun
 from tests.own_ray import Head, free_port, ray_head, wait_for
@@ -80,7 +80,7 @@ def test_what_is_installed_is_sent_where_there_is_no_checkout(
         wheel.extractall(site)
     (tmp_path / "parcel").mkdir()
     code = (
-        "import sys; from pathlib import Path; from orchestrator.config.search_config import load_config\n"
+        "import sys; from pathlib import Path; from orchestrator.config.loading import load_config\n"
         "from orchestrator.cluster.jobs import _pack\n"
         "file = Path(sys.argv[1]); _pack(Path(sys.argv[2]), config=load_config(file), search_file=file, wheel=None)"
     )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.networks.export.run import export_network
 from orchestrator.networks.prediction import predict

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from orchestrator.config.search_config import SearchConfig, load_config
+from orchestrator.config.loading import load_config
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.search.passed import PassedParts
 from orchestrator.search.setup import SearchComponents

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.progress import Progress
 from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialBuilt, TrialEnded, TrialPaused, TrialStarted

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.search_config import SearchConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.tracking import check_tracking, tracked

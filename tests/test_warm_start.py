@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.search_config import SearchConfig, parse_config
+from orchestrator.config.loading import parse_config
+from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError
 from orchestrator.record.events import TrialImported
 from orchestrator.record.run_directory import RunDirectory

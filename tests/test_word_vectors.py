@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.config.search_config import load_config
+from orchestrator.config.loading import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.search.passed import PassedParts

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.search_config import parse_config
+from orchestrator.config.loading import parse_config
 from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialBuilt, TrialEnded, TrialPaused, TrialSetBack, TrialStarted
 from orchestrator.record.run_directory import RunDirectory

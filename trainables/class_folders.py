@@ -190,6 +190,11 @@ def _by_class(contents: Contents, part: str | None) -> dict[str, list[Place]]:
                 f"has the folder {printable('/'.join(place))!r} without a {contents.kind.name}; every class needs some"
             )
     if not files:
+        if directly := sum(len(place) == depth + 1 for place in contents.files):
+            raise ValueError(
+                f"has {directly} {contents.kind.name}s and no folder; the folder that contains one folder of "
+                f"{contents.kind.name}s per class is needed"
+            )
         others = _left_out(contents.left_out, start="; it has ")
         raise ValueError(f"needs one folder of {contents.kind.name}s per class{others}")
     below = [{place[depth + 1] for place in places if len(place) > depth + 2} for places in files.values()]

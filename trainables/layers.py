@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Size = tuple[int, ...]
 """One length per axis: (height, width) of an image in pixels, (length,) of a sequence in steps. A step is also called a
@@ -22,6 +22,10 @@ Padding = Literal["same", "symmetric", "valid"]
 """How an image is padded. `same`: TensorFlow's SAME, as much as an output of size/stride needs, the odd pixel last;
 `symmetric`: half of the kernel's extent on each side; `valid`: not at all. With stride 1 and an odd kernel, `same` and
 `symmetric` are equal."""
+
+
+PoolKind = Literal["max", "average"]
+Combination = Literal["add", "concat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,13 @@ class Convolution:
     bias: bool = False
 
     def __post_init__(self) -> None:
+        _check_word("padding of a convolution", self.padding, Padding)
+        for name in ("in_channels", "out_channels"):
+            if getattr(self, name) % self.groups:
+                raise ValueError(
+                    f"a convolution has {name} = {getattr(self, name)} and groups = {self.groups}; the groups must "
+                    "divide the channels"
+                )
         if self.padding == "symmetric" and any(reach % 2 == 0 for reach in self.extent(self.axes or 1)):
             raise ValueError(
                 f"a convolution with the kernel {self.kernel} and the dilation {self.dilation} spans an even number of "
@@ -139,13 +150,15 @@ class BatchNorm:
 class Pool:
     """Max or average pooling by a window of the same side along every axis, which ignores padding."""
 
-    kind: Literal["max", "average"]
+    kind: PoolKind
     kernel: int
     _: KW_ONLY
     stride: int
     padding: Padding
 
     def __post_init__(self) -> None:
+        _check_word("kind of a pool", self.kind, PoolKind)
+        _check_word("padding of a pool", self.padding, Padding)
         assert not (self.pads_first and self.kind == "average"), "average pools of even windows need stride > 1"
 
     @property
@@ -208,7 +221,7 @@ class Dropout:
 class GlobalPool:
     """Mean or maximum over all pixels: [batch, channels, *size] to [batch, channels]."""
 
-    kind: Literal["max", "average"]
+    kind: PoolKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +247,13 @@ class Parallel:
     """Rows of layers on the same input, whose outputs are added or concatenated."""
 
     rows: tuple[Row, ...]
-    combination: Literal["add", "concat"]
+    combination: Combination
+
+    def __post_init__(self) -> None:
+        _check_word("combination of a Parallel", self.combination, Combination)
+        for row in self.rows:
+            if not isinstance(row, tuple):
+                raise TypeError(f"a row of a Parallel is {row!r}; each row is a tuple of layers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +305,11 @@ Layer = (
 )
 Row = tuple[Layer, ...]
 """Layers in sequence; the empty row is the identity."""
+
+
+def _check_word(name: str, word: str, known: Any) -> None:
+    if word not in get_args(known):
+        raise ValueError(f"{name} is {word!r}; known: {', '.join(get_args(known))}")
 
 
 def along_axes(value: PerAxis, axes: int) -> tuple[int, ...]:

@@ -63,8 +63,10 @@ def build_operation(
     asked = f"operation {name!r} with in_channels={in_channels}, filters={filters}, stride={stride}"
     try:
         row = build(in_channels, filters, stride=stride, rules=rules)
-        if not isinstance(row, tuple) or not all(isinstance(layer, get_args(Layer)) for layer in row):
-            raise TypeError("it must return a tuple of layers (trainables.layers)")
+        if not isinstance(row, tuple):
+            raise TypeError(f"it returned {type(row).__name__}; a tuple of layers is needed")
+        if strange := [layer for layer in row if not isinstance(layer, get_args(Layer))]:
+            raise TypeError(f"it returned a tuple with {strange[0]!r}, which is not a layer")
         found = _shape_after(row, in_channels, checked)
     except Exception as error:  # a user's function may raise anything
         raise ValueError(f"{asked}: {describe(error)}") from error

@@ -6,8 +6,16 @@ Its module is among the installed packages, or in the folder in which the comman
 from __future__ import annotations
 
 import importlib
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+
+_importing: ContextVar[str | None] = ContextVar("importing", default=None)
+
+
+def module_being_imported() -> str | None:
+    """The module of the plug-in whose import runs this code; None if there is none."""
+    return _importing.get()
 
 
 def is_plugin_name(name: str) -> bool:
@@ -24,6 +32,7 @@ def import_plugin(name: str) -> Any:
             one line that begins with the module.
     """
     module_name, _, attribute = name.partition(":")
+    before = _importing.set(module_name)
     try:
         found = importlib.import_module(module_name)
     except ImportError as error:
@@ -33,6 +42,8 @@ def import_plugin(name: str) -> Any:
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines() or ["no reason given"]
         raise ValueError(f"module {module_name!r} raised {type(error).__name__}: {lines[-1]}") from error
+    finally:
+        _importing.reset(before)
     if not hasattr(found, attribute):
         place = getattr(found, "__file__", None) or "a part of Python"
         raise ValueError(

@@ -14,10 +14,15 @@ from trainables.checkpoints import CheckpointFolder
 from trainables.command_folder import CommandFolder
 from trainables.costs import network_costs
 from trainables.heads import CLASSIFIER
+from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec, embedding_of
 from trainables.own_operations import build_operation
+from trainables.plugins import is_plugin_name
 from trainables.settings import FaultSettings, NetworkSettings, TrainingSettings
 from trainables.skeleton import Skeleton
+
+CHECKED_NETWORKS = 8
+"""Networks in which an operation of the user's own is checked before a search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +93,15 @@ class TrialPlan:
                     rules=self.skeleton.operations,
                     axes=len(self.image_shape) - 1,
                 )
+            if is_plugin_name(name):
+                self._check_in_networks(name)
+
+    def _check_in_networks(self, operation: str) -> None:
+        """Plan some networks with this operation on every edge: it must fit all widths that occur."""
+        generator = np.random.default_rng(self.seed)
+        for _ in range(CHECKED_NETWORKS):
+            drawn = self.space.sample(generator)
+            plan_network(self.network_spec(drawn.with_operation(operation)))
 
     def example(self) -> NetworkSpec:
         """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""

@@ -61,10 +61,21 @@ app.add_typer(pages.pages)
 app.add_typer(simulate.simulations)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cellscout {version('cellscout')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback if the command fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     context.obj = debug
 
@@ -127,6 +138,7 @@ def resume(
             "repeated.",
         ),
     ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Short for --set budget.trials=N.")] = None,
     address: Address = None,
     top: Top = 10,
     as_json: AsJson = False,
@@ -135,8 +147,9 @@ def resume(
     from orchestrator.progress import Progress
     from orchestrator.search import resume_search
 
+    changes = [*(changes or []), *([] if trials is None else [f"budget.trials={trials}"])]
     with stdout_to_stderr():
-        result = resume_search(run_dir, changes or [], address=address, progress=Progress(Console(stderr=True)))
+        result = resume_search(run_dir, changes, address=address, progress=Progress(Console(stderr=True)))
     _print_result(result, top, as_json)
 
 

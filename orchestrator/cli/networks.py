@@ -250,7 +250,7 @@ def explain(
 ) -> None:
     """Draw which parts of pictures speak for a class: Grad-CAM and integrated gradients.
 
-    Needs the extra: pip install "cellscout[explain]".
+    Needs the extra: pip install "cellscout\\[explain]".
     """
     from orchestrator.networks import explain as explain_pictures
     from orchestrator.networks import line_of

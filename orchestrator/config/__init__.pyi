@@ -11,6 +11,10 @@ from .field_words import default_of as default_of
 from .field_words import description_of as description_of
 from .field_words import type_of as type_of
 from .flat_values import flatten as flatten
+from .loading import DEFAULT_SEARCH as DEFAULT_SEARCH
+from .loading import change_config as change_config
+from .loading import load_config as load_config
+from .loading import parse_config as parse_config
 from .options import Option as Option
 from .options import OptionSettings as OptionSettings
 from .options import option_help as option_help
@@ -20,7 +24,6 @@ from .sampler_fit import WHOLE_ONLY as WHOLE_ONLY
 from .sampler_fit import check_fits as check_fits
 from .sampler_fit import kind_of as kind_of
 from .scheduler_fit import check_scheduler_fits as check_scheduler_fits
-from .search_config import DEFAULT_SEARCH as DEFAULT_SEARCH
 from .search_config import MOVABLE as MOVABLE
 from .search_config import OWN_LOOP as OWN_LOOP
 from .search_config import PLACES as PLACES
@@ -34,8 +37,5 @@ from .search_config import SchedulerSettings as SchedulerSettings
 from .search_config import SearchConfig as SearchConfig
 from .search_config import SpaceSettings as SpaceSettings
 from .search_config import WarmStartSettings as WarmStartSettings
-from .search_config import change_config as change_config
-from .search_config import load_config as load_config
-from .search_config import parse_config as parse_config
 from .toml_writer import search_file as search_file
 from .unused_settings import left_out_of_preset as left_out_of_preset

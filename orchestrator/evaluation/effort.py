@@ -10,6 +10,9 @@ from orchestrator.record import ENDED, EvaluationInfo, RunState
 from orchestrator.significance import relative_reach
 from orchestrator.words import counted
 
+MIN_TRAININGS = 5
+"""With fewer trainings of each candidate, nothing is tested and there is no winner."""
+
 FULLER_SEEDS = 3
 """The seeds of a fuller evaluation, which the result of one with fewer seeds describes."""
 
@@ -48,7 +51,9 @@ def remaining_work(
             seconds += max(0.0, _search_seconds(searched) * searched.slots / slots - sample.active_seconds())
             rest = "" if sample.started_at is None else "the rest of "
             trainings = f"{rest}a random search of equal cost, then {trainings}"
-    return f"{trainings} on {counted(slots, 'worker')}: about {format_estimate(seconds)}"
+    few = wanted.folds * wanted.seeds < MIN_TRAININGS
+    doubt = f"; fewer than {MIN_TRAININGS} trainings of each give no verdict (--folds, --seeds)" if few else ""
+    return f"{trainings} on {counted(slots, 'worker')}: about {format_estimate(seconds)}{doubt}"
 
 
 def _search_seconds(searched: RunState) -> float:

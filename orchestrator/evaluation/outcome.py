@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import mean
 
-from orchestrator.evaluation.effort import fuller_evaluation
+from orchestrator.evaluation.effort import MIN_TRAININGS, fuller_evaluation
 from orchestrator.objectives import Direction, dominates, losses_of
 from orchestrator.record import EvaluatedCandidate, RunState, Training, Trial, score_of, scores_of, trainings_of
 from orchestrator.significance import (
@@ -19,9 +19,6 @@ from orchestrator.significance import (
     rank_correlation,
 )
 from orchestrator.significance import spread as spread_of
-
-MIN_TRAININGS = 5
-"""With fewer trainings of each candidate, nothing is tested and there is no winner."""
 
 
 @dataclass(frozen=True, kw_only=True)

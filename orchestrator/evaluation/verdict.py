@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.evaluation.outcome import MIN_TRAININGS, Outcome
+from orchestrator.evaluation.effort import MIN_TRAININGS
+from orchestrator.evaluation.outcome import Outcome
 from orchestrator.progress import LOOK_AT, number
 from orchestrator.significance import PairedTest, is_chance
 from orchestrator.words import counted, join_words

@@ -127,6 +127,8 @@ def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Pre
             be read.
     """
     given = [images] if isinstance(images, Path | str) else images
+    if second := next((one for one in given if find_format(Path(one).suffix) is not None), None):
+        raise InputError(f"{second} is a second exported network; name one network, and then the files to predict")
     opened, folder = _open(str(model))
     preprocessing = opened.facts.preprocessing
     kind = preprocessing.reading.files

@@ -44,6 +44,8 @@ class TrainedNetwork:
         Raises:
             RunDirectoryError: there is no such run, it has not ended, or it does not contain the network.
         """
+        if Path(name).is_file():
+            raise RunDirectoryError(f"{name} is a file; a run directory or RUN_DIR/retrain/NAME is needed")
         run_dir, inside = (name, []) if _is_run(name) else _split(name)
         search = RecordedRun.of_ended_search(run_dir)
         folder = search.directory.folder

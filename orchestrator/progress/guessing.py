@@ -11,11 +11,13 @@ from orchestrator.record import RunInfo, RunState
 CHANCE = 0.05
 """The share of searches without anything to learn whose best trial exceeds `guessing_bound`."""
 
-LOOK_AT = "look at the images and their labels, training.learning_rate and training.epochs first"
+LOOK_AT = "look at the images and their labels, training.learning_rate, batch_size and epochs first"
 
 
 def guessing_doubt(state: RunState, info: RunInfo) -> str | None:
-    """Return the doubt in one sentence; None if the best completed trial is clearly better than guessing.
+    """Return the doubt in one sentence; None if the winner is clearly better than guessing.
+
+    A confirmed winner is judged by the interval of its true accuracy, another by the best of all completed trials.
 
     Also None if the validation accuracy is not an objective or has no bounds, no trial has completed, or the share of
     the largest class is not known.
@@ -26,6 +28,13 @@ def guessing_doubt(state: RunState, info: RunInfo) -> str | None:
     if not images or guess is None or bounds is None or not accuracies or "val_accuracy" not in state.objectives:
         return None
     low, high = bounds
+    confirmed = None if state.confirmed is None else state.confirmed.winner.scores.get("val_accuracy")
+    if confirmed is not None and confirmed.interval is not None and confirmed.interval[0] <= guess:
+        return (
+            f"the winner is not clearly better than guessing: its true accuracy is between "
+            f"{number(confirmed.interval[0])} and {number(confirmed.interval[1])}, always guessing the largest class "
+            f"has {number(guess)}; {LOOK_AT}"
+        )
     chance = low + (high - low) * guessing_bound((guess - low) / (high - low), images, len(accuracies))
     if max(accuracies) > chance:
         return None

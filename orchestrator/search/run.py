@@ -44,6 +44,7 @@ from orchestrator.study import LiveStudy, count_known_when_asked
 from orchestrator.words import counted
 from search_spaces import CellSpace
 from trainables import EpochTrainable
+from trainables.plugins import module_being_imported
 
 CHANGEABLE = (
     *("sampler", "budget", "resources", "faults", "logging", *MOVABLE),
@@ -201,6 +202,11 @@ def open_search(
     on_event: Listener | None,
 ) -> Iterator[OpenSearch]:
     """Prepare a search, and create its record. For arguments and errors see `run_search`."""
+    if (module := module_being_imported()) is not None:
+        raise ConfigError(
+            f"the module {module!r} starts a search while it is imported; write that call under "
+            "if __name__ == '__main__', or put what the search names into a module of its own"
+        )
     progress = progress or Progress.silent()
     components = SearchComponents.of(_located(config), given)
     config = components.config
@@ -262,6 +268,7 @@ def reopen_search(
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
     given.check_resume(recorded, config)
+    _check_budget(recorded, config)
     components = SearchComponents.of(config, given)
     restarted = config.sampler.start_with != recorded.config.sampler.start_with
     queued = queue_candidates(config.sampler, components.space) if restarted else None
@@ -296,6 +303,23 @@ def reopen_search(
             if queued is not None:
                 first.append(queued)  # not before: the time away ends with the first event
             yield OpenSearch(session, first, source, resumed=True)
+
+
+def _check_budget(recorded: RecordedRun, config: SearchConfig) -> None:
+    """Refuse to extend a completed search by a budget that it has used up already.
+
+    Raises:
+        ConfigError: says how many trials it has.
+    """
+    budget = config.budget.trials
+    if recorded.standing != "completed" or budget is None or budget == recorded.config.budget.trials:
+        return
+    trained = recorded.state().trained
+    if budget <= trained:
+        raise ConfigError(
+            f"budget.trials is {budget}, and {counted(trained, 'trial')} of the completed search have been trained; "
+            f"give more than {trained} to extend it"
+        )
 
 
 def _located(config: SearchConfig) -> SearchConfig:

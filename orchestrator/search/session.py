@@ -118,7 +118,10 @@ class SearchSession:
                 outcome = "interrupted"
                 raise
             except Exception as error:
-                raise self._explain(error) from error
+                found = self._explain(error)
+                if found is error:
+                    raise
+                raise found from found.__cause__ or error
             finally:
                 ended = self._conclude(outcome)
         return ended

@@ -61,14 +61,18 @@ from orchestrator.record import (
 from orchestrator.search.passed import PassedParts
 from orchestrator.study import to_distributions, write_distributions
 from orchestrator.tracking import check_tracking
+from orchestrator.words import counted
 from search_spaces import CellSpace
 from trainables import EpochTrainable, TrialPlan
 from trainables.command_folder import CommandFolder
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EPOCH_METRICS
-from trainables.settings import did_you_mean
+from trainables.settings import TrainingSettings, did_you_mean
 from trainables.skeleton import Skeleton
 from trainables.tasks.table import reading_of
+
+FEW_STEPS = 80
+"""Steps of a whole training below which the user is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +263,8 @@ def run_environment(
             described = components.describe(splits, directory)
         facts, plan = described
         progress.line(f"{config.data.name}: {splits.summary()}")
+        if (remark := few_steps(len(splits.train), config.training)) is not None:
+            progress.line(remark)
         # On this node: if another one had them and was lost, Ray would have to read them again, and might find no free
         # CPU for that.
         data = ray.put(splits)
@@ -270,6 +276,19 @@ def run_environment(
                 progress.line(f"{1 / share:.0f} trials share a GPU; each needs about {needed / 2**30:.1f} GiB of it")
                 allotment = allot(config.resources.model_copy(update={"gpus_per_trial": share}), node_resources())
         yield RunEnvironment(allotment=allotment, data=data, facts=facts, plan=plan, stopper=stopper)
+
+
+def few_steps(images: int, training: TrainingSettings) -> str | None:
+    """Return a remark if a whole training has very few steps, so that a network may learn nothing; else None."""
+    steps = max(1, images // training.batch_size)
+    if steps * training.epochs >= FEW_STEPS or images < training.epochs:
+        return None
+    smaller = 2 ** max(1, int(math.log2(max(2, images * training.epochs / FEW_STEPS))))
+    return (
+        f"{images} training examples in batches of {training.batch_size} are {counted(steps, 'step')} an epoch and "
+        f"{steps * training.epochs} in all, which may be too few to learn; training.batch_size = {smaller} or more "
+        "training.epochs gives more"
+    )
 
 
 def check_unchanged(

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -147,7 +149,7 @@ class LiveStudy:
             if self._failure is not None:
                 error = self._failure
                 raise SearchError(
-                    f"the sampler failed: {type(error).__name__}: {last_line(error)} (sampler.name)"
+                    f"the sampler failed: {type(error).__name__}: {last_line(error)} ({_place_of(error)}; sampler.name)"
                 ) from error
             if not self._ready:
                 return None
@@ -197,7 +199,11 @@ class LiveStudy:
         self._last_seconds = time.perf_counter() - started
         suggestion = Suggestion(
             number=trial.number,
-            params=dict(trial.params),
+            # The choice itself: a sampler may return what equals it, such as a number of numpy.
+            params={
+                name: distribution.to_external_repr(distribution.to_internal_repr(trial.params[name]))
+                for name, distribution in self._distributions.items()
+            },
             trial_attributes=self._attributes.read_trial(trial.number),
             study_attributes={name: value for name, value in after.items() if before.get(name) != value},
             seconds=self._last_seconds,
@@ -238,3 +244,11 @@ class LiveStudy:
         if number not in self._handles:
             self._handles[number] = self._attributes.running_trial(number)
         return self._handles[number]
+
+
+def _place_of(error: BaseException) -> str:
+    """Return where the error was raised: the last place outside installed packages, if there is one."""
+    places = traceback.extract_tb(error.__traceback__)
+    own = [place for place in places if place.filename != __file__ and "site-packages" not in place.filename]
+    last = (own or places)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"

@@ -13,6 +13,7 @@ from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.record import BEST, NETWORK, TRIAL_DIGITS, RecordedRun, RunDirectory, find_network, title_of, trial_of
 from trainables.baseline_spec import Baselines, BaselineSpec
 from trainables.network_spec import NetworkSpec, embedding_of
+from trainables.presets import PRESETS
 from trainables.settings import TrainingSettings, did_you_mean
 from trainables.tasks.table import reading_of
 
@@ -26,7 +27,11 @@ def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettin
     changes = [change for change in settings.all_changes if change not in places_of(settings)]
     for change in changes:
         if not change.startswith("training."):
-            raise ConfigError(f"--set {change!r}: a retraining can change [training] and {', '.join(MOVABLE)} only")
+            name = change.partition("=")[0].strip()
+            hint = f"; did you mean 'training.{name}'?" if name in TrainingSettings.model_fields else ""
+            raise ConfigError(
+                f"--set {change!r}: a retraining can change [training] and {', '.join(MOVABLE)} only{hint}"
+            )
         if change.partition("=")[0].strip() == "training.preset":
             raise ConfigError(
                 f"--set {change!r}: use --preset; values recorded by the search override a preset that is set here"
@@ -34,6 +39,9 @@ def recipe_of(settings: RetrainSettings, config: SearchConfig) -> TrainingSettin
     # With the search's scheduler, scheduler.min_epochs would bound the epochs.
     values = {**config.model_dump(mode="json"), "scheduler": {"name": "fifo"}}
     if settings.preset is not None:
+        if settings.preset not in PRESETS:
+            known = f"known: {', '.join(sorted(PRESETS))}{did_you_mean(settings.preset, PRESETS)}"
+            raise ConfigError(f"--preset is {settings.preset!r}; {known}")
         values["training"] = {"preset": settings.preset}
     return change_config(values, changes, {"training"}).training
 
