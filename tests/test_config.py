@@ -306,3 +306,11 @@ def test_a_module_that_is_missing_is_told_where_it_was_looked_for() -> None:
 def test_a_new_run_directory_is_named_by_the_run_and_its_start(storage: str, expected: str) -> None:
     run = load_config(None, ["run.name=mine", f"run.storage={storage}"]).run
     assert run.new_directory(datetime(2026, 11, 21, 12, tzinfo=UTC)) == expected
+
+
+def test_a_new_run_directory_is_never_one_that_exists(tmp_path: Path) -> None:
+    run = load_config(None, ["run.name=mine", f"run.storage={tmp_path}"]).run
+    for expected in ("mine-20261121-120000", "mine-20261121-120000-2", "mine-20261121-120000-3"):
+        found = Path(run.new_directory(datetime(2026, 11, 21, 12, tzinfo=UTC)))
+        assert found == tmp_path / expected
+        found.mkdir()

@@ -95,8 +95,34 @@ def test_created_folders_are_removed_if_run_json_cannot_be_written(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(RunDirectoryError, match="cannot be written: No space left on device"):
-        RunDirectory.at(tmp_path / "a" / "b").create(info())
+        RunDirectory.at(tmp_path / "a" / "b").begin(info())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_run_does_not_replace_the_record_of_the_first(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.check_usable()
+    with directory.begin(info(seed=1)) as log:
+        log.append(RUN[0])
+        with pytest.raises(RunDirectoryError, match="is being written by another process"):
+            directory.begin(info(seed=2))
+    with pytest.raises(RunDirectoryError, match="exists already; choose another --run-dir"):
+        directory.begin(info(seed=2))
+    assert RecordedRun.read(directory).events() == RUN[:1]
+    assert directory.read_info().seed == 1
+
+
+def test_a_run_that_was_killed_before_it_had_a_run_json_is_in_nobodys_way(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    with EventLog.create(RunDirectory.at(tmp_path)), pytest.raises(RunDirectoryError, match="already holds a run"):
+        RunDirectory.at(tmp_path).check_usable()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "events.jsonl").touch()
+    directory.check_usable()
+    with directory.begin(info()) as log:
+        log.append(RUN[0])
+    with pytest.raises(RunDirectoryError, match="already holds a run"):
+        directory.check_usable()
 
 
 def test_a_folder_without_a_valid_run_json_is_refused(tmp_path: Path) -> None:

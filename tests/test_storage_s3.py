@@ -244,6 +244,14 @@ def test_a_kill_loses_what_was_not_uploaded_and_no_more(run: RunDirectory) -> No
     assert list(read_events(run)) == RUN
 
 
+def test_a_log_that_has_begun_without_events_is_not_begun_again(run: RunDirectory) -> None:
+    with EventLog.create(run) as log:
+        with pytest.raises(RunDirectoryError, match=r"events\?.* exists already; choose another --run-dir"):
+            EventLog.create(run)
+        log.append(*RUN)
+    assert list(read_events(run)) == RUN
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_log_that_was_taken_over_fails_and_the_new_one_goes_on(run: RunDirectory) -> None:
     old = EventLog.create(run)

@@ -5,6 +5,8 @@ Knows names and bounds; does not know how anything runs, and not the file (`load
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -46,6 +48,12 @@ def _without_secret(location: str) -> str:
     return location
 
 
+def _exists(path: Path) -> bool:
+    with contextlib.suppress(OSError, RuntimeError):  # the run directory's own checks say what is wrong with the path
+        return path.expanduser().exists()
+    return False
+
+
 class RunSettings(Settings):
     """`[run]`: the name of the run and where it is recorded."""
 
@@ -66,10 +74,15 @@ class RunSettings(Settings):
         return _without_secret(value)
 
     def new_directory(self, start: datetime) -> str:
-        """Path or URI, in `storage`, of the run directory of a run that starts at this time."""
+        """Path or URI, in `storage`, of the run directory of a run that starts at this time.
+
+        A path that exists gets a number, because several runs may start in one second.
+        """
         name = f"{self.name}-{start:%Y%m%d-%H%M%S}"
         if "://" not in self.storage:
-            return str(Path(self.storage) / name)
+            first = Path(self.storage) / name
+            numbered = (first.with_name(f"{name}-{number}") for number in itertools.count(2))
+            return str(next(path for path in itertools.chain([first], numbered) if not _exists(path)))
         location, options = split_options(self.storage)
         return f"{location.rstrip('/')}/{name}{options}"
 

@@ -180,8 +180,7 @@ class _Evaluation:
                     passed=self.components.passed,
                 )
                 info = info.model_copy(update={"evaluation": self.wanted})
-                directory.create(info)
-                log = stack.enter_context(EventLog.create(directory))
+                log = stack.enter_context(directory.begin(info))
             else:
                 if before.info.evaluation != self.wanted:
                     self.progress.line(f"nothing was trained in {directory}, so it begins anew with these settings")

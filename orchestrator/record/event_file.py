@@ -36,18 +36,22 @@ class EventFile:
         self._path = _path(folder)
         self.location = str(folder / EVENTS)
         try:
-            self._file = self._path.open("xb" if fresh else "a+b", buffering=0)
-        except FileExistsError as error:
-            raise RunDirectoryError(f"{self.location} exists already; choose another --run-dir") from error
+            self._file = self._path.open("a+b", buffering=0)
         except OSError as error:
             raise RunDirectoryError(f"{self.location} cannot be written: {reason(error)} (run.storage)") from error
+        self._is_locked = False
         try:
             self._is_locked = _lock(self._file, folder)
+            # An empty one is of a run that was killed before it had a `run.json`.
+            if fresh and self._file.seek(0, os.SEEK_END):
+                raise RunDirectoryError(f"{self.location} exists already; choose another --run-dir")
             self._owner = LogOwner.claim(folder)
             if not fresh:
                 _drop_torn_line(self._file)
             _sync_folder(self._path.parent)
         except OSError as error:
+            if fresh and self._is_locked:  # so it is this process's own
+                self._path.unlink()
             self._file.close()
             raise RunDirectoryError(f"{self.location} cannot be written: {reason(error)} (run.storage)") from error
         except RunDirectoryError:

@@ -46,11 +46,12 @@ class EventSegments:
         self._segments = folder / SEGMENTS
         self.location = str(self._segments)
         try:
-            if fresh and self._segments.names():
-                raise RunDirectoryError(f"{self.location} exists already; choose another --run-dir")
             before = LogOwner.of(folder)
+            is_owned = before is not None and not before.is_gone
+            if fresh and (is_owned or self._segments.names()):
+                raise RunDirectoryError(f"{self.location} exists already; choose another --run-dir")
             self._owner = LogOwner.claim(folder)
-            if before is not None and not before.is_gone:
+            if is_owned:
                 time.sleep(OWNER_SECONDS + UPLOAD_SECONDS)  # until it has noticed; then segments are counted
             names = _segment_names(folder)
         except OSError as error:

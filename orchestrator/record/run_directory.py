@@ -5,19 +5,22 @@ Does not know how events are written.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.errors import RunDirectoryError
+from orchestrator.errors import RunDirectoryError, SearchError
 from orchestrator.record.event_file import EVENTS
+from orchestrator.record.event_log import EventLog
 from orchestrator.record.event_segments import SEGMENTS
+from orchestrator.record.log_owner import OWNER, LogOwner
 from orchestrator.record.run_info import RunInfo
 from orchestrator.record.trial import Trial
 from orchestrator.words import counted
@@ -117,10 +120,9 @@ class RunDirectory:
             names = self.folder.names()
         except OSError as error:
             raise self._unusable(error) from error
-        if INFO in names or EVENTS in names or SEGMENTS in names:
-            raise RunDirectoryError(f"{self} already holds a run; choose another --run-dir")
-        if names:
-            raise RunDirectoryError(f"{self} is not empty; choose another --run-dir")
+        if names and not self._is_abandoned(names):
+            holds = "already holds a run" if {INFO, EVENTS, SEGMENTS} & set(names) else "is not empty"
+            raise RunDirectoryError(f"{self} {holds}; choose another --run-dir")
         if path is not None:
             self._check_space(path)
             return
@@ -130,20 +132,44 @@ class RunDirectory:
         except OSError as error:
             raise self._unusable(error) from error
 
+    def begin(self, info: RunInfo) -> EventLog:
+        """Create the record of a new run. If that fails, remove what was created.
+
+        The log comes first: it refuses a second run here, which then has not replaced `run.json` of the first.
+
+        Raises:
+            RunDirectoryError: another run has begun here since `check_usable`, or a file cannot be written.
+        """
+        path = self.folder.local_path
+        made = [] if path is None else [folder for folder in (path, *path.parents) if not folder.exists()]
+        log: EventLog | None = None
+        try:
+            if path is not None:
+                path.mkdir(parents=True, exist_ok=True)
+            log = EventLog.create(self)
+            self.create(info)
+        except (OSError, RunDirectoryError) as error:
+            with contextlib.suppress(OSError, SearchError):
+                if log is not None:
+                    log.close()
+                    self.folder.remove(EVENTS)
+                for folder in made:
+                    if folder.exists():
+                        folder.rmdir()
+            if isinstance(error, RunDirectoryError):
+                raise
+            raise self._unusable(error) from error
+        return log
+
     def create(self, info: RunInfo) -> None:
-        """Create the directory and write `run.json`. If that fails, remove the folders that were created.
+        """Create the directory and write `run.json`.
 
         Raises:
             RunDirectoryError: the directory or the file cannot be written.
         """
-        path = self.folder.local_path
-        made = [] if path is None else [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             self.write_info(info)
         except OSError as error:
-            for folder in made:
-                if folder.exists():
-                    folder.rmdir()
             raise self._unusable(error) from error
 
     def write_info(self, info: RunInfo) -> None:
@@ -230,6 +256,11 @@ class RunDirectory:
         """Name the last of the runs in this folder, in words; nothing if there are none."""
         runs = [name for name in self.folder.names() if (self.folder / name).has(INFO)]
         return f"; it has {counted(len(runs), 'run')}, such as {self.folder / runs[-1]}" if runs else ""
+
+    def _is_abandoned(self, names: Sequence[str]) -> bool:
+        """Whether these files are of a run whose process ended between `EventLog.create` and `create`."""
+        stamp, owner = self.folder.stamp(EVENTS), LogOwner.of(self.folder)
+        return {*names} <= {EVENTS, OWNER} and not (stamp and stamp[0]) and (owner is None or owner.is_gone)
 
     def _check_path(self, path: Path) -> None:
         """Refuse a path that is not a folder and cannot become one."""

@@ -227,10 +227,9 @@ def open_search(
             score_bounds=components.trainable.score_bounds,
             passed=components.passed,
         )
-        directory.create(info)
-        progress.note(f"recording in {directory}")
-        state = RunState()
-        with EventLog.create(directory) as log:
+        with directory.begin(info) as log:
+            progress.note(f"recording in {directory}")
+            state = RunState()
             session = SearchSession(
                 components=components,
                 environment=environment,
