@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from orchestrator.record.run_state import RunState
 from orchestrator.search.checkpoint_cleanup import CheckpointCleanup
 from tests.builders import RUN
@@ -30,3 +32,13 @@ def test_checkpoints_of_a_trial_that_the_record_lost_make_room_for_those_of_the_
         assert found is not None
         assert found.epoch == 1
         assert checkpoints.newest("00005", "still running") is not None
+
+
+@pytest.mark.parametrize("stray", [".DS_Store", "notes", ".cache/x"])
+def test_what_is_no_trials_stays_among_the_checkpoints(stray: str, tmp_path: Path) -> None:
+    checkpoints = CheckpointFolder(Folder.at(tmp_path))
+    checkpoints.folder.write(stray, b"")
+    checkpoints.write("00000", checkpoint("of no trial", 1))
+    CheckpointCleanup(checkpoints, RunState(), keep=1).sweep()
+    assert checkpoints.trial_ids() == []
+    assert checkpoints.folder.has(stray)

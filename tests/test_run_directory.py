@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.event_log import EventLog
+from orchestrator.record.follow_ups import FollowUps
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
@@ -184,6 +185,13 @@ def test_the_lock_decides_whether_a_run_is_running_not_the_process_id(tmp_path: 
     assert RecordedRun.read(directory).state().outcome == "died"
     assert RecordedRun(directory, info(host="elsewhere")).standing == "running"
     assert RecordedRun(directory, info(state="completed")).standing == "completed"
+
+
+def test_a_file_beside_the_retrained_networks_is_no_network(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path)
+    directory.folder.write("retrain/notes.txt", b"mine")
+    directory.folder.write("retrain/resnet18/retrain.json", b"{}")
+    assert FollowUps.read(directory).retrainings == {"resnet18": None}
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ".", "", "a//b", "a/./b", "a\0b"])

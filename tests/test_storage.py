@@ -30,6 +30,7 @@ def test_files_are_written_read_listed_and_deleted(folder: Folder) -> None:
     folder.write("y", b"")
     assert folder.read("deep/x") == (folder / "deep").read("x") == b"two"
     assert (folder.names(), (folder / "deep").names()) == (["deep", "y"], ["x"])
+    assert (folder.folders(), (folder / "deep").folders()) == (["deep"], [])
     assert folder.has("y")
     assert not folder.has("deep")
     (folder / "deep").copy("x", folder)

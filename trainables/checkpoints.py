@@ -26,6 +26,8 @@ KEPT_CHECKPOINTS = 2
 
 WEIGHTS = "weights.safetensors"
 
+_TRIAL_ID = re.compile(r"\w+")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -92,10 +94,10 @@ class CheckpointFolder:
 
     def trial_ids(self) -> list[str]:
         """The trials that have a checkpoint or weights."""
-        return self.folder.names()
+        return [name for name in self.folder.folders() if _TRIAL_ID.fullmatch(name)]
 
     def _trial_folder(self, trial_id: str) -> Folder:
-        if not re.fullmatch(r"\w+", trial_id):  # a record can be foreign; it must not name a path outside the folder
+        if not _TRIAL_ID.fullmatch(trial_id):  # a record can be foreign; it must not name a path outside the folder
             raise ValueError(f"{trial_id!r} is not a trial id; it may have letters, digits and _ only")
         return self.folder / trial_id
 

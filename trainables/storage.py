@@ -95,8 +95,11 @@ class Folder:
 
     def names(self) -> list[str]:
         """Names of the files and folders directly in this folder, in alphabetical order."""
-        selector = pafs.FileSelector(self.path, allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+        return sorted(info.base_name for info in self._infos())
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly in this folder, in alphabetical order."""
+        return sorted(info.base_name for info in self._infos() if info.type == pafs.FileType.Directory)
 
     def stamp(self, name: str) -> tuple[int, int] | None:
         """A file's size in bytes and its modification time in nanoseconds since 1970; None if there is no such file."""
@@ -151,6 +154,10 @@ class Folder:
         """Delete the folder and everything in it, if it exists."""
         if self.filesystem.get_file_info(self.path).type == pafs.FileType.Directory:
             self.filesystem.delete_dir(self.path)
+
+    def _infos(self) -> list[pafs.FileInfo]:
+        infos: list[pafs.FileInfo] = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
+        return infos
 
     def _path(self, name: str) -> str:
         if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:

@@ -48,7 +48,7 @@ class FollowUps:
             RunDirectoryError: one cannot be read, or is malformed.
         """
         retrained = directory.folder / RETRAINED
-        names = [name for name in retrained.names() if not name.startswith(".")]
+        names = [name for name in retrained.folders() if not name.startswith(".")]
         folders = {
             BEST: directory.best / EXPORTED,
             **{f"{RETRAINED}/{name}": retrained / name / EXPORTED for name in names},

@@ -235,7 +235,7 @@ class _Work:
 
     def _others(self, name: str) -> list[RetrainFolder]:
         """The folders of the other retrained networks in the run directory."""
-        names = (self.search.directory.folder / RETRAINED).names()
+        names = (self.search.directory.folder / RETRAINED).folders()
         return [_folder(self.search, other) for other in names if other != name]
 
 
