@@ -23,6 +23,7 @@ from orchestrator.search.faults import MAX_NODE_DEATHS, MAX_WORKER_DEATHS, Fault
 from orchestrator.search.recorder import Recorder
 from tests.builders import RUN
 from tests.driving import TINY, driven, plan_of
+from tests.faking import Clock
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
 from tests.own_ray import Head
 from tests.paced_trainable import trained
@@ -121,6 +122,37 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
             recorder.on_trial_error(0, [], on_ray)
     assert failures == [raised.value]
     assert RunState.replay(read_events(Folder.at(tmp_path))).trials[begun.trial_id].status == "running"
+
+
+@pytest.mark.parametrize("waits", ["paused", "set back"])
+def test_a_trial_that_waited_long_for_a_worker_did_not_hang(
+    waits: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("orchestrator.search.recorder.time", clock)
+    with driven(tmp_path) as hand:
+        begun = hand.admit()
+        assert begun is not None
+        recorder = Recorder(
+            hand.log,
+            state=hand.state,
+            plan=plan_of(TINY),
+            directory=RunDirectory.at(tmp_path),
+            on_failure=lambda _: None,
+        )
+        config = Assignment(trial_id=begun.trial_id).to_config(begun.params)
+        on_ray: Any = SimpleNamespace(trial_id="of Ray", config=config, failure=ActorDiedError())
+        recorder.identify("of Ray", begun.trial_id)
+        recorder.on_trial_start(0, [], on_ray)
+        if waits == "paused":
+            recorder.on_trial_save(0, [], on_ray)
+        else:
+            recorder.on_trial_error(0, [], on_ray)
+            recorder.identify("of Ray", begun.trial_id)
+        clock.now = 1e6
+        recorder.on_trial_error(0, [], on_ray)  # its next worker dies before it is ready
+        assert {event.cause for event in begun.set_back} == {"worker_died"}
+        assert begun.status == "running"
 
 
 def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_path: Path) -> None:

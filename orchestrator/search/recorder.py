@@ -73,6 +73,7 @@ class Recorder(tune.Callback):
         self._gpus_per_trial = gpus_per_trial
         self._trial_ids: dict[str, str] = {}
         self._last_report_at: dict[str, float] = {}
+        """Of the trials that are on a worker."""
         self._failures_in_a_row = 0
         self._tune_trials: list[SearchTrial] = []
 
@@ -94,7 +95,9 @@ class Recorder(tune.Callback):
 
     def on_trial_save(self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, **info: Any) -> None:
         """Record a pause: Ray Tune saves a checkpoint only if the scheduler pauses the trial."""
-        self._log.append(TrialPaused(trial_id=self._trial_ids[trial.trial_id]))
+        trial_id = self._trial_ids[trial.trial_id]
+        self._last_report_at.pop(trial_id, None)  # a pause is no silence of a worker
+        self._log.append(TrialPaused(trial_id=trial_id))
 
     def on_trial_result(
         self, iteration: int, trials: list[SearchTrial], trial: SearchTrial, result: dict[str, Any], **info: Any
@@ -167,6 +170,7 @@ class Recorder(tune.Callback):
             raise SearchError(f"{self._directory}: {fault.reason} (run.storage)")
         if not recorded.was_started:
             self._start(recorded)
+        self._last_report_at.pop(recorded.trial_id, None)  # nor is the wait for the next worker
         event = decide(recorded, fault, gpus_per_trial=self._gpus_per_trial, batch_size=self._plan.training.batch_size)
         self._log.append(event)
         if isinstance(event, TrialEnded):
