@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from ray.exceptions import AuthenticationError
 
-from orchestrator.cluster.allotment import MAX_AHEAD, allot, count_slots
+from orchestrator.cluster.allotment import MAX_AHEAD, Allotment, allot, count_slots
 from orchestrator.cluster.autoscaling import HEAD as HEAD_MARK
 from orchestrator.cluster.autoscaling import Growth, NodeKind, growth_of
 from orchestrator.cluster.connection import connected
 from orchestrator.cluster.doctor import examine, mps, plan_findings
+from orchestrator.cluster.tune_run import _resources
 from orchestrator.config.search_config import ResourceSettings
 from orchestrator.errors import ClusterError
+from trainables.assignment import Assignment
 
 BOX: dict[str, float] = {"CPU": 16, "GPU": 4}
 LAPTOP: dict[str, float] = {"CPU": 8}
@@ -323,6 +325,7 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 from orchestrator.cluster.storage_check import check_storage
 from orchestrator.errors import ClusterError
+from trainables.assignment import Assignment
 from trainables.storage import Folder
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -379,3 +382,14 @@ def test_the_dashboards_address_is_given_where_there_is_one(
     monkeypatch.setattr("ray._private.worker.get_dashboard_url", lambda: place)
     with connected(None) as dashboard:
         assert dashboard == said
+
+
+@pytest.mark.parametrize(
+    ("share", "own", "expected"), [(0.25, None, 0.25), (0.25, 0.5, 0.5), (1.0, 0.5, 1.0), (0.0, 0.5, None)]
+)
+def test_a_larger_share_of_a_gpu_fits_the_resources_of_the_resume(
+    share: float, own: float | None, expected: float | None
+) -> None:
+    config = Assignment(trial_id="00000", gpus=own).to_config({})
+    (bundle,) = _resources(Allotment(1, 1, 2, share, 1), config).bundles
+    assert (bundle["CPU"], bundle.get("GPU")) == (2.0, expected)

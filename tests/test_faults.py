@@ -58,6 +58,7 @@ def test_out_of_memory_is_retried_with_smaller_batches_and_then_with_a_larger_sh
     assert decided(out, candidate, gpus=1.0).status == "failed"
     candidate.gpus = 0.5
     assert decided(out, candidate, gpus=0.25).status == "failed"
+    assert decided(out, candidate, gpus=0.5).gpus == 1.0  # a resume has given all trials what it alone had
     assert decided(out, candidate, gpus=0.25).error == (
         "CUDA out of memory (resources.gpus_per_trial or training.batch_size)"
     )

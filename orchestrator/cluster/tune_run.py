@@ -117,7 +117,11 @@ def run_tune(
 
 
 def _resources(allotment: Allotment, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """Return the resources of a trial with this configuration; it may need a larger share of a GPU than the others."""
+    """Return the resources of a trial with this configuration; it may need a larger share of a GPU than the others.
+
+    A resume may have other `[resources]` than the run in which it got that share.
+    """
     gpus = Assignment.from_config(config)[0].gpus if CONFIG_KEY in config else None
-    bundle = {"CPU": float(allotment.cpus_per_trial), "GPU": allotment.gpus_per_trial if gpus is None else gpus}
+    share = allotment.gpus_per_trial
+    bundle = {"CPU": float(allotment.cpus_per_trial), "GPU": max(share, gpus or 0.0) if share else 0.0}
     return tune.PlacementGroupFactory([{name: amount for name, amount in bundle.items() if amount}])

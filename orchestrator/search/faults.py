@@ -117,7 +117,7 @@ def _set_back_with_more_memory(
     smaller = min(MICRO_BATCHES, batch_size // 2)
     if parts < smaller:
         parts = smaller
-    elif gpus is None and 0 < gpus_per_trial < 1:
+    elif 0 < gpus_per_trial < 1 and (gpus or 0.0) <= gpus_per_trial:  # its own share may be from before a resume
         gpus = min(1.0, 2 * gpus_per_trial)
     else:
         return None
