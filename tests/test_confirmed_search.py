@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 from orchestrator.cluster import stopping
 from orchestrator.config.loading import load_config
 from orchestrator.progress.display import Progress
-from orchestrator.record.events import ConfirmationPlanned, TrialEnded, TrialRepeated
+from orchestrator.record.events import ConfirmationPlanned, Event, TrialEnded, TrialRepeated
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
@@ -155,6 +155,24 @@ def test_a_confirmation_continues_from_any_point_of_its_record(
         assert set(again.state.repeats) == set(result.state.repeats)
         ends = [event.trial_id for event in RecordedRun.read(directory).events() if isinstance(event, TrialEnded)]
         assert len(ends) == len(set(ends)) == len(result.state.trials) + len(result.state.repeats)
+
+
+def test_ctrl_c_between_the_search_and_its_confirmation_leaves_it_to_a_resume(
+    confirmed: tuple[SearchResult, str], tmp_path: Path
+) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, ConfirmationPlanned):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result, _ = confirmed
+    events = RecordedRun.read(result.directory).events()
+    searched = events[: next(place for place, event in enumerate(events) if isinstance(event, ConfirmationPlanned))]
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(result.directory.read_info().model_copy(update={"state": "running", "pid": 2**22 + 1}))
+    write(directory.folder, searched)
+    again = resume_search(tmp_path / "run", trainable=Noisy, on_event=interrupt)
+    assert (again.state.outcome, again.info.state, again.confirmation) == ("interrupted", "interrupted", None)
+    assert resume_search(tmp_path / "run", trainable=Noisy).confirmation is not None
 
 
 def test_a_search_that_has_ended_is_not_begun_again(

@@ -71,8 +71,10 @@ class RepeatedTrials:
 
     def is_finished(self) -> bool:
         """Whether there is no training to start, now or later."""
-        if self._is_over():
-            return True
+        return self._is_over() or self.has_ended()
+
+    def has_ended(self) -> bool:
+        """Whether the race has ended by itself."""
         running = any(repeat.status == "running" for repeat in self._state.repeats.values())
         return not running and self._race.next_training() is None
 

@@ -202,6 +202,8 @@ class SearchSession:
             self.progress.line(view.announcement())
             with self.log.listening(repeated.apply):
                 outcome = self._train(repeated, recorder, scheduler=scheduler, plan=plan, view=view) or outcome
+        elif not repeated.has_ended():  # the user asked to stop after the last trial, or the hours are over
+            outcome = stopper.outcome or outcome
         self._name_winner()
         return outcome
 
