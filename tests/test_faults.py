@@ -182,6 +182,17 @@ def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_
     assert hand.state.active_seconds() < 600
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [("no file b\udcffd.png", r"no file b\xffd.png"), ("half \ud83d of a pair", r"half \ud83d of a pair")],
+)
+def test_a_message_that_is_not_utf_8_can_be_recorded(message: str, shown: str) -> None:
+    fault = fault_of(RuntimeError(message), 1.0, hang_limit=30.0)
+    assert fault == Fault("error", f"RuntimeError: {shown}")
+    ended = decided(fault)
+    assert TrialEnded.model_validate_json(ended.model_dump_json()) == ended
+
+
 def test_an_error_of_a_worker_that_cannot_begin_is_not_the_workers_death() -> None:
     error = RayActorError(
         error_msg="The actor died because of an error raised in its creation task, ray::Inner.__init__() (pid=7)\n"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, final
 
+from trainables.settings import printable
+
 FaultKind = Literal["error", "out_of_memory", "storage", "preempted"]
 """`error`: an exception. `out_of_memory`: the GPU's memory ran out, or an allocation on the host failed. `storage`: a
 checkpoint could not be written or read. `preempted`: the node is about to be removed."""
@@ -62,8 +64,8 @@ def wrap_storage_faults(verb: Literal["read", "written"]) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """An exception's type and the first line of its message."""
-    first_line = next(iter(str(error).strip().splitlines()), "")
+    """An exception's type and the first line of its message, which may have a file name that is not UTF-8."""
+    first_line = printable(next(iter(str(error).strip().splitlines()), ""))
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 
 

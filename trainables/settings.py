@@ -34,11 +34,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def printable(name: object) -> str:
-    """A name of a file or folder as one line of text that can be shown and recorded.
+    """A name of a file or folder, or a message, as one line of text that can be shown and recorded.
 
     Bytes that are not UTF-8 become `\\xNN`; control characters become `\\n` and the like.
     """
-    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    # Half of a UTF-16 pair, as a text may have, is no byte of a name: `surrogateescape` refuses it.
+    text = re.sub(r"[\ud800-\udc7f\udd00-\udfff]", lambda found: repr(found[0])[1:-1], str(name))
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
