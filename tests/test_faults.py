@@ -30,7 +30,9 @@ from tests.paced_trainable import trained
 from tests.records import check_ends, check_promotions, check_stops, on_record, seen
 from trainables.assignment import Assignment
 from trainables.faults import CandidateFault
+from trainables.hang import end_process_after, hang_limit
 from trainables.instant_trainable import made_up_result
+from trainables.settings import FaultSettings
 from trainables.storage import Folder
 
 KILLS = 7
@@ -99,6 +101,13 @@ def test_nodes_that_die_cost_a_trial_nothing_up_to_a_higher_limit() -> None:
 )
 def test_exceptions_of_ray_become_faults(error: Exception, silent: float, kind: str) -> None:
     assert fault_of(error, silent, hang_limit=30.0).kind == kind
+
+
+def test_a_limit_of_any_length_may_be_set() -> None:
+    limit = hang_limit(FaultSettings(hang_seconds=1e10, hang_factor=1e300), longest=1e300)
+    for seconds in (1e10, limit):
+        with end_process_after(seconds):
+            pass
 
 
 def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_files_are_written_read_listed_and_deleted(folder: Folder) -> None:
     assert folder.names() == []
 
 
+def test_a_file_that_another_process_deletes_meanwhile_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Folder, "has", lambda *_: True)  # as it was a moment ago
+    Folder.at(tmp_path).remove("x")
+
+
 def test_reading_a_missing_file_raises(folder: Folder) -> None:
     with pytest.raises(FileNotFoundError):
         folder.read("nothing")
@@ -58,6 +65,7 @@ def test_paths_and_locations_of_local_folders(tmp_path: Path, monkeypatch: pytes
     assert (uri / "x").location == str(tmp_path / "a" / "x")
     assert ((uri / "x").name, uri.is_local) == ("x", True)
     assert Folder.at("~/x").local_path == Path.home() / "x"
+    assert Folder.at("~nosuchuser/x").local_path == tmp_path / "~nosuchuser" / "x"
 
 
 def test_options_of_a_uri_stay_at_its_end() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,7 @@ def end_process_after(seconds: float) -> Iterator[None]:
 
     Blocks must not be nested.
     """
+    seconds = min(seconds, threading.TIMEOUT_MAX)  # about 300 years; it refuses more
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or sys.stderr)
     try:
         yield

@@ -5,6 +5,7 @@ Knows names and bytes; does not know what is stored. A folder can be sent to a w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
@@ -51,7 +52,9 @@ class Folder:
         text = str(location)
         check_location(text)
         if "://" not in text:
-            written = Path(location).expanduser()
+            written = Path(location)
+            with contextlib.suppress(RuntimeError):  # no such user: then it is a name like any other
+                written = written.expanduser()
             check_location(str(written.absolute()))
             return cls(pafs.LocalFileSystem(), str(written.absolute()), str(written))
         uri = urlsplit(text)
@@ -148,7 +151,8 @@ class Folder:
     def remove(self, name: str) -> None:
         """Delete a file, if it exists."""
         if self.has(name):
-            self.filesystem.delete_file(self._path(name))
+            with contextlib.suppress(FileNotFoundError):  # a worker that was thought dead may delete it too
+                self.filesystem.delete_file(self._path(name))
 
     def delete(self) -> None:
         """Delete the folder and everything in it, if it exists."""
