@@ -41,7 +41,8 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 on() { # on NODE COMMAND...: run one task on that node
     local node=$1
     shift
-    srun --nodes=1 --ntasks=1 --overlap "--nodelist=$node" "$@"
+    # srun does not take the number of CPUs from the allocation.
+    srun --nodes=1 --ntasks=1 "--cpus-per-task=$SLURM_CPUS_PER_TASK" --overlap "--nodelist=$node" "$@"
 }
 start_ray() { # start_ray NODE OPTION...: with NVIDIA's MPS, trials that share a GPU compute at the same time
     # shellcheck disable=SC2016 # the node's shell expands the options

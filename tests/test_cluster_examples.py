@@ -85,7 +85,8 @@ def test_the_slurm_script_is_sound_bash() -> None:
 STUBS = {
     # Two names for this machine; one command is run there.
     "scontrol": 'test "$1 $2" = "show hostnames" && printf "%s\\n" ${3//,/ }',
-    "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
+    # SLURM gives a task one CPU unless it is asked for more.
+    "srun": '[[ " $* " == *" --cpus-per-task=1 "* ]] || exit 1; while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "hostname": "echo 127.0.0.1",
 }
 
