@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
+from trainables import storage
 from trainables.storage import Folder, check_location, is_retryable, reason, split_options
 
 
@@ -47,6 +48,19 @@ def test_a_file_that_another_process_deletes_meanwhile_is_removed(
 ) -> None:
     monkeypatch.setattr(Folder, "has", lambda *_: True)  # as it was a moment ago
     Folder.at(tmp_path).remove("x")
+
+
+def test_only_an_object_store_is_waited_for(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "RETRY_SECONDS", (0.0, 0.0))
+    tries: list[OSError] = []
+
+    def fail() -> None:
+        tries.append(OSError("it is down"))
+        raise tries[-1]
+
+    with pytest.raises(OSError, match="it is down"):
+        folder.patiently(fail)
+    assert len(tries) == (1 if folder.is_local else 3)
 
 
 def test_reading_a_missing_file_raises(folder: Folder) -> None:
@@ -146,6 +160,7 @@ AWS = "When listing objects under key 'runs' in bucket 'b': AWS Error {} during 
     [
         (OSError(errno.ENOSPC, "long words [errno 28]"), "No space left on device", True),
         (OSError("two\nlines"), "two", True),
+        (FileNotFoundError(errno.ENOENT, "long words"), "No such file or directory", False),
         (OSError(AWS.format("NO_SUCH_BUCKET", "It does not. (Request ID: 1)")), "there is no such bucket", False),
         (
             OSError(AWS.format("NETWORK_CONNECTION", "curlCode: 7, No; Details: Failed to connect to h")),

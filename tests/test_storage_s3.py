@@ -27,6 +27,9 @@ from search_spaces import NASNET_A
 from tests.builders import RUN, info
 from tests.driving import busy, driven
 from tests.object_store import ObjectStore, free_port, serving
+from trainables import storage
+from trainables.checkpoints import Checkpoint
+from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder
 
 ROW = next(event for event in RUN if isinstance(event, EpochDone))
@@ -50,7 +53,7 @@ def run(uri: str) -> RunDirectory:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_segments, "UPLOAD_SECONDS", 0.05)
     monkeypatch.setattr(event_segments, "OWNER_SECONDS", 0.1)
-    monkeypatch.setattr(event_segments, "RETRY_SECONDS", (0.05, 0.05))
+    monkeypatch.setattr(storage, "RETRY_SECONDS", (0.05, 0.05))
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ def test_denied_access_is_reported_and_not_retried(object_store: ObjectStore, ur
                 RunDirectory.at(uri).check_usable()
             with pytest.raises(SearchError, match=r"cannot be written: .*denies access.*\(run.storage\)"):
                 log.append(RunEnded(outcome="completed"))
-            assert time.monotonic() - started < sum(event_segments.RETRY_SECONDS)
+            assert time.monotonic() - started < sum(storage.RETRY_SECONDS)
         finally:
             object_store.demand_credentials(after=None)
 
@@ -221,6 +224,9 @@ import os, sys
 from orchestrator.record import event_segments
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import EVENT
+from trainables import storage
+from trainables.checkpoints import Checkpoint
+from trainables.instant_trainable import made_up_result
 from trainables.storage import Folder
 
 events = [EVENT.validate_json(line) for line in sys.stdin]
@@ -281,7 +287,7 @@ def test_an_idle_log_notices_that_it_was_taken_over(run: RunDirectory) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_the_next_append_reports_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_segments, "RETRY_SECONDS", ())  # the client itself tries for six seconds
+    monkeypatch.setattr(storage, "RETRY_SECONDS", ())  # the client itself tries for six seconds
     with serving() as store:
         directory = RunDirectory.at(store.uri("bucket/run"))
         log = EventLog.create(directory)
@@ -318,6 +324,37 @@ def test_a_short_outage_is_waited_for(run: RunDirectory, quick: None, monkeypatc
         monkeypatch.setattr(Folder, "write", unsteady)
         log.append(*RUN)
     assert list(read_events(run)) == RUN
+
+
+def test_checkpoints_and_the_best_network_wait_for_a_short_outage(
+    run: RunDirectory, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsteady(method: str) -> None:
+        do, failures = getattr(Folder, method), iter([OSError("it is down")] * 2)
+
+        def fail_at_first(*args: Any, **options: Any) -> Any:
+            if (failure := next(failures, None)) is not None:
+                raise failure
+            return do(*args, **options)
+
+        monkeypatch.setattr(Folder, method, fail_at_first)
+
+    checkpoints, checkpoint = run.checkpoints, Checkpoint("of the candidate", (made_up_result(0.5, 1),), b"state")
+    unsteady("write")
+    checkpoints.write("00000", checkpoint)
+    unsteady("write")
+    checkpoints.write_weights("00000", b"weights")
+    unsteady("names")
+    assert checkpoints.newest("00000", "of the candidate") == checkpoint
+    unsteady("read")
+    assert checkpoints.weights("00000") == b"weights"
+    for method in ("remove", "delete", "write"):
+        unsteady(method)
+        run.write_best(RunState.replay(RUN).trials["00001"], {}, b"weights", {})
+    unsteady("read")
+    assert run.best_trial_id() == "00001"
+    with pytest.raises(FileNotFoundError):
+        checkpoints.weights("00001")
 
 
 def test_a_corrupt_or_missing_segment_is_reported_and_not_skipped(

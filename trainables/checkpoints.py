@@ -45,7 +45,10 @@ class Checkpoint:
 @final
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """The checkpoints of a run. Every method raises OSError if the storage fails."""
+    """The checkpoints of a run. Every method raises OSError if the storage fails.
+
+    Reading and writing wait for a short outage of an object store. Removals do not, because leftovers do no harm.
+    """
 
     folder: Folder
 
@@ -58,11 +61,15 @@ class CheckpointFolder:
             "sha256": hashlib.sha256(checkpoint.state).hexdigest(),
             "curve": [asdict(result) for result in checkpoint.curve],
         }
-        trial.write(f"{name}.safetensors", checkpoint.state)
-        trial.write(f"{name}.json", json.dumps(note).encode())
-        for epoch in _epochs(trial)[:-KEPT_CHECKPOINTS]:
-            for suffix in ("json", "safetensors"):
-                trial.remove(f"{epoch:05d}.{suffix}")
+
+        def write() -> None:
+            trial.write(f"{name}.safetensors", checkpoint.state)
+            trial.write(f"{name}.json", json.dumps(note).encode())
+            for epoch in _epochs(trial)[:-KEPT_CHECKPOINTS]:
+                for suffix in ("json", "safetensors"):
+                    trial.remove(f"{epoch:05d}.{suffix}")
+
+        trial.patiently(write)
 
     def newest(self, trial_id: str, fingerprint: str) -> Checkpoint | None:
         """The newest intact checkpoint of the candidate with this fingerprint; None if there is none.
@@ -70,16 +77,23 @@ class CheckpointFolder:
         A trial's checkpoints can belong to another candidate: a record that lost its last lines assigns the trial id
         again.
         """
-        found = self._intact(self._trial_folder(trial_id))
-        return next((checkpoint for checkpoint in found if checkpoint.fingerprint == fingerprint), None)
+        trial = self._trial_folder(trial_id)
+
+        def find() -> Checkpoint | None:
+            found = self._intact(trial)
+            return next((checkpoint for checkpoint in found if checkpoint.fingerprint == fingerprint), None)
+
+        return trial.patiently(find)
 
     def write_weights(self, trial_id: str, weights: bytes, *, durable: bool = False) -> None:
         """Write the final weights; `durable` as for `Folder.write`."""
-        self._trial_folder(trial_id).write(WEIGHTS, weights, durable=durable)
+        trial = self._trial_folder(trial_id)
+        trial.patiently(lambda: trial.write(WEIGHTS, weights, durable=durable))
 
     def weights(self, trial_id: str) -> bytes:
         """The weights of a trial that had its whole budget; FileNotFoundError if they are not kept."""
-        return self._trial_folder(trial_id).read(WEIGHTS)
+        trial = self._trial_folder(trial_id)
+        return trial.patiently(lambda: trial.read(WEIGHTS))
 
     def drop_states(self, trial_id: str) -> None:
         """Delete the trial's checkpoints but not its weights."""

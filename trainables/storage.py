@@ -8,12 +8,20 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pyarrow.fs as pafs
+
+T = TypeVar("T")
+
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Waits after failures of an object store, in turn; one more failure counts."""
 
 _SECRET_BEFORE_HOST = re.compile(r"[^:/]+://[^/?:@]*:[^?]*@")
 """Also matches secrets that contain a slash, as Amazon's may; a URI parser takes the slash for the end of the host."""
@@ -159,6 +167,17 @@ class Folder:
         if self.filesystem.get_file_info(self.path).type == pafs.FileType.Directory:
             self.filesystem.delete_dir(self.path)
 
+    def patiently(self, do: Callable[[], T]) -> T:
+        """Call `do`, which uses this folder; on an object store, again after a while if the error may be temporary."""
+        for seconds in () if self.is_local else RETRY_SECONDS:
+            try:
+                return do()
+            except OSError as error:
+                if not is_retryable(error):
+                    raise
+                time.sleep(seconds)
+        return do()
+
     def _infos(self) -> list[pafs.FileInfo]:
         infos: list[pafs.FileInfo] = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
         return infos
@@ -222,7 +241,9 @@ def reason(error: OSError) -> str:
 
 
 def is_retryable(error: OSError) -> bool:
-    """Whether a retry may succeed: False if the bucket does not exist or access is denied."""
+    """Whether a retry may succeed: False if the file or the bucket does not exist, or access is denied."""
+    if isinstance(error, FileNotFoundError):
+        return False
     found = _AWS_ERROR.search(str(error))
     return found is None or (
         found["code"] != "NO_SUCH_BUCKET" and not _DENIED.search(f"{found['code']} {found['text']}")

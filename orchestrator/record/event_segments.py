@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 from orchestrator.errors import RunDirectoryError
 from orchestrator.record.log_owner import LogOwner
-from trainables.storage import Folder, is_retryable, reason
+from trainables.storage import Folder, reason
 
 SEGMENTS = "events"
 FIRST_SEGMENT = "00000001.jsonl"
@@ -24,8 +24,6 @@ SEGMENT_BYTES = 2**18
 UPLOAD_SECONDS = 1.0
 OWNER_SECONDS = 3.0
 """An idle log checks this often that this process still owns it; each upload checks that too."""
-RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Waits after failed uploads, in turn; after one more failure the log has failed."""
 READERS = 16
 """How many segments are read at a time."""
 
@@ -102,7 +100,7 @@ class EventSegments:
                     self._upload(lines)
                     checked_at = time.monotonic()
                 elif time.monotonic() - checked_at >= OWNER_SECONDS:
-                    self._with_retries(lambda: self._owner.check(self._folder))
+                    self._folder.patiently(lambda: self._owner.check(self._folder))
                     checked_at = time.monotonic()
             except Exception as error:  # noqa: BLE001 (`write` or `close` raises it in the driver)
                 with self._changed:
@@ -122,21 +120,10 @@ class EventSegments:
             self._owner.check(self._folder)
             self._segments.write(name, content)
 
-        self._with_retries(put)
+        self._folder.patiently(put)
         self._segment = content
         if len(content) >= SEGMENT_BYTES:
             self._number, self._segment = self._number + 1, b""
-
-    def _with_retries(self, do: Callable[[], None]) -> None:
-        """Call `do`, and again after a while if the error may be temporary."""
-        for seconds in RETRY_SECONDS:
-            try:
-                return do()
-            except OSError as error:
-                if not is_retryable(error):
-                    raise
-                time.sleep(seconds)
-        return do()
 
 
 def has_segments(folder: Folder) -> bool:

@@ -99,7 +99,7 @@ class RunDirectory:
     def best_metrics(self) -> dict[str, Any]:
         """Return the content of `best/metrics.json`; empty if there is none."""
         try:
-            return dict(json.loads(self.best.read(METRICS)))
+            return dict(json.loads(self.folder.patiently(lambda: self.best.read(METRICS))))
         except FileNotFoundError:
             return {}
 
@@ -233,6 +233,9 @@ class RunDirectory:
             **({} if weights is None else {WEIGHTS: weights}),
             METRICS: _json(metrics),
         }
+        self.folder.patiently(lambda: self._replace_best(files))
+
+    def _replace_best(self, files: Mapping[str, bytes]) -> None:
         path = self.folder.local_path
         target = self.best if path is None else self.folder / f"{BEST}.new"
         if path is None:
