@@ -154,6 +154,17 @@ def test_a_round_starts_only_if_its_share_suffices_for_all() -> None:
     assert Race(race_of(rounds, begun("00001", 3), share=1.5)).planned_trainings() == 9
 
 
+def test_the_second_round_starts_even_if_the_first_took_longer_than_expected() -> None:
+    """The plan chose as many candidates as fit twice into the share; with one new training each nothing is compared."""
+    late = [event for name in BEST_THREE for event in repeated(name, 1, 0.8, seconds=1.01)]
+    state = race_of(late, share=1.0)
+    assert next_of(state) == ("00001", 2)
+    assert Race(state).planned_trainings() == 6
+    both = [*late, *(event for name in BEST_THREE for event in repeated(name, 2, 0.8, seconds=1.01))]
+    assert Race(race_of(both, share=1.0)).ending() == "seconds"
+    assert race_of(both, share=1.0).confirmed is not None
+
+
 def test_a_candidate_that_cannot_be_the_best_is_left_out() -> None:
     state = race_of(
         round_of(1, first=0.90, second=0.89, third=0.40), round_of(2, first=0.88, second=0.90, third=0.41), trainings=4
@@ -193,6 +204,19 @@ def test_a_candidate_whose_new_training_diverges_is_out() -> None:
     assert (out.trial_id, out.scores, out.problem) == ("00001", {}, "diverged with seed 1: bang")
     assert state.winner is not state.trials["00001"]
     assert next_of(state) == ("00003", 3)
+
+
+def test_the_last_candidate_that_did_not_fail_is_trained_until_it_can_be_the_winner() -> None:
+    failed = [*repeated("00001", 1, 0.9, "diverged"), *repeated("00002", 1, 0.8, "failed")]
+    once = repeated("00003", 1, 0.8)
+    for state in (race_of(once, failed), race_of(once, failed, share=1.0)):
+        assert next_of(state) == ("00003", 2)
+        assert Race(state).planned_trainings() == 4
+    running = race_of(once, failed, begun("00003", 2))
+    assert (next_of(running), Race(running).planned_trainings()) == (None, 4)
+    state = race_of(once, failed, repeated("00003", 2, 0.7))
+    assert Race(state).ending() == "clear"
+    assert state.winner is state.trials["00003"]
 
 
 # What the scores say.

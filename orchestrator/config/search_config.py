@@ -231,7 +231,8 @@ class ConfirmationSettings(Settings):
     trained once, all with the same new seed."""
     share: Positive = 0.6
     """The maximum training time of all new trainings of all candidates together, as a fraction of the search's own
-    training time. `budget.hours` includes it."""
+    training time. Only the first two rounds may exceed it, if they take longer than expected. `budget.hours` includes
+    it."""
     fresh_splits: bool = True
     """Split the training and validation images anew for each new training, because the search has chosen by the scores
     on its own validation images. `false` keeps the split of the search."""

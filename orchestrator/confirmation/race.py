@@ -3,6 +3,9 @@
 In each round all candidates that can still be the best are trained once with the same seed. The race ends when one of
 them is left, when each has been trained `trainings` times, or when the next round would exceed the training time. With
 several objectives no candidate is left out, because the whole front is confirmed.
+
+No race ends before those that are left have been trained `MIN_TRAININGS` times, because nothing is compared before. The
+plan has the time for these rounds; only if they take longer than expected, they exceed it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.confirmation.choice import expected_seconds, problem_of
+from orchestrator.confirmation.choice import MIN_TRAININGS, expected_seconds, problem_of
 from orchestrator.record import ConfirmationPlanned, RunState, Trial
 
 
@@ -43,7 +46,7 @@ class Race:
         for number in range(1, self._plan.trainings + 1):
             missing = [trial for trial in alive if repeat_id(trial, number) not in self.state.repeats]
             if missing:
-                can_start = len(missing) < len(alive) or self._can_pay(alive)
+                can_start = len(missing) < len(alive) or number <= MIN_TRAININGS or self._can_pay(alive)
                 return (missing[0], number) if can_start else "seconds"
         return "trainings"
 
@@ -57,11 +60,15 @@ class Race:
         last = max(counts.values())  # the round that has begun is trained to its end
         missing = {name: last - count for name, count in counts.items()}
         left = self._plan.train_seconds - self._seconds_spent() - sum(seconds[name] * missing[name] for name in missing)
-        rounds = min(self._plan.trainings - last, int(left / sum(seconds.values()) + 1e-9))
-        return begun + sum(missing.values()) + len(alive) * max(0, rounds)
+        most = MIN_TRAININGS if self._one_is_left(alive) else self._plan.trainings
+        rounds = max(MIN_TRAININGS, min(most, last + int(left / sum(seconds.values()) + 1e-9)))
+        return begun + sum(missing.values()) + len(alive) * max(0, rounds - last)
 
     def _is_clear(self, alive: list[Trial]) -> bool:
-        """Whether one of several candidates is left."""
+        """Whether one of several candidates is left, and will have been trained often enough to be the winner."""
+        return self._one_is_left(alive) and len(self.state.repeats_of(alive[0])) >= MIN_TRAININGS
+
+    def _one_is_left(self, alive: list[Trial]) -> bool:
         return len(alive) == 1 < len(self._plan.candidates)
 
     def _alive(self) -> list[Trial]:
