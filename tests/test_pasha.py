@@ -6,7 +6,9 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from orchestrator.schedulers import SCHEDULERS
 from orchestrator.schedulers.asha_promotion import FINALISTS
 from orchestrator.schedulers.ceiling import Ceiling, SoftRanking, differences_by_noise
 from orchestrator.search.run import run_search
-from orchestrator.simulation.controller import Row, Simulation, simulate
+from orchestrator.simulation.controller import Evaluate, Row, SimulatedTrial, Simulation, simulate
 
 TRIALS = 81
 Score = Callable[[int, int], float]
@@ -42,6 +44,10 @@ def search(name: str, score: Score, *, workers: int = 4, trials: int = TRIALS, *
         number = config["number"]
         return [Row(epoch=epoch, seconds=1.0, metrics={"val_accuracy": score(number, epoch)}) for epoch in range(1, 28)]
 
+    return simulated(name, evaluate, workers=workers, trials=trials, **settings)
+
+
+def simulated(name: str, evaluate: Evaluate, *, workers: int, trials: int, **settings: Any) -> Simulation:
     scheduler = SCHEDULERS[name](max_epochs=27, **settings)
     return simulate(Numbers(), scheduler, evaluate, workers=workers, trials=trials)
 
@@ -172,6 +178,51 @@ def test_a_cut_trains_all_for_some_epochs_and_of_every_few_the_best_in_full() ->
     assert lengths(run)[27] >= TRIALS // 9
     best = sorted(run.trials, key=lambda trial: limit(trial.config["number"]))[-TRIALS // 9 :]
     assert all(trial.epochs == 27 for trial in best)
+
+
+SMALL_SEARCHES = pytest.mark.parametrize(
+    ("name", "trials", "settings"),
+    [("asha_promotion", 5, {}), ("pasha", 5, {}), ("cut", 15, {"reduction_factor": 10})],
+)
+"""Searches that promote a single trial in each rung."""
+
+
+@SMALL_SEARCHES
+@pytest.mark.parametrize(
+    "last", [{"error": "bang"}, {"metrics": {"val_accuracy": math.nan}}], ids=["fails", "diverges"]
+)
+def test_a_search_whose_best_trials_do_not_come_to_their_end_trains_the_next_one_in_full(
+    last: dict[str, Any], name: str, trials: int, settings: dict[str, Any]
+) -> None:
+    def evaluate(config: dict[str, Any]) -> list[Row]:
+        scores = {"val_accuracy": 1 - config["number"] / trials}
+        rows = [Row(epoch=epoch, seconds=1.0, metrics=scores) for epoch in range(1, 28)]
+        return [*rows[:4], replace(rows[4], **last)] if config["number"] < 2 else rows
+
+    run = simulated(name, evaluate, workers=2, trials=trials, min_epochs=3, **settings)
+    assert [trial.trial_id for trial in run.trials if trial.epochs == 27] == ["00002"]
+
+
+@SMALL_SEARCHES
+@pytest.mark.parametrize(("epochs", "promoted"), [(3, "00001"), (5, "00001"), (27, None)])
+def test_a_resumed_search_trains_another_trial_in_full_unless_one_is(
+    epochs: int, promoted: str | None, name: str, trials: int, settings: dict[str, Any]
+) -> None:
+    """The best trial ended after these epochs, the first three of which are those before its rung."""
+    scheduler: Any = SCHEDULERS[name](max_epochs=27, min_epochs=3, objectives={"val_accuracy": "maximize"}, **settings)
+    stopped: list[str] = []
+    controller = SimpleNamespace(
+        search_alg=SimpleNamespace(is_finished=lambda: True), stop_trial=lambda trial: stopped.append(trial.trial_id)
+    )
+    names = [f"{number:05d}" for number in range(trials)]
+    for number, trial_id in enumerate(names):
+        rows = range(1, 1 + (3 if number else epochs))
+        scheduler.replay(trial_id, [{"epoch": epoch, "val_accuracy": 1 - number / trials} for epoch in rows])
+    for trial_id in names[1:]:
+        scheduler.on_trial_add(controller, SimulatedTrial(trial_id=trial_id, config={}))
+    chosen = scheduler.choose_trial_to_run(controller)
+    assert (chosen and chosen.trial_id) == promoted
+    assert stopped == ([] if promoted else names[1:])
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ as the worst of its next rung.
 
 The paper does not say how a search ends. Here, once there are no new trials, none is running and none is promotable,
 the best trial of each rung that promoted none is promoted, so that a small search also trains its best trial to the
-end. Then the paused trials are stopped.
+end. If no trial was trained to the end, because all that were promoted failed or diverged, the best paused trial of the
+highest rung follows. Then the paused trials are stopped.
 
 Three other methods are settings of this one. With as many brackets as fit it is asynchronous Hyperband (the paper
 above, section 3). With a single rung it is i-Epoch, one cut after which the best are trained in full (Egele et al., The
@@ -24,7 +25,7 @@ and then waits forever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 from ray.tune.experiment import Trial
@@ -33,6 +34,7 @@ from ray.tune.schedulers import TrialScheduler
 from orchestrator.objectives import Direction
 from orchestrator.schedulers.ceiling import Ceiling
 from orchestrator.schedulers.objective_values import only_objective
+from orchestrator.schedulers.rungs import Rung
 from orchestrator.schedulers.successive_halving import SuccessiveHalving
 from orchestrator.schedulers.waiting_line import waits_for_a_worker
 
@@ -149,18 +151,26 @@ class AshaPromotionScheduler(SuccessiveHalving):
 
     def _promote(self) -> Trial | None:
         """Return the paused trial to promote, marked as passed in its rung. Returns None if there is none."""
-        ceiling = self._ceiling.epoch
-        for epoch, rung in self._brackets.by_height:
-            if epoch < ceiling:
-                names = rung.promotable(at_least=1 if self._ends else 0)
-            else:
-                names = rung.not_passed_among_best(FINALISTS if self._ends else 0)
+        for rung, names in self._names_to_promote():
             for name in names:
                 trial = self._paused.pop(name, None)
                 if trial is not None:
                     rung.mark_passed(name)
                     return trial
         return None
+
+    def _names_to_promote(self) -> Iterator[tuple[Rung, list[str]]]:
+        """Yield the rungs, the highest first, with the trials that may pass; best first, also those that ended."""
+        ceiling = self._ceiling.epoch
+        for epoch, rung in self._brackets.by_height:
+            if epoch < ceiling:
+                yield rung, rung.promotable(at_least=1 if self._ends else 0)
+            else:
+                yield rung, rung.not_passed_among_best(FINALISTS if self._ends else 0)
+        # A trial that runs may still reach the end; if it does not, this is asked again.
+        if self._ends and not self._has_whole_training and len(self._paused) == len(self._unfinished):
+            for _, rung in self._brackets.by_height:
+                yield rung, rung.not_passed_among_best(len(rung))
 
     def _sync_with_tune(self) -> None:
         """Update the sets of trials from the statuses that Ray Tune has set since the last call."""

@@ -62,6 +62,8 @@ class SuccessiveHalving(TrialScheduler, ABC):
         )
         self.milestones = self._brackets.milestones
         self._ceiling = Ceiling((), max_epochs)  # no limit
+        self._max_epochs = max_epochs
+        self._has_whole_training = False  # whether a trial was trained for its whole budget, and did not diverge
         self._names: dict[str, str] = {}
         self._line = WaitingLine()
 
@@ -138,6 +140,8 @@ class SuccessiveHalving(TrialScheduler, ABC):
         would be compared, and fewer than 1 in `reduction_factor` of all trials would pass.
         """
         epoch, values = row["epoch"], self._objectives.read(row)
+        if values is not None and epoch >= self._max_epochs:
+            self._has_whole_training = True
         if values is None:
             epoch = min((rung for rung in rungs if rung >= epoch), default=epoch)
         rung = rungs.get(epoch)
