@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,21 @@ def test_the_memory_of_a_trial_suffices_for_nearly_all_candidates() -> None:
     data = load_data(DataSettings(limit=150), seed=0)
     rng = np.random.default_rng(PLAN.seed + 1)
     kept = [PLAN.costs(PLAN.space.sample(rng))["activation_bytes"] * PLAN.training.batch_size for _ in range(100)]
-    needed = CellTrainable.gpu_bytes(PLAN, data) - GIB - data.train.images.nbytes - data.validation.images.nbytes
+    estimate = CellTrainable.gpu_bytes(PLAN, data)
+    assert estimate is not None
+    needed = estimate - GIB - data.train.images.nbytes - data.validation.images.nbytes
     assert 1.5 * np.quantile(kept, 0.95) < needed < 4 * max(kept)
+
+
+def test_candidates_that_cannot_be_built_do_not_count_in_the_memory_of_a_trial() -> None:
+    """Such a candidate is a failed trial, and no reason to end a search."""
+    data = load_data(DataSettings(limit=150), seed=0)
+    some, none = (
+        replace(PLAN, space=replace(PLAN.space, operations=(*known, "unknown")))
+        for known in (PLAN.space.operations, ())
+    )
+    assert (CellTrainable.gpu_bytes(some, data) or 0) > GIB
+    assert CellTrainable.gpu_bytes(none, data) is None
 
 
 def made_up(gpu_bytes: int) -> Any:

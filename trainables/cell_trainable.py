@@ -46,7 +46,7 @@ class CellTrainable(EpochTrainable):
         plan_network(plan.example())
 
     @classmethod
-    def gpu_bytes(cls, plan: TrialPlan, data: DataSplits) -> int:
+    def gpu_bytes(cls, plan: TrialPlan, data: DataSplits) -> int | None:
         return trial_gpu_bytes(plan, data)
 
     def prepare(self, data: DataSplits) -> None:

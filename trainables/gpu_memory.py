@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from trainables.costs import NetworkCosts, network_costs
@@ -21,16 +23,19 @@ ACTIVATION_FACTOR = 2
 """What is kept for the backward pass, and as much again for gradients, work space and fragments."""
 
 
-def trial_gpu_bytes(plan: TrialPlan, data: DataSplits) -> int:
+def trial_gpu_bytes(plan: TrialPlan, data: DataSplits) -> int | None:
     """Estimate the GPU memory in bytes that the training of a candidate needs, with the images, which are kept there.
 
-    Raises:
-        ValueError: the settings do not allow a network.
+    Returns None if none of the candidates that were looked at can be built.
     """
     rng = np.random.default_rng(plan.seed)
-    costs = (network_costs(plan.network_spec(plan.space.sample(rng))) for _ in range(SAMPLED))
+    needed = []
+    for _ in range(SAMPLED):
+        architecture = plan.space.sample(rng)
+        with contextlib.suppress(ValueError):  # in a search this candidate is one failed trial
+            needed.append(_training_bytes(network_costs(plan.network_spec(architecture)), plan.training.batch_size))
     images = sum(part.images.nbytes + part.labels.nbytes for part in (data.train, data.validation))
-    return CONTEXT_BYTES + images + max(_training_bytes(cost, plan.training.batch_size) for cost in costs)
+    return CONTEXT_BYTES + images + max(needed) if needed else None
 
 
 def _training_bytes(costs: NetworkCosts, batch_size: int) -> int:
