@@ -105,6 +105,17 @@ def test_the_mean_of_several_trainings_weighs_more_than_one_score() -> None:
     assert predicted(30) > predicted(1) + 0.05
 
 
+@pytest.mark.parametrize(
+    "space", [None, CellSpace(name="one", source="none", operations=("identity",), inputs=1, blocks=1)]
+)
+def test_parameters_without_a_choice_are_features_at_no_distance(space: CellSpace | None) -> None:
+    choices: dict[str, Any] = dict(space.decisions()) if space else {"x": ("only",)}
+    point = to_point({name: options[0] for name, options in choices.items()})
+    features = Encoder(space).features([point], choices)
+    assert features.size
+    assert (features == 0).all()
+
+
 def pareto(sampler: optuna.samplers.BaseSampler, trials: int, stopped: bool = False) -> optuna.Study:
     """Search for many `a` and, against it, for many `b` or `c`; `stopped`: most trials end early, as cellscout's do."""
     study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])

@@ -123,7 +123,8 @@ class Encoder:
         varying = [int((deviation[kind] > 0).sum()) for kind in kinds]
         graphs = sum(weight for weight, count in zip((COUNTS, SETS), varying, strict=False) if count)
         weights = (COUNTS, SETS, graphs or 1.0)
-        total = sum(weight for weight, count in zip(weights, varying, strict=True) if count)
+        # If no feature varies, the sum is 0, and infinity times 0 is not a number.
+        total = sum(weight for weight, count in zip(weights, varying, strict=True) if count) or 1.0
         for kind, weight, count in zip(kinds, weights, varying, strict=True):
             divisor[kind] *= np.sqrt(2 * max(1, count) * total / weight)
         return raw.mean(0), divisor
