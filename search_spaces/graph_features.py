@@ -29,26 +29,30 @@ def graph_features(cells: Sequence[Cell], operations: Sequence[str]) -> NDArray[
 
     For each set of operations: the shortest and the longest path from an input to the output over these operations
     alone (one more than there are blocks, and 0, if there is none), the number of edges with them, how many of these
-    read an input, and how many lead to an output. Then the number of outputs and of blocks that concatenate.
+    read an input, and how many lead to an output. Then the number of outputs and of blocks that concatenate. If every
+    set of the operations counts, the edges that read an input are counted for each input.
 
     Args:
         cells: of one space.
         operations: of the space, in its order.
     """
-    sets = _sets([name for name in operations if name != NONE])
+    named = [name for name in operations if name != NONE]
+    sets = _sets(named)
     member = np.array([[name in one for one in sets] for name in operations] + [[False] * len(sets)])
     inputs, source, operation, is_output = _arrays(cells, operations)
     blocks = source.shape[1]
     of_set = member[operation]
     shortest, longest = _path_lengths(source, of_set, inputs, no_path=blocks + 1)
     ends = is_output[:, :, None]
-    counted = of_set & (source < inputs)[..., None]
+    reading = [(of_set & (source == one)[..., None]).sum((1, 2)) for one in range(inputs)]
+    if len(named) > MAX_FOR_ALL_SETS:  # then `count_features` has the edges of each input
+        reading = [np.sum(reading, axis=0)]
     ending = of_set & is_output[:, inputs:, None, None]
     parts = [
         np.where(ends, shortest, blocks + 1).min(1),
         np.where(ends, longest, 0).max(1).clip(0),
         of_set.sum((1, 2)),
-        counted.sum((1, 2)),
+        *reading,
         ending.sum((1, 2)),
         is_output.sum(1)[:, None],
         _concatenations(cells),

@@ -18,7 +18,7 @@ SETS = 3
 
 def features_of(cell: Cell) -> dict[str, list[float]]:
     row = graph_features([cell], OPERATIONS)[0].tolist()
-    names = ("shortest", "longest", "edges", "from_inputs", "to_outputs")
+    names = ("shortest", "longest", "edges", "from_first_input", "from_second_input", "to_outputs")
     found = {name: row[SETS * place : SETS * (place + 1)] for place, name in enumerate(names)}
     return {**found, "rest": row[SETS * len(names) :]}
 
@@ -30,10 +30,18 @@ def test_paths_and_edges_are_counted_over_each_set_of_operations() -> None:
         "shortest": [2, 2, 2],
         "longest": [2, 2, 2],
         "edges": [2, 2, 4],
-        "from_inputs": [1, 1, 2],
+        "from_first_input": [1, 0, 1],
+        "from_second_input": [0, 1, 1],
         "to_outputs": [1, 1, 2],
         "rest": [1, 0],
     }
+
+
+def test_few_operations_are_told_apart_by_the_input_that_they_read_and_many_are_not() -> None:
+    first, second = (Cell((Block.add((one, "a"), (one, "b")),), output=(2,)) for one in (0, 1))
+    few, many = (graph_features([first, second], operations) for operations in (OPERATIONS, ("a", "b", "c", "d", "e")))
+    assert (few[0] != few[1]).any()
+    assert (many[0] == many[1]).all()  # `count_features` counts the edges of each input
 
 
 def test_no_path_leads_over_none_or_over_another_operation() -> None:
