@@ -22,7 +22,8 @@ from orchestrator.record.events import RunEnded, RunResumed, TrialImported
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.study import load_study
 from orchestrator.study.journal import write_journal
-from tests.builders import epoch, info
+from tests.builders import STARTED, epoch, info, trial, write
+from tests.confirmed import repeated
 from tests.driving import PARAMS, TINY, busy, driven
 
 NAMED = {"config": {"run": {"name": "digits"}}}
@@ -145,6 +146,22 @@ def test_a_running_search_is_followed_to_its_end(tmp_path: Path, monkeypatch: py
     expected = load_study(tmp_path).trials
     for name in ("number", "state", "values", "params", "intermediate_values", "user_attrs"):
         assert [getattr(trial, name) for trial in trials] == [getattr(trial, name) for trial in expected]
+
+
+def test_a_trial_that_was_written_before_its_end_gets_what_was_not_written_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its epochs the later ones, and as its value the mean of its trainings, as any ended trial has it."""
+    first = [STARTED, *trial("00000", [0.2, 0.6, 0.9], "running")[:5]]
+    rest = [*trial("00000", [0.2, 0.6, 0.9], "completed")[5:], *repeated("00000", 1, 0.6)]
+    write(tmp_path, [*first, *rest])
+    RunDirectory.at(tmp_path).write_info(info(**NAMED))
+    monkeypatch.setattr("orchestrator.study.journal._batches", lambda directory: iter([first, rest]))
+    found = read(write_journal(tmp_path, None, follow=True)[0])
+    expected = load_study(tmp_path).trials
+    assert found[0].value == pytest.approx(0.75)
+    for name in ("number", "state", "values", "intermediate_values", "user_attrs"):
+        assert [getattr(one, name) for one in found] == [getattr(one, name) for one in expected]
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:

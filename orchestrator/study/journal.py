@@ -22,8 +22,8 @@ from orchestrator.study.optuna_internals import StudyAttributes
 from orchestrator.study.replay import (
     frozen_trial,
     intermediate_values,
+    learned,
     name_metrics,
-    optuna_outcome,
     user_attributes,
 )
 
@@ -106,11 +106,13 @@ class _Mirror:
         """End a trial that is in the journal as running."""
         self._open.remove(number)
         assert self._study is not None, "it has the trial"
-        state, values = optuna_outcome(trial, self.state)
+        state, values, trainings = learned(trial, self.state)
+        written = self._study.get_trials(deepcopy=False)[number].intermediate_values
         handle = self._attributes.running_trial(number)
         for epoch, value in intermediate_values(trial, self.state).items():
-            handle.report(value, step=epoch)
-        for name, value in user_attributes(trial, self.state).items():
+            if epoch not in written:
+                handle.report(value, step=epoch)
+        for name, value in (user_attributes(trial, self.state) | trainings).items():
             handle.set_user_attr(name, value)
         self._study.tell(handle, values, state)
 
