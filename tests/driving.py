@@ -23,6 +23,7 @@ from orchestrator.record.events import (
     RunStarted,
     TrialEnded,
     TrialImported,
+    TrialPaused,
     TrialStarted,
     TrialStatus,
 )
@@ -91,6 +92,21 @@ class Hand:
     def train(self, trial: Trial, scores: list[float], status: TrialStatus = "completed") -> None:
         self.log.append(TrialStarted(trial_id=trial.trial_id, attempt=trial.attempt + 1))
         self.log.append(*(epoch(trial.trial_id, number, score) for number, score in enumerate(scores, start=1)))
+        self.log.append(TrialEnded(trial_id=trial.trial_id, status=status))
+
+    def go_on(self, trial: Trial, scores: list[float]) -> None:
+        """Start the trial, for the first time or after a pause, and train further epochs."""
+        attempt = trial.attempt if trial.paused else trial.attempt + 1
+        self.log.append(TrialStarted(trial_id=trial.trial_id, attempt=attempt))
+        first = trial.epochs + 1
+        self.log.append(*(epoch(trial.trial_id, number, score) for number, score in enumerate(scores, start=first)))
+
+    def pause(self, trial: Trial, scores: list[float]) -> None:
+        """Train the trial for further epochs, after which the scheduler pauses it."""
+        self.go_on(trial, scores)
+        self.log.append(TrialPaused(trial_id=trial.trial_id))
+
+    def end(self, trial: Trial, status: TrialStatus) -> None:
         self.log.append(TrialEnded(trial_id=trial.trial_id, status=status))
 
     def settled(self) -> optuna.Study:
@@ -162,6 +178,24 @@ def busy(hand: Hand, trials: int) -> None:
             case 4:
                 hand.train(trial, [limit / 9, math.nan], "diverged" if number % 2 else "failed")
         running.append(new(hand))
+
+
+def promoting(hand: Hand, trials: int) -> None:
+    """A search in which every trial pauses after an epoch; most go on later, then pause again, run or end."""
+    generator = np.random.default_rng(0)
+    paused: list[Trial] = []
+    for number in range(trials):
+        trial = new(hand)
+        hand.pause(trial, [float(generator.uniform(0.1, 0.5))])
+        paused.append(trial)
+        if number % 4:
+            promoted = paused.pop(int(generator.integers(len(paused))))
+            hand.go_on(promoted, [float(generator.uniform(0.5, 0.7))])
+            if number % 4 == 1:
+                hand.log.append(TrialPaused(trial_id=promoted.trial_id))
+                paused.append(promoted)
+            elif number % 8 > 4:
+                hand.end(promoted, "pruned" if number % 8 == 6 else "completed")
 
 
 def admitted(hand: Hand, params: dict[str, Any]) -> Trial:

@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from orchestrator.samplers.controller import Algorithm, ControllerSampler
+from orchestrator.samplers.history import END_PLACE
 
 SPACE: dict[str, BaseDistribution] = {
     f"cell.{index}": CategoricalDistribution(["a", "b", "c", "d"]) for index in range(6)
@@ -172,6 +173,18 @@ def test_the_controller_learns_in_the_order_in_which_trials_finish() -> None:
     rebuilt = optuna.create_study(sampler=sampler(), direction="maximize")
     rebuilt.add_trials(study.trials)
     assert study.ask(SPACE).params == rebuilt.ask(SPACE).params
+
+
+def test_what_was_learned_from_a_paused_trial_is_void_when_it_continues() -> None:
+    """A sampler that followed the pauses proposes the same as one that reads the study."""
+    study = run(sampler(batch=2), 3)
+    paused = study.ask(SPACE)
+    for step, (value, place) in enumerate(((0.0, 0), (9.0, 1), (9.0, None)), start=1):
+        paused.report(value, step=step)
+        paused.set_user_attr(END_PLACE, place)
+        rebuilt = optuna.create_study(sampler=sampler(batch=2), direction="maximize")
+        rebuilt.add_trials(study.trials)
+        assert study.ask(SPACE).params == rebuilt.ask(SPACE).params
 
 
 def test_a_sampler_used_in_a_second_study_starts_afresh() -> None:

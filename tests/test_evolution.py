@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from orchestrator.samplers.evolution import EvolutionSampler
+from orchestrator.samplers.history import END_PLACE
 
 SPACE: dict[str, optuna.distributions.BaseDistribution] = {
     **{f"cell.{index}.operation": CategoricalDistribution(["a", "b", "c"]) for index in range(6)},
@@ -101,6 +102,20 @@ def test_pruned_trials_count_with_their_last_score_and_failed_ones_do_not_count(
     study.tell(study.ask(SPACE), 2.0)
     child, parent = study.ask(SPACE), study.trials[0]
     assert sum(child.params[name] != parent.params[name] for name in SPACE) == 1
+
+
+def test_a_paused_trial_is_in_the_population_until_it_continues() -> None:
+    study = optuna.create_study(sampler=EvolutionSampler(population=3, tournament=50, seed=0), direction="maximize")
+    for place in range(3):
+        trial = study.ask(SPACE)
+        trial.set_user_attr(END_PLACE, place)
+        study.tell(trial, place)
+    paused = study.ask(SPACE)
+    paused.report(9.0, step=1)
+    for now, parent in ((3, paused), (None, trial)):
+        paused.set_user_attr(END_PLACE, now)
+        child = study.ask(SPACE)
+        assert sum(child.params[name] != parent.params[name] for name in SPACE) == 1
 
 
 def test_the_seed_and_the_trials_number_determine_every_draw() -> None:

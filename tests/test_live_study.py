@@ -20,10 +20,10 @@ from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialBuilt
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
-from orchestrator.samplers.history import CURVES, ended_trials
+from orchestrator.samplers.history import CURVES, END_PLACE, ended_trials, finished_trials
 from orchestrator.study.replay import rebuild_study
 from tests.builders import at
-from tests.driving import Hand, busy, driven, new, trial_facts
+from tests.driving import Hand, busy, driven, new, promoting, trial_facts
 from trainables.storage import Folder
 
 MOST_MACS = 150_000
@@ -95,6 +95,64 @@ def test_trials_end_in_the_order_of_the_log_whatever_the_clocks_say(tmp_path: Pa
         assert [trial.number for trial in ended_trials(study)] == [1, 2, 0]
     ended = sorted(state.trials.values(), key=lambda trial: trial.end_place or 0)
     assert [trial.trial_id for trial in ended] == [second.trial_id, third.trial_id, first.trial_id]
+
+
+@pytest.mark.parametrize("objectives", OBJECTIVES, ids=lambda objectives: "+".join(objectives))
+def test_a_paused_trial_counts_as_ended_until_it_continues(objectives: dict[str, Direction], tmp_path: Path) -> None:
+    """Its state is the true one all the time; only an attribute says that it is paused."""
+    with driven(tmp_path, objectives=objectives) as hand:
+        first, second = new(hand), new(hand)
+        for trial in (second, first):
+            hand.pause(trial, [0.5])
+        paused = hand.settled().trials
+        assert [trial.number for trial in finished_trials(hand.live.study)] == [1, 0]
+        hand.go_on(second, [0.6])
+        continued = hand.settled().trials
+        assert [trial.number for trial in finished_trials(hand.live.study)] == [0]
+        hand.end(second, "pruned")
+        hand.settled()
+        assert [trial.number for trial in finished_trials(hand.live.study)] == [0, 1]
+    assert [trial.state for trial in paused] == [trial.state for trial in continued] == [TrialState.RUNNING] * 3
+    places = [[trial.user_attrs.get(END_PLACE) for trial in trials] for trials in (paused, continued)]
+    assert places == [[1, 0, None], [1, None, None]]
+
+
+@pytest.mark.parametrize("objectives", OBJECTIVES, ids=lambda objectives: "+".join(objectives))
+def test_a_study_with_paused_trials_is_rebuilt_as_it_was(objectives: dict[str, Direction], tmp_path: Path) -> None:
+    with driven(tmp_path, objectives=objectives) as hand:
+        promoting(hand, 24)
+        *live, ahead = hand.settled().trials
+        assert END_PLACE not in ahead.user_attrs
+    replayed = rebuild_study(RunState.replay(read_events(Folder.at(tmp_path)))).trials
+    assert [trial_facts(trial) for trial in replayed] == [trial_facts(trial) for trial in live]
+    open_trials = [trial.user_attrs for trial in live if trial.state == TrialState.RUNNING]
+    places = {attributes[END_PLACE] for attributes in open_trials if END_PLACE in attributes}
+    assert None in places  # it has continued
+    assert len(places) > 1
+    assert {trial.state for trial in live} == {TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("predictor", {"initial": 4}), ("evolution", {"population": 4}), ("local_search", {"initial": 2})],
+)
+def test_a_search_with_paused_trials_goes_on_alike_when_it_is_rebuilt(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """What a sampler has learned from a paused trial is void after the trial has continued."""
+    folders = [tmp_path / word for word in ("old", "new")]
+    for folder in folders:
+        folder.mkdir()
+    with driven(folders[0], SAMPLERS[name](seed=5, **options)) as hand:
+        promoting(hand, 11)
+        trial = new(hand)
+        for score in (0.1, 0.9):
+            hand.pause(trial, [score])
+            proposed(hand, 2)
+        before = list(read_events(Folder.at(folders[0])))
+        expected = proposed(hand, 4)
+    with driven(folders[1], SAMPLERS[name](seed=5, **options), before=before) as hand:
+        assert proposed(hand, 4) == expected
 
 
 def test_open_trials_are_known_to_the_sampler(tmp_path: Path) -> None:

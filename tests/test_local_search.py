@@ -7,6 +7,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
+from orchestrator.samplers.history import END_PLACE
 from orchestrator.samplers.local_search import LocalSearchSampler
 
 SPACE: dict[str, BaseDistribution] = {f"cell.{index}": CategoricalDistribution(["a", "b", "c"]) for index in range(6)}
@@ -82,6 +83,18 @@ def test_pruned_trials_count_with_their_last_score_and_failed_ones_do_not_count(
     study.tell(third, 7.0)
     proposal = study.ask(SPACE)
     assert sum(proposal.params[name] != second.params[name] for name in SPACE) == 1
+
+
+def test_a_paused_trial_counts_with_the_score_of_its_last_pause() -> None:
+    study = optuna.create_study(sampler=LocalSearchSampler(initial=1, seed=0), direction="maximize")
+    complete, paused = study.ask(SPACE), study.ask(SPACE)
+    complete.set_user_attr(END_PLACE, 0)
+    study.tell(complete, 1.0)
+    for step, (score, parent) in enumerate(((0.5, complete), (2.0, paused)), start=1):
+        paused.report(score, step=step)
+        paused.set_user_attr(END_PLACE, step)
+        child = study.ask(SPACE)
+        assert sum(child.params[name] != parent.params[name] for name in SPACE) == 1
 
 
 def test_the_seed_and_the_trials_number_determine_every_draw() -> None:

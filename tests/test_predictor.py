@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from orchestrator.samplers import predictor
 from orchestrator.samplers.encoder import Encoder
 from orchestrator.samplers.gaussian_process import GaussianProcess
-from orchestrator.samplers.history import CURVES, TRAININGS, finished_trials, to_point
+from orchestrator.samplers.history import CURVES, END_PLACE, TRAININGS, finished_trials, to_point
 from orchestrator.samplers.predictor import PredictorSampler
 from search_spaces import NAS_BENCH_201, CellSpace
 
@@ -209,6 +209,23 @@ def test_a_pruned_trial_counts_with_the_median_gain_of_complete_trials(last: flo
     child = study.ask(SPACE)
     parent = pruned if is_parent else complete
     assert 1 <= sum(child.params[name] != parent.params[name] for name in SPACE) <= 2
+
+
+def test_a_paused_trial_counts_with_its_score_until_it_continues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its score is used, and not what the process expects of a trial that runs."""
+    expected: list[int] = []
+    monkeypatch.setattr(GaussianProcess, "add_expected", lambda process, features: expected.append(len(features)))
+    study = run(PredictorSampler(seed=0, initial=3, candidates=1, parents=1), 3)
+    paused = study.ask(SPACE)
+    paused.report(9.0, step=1)
+    paused.set_user_attr(END_PLACE, 3)
+    child = study.ask(SPACE)
+    assert 1 <= sum(child.params[name] != paused.params[name] for name in SPACE) <= 2
+    study.tell(child, 0.0)
+    assert expected == []
+    paused.set_user_attr(END_PLACE, None)
+    study.ask(SPACE)
+    assert expected == [1]
 
 
 def test_a_nan_score_ranks_last() -> None:

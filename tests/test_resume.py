@@ -8,10 +8,11 @@ from typing import Any, final
 
 import numpy as np
 import pytest
+from optuna.samplers import BaseSampler
 
 from orchestrator.objectives import Direction
 from orchestrator.record.event_log import EventLog
-from orchestrator.record.events import EVENT, CandidatesQueued, Event, RunResumed, RunStarted
+from orchestrator.record.events import EVENT, CandidatesQueued, Event, RunResumed, RunStarted, TrialPaused
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.record.trial import Trial
@@ -77,11 +78,14 @@ def limit_of(trial: Trial) -> float:
     return made_up_limit(Architecture.from_json(trial.architecture))
 
 
-def continued(before: Sequence[Event], scheduler: str, workers: int = 1) -> MemoryWriter:
+def continued(
+    before: Sequence[Event], scheduler: str, workers: int = 1, sampler: BaseSampler | None = None
+) -> MemoryWriter:
     """Return what a search writes if it continues from the record `before` to its end."""
+    sampler = sampler or SAMPLERS["tpe"](seed=5, n_startup_trials=4)
     known = count_known_when_asked(before)
     state = RunState.replay(before[:known])
-    live_study = LiveStudy(SAMPLERS["tpe"](seed=5, n_startup_trials=4), state, DISTRIBUTIONS)
+    live_study = LiveStudy(sampler, state, DISTRIBUTIONS)
     for event in before[known:]:
         state.apply(event)
         live_study.apply(event)
@@ -124,6 +128,23 @@ def test_with_one_worker_a_search_finds_the_same_wherever_it_was_cut(scheduler: 
         events = [*before, *after.events()]
         assert seen(RunState.replay(events)) == found
         check_ends(events)
+
+
+@pytest.mark.parametrize("scheduler", ["asha_promotion", "pasha", "cut"])
+def test_a_pause_that_a_kill_kept_from_the_record_changes_no_proposal(scheduler: str) -> None:
+    """Evolution learns from a paused trial, so a resume must record the pause before it asks for the next candidate."""
+
+    def sampler() -> BaseSampler:
+        return SAMPLERS["evolution"](seed=5, population=3)
+
+    whole = continued(BEGUN, scheduler, sampler=sampler())
+    found = seen(RunState.replay([*BEGUN, *whole.events()]))
+    cuts = [count for count, piece in enumerate(whole.pieces) if isinstance(piece[0], TrialPaused)]
+    assert len(cuts) >= TRIALS // 2
+    for count in cuts:
+        before = [*BEGUN, *whole.events(count)]
+        after = continued(before, scheduler, sampler=sampler())
+        assert seen(RunState.replay([*before, *after.events()])) == found
 
 
 @pytest.mark.parametrize("workers", [2, 5])

@@ -79,7 +79,7 @@ class RunState:
     earliest if several are equal in all. None in an evaluation, because a single training says little."""
     front: list[Trial] = field(default_factory=list)
     """The Pareto front: the completed trials that no other dominates. With one objective, the best and its equals."""
-    _ended: int = 0
+    _places: int = 0
     _front_losses: set[tuple[float, ...]] = field(default_factory=set)
     _last_event_at: datetime | None = None
     _resumed_at: datetime | None = None
@@ -101,7 +101,7 @@ class RunState:
                 self._resume(event)
             case TrialImported():
                 trial = self.imported[event.trial_id] = imported_trial(event, number=len(self.imported))
-                self._count_end(trial)
+                trial.end_place = self._next_place()
             case EvaluationPlanned():
                 self.evaluation = event
                 self.trials.clear()  # those of an earlier plan, of which nothing was trained
@@ -137,6 +137,7 @@ class RunState:
             case TrialPaused():
                 trial = self.find(event.trial_id)
                 trial.paused, trial.on_worker = True, False
+                trial.pause_place = self._next_place()
             case TrialSetBack():
                 trial = self.find(event.trial_id)
                 trial.set_back.append(event)
@@ -166,12 +167,13 @@ class RunState:
             return 0.0
         return max(0.0, (until - self.started_at).total_seconds() - self.away_seconds)
 
-    def _count_end(self, trial: Trial) -> None:
-        trial.end_place = self._ended
-        self._ended += 1
+    def _next_place(self) -> int:
+        """How many trials have ended or paused so far; this one is counted."""
+        self._places += 1
+        return self._places - 1
 
     def _end(self, trial: Trial, event: TrialEnded) -> None:
-        self._count_end(trial)
+        trial.end_place = self._next_place()
         trial.status, trial.error, trial.ended_at = event.status, event.error, event.time
         trial.paused, trial.on_worker, trial.duplicate_of = False, False, event.duplicate_of
         if event.duplicate_of is not None:

@@ -47,7 +47,9 @@ class Trial:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     end_place: int | None = None
-    """How many trials ended before it, imported ones included; unlike times, it does not depend on a clock."""
+    """How many trials ended or paused before it ended, imported ones included; it does not depend on a clock."""
+    pause_place: int | None = None
+    """How many trials ended or paused before its last pause; None if it never paused."""
     node: str | None = None
     device: str | None = None
     resample: Resample | None = None

@@ -17,7 +17,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from orchestrator.samplers.final_merits import FinalMerits
-from orchestrator.samplers.history import check_one_objective, draw_independently, finished_trials, new_seed
+from orchestrator.samplers.history import (
+    check_one_objective,
+    draw_independently,
+    end_order,
+    finished_trials,
+    new_seed,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +44,7 @@ class ControllerSampler(BaseSampler):
     of decisions among the trials has its own controller. Other parameters, and all parameters until the first trial has
     finished, are drawn uniformly.
 
-    The reward is the trial's score, for a pruned trial the one that is expected at the end by what earlier trials
+    The reward is the trial's score, for a pruned or paused one that which is expected at the end by what earlier trials
     gained: see `FinalMerits`. A trial without a finite score is skipped. The advantage is the reward minus the moving
     average of rewards (the paper's baseline), divided by the moving average of the absolute differences or by the mean
     difference of the batch, whichever is larger. So the score's unit does not matter, and after equal scores the first
@@ -149,23 +155,23 @@ class _Options(NamedTuple):
 
 
 class _StudyControllers:
-    """A cache of the controllers trained on the first finished trials of a study, by their number."""
+    """A cache of the controllers trained on the first finished trials of a study."""
 
     def __init__(self, study: Study, options: _Options) -> None:
         self.study = study
         self.options = options
-        self.numbers: list[int] = []
+        self.counted: list[tuple[float, float, int]] = []
         self._merits = FinalMerits(study)
         self.by_decisions: dict[frozenset[tuple[str, CategoricalDistribution]], _Controller] = {}
 
     def is_prefix_of(self, study: Study, finished: list[FrozenTrial]) -> bool:
         """Return whether the study's finished trials begin with those that were learned from."""
-        return study is self.study and [trial.number for trial in finished[: len(self.numbers)]] == self.numbers
+        return study is self.study and [end_order(trial) for trial in finished[: len(self.counted)]] == self.counted
 
     def extend(self, finished: list[FrozenTrial]) -> None:
         """Learn from each finished trial that was not learned from yet."""
-        for trial in finished[len(self.numbers) :]:
-            self.numbers.append(trial.number)
+        for trial in finished[len(self.counted) :]:
+            self.counted.append(end_order(trial))
             self._merits.add(trial)
             decisions, reward = _decisions(trial.distributions), self._merits.of(trial)
             if decisions:

@@ -34,8 +34,9 @@ class EvolutionSampler(BaseSampler):
 
     Algorithm 1 of the paper. The first `population` trials are random. After that, each proposal draws `tournament`
     members of the population with replacement, takes the best and mutates it. The population is the `population`
-    trials that finished last: a trial leaves it by age, however good it is. A pruned trial counts with the
-    score that is expected of it at the end: see `FinalMerits`.
+    trials that finished last: a trial leaves it by age, however good it is. A pruned or paused trial counts with the
+    score that is expected of it at the end: see `FinalMerits`. A paused one that continues is not in the population
+    until it pauses again or ends.
 
     A mutation changes one decision to another value, like the paper's hidden-state and operation mutations. It first
     draws a kind of decision (`state` or `operation`: the last part of the parameter's name), then a decision of that

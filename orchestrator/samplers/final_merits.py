@@ -21,12 +21,12 @@ MIN_GAINS = 3
 class FinalMerits:
     """The merits of trials at the end of their training, by one objective; higher is better, and NaN is -inf.
 
-    The merit of a complete trial is its score, with the sign flipped if the study minimises. A pruned trial has its
-    last score plus the median gain of complete trials since that step; without such trials, its last score.
+    The merit of a complete trial is its score, with the sign flipped if the study minimises. A pruned or paused one has
+    its last score plus the median gain of complete trials since that step; without such trials, its last score.
 
     Args:
         study: its directions say which scores are good.
-        finished: trials with a score, complete or pruned.
+        finished: trials with a score: complete, pruned or paused.
         objective: place of the objective.
     """
 
@@ -35,7 +35,7 @@ class FinalMerits:
         self._sign = -1.0 if study.directions[objective] == StudyDirection.MINIMIZE else 1.0
         self._complete: list[FrozenTrial] = []
         self._gains: dict[int, list[float]] = {}
-        """The gains of complete trials since each step at which a trial was pruned."""
+        """The gains of complete trials since each step at which a trial was pruned or paused."""
         for trial in finished:
             self.add(trial)
 

@@ -20,19 +20,20 @@ Point = frozenset[tuple[str, Any]]
 """The values of all decisions, as a set, so that their order does not matter."""
 
 END_PLACE = "end_place"
-"""User attribute of an ended trial: how many trials ended before it."""
+"""User attribute of a trial that has ended or is paused: how many trials ended or paused before it.
+
+A paused trial is RUNNING for Optuna. A scheduler took it off its worker, perhaps for good, so it counts like a pruned
+one. When it continues, the attribute becomes None, and the trial counts as running again.
+"""
 
 CURVES = "curves"
-"""User attribute of an ended trial with several objectives, for which Optuna takes no intermediate values.
+"""User attribute of an ended or paused trial with several objectives, for which Optuna takes no intermediate values.
 
 One list for each epoch: the epoch, then the value of each objective.
 """
 
 TRAININGS = "trainings"
 """User attribute of a trial whose candidate was trained several times: how often. Its value is the mean."""
-
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-"""States in which a trial no longer changes."""
 
 
 def check_one_objective(study: Study, sampler: BaseSampler) -> None:
@@ -45,22 +46,28 @@ def check_one_objective(study: Study, sampler: BaseSampler) -> None:
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """Return the ended trials that have a score and break no constraint, in the order in which they ended."""
+    """Return the ended and paused trials that have a score and break no constraint, in the order of `ended_trials`."""
     return [trial for trial in ended_trials(study) if has_score(trial)]
 
 
 def ended_trials(study: Study) -> list[FrozenTrial]:
-    """Return all ended trials, in the order in which they ended.
+    """Return all ended and paused trials, in the order in which they ended or paused.
 
     Unlike `finished_trials`, includes those that failed, broke a constraint or were pruned without a score.
 
     The order is that of `END_PLACE`, because Optuna's times are local: in autumn an hour occurs twice. A study that
     cellscout did not make has only these times.
     """
-    return sorted(study.get_trials(deepcopy=False, states=ENDED), key=_end_order)
+    return sorted((trial for trial in study.get_trials(deepcopy=False) if has_ended(trial)), key=end_order)
 
 
-def _end_order(trial: FrozenTrial) -> tuple[float, float, int]:
+def has_ended(trial: FrozenTrial) -> bool:
+    """Return whether the trial has ended, or is paused: see `END_PLACE`."""
+    return trial.state.is_finished() or trial.user_attrs.get(END_PLACE) is not None
+
+
+def end_order(trial: FrozenTrial) -> tuple[float, float, int]:
+    """Return what `ended_trials` sorts by. It changes if a paused trial continues, and pauses again or ends."""
     ended = trial.datetime_complete
     return trial.user_attrs.get(END_PLACE, math.inf), math.inf if ended is None else ended.timestamp(), trial.number
 
@@ -103,11 +110,13 @@ def new_seed() -> int:
 
 
 def has_score(trial: FrozenTrial) -> bool:
-    """Return whether the trial has a score (a pruned one: any reported value) and breaks no constraint."""
+    """Return whether the trial has a score (a pruned or paused one: any reported value) and breaks no constraint."""
     if any(excess > 0 for excess in trial.constraints.values()):
         return False
-    pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values or trial.user_attrs.get(CURVES))
-    return trial.state == TrialState.COMPLETE or pruned
+    if trial.state == TrialState.COMPLETE:
+        return True
+    stopped = trial.state != TrialState.FAIL and has_ended(trial)
+    return stopped and bool(trial.intermediate_values or trial.user_attrs.get(CURVES))
 
 
 def curve_of(trial: FrozenTrial, objective: int) -> dict[int, float]:

@@ -19,6 +19,7 @@ from orchestrator.samplers.history import (
     Point,
     check_one_objective,
     draw_independently,
+    end_order,
     ended_trials,
     has_score,
     new_seed,
@@ -33,8 +34,8 @@ class LocalSearchSampler(BaseSampler):
     Source: Local Search is State of the Art for NAS Benchmarks. A climb begins with `initial` random trials. Then the
     sampler proposes the neighbours of the climb's best trial, which differ from it in one decision, in random order. A
     better neighbour replaces the best trial at once (the paper's "query until lower"). When all neighbours have been
-    tried and none is better, a new climb begins. A pruned trial counts with the score that is expected at the end: see
-    `FinalMerits`.
+    tried and none is better, a new climb begins. A pruned or paused trial counts with the score that is expected at the
+    end: see `FinalMerits`.
 
     The points of trials in flight count as tried. The seed and the trial's number determine all random draws.
 
@@ -96,7 +97,7 @@ class _ClimbState:
     def __init__(self, study: Study, initial: int) -> None:
         self.study = study
         self.initial = initial
-        self.numbers: list[int] = []
+        self.counted: list[tuple[float, float, int]] = []
         self.tried: set[Point] = set()
         self.best: FrozenTrial | None = None
         self.length = 0
@@ -104,12 +105,12 @@ class _ClimbState:
 
     def is_prefix_of(self, study: Study, ended: list[FrozenTrial]) -> bool:
         """Return whether the study's ended trials begin with those that this state already counts."""
-        return study is self.study and [trial.number for trial in ended[: len(self.numbers)]] == self.numbers
+        return study is self.study and [end_order(trial) for trial in ended[: len(self.counted)]] == self.counted
 
     def extend(self, ended: list[FrozenTrial]) -> None:
         """Count the ended trials that are not counted yet; one without a score only marks its point as tried."""
-        for trial in ended[len(self.numbers) :]:
-            self.numbers.append(trial.number)
+        for trial in ended[len(self.counted) :]:
+            self.counted.append(end_order(trial))
             self.tried.add(to_point(trial.params))
             if has_score(trial):
                 self.length += 1

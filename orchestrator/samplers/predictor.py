@@ -27,6 +27,7 @@ from orchestrator.samplers.history import (
     draw_independently,
     ended_trials,
     finished_trials,
+    has_ended,
     new_seed,
     to_point,
 )
@@ -61,8 +62,8 @@ class PredictorSampler(BaseSampler):
 
     - A trial that runs counts as what the process expects of it (Ginsbourger et al. 2010, the kriging believer), so
       that many workers get different proposals.
-    - A pruned trial counts with its last score plus the median gain of complete trials since that step. Its noise grows
-      with the spread of these gains.
+    - A pruned or paused trial counts with its last score plus the median gain of complete trials since that step. Its
+      noise grows with the spread of these gains.
     - A candidate that was trained several times has its mean, with less noise.
 
     With a space, the features of a trial are those of its searched cells. A categorical parameter that is not a
@@ -141,9 +142,7 @@ class PredictorSampler(BaseSampler):
         if not untried:
             return {}
         if can_fit:
-            running = [
-                other for other in others if not other.state.is_finished() and choices.keys() <= other.params.keys()
-            ]
+            running = [other for other in others if not has_ended(other) and choices.keys() <= other.params.keys()]
             values = self._improvements(
                 study,
                 untried,

@@ -80,6 +80,7 @@ class Driver:
                 assign=self._assign,
                 is_over=stopper.stop_all,
                 is_idle=self.recorder.is_idle,
+                record_pauses=self.recorder.record_pauses,
             )
         )
 
@@ -100,11 +101,11 @@ class Driver:
         start anew. The searcher gives an open trial to Ray Tune again under a new id, before the study is asked; in the
         record it keeps its name. If its last epoch is that of a rung, the scheduler decides as soon as Ray Tune has it
         (`on_trial_add`): `asha` lets it go on, because its end would be on record otherwise, in one append with that
-        epoch; `asha_promotion` pauses it, without a worker, until it is promoted. Its worker loads the newest
-        checkpoint of the same architecture (`EpochTrainable._restore`): it reports epochs of the checkpoint that the
-        record lacks, and trains again those after it, which the recorder drops if the record has them. Proposals that
-        were never started are decided again (`Candidates.requeue`). New trials are named after those on record. Writes
-        the best network if the process was killed before it could.
+        epoch; `asha_promotion` pauses it, without a worker, until it is promoted (`Recorder.record_pauses`). Its worker
+        loads the newest checkpoint of the same architecture (`EpochTrainable._restore`): it reports epochs of the
+        checkpoint that the record lacks, and trains again those after it, which the recorder drops if the record has
+        them. Proposals that were never started are decided again (`Candidates.requeue`). New trials are named after
+        those on record. Writes the best network if the process was killed before it could.
         """
         if isinstance(self._scheduler, Replayable):
             for trial in self._state.trials.values():

@@ -72,6 +72,8 @@ class Recorder(tune.Callback):
         self._directory = directory
         self._gpus_per_trial = gpus_per_trial
         self._trial_ids: dict[str, str] = {}
+        self._continued: set[str] = set()
+        """Ray Tune's ids of trials that it received again, after a resume or the loss of a worker."""
         self._last_report_at: dict[str, float] = {}
         """Of the trials that are on a worker."""
         self._failures_in_a_row = 0
@@ -80,6 +82,24 @@ class Recorder(tune.Callback):
     def identify(self, tune_id: str, trial_id: str) -> None:
         """Note Ray Tune's id of a trial of the record. The searcher calls it."""
         self._trial_ids[tune_id] = trial_id
+        recorded = self._state.find(trial_id)
+        if recorded.was_started and not recorded.paused:
+            self._continued.add(tune_id)
+
+    def record_pauses(self) -> None:
+        """Record the pauses of trials that the scheduler paused as soon as Ray Tune had them (`on_trial_add`).
+
+        The process was killed after the epoch of a rung and before the pause. Ray Tune reports no such pause. The
+        searcher calls this before each proposal, so that the sampler knows as much as without the kill.
+        """
+        for trial in reversed(self._tune_trials):  # the newest first, as it is nearly always that one
+            if not self._continued:
+                return
+            if trial.trial_id in self._continued:
+                self._continued.remove(trial.trial_id)
+                trial_id = self._trial_ids.get(trial.trial_id)
+                if trial_id and trial.status == TuneTrial.PAUSED and not self._state.find(trial_id).paused:
+                    self._log.append(TrialPaused(trial_id=trial_id))
 
     def on_step_begin(self, iteration: int, trials: list[SearchTrial], **info: Any) -> None:
         """Keep a reference to Ray Tune's list of all trials."""

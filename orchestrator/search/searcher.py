@@ -38,6 +38,7 @@ class OptunaSearcher(Searcher):
         assign: called with Ray Tune's id of a trial and the trial of the record; returns the worker's configuration.
         is_over: whether the search must end without waiting for anything.
         is_idle: whether all open trials are paused, so that none ends before a new one starts.
+        record_pauses: called before each proposal; records the pauses that Ray Tune does not report.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class OptunaSearcher(Searcher):
         assign: Callable[[str, Trial], dict[str, Any]],
         is_over: Callable[[], bool] = lambda: False,
         is_idle: Callable[[], bool] = lambda: False,
+        record_pauses: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self._live_study = live_study
@@ -55,6 +57,7 @@ class OptunaSearcher(Searcher):
         self._assign = assign
         self._is_over = is_over
         self._is_idle = is_idle
+        self._record_pauses = record_pauses
         self._open: set[str] = set()
         self.exhausted = False
         """Whether the sampler proposes nothing new any more."""
@@ -81,6 +84,7 @@ class OptunaSearcher(Searcher):
         None if there is no trial at the moment; `Searcher.FINISHED` if there will be no more.
         """
         begun = time.monotonic()
+        self._record_pauses()
         while not self._is_over():
             trial = self._candidates.next()
             if trial is None:

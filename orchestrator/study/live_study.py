@@ -33,6 +33,8 @@ from orchestrator.record import (
     Event,
     RunState,
     TrialEnded,
+    TrialPaused,
+    TrialStarted,
     TrialSuggested,
 )
 from orchestrator.study.optuna_internals import StudyAttributes, call_on_stop
@@ -111,13 +113,21 @@ class LiveStudy:
     def apply(self, event: Event) -> None:
         """Called by the event log."""
         # A resume also replays trainings of a confirmation. A study learns these when it is built.
-        if isinstance(event, EpochDone | TrialEnded) and event.trial_id not in self._state.trials:
+        if (
+            isinstance(event, EpochDone | TrialStarted | TrialPaused | TrialEnded)
+            and event.trial_id not in self._state.trials
+        ):
             return
         match event:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]
                 # The sampler is asked next with the record up to here, so that a resume asks it with the same.
                 self._commands.put(lambda: self._describe(event, user_attributes(trial, self._state)), self._ask)
+            case TrialStarted() | TrialPaused():
+                trial = self._state.trials[event.trial_id]
+                if trial.pause_place is not None:  # else it starts for the first time, which changes nothing
+                    attributes = user_attributes(trial, self._state)
+                    self._commands.put(lambda: self._set_attributes(trial.number, attributes))
             case EpochDone():
                 trial = self._state.trials[event.trial_id]
                 value = intermediate_value(event, trial, self._state)
@@ -216,9 +226,8 @@ class LiveStudy:
         self._stopped = True
 
     def _describe(self, event: TrialSuggested, attributes: Mapping[str, Any]) -> None:
+        self._set_attributes(event.number, attributes)
         trial = self._handle(event.number)
-        for name, value in attributes.items():
-            trial.set_user_attr(name, value)
         for name, excess in self._state.violations(self._state.trials[event.trial_id]).items():
             trial.set_constraint(name, excess)
 
@@ -231,13 +240,17 @@ class LiveStudy:
         curve: Mapping[int, float],
         attributes: Mapping[str, Any],
     ) -> None:
+        self._set_attributes(number, attributes)
         trial = self._handle(number)
-        for name, value in attributes.items():
-            trial.set_user_attr(name, value)
         for epoch, value in curve.items():
             trial.report(value, step=epoch)
         self.study.tell(trial, values, end)
         self._handles.pop(number, None)
+
+    def _set_attributes(self, number: int, attributes: Mapping[str, Any]) -> None:
+        trial = self._handle(number)
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
 
     def _handle(self, number: int) -> optuna.Trial:
         """Optuna's handle of a running trial; a new one if the trial was on record before."""

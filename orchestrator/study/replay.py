@@ -161,11 +161,16 @@ def _value(row: EpochDone, trial: Trial, objective: str) -> float | None:
 
 
 def user_attributes(trial: Trial, state: RunState) -> dict[str, Any]:
-    """Attributes that a reader of the study needs besides the parameters, and those of the end once it has ended."""
+    """Attributes that a reader of the study needs besides the parameters, and those of its end or of its last pause.
+
+    Optuna cannot remove an attribute, so those of a pause are empty when the trial has continued.
+    """
     attributes: dict[str, Any] = {"trial_id": trial.trial_id, "fingerprint": trial.fingerprint}
-    if trial.end_place is None:
+    if trial.end_place is None and trial.pause_place is None:
         return attributes
+    place = trial.pause_place if trial.paused else trial.end_place
     if len(state.objectives) > 1:
-        values = {row.epoch: [_value(row, trial, name) for name in state.objectives] for row in trial.curve}
+        curve = [] if place is None else trial.curve
+        values = {row.epoch: [_value(row, trial, name) for name in state.objectives] for row in curve}
         attributes[CURVES] = [[epoch, *row] for epoch, row in values.items() if None not in row]
-    return {**attributes, END_PLACE: trial.end_place}
+    return {**attributes, END_PLACE: place}
