@@ -314,3 +314,12 @@ def test_a_new_run_directory_is_never_one_that_exists(tmp_path: Path) -> None:
         found = Path(run.new_directory(datetime(2026, 11, 21, 12, tzinfo=UTC)))
         assert found == tmp_path / expected
         found.mkdir()
+
+
+def test_another_preset_or_sampler_begins_its_section_anew() -> None:
+    """Settings of an earlier run have every key, of which a preset would change none."""
+    earlier = load_config(None, ["training.epochs=3", "sampler.name=tpe", "sampler.options.multivariate=true"])
+    changed = load_config(earlier, ["training.preset=darts", "training.cutout=0", "sampler.name=random"])
+    assert changed.training == load_config("training.preset = 'darts'\ntraining.cutout = 0").training
+    assert (changed.sampler.name, changed.sampler.options) == ("random", {})
+    assert load_config(earlier, ["sampler.options.n_startup_trials=5"]).sampler.options["multivariate"] is True

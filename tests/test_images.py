@@ -215,7 +215,7 @@ def test_places_that_are_not_utf8_are_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "batch", "epochs", "smaller"), [(172, 64, 8, 16), (90, 1000, 10, 8), (30, 64, 4, 2)]
+    ("images", "batch", "epochs", "smaller"), [(172, 64, 8, 16), (90, 1000, 10, 8), (60, 64, 60, 16)]
 )
 def test_a_training_of_few_steps_is_remarked_on(images: int, batch: int, epochs: int, smaller: int) -> None:
     found = few_steps(images, TrainingSettings(batch_size=batch, epochs=epochs))

@@ -20,7 +20,7 @@ from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialBuilt
 from orchestrator.record.run_state import RunState
 from orchestrator.samplers import SAMPLERS
-from orchestrator.samplers.history import CURVES, END_PLACE, ended_trials, finished_trials
+from orchestrator.samplers.history import CURVES, END_PLACE, ended_trials, finished_trials, has_ended
 from orchestrator.study.replay import rebuild_study
 from tests.builders import at
 from tests.driving import Hand, busy, driven, new, promoting, trial_facts
@@ -265,3 +265,21 @@ def test_a_study_without_trials_can_be_replayed() -> None:
     study = rebuild_study(state)
     assert study.trials == []
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+
+
+def test_a_proposal_that_ends_at_once_is_a_running_one_for_the_next(tmp_path: Path) -> None:
+    """As for a resume, which asks with the record up to the proposal. The sampler's thread may be late."""
+    seen: list[bool] = []
+
+    class Looks(RandomSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            trials = study.get_trials(deepcopy=False)
+            seen.extend(has_ended(one) for one in trials if one.number == trial.number - 1)
+            time.sleep(0.01)
+            return {}
+
+    with driven(tmp_path, Looks(), constraints={"parameters": 1}) as hand:
+        for _ in range(10):
+            assert hand.admit() is None
+    assert seen
+    assert not any(seen)

@@ -22,6 +22,7 @@ from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.problems import problems_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.writing import write_page
+from orchestrator.report.terminal import run_summary
 from search_spaces import NASNET_A, PUBLISHED
 from tests.builders import STARTED, info, trial, write
 from tests.made_up import made_up, state_of
@@ -122,8 +123,12 @@ def test_a_run_with_nothing_to_show_says_so_everywhere(tmp_path: Path, standing:
 def test_a_search_in_which_everything_failed_tells_why(tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="failed"))
-    write(directory, [STARTED, *trial("00000", [], "failed"), *trial("00001", [], "failed")])
+    ended = RunEnded(outcome="failed", reason="nothing could be trained: 2 trials failed")
+    write(directory, [STARTED, *trial("00000", [], "failed"), *trial("00001", [], "failed"), ended])
     content = content_of(PageRecord.read(RecordedRun.of_search(directory)))
+    assert content.summary.standing.startswith("An error ended the search: nothing could be trained: 2 trials failed. ")
+    told = run_summary(RecordedRun.read(directory), RecordedRun.read(directory).state())
+    assert "state       failed: nothing could be trained: 2 trials failed\n" in told
     assert [(one.kind, one.count, one.message) for one in content.problems] == [("failed", 2, "bang")]
     assert content.leaderboard.rows == []
     assert content.summary.verdict[0] == "2 trials failed: bang"

@@ -223,7 +223,7 @@ def test_an_evaluation_needs_the_scheduler_for_its_random_search(tmp_path: Path)
 
 def test_status_report_page_and_compare_show_what_it_was(tmp_path: Path, cellscout: Any) -> None:
     run = searched(tmp_path / "run", PassedParts(sampler=TopK()))
-    line = f"searched by nasnet, {TOP_K} (passed in Python), asha, cell"
+    line = f"searched by space nasnet, sampler {TOP_K} (passed in Python), scheduler asha, trainable cell"
     assert line in cellscout("status", "run").out
     assert line in cellscout("report", "run").out
     assert json.loads(cellscout("status", "run", "--json").out)["sampler"] == f"{TOP_K} (passed in Python)"

@@ -54,7 +54,7 @@ def test_a_loop_of_ones_own_is_recorded_confirmed_and_resumed(tmp_path: Path, ce
     assert (tmp_path / "run" / "best" / "weights.safetensors").exists()
     assert len(load_study(tmp_path / "run").trials) == 5
     shown = cellscout("status", str(tmp_path / "run"))
-    assert f"searched by nasnet, {OWN_LOOP}, asha, instant" in shown.out
+    assert f"searched by space nasnet, sampler {OWN_LOOP}, scheduler asha, trainable instant" in shown.out
     assert "per proposal" not in shown.out
 
     with CandidatePool.resume(tmp_path / "run") as pool:

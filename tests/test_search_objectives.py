@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from orchestrator.record.event_log import read_events
 from orchestrator.record.events import TrialPaused
+from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_state import RunState
 from orchestrator.record.tables import TRIALS
 from orchestrator.search.run import SearchResult, run_search
@@ -161,4 +162,5 @@ def test_a_sampler_that_breaks_ends_the_search_with_its_reason(local_ray: None, 
     with pytest.raises(SearchError, match="the sampler failed: .*no way") as caught:
         run_search(config(), run_dir=tmp_path / "run", sampler=Breaks(seed=0))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert RecordedRun.read(tmp_path / "run").state().reason == str(caught.value)
     assert len(RunState.replay(read_events(Folder.at(tmp_path / "run"))).trials) == 5

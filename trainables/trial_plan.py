@@ -5,7 +5,7 @@ Does not know how a candidate is trained.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -101,7 +101,10 @@ class TrialPlan:
         generator = np.random.default_rng(self.seed)
         for _ in range(CHECKED_NETWORKS):
             drawn = self.space.sample(generator)
-            plan_network(self.network_spec(drawn.with_operation(operation)))
+            changed = drawn.with_operation(operation)
+            if self.space.reduction is not None:  # a fixed cell keeps its operations
+                changed = replace(changed, reduction=drawn.reduction)
+            plan_network(self.network_spec(changed))
 
     def example(self) -> NetworkSpec:
         """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""

@@ -77,7 +77,7 @@ def run_tune(
     metric, direction = objective
     if not scheduler.set_search_properties(metric, "max" if direction == "maximize" else "min"):
         raise ConfigError(f"the scheduler refuses {metric}, the first objective; create it without a metric of its own")
-    worker = tune.with_parameters(trainable, plan=plan, data=[data])
+    worker = tune.with_parameters(trainable, plan=plan, data=[data])  # in a list: see `EpochTrainable.setup`
     check_workers()
     # One trial per slot is prepared ahead, so that a free worker gets its next trial at once. Waiting trials make an
     # autoscaler add nodes.

@@ -32,14 +32,15 @@ def load_config(source: Path | str | SearchConfig | None = None, changes: Sequen
 
     Args:
         source: the path of a search file; its text (a string with a `=` or a line break); a folder of pictures with a
-            subfolder for each class; or settings, such as those of an earlier run. None: the default search.
+            subfolder for each class; or settings, such as those of an earlier run (another sampler does not get the
+            options of the one before, and `training.preset` begins `[training]` anew). None: the default search.
         changes: `section.key=value`, applied in this order.
 
     Raises:
         ConfigError: says in one line what is wrong and where.
     """
     if isinstance(source, SearchConfig):
-        return parse_config(_with(source.model_dump(mode="json"), changes), "the changed configuration")
+        return _changed(source.model_dump(mode="json"), changes, "the changed configuration")
     if source is None:
         name, text = "the default search", DEFAULT_SEARCH.read_text()
     elif isinstance(source, str) and (not source or set("=\n") & set(source)):
@@ -87,9 +88,15 @@ def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeabl
                 f"--set {override!r}: a search that goes on can change {', '.join(sorted(changeable))}; with another "
                 f"[{section}] its trials could not be compared"
             )
-    source = "the recorded configuration"
-    before = parse_config(config, source)
-    after = parse_config(_with(copy.deepcopy(dict(config)), overrides), source)
+    return _changed(config, overrides, "the recorded configuration")
+
+
+def _changed(config: Mapping[str, Any], overrides: Sequence[str], source: str) -> SearchConfig:
+    """Change whole settings, in which every key is set."""
+    before, values = parse_config(config, source), copy.deepcopy(dict(config))
+    if any(override.partition("=")[0].strip() == "training.preset" for override in overrides):
+        values["training"] = {}  # a preset gives only what is not set
+    after = parse_config(_with(values, overrides), source)
     if after.sampler.name == before.sampler.name:
         return after
     options = _with({}, overrides)["sampler"].get("options", {})

@@ -110,7 +110,7 @@ class Predictions:
 
 def line_of(path: Path, shares: Iterable[tuple[str, float]]) -> str:
     """Return the line of a picture with its classes and their shares, such as `digit.png  7 91.8 %  1 4.0 %`."""
-    return "  ".join([printable(path), *(f"{name} {share:.1%}".replace("%", " %") for name, share in shares)])
+    return "  ".join([printable(path), *(f"{name} {100 * share:.1f} %" for name, share in shares)])
 
 
 def predict(model: Path | str, images: Path | str | Sequence[Path | str]) -> Predictions:

@@ -29,7 +29,9 @@ def guessing_doubt(state: RunState, info: RunInfo) -> str | None:
         return None
     low, high = bounds
     confirmed = None if state.confirmed is None else state.confirmed.winner.scores.get("val_accuracy")
-    if confirmed is not None and confirmed.interval is not None and confirmed.interval[0] <= guess:
+    if confirmed is not None and confirmed.interval is not None:
+        if confirmed.interval[0] > guess:
+            return None
         return (
             f"the winner is not clearly better than guessing: its true accuracy is between "
             f"{number(confirmed.interval[0])} and {number(confirmed.interval[1])}, always guessing the largest class "

@@ -340,10 +340,11 @@ class TrialEnded(EventBase):
 
 
 class RunEnded(EventBase):
-    """The search has ended."""
+    """The search has ended; `reason` is the error that ended it, if one did."""
 
     event: Literal["run_ended"] = "run_ended"
     outcome: RunOutcome
+    reason: str | None = None
 
 
 Event = (

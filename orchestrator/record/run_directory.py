@@ -262,8 +262,10 @@ class RunDirectory:
 
     def _is_abandoned(self, names: Sequence[str]) -> bool:
         """Whether these files are of a run whose process ended between `EventLog.create` and `create`."""
+        if not {*names} <= {EVENTS, OWNER}:
+            return False
         stamp, owner = self.folder.stamp(EVENTS), LogOwner.of(self.folder)
-        return {*names} <= {EVENTS, OWNER} and not (stamp and stamp[0]) and (owner is None or owner.is_gone)
+        return not (stamp and stamp[0]) and (owner is None or owner.is_gone)
 
     def _check_path(self, path: Path) -> None:
         """Refuse a path that is not a folder and cannot become one."""

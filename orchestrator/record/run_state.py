@@ -74,6 +74,8 @@ class RunState:
     ended_at: datetime | None = None
     outcome: RunOutcome | Literal["died"] | None = None
     """How the run ended. `died` is never written: a reader concludes it if the run's process is gone."""
+    reason: str | None = None
+    """The error that ended the run; None if none did."""
     best: Trial | None = None
     """The completed trial that is best in the first objective, or in the next if several are equal, and so on; the
     earliest if several are equal in all. None in an evaluation, because a single training says little."""
@@ -147,14 +149,14 @@ class RunState:
             case TrialEnded():
                 self._end(self.find(event.trial_id), event)
             case RunEnded():
-                self.outcome, self.ended_at = event.outcome, event.time
+                self.outcome, self.reason, self.ended_at = event.outcome, event.reason, event.time
         self._last_event_at = max(event.time, self._last_event_at or event.time)
 
     def _resume(self, event: RunResumed) -> None:
         """Take all trials off their workers. A paused one stays paused, and does not begin another attempt."""
         if self._last_event_at is not None:
             self.away_seconds += max(0.0, (event.time - self._last_event_at).total_seconds())
-        self.slots, self.outcome, self.ended_at = event.slots, None, None
+        self.slots, self.outcome, self.reason, self.ended_at = event.slots, None, None, None
         self.session_started_at, self.session_seconds = None, 0.0
         self._resumed_at = event.time
         for trial in self.all_trials():

@@ -122,7 +122,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
     lines = [
         f"run         {directory}",
         f"state       {_standing(run, state)}",
-        f"searched by {', '.join(run.info.component(part) for part in COMPONENTS)}",
+        f"searched by {', '.join(f'{part} {run.info.component(part)}' for part in COMPONENTS)}",
         f"trials      {kinds}{again}",
     ]
     if run.standing not in (*ENDED, "running") and state.evaluation is None:
@@ -195,7 +195,8 @@ def _resume(run: RecordedRun) -> str:
 
 def _standing(run: RecordedRun, state: RunState) -> str:
     confirming = f", confirmation: {progress_of(state)}" if is_confirming(run.standing, state) else ""
-    return f"{run.standing.replace('_', ' ')}{confirming}"
+    reason = f": {state.reason}" if run.standing == "failed" and state.reason else ""
+    return f"{run.standing.replace('_', ' ')}{reason}{confirming}"
 
 
 def _confirmed_front(compared: CandidatesCompared, state: RunState) -> Iterator[str]:

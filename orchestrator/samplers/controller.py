@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.samplers.final_merits import FinalMerits
 from orchestrator.samplers.history import (
+    begins_with,
     check_one_objective,
     draw_independently,
-    end_order,
     finished_trials,
     new_seed,
 )
@@ -160,18 +160,18 @@ class _StudyControllers:
     def __init__(self, study: Study, options: _Options) -> None:
         self.study = study
         self.options = options
-        self.counted: list[tuple[float, float, int]] = []
+        self.counted: list[FrozenTrial] = []
         self._merits = FinalMerits(study)
         self.by_decisions: dict[frozenset[tuple[str, CategoricalDistribution]], _Controller] = {}
 
     def is_prefix_of(self, study: Study, finished: list[FrozenTrial]) -> bool:
         """Return whether the study's finished trials begin with those that were learned from."""
-        return study is self.study and [end_order(trial) for trial in finished[: len(self.counted)]] == self.counted
+        return study is self.study and begins_with(finished, self.counted)
 
     def extend(self, finished: list[FrozenTrial]) -> None:
         """Learn from each finished trial that was not learned from yet."""
         for trial in finished[len(self.counted) :]:
-            self.counted.append(end_order(trial))
+            self.counted.append(trial)
             self._merits.add(trial)
             decisions, reward = _decisions(trial.distributions), self._merits.of(trial)
             if decisions:

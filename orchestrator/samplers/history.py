@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,14 @@ def ended_trials(study: Study) -> list[FrozenTrial]:
     cellscout did not make has only these times.
     """
     return sorted((trial for trial in study.get_trials(deepcopy=False) if has_ended(trial)), key=end_order)
+
+
+def begins_with(ended: Sequence[FrozenTrial], counted: Sequence[FrozenTrial]) -> bool:
+    """Return whether these trials, of `ended_trials`, begin with those that were counted before, unchanged since."""
+    pairs = zip(ended, counted, strict=False)
+    # Most trials are the same objects as before, which is quicker to see.
+    same = all(one is other or end_order(one) == end_order(other) for one, other in pairs)
+    return same and len(ended) >= len(counted)
 
 
 def has_ended(trial: FrozenTrial) -> bool:

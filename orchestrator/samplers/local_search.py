@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.samplers.final_merits import FinalMerits
 from orchestrator.samplers.history import (
     Point,
+    begins_with,
     check_one_objective,
     draw_independently,
-    end_order,
     ended_trials,
     has_score,
     new_seed,
@@ -97,7 +97,7 @@ class _ClimbState:
     def __init__(self, study: Study, initial: int) -> None:
         self.study = study
         self.initial = initial
-        self.counted: list[tuple[float, float, int]] = []
+        self.counted: list[FrozenTrial] = []
         self.tried: set[Point] = set()
         self.best: FrozenTrial | None = None
         self.length = 0
@@ -105,12 +105,12 @@ class _ClimbState:
 
     def is_prefix_of(self, study: Study, ended: list[FrozenTrial]) -> bool:
         """Return whether the study's ended trials begin with those that this state already counts."""
-        return study is self.study and [end_order(trial) for trial in ended[: len(self.counted)]] == self.counted
+        return study is self.study and begins_with(ended, self.counted)
 
     def extend(self, ended: list[FrozenTrial]) -> None:
         """Count the ended trials that are not counted yet; one without a score only marks its point as tried."""
         for trial in ended[len(self.counted) :]:
-            self.counted.append(end_order(trial))
+            self.counted.append(trial)
             self.tried.add(to_point(trial.params))
             if has_score(trial):
                 self.length += 1

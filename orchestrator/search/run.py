@@ -202,11 +202,7 @@ def open_search(
     on_event: Listener | None,
 ) -> Iterator[OpenSearch]:
     """Prepare a search, and create its record. For arguments and errors see `run_search`."""
-    if (module := module_being_imported()) is not None:
-        raise ConfigError(
-            f"the module {module!r} starts a search while it is imported; write that call under "
-            "if __name__ == '__main__', or put what the search names into a module of its own"
-        )
+    _refuse_during_an_import()
     progress = progress or Progress.silent()
     components = SearchComponents.of(_located(config), given)
     config = components.config
@@ -263,6 +259,7 @@ def reopen_search(
     or another space. `repair_best` finishes a replacement of `best/` that a killed process began. `_rebuild` makes the
     state and the study from the events; a log without events gets its first ones.
     """
+    _refuse_during_an_import()
     progress = progress or Progress.silent()
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
@@ -302,6 +299,14 @@ def reopen_search(
             if queued is not None:
                 first.append(queued)  # not before: the time away ends with the first event
             yield OpenSearch(session, first, source, resumed=True)
+
+
+def _refuse_during_an_import() -> None:
+    if (module := module_being_imported()) is not None:
+        raise ConfigError(
+            f"the module {module!r} starts a search while it is imported; write that call under "
+            "if __name__ == '__main__', or put what the search names into a module of its own"
+        )
 
 
 def _check_budget(recorded: RecordedRun, config: SearchConfig) -> None:

@@ -44,6 +44,7 @@ from orchestrator.search.submissions import SubmissionSearcher
 from orchestrator.tracking import tracked
 from trainables import TrialPlan
 from trainables.checkpoints import CheckpointFolder
+from trainables.settings import printable
 
 
 class TrialDriver(Protocol):
@@ -103,6 +104,7 @@ class SearchSession:
             SearchError: the run could not continue.
         """
         outcome: RunOutcome = "failed"
+        reason = None
         # The listeners of the log, in the order in which they get each event: `state`, because all others read it; the
         # caller's; trackers, which read the events before theirs from `state`; the cleanup of checkpoints (`_run`);
         # and those of the driver, or during the confirmation that of its trainings.
@@ -119,11 +121,12 @@ class SearchSession:
                 raise
             except Exception as error:
                 found = self._explain(error)
+                reason = printable(found)
                 if found is error:
                     raise
                 raise found from found.__cause__ or error
             finally:
-                ended = self._conclude(outcome)
+                ended = self._conclude(outcome, reason)
         return ended
 
     def _run(
@@ -259,7 +262,7 @@ class SearchSession:
         assert self._plan.checkpoints is not None, "a run in a run directory has a folder for checkpoints"
         return self._plan.checkpoints
 
-    def _conclude(self, outcome: RunOutcome) -> RunInfo:
+    def _conclude(self, outcome: RunOutcome, reason: str | None) -> RunInfo:
         """Record how the run ended, and write `run.json`, the tables and the page. On a full disk, write what fits.
 
         Raises:
@@ -268,7 +271,7 @@ class SearchSession:
         ended = self.info.model_copy(update={"state": outcome, "ended_at": now()})
         try:
             if self.log.failure is None:
-                self.log.append(RunEnded(outcome=outcome))
+                self.log.append(RunEnded(outcome=outcome, reason=reason))
             self.directory.write_info(ended)
             write_tables(self.state, self.directory.folder, self.info.seed)
             if self.state.evaluation is None:

@@ -58,6 +58,7 @@ from orchestrator.record import (
     RunDirectory,
     RunStarted,
 )
+from orchestrator.schedulers import HasMilestones
 from orchestrator.search.passed import PassedParts
 from orchestrator.study import to_distributions, write_distributions
 from orchestrator.tracking import check_tracking
@@ -157,7 +158,7 @@ class SearchComponents:
     @property
     def milestones(self) -> tuple[int, ...] | None:
         """The epochs at which the scheduler decides; None if it may decide at every epoch."""
-        return getattr(self.scheduler, "milestones", None)
+        return self.scheduler.milestones if isinstance(self.scheduler, HasMilestones) else None
 
     def plan(self, facts: Mapping[str, Any], directory: RunDirectory) -> TrialPlan:
         """Return what all trials have in common.
@@ -281,13 +282,14 @@ def run_environment(
 def few_steps(images: int, training: TrainingSettings) -> str | None:
     """Return a remark if a whole training has very few steps, so that a network may learn nothing; else None."""
     steps = max(1, images // training.batch_size)
-    if steps * training.epochs >= FEW_STEPS or images < training.epochs:
+    if steps * training.epochs >= FEW_STEPS or images < training.epochs:  # with so few images nothing is learned anyway
         return None
-    smaller = 2 ** max(1, int(math.log2(max(2, images * training.epochs / FEW_STEPS))))
+    sizes = (2**power for power in range(int(math.log2(training.batch_size)), 0, -1))
+    enough = next((size for size in sizes if images // size * training.epochs >= FEW_STEPS), None)
+    smaller = "" if enough is None else f"training.batch_size = {enough} or "
     return (
         f"{images} training examples in batches of {training.batch_size} are {counted(steps, 'step')} an epoch and "
-        f"{steps * training.epochs} in all, which may be too few to learn; training.batch_size = {smaller} or more "
-        "training.epochs gives more"
+        f"{steps * training.epochs} in all, which may be too few to learn; {smaller}more training.epochs gives more"
     )
 
 

@@ -121,8 +121,10 @@ class LiveStudy:
         match event:
             case TrialSuggested():
                 trial = self._state.trials[event.trial_id]
-                # The sampler is asked next with the record up to here, so that a resume asks it with the same.
-                self._commands.put(lambda: self._describe(event, user_attributes(trial, self._state)), self._ask)
+                # The sampler is asked next with the record up to here, so that a resume asks it with the same. The
+                # attributes are those of now: the trial may have ended before the sampler's thread is so far.
+                described = user_attributes(trial, self._state)
+                self._commands.put(lambda: self._describe(event, described), self._ask)
             case TrialStarted() | TrialPaused():
                 trial = self._state.trials[event.trial_id]
                 if trial.pause_place is not None:  # else it starts for the first time, which changes nothing

@@ -116,6 +116,8 @@ def _standing(record: PageRecord) -> str:
     of = f" of {budget:,}" if budget else ""
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
     why = f": {exhaustion(state)}" if record.standing == "exhausted" else ""
+    if record.standing == "failed" and state.reason:
+        why = f": {state.reason.removesuffix('.')}"
     now = STANDINGS.get(record.stage, record.stage)
     standing = f"{now}{why}. Trainings started: {trained:,}{of}. Proposals: {kinds}."
     if record.stage == "confirming":
@@ -299,7 +301,7 @@ def _facts(record: PageRecord) -> dict[str, str]:
     if data:
         facts[record.info.examples] = f"{data}: {_counts(record.info.data)}"
     parts = ("space", "sampler", "scheduler", "trainable")
-    facts["searched by"] = ", ".join(record.info.component(part) for part in parts)
+    facts["searched by"] = ", ".join(f"{part} {record.info.component(part)}" for part in parts)
     devices = sorted({trial.device for trial in trained if trial.device})
     if devices:
         facts["trained on"] = ", ".join(devices)
