@@ -22,7 +22,7 @@ from orchestrator.record.trial import Trial
 from orchestrator.search.faults import MAX_NODE_DEATHS, MAX_WORKER_DEATHS, Fault, decide, fault_of
 from orchestrator.search.recorder import Recorder
 from tests.builders import RUN
-from tests.driving import TINY, driven, plan_of
+from tests.driving import TINY, Hand, driven, plan_of
 from tests.faking import Clock
 from tests.killing import EPOCH_SECONDS, Drivers, Searching, pace, search_file
 from tests.own_ray import Head
@@ -134,6 +134,12 @@ def test_a_checkpoint_that_the_storage_refuses_ends_the_search_and_not_the_trial
     assert RunState.replay(read_events(Folder.at(tmp_path))).trials[begun.trial_id].status == "running"
 
 
+def recorder_of(hand: Hand, folder: Path) -> Recorder:
+    return Recorder(
+        hand.log, state=hand.state, plan=plan_of(TINY), directory=RunDirectory.at(folder), on_failure=lambda _: None
+    )
+
+
 @pytest.mark.parametrize("waits", ["paused", "set back"])
 def test_a_trial_that_waited_long_for_a_worker_did_not_hang(
     waits: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,13 +149,7 @@ def test_a_trial_that_waited_long_for_a_worker_did_not_hang(
     with driven(tmp_path) as hand:
         begun = hand.admit()
         assert begun is not None
-        recorder = Recorder(
-            hand.log,
-            state=hand.state,
-            plan=plan_of(TINY),
-            directory=RunDirectory.at(tmp_path),
-            on_failure=lambda _: None,
-        )
+        recorder = recorder_of(hand, tmp_path)
         config = Assignment(trial_id=begun.trial_id).to_config(begun.params)
         on_ray: Any = SimpleNamespace(trial_id="of Ray", config=config, failure=ActorDiedError())
         recorder.identify("of Ray", begun.trial_id)
@@ -170,13 +170,7 @@ def test_a_clock_that_is_ahead_on_a_worker_uses_up_none_of_the_searchs_time(tmp_
     with driven(tmp_path) as hand:
         begun = hand.admit()
         assert begun is not None
-        recorder = Recorder(
-            hand.log,
-            state=hand.state,
-            plan=plan_of(TINY),
-            directory=RunDirectory.at(tmp_path),
-            on_failure=lambda _: None,
-        )
+        recorder = recorder_of(hand, tmp_path)
         recorder.identify("of Ray", begun.trial_id)
         on_ray: Any = SimpleNamespace(trial_id="of Ray")
         recorder.on_trial_start(0, [], on_ray)

@@ -44,7 +44,6 @@ from orchestrator.study import LiveStudy, count_known_when_asked
 from orchestrator.words import counted
 from search_spaces import CellSpace
 from trainables import EpochTrainable
-from trainables.plugins import module_being_imported
 
 CHANGEABLE = (
     *("sampler", "budget", "resources", "faults", "logging", *MOVABLE),
@@ -202,7 +201,6 @@ def open_search(
     on_event: Listener | None,
 ) -> Iterator[OpenSearch]:
     """Prepare a search, and create its record. For arguments and errors see `run_search`."""
-    _refuse_during_an_import()
     progress = progress or Progress.silent()
     components = SearchComponents.of(_located(config), given)
     config = components.config
@@ -259,7 +257,6 @@ def reopen_search(
     or another space. `repair_best` finishes a replacement of `best/` that a killed process began. `_rebuild` makes the
     state and the study from the events; a log without events gets its first ones.
     """
-    _refuse_during_an_import()
     progress = progress or Progress.silent()
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
@@ -299,14 +296,6 @@ def reopen_search(
             if queued is not None:
                 first.append(queued)  # not before: the time away ends with the first event
             yield OpenSearch(session, first, source, resumed=True)
-
-
-def _refuse_during_an_import() -> None:
-    if (module := module_being_imported()) is not None:
-        raise ConfigError(
-            f"the module {module!r} starts a search while it is imported; write that call under "
-            "if __name__ == '__main__', or put what the search names into a module of its own"
-        )
 
 
 def _check_budget(recorded: RecordedRun, config: SearchConfig) -> None:

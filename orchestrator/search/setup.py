@@ -68,6 +68,7 @@ from trainables import EpochTrainable, TrialPlan
 from trainables.command_folder import CommandFolder
 from trainables.datasets import DataSplits
 from trainables.epoch_result import EPOCH_METRICS
+from trainables.plugins import module_being_imported
 from trainables.settings import TrainingSettings, did_you_mean
 from trainables.skeleton import Skeleton
 from trainables.tasks.table import reading_of
@@ -100,8 +101,13 @@ class SearchComponents:
         """Make the parts, and check that they fit each other.
 
         Raises:
-            ConfigError: a part cannot be made, or two do not fit.
+            ConfigError: a part cannot be made, two do not fit, or the call comes from a module that is being imported.
         """
+        if (module := module_being_imported()) is not None:
+            raise ConfigError(
+                f"the module {module!r} starts a search while it is imported; write that call under "
+                "if __name__ == '__main__', or put what the search names into a module of its own"
+            )
         whole = given.space or make_space(config.space)
         space = fit_space(whole, config)
         objectives = config.objectives.directions
