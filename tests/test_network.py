@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from search_spaces import NASNET, NASNET_A, PUBLISHED, Architecture, Block, Cell, Edge
 from tests.cells import architectures
 from trainables import layers
-from trainables.heads import Shape
+from trainables.layers import Shape
 from trainables.modules import Regularisation, RowModule, State, StridedPointwise
 from trainables.network import CellModule, CellNetwork
 from trainables.network_plan import plan_cell, plan_network
@@ -100,7 +100,7 @@ def test_concatenation_widens_a_state_and_operations_project_it() -> None:
 def resolutions(skeleton: Skeleton, **values: Any) -> list[tuple[int, int]]:
     """Channels per block, and reduction, of every cell."""
     spec = nasnet_a(skeleton=skeleton, **values)
-    return [(cell.shape.channels // len(cell.cell.output), cell.shape.reduction) for cell in plan_network(spec).cells]
+    return [(cell.shape.channels // len(cell.cell.output), cell.shape.stride) for cell in plan_network(spec).cells]
 
 
 def test_the_skeleton_decides_the_order_of_cells() -> None:

@@ -10,25 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trainables.layers import Convolution, Dropout, GlobalPool, Linear, Relu, Resize, Row, Size
+from trainables.layers import Convolution, Dropout, GlobalPool, Linear, Relu, Resize, Row, Shape, Size
 from trainables.network_spec import NetworkSpec
 from trainables.operations import batch_norm, pointwise
 from trainables.plugins import import_plugin, is_plugin_name
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The shape of a state.
-
-    Resolutions are compared by `reduction`, so that a network's weights do not depend on the image size, except those
-    of an auxiliary head.
-    """
-
-    channels: int
-    size: Size
-    """In pixels."""
-    reduction: int
-    """The product of all strides since the image."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def make_source(
         values = list(names) if labels.dtype.kind == "U" else list(range(len(names)))
     classes = tuple(printable(name) for name in (values if names is None else names))
     if len(set(classes)) < len(classes):
-        raise DataError(f"data set {settings.name!r} has two classes of the same name (data.root or data.name)")
+        raise DataError(f"data set {settings.name!r} has two classes of the same name; change data.root or data.name")
     numbers = {value: number for number, value in enumerate(values)}
 
     def numbered(images: NDArray[Any], labels: NDArray[Any], which: str) -> ImageArrays:

@@ -28,6 +28,21 @@ PoolKind = Literal["max", "average"]
 Combination = Literal["add", "concat"]
 
 
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a state.
+
+    Resolutions are compared by `stride`, so that a network's weights do not depend on the image size, except those
+    of an auxiliary head.
+    """
+
+    channels: int
+    size: Size
+    """In pixels."""
+    stride: int
+    """The product of all strides since the image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Embedding:
     """A vector for each token: [batch, length] to [batch, channels, length]. The vector of `PADDING` is zero.

@@ -80,7 +80,7 @@ class CellNetwork(nn.Module):
         self.spec = spec
         self.features_only = features_only
         self.feature_channels = tuple(stage.shape.channels for stage in plan.stages)
-        self.feature_strides = tuple(stage.shape.reduction for stage in plan.stages)
+        self.feature_strides = tuple(stage.shape.stride for stage in plan.stages)
         self.regularisation = Regularisation()
         axes = len(spec.image_size)
         self.stem = module_list(plan.stem, self.regularisation, axes)

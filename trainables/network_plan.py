@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from search_spaces import Cell
-from trainables.heads import Join, Shape, Stage, plan_head
+from trainables.heads import Join, Stage, plan_head
 from trainables.layers import (
     BatchNorm,
     Convolution,
@@ -27,6 +27,7 @@ from trainables.layers import (
     Pool,
     Relu,
     Row,
+    Shape,
     Size,
     along_axes,
 )
@@ -136,11 +137,11 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
 
 
 def _stages(chain: list[Shape]) -> tuple[Stage, ...]:
-    following = [shape.reduction for shape in chain[1:]]
+    following = [shape.stride for shape in chain[1:]]
     return tuple(
         Stage(place, shape)
-        for place, (shape, next_reduction) in enumerate(zip(chain, [*following, None], strict=True))
-        if shape.reduction != next_reduction
+        for place, (shape, next_stride) in enumerate(zip(chain, [*following, None], strict=True))
+        if shape.stride != next_stride
     )
 
 
@@ -181,7 +182,10 @@ def plan_cell(
     stride: int,
     drop_path: float,
 ) -> CellPlan:
-    """Plan a cell that follows the states in `chain`; `reads` is as in `CellPlan`."""
+    """Plan a cell that follows the states in `chain`; `reads` is as in `CellPlan`.
+
+    With `stride` 2 (a reduction cell), only the edges from input states stride: blocks have the new resolution already.
+    """
     current = chain[-1]
     inputs: tuple[Row, ...] = (_match_current(current, filters, skeleton),)
     if cell.inputs == 2:
@@ -218,7 +222,7 @@ def plan_cell(
         shape=Shape(
             filters * len(cell.output),
             tuple(-(-side // stride) for side in current.size),
-            current.reduction * stride,
+            current.stride * stride,
         ),
     )
 
@@ -242,7 +246,7 @@ def _match_previous(previous: Shape, current: Shape, *, filters: int, skeleton: 
     """
     if previous is current and skeleton.first_previous == "raw":
         return ()
-    if previous.reduction != current.reduction:
+    if previous.stride != current.stride:
         return (Relu(), *factorized_reduction(previous.channels, filters, skeleton.operations))
     if previous.channels != filters or skeleton.previous_projection == "always":
         return (Relu(), *pointwise(previous.channels, filters, skeleton.operations))
@@ -298,7 +302,7 @@ def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
         for layer in row:
             if isinstance(layer, Convolution):
                 stride = along_axes(layer.stride, len(shape.size))[0]
-                shape = Shape(layer.out_channels, layer.size_after(shape.size), shape.reduction * stride)
+                shape = Shape(layer.out_channels, layer.size_after(shape.size), shape.stride * stride)
         shapes.append(shape)
     return rows, shapes
 

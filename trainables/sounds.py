@@ -46,7 +46,7 @@ def read_wav(path: Path) -> tuple[int, NDArray[np.float32]]:
 
 
 def scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Samples as WAV files have them, whole numbers as -1..1."""
+    """The samples of a WAV file as floats; whole numbers are scaled to -1..1."""
     if samples.dtype == np.uint8:  # 8 bits are without a sign
         return ((samples.astype(np.float32) - 128) / 128).astype(np.float32)
     full = -float(np.iinfo(samples.dtype).min) if samples.dtype.kind == "i" else 1.0

@@ -166,7 +166,7 @@ class WarmStartSettings(Settings):
 
     runs: list[str] = Field(default=[])
     """Run directories, as paths or URIs. The sampler learns from their results, and duplicates of their candidates are
-    not trained again. They must have the same [space], [network], [data] (except where the data are), [training]
+    not trained again. They must have the same [space], [network], [data] (except the data's location), [training]
     and [trainable]. NSGA-II and NSGA-III ignore them."""
 
     @field_validator("runs")

@@ -37,8 +37,8 @@ def true_scores(scores: Mapping[str, Mapping[int, float]], expected_noise: float
 
     Args:
         scores: by candidate and seed; at least one training of each candidate.
-        expected_noise: the standard deviation of one training's score that is expected before, which weighs as much
-            as a few trainings; None if nothing is known.
+        expected_noise: the standard deviation of one training's score that is expected without these trainings. It
+            weighs as much as a few trainings. None if nothing is known.
 
     Returns:
         `DRAWS` joint draws: one row a draw, one column a candidate.

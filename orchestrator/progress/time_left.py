@@ -103,7 +103,7 @@ def _survival(begun: Sequence[Trial], epochs: int, milestones: Sequence[int] | N
 def _prior_fractions(milestones: Sequence[int], epochs: int) -> dict[int, float]:
     """Return the fraction assumed to continue past each milestone.
 
-    As in successive halving, training up to the next milestone costs no more than training up to this one.
+    As in successive halving: all that continue are trained, together, for no more epochs than all were up to here.
     """
     within = sorted(epoch for epoch in milestones if 0 < epoch < epochs)
     return {epoch: epoch / after for epoch, after in itertools.pairwise([*within, epochs])}

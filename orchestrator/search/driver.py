@@ -126,7 +126,10 @@ class Driver:
         return "exhausted" if self.searcher.exhausted else "completed"
 
     def _assign(self, tune_id: str, trial: Trial) -> dict[str, Any]:
-        """Note Ray Tune's id of the trial, and return the configuration of its worker."""
+        """Note Ray Tune's id of the trial, and return the configuration of its worker.
+
+        It has the parameters of the trial, not its architecture: the worker decodes them again (`EpochTrainable`).
+        """
         self.recorder.identify(tune_id, trial.trial_id)
         if isinstance(self._scheduler, Replayable):
             self._scheduler.identify(tune_id, trial.trial_id)

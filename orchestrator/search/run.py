@@ -171,10 +171,10 @@ class OpenSearch:
         Raises:
             SearchError: it could not continue; its record is complete up to then.
         """
-        ended = self.session.run(self.first, self._driver, resumed=self.resumed)
+        ended = self.session.run(self.first, self._make_driver, resumed=self.resumed)
         return SearchResult(self.session.directory, self.session.state, ended)
 
-    def _driver(self) -> Driver:
+    def _make_driver(self) -> Driver:
         session = self.session
         return Driver(
             session.log,

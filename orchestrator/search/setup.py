@@ -207,7 +207,7 @@ class SearchComponents:
             raise ConfigError(f"{error} ([space], [network], [training], data.image_size or data.length)") from error
         return plan
 
-    def describe(self, data: DataSplits, directory: RunDirectory) -> tuple[dict[str, Any], TrialPlan]:
+    def plan_for(self, data: DataSplits, directory: RunDirectory) -> tuple[dict[str, Any], TrialPlan]:
         """Return the facts about the data, and what all trials have in common; errors as for `plan`."""
         facts = data.describe()
         return facts, self.plan(facts, directory)
@@ -253,7 +253,7 @@ def run_environment(
     progress.note(f"reading the data set {config.data.name}")
     splits = read_before_start(config.data, config.run.seed)
     # Local data are described before Ray starts, so that networks which cannot be built are refused at once.
-    described = None if splits is None else components.describe(splits, directory)
+    described = None if splits is None else components.plan_for(splits, directory)
     stopper = SearchStopper(config.budget.hours)
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C only sets a flag: an exception raised inside Ray's start can crash the process.
@@ -267,7 +267,7 @@ def run_environment(
         check_storage(directory.folder)
         if splits is None or described is None:
             splits = load_on_cluster(config.data, config.run.seed, stopper)
-            described = components.describe(splits, directory)
+            described = components.plan_for(splits, directory)
         facts, plan = described
         progress.line(f"{config.data.name}: {splits.summary()}")
         if (remark := few_steps(len(splits.train), config.training)) is not None:

@@ -35,7 +35,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """The results of a setup with a number of workers, one for each seed."""
+    """The results of a setup with a number of workers. There is one result for each seed."""
 
     setup: Setup
     workers: int

@@ -100,7 +100,8 @@ class LiveStudy:
         self._attributes = StudyAttributes(self.study, storage)
         self._handles: dict[int, optuna.Trial] = {}
         self._commands: BackgroundQueue[Callable[[], None]] = BackgroundQueue("sampler", self._run, self._fail)
-        self._commands.put(self._ask)  # before any later event
+        # Before any later event. The thread starts with the context, and asks while Ray Tune is being set up.
+        self._commands.put(self._ask)
         self._ready: deque[Suggestion] = deque()
         self._answered = threading.Condition()
         """Notified when a suggestion is ready, or there will be none."""
@@ -146,7 +147,7 @@ class LiveStudy:
                 )
 
     def take(self, *, wait: bool) -> Suggestion | None:
-        """Return the next suggestion; None if there is none yet, with `wait` after up to half a second.
+        """Return the next suggestion; None if there is none yet. With `wait`, wait up to half a second for it.
 
         Raises:
             SearchError: the sampler raised an exception.

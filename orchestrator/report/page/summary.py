@@ -78,7 +78,7 @@ def summary_of(record: PageRecord) -> Summary:
 
 
 def _has_verdict(record: PageRecord) -> bool:
-    """Whether there is a finished evaluation with a winner, perhaps of the first trials only."""
+    """Whether there is a finished evaluation with a winner; the search may have gone on since."""
     evaluation = record.follow_ups.evaluation
     return evaluation is not None and evaluation.finished and evaluation.winner is not None
 
