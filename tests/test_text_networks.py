@@ -255,7 +255,7 @@ def test_texts_are_searched_and_a_search_goes_on(cellscout: Any, tmp_path: Path)
 
 def test_the_page_says_texts(tmp_path: Path) -> None:
     facts = {"train": 1000, "validation": 400, "test": 300, "image_shape": [24, 1], "classes": ["low", "high"]}
-    reading = {"task": "text", "unit": "words", "vocabulary": ["a", "b"]}
+    reading = {"task": "text", "unit": "words", "lower_case": True, "vocabulary": ["a", "b"]}
     text = page_of(made_up(tmp_path / "run", 8, data={**facts, "reading": reading})).text
     assert "on 400 validation texts is" in text
     assert "As the best of many scores on the same texts" in text

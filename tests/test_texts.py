@@ -62,6 +62,22 @@ def test_a_text_is_split_into_characters() -> None:
     assert split_text(" Oh  No\n", "characters") == ["o", "h", " ", "n", "o"]
 
 
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_the_case_of_letters_is_kept_on_demand(tmp_path: Path, lower_case: bool) -> None:
+    texts = ["Turkey lies here", "the turkey lies here"] * 20
+    path = write_csv(tmp_path / "a.csv", texts, ["place", "animal"] * 20)
+    splits = load(path, lower_case=lower_case)
+    found = [word for word in vocabulary_of(splits) if word.lower() == "turkey"]
+    assert found == (["turkey"] if lower_case else ["Turkey", "turkey"])
+    reading = TextReading.from_json(json.loads(json.dumps(splits.describe()))["reading"])
+    assert reading == splits.reading
+    files = [tmp_path / "one.txt", tmp_path / "two.txt"]
+    for file, text in zip(files, ("Turkey", "turkey"), strict=True):
+        file.write_text(text)
+    one, two = (reading.read(file, size=(4,), channels=1).tolist() for file in files)
+    assert (one == two) is lower_case
+
+
 def test_the_vocabulary_is_of_frequent_units_in_one_order() -> None:
     texts = [["b", "a", "b"], ["c", "a", "d"]]
     assert Vocabulary.count(texts, "words", min_count=1, max_size=9).units == ("a", "b", "c", "d")
@@ -83,7 +99,12 @@ def test_a_table_is_split_and_numbered(tmp_path: Path) -> None:
     assert (splits.mean, splits.deviation) == ((), ())
     facts = json.loads(json.dumps(splits.describe()))
     assert facts["image_shape"] == [longest, 1]
-    assert facts["reading"] == {"task": "text", "unit": "words", "vocabulary": list(vocabulary_of(splits))}
+    assert facts["reading"] == {
+        "task": "text",
+        "unit": "words",
+        "lower_case": True,
+        "vocabulary": list(vocabulary_of(splits)),
+    }
     assert "24 training, 8 validation and 8 test texts" in splits.summary()
 
 

@@ -77,7 +77,9 @@ class DataSettings(Settings):
     Unset: arrays keep their length; WAV files are padded to the longest; texts are padded to the longest or cut, to at
     most 256 words or 1,024 characters."""
     unit: Literal["words", "characters"] = "words"
-    """What a text is split into: `words` (and punctuation marks) or `characters`, both in lower case."""
+    """What a text is split into: `words` (and punctuation marks) or `characters`."""
+    lower_case: bool = True
+    """Read texts in lower case. Otherwise `Turkey` and `turkey` are two words, which helps where names matter."""
     vocabulary: int = Field(default=20_000, ge=1, le=1_000_000)
     """Maximum size of the vocabulary: the most frequent words or characters of the training texts. All others become
     the unknown word."""

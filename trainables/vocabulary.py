@@ -35,12 +35,14 @@ def _word() -> re.Pattern[str]:
     return re.compile(rf"{part}(?:['\u2019]{part})*|[^\w\s]")
 
 
-def split_text(text: str, unit: Unit) -> list[str]:
-    """Split a text in lower case into words and single punctuation marks, or into characters.
+def split_text(text: str, unit: Unit, *, lower_case: bool = True) -> list[str]:
+    """Split a text into words and single punctuation marks, or into characters, in lower case or as it is written.
 
     Letters with accents are one character each (Unicode's NFC). A run of spaces is one character, or none with words.
     """
-    plain = unicodedata.normalize("NFC", text).lower()
+    plain = unicodedata.normalize("NFC", text)
+    if lower_case:
+        plain = plain.lower()
     return _word().findall(plain) if unit == "words" else list(" ".join(plain.split()))
 
 
@@ -51,9 +53,13 @@ class Vocabulary:
     unit: Unit
     units: tuple[str, ...]
     """From the most frequent one, whose token is `FIRST`."""
+    lower_case: bool = True
+    """Whether texts are split in lower case."""
 
     @classmethod
-    def count(cls, texts: Iterable[Sequence[str]], unit: Unit, *, min_count: int, max_size: int) -> Vocabulary:
+    def count(
+        cls, texts: Iterable[Sequence[str]], unit: Unit, *, min_count: int, max_size: int, lower_case: bool = True
+    ) -> Vocabulary:
         """The most frequent units of texts that are already split.
 
         Args:
@@ -61,15 +67,20 @@ class Vocabulary:
             unit: what they were split into.
             min_count: how often a unit must occur in all texts together.
             max_size: the maximum number of units; ties are broken alphabetically.
+            lower_case: whether they were split in lower case.
         """
         counts = Counter(chain.from_iterable(texts))
         known = sorted((one for one in counts if counts[one] >= min_count), key=lambda one: (-counts[one], one))
-        return cls(unit, tuple(known[:max_size]))
+        return cls(unit, tuple(known[:max_size]), lower_case)
 
     @property
     def tokens(self) -> int:
         """The number of different tokens, with `PADDING` and `UNKNOWN`."""
         return FIRST + len(self.units)
+
+    def split(self, text: str) -> list[str]:
+        """See `split_text`."""
+        return split_text(text, self.unit, lower_case=self.lower_case)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

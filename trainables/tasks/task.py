@@ -37,7 +37,7 @@ def read_pictures(value: Mapping[str, Any]) -> Reading:
 
 
 FOR_TEXTS = (
-    *("data.unit", "data.vocabulary", "data.min_count", "data.vectors"),
+    *("data.unit", "data.lower_case", "data.vocabulary", "data.min_count", "data.vectors"),
     *("network.embedding", "training.word_dropout"),
 )
 """Settings that mean nothing for other data than texts."""

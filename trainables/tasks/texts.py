@@ -37,10 +37,16 @@ class TextReading:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        return cls(Vocabulary(value["unit"], tuple(value["vocabulary"])))
+        return cls(Vocabulary(value["unit"], tuple(value["vocabulary"]), value["lower_case"]))
 
     def to_json(self) -> dict[str, Any]:
-        return {"task": "text", "unit": self.vocabulary.unit, "vocabulary": list(self.vocabulary.units)}
+        vocabulary = self.vocabulary
+        return {
+            "task": "text",
+            "unit": vocabulary.unit,
+            "lower_case": vocabulary.lower_case,
+            "vocabulary": list(vocabulary.units),
+        }
 
     @property
     def tokens(self) -> int:
@@ -50,7 +56,7 @@ class TextReading:
     def read(self, path: Path, *, size: Size, channels: int) -> NDArray[np.int32]:
         """See `Reading`."""
         (length,) = size
-        return self.vocabulary.encode(split_text(read_text(path), self.vocabulary.unit), length)[:, None]
+        return self.vocabulary.encode(self.vocabulary.split(read_text(path)), length)[:, None]
 
 
 def load_texts(settings: DataSettings) -> DataSource:
@@ -146,9 +152,11 @@ def _source(settings: DataSettings, parts: Mapping[Role, RawPart], **values: Any
 
 def _encode(settings: DataSettings, parts: Parts) -> Encoded:
     """Number the units of all texts by a vocabulary of the training texts alone."""
-    unit = settings.unit
-    train, *others = [[split_text(text, unit) for text in part] for part in parts]
-    vocabulary = Vocabulary.count(train, unit, min_count=settings.min_count, max_size=settings.vocabulary)
+    unit, lower_case = settings.unit, settings.lower_case
+    train, *others = [[split_text(text, unit, lower_case=lower_case) for text in part] for part in parts]
+    vocabulary = Vocabulary.count(
+        train, unit, min_count=settings.min_count, max_size=settings.vocabulary, lower_case=lower_case
+    )
     if not vocabulary.units:
         raise DataError(
             f"none of the {unit} in the training texts occurs {settings.min_count} times; lower data.min_count"
