@@ -86,6 +86,7 @@ def test_a_search_without_trials_can_be_shown() -> None:
     snapshot = SearchView(load_config(None), RunState(), None).snapshot()
     assert "none completed yet" in drawn(snapshot)
     assert "starting" in drawn(snapshot)
+    assert "busy, starting;" in snapshot.line
     assert "no trial completed yet" in snapshot.line
 
 

@@ -93,7 +93,7 @@ class SearchView:
         line = "; ".join(
             [
                 f"{of_budget} ended{f' ({ended_kinds})' if ended_kinds else ''}, {open_trials} open",
-                f"{counts['running']}/{counted(state.slots, 'worker')} busy",
+                f"{counts['running']}/{counted(state.slots, 'worker')} busy{', starting' * (state.session_started_at is None)}",
                 self._best_in_words(),
                 ", ".join(time),
                 *([] if trouble is None else [trouble]),
