@@ -11,6 +11,7 @@ from optuna.samplers import BruteForceSampler, RandomSampler
 from ray import tune
 from ray.tune.search import Searcher
 
+from orchestrator.record.events import TrialSetBack
 from orchestrator.record.run_state import exhaustion
 from orchestrator.record.trial import Trial
 from orchestrator.search.searcher import MAX_WAITING_IN_A_ROW, OptunaSearcher
@@ -155,6 +156,20 @@ def test_a_search_that_is_over_takes_no_suggestion(tmp_path: Path) -> None:
         searcher, assigned = searcher_of(hand, is_over=lambda: True)
         assert searcher.suggest("a") == Searcher.FINISHED
         assert assigned == {}
+
+
+def test_a_search_that_is_over_is_finished_although_a_trial_waits(tmp_path: Path) -> None:
+    """Ray Tune, with nothing to do, would wait ten minutes for it."""
+    over = False
+    with driven(tmp_path) as hand:
+        searcher, _ = searcher_of(hand, is_over=lambda: over)
+        searcher.suggest("a")
+        searcher.on_trial_complete("a", error=True)
+        hand.log.append(TrialSetBack(trial_id="00000", cause="worker_died", reason="gone"))
+        assert hand.candidates.has_next
+        assert not searcher.is_finished()
+        over = True
+        assert searcher.is_finished()
 
 
 @pytest.mark.parametrize(

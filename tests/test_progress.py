@@ -140,7 +140,9 @@ def test_the_hours_of_the_budget_end_a_search_too() -> None:
     assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5", alone).snapshot(at(10)).line
     assert "at most 30 min left" in view(10_000, "budget.hours=0.5", alone).snapshot(at(10)).line
     shared = "confirmation.share=0.5"  # the search has two thirds of the hours
-    assert "20 min left (budget.hours)" in view(10_000, "budget.hours=0.5", shared).snapshot(at(10)).line
+    assert "20 min left (budget.hours), then the" in view(10_000, "budget.hours=0.5", shared).snapshot(at(10)).line
+    none = RunState.replay([RUN[0], *trial("00000", [0.2], "running")])  # nothing to confirm yet
+    assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5", shared, state=none).snapshot(at(10)).line
     assert "(budget.hours)" not in view(10, "budget.hours=100").snapshot(at(15)).line
 
 

@@ -149,3 +149,13 @@ def test_a_completed_search_is_not_extended_by_what_it_has_used(words: Any, cell
     assert ended.status == 2
     assert "3 trials of the completed search have been trained; give more than 3 to extend it" in ended.err
     assert snapshot(run) == before
+
+
+def test_a_search_that_has_ended_is_not_continued_without_more_hours(cellscout: Any, tmp_path: Path) -> None:
+    run = Path(searched(tmp_path / "run", (0.5, 0.7, 0.9)))
+    before = snapshot(run)
+    ended = cellscout("resume", str(run), "--trials", "9", "--set", "budget.hours=1e-6")
+    assert ended.status == 2
+    assert "budget.hours is 1e-06, and the search has taken 0." in ended.err
+    assert "give more to continue it" in ended.err
+    assert snapshot(run) == before

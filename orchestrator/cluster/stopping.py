@@ -19,23 +19,27 @@ class SearchStopper(tune.Stopper):
 
     def __init__(self, hours: float | None) -> None:
         self._hours = hours
-        self._deadline: float | None = None
+        self._began: float | None = None
+        self._fraction: Callable[[], float] = lambda: 1.0
         self.interrupted = False
         self.failure: Exception | None = None
+
+    def __reduce__(self) -> tuple[type[SearchStopper], tuple[float | None]]:
+        """Pickle the hours only: Ray Tune puts its stopper into a snapshot, which is not used."""
+        return SearchStopper, (self._hours,)
 
     def fail(self, error: Exception) -> None:
         """End the search, because it can no longer be recorded. The first error counts."""
         self.failure = self.failure or error
 
-    def start_clock(self, seconds_spent: float = 0.0, fraction: float = 1.0) -> None:
+    def start_clock(self, seconds_spent: float = 0.0, fraction: Callable[[], float] = lambda: 1.0) -> None:
         """Start to count the hours; Ray's start and the reading of the data do not count.
 
         Args:
             seconds_spent: the time that the search has already used.
-            fraction: of the hours that may be used now (0..1); the rest is for what follows.
+            fraction: returns which part of the hours may be used now (0..1); the rest is for what follows.
         """
-        if self._hours is not None:
-            self._deadline = time.monotonic() + self._hours * fraction * 3600 - seconds_spent
+        self._began, self._fraction = time.monotonic() - seconds_spent, fraction
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Stop no single trial; the scheduler does that."""
@@ -61,8 +65,9 @@ class SearchStopper(tune.Stopper):
             return "failed"
         if self.interrupted:
             return "interrupted"
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            return "out_of_time"
+        if self._hours is not None and self._began is not None:
+            spent = time.monotonic() - self._began
+            return "out_of_time" if spent >= self._hours * 3600 * self._fraction() else None
         return None
 
 

@@ -281,10 +281,12 @@ class SearchConfig(Settings):
     confirmation: ConfirmationSettings = ConfirmationSettings()
     logging: LoggingSettings = LoggingSettings()
 
-    @property
-    def fraction_for_search(self) -> float:
-        """The part of `budget.hours` that is for the search itself (0..1); the rest is for the confirmation."""
-        return 1.0 if self.confirmation.candidates == 0 else 1 / (1 + self.confirmation.share)
+    def fraction_for_search(self, *, any_completed: bool) -> float:
+        """The part of `budget.hours` that is for the search itself (0..1); the rest is for the confirmation.
+
+        Until a trial has completed its training, there is nothing to confirm, and all of them are for the search.
+        """
+        return 1 / (1 + self.confirmation.share) if any_completed and self.confirmation.candidates != 0 else 1.0
 
     @model_validator(mode="before")
     @classmethod

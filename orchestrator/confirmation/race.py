@@ -50,19 +50,25 @@ class Race:
                 return (missing[0], number) if can_start else "seconds"
         return "trainings"
 
-    def planned_trainings(self) -> int:
-        """How many trainings there are in all if no further candidate drops out."""
-        alive, begun = self._alive(), len(self.state.planned_repeats())
-        seconds = {trial.trial_id: expected_seconds(self.state, trial) for trial in alive}
-        if self._is_clear(alive) or not sum(seconds.values()):
+    def most_trainings(self) -> int:
+        """How many trainings there are at most. If candidates drop out, the others may have more rounds."""
+        alive, repeats = self._alive(), self.state.planned_repeats()
+        begun, running = len(repeats), any(repeat.status == "running" for repeat in repeats)
+        if isinstance(self._next(), str) and not running:
             return begun
         counts = {trial.trial_id: len(self.state.repeats_of(trial)) for trial in alive}
-        last = max(counts.values())  # the round that has begun is trained to its end
-        missing = {name: last - count for name, count in counts.items()}
-        left = self._plan.train_seconds - self._seconds_spent() - sum(seconds[name] * missing[name] for name in missing)
-        most = MIN_TRAININGS if self._one_is_left(alive) else self._plan.trainings
-        rounds = max(MIN_TRAININGS, min(most, last + int(left / sum(seconds.values()) + 1e-9)))
-        return begun + sum(missing.values()) + len(alive) * max(0, rounds - last)
+        certain = max(MIN_TRAININGS, *counts.values())  # the round that has begun is trained to its end
+        missing = [trial for trial in alive for _ in range(certain - counts[trial.trial_id])]
+        if self._one_is_left(alive):
+            return begun + len(missing)
+        left = self._plan.train_seconds - self._seconds_spent()
+        left -= sum(expected_seconds(self.state, trial) for trial in missing)
+        further = 0
+        for seconds in sorted(expected_seconds(self.state, trial) for trial in alive):  # most fit if the cheapest stay
+            most = self._plan.trainings - certain
+            rounds = max(0, min(most, int(left / seconds + 1e-9))) if seconds else most
+            further, left = further + rounds, left - rounds * seconds
+        return begun + len(missing) + further
 
     def _is_clear(self, alive: list[Trial]) -> bool:
         """Whether one of several candidates is left, and will have been trained often enough to be the winner."""

@@ -68,7 +68,7 @@ class EvaluatedSearch:
         Its sampler has another seed, so that it does not draw the candidates with which the search began.
         """
         budget = self.config.budget
-        hours = None if budget.hours is None else budget.hours * self.config.fraction_for_search
+        hours = None if budget.hours is None else budget.hours * self.config.fraction_for_search(any_completed=True)
         return self._named("random").model_copy(
             update={
                 "budget": budget.model_copy(update={"hours": hours}),

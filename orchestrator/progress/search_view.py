@@ -90,10 +90,11 @@ class SearchView:
             *([] if trouble is None else [Row("trouble", [trouble], style="trouble")]),
         ]
         ended_kinds = ", ".join(kinds)
+        starting = ", starting" if state.session_started_at is None else ""
         line = "; ".join(
             [
                 f"{of_budget} ended{f' ({ended_kinds})' if ended_kinds else ''}, {open_trials} open",
-                f"{counts['running']}/{counted(state.slots, 'worker')} busy{', starting' * (state.session_started_at is None)}",
+                f"{counts['running']}/{counted(state.slots, 'worker')} busy{starting}",
                 self._best_in_words(),
                 ", ".join(time),
                 *([] if trouble is None else [trouble]),
@@ -231,11 +232,12 @@ class SearchView:
             by_trials = seconds_left(
                 state, trials=self._budget, epochs=self._config.training.epochs, milestones=self._rungs, at=at
             )
-        hours = None if budget.hours is None else budget.hours * self._config.fraction_for_search
-        by_hours = None if hours is None else max(0.0, hours * 3600 - elapsed)
+        fraction = self._config.fraction_for_search(any_completed=state.evaluation is None and state.best is not None)
+        by_hours = None if budget.hours is None else max(0.0, budget.hours * fraction * 3600 - elapsed)
         if by_hours is not None and (by_trials is None or by_hours < by_trials):
             most = "at most " if by_trials is None and self._budget is not None else ""
-            return [f"{most}{format_estimate(by_hours)} left (budget.hours)", _until(at, by_hours)]
+            then = ", then the confirmation" if fraction < 1 else ""
+            return [f"{most}{format_estimate(by_hours)} left (budget.hours){then}", _until(at, by_hours)]
         return [] if by_trials is None else [f"about {format_estimate(by_trials)} left", _until(at, by_trials)]
 
     @property

@@ -17,6 +17,7 @@ from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config, 
 from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress
 from orchestrator.record import (
+    ENDED,
     TRIALS,
     CandidatesCompared,
     CandidatesQueued,
@@ -299,15 +300,23 @@ def reopen_search(
 
 
 def _check_budget(recorded: RecordedRun, config: SearchConfig) -> None:
-    """Refuse to extend a completed search by a budget that it has used up already.
+    """Refuse to continue a search that has ended with a budget that it has used up already.
 
     Raises:
-        ConfigError: says how many trials it has.
+        ConfigError: says how many trials it has, or how many hours it took.
     """
-    budget = config.budget.trials
+    if recorded.standing not in ENDED:
+        return
+    state = recorded.state()
+    hours, spent = config.budget.hours, state.active_seconds() / 3600
+    if hours is not None and hours <= spent:
+        raise ConfigError(
+            f"budget.hours is {hours:g}, and the search has taken {spent:.3g} hours; give more to continue it, such as "
+            f"budget.hours = {2 * spent:.2g}"
+        )
+    budget, trained = config.budget.trials, state.trained
     if recorded.standing != "completed" or budget is None or budget == recorded.config.budget.trials:
         return
-    trained = recorded.state().trained
     if budget <= trained:
         raise ConfigError(
             f"budget.trials is {budget}, and {counted(trained, 'trial')} of the completed search have been trained; "

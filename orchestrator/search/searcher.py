@@ -63,8 +63,12 @@ class OptunaSearcher(Searcher):
         """Whether the sampler proposes nothing new any more."""
 
     def is_finished(self) -> bool:
-        """Whether there is no trial to start. False again if a trial loses its worker afterwards."""
-        return (self.exhausted or self._candidates.is_full or self._is_over()) and not self._candidates.has_next
+        """Whether there is no trial to start. False again if a trial loses its worker afterwards.
+
+        If the search is over, waiting trials stay unfinished: Ray Tune would wait ten minutes for one of them.
+        """
+        ended = self.exhausted or self._candidates.is_full
+        return self._is_over() or (ended and not self._candidates.has_next)
 
     @property
     def waits(self) -> bool:

@@ -145,7 +145,10 @@ class SearchSession:
             with driver_context as driver, self.log.listening(*driver.listeners):
                 if resumed:
                     driver.resume()
-                stopper.start_clock(self.state.active_seconds(), config.fraction_for_search if searching else 1.0)
+                stopper.start_clock(
+                    self.state.active_seconds(),
+                    lambda: config.fraction_for_search(any_completed=searching and self.state.best is not None),
+                )
                 view = SearchView(config, self.state, self._plan.milestones, info=self.info)
                 stopped = self._train(
                     driver.searcher,
@@ -199,7 +202,7 @@ class SearchSession:
         )
         # A process that was killed may have recorded a training without its comparison, by which the race goes on.
         repeated.compare()
-        view = ConfirmationView(config, self.state, Race(self.state).planned_trainings)
+        view = ConfirmationView(config, self.state, Race(self.state).most_trainings)
         stopper.start_clock(self.state.active_seconds())  # a new deadline, also if the search's share is used up
         if not repeated.is_finished():
             self.progress.line(view.announcement())

@@ -209,17 +209,15 @@ class SubmissionSearcher(Searcher):
         closed = self._submissions.closed  # before the last submissions are taken
         while not self._candidates.is_booked and (suggestion := self._submissions.take()) is not None:
             self._candidates.enlist(suggestion)
-        ends = (
-            closed or self._candidates.is_full or self._is_over() or (self._was_idle and self.waits and self._is_idle())
-        )
-        return ends and not self._candidates.has_next
+        ends = closed or self._candidates.is_full or (self._was_idle and self.waits and self._is_idle())
+        return self._is_over() or (ends and not self._candidates.has_next)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the worker's configuration for the next trial.
 
         None if there is no trial at the moment; `Searcher.FINISHED` if there will be no more.
         """
-        while not self.is_finished() and not self._is_over():
+        while not self.is_finished():
             trial = self._candidates.next()
             if trial is not None:
                 self._open.add(trial_id)
