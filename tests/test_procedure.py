@@ -83,6 +83,24 @@ def test_the_trainable_declares_the_metrics_of_its_procedure(example: Any) -> No
     assert CellTrainable.metrics == ()
 
 
+def test_what_belongs_to_a_procedure_is_refused_in_a_trainable() -> None:
+    """It would be ignored."""
+    for name in ("loss", "metrics"):
+        with pytest.raises(TypeError, match=rf"^Mine.{name} has no effect; put it into .* in Mine: procedure = ...$"):
+            type("Mine", (CellTrainable,), {name: lambda *_: None})
+
+
+def test_a_method_with_nearly_the_name_of_one_to_override_is_refused() -> None:
+    with pytest.raises(TypeError, match="^Mine.losses overrides nothing of TrainingProcedure; did you mean 'loss'?"):
+        type("Mine", (TrainingProcedure,), {"losses": lambda *_: None})
+
+
+def test_helpers_of_a_procedure_have_any_other_name_or_that_of_what_they_help() -> None:
+    helpers = dict.fromkeys(("blend", "_losses", "loss", "dice_loss"), lambda *_: None)
+    mine = type("Mine", (TrainingProcedure,), helpers)
+    type("Further", (mine,), {"dice_loss": helpers["blend"]})
+
+
 @pytest.mark.parametrize(("body", "captured"), [({}, False), ({"capturable": True}, True)])
 def test_only_a_class_that_says_so_is_captured(
     data: DeviceData, body: dict[str, bool], captured: bool, monkeypatch: pytest.MonkeyPatch

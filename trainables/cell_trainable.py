@@ -15,7 +15,7 @@ from trainables.epoch_result import EpochResult
 from trainables.epoch_trainable import EpochTrainable
 from trainables.gpu_memory import trial_gpu_bytes
 from trainables.network_plan import plan_network
-from trainables.procedure import TrainingProcedure
+from trainables.procedure import TrainingProcedure, public_names
 from trainables.trial_plan import TrialPlan
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ class CellTrainable(EpochTrainable):
     """Builds the candidate's network and trains it on the GPU or the CPUs that Ray allots.
 
     Derive from it to train in another way: set `procedure`, and override nothing else.
+
+    Raises:
+        TypeError: a derived class itself has what belongs to its procedure.
     """
 
     procedure: type[TrainingProcedure] = TrainingProcedure
@@ -34,6 +37,12 @@ class CellTrainable(EpochTrainable):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        for name in public_names():
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{name} has no effect; put it into a class that derives from TrainingProcedure, "
+                    f"and name that class in {cls.__name__}: procedure = ..."
+                )
         cls.metrics = cls.procedure.metrics
 
     _data: DeviceData | None = None

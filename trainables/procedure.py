@@ -6,10 +6,10 @@ The driver reads a procedure's metrics, so importing this module does not import
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainables.schedule import learning_rate
-from trainables.settings import TrainingSettings
+from trainables.settings import TrainingSettings, did_you_mean
 from trainables.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -27,7 +27,22 @@ class TrainingProcedure:
         settings: the search's `[training]`.
         classes: number of classes.
         task: what is learned.
+
+    Raises:
+        TypeError: a derived class has a method whose name is nearly that of one that it could override.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Beside an own `loss`, a `dice_loss` is a helper of it.
+        kept = [name for name in public_names() if getattr(cls, name) is getattr(TrainingProcedure, name)]
+        methods = [name for name, value in vars(cls).items() if callable(value) and not name.startswith("_")]
+        for name in methods:
+            if name not in public_names() and (hint := did_you_mean(name, kept)):
+                raise TypeError(
+                    f"{cls.__name__}.{name} overrides nothing of TrainingProcedure{hint} (the name of a helper can "
+                    "begin with an underscore)"
+                )
 
     metrics: tuple[str, ...] = ()
     """Names of what `measure` returns. They are recorded, and can be objectives."""
@@ -85,3 +100,8 @@ class TrainingProcedure:
     def measure(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the sum of each metric over a batch of validation images; its mean over all images is recorded."""
         return {}
+
+
+def public_names() -> list[str]:
+    """What a procedure can override."""
+    return [name for name in vars(TrainingProcedure) if not name.startswith("_")]
