@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.cluster.stopping import SearchStopper, raising_on_interrupt, stopping_on_interrupt
+from orchestrator.cluster.worker_call import call_in_worker
 from orchestrator.config.loading import load_config
 from orchestrator.config.search_config import SearchConfig
 from orchestrator.errors import ConfigError
@@ -134,6 +137,15 @@ def test_sigterm_ends_the_reading_on_the_cluster_in_order(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         prepare(folder_config(tmp_path, name="fashion_mnist"), tmp_path / "run")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_ends_what_a_worker_is_called_for(local_ray: None) -> None:
+    stopper = SearchStopper(None)
+    call = partial(call_in_worker, doing="a test", refusal=ValueError)
+    stopper.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        call(time.sleep, 600, stopper=stopper)
+    assert call(sum, [1, 2], stopper=SearchStopper(None)) == 3  # the only CPU is free again
 
 
 @pytest.fixture

@@ -20,3 +20,4 @@ from .storage_check import check_storage as check_storage
 from .tune_run import run_tune as run_tune
 from .tune_trials import SearchTrial as SearchTrial
 from .tune_trials import TrialSource as TrialSource
+from .worker_call import call_in_worker as call_in_worker

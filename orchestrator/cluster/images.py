@@ -6,10 +6,9 @@ sets are read in a Ray task, so that the driver needs no torch.
 
 from __future__ import annotations
 
-import ray
-
 from orchestrator.cluster.stopping import SearchStopper, raising_on_interrupt
-from orchestrator.errors import ConfigError, SearchError, last_line
+from orchestrator.cluster.worker_call import call_in_worker
+from orchestrator.errors import ConfigError
 from trainables.datasets import DataSplits, load_data, needs_torch
 from trainables.image_arrays import DataError
 from trainables.settings import DataSettings
@@ -50,14 +49,8 @@ def load_on_cluster(settings: DataSettings, seed: int, stopper: SearchStopper) -
         SearchError: reading them failed for another reason.
         KeyboardInterrupt: the user asked to stop.
     """
-    splits = ray.remote(load_data).remote(settings.located(), seed)
-    while not ray.wait([splits], timeout=0.2)[0]:
-        stopper.check()
-    try:
-        found: DataSplits = ray.get(splits)
-    except ray.exceptions.RayError as error:  # for example, the worker ran out of memory
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, DataError):
-            raise ConfigError(str(cause)) from error
-        raise SearchError(f"reading the data set {settings.name!r} failed: {last_line(cause or error)}") from error
-    return found
+    doing = f"reading the data set {settings.name!r}"
+    splits: DataSplits = call_in_worker(
+        load_data, settings.located(), seed, doing=doing, refusal=DataError, stopper=stopper
+    )
+    return splits
