@@ -5,6 +5,9 @@ The driver imports this module, so torch is imported inside the methods, which o
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -19,6 +22,8 @@ from trainables.procedure import TrainingProcedure, public_names
 from trainables.trial_plan import TrialPlan
 
 if TYPE_CHECKING:
+    import torch
+
     from trainables.loader import DeviceData
     from trainables.training import Training
 
@@ -58,13 +63,19 @@ class CellTrainable(EpochTrainable):
     def gpu_bytes(cls, plan: TrialPlan, data: DataSplits) -> int | None:
         return trial_gpu_bytes(plan, data)
 
+    @classmethod
+    def rehearsal(cls, plan: TrialPlan) -> Callable[[DataSplits], None] | None:
+        if cls.procedure is TrainingProcedure and not plan.own_operations:
+            return None
+        return functools.partial(_rehearse, plan, cls.procedure)
+
     def prepare(self, data: DataSplits) -> None:
         import torch
 
         from trainables.loader import DeviceData
 
         torch.set_num_threads(self.plan.threads)
-        device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
+        device = _device()
         self._data = self._training = None  # freed before the next are built, so that two never share the device
         if device.type == "cuda":
             # So that a trial runs out of its own share of the memory, and not of a neighbour's.
@@ -126,3 +137,17 @@ class CellTrainable(EpochTrainable):
     def _candidate(self) -> Training:
         assert self._training is not None, "begin() comes first"
         return self._training
+
+
+def _rehearse(plan: TrialPlan, procedure: type[TrainingProcedure], data: DataSplits) -> None:
+    from trainables.rehearsal import rehearse
+
+    with contextlib.nullcontext() if plan.home is None else plan.home.entered():
+        rehearse(plan, procedure, data, _device())
+
+
+def _device() -> torch.device:
+    """The device that Ray allots to this process."""
+    import torch
+
+    return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -78,6 +78,14 @@ class EpochTrainable(tune.Trainable, ABC):
         """Estimate the GPU memory in bytes that a trial needs, without torch; None if it is not known.
 
         `resources.gpus_per_trial = "auto"` shares GPUs by it. If it is not known, each trial gets a whole GPU.
+        """
+        return None
+
+    @classmethod
+    def rehearsal(cls, plan: TrialPlan) -> Callable[[DataSplits], None] | None:
+        """Return, without torch, what is called with the data in a worker before the first trial; None: nothing.
+
+        It tries the user's own parts of the trainable, and raises a ValueError that names the one that is wrong.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""Faults that end the training of a candidate, as plain values that the driver can read without torch."""
+"""Faults that end a training or a rehearsal, as plain values that the driver can read without torch."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ class CandidateFault(Exception):  # noqa: N818 (not always an error)
 
     def __str__(self) -> str:
         return self.reason
+
+
+@final
+class PartError(ValueError):
+    """A part of the user's own is wrong; the message is one line that names it."""
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Does not know how a candidate is trained.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -93,18 +94,24 @@ class TrialPlan:
                     rules=self.skeleton.operations,
                     axes=len(self.image_shape) - 1,
                 )
-            if is_plugin_name(name):
-                self._check_in_networks(name)
+        for name in self.own_operations:
+            for spec in self.examples_with(name):  # it must fit all widths that occur
+                plan_network(spec)
 
-    def _check_in_networks(self, operation: str) -> None:
-        """Plan some networks with this operation on every edge: it must fit all widths that occur."""
+    @property
+    def own_operations(self) -> tuple[str, ...]:
+        """The operations of the space that are the user's own."""
+        return tuple(filter(is_plugin_name, self.space.operations))
+
+    def examples_with(self, operation: str) -> Iterator[NetworkSpec]:
+        """Networks of some candidates drawn with the run's seed, with this operation on every edge."""
         generator = np.random.default_rng(self.seed)
         for _ in range(CHECKED_NETWORKS):
             drawn = self.space.sample(generator)
             changed = drawn.with_operation(operation)
             if self.space.reduction is not None:  # a fixed cell keeps its operations
                 changed = replace(changed, reduction=drawn.reduction)
-            plan_network(self.network_spec(changed))
+            yield self.network_spec(changed)
 
     def example(self) -> NetworkSpec:
         """The network of a candidate drawn with the run's seed; ValueError if the settings do not allow a network."""

@@ -20,6 +20,7 @@ from orchestrator.cluster import (
     Allotment,
     SearchStopper,
     allot,
+    call_in_worker,
     check_storage,
     connected,
     growth,
@@ -242,11 +243,11 @@ class RunEnvironment:
 def run_environment(
     components: SearchComponents, directory: RunDirectory, *, address: str | None, progress: Progress
 ) -> Iterator[RunEnvironment]:
-    """Read the data, start Ray on this machine or join a cluster (`connected`), and divide it among the trials.
+    """Read the data, start or join Ray (`connected`), divide it among the trials, and try the parts of the user's own.
 
     Raises:
         InputError: there is no such cluster, a node does not see the run directory, the data cannot be used, no network
-            can be built for them, or a package for `[logging]` is missing.
+            can be built for them, a part of the user's own is wrong, or a package for `[logging]` is missing.
     """
     config = components.config
     check_tracking(config.logging, directory)
@@ -282,6 +283,17 @@ def run_environment(
             if needed is not None and (share := share_of_gpu(needed, config.resources.cpus_per_trial)) < 1:
                 progress.line(f"{1 / share:.0f} trials share a GPU; each needs about {needed / 2**30:.1f} GiB of it")
                 allotment = allot(config.resources.model_copy(update={"gpus_per_trial": share}), node_resources())
+        if (rehearsal := components.trainable.rehearsal(plan)) is not None:
+            progress.note("training a step with the parts of your own")
+            call_in_worker(
+                rehearsal,
+                data,
+                doing="the rehearsal of the parts of your own",
+                refusal=ValueError,
+                stopper=stopper,
+                cpus=allotment.cpus_per_trial,
+                gpus=allotment.gpus_per_trial,
+            )
         yield RunEnvironment(allotment=allotment, data=data, facts=facts, plan=plan, stopper=stopper)
 
 
