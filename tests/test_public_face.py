@@ -14,8 +14,11 @@ import pytest
 import ray
 
 import cellscout
-from tests.builders import config
+from orchestrator.record.run_state import RunState
+from tests.builders import config, info
+from tests.confirmed_records import confirm
 from tests.documentation import DOCS, ROOT
+from tests.made_up import made_up
 
 STUB = ast.parse((ROOT / "cellscout" / "__init__.pyi").read_text())
 OURS = {"orchestrator", "search_spaces", "trainables"}
@@ -69,6 +72,21 @@ def packages_of(code: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add(str(node.module).partition(".")[0])
     return found
+
+
+def test_results_are_printed_in_one_line(tmp_path: Path) -> None:
+    run = cellscout.load_run(made_up(tmp_path / "run", 5).location)
+    state = run.state()
+    assert repr(run) == f"<RecordedRun {tmp_path}/run>"
+    assert repr(state.trials["00002"]) == "<Trial 00002: pruned, 3 epochs, val_accuracy 0.5601>"
+    begins = f"<SearchResult {tmp_path}/run: completed, "
+    found = cellscout.SearchResult(run.directory, state, run.info)
+    assert repr(found) == f"{begins}winner 0.8572 (trial 00000, 9 epochs)>"
+    confirmed = confirm(run.directory, {"00000": [0.8, 0.81]})
+    found = cellscout.SearchResult(run.directory, confirmed, run.info)
+    assert repr(found) == f"{begins}winner 0.8050, between 0.7850 and 0.8250 (trial 00000, 2 new trainings)>"
+    none = cellscout.SearchResult(run.directory, RunState(), info(state="failed"))
+    assert repr(none) == f"<SearchResult {tmp_path}/run: failed, no winner>"
 
 
 @pytest.mark.slow

@@ -36,6 +36,9 @@ class RecordedRun:
     info: RunInfo
     """The content of `run.json` when the record was read."""
 
+    def __repr__(self) -> str:
+        return f"<RecordedRun {self.directory}>"
+
     @classmethod
     def read(cls, location: str | Path | RunDirectory) -> RecordedRun:
         """Read `run.json`.

@@ -18,6 +18,7 @@ from orchestrator.record.events import (
     TrialStatus,
     TrialSuggested,
 )
+from orchestrator.words import counted
 from trainables.assignment import Resample
 
 TRIAL_DIGITS = 5
@@ -71,6 +72,10 @@ class Trial:
     error: str | None = None
     duplicate_of: str | None = None
     """The trial whose result answered this one; `curve` is that trial's."""
+
+    def __repr__(self) -> str:
+        score = "" if self.val_accuracy is None else f", val_accuracy {self.val_accuracy:.4f}"
+        return f"<Trial {self.trial_id}: {self.status}, {counted(self.epochs, 'epoch')}{score}>"
 
     def metric(self, name: str) -> float | None:
         """The value of a metric: of the candidate itself, or at its last epoch. None if it is unknown."""

@@ -15,7 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config, parse_config
 from orchestrator.errors import ConfigError
-from orchestrator.progress import Progress
+from orchestrator.progress import Progress, describe, describe_confirmed
 from orchestrator.record import (
     ENDED,
     TRIALS,
@@ -60,6 +60,15 @@ class SearchResult:
     directory: RunDirectory
     state: RunState
     info: RunInfo
+
+    def __repr__(self) -> str:
+        if self.winner is None:
+            found = "no winner"
+        elif self.confirmation is None:
+            found = f"winner {describe(self.winner, self.state)}"
+        else:
+            found = f"winner {describe_confirmed(self.confirmation, self.state)}"
+        return f"<SearchResult {self.directory}: {self.info.state}, {found}>"
 
     @property
     def config(self) -> SearchConfig:
