@@ -89,6 +89,12 @@ def test_results_are_printed_in_one_line(tmp_path: Path) -> None:
     assert repr(none) == f"<SearchResult {tmp_path}/run: failed, no winner>"
 
 
+def test_a_result_has_the_tables_of_its_record(tmp_path: Path) -> None:
+    run = cellscout.load_run(made_up(tmp_path / "run", 5).location)
+    result = cellscout.SearchResult(run.directory, run.state(), run.info)
+    assert (result.trials(), result.epochs()) == (run.trials(), run.epochs())
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_searches_go_on_in_the_ray_that_runs_and_tell_their_events(tmp_path: Path) -> None:

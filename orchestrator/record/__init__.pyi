@@ -91,6 +91,8 @@ from .tables import EPOCH_SCHEMA as EPOCH_SCHEMA
 from .tables import EPOCHS as EPOCHS
 from .tables import TRIAL_SCHEMA as TRIAL_SCHEMA
 from .tables import TRIALS as TRIALS
+from .tables import epoch_table as epoch_table
+from .tables import trial_table as trial_table
 from .tables import write_table as write_table
 from .tables import write_tables as write_tables
 from .trial import TRIAL_DIGITS as TRIAL_DIGITS

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pyarrow as pa
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
@@ -33,7 +34,9 @@ from orchestrator.record import (
     Trial,
     TrialImported,
     describe_run,
+    epoch_table,
     now,
+    trial_table,
 )
 from orchestrator.search.driver import Driver
 from orchestrator.search.passed import PassedParts
@@ -84,6 +87,14 @@ class SearchResult:
     def confirmation(self) -> CandidatesCompared | None:
         """What the new trainings say about the best candidates; None if the winner is unconfirmed."""
         return self.state.confirmed
+
+    def trials(self) -> pa.Table:
+        """Return one row per trial, as in `trials.parquet`. `.to_pandas()` makes a data frame of it."""
+        return trial_table(self.state, self.info.seed)
+
+    def epochs(self) -> pa.Table:
+        """Return one row per trial and epoch, as in `epochs.parquet`. `.to_pandas()` makes a data frame of it."""
+        return epoch_table(self.state)
 
 
 def run_search(
