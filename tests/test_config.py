@@ -82,6 +82,7 @@ def test_a_configuration_cannot_be_changed() -> None:
     [
         ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'training.epochs'?"),
         ("epochs=3", "unknown key 'epochs'; did you mean 'training.epochs'?"),
+        ("budget.epochs=3", "unknown key 'budget.epochs'; did you mean 'training.epochs'?"),
         ("trainin.epochs=3", "unknown key 'trainin'; did you mean 'training'?"),
         ("budget.xyz=1", "unknown key 'budget.xyz'; known: hours, trials"),
         ("training.epochs=0", "training.epochs is 0; it must be at least 1"),
@@ -205,7 +206,7 @@ def test_a_configuration_is_changed_like_a_file() -> None:
 
 
 def test_several_problems_are_counted() -> None:
-    assert problem("training.epochs=0", "training.batch_size=0").endswith("(and 1 more)")
+    assert problem("training.epochs=0", "training.batch_size=0").endswith("(and 1 more error)")
 
 
 def test_python_and_files_say_the_same() -> None:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from orchestrator.config.search_config import SearchConfig
 from orchestrator.config.setting_errors import problem_of
 from orchestrator.errors import ConfigError
+from orchestrator.words import counted
 from trainables.settings import did_you_mean
 
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
@@ -130,7 +131,7 @@ def parse_config(values: Mapping[str, Any], source: str) -> SearchConfig:
         return SearchConfig.model_validate(dict(values))
     except ValidationError as error:
         first, *others = error.errors()
-        more = f" (and {len(others)} more)" if others else ""
+        more = f" (and {counted(len(others), 'more error')})" if others else ""
         raise ConfigError(f"{source}: {_explain(first)}{more}") from error
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
@@ -160,8 +161,10 @@ def _explain(error: ErrorDetails) -> str:
     setting = ".".join(place)
     if error["type"] == "extra_forbidden":
         section, known = _section(place[:-1])
-        if len(place) == 1 and (holders := _sections_with(place[0])):
-            return f"unknown key {setting!r}; did you mean {' or '.join(repr(f'{one}.{place[0]}') for one in holders)}?"
+        if holders := _sections_with(place[-1]):
+            return (
+                f"unknown key {setting!r}; did you mean {' or '.join(repr(f'{one}.{place[-1]}') for one in holders)}?"
+            )
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {'.'.join([*section, near[0]])!r}?" if near else f"known: {', '.join(sorted(known))}"
         return f"unknown key {setting!r}; {hint}"
