@@ -121,6 +121,10 @@ def test_the_front_is_reported(tmp_path: Any) -> None:
             {"maximize": ["val_acuracy"]},
             "objectives names 'val_acuracy'; this trainable has .*did you mean 'val_accuracy'",
         ),
+        (
+            {"minimize": ["latency"]},
+            r"latency_seconds \(with trainable.measure_latency = true\); did you mean 'latency_seconds'",
+        ),
         ({"minimize": ["latency_seconds"]}, "'latency_seconds' needs trainable.measure_latency = true"),
         ({"constraints": {"val_accuracy": 0.5}}, "objectives.constraints names 'val_accuracy'; what is known before"),
         ({"constraints": {"params": 5.0}}, "did you mean 'parameters'"),

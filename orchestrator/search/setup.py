@@ -353,14 +353,15 @@ def check_metrics(objectives: ObjectivesSettings, further: Iterable[str], *, mea
             raise ConfigError(
                 f"the trainable declares the metric {name!r}, which is the name of a column of the record"
             )
-    known = [*EPOCH_METRICS, *further, *COSTS, *(["latency_seconds"] if measures_latency else [])]
+    known = [*EPOCH_METRICS, *further, *COSTS, "latency_seconds"]
     for name in objectives.directions:
-        if name == "latency_seconds" and not measures_latency:
-            raise ConfigError("the objective 'latency_seconds' needs trainable.measure_latency = true")
         if name not in known:
             raise ConfigError(
-                f"objectives names {name!r}; this trainable has {', '.join(known)}{did_you_mean(name, known)}"
+                f"objectives names {name!r}; this trainable has {', '.join(known)} (with trainable.measure_latency = "
+                f"true){did_you_mean(name, known)}"
             )
+        if name == "latency_seconds" and not measures_latency:
+            raise ConfigError("the objective 'latency_seconds' needs trainable.measure_latency = true")
     for name in objectives.constraints:
         if name not in COSTS:
             raise ConfigError(
