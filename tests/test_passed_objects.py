@@ -207,7 +207,7 @@ def test_the_commands_name_what_they_cannot_make(tmp_path: Path, cellscout: Any)
     searched(tmp_path / "run", PassedParts(sampler=TopK()))
     ended = cellscout("resume", "run")
     assert (ended.status, ended.err.count("\n")) == (2, 1)
-    assert "pass the same one again, in Python (sampler=...)" in ended.err
+    assert "pass the same one again, in Python (sampler=...), or name another sampler (--set sampler.name" in ended.err
     searched(tmp_path / "spaced", PassedParts(space=NASNET))
     assert "with a space that was passed in Python" in cellscout("evaluate", "spaced").err
     with pytest.raises(InputError, match="was searched in a space that was passed in Python; simulate its trials"):

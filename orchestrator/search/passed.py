@@ -99,9 +99,10 @@ class PassedParts:
         for part in parts:
             before, now = run.info.passed.get(part), given.get(part)
             if before is not None and now is None:
+                other = ", or name another sampler (--set sampler.name=tpe)" if part == "sampler" else ""
                 raise ConfigError(
                     f"{run.directory} was searched with a {part} that was passed in Python, {before}; pass the same "
-                    f"one again, in Python ({part}=...)"
+                    f"one again, in Python ({part}=...){other}"
                 )
             if before is None and now is not None:
                 raise ConfigError(
