@@ -23,7 +23,7 @@ from orchestrator.report.page.content import content_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.samplers import SAMPLERS
 from orchestrator.search.passed import PassedParts
-from orchestrator.search.run import resume_search
+from orchestrator.search.run import resume_search, run_search
 from orchestrator.search.setup import SearchComponents
 from orchestrator.simulation.recorded_curves import RecordedCurves
 from search_spaces import NASNET
@@ -190,6 +190,11 @@ def test_a_sampler_that_is_named_replaces_the_object(tmp_path: Path, monkeypatch
 def test_what_is_no_part_of_a_search_is_refused(passed: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PassedParts(**passed)
+
+
+def test_a_search_needs_settings() -> None:
+    with pytest.raises(ConfigError, match="config is of the type str; settings are needed, as load_config"):
+        run_search("search.toml")  # type: ignore[arg-type]
 
 
 def test_a_dead_run_says_what_to_pass_again(tmp_path: Path, cellscout: Any) -> None:

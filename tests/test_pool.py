@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -36,6 +37,17 @@ def submit(pool: CandidatePool, count: int, seed: int = 0) -> None:
     generator = np.random.default_rng(seed)
     for _ in range(count):
         pool.submit(pool.space.sample(generator))
+
+
+def test_a_wrong_use_is_told_before_anything_starts() -> None:
+    with pytest.raises(InputError, match="config is of the type dict; settings are needed, as load_config"):
+        CandidatePool({"budget": {"trials": 6}})  # type: ignore[arg-type]
+    pool = CandidatePool(config(**SETTINGS))
+    for wrong in (NASNET_A.to_json(), json.dumps(NASNET_A.to_json())):
+        with pytest.raises(InputError, match="a (dict|str) was submitted; an Architecture is needed"):
+            pool.submit(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the pool is not open; use it as a context"):
+        pool.submit(NASNET_A)
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -23,7 +23,7 @@ from orchestrator.errors import ConfigError, InputError
 from orchestrator.progress import Progress
 from orchestrator.record import Listener, RecordedRun
 from orchestrator.search.passed import PassedParts
-from orchestrator.search.run import OpenSearch, SearchResult, open_search, reopen_search
+from orchestrator.search.run import OpenSearch, SearchResult, check_settings, open_search, reopen_search
 from orchestrator.search.submissions import CandidateResult, Submissions
 from search_spaces import Architecture, CellSpace
 from trainables import EpochTrainable
@@ -41,10 +41,10 @@ class CandidatePool:
         InputError: the configuration cannot be used; nothing was changed.
     """
 
-    space: CellSpace
-    """Of the configuration. What is submitted must be in it."""
     search_result: SearchResult
     """What a search returns; set at the end of the context."""
+    _opened: tuple[CellSpace, Submissions] | None = None
+    """Set when the context is entered."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class CandidatePool:
         scheduler: TrialScheduler | None = None,
         trainable: type[EpochTrainable] | None = None,
     ) -> None:
+        check_settings(config)
         own = config.model_copy(update={"sampler": SamplerSettings(name=OWN_LOOP)})
         given = PassedParts(space=space, scheduler=scheduler, trainable=trainable)
         self._context = self._running(
@@ -96,6 +97,21 @@ class CandidatePool:
         )
         return pool
 
+    @property
+    def space(self) -> CellSpace:
+        """Of the configuration. What is submitted must be in it."""
+        return self._parts[0]
+
+    @property
+    def _submissions(self) -> Submissions:
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[CellSpace, Submissions]:
+        if self._opened is None:
+            raise InputError("the pool is not open; use it as a context: with CandidatePool(...) as pool")
+        return self._opened
+
     def submit(self, architecture: Architecture) -> Future[CandidateResult]:
         """Have an architecture trained after those that were submitted before it, unless its result is on record.
 
@@ -103,9 +119,14 @@ class CandidatePool:
         cannot be cancelled by the caller.
 
         Raises:
-            InputError: the architecture is not in the space.
+            InputError: it is not an architecture, or not in the space; or the pool is not open.
             SearchError: the run could not continue.
         """
+        if not isinstance(architecture, Architecture):
+            raise InputError(
+                f"a {type(architecture).__name__} was submitted; an Architecture is needed, as Architecture.from_json "
+                "reads it"
+            )
         try:
             params = self.space.encode(architecture)
         except ValueError as error:
@@ -141,7 +162,7 @@ class CandidatePool:
         """Run the search in a thread, for the time of the context and until it has ended."""
         with opened as search:
             assert isinstance(search.source, Submissions), "its sampler is the loop"
-            self.space, self._submissions = search.session.components.space, search.source
+            self._opened = search.session.components.space, search.source
             ended: Future[SearchResult] = Future()
             target = functools.partial(_run, search, search.source, ended)
             threading.Thread(target=target, name="search", daemon=True).start()

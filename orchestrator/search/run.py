@@ -125,6 +125,7 @@ def run_search(
         InputError: the configuration cannot be used; nothing was changed.
         SearchError: the search could not continue; its record is complete up to then.
     """
+    check_settings(config)
     if config.sampler.name == OWN_LOOP:
         raise ConfigError(f"sampler.name = {OWN_LOOP!r} is reserved for CandidatePool; name a sampler")
     given = PassedParts(space, sampler, scheduler, trainable)
@@ -208,6 +209,19 @@ class OpenSearch:
             budget=session.components.config.budget.trials,
             gpus_per_trial=session.environment.allotment.gpus_per_trial,
             say=session.progress.line,
+        )
+
+
+def check_settings(config: object) -> None:
+    """Refuse what is not the settings of a search.
+
+    Raises:
+        ConfigError: says how to get settings.
+    """
+    if not isinstance(config, SearchConfig):
+        raise ConfigError(
+            f"config is of the type {type(config).__name__}; settings are needed, as load_config(...) returns them for "
+            "a search file or its text (config)"
         )
 
 
