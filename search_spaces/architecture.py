@@ -203,7 +203,9 @@ class Architecture:
         try:
             cells = {name: parts[name] for name in ("normal", "reduction")}
         except (KeyError, TypeError) as error:
-            raise ValueError("not an architecture (needs 'normal' and 'reduction')") from error
+            raise ValueError(
+                "not an architecture (needs 'normal' and 'reduction'; if a space has one cell, both are that cell)"
+            ) from error
         found = []
         for name, cell in cells.items():
             try:

@@ -163,6 +163,11 @@ def test_malformed_json_is_refused(value: object) -> None:
         Architecture.from_json(value)  # type: ignore[arg-type]
 
 
+def test_json_of_a_space_with_one_cell_needs_it_twice() -> None:
+    with pytest.raises(ValueError, match="if a space has one cell, both are that cell"):
+        Architecture.from_json({"normal": NASNET_A.normal.to_json()})
+
+
 def test_a_state_in_json_must_be_an_integer() -> None:
     value = NASNET_A.to_json()
     value["normal"]["blocks"][0][0] = "1"
