@@ -75,8 +75,9 @@ class CellSpace:
                 f"space {self.name!r} has blocks = {self.blocks!r}; a whole number of at least 1 is needed"
             )
         for field, names in (("operations", self.operations), ("combinations", self.combinations)):
-            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"space {self.name!r} has {field} = {names!r}; a tuple of names is needed")
+            object.__setattr__(self, field, tuple(names))  # a list cannot be hashed
             if not names or len(set(names)) < len(names):
                 raise ValueError(
                     f"space {self.name!r} has {field} = {names!r}; at least one name is needed, without repetitions"

@@ -112,6 +112,12 @@ def test_encode_refuses_another_number_of_blocks_and_unknown_operations() -> Non
         replace(NASNET, operations=("identity",)).encode(architecture)
 
 
+def test_names_may_be_listed() -> None:
+    listed = replace(NASNET, operations=list(NASNET.operations))  # type: ignore[arg-type]
+    assert listed == NASNET
+    assert hash(listed) == hash(NASNET)
+
+
 def test_invalid_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match="blocks = 0; a whole number of at least 1"):
         replace(NASNET, blocks=0)
