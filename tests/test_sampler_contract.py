@@ -171,6 +171,13 @@ def test_asks_that_slow_down_are_caught() -> None:
         contract.check_growth(lambda seed: Broken(seed, late_slowness), trials=100)
 
 
+def test_wrong_arguments_are_refused_before_any_check() -> None:
+    with pytest.raises(ValueError, match="make is <.*; a function is needed that builds a sampler from a seed"):
+        contract.check_sampler(RandomSampler())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"directions is \['max'\]; each must be one of maximize, minimize"):
+        contract.check_sampler(sampler_maker("random"), directions=["max"])
+
+
 def test_too_few_trials_are_refused() -> None:
     with pytest.raises(ValueError, match="trials is 39; it must be at least 40"):
         contract.check_growth(sampler_maker("random"), trials=39)

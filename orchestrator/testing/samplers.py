@@ -20,7 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, final, get_args
 
 import numpy as np
 import optuna
@@ -30,6 +30,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from orchestrator.objectives import Direction
 from orchestrator.study import StudyAttributes
 from search_spaces import NAS_BENCH_201, NASNET, CellSpace
 
@@ -80,8 +81,12 @@ def check_sampler(
 
     Raises:
         AssertionError: the sampler breaks the contract; the message says how.
-        ValueError: history is below 2, or trials is below 40.
+        ValueError: `make` is no function, a direction has another name, history is below 2, or trials is below 40.
     """
+    if not callable(make):
+        raise ValueError(f"make is {make!r}; a function is needed that builds a sampler from a seed: lambda seed: ...")
+    if not directions or not set(directions) <= set(get_args(Direction)):
+        raise ValueError(f"directions is {directions!r}; each must be one of {', '.join(get_args(Direction))}")
     check_trials_in_flight(make, directions=directions)
     check_endings(make, history=history, directions=directions)
     check_determinism(make, history=history, directions=directions)
