@@ -156,16 +156,25 @@ def test_infeasible_proposals_count_only_if_they_come_no_closer(tmp_path: Path) 
             assert hand.candidates.known_in_a_row == count
 
 
+@pytest.mark.parametrize(
+    ("share", "begins_with", "proposals"),
+    [(0.9, [], 31), (0.4, [], 21), (0.4, [SWAPPED], 31)],
+    ids=["close", "far", "far after a candidate that meets them"],
+)
 def test_a_sampler_that_repeats_infeasible_candidates_ends_the_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, begins_with: list[dict[str, Any]], proposals: int
 ) -> None:
-    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 20)
-    with driven(tmp_path, constraints={"parameters": 1.0}) as hand:
-        proposals = 0
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_KNOWN_IN_A_ROW", 30)
+    monkeypatch.setattr("orchestrator.search.candidates.MAX_FAR_IN_A_ROW", 20)
+    with driven(tmp_path) as hand:
+        for params in begins_with:
+            admitted(hand, params)
+        hand.state.constraints["parameters"] = share * plan_of().costs(TINY.decode(PARAMS))["parameters"]
+        found = 0
         while not hand.candidates.is_exhausted:
             hand.admit(PARAMS)
-            proposals += 1
-        assert proposals == 21
+            found += 1
+        assert found == proposals
 
 
 def test_a_candidate_within_the_constraints_is_trained_and_counts_as_feasible(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ MAX_KNOWN_IN_A_ROW = 1000
 """The sampler counts as exhausted after this many proposals in a row of known candidates, of running ones, or of
 candidates that break a constraint and come no closer to it than those before."""
 
+MAX_FAR_IN_A_ROW = 300
+"""The same, if no candidate has met the constraints yet and the closest is still at a distance of more than `FAR`."""
+
+FAR = 1.0
+"""A distance from meeting the constraints (`RunState.distance`): that of a candidate with twice the bound."""
+
 INFEASIBLE_TO_TELL = 100
 """After this many proposals that break a constraint, with none in between to train, the user is told how close they
 came."""
@@ -135,8 +141,10 @@ class Candidates:
     @property
     def is_exhausted(self) -> bool:
         """Whether the sampler seems to have nothing new to propose, or nothing from which a network can be built."""
+        knows_any = self._admitted > 0 or bool(self._by_fingerprint)
+        limit = MAX_FAR_IN_A_ROW if not knows_any and FAR < self._distance < math.inf else MAX_KNOWN_IN_A_ROW
         known = max(self.known_in_a_row, self.waiting_in_a_row)
-        return known >= MAX_KNOWN_IN_A_ROW or self.unbuildable_in_a_row >= UNBUILDABLE_IN_A_ROW
+        return known >= limit or self.unbuildable_in_a_row >= UNBUILDABLE_IN_A_ROW
 
     def next(self) -> Trial | None:
         """Return a recorded trial to train next; None if there is none.
