@@ -99,6 +99,13 @@ def test_networks_that_cannot_be_built_for_the_images_are_refused_before_ray_sta
 
 
 @pytest.mark.usefixtures("no_ray")
+def test_a_constraint_that_no_candidate_can_meet_is_refused_before_ray_starts(tmp_path: Path) -> None:
+    config = SearchConfig.model_validate({"objectives": {"constraints": {"parameters": 1e9, "macs": 10}}})
+    with pytest.raises(ConfigError, match=r"constraints.macs is 10, and the stem that all networks have needs 27,648:"):
+        prepare(config, tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_ray")
 def test_torchvisions_data_are_read_after_ray_has_started(tmp_path: Path) -> None:
     """The driver imports no torch by itself."""
     write_fashion_mnist(tmp_path)

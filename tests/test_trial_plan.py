@@ -11,7 +11,7 @@ import pytest
 from search_spaces import NASNET
 from tests.stepping import PLAN
 from trainables import CellTrainable
-from trainables.settings import TrainingSettings
+from trainables.settings import NetworkSettings, TrainingSettings
 from trainables.skeleton import SKELETONS
 
 
@@ -35,3 +35,12 @@ def test_a_plan_has_everything_that_a_network_spec_needs() -> None:
     assert spec.auxiliary_head
     assert spec.drop_path_probability == 0.2
     assert json.dumps(spec.to_json())
+
+
+def test_no_candidate_costs_less_than_the_stem() -> None:
+    for skeleton in SKELETONS.values():
+        plan = replace(PLAN, skeleton=skeleton, image_shape=(32, 32, 3), network=NetworkSettings(repeats=1, filters=8))
+        least, generator = plan.least_costs(), np.random.default_rng(0)
+        for _ in range(5):
+            costs = plan.costs(plan.space.sample(generator))
+            assert all(0 < least[name] < costs[name] for name in costs)

@@ -27,7 +27,7 @@ from trainables.layers import (
     TorchModule,
     Zero,
 )
-from trainables.network_plan import CellPlan, plan_network
+from trainables.network_plan import CellPlan, plan_network, plan_stem
 from trainables.network_spec import NetworkSpec
 
 Padding = tuple[tuple[int, int], ...]
@@ -78,6 +78,20 @@ def network_costs(spec: NetworkSpec) -> NetworkCosts:
         state = counter.join(join, state, chain[join.stage])
     counter.row(plan.output, state)
     return NetworkCosts(counter.parameters, counter.macs - auxiliary, counter.activation_bytes)
+
+
+def stem_costs(spec: NetworkSpec) -> NetworkCosts:
+    """Count the costs of the stem: a lower bound of those of every network that differs only in its architecture.
+
+    Raises:
+        ValueError: the images are too small for the stem.
+    """
+    rows, _ = plan_stem(spec)
+    counter = _Counter()
+    state = _Tensor(spec.image_channels, spec.image_size)
+    for row in rows:
+        state = counter.row(row, state)
+    return NetworkCosts(counter.parameters, counter.macs, counter.activation_bytes)
 
 
 class _Tensor:

@@ -96,7 +96,7 @@ def plan_network(spec: NetworkSpec) -> NetworkPlan:
             there are too few filters.
     """
     skeleton = spec.skeleton
-    stem, chain = _stem(spec)
+    stem, chain = plan_stem(spec)
     schedule = list(_schedule(spec))
     # Normal cells only, and not the first one after a stem of reduction cells.
     after_reductions = {
@@ -270,8 +270,12 @@ def _match_output(channels: int, filters: int, *, stride: int, skeleton: Skeleto
     return () if channels == filters else pointwise(channels, filters, skeleton.operations)
 
 
-def _stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
-    """The stem's rows, and the shape of each row's output."""
+def plan_stem(spec: NetworkSpec) -> tuple[tuple[Row, ...], list[Shape]]:
+    """Plan the stem, which does not depend on the architecture: its rows, and the shape of each row's output.
+
+    Raises:
+        ValueError: the images are too small for it.
+    """
     skeleton = spec.skeleton
     channels = skeleton.stem_channels or int(skeleton.stem_multiplier * spec.filters)
 

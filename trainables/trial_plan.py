@@ -13,7 +13,7 @@ import numpy as np
 from search_spaces import Architecture, CellSpace
 from trainables.checkpoints import CheckpointFolder
 from trainables.command_folder import CommandFolder
-from trainables.costs import network_costs
+from trainables.costs import network_costs, stem_costs
 from trainables.heads import CLASSIFIER
 from trainables.network_plan import plan_network
 from trainables.network_spec import NetworkSpec, embedding_of
@@ -79,6 +79,10 @@ class TrialPlan:
         Needs no torch and takes about a millisecond.
         """
         return asdict(network_costs(self.network_spec(architecture)))
+
+    def least_costs(self) -> dict[str, float]:
+        """Lower bounds of the `costs` of all candidates: the costs of the stem, which all of them have."""
+        return asdict(stem_costs(self.example()))
 
     def check(self) -> None:
         """Raise ValueError if the settings do not allow a network, or an operation of the space cannot be built."""

@@ -175,7 +175,8 @@ class SearchComponents:
             directory: of the run, for its checkpoints.
 
         Raises:
-            ConfigError: no network can be built with these settings, so every trial would fail.
+            ConfigError: no network can be built with these settings, so every trial would fail, or none can meet a
+                constraint.
         """
         config = self.config
         size = facts.get("vector_size", config.network.embedding)
@@ -206,6 +207,13 @@ class SearchComponents:
             self.trainable.check(plan)
         except ValueError as error:
             raise ConfigError(f"{error} ([space], [network], [training], data.image_size or data.length)") from error
+        least = plan.least_costs()
+        for name, bound in config.objectives.constraints.items():
+            if least[name] > bound:
+                raise ConfigError(
+                    f"objectives.constraints.{name} is {bound:,.10g}, and the stem that all networks have needs "
+                    f"{least[name]:,.0f}: give a larger one"
+                )
         return plan
 
     def plan_for(self, data: DataSplits, directory: RunDirectory) -> tuple[dict[str, Any], TrialPlan]:
