@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import SearchError
 from orchestrator.record.event_log import read_events
-from orchestrator.record.events import TrialImported, TrialStatus
+from orchestrator.record.events import TrialEnded, TrialImported, TrialStarted, TrialStatus
 from orchestrator.record.run_state import UNBUILDABLE_IN_A_ROW, exhaustion
 from orchestrator.record.trial import Trial
 from orchestrator.search.driver import check_any_trained
@@ -283,3 +284,13 @@ def test_a_search_with_one_epoch_has_trained_something(tmp_path: Path) -> None:
             check_any_trained(hand.state)
         hand.train(admitted(hand, SWAPPED), [0.5], "failed")
         check_any_trained(hand.state)
+
+
+def test_a_search_in_which_every_trial_diverged_has_trained_nothing(tmp_path: Path) -> None:
+    with driven(tmp_path) as hand:
+        diverged = admitted(hand, PARAMS)
+        hand.log.append(TrialStarted(trial_id=diverged.trial_id, attempt=1), epoch(diverged.trial_id, 1, math.nan))
+        hand.log.append(TrialEnded(trial_id=diverged.trial_id, status="diverged", error="a loss is not finite"))
+        hand.train(admitted(hand, SWAPPED), [], "failed")
+        with pytest.raises(SearchError, match="trained: 1 trial diverged, 1 trial failed; the first: a loss is not"):
+            check_any_trained(hand.state)

@@ -73,7 +73,7 @@ class EvaluationDriver:
         """Return "completed": every training has ended.
 
         Raises:
-            SearchError: every training failed before its first epoch.
+            SearchError: every training diverged, or failed before its first epoch.
         """
         check_any_trained(self._state)
         return "completed"

@@ -5,6 +5,7 @@ Does not know Ray's cluster and its workers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -118,7 +119,7 @@ class Driver:
         """End the trials that still wait, and return why the search ended.
 
         Raises:
-            SearchError: trials failed, and no trial has an epoch.
+            SearchError: trials failed or diverged, and no other trial has an epoch.
         """
         self.candidates.give_up()
         check_any_trained(self._state)
@@ -140,13 +141,13 @@ def check_any_trained(state: RunState) -> None:
     """Refuse to call a run complete in which nothing could be trained.
 
     Raises:
-        SearchError: trials failed, and none has an epoch; the message has the reason of the first.
+        SearchError: trials failed or diverged, and no other has an epoch; the message has the reason of the first.
     """
-    failed = [trial for trial in state.trials.values() if trial.status == "failed"]
-    if failed and not any(trial.curve for trial in state.trials.values()):
-        raise SearchError(
-            f"nothing could be trained: {counted(len(failed), 'trial')} failed; the first: {failed[0].error}"
-        )
+    bad = [trial for trial in state.trials.values() if trial.status in ("failed", "diverged")]
+    if bad and not any(trial.curve for trial in state.trials.values() if trial.status != "diverged"):
+        counts = Counter(trial.status for trial in bad)
+        kinds = ", ".join(f"{counted(count, 'trial')} {status}" for status, count in counts.items())
+        raise SearchError(f"nothing could be trained: {kinds}; the first: {bad[0].error}")
 
 
 def assignment_of(trial: Trial, state: RunState) -> Assignment:
