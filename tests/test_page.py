@@ -22,7 +22,7 @@ from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.problems import problems_of
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.writing import write_page
-from orchestrator.report.terminal import run_summary
+from orchestrator.report.terminal import report_json, run_summary
 from search_spaces import NASNET_A, PUBLISHED
 from tests.builders import STARTED, info, trial, write
 from tests.made_up import made_up, state_of
@@ -133,6 +133,17 @@ def test_a_search_in_which_everything_failed_tells_why(tmp_path: Path) -> None:
     assert content.leaderboard.rows == []
     assert content.summary.verdict[0] == "2 trials failed: bang"
     assert content.summary.retrain is None
+
+
+def test_an_exhausted_search_tells_why(tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(state="exhausted"))
+    why = "no proposal meets the constraints any more: smallest of 400: 21 macs; the limit is 10"
+    write(directory, [STARTED, RunEnded(outcome="exhausted", reason=why)])
+    run = RecordedRun.of_search(directory)
+    assert content_of(PageRecord.read(run)).summary.standing.startswith(f"The search has ended: {why}. ")
+    assert f"state       exhausted: {why}\n" in run_summary(run, run.state())
+    assert report_json(run, run.state(), None)["reason"] == why
 
 
 def test_a_proposal_that_has_not_begun_is_no_training(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_a_space_that_is_used_up_ends_the_search(
         space=FOUR,
     )
     assert result.state.outcome == "exhausted"
+    assert result.reason == "the sampler proposed nothing new any more"
     assert result.state.counts()["completed"] == 3
     assert result.directory.read_info().state == "exhausted"
 

@@ -340,7 +340,7 @@ class TrialEnded(EventBase):
 
 
 class RunEnded(EventBase):
-    """The search has ended; `reason` is the error that ended it, if one did."""
+    """The search has ended; `reason` says why it failed or was exhausted, and is None for other outcomes."""
 
     event: Literal["run_ended"] = "run_ended"
     outcome: RunOutcome

@@ -75,7 +75,7 @@ class RunState:
     outcome: RunOutcome | Literal["died"] | None = None
     """How the run ended. `died` is never written: a reader concludes it if the run's process is gone."""
     reason: str | None = None
-    """The error that ended the run; None if none did."""
+    """Why the run failed or was exhausted; None if it did not, or has not ended."""
     best: Trial | None = None
     """The completed trial that is best in the first objective, or in the next if several are equal, and so on; the
     earliest if several are equal in all. None in an evaluation, because a single training says little."""

@@ -167,6 +167,7 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
     return {
         "run_dir": run.directory.location,
         "state": run.standing,
+        "reason": state.reason,
         **{part: run.info.component(part) for part in COMPONENTS},
         "changes": [change.model_dump(mode="json") for change in run.info.changes],
         "trials": dict(state.counts()),
@@ -195,7 +196,7 @@ def _resume(run: RecordedRun) -> str:
 
 def _standing(run: RecordedRun, state: RunState) -> str:
     confirming = f", confirmation: {progress_of(state)}" if is_confirming(run.standing, state) else ""
-    reason = f": {state.reason}" if run.standing == "failed" and state.reason else ""
+    reason = f": {state.reason}" if state.reason else ""
     return f"{run.standing.replace('_', ' ')}{reason}{confirming}"
 
 

@@ -84,6 +84,11 @@ class SearchResult:
         return self.state.winner
 
     @property
+    def reason(self) -> str | None:
+        """Why the search ended before its budget because nothing was left to train; None if it did not."""
+        return self.state.reason
+
+    @property
     def confirmation(self) -> CandidatesCompared | None:
         """What the new trainings say about the best candidates; None if the winner is unconfirmed."""
         return self.state.confirmed

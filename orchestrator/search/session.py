@@ -116,6 +116,7 @@ class SearchSession:
             try:
                 self.log.append(*first)
                 outcome = self._run(make_driver(), [tracker.apply for tracker in trackers], resumed)
+                reason = exhaustion(self.state) if outcome == "exhausted" else None
             except KeyboardInterrupt:
                 outcome = "interrupted"
                 raise

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.progress import clock, guessing_doubt, number, plain_line, rivals_in_words, scores, signed_range
-from orchestrator.record import ENDED, CandidatesCompared, Difference, Evaluation, RunState, Trial, exhaustion
+from orchestrator.record import ENDED, CandidatesCompared, Difference, Evaluation, RunState, Trial
 from orchestrator.report.confirmation import how_chosen, progress_of, why_unconfirmed
 from orchestrator.report.page.confirmation_plots import confirmed_front, left_out
 from orchestrator.report.page.next_steps import FOLDS, TOP, evaluation_cost
@@ -115,9 +115,7 @@ def _standing(record: PageRecord) -> str:
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none yet"
     of = f" of {budget:,}" if budget else ""
     trained = sum(trial.attempt > 0 for trial in state.trials.values())
-    why = f": {exhaustion(state)}" if record.standing == "exhausted" else ""
-    if record.standing == "failed" and state.reason:
-        why = f": {state.reason.removesuffix('.')}"
+    why = f": {state.reason.removesuffix('.')}" if state.reason else ""
     now = STANDINGS.get(record.stage, record.stage)
     standing = f"{now}{why}. Trainings started: {trained:,}{of}. Proposals: {kinds}."
     if record.stage == "confirming":
