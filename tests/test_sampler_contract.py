@@ -121,6 +121,11 @@ def global_numpy(study: Study, trial: FrozenTrial) -> dict[str, Any]:
     return {}
 
 
+def copies(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    assert study.trials
+    return {}
+
+
 def late_slowness(study: Study, trial: FrozenTrial) -> dict[str, Any]:
     """Sleep in the last asks, which then take hundreds of times as long as the early ones."""
     time.sleep(0.2 if trial.number >= 95 else 0)
@@ -176,6 +181,15 @@ def test_wrong_arguments_are_refused_before_any_check() -> None:
         contract.check_sampler(RandomSampler())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"directions is \['max'\]; each must be one of maximize, minimize"):
         contract.check_sampler(sampler_maker("random"), directions=["max"])
+
+
+def test_a_sampler_that_copies_hundreds_of_trials_is_told_what_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "MAX_COPIED", 50)
+    with pytest.raises(
+        AssertionError, match=r"copies 5. trials for a proposal.*use study.get_trials\(deepcopy=False\)"
+    ):
+        contract.check_growth(lambda seed: Broken(seed, copies), trials=60)
+    contract.check_growth(lambda seed: Broken(seed, copies), trials=40)
 
 
 def test_too_few_trials_are_refused() -> None:

@@ -14,11 +14,12 @@ Knows Optuna and spaces. Does not know any sampler.
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final, get_args
 
@@ -53,6 +54,9 @@ FOUR_POINTS = CellSpace(
     shared=True,
 )
 """A space of four points, which a few trials exhaust."""
+
+MAX_COPIED = 500
+"""Trials that a sampler may copy at once. With copies of all trials, the time of a check grows with their square."""
 
 REPLAYED_EVERY = 7
 """Every seventh proposal is repeated in a rebuilt study; repeating all would take quadratic time."""
@@ -200,8 +204,10 @@ def check_growth(
     trials, the warm-up. Between the two, a time that is linear in the number of trials grows by a factor of about 8, a
     quadratic one by about 60; the default is far from both. The bound is a ratio, so it does not depend on the machine.
 
+    Ends as soon as the sampler copies more than `MAX_COPIED` trials at once, as `study.trials` does.
+
     Raises:
-        AssertionError: late asks take longer.
+        AssertionError: late asks take longer, or the sampler copies too many trials.
         ValueError: trials is below 40.
     """
     if trials < 40:
@@ -286,6 +292,22 @@ ENDINGS: dict[str, Ending] = {
 
 
 @final
+class _StorageWithoutCopies(InMemoryStorage):
+    """Refuses to copy very many trials."""
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        found = super().get_all_trials(study_id, deepcopy=False, states=states)
+        _expect(
+            not deepcopy or len(found) <= MAX_COPIED,
+            f"the sampler copies {len(found)} trials for a proposal, as study.trials and study.best_trials do; in a "
+            "long search it would hold up the workers: use study.get_trials(deepcopy=False)",
+        )
+        return copy.deepcopy(found) if deepcopy else found
+
+
+@final
 class _CheckedSampler(BaseSampler):
     """Wraps a sampler and checks its proposals before Optuna receives them.
 
@@ -341,7 +363,7 @@ def _make_study(make: Make, *, seed: int, space: CellSpace, directions: Sequence
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise Optuna logs every new study to standard error
     try:
         known = [StudyDirection[direction.upper()] for direction in directions]
-        storage, checked = InMemoryStorage(), _CheckedSampler(sampler)
+        storage, checked = _StorageWithoutCopies(), _CheckedSampler(sampler)
         study = optuna.create_study(storage=storage, sampler=checked, directions=known)
         checked.notes = StudyAttributes(study, storage)
         return study
