@@ -12,6 +12,7 @@ import rich
 from scipy import stats
 
 from orchestrator.errors import InputError, RunDirectoryError
+from orchestrator.objectives import Direction
 from orchestrator.record.events import RunResumed
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
@@ -155,6 +156,14 @@ def test_what_a_run_is_called_and_where_its_data_lie_make_no_group(tmp_path: Pat
     assert comparison_verdict(found).startswith(
         "The runs differ only in their seeds: the mean best val_accuracy over 2 seeds is"
     )
+
+
+def test_what_is_said_of_several_objectives_is_about_the_first(tmp_path: Path) -> None:
+    objectives: dict[str, Direction] = {"val_accuracy": "maximize", "macs": "minimize", "parameters": "minimize"}
+    runs = [searched(tmp_path / name, objectives=objectives, seed=seed) for seed, name in enumerate("ab")]
+    said = "are only about the first objective, val_accuracy, not macs and parameters."
+    assert said in compare_runs(runs).notes[0]
+    assert "objective" not in " ".join(compare_runs([searched(tmp_path / "c"), searched(tmp_path / "d", seed=1)]).notes)
 
 
 def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:

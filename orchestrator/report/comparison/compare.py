@@ -14,6 +14,7 @@ from orchestrator.report.comparison.best_so_far import FINISHED
 from orchestrator.report.comparison.groups import Difference, Group, group_runs
 from orchestrator.report.comparison.runs import ComparedRun, check_comparable, read_search
 from orchestrator.significance import WelchTest, holm, welch
+from orchestrator.words import join_words
 
 MIN_SEEDS = 3
 """A group with fewer seeds is not tested."""
@@ -128,6 +129,9 @@ SECTIONS = {
 def _notes(
     searches: Sequence[ComparedRun], groups: Sequence[Group], differences: Sequence[Difference]
 ) -> Iterable[str]:
+    first, *others = searches[0].state.objectives
+    if others:
+        yield f"Scores, tests and verdict are only about the first objective, {first}, not {join_words(others)}."
     sections = {one.setting.partition(".")[0] for one in differences}
     yield from (text for section, text in SECTIONS.items() if section in sections)
     yield from _confirmation_notes(searches)
