@@ -295,6 +295,11 @@ def test_a_module_that_is_missing_is_told_where_it_was_looked_for() -> None:
             resolve("space.name", name, SPACES)
 
 
+def test_a_plugin_that_is_named_as_in_an_import_is_understood() -> None:
+    with pytest.raises(ConfigError, match=r"or 'module:NAME'; did you mean 'mine.samplers:Greedy'\?$"):
+        resolve("sampler.name", "mine.samplers.Greedy", {})
+
+
 @pytest.mark.parametrize(
     ("storage", "expected"),
     [

@@ -20,7 +20,9 @@ def check_name(setting: str, name: str, known: Iterable[str]) -> None:
     """
     known = sorted(known)
     if name not in known and not is_plugin_name(name):
-        hint = did_you_mean(name, known)
+        module, _, attribute = name.rpartition(".")
+        meant = f"{module}:{attribute}"
+        hint = f"; did you mean {meant!r}?" if is_plugin_name(meant) else did_you_mean(name, known)
         raise ConfigError(f"{setting} is {name!r}; known: {', '.join(known)}, or 'module:NAME'{hint}")
 
 
