@@ -7,6 +7,7 @@ that differs from it in the fewest decisions and was not used before, so a sampl
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from orchestrator.config import SpaceSettings, fit_space, make_space
 from orchestrator.errors import InputError, last_line
-from orchestrator.record import EPOCHS, EpochFields, RecordedRun
+from orchestrator.record import EPOCHS, TRIALS, EpochFields, RecordedRun
 from orchestrator.simulation.answers import Curve
 from orchestrator.simulation.controller import Row
 from orchestrator.words import counted
@@ -75,8 +76,8 @@ class RecordedCurves:
             raise InputError(f"--space is {space_name!r}, but {run.directory} has its own space; --space is for tables")
         if "space" in run.info.passed:
             raise InputError(
-                f"{run.directory} was searched in a space that was passed in Python; simulate its trials.parquet with "
-                "--space module:NAME"
+                f"{run.directory} was searched in a space that was passed in Python; with module:NAME of that space: "
+                f"cellscout simulate {shlex.quote(str(run.directory.folder / TRIALS))} --space module:NAME"
             )
         space = fit_space(make_space(run.config.space), run.config)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
