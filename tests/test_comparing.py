@@ -125,6 +125,19 @@ def test_two_seeds_are_too_few_to_say(tmp_path: Path) -> None:
     assert "random has one seed, so it has no interval" in " ".join(found.notes)
 
 
+def test_equal_means_are_called_a_tie(tmp_path: Path) -> None:
+    found = compared(tmp_path / "few", {"random": [0.8], "tpe": [0.7, 0.9], "gp": [0.5]})
+    assert comparison_verdict(found).endswith("random and tpe are tied: the mean best val_accuracy of each is 0.8000.")
+    found = compared(tmp_path / "more", {"random": [0.9], "tpe": [0.89, 0.90, 0.91], "gp": [0.7, 0.71, 0.72]})
+    assert comparison_verdict(found).endswith("random is not tested: it has 1 seed; a test needs 3.")
+
+
+def test_the_table_says_what_its_scores_and_times_are(tmp_path: Path, cellscout: Any) -> None:
+    ended = cellscout("compare", searched(tmp_path / "a"), searched(tmp_path / "b", sampler="gp"), "-o", tmp_path / "c")
+    assert "Best val_accuracy in the search by group" in ended.out
+    assert "trials, time: without a confirmation" in ended.out
+
+
 def test_a_group_with_few_seeds_is_named_beside_those_that_are_tested(tmp_path: Path) -> None:
     found = compared(tmp_path, {"random": [0.8], "tpe": [0.90, 0.91, 0.92], "gp": [0.7, 0.71, 0.72]})
     assert len(found.pairs) == 1
@@ -197,7 +210,11 @@ def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:
             {"data": {**DATA, "sha256": "other"}},
             "both have the seed 0, but their images or their validation splits differ",
         ),
-        ({}, "are the same search with the same seed 0"),
+        ({}, "are the same search with the same seed 0; leave"),
+        (
+            {"config": {"budget": {"hours": 2}}},
+            "with the same seed 0 (budget.hours does not count, because budget.trials is set); leave",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(values: Any, words: str, tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ def compare(
     ] = Path("compare.html"),
     as_json: AsJson = False,
 ) -> None:
-    """Compare searches with different samplers, spaces or settings, with means and intervals over seeds.
+    """Compare searches on the same data with different samplers, spaces or settings: means and intervals over seeds.
 
-    Runs that differ only in their seed form a group.
+    Runs that differ only in their seed form a group; so do runs that differ in budget.hours, if budget.trials is set.
 
-    Runs with different data, validation splits or objectives cannot be compared.
+    Runs with different data (or another data.image_size), validation splits or objectives cannot be compared.
     """
     from orchestrator.report import (
         compare_runs,

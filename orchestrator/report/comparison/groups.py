@@ -97,8 +97,8 @@ def group_runs(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tupl
         twin = next((member for member in members if member.seed == search.seed), None)
         if twin is not None:
             raise InputError(
-                f"{twin.location} and {search.location} are the same search with the same seed {search.seed}; leave "
-                "one out, or search again with another seed (run.seed)"
+                f"{twin.location} and {search.location} are the same search with the same seed {search.seed}"
+                f"{_only_longer(twin, search)}; leave one out, or search again with another seed (run.seed)"
             )
         members.append(search)
     differences = _differences([group[0] for group in alike])
@@ -108,6 +108,12 @@ def group_runs(searches: Sequence[ComparedRun]) -> tuple[tuple[Group, ...], tupl
         for label, members in zip(labels, alike, strict=True)
     )
     return tuple(groups), differences
+
+
+def _only_longer(first: ComparedRun, second: ComparedRun) -> str:
+    """Say why two searches are the same although their hours differ; nothing if these are equal."""
+    hours = [search.info.config.get("budget", {}).get("hours") for search in (first, second)]
+    return "" if hours[0] == hours[1] else " (budget.hours does not count, because budget.trials is set)"
 
 
 def _differences(searches: Sequence[ComparedRun]) -> tuple[Difference, ...]:

@@ -52,8 +52,9 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def scores_in_words(comparison: Comparison) -> str:
-    """Return what the compared scores are: `Best val_accuracy` or `Confirmed val_accuracy`."""
-    return f"{'Confirmed' if comparison.score == 'confirmed' else 'Best'} {comparison.metric}"
+    """Return what the compared scores are: `Confirmed val_accuracy` or `Best val_accuracy in the search`."""
+    is_confirmed = comparison.score == "confirmed"
+    return f"Confirmed {comparison.metric}" if is_confirmed else f"Best {comparison.metric} in the search"
 
 
 def format_best(group: Group) -> str:
@@ -89,7 +90,9 @@ COLUMNS = ("group", "runs", "best", "trials", "time", "busy")
 
 def _groups(comparison: Comparison) -> Table:
     table = Table(
-        title=f"{scores_in_words(comparison)} by group: mean and 95 % interval over seeds", box=box.SIMPLE_HEAD
+        title=f"{scores_in_words(comparison)} by group: mean and 95 % interval over seeds",
+        caption="trials, time: without a confirmation",
+        box=box.SIMPLE_HEAD,
     )
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "group" else "right", no_wrap=name != "group")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from orchestrator.progress import number
@@ -28,14 +29,15 @@ def verdict_sentences(comparison: Comparison) -> list[str]:
         counts = join_words([f"{group.label} has {len(group.bests)}" for group in scored])
         return [
             f"Too few seeds for a test: it needs two groups with at least {MIN_SEEDS} seeds each; {counts}.",
-            f"{scored[0].label} leads, which may be luck: {_best(comparison, scored[0])}.",
+            _untested_lead(comparison, scored),
         ]
+    better = " Its mean is better than those of the tested groups, which may be luck."
     untested = [group for group in comparison.groups if group not in tested]
     return [
         _of_tested(comparison, tested, of_all=len(tested) == len(scored)),
         *(
             f"{group.label} is not tested: it has {counted(len(group.bests), 'seed')}; a test needs {MIN_SEEDS}."
-            f"{' Its mean is better than those of the tested groups, which may be luck.' * (group is scored[0])}"
+            f"{better * (group is scored[0] and not _are_level(group, tested[0]))}"
             for group in untested
         ),
     ]
@@ -57,6 +59,21 @@ def _of_tested(comparison: Comparison, tested: Sequence[Group], *, of_all: bool)
     return f"No difference found among {join_words([leader, *level])}{rest} ({how})."
 
 
+def _untested_lead(comparison: Comparison, scored: Sequence[Group]) -> str:
+    leader = scored[0]
+    level = [group for group in scored if _are_level(group, leader)]
+    if len(level) == 1:
+        return f"{leader.label} leads, which may be luck: {_best(comparison, leader)}."
+    assert leader.best is not None, "only groups with a score are described"
+    each = f"the mean {_score(comparison)} of each is {number(leader.best.mean)}"
+    return f"{join_words([group.label for group in level])} are tied: {each}."
+
+
+def _are_level(first: Group, second: Group) -> bool:
+    """Whether both have the same mean, but for rounding."""
+    return bool(first.best and second.best and math.isclose(first.best.mean, second.best.mean))
+
+
 def _how(pairs: Sequence[Pair], *, adjusted: bool) -> str:
     found = sorted(pair.p_adjusted for pair in pairs if pair.p_adjusted is not None)
     if not found:
@@ -69,12 +86,14 @@ def _best(comparison: Comparison, group: Group, *, of_all: bool = True) -> str:
     best = group.best
     assert best is not None, "only groups with a score are described"
     extreme = "highest" if comparison.direction == "maximize" else "lowest"
-    what = "confirmed" if comparison.score == "confirmed" else "best"
     whose, place = (
-        (f"its mean {what}", f"the {extreme}{'' if of_all else ' of those tested'}, ")
-        if len(comparison.groups) > 1
-        else (f"the mean {what}", "")
+        ("its", f"the {extreme}{'' if of_all else ' of those tested'}, ") if len(comparison.groups) > 1 else ("the", "")
     )
     low, high = best.interval or (None, None)
     spread = "" if low is None else f" (95 % interval {number(low)} to {number(high)})"
-    return f"{whose} {comparison.metric} over {counted(best.count, 'seed')} is {place}{number(best.mean)}{spread}"
+    seeds = counted(best.count, "seed")
+    return f"{whose} mean {_score(comparison)} over {seeds} is {place}{number(best.mean)}{spread}"
+
+
+def _score(comparison: Comparison) -> str:
+    return f"{'confirmed' if comparison.score == 'confirmed' else 'best'} {comparison.metric}"
