@@ -150,6 +150,19 @@ def test_a_run_that_died_has_no_running_trials(cellscout: Any, tmp_path: Path) -
     assert "1 unfinished" in out
 
 
+@pytest.mark.parametrize(
+    ("state", "more"), [("out_of_time", " --set budget.hours=3"), ("interrupted", ""), ("completed", None)]
+)
+def test_status_says_how_to_continue(state: str, more: str | None, cellscout: Any, tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(state=state, config={"budget": {"trials": 9, "hours": 1.5}}))
+    write(directory, RUN)
+    out = cellscout("status", directory.location).out
+    assert [line for line in out.splitlines() if line.startswith("continue")] == (
+        [] if more is None else [f"continue    cellscout resume {directory.location}{more}"]
+    )
+
+
 def test_report_shows_ties(cellscout: Any, tmp_path: Path) -> None:
     directory = RunDirectory.at(tmp_path / "run")
     directory.create(info(state="completed", data={"validation": 10}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -147,6 +148,25 @@ class RunInfo(BaseModel):
     @property
     def is_of_this_host(self) -> bool:
         return self.host == platform.node()
+
+    def continuation(self, standing: str, location: str) -> str | None:
+        """What continues the search: a command, or a call if objects were passed in Python, which must be passed again.
+
+        With twice the limit that ended it, if one did. None if it is running or exhausted.
+        """
+        if standing in ("running", "exhausted"):
+            return None
+        ended_by = {"completed": "trials", "out_of_time": "hours"}.get(standing)
+        limit = self.config.get("budget", {}).get(ended_by)
+        change = None if limit is None else f"budget.{ended_by}={2 * limit:{'d' if isinstance(limit, int) else 'g'}}"
+        if not self.passed:
+            return f"cellscout resume {shlex.quote(location)}{'' if change is None else f' --set {change}'}"
+        arguments = [
+            repr(location),
+            *([] if change is None else [repr([change])]),
+            *(f"{one}=..." for one in self.passed),
+        ]
+        return f"in Python: cellscout.resume({', '.join(arguments)})"
 
     def resumed_with(
         self, config: SearchConfig, resources: dict[str, Any], passed: Mapping[str, PassedObject]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from rich.table import Table
 from orchestrator.config import OWN_LOOP
 from orchestrator.progress import clock, guessing_doubt, number
 from orchestrator.record import (
-    ENDED,
     PAGE,
     CandidatesCompared,
     ConfirmedCandidate,
@@ -125,8 +123,9 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         f"searched by {', '.join(f'{part} {run.info.component(part)}' for part in COMPONENTS)}",
         f"trials      {kinds}{again}",
     ]
-    if run.standing not in (*ENDED, "running") and state.evaluation is None:
-        lines.insert(2, f"continue    {_resume(run)}")
+    continuation = run.info.continuation(run.standing, directory.location)
+    if continuation is not None and run.standing != "completed" and state.evaluation is None:
+        lines.insert(2, f"continue    {continuation}")
     lines += [f"accuracy    is the {run.info.score_name}"] if run.info.score_name != "accuracy" else []
     lines += [f"changed     {text}" for text in changes_of(run.info, state)]
     if state.started_at is not None and state.ended_at is not None:
@@ -184,14 +183,6 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "front": [_trial_json(trial, state) for trial in front_of(state)],
         "leaderboard": [_trial_json(trial, state) for trial in state.ranking()[:top]],
     }
-
-
-def _resume(run: RecordedRun) -> str:
-    """What resumes a search; objects that were passed in Python have to be passed again."""
-    if not run.info.passed:
-        return f"cellscout resume {shlex.quote(run.directory.location)}"
-    again = ", ".join(f"{part}=..." for part in run.info.passed)
-    return f"in Python: cellscout.resume({run.directory.location!r}, {again})"
 
 
 def _standing(run: RecordedRun, state: RunState) -> str:

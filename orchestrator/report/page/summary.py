@@ -52,7 +52,7 @@ class Summary:
     retrain: str | None
     """The command that retrains the winner; None if that is not possible."""
     resume: str | None
-    """The command that resumes the search; None if that is not possible."""
+    """The command that resumes the search; None if it is running, or has ended with its budget of trials."""
 
 
 def summary_of(record: PageRecord) -> Summary:
@@ -73,7 +73,7 @@ def summary_of(record: PageRecord) -> Summary:
         evaluation_cost=evaluation_cost(state) if can_evaluate else "",
         evaluate=f"cellscout evaluate {run} --top {TOP} --folds {FOLDS}" if can_evaluate else None,
         retrain=None if winner is None else retrain_command(record, winner),
-        resume=None if ended or record.standing == "running" else f"cellscout resume {run}",
+        resume=None if record.standing == "completed" else record.info.continuation(record.standing, record.location),
     )
 
 
