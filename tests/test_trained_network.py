@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import RunDirectoryError
+from orchestrator.networks.retraining.run import retrain
 from orchestrator.networks.trained_network import TrainedNetwork
+from orchestrator.record.run_directory import RunDirectory
+from tests.builders import STARTED, config, trial, write
 from tests.object_store import ObjectStore
 from tests.trained import WINNER, digits_spec, make_run, put_network, put_retrained, random_weights
 from trainables.baseline_spec import BaselineSpec
@@ -95,6 +100,16 @@ def test_what_is_no_trained_network_is_refused_in_one_line(name: str, message: s
     with pytest.raises(RunDirectoryError, match=message) as raised:
         TrainedNetwork.find(str(tmp_path / name))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("use", [TrainedNetwork.find, retrain])
+def test_a_run_without_a_winner_says_how_it_goes_on(use: Callable[[str], object], tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", state="out_of_time", config=config(budget={"hours": 0.25}))
+    shutil.rmtree(run / "best")
+    write(RunDirectory.at(run), [STARTED, *trial("00000", [], "failed")])
+    words = f"no trial has completed .out of time.; to go on: cellscout resume {run} --set budget.hours=0.5$"
+    with pytest.raises(RunDirectoryError, match=words):
+        use(str(run))
 
 
 def test_a_network_in_a_folder_that_is_not_in_a_run_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import RunDirectoryError
-from orchestrator.networks.retraining.networks import winner_name
+from orchestrator.networks.retraining.networks import check_has_winner, winner_name
 from orchestrator.networks.retraining.record import WEIGHTS, RetrainFolder
 from orchestrator.record import BEST, INFO, NETWORK, RETRAIN_RESULT, RETRAINED, RecordedRun, RunDirectory
 from trainables.baseline_spec import BaselineSpec
@@ -57,6 +57,7 @@ class TrainedNetwork:
 
     @classmethod
     def _best(cls, search: RecordedRun) -> TrainedNetwork:
+        check_has_winner(search)
         return cls._read(search, search.directory.best, Preprocessing.of(search.info.data), saw_validation=False)
 
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.config import MOVABLE, SearchConfig, change_config, head_of, make_task
-from orchestrator.errors import ConfigError, InputError
+from orchestrator.errors import ConfigError, InputError, RunDirectoryError
 from orchestrator.networks.changes import with_changes
 from orchestrator.networks.retraining.settings import RetrainSettings
 from orchestrator.record import BEST, NETWORK, TRIAL_DIGITS, RecordedRun, RunDirectory, find_network, title_of, trial_of
@@ -67,6 +67,8 @@ def networks_of(
         recipe.check_images(*size)
     except ValueError as error:
         raise ConfigError(f"{error} (--preset or --set)") from error
+    if settings.architecture is None:
+        check_has_winner(search)
     # The path of the file, because the run directory may have the name of a published cell.
     found = find_network(settings.architecture or (search.directory.best / NETWORK).location)
     network = with_changes(
@@ -102,6 +104,21 @@ def networks_of(
     if kind is not None:
         _check_known(settings.baselines, kind)
     return networks
+
+
+def check_has_winner(search: RecordedRun) -> None:
+    """Refuse a search that has ended without a winner.
+
+    Raises:
+        RunDirectoryError: no trial has completed; the message says how the search continues.
+    """
+    if search.directory.best.has(NETWORK) or search.winner is not None:
+        return
+    how = search.info.continuation(search.standing, search.directory.location)
+    raise RunDirectoryError(
+        f"{search.directory} has no winner: no trial has completed ({search.standing.replace('_', ' ')})"
+        f"{'' if how is None else f'; to go on: {how}'}"
+    )
 
 
 def winner_name(directory: RunDirectory) -> str:
