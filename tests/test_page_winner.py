@@ -23,7 +23,7 @@ from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.next_steps import SIZES, full_size
 from orchestrator.report.page.record import PageRecord
 from orchestrator.report.page.summary import summary_of
-from tests.builders import STARTED, info, trial
+from tests.builders import RUN, STARTED, info, trial, write
 from tests.made_up import made_up
 from tests.pages import evaluation, keep_best, page_of
 from trainables.network_spec import NetworkSpec
@@ -151,6 +151,25 @@ def test_an_evaluation_that_is_unfinished_or_spoilt_is_told(tmp_path: Path) -> N
     directory.folder.write("evaluation/evaluation.json", b"{}")
     with pytest.raises(RunDirectoryError, match=r"evaluation.json is malformed"):
         PageRecord.read(RecordedRun.of_search(directory))
+
+
+@pytest.mark.parametrize(
+    ("state", "sample", "said"),
+    [
+        ("interrupted", "interrupted", "interrupted in its random search; the command that began it continues it"),
+        ("failed", "completed", "failed without a result yet; the command that began it continues it"),
+    ],
+)
+def test_an_evaluation_without_a_result_is_told(
+    state: str, sample: str, said: str, tmp_path: Path, cellscout: Any
+) -> None:
+    directory = made_up(tmp_path / "run", 12)
+    for inside, standing in (("evaluation", state), ("evaluation/random", sample)):
+        RunDirectory.at(tmp_path / "run" / inside).create(info(state=standing))
+        write(RunDirectory.at(tmp_path / "run" / inside), RUN)
+    assert f"evaluation  {said}\n" in cellscout("status", str(directory)).out
+    summary = content_of(PageRecord.read(RecordedRun.of_search(directory))).summary
+    assert f"Evaluation: {said}." in summary.verdict
 
 
 def test_each_opened_row_has_a_command_that_retrains_it(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def evaluate(
         outcome = None if found is None else evaluation_json(found)
         print_json({"evaluation_dir": result.directory.location, "state": result.state, "outcome": outcome})
     elif found is None:
-        typer.echo(f"evaluation  {result.directory}: {result.state} before anything was trained")
+        typer.echo(
+            f"evaluation  {result.directory}: {result.state} in its random search; the same command continues it"
+        )
     else:
         Console().print(evaluation_tables(found))
         typer.echo(evaluation_summary(found, result.directory.location))

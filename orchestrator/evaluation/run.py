@@ -128,6 +128,8 @@ def evaluate(
             progress=progress,
         ).run(before, address)
     if state.evaluation is None:
+        if evaluation_dir is None:
+            refresh(searched.run, progress)
         return EvaluationResult(directory, standing, None)
     random_search = RecordedRun.read(directory / RANDOM).state() if wanted.baseline else None
     rungs = SearchComponents.of(searched.random_config(), given).milestones

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.progress import describe, describe_confirmed, number, rivals_in_words
-from orchestrator.record import Evaluation, FollowUps, RecordedRun, Retrained, RunState
+from orchestrator.record import (
+    ENDED,
+    EVALUATION,
+    INFO,
+    RANDOM,
+    Evaluation,
+    FollowUps,
+    RecordedRun,
+    Retrained,
+    RunDirectory,
+    RunState,
+)
 from orchestrator.report.confirmation import why_unconfirmed
 from orchestrator.words import counted
 
@@ -30,12 +41,25 @@ def winner_lines(run: RecordedRun, follow_ups: FollowUps, state: RunState) -> It
     yield f"in search   it had {describe(winner, state)}"
 
 
-def follow_up_lines(follow_ups: FollowUps, state: RunState) -> Iterator[str]:
+def unfinished_evaluation(directory: RunDirectory, follow_ups: FollowUps) -> str | None:
+    """Say how far the evaluation of a search is that has no result yet; None if it has one, or there is none."""
+    place = directory / EVALUATION
+    if follow_ups.evaluation is not None or not place.folder.has(INFO):
+        return None
+    standing = RecordedRun.read(place).standing
+    at_random = (place / RANDOM).folder.has(INFO) and RecordedRun.read(place / RANDOM).standing not in ENDED
+    where = "in its random search" if at_random else "without a result yet"
+    return f"{standing} {where}{'' if standing == 'running' else '; the command that began it continues it'}"
+
+
+def follow_up_lines(run: RecordedRun, follow_ups: FollowUps, state: RunState) -> Iterator[str]:
     """Yield a line for each evaluation, retrained network and exported file."""
     if state.confirmed is not None and follow_ups.evaluated_winner(state) is not None:
         yield f"confirmed   {describe_confirmed(state.confirmed, state)}, before the evaluation"
     if follow_ups.evaluation is not None:
         yield f"evaluation  {_evaluated(follow_ups.evaluation, state)}"
+    if (unfinished := unfinished_evaluation(run.directory, follow_ups)) is not None:
+        yield f"evaluation  {unfinished}"
     for name, one in follow_ups.retrainings.items():
         yield f"retrained   {name}: {'unfinished' if one is None else _retrained(one)}"
     for folder, files in follow_ups.exports.items():

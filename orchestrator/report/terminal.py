@@ -151,7 +151,7 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         best = state.best if how_chosen(follow_ups, state) == "unconfirmed" else None
         if best is not None and next(iter(state.objectives)) == "val_accuracy":
             lines += [f"            {line}" for line in _precision(run.info, state, best)]
-        lines += follow_up_lines(follow_ups, state)
+        lines += follow_up_lines(run, follow_ups, state)
     if len(state.objectives) > 1:
         lines += _front(state) if state.confirmed is None else _confirmed_front(state.confirmed, state)
     if directory.folder.has(PAGE):

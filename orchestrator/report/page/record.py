@@ -22,6 +22,7 @@ from orchestrator.record import (
     now,
 )
 from orchestrator.report.confirmation import is_confirming
+from orchestrator.report.follow_ups import unfinished_evaluation
 from orchestrator.report.page.next_steps import FullSize, full_size
 from orchestrator.report.page.worker_timeline import Break, Stay, WorkerTimeline
 from trainables.storage import Folder
@@ -42,6 +43,8 @@ class PageRecord:
     """The times that trials were on workers."""
     follow_ups: FollowUps
     """The evaluation, the retrained networks and the exported files."""
+    evaluating: str | None
+    """How far an evaluation is that has no result yet; None if it has one, or there is none."""
     breaks: Sequence[Break]
     """The times in which the run was stopped."""
     sample: tuple[RunState, Sequence[Break]] | None
@@ -71,14 +74,15 @@ class PageRecord:
         """
         directory, timeline = run.directory, WorkerTimeline()
         state = run.state(timeline.apply)
-        standing, read_at = run.standing, now()
+        standing, read_at, follow_ups = run.standing, now(), FollowUps.read(directory)
         return cls(
             location=_absolute_location(directory.folder),
             info=run.info,
             standing=standing,
             state=state,
             stays=timeline.stays(read_at if standing == "running" else None),
-            follow_ups=FollowUps.read(directory),
+            follow_ups=follow_ups,
+            evaluating=unfinished_evaluation(directory, follow_ups),
             breaks=timeline.breaks,
             sample=_sample(directory / EVALUATION / RANDOM),
             retrainable=standing in ENDED and directory.best.has(NETWORK),

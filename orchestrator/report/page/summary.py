@@ -141,7 +141,7 @@ def _verdict(record: PageRecord, winner: Trial | None) -> list[str]:
     doubt = guessing_doubt(state, record.info)
     sentences = [] if doubt is None else [f"{doubt[0].upper()}{doubt[1:]}."]
     found = _unconfirmed(record, winner) if state.confirmed is None else _confirmed(state.confirmed, state)
-    return [*sentences, *found, *_unused_evaluation(evaluation)]
+    return [*sentences, *found, *_unused_evaluation(record)]
 
 
 def _confirmed(compared: CandidatesCompared, state: RunState) -> list[str]:
@@ -190,10 +190,11 @@ def _unconfirmed(record: PageRecord, winner: Trial) -> list[str]:
     ]
 
 
-def _unused_evaluation(evaluation: Evaluation | None) -> list[str]:
+def _unused_evaluation(record: PageRecord) -> list[str]:
     """Say why an evaluation does not give the verdict."""
+    evaluation = record.follow_ups.evaluation
     if evaluation is None:
-        return []
+        return [] if record.evaluating is None else [f"Evaluation: {record.evaluating}."]
     if not evaluation.finished:
         done = evaluation.trainings
         return [f"An evaluation is unfinished: {done.ended} of {done.planned} trainings have ended."]
