@@ -182,7 +182,8 @@ def test_status_and_report_tell_of_retrainings_and_exports(run: RunDirectory, ce
         host="here",
         versions={},
     )
-    Exports().with_file(file).write(run.best / "export", "model.onnx", b"...")
+    seen = file.model_copy(update={"file": "seen.onnx", "saw_validation": True})
+    Exports().with_file(file).with_file(seen).write(run.best / "export", "model.onnx", b"...")
     for command in ("status", "report"):
         lines = cellscout(command, str(run)).out.splitlines()
         assert (
@@ -191,6 +192,10 @@ def test_status_and_report_tell_of_retrainings_and_exports(run: RunDirectory, ce
         )
         assert "retrained   resnet18: unfinished" in lines
         assert "exported    best/export/model.onnx: accuracy 0.8900 on 300 validation images, 1.25 MB" in lines
+        assert (
+            "exported    best/export/seen.onnx: accuracy 0.8900 on 300 validation images (on which the network was "
+            "trained, so that this says little), 1.25 MB"
+        ) in lines
     found = json.loads(cellscout("status", str(run), "--json").out)
     assert set(found["retrained"]) == {WINNER, "resnet18"}
     assert found["retrained"][WINNER]["accuracy"] == 0.905

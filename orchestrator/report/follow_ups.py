@@ -65,7 +65,8 @@ def follow_up_lines(run: RecordedRun, follow_ups: FollowUps, state: RunState) ->
     for folder, files in follow_ups.exports.items():
         for file in files:
             accuracy = f"accuracy {number(file.scores.accuracy)} on {file.images:,} validation images"
-            yield f"exported    {folder}/export/{file.file}: {accuracy}, {file.size / 1e6:.2f} MB"
+            seen = " (on which the network was trained, so that this says little)" if file.saw_validation else ""
+            yield f"exported    {folder}/export/{file.file}: {accuracy}{seen}, {file.size / 1e6:.2f} MB"
 
 
 def follow_up_json(follow_ups: FollowUps) -> dict[str, Any]:
