@@ -106,3 +106,22 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_option(
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["search", "--hours", "2"], " (Possible options: --set budget.hours=VALUE)"),
+        (["resume", "run", "--budget", "2"], " (Possible options: --set budget.KEY=VALUE)"),
+        (["search", "--trial", "2"], " (Possible options: --trials)"),
+        (["search", "--output", "here"], ""),
+        (["retrain", "run", "--trial", "4"], ""),  # not --threads, nor a setting that a retraining cannot change
+    ],
+)
+def test_an_unknown_option_gets_a_hint_that_resembles_it(arguments: list[str], hint: str, cellscout: Any) -> None:
+    ended = cellscout(*arguments)
+    assert ended.status == 2
+    option = next(one for one in arguments if one.startswith("--"))
+    said = " ".join(ended.err.replace("│", " ").split())
+    assert f"No such option: {option}{hint} " in said
+    assert ("Possible" in said) == bool(hint)

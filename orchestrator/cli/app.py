@@ -25,6 +25,7 @@ from orchestrator.cli.arguments import (
     print_json,
     stdout_to_stderr,
 )
+from orchestrator.cli.unknown_options import Commands
 from orchestrator.cluster import SLEEPING_THREADS, environment_variables, unless_set
 from orchestrator.errors import CellscoutError, InputError
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="cellscout",
+    cls=Commands,
     help="Parallel neural-architecture search over NASNet-type cells.",
     no_args_is_help=True,
     add_completion=False,

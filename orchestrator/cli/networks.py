@@ -83,7 +83,7 @@ def retrain(
     architecture: Annotated[str | None, typer.Option("--architecture")] = None,
     baselines: Annotated[str, typer.Option("--baseline", metavar="NAME,...")] = "",
     preset: Annotated[str | None, typer.Option("--preset")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="training.KEY=VALUE")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs")] = None,
     repeats: Annotated[int | None, typer.Option("--repeats")] = None,
     filters: Annotated[int | None, typer.Option("--filters")] = None,

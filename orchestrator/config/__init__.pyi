@@ -15,6 +15,7 @@ from .loading import DEFAULT_SEARCH as DEFAULT_SEARCH
 from .loading import change_config as change_config
 from .loading import load_config as load_config
 from .loading import parse_config as parse_config
+from .loading import settings_like as settings_like
 from .options import Option as Option
 from .options import OptionSettings as OptionSettings
 from .options import option_help as option_help

@@ -176,6 +176,15 @@ def _explain(error: ErrorDetails) -> str:
     return problem_of(setting, error)
 
 
+def settings_like(word: str) -> list[str]:
+    """Return the settings whose key is nearly this word, as `section.key`; or `section.KEY` of a section."""
+    if word in SearchConfig.model_fields:
+        return [f"{word}.KEY"]
+    keys = {key for name in SearchConfig.model_fields for key in _section([name])[1]}
+    near = difflib.get_close_matches(word, sorted(keys), n=1, cutoff=0.8)
+    return [f"{section}.{key}" for key in near for section in _sections_with(key)]
+
+
 def _sections_with(key: str) -> list[str]:
     """The sections that have a key of this name."""
     return [name for name in SearchConfig.model_fields if key in _section([name])[1]]

@@ -1,0 +1,39 @@
+"""What an option that a command does not have may have meant: one of its options, or a setting."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from typer.core import TyperGroup
+
+
+class Commands(TyperGroup):
+    """The commands, with better suggestions for unknown options.
+
+    Typer compares the dashes too, so that any two short options resemble each other.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:  # the class has another name in each version of Typer
+            command, option = getattr(getattr(error, "ctx", None), "command", None), getattr(error, "option_name", "")
+            if hasattr(error, "possibilities") and command is not None:
+                error.possibilities = _suggestions(option.lstrip("-"), command)
+            raise
+
+
+def _suggestions(word: str, command: Any) -> list[str]:
+    options = [option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)]
+    names = [option.removeprefix("--") for option in options if option.startswith("--")]
+    if near := difflib.get_close_matches(word, names):
+        return [f"--{name}" for name in near]
+    sets = [parameter.metavar for parameter in command.params if "--set" in parameter.opts]
+    if not sets or not sets[0].endswith(".KEY=VALUE"):
+        return []
+    from orchestrator.config import settings_like  # takes a moment: it imports pydantic
+
+    section = sets[0].removesuffix("KEY=VALUE")
+    found = settings_like(word.replace("-", "_"))
+    return [f"--set {setting}=VALUE" for setting in found if section == "SECTION." or setting.startswith(section)]
