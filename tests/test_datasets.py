@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -272,7 +273,7 @@ LABELS = np.arange(40) % 2
         ({"images": UINT8[:, 0], "labels": LABELS}, r"are uint8 of shape \[40, 4\]"),
         ({"images": np.zeros((40, 3, 9, 9), np.uint8), "labels": LABELS}, r"are uint8 of shape \[40, 3, 9, 9\]"),
         ({"images": UINT8[:0], "labels": LABELS[:0]}, "are empty"),
-        ({"images": UINT8, "labels": LABELS * 0}, r"has 1 class \(0\); at least 2 are needed"),
+        ({"images": UINT8, "labels": LABELS * 0}, r"has 1 class \('0'\); at least 2 are needed"),
         ({"images": UINT8, "labels": LABELS, "test_images": UINT8, "test_labels": LABELS + 1}, "has the label .*2"),
         ({"images": UINT8, "labels": np.arange(40) // 39}, "'1', which has 1 of 40 images"),
     ],
@@ -308,10 +309,20 @@ def test_errors_about_missing_data_name_the_settings_to_change(tmp_path: Path) -
         load_data(DataSettings(name="no_such_module:make"), seed=0)
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (1, "{0} cannot be read as a picture; repair or remove it (data.root)"),
+        (2, "2 pictures cannot be used: {0} cannot be read as a picture; {1} cannot be read as a picture; repair or"),
+        (4, "4 pictures cannot be used, the first: {0} cannot be read as a picture; {1} "),
+    ],
+)
+def test_broken_pictures_are_named_at_once(broken: int, message: str, tmp_path: Path) -> None:
     write_folders(tmp_path, {"a": 3, "b": 3})
-    (tmp_path / "b" / "broken.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"broken.png cannot be read as a picture; repair or remove it"):
+    places = [tmp_path / "b" / f"broken{number}.png" for number in range(broken)]
+    for place in places:
+        place.write_text("no picture")
+    with pytest.raises(DataError, match=re.escape(message.format(*places))):
         load_data(DataSettings(name="image_folder", root=str(tmp_path)), seed=0)
 
 

@@ -127,7 +127,7 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
     if not source.train.has_numbers and len(classes) < 2:
         raise DataError(
             f"data set {settings.name!r} has {'1 class' if classes else 'no classes'} "
-            f"({', '.join(classes) or 'none'}); at least 2 are needed (data.root or data.name)"
+            f"({', '.join(map(repr, classes)) or 'none'}); at least 2 are needed (data.root or data.name)"
         )
     train, validation, test = source.train, source.validation, source.test
     how: list[str] = []

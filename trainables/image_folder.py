@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trainables.class_folders import ClassFolders, Role, find_class_folders
 from trainables.image_arrays import DataError, DataSource, RawPart, make_source
-from trainables.pictures import PICTURES, PictureError, read_picture, resize_image, to_pixels
+from trainables.pictures import PICTURES, PictureError, TooManyPixelsError, read_picture, resize_image, to_pixels
 from trainables.settings import DataSettings, printable
 
 DEFAULT_IMAGE_SIZE = 32
+NAMED = 3
+"""At most so many pictures that cannot be used are named."""
 
 
 def load_image_folder(settings: DataSettings) -> DataSource:
@@ -31,14 +34,31 @@ def load_image_folder(settings: DataSettings) -> DataSource:
 
 
 def _read(root: Path, folders: ClassFolders, role: Role, settings: DataSettings) -> RawPart:
-    """Read the pictures of one part as RGB, stretched to a square."""
+    """Read the pictures of one part as RGB, stretched to a square.
+
+    Raises:
+        DataError: pictures cannot be used; all are read before, so that the message has their number.
+    """
     places = folders.places(role)
     size = settings.image_size or DEFAULT_IMAGE_SIZE
     images = np.empty((len(places), size, size, 3), np.uint8)
+    problems: list[PictureError] = []
     for index, (_, place) in enumerate(places):
         try:
             picture, _ = read_picture(root.joinpath(*place), "RGB", max_pixels=settings.max_pixels)
         except PictureError as error:
-            raise DataError(f"{error}; repair or remove it (data.root, data.max_pixels)") from error
+            problems.append(error)
+            continue
         images[index] = resize_image(to_pixels(picture), (size, size))
+    if problems:
+        raise DataError(_in_words(problems))
     return images, np.array([label for label, _ in places], np.int64)
+
+
+def _in_words(problems: Sequence[PictureError]) -> str:
+    limit = ", data.max_pixels" if any(isinstance(one, TooManyPixelsError) for one in problems) else ""
+    if len(problems) == 1:
+        return f"{problems[0]}; repair or remove it (data.root{limit})"
+    first = ", the first" if len(problems) > NAMED else ""
+    named = "; ".join(map(str, problems[:NAMED]))
+    return f"{len(problems)} pictures cannot be used{first}: {named}; repair or remove them (data.root{limit})"

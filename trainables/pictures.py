@@ -45,6 +45,10 @@ class PictureError(ValueError):
     """A picture cannot be read or does not fit the network; the message names the file."""
 
 
+class TooManyPixelsError(PictureError):
+    """A picture is larger than the limit."""
+
+
 def read_picture(path: Path | str, mode: str | None, *, max_pixels: int) -> tuple[Image.Image, str]:
     """Read a picture and turn it upright as its Exif orientation says.
 
@@ -67,7 +71,7 @@ def read_picture(path: Path | str, mode: str | None, *, max_pixels: int) -> tupl
             raise PictureError(f"{name} cannot be read as a picture: it is not a file")
         with _pillow_unlimited(), Image.open(path) as picture:
             if picture.width * picture.height > max_pixels:
-                raise PictureError(
+                raise TooManyPixelsError(
                     f"{name} has {picture.width}x{picture.height} = {picture.width * picture.height} pixels; at most "
                     f"{max_pixels} are read"
                 )

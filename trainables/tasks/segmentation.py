@@ -14,7 +14,7 @@ from trainables.class_folders import ROLES, Contents, Role, find_parts, list_con
 from trainables.data_functions import call_for_pairs
 from trainables.image_arrays import IGNORED, DataError, DataSource, ImageArrays, check_images
 from trainables.npz_file import read_npz
-from trainables.pictures import PICTURES, PictureError, read_picture, to_pixels
+from trainables.pictures import PICTURES, PictureError, TooManyPixelsError, read_picture, to_pixels
 from trainables.settings import DataSettings, printable
 from trainables.tasks.pixels import MEAN_IOU, pixel_cross_entropy, pixel_cross_entropy_sum
 from trainables.tasks.task import FOR_TEXTS, Task
@@ -121,7 +121,8 @@ def _read_part(settings: DataSettings, folders: Mapping[str, Path], contents: Co
             image, _ = read_picture(path, "RGB", max_pixels=settings.max_pixels)
             mask, mode = read_picture(places["masks"][name], None, max_pixels=settings.max_pixels)
         except PictureError as error:
-            raise DataError(f"{error}; repair or remove it (data.root, data.max_pixels)") from error
+            limit = ", data.max_pixels" if isinstance(error, TooManyPixelsError) else ""
+            raise DataError(f"{error}; repair or remove it (data.root{limit})") from error
         place = printable(places["masks"][name])
         if mode not in MASK_MODES:
             raise DataError(
