@@ -300,7 +300,7 @@ def test_the_command_tells_programs(run: Path, cellscout: Any) -> None:
     [
         (["run", "grey.png", "none.png", "-o", "why.png"], "none.png: there is no such file"),
         (["run", "text.png", "-o", "why.png"], "text.png cannot be read as a picture"),
-        (["run", "run", "-o", "why.png"], "run cannot be read as a picture"),
+        (["run", "run", "-o", "why.png"], "run is a folder; name the pictures to explain, at most 50"),
         (["run", "colour.png", "-o", "why.png"], "colour.png has 3 channels (mode RGB); the network takes 1"),
         (["run", "grey.png", "-o", "why.png", "--class", "sneakers"], "did you mean 'sneaker'?"),
         (["run", "grey.png", "-o", "why.png", "--class", "q"], "known: sandal, sneaker, boot"),

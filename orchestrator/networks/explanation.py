@@ -127,6 +127,8 @@ def explain(network: str, *, images: Sequence[Path], output: Path, class_name: s
     check_picture(output)
     if not 1 <= len(images) <= MAX_PICTURES:
         raise InputError(f"{len(images)} pictures are given; a figure can show 1 to {MAX_PICTURES}")
+    if folder := next((image for image in images if image.is_dir()), None):
+        raise InputError(f"{folder} is a folder; name the pictures to explain, at most {MAX_PICTURES}")
     found = TrainedNetwork.find(network)
     classes = found.preprocessing.classes
     if not make_task(found.search.config.data).is_drawn:
