@@ -150,6 +150,13 @@ def test_a_run_that_died_has_no_running_trials(cellscout: Any, tmp_path: Path) -
     assert "1 unfinished" in out
 
 
+def test_a_run_that_is_not_there_may_be_one_beside_it_or_a_trial(recorded: Path, cellscout: Any) -> None:
+    assert cellscout("resume", "rnu").err == "cellscout: rnu holds no run (no run.json there); did you mean 'run'?\n"
+    assert cellscout("retrain", "run#99").err.endswith(
+        "; RUN_DIR#TRIAL names an architecture, as in: cellscout retrain run --architecture 'run#99'\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("state", "more"), [("out_of_time", " --set budget.hours=3"), ("interrupted", ""), ("completed", None)]
 )
@@ -266,6 +273,7 @@ def test_the_version_is_told(cellscout: Any) -> None:
 def test_a_search_file_with_a_similar_name_is_suggested(cellscout: Any, tmp_path: Path) -> None:
     (tmp_path / "flowers").mkdir()
     assert cellscout("search", "flower").err.endswith("; did you mean 'flowers'?\n")
+    assert cellscout("search", f"{tmp_path}/flower").err.endswith(f"; did you mean '{tmp_path}/flowers'?\n")
 
 
 def bad_data(folder: Path, name: str) -> list[str]:
@@ -348,7 +356,7 @@ def test_a_search_from_a_file_with_a_module_beside_it(cellscout: Any, tmp_path: 
     assert (tmp_path / "out" / "best" / "weights.safetensors").exists()
     again = cellscout("search", "--run-dir", "out")
     assert again.status == 2
-    assert "already holds a run" in again.err
+    assert "already holds a run; choose another --run-dir, or continue it: cellscout resume" in again.err
 
 
 @pytest.mark.slow

@@ -33,6 +33,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def did_you_mean_beside(path: Path, known: Iterable[str]) -> str:
+    """The same about a path, of which only the name is unknown; `known` are the names beside it."""
+    near = difflib.get_close_matches(path.name, known, n=1)
+    return f"; did you mean {printable(path.parent / near[0])!r}?" if near else ""
+
+
 def printable(name: object) -> str:
     """A name of a file or folder, or a message, as one line of text that can be shown and recorded.
 

@@ -17,7 +17,7 @@ from orchestrator.config.search_config import SearchConfig
 from orchestrator.config.setting_errors import problem_of
 from orchestrator.errors import ConfigError
 from orchestrator.words import counted
-from trainables.settings import did_you_mean
+from trainables.settings import did_you_mean_beside
 
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search file of `cellscout search` without a file."""
@@ -67,10 +67,10 @@ def _read(path: Path) -> str:
 
 
 def _similar(path: Path) -> str:
-    """A question that names what has a similar name, if the path does not exist; else nothing."""
+    """A question that names what has a similar name beside it, if the path does not exist; else nothing."""
     if path.exists() or not path.parent.is_dir():
         return ""
-    return did_you_mean(path.name, [one.name for one in path.parent.iterdir()])
+    return did_you_mean_beside(path, [one.name for one in path.parent.iterdir()])
 
 
 def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeable: Collection[str]) -> SearchConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from orchestrator.record.run_info import RunInfo
 from orchestrator.record.trial import Trial
 from orchestrator.words import counted
 from trainables.checkpoints import CheckpointFolder
+from trainables.settings import did_you_mean_beside
 from trainables.storage import Folder, reason
 
 INFO = "run.json"
@@ -121,8 +123,13 @@ class RunDirectory:
         except OSError as error:
             raise self._unusable(error) from error
         if names and not self._is_abandoned(names):
-            holds = "already holds a run" if {INFO, EVENTS, SEGMENTS} & set(names) else "is not empty"
-            raise RunDirectoryError(f"{self} {holds}; choose another --run-dir")
+            problem, remedy = "is not empty", ""
+            if {INFO, EVENTS, SEGMENTS} & set(names):
+                problem, remedy = (
+                    "already holds a run",
+                    f", or continue it: cellscout resume {shlex.quote(self.location)}",
+                )
+            raise RunDirectoryError(f"{self} {problem}; choose another --run-dir{remedy}")
         if path is not None:
             self._check_space(path)
             return
@@ -189,7 +196,7 @@ class RunDirectory:
         try:
             return RunInfo.model_validate_json(self.folder.read(INFO))
         except FileNotFoundError as error:
-            raise RunDirectoryError(f"{self} holds no run (no {INFO} there){self._runs_within()}") from error
+            raise RunDirectoryError(f"{self} holds no run (no {INFO} there){self._what_else()}") from error
         except OSError as error:
             raise RunDirectoryError(f"{self.folder / INFO} cannot be read: {reason(error)}") from error
         except ValidationError as error:
@@ -255,10 +262,20 @@ class RunDirectory:
         if path is not None and (path / f"{BEST}.old").exists():
             _swap_best(path)
 
-    def _runs_within(self) -> str:
-        """Name the last of the runs in this folder, in words; nothing if there are none."""
+    def _what_else(self) -> str:
+        """What may be meant by a folder that is no run: a run in it or beside it, or a trial; else nothing."""
         runs = [name for name in self.folder.names() if (self.folder / name).has(INFO)]
-        return f"; it has {counted(len(runs), 'run')}, such as {self.folder / runs[-1]}" if runs else ""
+        if runs:
+            return f"; it has {counted(len(runs), 'run')}, such as {self.folder / runs[-1]}"
+        run_dir, mark, _ = self.location.rpartition("#")
+        if mark and run_dir and RunDirectory.at(run_dir).folder.has(INFO):
+            command = f"cellscout retrain {shlex.quote(run_dir)} --architecture {shlex.quote(self.location)}"
+            return f"; RUN_DIR#TRIAL names an architecture, as in: {command}"
+        path = self.folder.local_path
+        if path is None or path.exists() or not path.parent.is_dir():
+            return ""
+        beside = [one.parent.name for one in path.parent.glob(f"*/{INFO}")]
+        return did_you_mean_beside(Path(self.location), beside)
 
     def _is_abandoned(self, names: Sequence[str]) -> bool:
         """Whether these files are of a run whose process ended between `EventLog.create` and `create`."""
