@@ -384,4 +384,17 @@ def test_a_terminal_that_becomes_narrower_keeps_no_piece_of_the_panel() -> None:
         console.width = 40  # each of the three lines now takes three
         panel.show(snapshot)
         console.file.seek(written)
-        assert console.file.read().count("\x1b[1A") == 3 * 3 - 1
+        assert console.file.read().count("\x1b[1A") == 3 * 3  # from the line below the panel
+
+
+def test_ctrl_c_is_written_below_the_panel_and_erased_with_it() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=40, height=40)
+    snapshot = Snapshot("a", [Row("b", ["c"])], "", None)  # three lines
+    with Live(snapshot, console=console, auto_refresh=False, transient=True) as live:
+        panel = display_module._LivePanel(live)
+        panel.show(snapshot)
+        before = file.getvalue()
+        assert before.endswith("\n"), "else the `^C` wraps into another line"
+        panel.show(snapshot)
+        assert file.getvalue().removeprefix(before).count("\x1b[1A") == 3

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self, final
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.control import Control
 from rich.live import Live
 from rich.segment import ControlType
@@ -92,7 +92,9 @@ class Progress:
         # FORCE_COLOR makes rich draw into a log too, unless the file is checked.
         if console.is_interactive and console.file.isatty():
             return _LivePanel(
-                stack.enter_context(Live(view.snapshot(), console=console, auto_refresh=False, transient=True))
+                stack.enter_context(
+                    Live(_above_the_cursor(view.snapshot()), console=console, auto_refresh=False, transient=True)
+                )
             )
         return _Lines(console)
 
@@ -153,6 +155,14 @@ class _Rate:
         self._due = now + max(PANEL_SECONDS, (now - self._begun) / MAX_DRAWING_FRACTION)
 
 
+def _above_the_cursor(snapshot: Snapshot) -> Group:
+    """The panel and an empty line, on which the terminal writes the `^C` of a Ctrl-C.
+
+    At the end of the panel's last line, it would begin a line of which rich does not know when it erases the panel.
+    """
+    return Group(snapshot, Text())
+
+
 @final
 class _LivePanel:
     """A panel in a terminal, below what is printed meanwhile."""
@@ -172,7 +182,7 @@ class _LivePanel:
             # A terminal that became narrower has broken each line of the panel into several; rich erases one for each.
             further = (-(-before // self._width) - 1) * len(console.render_lines(snapshot))
             console.control(Control(*[(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * further))
-        self._live.update(snapshot, refresh=True)
+        self._live.update(_above_the_cursor(snapshot), refresh=True)
         self._rate.drawn()
 
 
