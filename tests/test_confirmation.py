@@ -162,6 +162,13 @@ def test_the_most_trainings_count_the_rounds_that_fewer_candidates_could_have() 
     assert Race(race_of(last, share=1.4, trainings=5)).most_trainings() == 8  # one of them may still drop out
 
 
+def test_if_all_candidates_are_out_only_the_running_trainings_are_left() -> None:
+    """Workers may train a second round while trainings of the first are running; these then fail."""
+    failed = [event for name in BEST_THREE for event in repeated(name, 1, 0.8, "failed")]
+    state = race_of(begun("00001", 2), failed)
+    assert Race(state).most_trainings() == 4
+
+
 def test_the_second_round_starts_even_if_the_first_took_longer_than_expected() -> None:
     """The plan chose as many candidates as fit twice into the share; with one new training each nothing is compared."""
     late = [event for name in BEST_THREE for event in repeated(name, 1, 0.8, seconds=1.01)]

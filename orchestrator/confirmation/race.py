@@ -54,10 +54,10 @@ class Race:
         """How many trainings there are at most. If candidates drop out, the others may have more rounds."""
         alive, repeats = self._alive(), self.state.planned_repeats()
         begun, running = len(repeats), any(repeat.status == "running" for repeat in repeats)
-        if isinstance(self._next(), str) and not running:
+        if self.ending() is not None and not running:
             return begun
         counts = {trial.trial_id: len(self.state.repeats_of(trial)) for trial in alive}
-        certain = max(MIN_TRAININGS, *counts.values())  # the round that has begun is trained to its end
+        certain = max([MIN_TRAININGS, *counts.values()])  # the round that has begun is trained to its end
         missing = [trial for trial in alive for _ in range(certain - counts[trial.trial_id])]
         if self._one_is_left(alive):
             return begun + len(missing)
