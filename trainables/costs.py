@@ -61,11 +61,7 @@ def network_costs(spec: NetworkSpec) -> NetworkCosts:
     """
     plan = plan_network(spec)
     counter = _Counter()
-    chain = []
-    state = _Tensor(spec.image_channels, spec.image_size)
-    for row in plan.stem:
-        state = counter.row(row, state)
-        chain.append(state)
+    chain = counter.stem(plan.stem, spec)
     auxiliary = 0
     for index, cell in enumerate(plan.cells):
         chain.append(counter.cell(cell, [chain[-back] for back in cell.reads]))
@@ -88,9 +84,7 @@ def stem_costs(spec: NetworkSpec) -> NetworkCosts:
     """
     rows, _ = plan_stem(spec)
     counter = _Counter()
-    state = _Tensor(spec.image_channels, spec.image_size)
-    for row in rows:
-        state = counter.row(row, state)
+    counter.stem(rows, spec)
     return NetworkCosts(counter.parameters, counter.macs, counter.activation_bytes)
 
 
@@ -118,6 +112,13 @@ class _Counter:
         if not tensor.kept:
             tensor.kept = True
             self.activation_bytes += FLOAT_BYTES * tensor.values
+
+    def stem(self, rows: tuple[Row, ...], spec: NetworkSpec) -> list[_Tensor]:
+        """Count the stem and return the output of each row."""
+        outputs = [_Tensor(spec.image_channels, spec.image_size)]
+        for row in rows:
+            outputs.append(self.row(row, outputs[-1]))
+        return outputs[1:]
 
     def cell(self, plan: CellPlan, inputs: list[_Tensor]) -> _Tensor:
         """Count a cell and return its output."""

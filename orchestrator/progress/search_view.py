@@ -232,7 +232,7 @@ class SearchView:
             by_trials = seconds_left(
                 state, trials=self._budget, epochs=self._config.training.epochs, milestones=self._rungs, at=at
             )
-        fraction = self._config.fraction_for_search(any_completed=state.evaluation is None and state.best is not None)
+        fraction = self._config.fraction_for_search(any_completed=state.best is not None)
         by_hours = None if budget.hours is None else max(0.0, budget.hours * fraction * 3600 - elapsed)
         if by_hours is not None and (by_trials is None or by_hours < by_trials):
             most = "at most " if by_trials is None and self._budget is not None else ""

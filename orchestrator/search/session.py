@@ -148,7 +148,7 @@ class SearchSession:
                     driver.resume()
                 stopper.start_clock(
                     self.state.active_seconds(),
-                    lambda: config.fraction_for_search(any_completed=searching and self.state.best is not None),
+                    lambda: config.fraction_for_search(any_completed=self.state.best is not None),
                 )
                 view = SearchView(config, self.state, self._plan.milestones, info=self.info)
                 stopped = self._train(

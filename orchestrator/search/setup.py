@@ -207,8 +207,9 @@ class SearchComponents:
             self.trainable.check(plan)
         except ValueError as error:
             raise ConfigError(f"{error} ([space], [network], [training], data.image_size or data.length)") from error
-        least = plan.least_costs()
-        for name, bound in config.objectives.constraints.items():
+        constraints = config.objectives.constraints
+        least = plan.least_costs() if constraints else {}
+        for name, bound in constraints.items():
             if least[name] > bound:
                 raise ConfigError(
                     f"objectives.constraints.{name} is {bound:,.10g}, and the stem that all networks have needs "
