@@ -58,9 +58,18 @@ def test_parts_are_recognised_by_their_names(pictures: list[str], parts: dict[st
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [
-        ([*both("train"), "plane/1.png"], "'train', which look like parts .* beside 'plane', which does not; rename"),
-        ([*both("train", "test"), "extra/cat/1.png"], "beside 'extra'"),
-        (["cat/1.png", "dog/1.png", "test/1.png"], "'test', which look like parts of a data set, beside 'cat', 'dog'"),
+        (
+            [*both("train"), "plane/1.png"],
+            "the folder 'train', which looks like a part of .* beside 'plane', which does not;",
+        ),
+        (
+            [*both("train", "test"), "extra/cat/1.png"],
+            "the folders 'test', 'train', which look like parts of a data set, beside 'extra'",
+        ),
+        (
+            ["cat/1.png", "dog/1.png", "test/1.png"],
+            "'test', which looks like a part of .*, beside 'cat', 'dog', which do not",
+        ),
         ([*both("test"), "cat/1.png"], "beside 'cat'"),
         (["train/1.png", "test/1.png"], "'test', which has no folders of pictures"),
         ([*both("train"), "test/1.png"], "'test', which has no folders of pictures"),

@@ -128,8 +128,9 @@ def find_parts(contents: Contents) -> dict[Role, str | None]:
     if not roles or (not nested and others and set(roles.values()) == {"train"}):
         return {"train": None}  # a class may be called `train`: beside other classes, with its files in it
     if others:
+        look = "looks like a part" if len(roles) == 1 else "look like parts"
         raise ValueError(
-            f"has the folders {_names(roles)}, which look like parts of a data set, beside {_names(others)}, which "
+            f"has the {_folders(roles)}, which {look} of a data set, beside {_names(others)}, which "
             f"{'does' if len(others) == 1 else 'do'} not; rename or move one or the other"
         )
     if flat := sorted(set(roles) - nested):
@@ -142,9 +143,7 @@ def find_parts(contents: Contents) -> dict[Role, str | None]:
             )
         parts[role] = folder
     if "train" not in parts:
-        raise ValueError(
-            f"has the folders {_names(roles)} but none of training {contents.kind.example}s, such as 'train'"
-        )
+        raise ValueError(f"has the {_folders(roles)} but none of training {contents.kind.example}s, such as 'train'")
     return parts
 
 
@@ -241,6 +240,10 @@ def _remarks(
 def _left_out(counts: Mapping[str, int], start: str) -> str:
     """Count the files that are not read, by reason, after `start`; empty if there are none."""
     return start + ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) if counts else ""
+
+
+def _folders(names: Mapping[str, object]) -> str:
+    return f"{'folder' if len(names) == 1 else 'folders'} {_names(names)}"
 
 
 def _names(names: Sequence[str] | Mapping[str, object] | set[str]) -> str:
