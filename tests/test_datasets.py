@@ -275,7 +275,14 @@ LABELS = np.arange(40) % 2
         ({"images": UINT8[:0], "labels": LABELS[:0]}, "are empty"),
         ({"images": UINT8, "labels": LABELS * 0}, r"has 1 class \('0'\); at least 2 are needed"),
         ({"images": UINT8, "labels": LABELS, "test_images": UINT8, "test_labels": LABELS + 1}, "has the label .*2"),
-        ({"images": UINT8, "labels": np.arange(40) // 39}, "'1', which has 1 of 40 images"),
+        (
+            {"images": UINT8, "labels": np.arange(40) // 38},
+            r"class '1' has 2 of 40 images; a class needs at least 3, one for each .* \(training, validation, test\)",
+        ),
+        (
+            {"images": UINT8, "labels": np.arange(40) // 39, "test_images": UINT8, "test_labels": LABELS},
+            r"class '1' has 1 of 40 images; a class needs at least 2, one for each part .* \(training, validation\)",
+        ),
     ],
 )
 def test_malformed_arrays_are_refused(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ GOOD = "label,text\na,one two\nb,three four\n"
         ('label,text\na,one\nb,"two\n', "a.csv is not a CSV file: unexpected end of data"),
         (f"label,text\na,{'x' * (MAX_CHARACTERS + 1)}\n", r"a.csv is not a CSV file: field larger than field limit"),
         ("label,text\n" + "a,one two\n" * 20, r"data set 'text' has 1 class \('a'\); at least 2 are needed"),
-        (GOOD, "leaves a part without an image of a class"),
+        (GOOD, "the class 'a' has 1 of 2 images; a class needs at least 3"),
     ],
     ids=range(13),
 )

@@ -130,6 +130,7 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
             f"({', '.join(map(repr, classes)) or 'none'}); at least 2 are needed (data.root or data.name)"
         )
     train, validation, test = source.train, source.validation, source.test
+    _check_rarest(source)
     how: list[str] = []
     if test is None:
         how += _how_split(train, settings.test_fraction)
@@ -164,6 +165,22 @@ def _split_source(source: DataSource, settings: DataSettings, seed: int) -> Data
         reading=reading,
         vectors=vectors,
     )
+
+
+def _check_rarest(source: DataSource) -> None:
+    """Refuse a class with fewer images than parts to split them into: no fraction could help."""
+    others = {"validation": source.validation, "test": source.test}
+    made = ["training", *(name for name, part in others.items() if part is None)]
+    if len(made) == 1 or not source.train.has_classes:
+        return
+    counts = np.bincount(source.train.labels, minlength=len(source.classes))
+    rarest = int(counts.argmin())
+    if counts[rarest] < len(made):
+        raise DataError(
+            f"the class {source.classes[rarest]!r} has {counts[rarest]} of {len(source.train)} images; a class needs "
+            f"at least {len(made)}, one for each part they are split into ({', '.join(made)}); add images or leave the "
+            "class out (data.root or data.name)"
+        )
 
 
 def _how_split(part: ImageArrays, fraction: float) -> list[str]:
