@@ -84,6 +84,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("epochs=3", "unknown key 'epochs'; did you mean 'training.epochs'?"),
         ("budget.epochs=3", "unknown key 'budget.epochs'; did you mean 'training.epochs'?"),
         ("trainin.epochs=3", "unknown key 'trainin'; did you mean 'training'?"),
+        ("training.lr=0.1", "unknown key 'training.lr'; did you mean 'training.learning_rate'?"),
         ("budget.xyz=1", "unknown key 'budget.xyz'; known: hours, trials"),
         ("training.epochs=0", "training.epochs is 0; it must be at least 1"),
         ("training.epochs=-3", "training.epochs is -3; it must be at least 1"),

@@ -114,7 +114,14 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_option(
         (["search", "--hours", "2"], " (Possible options: --set budget.hours=VALUE)"),
         (["resume", "run", "--budget", "2"], " (Possible options: --set budget.KEY=VALUE)"),
         (["search", "--trial", "2"], " (Possible options: --trials)"),
-        (["search", "--output", "here"], ""),
+        (["search", "--workers", "2"], " (Possible options: --set resources.cpus_per_trial=VALUE)"),
+        (["retrain", "run", "--lr", "0.05"], " (Possible options: --set training.learning_rate=VALUE)"),
+        (["search", "--output", "here"], " (Possible options: --run-dir)"),
+        (["evaluate", "run", "--out", "here"], " (Possible options: --evaluation-dir)"),
+        (["evaluate", "run", "--trials", "3"], " (Possible options: --top)"),
+        (["resume", "run", "--time", "2"], " (Possible options: --set budget.hours=VALUE)"),
+        (["resume", "run", "--epochs", "9"], ""),  # a resume cannot change [training]
+        (["status", "run", "--output", "here"], ""),
         (["retrain", "run", "--trial", "4"], ""),  # not --threads, nor a setting that a retraining cannot change
     ],
 )

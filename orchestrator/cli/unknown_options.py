@@ -7,6 +7,10 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+PLACES = ("run-dir", "evaluation-dir")
+SYNONYMS = {"o": PLACES, "out": PLACES, "output": PLACES, "trials": ("top",)}
+"""Options that other programs, or other commands of this one, have under these names."""
+
 
 class Commands(TyperGroup):
     """The commands, with better suggestions for unknown options.
@@ -27,13 +31,15 @@ class Commands(TyperGroup):
 def _suggestions(word: str, command: Any) -> list[str]:
     options = [option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)]
     names = [option.removeprefix("--") for option in options if option.startswith("--")]
-    if near := difflib.get_close_matches(word, names):
+    if near := difflib.get_close_matches(word, names) or [name for name in SYNONYMS.get(word, ()) if name in names]:
         return [f"--{name}" for name in near]
     sets = [parameter.metavar for parameter in command.params if "--set" in parameter.opts]
     if not sets or not sets[0].endswith(".KEY=VALUE"):
         return []
-    from orchestrator.config import settings_like  # takes a moment: it imports pydantic
+    from orchestrator.config import CHANGEABLE, settings_like  # takes a moment: it imports pydantic
 
-    section = sets[0].removesuffix("KEY=VALUE")
+    changeable = set(CHANGEABLE) if command.name == "resume" else {sets[0].removesuffix(".KEY=VALUE")}
     found = settings_like(word.replace("-", "_"))
-    return [f"--set {setting}=VALUE" for setting in found if section == "SECTION." or setting.startswith(section)]
+    return [
+        f"--set {setting}=VALUE" for setting in found if {"SECTION", setting, setting.partition(".")[0]} & changeable
+    ]

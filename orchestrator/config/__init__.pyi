@@ -25,6 +25,7 @@ from .sampler_fit import WHOLE_ONLY as WHOLE_ONLY
 from .sampler_fit import check_fits as check_fits
 from .sampler_fit import kind_of as kind_of
 from .scheduler_fit import check_scheduler_fits as check_scheduler_fits
+from .search_config import CHANGEABLE as CHANGEABLE
 from .search_config import MOVABLE as MOVABLE
 from .search_config import OWN_LOOP as OWN_LOOP
 from .search_config import PLACES as PLACES

@@ -22,6 +22,15 @@ from trainables.settings import did_you_mean_beside
 DEFAULT_SEARCH = resources.files("orchestrator.config") / "default_search.toml"
 """The search file of `cellscout search` without a file."""
 
+SYNONYMS = {
+    "lr": "learning_rate",
+    "time": "hours",
+    "cpus": "cpus_per_trial",
+    "gpus": "gpus_per_trial",
+    "workers": "cpus_per_trial",  # as many trials run as the CPUs and GPUs allow
+}
+"""Keys that other programs have under these names."""
+
 NEEDED = "(a search file, or a folder of pictures, is needed)"
 
 
@@ -161,10 +170,9 @@ def _explain(error: ErrorDetails) -> str:
     setting = ".".join(place)
     if error["type"] == "extra_forbidden":
         section, known = _section(place[:-1])
-        if holders := _sections_with(place[-1]):
-            return (
-                f"unknown key {setting!r}; did you mean {' or '.join(repr(f'{one}.{place[-1]}') for one in holders)}?"
-            )
+        key = SYNONYMS.get(place[-1], place[-1])
+        if holders := _sections_with(key):
+            return f"unknown key {setting!r}; did you mean {' or '.join(repr(f'{one}.{key}') for one in holders)}?"
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {'.'.join([*section, near[0]])!r}?" if near else f"known: {', '.join(sorted(known))}"
         return f"unknown key {setting!r}; {hint}"
@@ -177,11 +185,11 @@ def _explain(error: ErrorDetails) -> str:
 
 
 def settings_like(word: str) -> list[str]:
-    """Return the settings whose key is nearly this word, as `section.key`; or `section.KEY` of a section."""
+    """Return the settings whose key is nearly this word or its synonym, as `section.key`; or a section, with `.KEY`."""
     if word in SearchConfig.model_fields:
         return [f"{word}.KEY"]
     keys = {key for name in SearchConfig.model_fields for key in _section([name])[1]}
-    near = difflib.get_close_matches(word, sorted(keys), n=1, cutoff=0.8)
+    near = difflib.get_close_matches(SYNONYMS.get(word, word), sorted(keys), n=1, cutoff=0.8)
     return [f"{section}.{key}" for key in near for section in _sections_with(key)]
 
 

@@ -41,6 +41,11 @@ PLACES = ("root", "download", "max_pixels", "vectors")
 MOVABLE = tuple(f"data.{name}" for name in PLACES)
 """The same as keys of a search file. They may change after the search: the checksum says whether the images are the
 same."""
+CHANGEABLE = (
+    *("sampler", "budget", "resources", "faults", "logging", *MOVABLE),
+    *("confirmation.candidates", "confirmation.trainings", "confirmation.share"),
+)
+"""Sections and keys that may change at a resume: they do not change what a score means."""
 
 
 def _without_secret(location: str) -> str:

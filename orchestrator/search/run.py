@@ -14,7 +14,7 @@ import pyarrow as pa
 from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.config import MOVABLE, OWN_LOOP, SearchConfig, change_config, parse_config
+from orchestrator.config import CHANGEABLE, OWN_LOOP, SearchConfig, change_config, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress, describe, describe_confirmed
 from orchestrator.record import (
@@ -48,12 +48,6 @@ from orchestrator.study import LiveStudy, count_known_when_asked
 from orchestrator.words import counted
 from search_spaces import CellSpace
 from trainables import EpochTrainable
-
-CHANGEABLE = (
-    *("sampler", "budget", "resources", "faults", "logging", *MOVABLE),
-    *("confirmation.candidates", "confirmation.trainings", "confirmation.share"),
-)
-"""Sections and keys that may change at a resume: they do not change what a score means."""
 
 
 @dataclass(frozen=True)
