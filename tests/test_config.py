@@ -184,6 +184,9 @@ def test_the_file_is_named(tmp_path: Path) -> None:
     assert problem(path=path) == f"{path} is no text {needed}"
     path.write_text("[training]\nepochs = 0\n")
     assert problem(path=path).startswith(f"{path}: training.epochs is 0")
+    assert problem("budget.hours=1", path=path).startswith(f"{path}: training.epochs is 0")
+    path.write_text("")
+    assert problem("training.epochs=0", path=path).startswith("--set: training.epochs is 0")
 
 
 def test_a_text_is_read_as_a_search_file(tmp_path: Path) -> None:
@@ -202,7 +205,7 @@ def test_a_text_is_read_as_a_search_file(tmp_path: Path) -> None:
 def test_a_configuration_is_changed_like_a_file() -> None:
     changes = ["budget.trials=5", "training.epochs=3"]
     assert load_config(load_config(), changes) == load_config(None, changes)
-    with pytest.raises(ConfigError, match="^the changed configuration: budget.trials is 0"):
+    with pytest.raises(ConfigError, match="^--set: budget.trials is 0"):
         load_config(load_config(), ["budget.trials=0"])
 
 

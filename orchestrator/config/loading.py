@@ -50,20 +50,20 @@ def load_config(source: Path | str | SearchConfig | None = None, changes: Sequen
         ConfigError: says in one line what is wrong and where.
     """
     if isinstance(source, SearchConfig):
-        return _changed(source.model_dump(mode="json"), changes, "the changed configuration")
+        return _changed(source.model_dump(mode="json"), changes, "the configuration")
     if source is None:
         name, text = "the default search", DEFAULT_SEARCH.read_text()
     elif isinstance(source, str) and (not source or set("=\n") & set(source)):
         name, text = "the TOML text", source
     elif (path := Path(source)).is_dir():
-        return parse_config(_with(_on_pictures_in(path), changes), str(path))
+        return _parsed(_on_pictures_in(path), changes, str(path))
     else:
         name, text = str(path), _read(path)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {error}") from error
-    return parse_config(_with(values, changes), name)
+    return _parsed(values, changes, name)
 
 
 def _read(path: Path) -> str:
@@ -103,10 +103,10 @@ def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeabl
 
 def _changed(config: Mapping[str, Any], overrides: Sequence[str], source: str) -> SearchConfig:
     """Change whole settings, in which every key is set."""
-    before, values = parse_config(config, source), copy.deepcopy(dict(config))
+    before, values = parse_config(config, source), dict(config)
     if any(override.partition("=")[0].strip() == "training.preset" for override in overrides):
         values["training"] = {}  # a preset gives only what is not set
-    after = parse_config(_with(values, overrides), source)
+    after = _parsed(values, overrides, source)
     if after.sampler.name == before.sampler.name:
         return after
     options = _with({}, overrides)["sampler"].get("options", {})
@@ -124,7 +124,18 @@ def _on_pictures_in(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _with(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def _parsed(values: Mapping[str, Any], overrides: Sequence[str], source: str) -> SearchConfig:
+    """Change plain values, and make a configuration of them. An error that the changes make is not called `source`."""
+    changed = _with(values, overrides)
+    try:
+        return parse_config(changed, "--set")
+    except ConfigError:
+        parse_config(values, source)
+        raise
+
+
+def _with(before: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    values = copy.deepcopy(dict(before))
     for override in overrides:
         _set(values, override)
     return values
