@@ -155,6 +155,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ),
         ("data.name=cifar", "data.name is 'cifar'; known: cifar10, cifar100, digits, fashion_mnist, image_folder,"),
         ("trainable.name=cel", "trainable.name is 'cel'; known: cell, instant, or 'module:NAME'; did you mean 'cell'?"),
+        ("objectives.minimize=size", "objectives.minimize is 'size'; it must be a list, such as [\"size\"]"),
         ("run=3", "run is 3; it is a section, with keys of its own"),
         ("epochs", "--set 'epochs' is not of the form section.key=value"),
         ("=3", "--set '=3' is not of the form section.key=value"),

@@ -90,6 +90,7 @@ def test_an_options_help_imports_neither_ray_nor_torch(command: str) -> None:
         (RetrainSettings, {"ema": 1.0}, "--ema is 1.0; it must be below 1"),
         (RetrainSettings, {"ema": float("nan")}, "--ema is nan; it must be below 1"),
         (RetrainSettings, {"repeats": 65}, "--repeats is 65; it must be at most 64"),
+        (RetrainSettings, {"changes": "a.b=1"}, "--set is 'a.b=1'; it must be a list, such as [\"a.b=1\"]"),
         (RetrainSettings, {"changes": [1]}, "--set is 1; it must be a valid string"),
         (RetrainSettings, {"name": "../best"}, "--name is '../best'; it may hold letters, digits, '.', '_' and '-'"),
         (RetrainSettings, {"freeze": True}, "--freeze needs --weights"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from pydantic_core import ErrorDetails
 
 FORMS = {
@@ -24,6 +26,8 @@ def problem_of(setting: str, error: ErrorDetails) -> str:
     """
     if error["type"] == "string_pattern_mismatch":
         requirement = "it may hold letters, digits, '.', '_' and '-', and must not begin with '.' or '-'"
+    elif isinstance(error["input"], str) and error["type"] in ("list_type", "sequence_str"):
+        requirement = f"it must be a list, such as {json.dumps([error['input']])}"
     else:
         requirement = error["msg"]
         for theirs, ours in FORMS.items():
