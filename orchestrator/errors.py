@@ -39,6 +39,16 @@ class SearchError(CellscoutError):
     """Something that had started, such as a search, could not continue."""
 
 
+def check_class(name: str, given: object, kind: type) -> None:
+    """Refuse what was given as an argument in Python if it is neither None nor of this class.
+
+    Raises:
+        ConfigError: says which class is needed.
+    """
+    if given is not None and not isinstance(given, kind):
+        raise ConfigError(f"{name} is {given!r}; an object of the class {kind.__name__} is needed ({name}=...)")
+
+
 def last_line(error: BaseException) -> str:
     """Return the last line of an exception's message, or its type if the message is empty.
 

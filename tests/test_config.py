@@ -210,6 +210,13 @@ def test_a_configuration_is_changed_like_a_file() -> None:
         load_config(load_config(), ["budget.trials=0"])
 
 
+def test_what_no_search_can_be_loaded_from_is_refused() -> None:
+    with pytest.raises(ConfigError, match="source is of the type dict; it must be a path, a text, or the settings of"):
+        load_config({"budget": {"trials": 3}})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"changes is 'budget.trials=3'; it must be a list, such as \['budget.trials"):
+        load_config(changes="budget.trials=3")
+
+
 def test_several_problems_are_counted() -> None:
     assert problem("training.epochs=0", "training.batch_size=0").endswith("(and 1 more error)")
 

@@ -14,7 +14,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from orchestrator.config.loading import load_config, parse_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.evaluation.run import evaluate
-from orchestrator.networks.retraining.run import procedure_of
+from orchestrator.networks.retraining.run import procedure_of, retrain
+from orchestrator.progress.display import Progress
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_info import describe_run
 from orchestrator.report.comparison.compare import compare_runs
@@ -195,6 +196,29 @@ def test_what_is_no_part_of_a_search_is_refused(passed: Any, message: str) -> No
 def test_a_search_needs_settings() -> None:
     with pytest.raises(ConfigError, match="config is of the type str; settings are needed, as load_config"):
         run_search("search.toml")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"progress": True}, "progress is True; an object of the class Progress is needed"),
+        ({"progress": Progress}, "progress is <class .*; an object of the class Progress is needed"),
+        ({"on_event": "x"}, "on_event is 'x'; a function of an event is needed"),
+    ],
+)
+def test_what_cannot_show_or_listen_is_refused_before_anything_is_made(
+    arguments: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_search(load_config(), run_dir=tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_settings_of_a_step_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="settings is {'epochs': 3}; an object of the class RetrainSettings is needed"
+    ):
+        retrain(tmp_path, {"epochs": 3})  # type: ignore[arg-type]
 
 
 def test_a_dead_run_says_what_to_pass_again(tmp_path: Path, cellscout: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
@@ -49,12 +50,17 @@ def load_config(source: Path | str | SearchConfig | None = None, changes: Sequen
     Raises:
         ConfigError: says in one line what is wrong and where.
     """
+    _check_changes(changes)
     if isinstance(source, SearchConfig):
         return _changed(source.model_dump(mode="json"), changes, "the configuration")
     if source is None:
         name, text = "the default search", DEFAULT_SEARCH.read_text()
     elif isinstance(source, str) and (not source or set("=\n") & set(source)):
         name, text = "the TOML text", source
+    elif not isinstance(source, (str, os.PathLike)):
+        raise ConfigError(
+            f"source is of the type {type(source).__name__}; it must be a path, a text, or the settings of a search"
+        )
     elif (path := Path(source)).is_dir():
         return _parsed(_on_pictures_in(path), changes, str(path))
     else:
@@ -90,6 +96,7 @@ def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeabl
     Raises:
         ConfigError: says in one line what is wrong and where.
     """
+    _check_changes(overrides)
     for override in overrides:
         key = override.partition("=")[0].strip()
         section = key.partition(".")[0]
@@ -99,6 +106,11 @@ def change_config(config: Mapping[str, Any], overrides: Sequence[str], changeabl
                 f"[{section}] its trials could not be compared"
             )
     return _changed(config, overrides, "the recorded configuration")
+
+
+def _check_changes(changes: Sequence[str]) -> None:
+    if isinstance(changes, str):
+        raise ConfigError(f"changes is {changes!r}; it must be a list, such as [{changes!r}]")
 
 
 def _changed(config: Mapping[str, Any], overrides: Sequence[str], source: str) -> SearchConfig:

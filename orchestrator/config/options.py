@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.config.field_words import bounds_of, description_of
 from orchestrator.config.setting_errors import problem_of
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, check_class
 from trainables.settings import Settings, did_you_mean
 
 
@@ -41,6 +41,16 @@ class OptionSettings(Settings):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(_explain(type(self), error.errors()[0])) from error
+
+    @classmethod
+    def of(cls, given: Self | None) -> Self:
+        """Return what a caller gave as settings, or for None the defaults.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        check_class("settings", given, cls)
+        return given or cls()
 
 
 def option_name(name: str, field: FieldInfo) -> str:

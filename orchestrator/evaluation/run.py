@@ -105,8 +105,7 @@ def evaluate(
             nothing was changed.
         SearchError: the evaluation could not continue; its record is complete up to then.
     """
-    progress = progress or Progress.silent()
-    settings = settings or EvaluationSettings()
+    settings, progress = EvaluationSettings.of(settings), Progress.of(progress)
     searched = EvaluatedSearch.read(run_dir, settings.changes)
     wanted = request_of(settings, searched)
     search_dir = searched.run.directory

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
+from orchestrator.errors import check_class
 from orchestrator.progress.snapshot import Snapshot
 
 PANEL_SECONDS = 0.5
@@ -58,6 +59,16 @@ class Progress:
     def silent(cls) -> Self:
         """Create a `Progress` that writes nothing."""
         return cls(Console(quiet=True))
+
+    @classmethod
+    def of(cls, given: Progress | None) -> Progress:
+        """Return what a caller gave as progress, or for None one that writes nothing.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        check_class("progress", given, cls)
+        return given or cls.silent()
 
     def note(self, message: str) -> None:
         """Print what is being done now, for work without a view."""

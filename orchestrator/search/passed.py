@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.config import SearchConfig, kind_of
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, check_class
 from orchestrator.record import PassedObject, RecordedRun, first_difference
 from search_spaces import CellSpace
 from trainables import EpochTrainable
@@ -38,9 +38,7 @@ class PassedParts:
             ConfigError: an object has another type.
         """
         for part, kind in (("space", CellSpace), ("sampler", BaseSampler), ("scheduler", TrialScheduler)):
-            value = getattr(self, part)
-            if value is not None and not isinstance(value, kind):
-                raise ConfigError(f"{part} is {value!r}; an object of the class {kind.__name__} is needed ({part}=...)")
+            check_class(part, getattr(self, part), kind)
         trainable = self.trainable
         if trainable is not None and not (inspect.isclass(trainable) and issubclass(trainable, EpochTrainable)):
             raise ConfigError(f"trainable is {trainable!r}; a subclass of EpochTrainable is needed (trainable=...)")

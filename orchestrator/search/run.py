@@ -163,7 +163,7 @@ def resume_search(
     recorded = RecordedRun.of_search(run_dir)
     # Any other standing goes on, also that of a killed search: `died`, because nobody holds the lock of its log.
     if recorded.standing == "completed" and not changes and recorded.directory.folder.has(TRIALS):
-        (progress or Progress.silent()).line("nothing is left to train; --set budget.trials=N extends the search")
+        Progress.of(progress).line("nothing is left to train; --set budget.trials=N extends the search")
         return SearchResult(recorded.directory, recorded.state(), recorded.info)
     with reopen_search(recorded, changes, given, address=address, progress=progress, on_event=on_event) as search:
         if isinstance(search.source, Submissions):
@@ -224,6 +224,14 @@ def check_settings(config: object) -> None:
         )
 
 
+def _listeners(on_event: Listener | None) -> list[Listener]:
+    if on_event is None:
+        return []
+    if not callable(on_event):
+        raise ConfigError(f"on_event is {on_event!r}; a function of an event is needed (on_event=...)")
+    return [on_event]
+
+
 @contextlib.contextmanager
 def open_search(
     config: SearchConfig,
@@ -235,7 +243,7 @@ def open_search(
     on_event: Listener | None,
 ) -> Iterator[OpenSearch]:
     """Prepare a search, and create its record. For arguments and errors see `run_search`."""
-    progress = progress or Progress.silent()
+    progress, listeners = Progress.of(progress), _listeners(on_event)
     components = SearchComponents.of(_located(config), given)
     config = components.config
     for line in components.remarks:
@@ -266,7 +274,7 @@ def open_search(
                 log=log,
                 state=state,
                 progress=progress,
-                listeners=[] if on_event is None else [on_event],
+                listeners=listeners,
             )
             first = _first_events(components.run_started(environment.allotment), imported, queued)
             yield OpenSearch(session, first, Submissions(state) if components.sampler is None else None)
@@ -291,7 +299,7 @@ def reopen_search(
     or another space. `repair_best` finishes a replacement of `best/` that a killed process began. `_rebuild` makes the
     state and the study from the events; a log without events gets its first ones.
     """
-    progress = progress or Progress.silent()
+    progress, listeners = Progress.of(progress), _listeners(on_event)
     directory = recorded.directory
     config = _located(change_config(recorded.info.config, changes, CHANGEABLE))
     given.check_resume(recorded, config)
@@ -324,7 +332,7 @@ def reopen_search(
                 log=log,
                 state=state,
                 progress=progress,
-                listeners=[] if on_event is None else [on_event],
+                listeners=listeners,
             )
             first: list[Event] = [RunResumed(slots=environment.allotment.slots_on_record)]
             if queued is not None:

@@ -102,7 +102,7 @@ def simulate_searches(
         ConfigError: a name in the settings is unknown, or a value is out of its bounds.
         SearchError: a scheduler or a sampler failed.
     """
-    settings, progress = settings or SimulateSettings(), progress or Progress.silent()
+    settings, progress = SimulateSettings.of(settings), Progress.of(progress)
     setups = combine(settings.samplers, settings.schedulers)
     recorded = RecordedCurves.read(location, space_name)
     for setup in setups:  # refuse what cannot be before anything is simulated

@@ -63,7 +63,7 @@ def export_network(
         InputError: the network cannot be exported with these settings; nothing was written.
         SearchError: the file cannot be written.
     """
-    settings, progress = settings or ExportSettings(), progress or Progress.silent()
+    settings, progress = ExportSettings.of(settings), Progress.of(progress)
     try:
         writer = settings.how.writer(int8=settings.int8)
     except MissingPackageError as error:

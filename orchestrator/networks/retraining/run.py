@@ -72,7 +72,7 @@ def retrain(
         InputError: the settings do not fit, or the folder holds another retraining; nothing was changed.
         SearchError: the retraining failed; the record is complete up to the failure.
     """
-    settings, progress = settings or RetrainSettings(), progress or Progress.silent()
+    settings, progress = RetrainSettings.of(settings), Progress.of(progress)
     search = RecordedRun.of_ended_search(run_dir).with_data_at(places_of(settings))
     recipe = recipe_of(settings, search.config)
     networks = networks_of(search, settings, recipe)
