@@ -1,5 +1,6 @@
 from orchestrator.config import SearchConfig as SearchConfig
 from orchestrator.config import load_config as load_config
+from orchestrator.config import space_of as space_of
 from orchestrator.errors import CellscoutError as CellscoutError
 from orchestrator.errors import ClusterError as ClusterError
 from orchestrator.errors import ConfigError as ConfigError

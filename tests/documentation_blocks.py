@@ -80,7 +80,7 @@ NOT_HERE = {
 """Words by which a command is known to need what a test has not; it is parsed, and its search file read."""
 
 REWRITTEN = {
-    '["budget.trials=30"]': '["budget.trials=2", "training.epochs=2", "trainable.name=instant"]',
+    '"budget.trials=30"]': '"budget.trials=2", "training.epochs=2", "trainable.name=instant"]',
     '["budget.trials=60"]': '["budget.trials=3"]',
     "top=3, folds=3, seeds=2": "top=2, folds=2, seeds=1, baseline=False",
     "epochs=100, seeds=3": 'epochs=1, name="from-python"',

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestrator.config.components import make_space
+from orchestrator.config.components import make_space, space_of
 from orchestrator.config.loading import load_config
 from orchestrator.config.search_config import SearchConfig, SpaceSettings
 from orchestrator.errors import ConfigError
@@ -241,6 +241,13 @@ def test_what_a_preset_sets_for_images_is_left_out_and_said() -> None:
     ]
     with pytest.raises(ConfigError, match="training.cutout is 7"):
         load_config(config, ["training.cutout=7"])
+
+
+@pytest.mark.parametrize("config", [signal_config(), load_config("[space]\nname = 'pnasnet'\nblocks = 2\n")])
+def test_a_program_gets_the_space_that_a_search_uses(config: SearchConfig) -> None:
+    space = space_of(config)
+    assert space == SearchComponents.of(config, PassedParts()).space
+    assert space != make_space(SpaceSettings())
 
 
 def test_images_keep_their_space_and_preset() -> None:

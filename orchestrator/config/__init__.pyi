@@ -6,6 +6,7 @@ from .components import make_scheduler as make_scheduler
 from .components import make_skeleton as make_skeleton
 from .components import make_space as make_space
 from .components import make_task as make_task
+from .components import space_of as space_of
 from .field_words import bounds_of as bounds_of
 from .field_words import default_of as default_of
 from .field_words import description_of as description_of

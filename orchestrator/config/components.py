@@ -57,6 +57,15 @@ def make_space(settings: SpaceSettings) -> CellSpace:
     return space if settings.blocks is None else replace(space, blocks=settings.blocks)
 
 
+def space_of(config: SearchConfig) -> CellSpace:
+    """The space of a search with these settings, for a sampler that is made before the search.
+
+    Raises:
+        ConfigError: the name is unknown, or no operation of the space exists for the data.
+    """
+    return fit_space(make_space(config.space), config)
+
+
 def fit_space(space: CellSpace, config: SearchConfig) -> CellSpace:
     """The space without what has no effect: operations that do not exist for the data, and an unused reduction cell.
 

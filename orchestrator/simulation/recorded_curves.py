@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.config import SpaceSettings, fit_space, make_space
+from orchestrator.config import SpaceSettings, make_space, space_of
 from orchestrator.errors import InputError, last_line
 from orchestrator.record import EPOCHS, TRIALS, EpochFields, RecordedRun
 from orchestrator.simulation.answers import Curve
@@ -79,7 +79,7 @@ class RecordedCurves:
                 f"{run.directory} was searched in a space that was passed in Python; with module:NAME of that space: "
                 f"cellscout simulate {shlex.quote(str(run.directory.folder / TRIALS))} --space module:NAME"
             )
-        space = fit_space(make_space(run.config.space), run.config)
+        space = space_of(run.config)
         completed = [trial for trial in run.state().trials.values() if trial.status == "completed"]
         _check_count(len(completed), str(run.directory))
         curves = [_curve([row.model_dump() for row in trial.curve]) for trial in completed]
