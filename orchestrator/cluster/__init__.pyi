@@ -13,6 +13,7 @@ from .machine import SLEEPING_THREADS as SLEEPING_THREADS
 from .machine import environment_variables as environment_variables
 from .machine import unless_set as unless_set
 from .machine import usable_cpus as usable_cpus
+from .sending import check_can_be_sent as check_can_be_sent
 from .stopping import SearchStopper as SearchStopper
 from .stopping import raising_on_interrupt as raising_on_interrupt
 from .stopping import stopping_on_interrupt as stopping_on_interrupt

@@ -21,6 +21,7 @@ from orchestrator.cluster import (
     SearchStopper,
     allot,
     call_in_worker,
+    check_can_be_sent,
     check_storage,
     connected,
     growth,
@@ -123,6 +124,7 @@ class SearchComponents:
         trainable = given.trainable or find_trainable(config.trainable)
         check_metrics(config.objectives, trainable.metrics, measures_latency=config.trainable.measure_latency)
         check_score_bounds(trainable)
+        check_can_be_sent(trainable, "trainable=..." if given.trainable else "trainable.name")
         return cls(
             config=given.named_in(config),
             space=space,
