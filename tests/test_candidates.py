@@ -140,12 +140,26 @@ def test_after_a_hundred_infeasible_proposals_the_user_is_told_how_close_they_ca
         hand.admit(SWAPPED)
         costs = min(trial.costs["parameters"] for trial in hand.state.trials.values())
         assert said == [
-            f"no candidate meets the constraints yet: smallest of 100: {costs:,.0f} parameters; the limit is 2,000 "
+            f"no new candidate meets the constraints: smallest of 100: {costs:,.0f} parameters; the limit is 2,000 "
             "(objectives.constraints)"
         ]
         for _ in range(200):
             hand.admit(PARAMS)
         assert len(said) == 1
+
+
+def test_the_user_is_told_how_close_the_proposals_came_that_followed_a_trained_one(tmp_path: Path) -> None:
+    small, large = sorted((PARAMS, SWAPPED), key=lambda params: plan_of().costs(TINY.decode(params))["parameters"])
+    near, far = (plan_of().costs(TINY.decode(params))["parameters"] for params in (small, large))
+    said: list[str] = []
+    with driven(tmp_path, constraints={"parameters": near}, say=said.append) as hand:
+        assert hand.admit(small) is not None
+        for _ in range(100):
+            hand.admit(large)
+    assert said == [
+        f"no new candidate meets the constraints: smallest of 100: {far:,.0f} parameters; the limit is {near:,.0f} "
+        "(objectives.constraints)"
+    ]
 
 
 def test_infeasible_proposals_count_only_if_they_come_no_closer(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ class Candidates:
         self._infeasible += 1
         if self._infeasible == INFEASIBLE_TO_TELL and not self._told:
             self._told = True
-            self._say(f"no candidate meets the constraints yet: {infeasibility(self._state)}")
+            self._say(f"no new candidate meets the constraints: {infeasibility(self._state)}")
 
     def _register(self, trial: Trial) -> None:
         """Make it the trial whose result answers further proposals of its fingerprint."""
