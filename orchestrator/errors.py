@@ -10,6 +10,11 @@
 A message is one line that gives the value, the bound and the setting to change.
 """
 
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
 
 class CellscoutError(Exception):
     """Base class of all errors that are shown without a traceback."""
@@ -56,3 +61,16 @@ def last_line(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
+
+
+def place_of(error: BaseException, caller: str) -> str:
+    """Return where an error of the user's own code was raised: its last place outside installed packages, if any.
+
+    Args:
+        error: that was caught.
+        caller: the file of ours that called the user's code, which is not the place.
+    """
+    places = traceback.extract_tb(error.__traceback__)
+    own = [place for place in places if place.filename != caller and "site-packages" not in place.filename]
+    last = (own or places)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"

@@ -75,6 +75,18 @@ def test_a_sampler_that_fails_in_its_first_ask_is_refused_with_the_reason() -> N
         check_fits(optuna.samplers.GridSampler({"x": [1, 2]}), SPACE, ONE)
 
 
+def test_a_mistake_in_a_sampler_of_the_users_own_is_located() -> None:
+    class Failing(optuna.samplers.RandomSampler):
+        def sample_independent(self, *_: Any) -> Any:
+            raise ZeroDivisionError("no way")
+
+    reason = (
+        r"Failing cannot handle this search: ZeroDivisionError: no way \(test_sampler_fit.py, line \d+; sampler.name"
+    )
+    with pytest.raises(ConfigError, match=reason):
+        check_fits(Failing(), SPACE, ONE)
+
+
 def test_the_check_does_not_change_the_samplers_state() -> None:
     def proposal(checked: bool) -> dict[str, Any]:
         sampler = optuna.samplers.RandomSampler(seed=3)

@@ -12,7 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 
-from orchestrator.errors import ConfigError, last_line
+from orchestrator.errors import ConfigError, last_line, place_of
 from orchestrator.objectives import Direction
 from orchestrator.samplers import SeededSampler
 
@@ -68,6 +68,6 @@ def _try_ask(
         study.ask(dict(distributions))
     except Exception as error:
         raise ConfigError(
-            f"sampler {type(sampler).__name__} cannot handle this search: {last_line(error)} (sampler.name, "
-            "sampler.options)"
+            f"sampler {type(sampler).__name__} cannot handle this search: {type(error).__name__}: {last_line(error)} "
+            f"({place_of(error, __file__)}; sampler.name, sampler.options)"
         ) from error

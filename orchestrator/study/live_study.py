@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +23,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from orchestrator.errors import SearchError, last_line
+from orchestrator.errors import SearchError, last_line, place_of
 from orchestrator.record import (
     BackgroundQueue,
     ConfirmationPlanned,
@@ -162,7 +160,8 @@ class LiveStudy:
             if self._failure is not None:
                 error = self._failure
                 raise SearchError(
-                    f"the sampler failed: {type(error).__name__}: {last_line(error)} ({_place_of(error)}; sampler.name)"
+                    f"the sampler failed: {type(error).__name__}: {last_line(error)} "
+                    f"({place_of(error, __file__)}; sampler.name)"
                 ) from error
             if not self._ready:
                 return None
@@ -260,11 +259,3 @@ class LiveStudy:
         if number not in self._handles:
             self._handles[number] = self._attributes.running_trial(number)
         return self._handles[number]
-
-
-def _place_of(error: BaseException) -> str:
-    """Return where the error was raised: the last place outside installed packages, if there is one."""
-    places = traceback.extract_tb(error.__traceback__)
-    own = [place for place in places if place.filename != __file__ and "site-packages" not in place.filename]
-    last = (own or places)[-1]
-    return f"{Path(last.filename).name}, line {last.lineno}"
