@@ -46,7 +46,7 @@ def test_a_wrong_use_is_told_before_anything_starts() -> None:
     for wrong in (NASNET_A.to_json(), json.dumps(NASNET_A.to_json())):
         with pytest.raises(InputError, match="a (dict|str) was submitted; an Architecture is needed"):
             pool.submit(wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="the pool is not open; use it as a context"):
+    with pytest.raises(InputError, match="^the pool is not open; use it as a context"):
         pool.submit(NASNET_A)
 
 

@@ -127,11 +127,12 @@ class CandidatePool:
                 f"a {type(architecture).__name__} was submitted; an Architecture is needed, as Architecture.from_json "
                 "reads it"
             )
+        space, submissions = self._parts
         try:
-            params = self.space.encode(architecture)
+            params = space.encode(architecture)
         except ValueError as error:
             raise InputError(f"the architecture is not in the space of this run (space.name): {error}") from error
-        return self._submissions.submit(dict(params))
+        return submissions.submit(dict(params))
 
     def results(self) -> Iterator[CandidateResult]:
         """Yield results in the order in which they come, each once; wait for the next while any trial is in flight.
