@@ -94,6 +94,10 @@ def test_an_object_is_described_by_its_class_its_module_and_what_it_tells() -> N
     assert json.loads(json.dumps(options)) == options
 
 
+def test_a_sampler_that_keeps_the_space_is_described_with_its_name() -> None:
+    assert PassedParts(sampler=TopK(model=NASNET)).describe()["sampler"].options["model"] == "nasnet"
+
+
 @pytest.mark.parametrize("sampler", [TPESampler(seed=1, n_startup_trials=4), SAMPLERS["tpe"](seed=1)])
 def test_a_sampler_of_optunas_is_called_by_its_own_class(sampler: BaseSampler) -> None:
     found = PassedParts(sampler=sampler).describe()["sampler"]

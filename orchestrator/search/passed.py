@@ -141,7 +141,9 @@ def _options(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it; None if it has none."""
+    """The value as JSON has it; None if it has none. A space is called by its name: the record has the search's own."""
+    if isinstance(value, CellSpace):
+        return value.name
     if dataclasses.is_dataclass(value) and not inspect.isclass(value):
         return repr(value)
     if isinstance(value, list | tuple):
