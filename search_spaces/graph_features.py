@@ -66,8 +66,8 @@ def count_features(cells: Sequence[Cell], operations: Sequence[str]) -> NDArray[
     The number of edges with each operation, and of those that read each input. Then the number of blocks that
     concatenate, of outputs and of outputs that are inputs, and the length of the longest path.
 
-    With many operations, each of their sets is in few cells. Then little can be learned about sets from some hundred
-    cells, and more about single operations.
+    With many operations, each set of them is in few cells. A few hundred cells then say little about sets, and more
+    about single operations.
 
     Args:
         cells, operations: as for `graph_features`.

@@ -80,12 +80,12 @@ class DataSettings(Settings):
     """Maximum number of pixels of a picture in `image_folder`. Larger pictures are refused before they are decoded."""
     length: int | None = Field(default=None, ge=4, le=MAX_LENGTH)
     """Pad signals with zeros, or cut them, to this number of samples, or texts to this number of words or characters.
-    Unset: arrays keep their length; WAV files are padded to the longest; texts are padded to the longest or cut, to at
-    most 256 words or 1,024 characters."""
+    Unset: arrays keep their length; WAV files are padded to the longest; texts are padded to the longest, but to at
+    most 256 words or 1,024 characters; longer ones are cut."""
     unit: Literal["words", "characters"] = "words"
     """What a text is split into: `words` (and punctuation marks) or `characters`."""
     lower_case: bool = True
-    """Read texts in lower case. Otherwise `Turkey` and `turkey` are two words, which helps where names matter."""
+    """Convert texts to lower case. With `false`, `Turkey` and `turkey` are two words; this helps where names matter."""
     vocabulary: int = Field(default=20_000, ge=1, le=1_000_000)
     """Maximum size of the vocabulary: the most frequent words or characters of the training texts. All others become
     the unknown word."""

@@ -38,7 +38,8 @@ def _word() -> re.Pattern[str]:
 def split_text(text: str, unit: Unit, *, lower_case: bool = True) -> list[str]:
     """Split a text into words and single punctuation marks, or into characters, in lower case or as it is written.
 
-    Letters with accents are one character each (Unicode's NFC). A run of spaces is one character, or none with words.
+    Letters with accents are one character each (Unicode's NFC). Several spaces or line ends in a row are one space;
+    those at both ends of the text are dropped, with words all of them.
     """
     plain = unicodedata.normalize("NFC", text)
     if lower_case:

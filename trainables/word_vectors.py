@@ -49,7 +49,7 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[NDArray[np.float32
 
 
 def _lines(path: Path, name: str) -> Iterator[tuple[int, str, list[str]]]:
-    """The number, the word and the further fields of each line."""
+    """For each line with a vector: its line number, its word, and the numbers of the vector as texts."""
     count = 0
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):

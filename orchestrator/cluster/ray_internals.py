@@ -81,7 +81,7 @@ def listening_on_loopback() -> Iterator[None]:
     """Make a Ray that is started meanwhile listen on 127.0.0.1 only, as it does by default on macOS and Windows.
 
     On Linux its ports would be open to the network: it turns even `_node_ip_address="127.0.0.1"` into the network's
-    address. Ray reads the environment variable when it is imported. So this process needs the constant, and the
+    address. Ray reads the variable `CLUSTERS_VARIABLE` when it is imported. So this process needs the constant, and the
     processes that Ray starts need the variable. A variable that is already set is left as it is.
     """
     if CLUSTERS_VARIABLE in os.environ:

@@ -126,8 +126,8 @@ class SchedulerSettings(Settings):
     name: str = "asha"
     """A built-in scheduler (`cellscout list schedulers`), or `module:NAME` of a Ray Tune `TrialScheduler`."""
     min_epochs: int = Field(default=1, ge=1)
-    """ASHA, PASHA and Hyperband: the first rung. `median`: no trial is stopped before it. `cut`: the epoch of the cut.
-    `fifo` ignores it. At most `training.epochs`."""
+    """ASHA, PASHA and Hyperband: the first rung. `median`: no trial is stopped before this epoch. `cut`: the epoch of
+    the cut. `fifo` ignores it. At most `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=100)
     """ASHA, PASHA and Hyperband: with a factor of 3, the best third of the candidates at a rung continue, and the next
     rung has three times as many epochs. `cut`: the best 1 in `reduction_factor` are trained in full."""
@@ -196,9 +196,9 @@ class ResourceSettings(Settings):
     """CPU cores of a trial; it trains with as many threads."""
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] | Literal["auto"] = "auto"
     """GPUs of a trial, or a fraction of one (0.25: four trials share a GPU); above 1, a whole number. `auto`: 1 if
-    the cluster has GPUs or its autoscaler is known to add some, otherwise 0. On a cluster of fixed size, up to four
+    a node has a GPU or the autoscaler can add such a node; 0 if neither is so. On a cluster of fixed size, up to four
     trials share a GPU if NVIDIA's MPS runs on all nodes with GPUs, and if memory and CPUs allow it. Refused if no node
-    has a GPU yet and the autoscaler's nodes are not known."""
+    has a GPU and it is not known which nodes the autoscaler can add."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:
@@ -215,7 +215,8 @@ class BudgetSettings(Settings):
     """Number of candidates to train. Pruned candidates count; duplicates and infeasible ones do not. None (only in
     Python): no limit."""
     hours: Positive | None = None
-    """Wall-clock hours; with a confirmation, 1 / (1 + `confirmation.share`) of them are for the search itself."""
+    """Wall-clock hours. With a confirmation, 1 / (1 + `confirmation.share`) of them are for the search itself, as soon
+    as one trial has completed its training."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

@@ -46,8 +46,8 @@ It belongs to the module: a sampler with a lock could not be pickled.
 class Encoder:
     """The categorical decisions of trials as features, scaled so that random points are at a distance of about 1.
 
-    With a space, the features are those of the searched cells (`search_spaces.graph_features`), and one-hot those of
-    further categorical parameters; both weigh the same. Without a space all are one-hot.
+    With a space, the features are those of the searched cells (`search_spaces.graph_features`) and a one-hot encoding
+    of each further categorical parameter; both groups have the same weight. Without a space all are one-hot.
 
     Args:
         space: the space whose decisions are the study's parameters; None for any other study.

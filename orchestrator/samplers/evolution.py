@@ -66,7 +66,7 @@ class EvolutionSampler(BaseSampler):
         self._tried = TriedPoints()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the parameters of the last finished trial once the population is full; before that, none."""
+        """Return the distributions of the last finished trial once the population is full; before that, none."""
         check_one_objective(study, self)
         finished = finished_trials(study)
         return dict(finished[-1].distributions) if len(finished) >= self._population else {}

@@ -1,4 +1,4 @@
-"""What trials reached, or would have reached at the end of their training, so that any two can be compared.
+"""Scores of trials at the end of their training, estimated for stopped ones, so that any two can be compared.
 
 Knows Optuna. Does not know any sampler.
 """

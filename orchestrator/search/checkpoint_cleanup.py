@@ -63,7 +63,7 @@ class CheckpointCleanup:
             self._remove(self._checkpoints.drop, trial_id)
 
     def sweep(self) -> None:
-        """Remove all checkpoints that belong neither to an unfinished trial nor to one of the best."""
+        """Remove the checkpoints of all trials that have ended, and the weights of all but the best."""
         for trial_id in self._checkpoints.trial_ids():
             trial = self._state.trials.get(trial_id) or self._state.repeats.get(trial_id)
             if trial is not None and trial.status == "running":

@@ -366,7 +366,7 @@ def _check_budget(recorded: RecordedRun, config: SearchConfig) -> None:
 
 
 def _located(config: SearchConfig) -> SearchConfig:
-    """The same settings with the absolute root of the data, so that the record names it for every working folder."""
+    """The same settings with `data.root` as an absolute path, so that the record holds in every working folder."""
     return config.model_copy(update={"data": config.data.located()})
 
 

@@ -168,9 +168,9 @@ class SearchSession:
     def _confirm(self, outcome: RunOutcome) -> RunOutcome:
         """Train the best candidates again, and name the winner. Return how the run ended.
 
-        After a resume too, the search comes first; with nothing left to train it ends at once. The plan on record then
-        stays, unless the search or `[confirmation]` has changed. Open trainings continue from their checkpoints, before
-        the race names the next one by the state.
+        After a resume too, the search comes first; with nothing left to train it ends at once. The plan on record
+        stays, unless the search has trained more or `[confirmation]` has changed. Open trainings continue from their
+        checkpoints, before the race names the next one by the state.
 
         Args:
             outcome: how the search itself ended.

@@ -1,7 +1,7 @@
 """Internals of Optuna that a study uses: the name of each, and the Optuna version in which it was read.
 
-Samplers note what they must keep between trials in the study's storage, as "system attributes". Optuna's storages have
-public methods for these, but their documentation addresses Optuna's own code only. Without one of them a search
+Samplers note what they must keep between trials in the study's storage, as "system attributes". The methods for these
+have public names, but their documentation says that only Optuna itself should call them. Without one of them a search
 continues, and the warning says what is lost. The samplers' one access is in `orchestrator.samplers.seeded`.
 """
 

@@ -51,8 +51,8 @@ class RetrainSettings(OptionSettings):
     the architecture's name, which for a trial of this run is its id."""
     weights: Sequence[str] = ()
     """Start from these weights instead of random ones: a safetensors file, or a network's folder, such as
-    `RUN_DIR/best` or `RUN_DIR/retrain/NAME`; for a baseline, `BASELINE=WEIGHTS`. Classes may differ. May be
-    repeated."""
+    `RUN_DIR/best` or `RUN_DIR/retrain/NAME`; for a baseline, `BASELINE=WEIGHTS`. The weights may be those
+    of a network for other classes. May be repeated."""
     freeze: bool = False
     """Train only the classifier, on the features of the given weights."""
 
