@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -10,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from orchestrator.cluster.doctor import Finding
@@ -359,26 +362,50 @@ def test_a_search_from_a_file_with_a_module_beside_it(cellscout: Any, tmp_path: 
     assert "already holds a run; choose another --run-dir, or continue it: cellscout resume" in again.err
 
 
+def _processes_of_session(session: int) -> list[int]:
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == session:
+                found.append(pid)
+    return found
+
+
+def _ctrl_c(running: subprocess.Popen[str]) -> None:
+    running.send_signal(signal.SIGINT)
+
+
+def _sigterm_of_its_group(running: subprocess.Popen[str]) -> None:
+    os.killpg(running.pid, signal.SIGTERM)
+
+
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_whole_record_and_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [_ctrl_c, _sigterm_of_its_group], ids=["Ctrl-C", "SIGTERM"])
+def test_ctrl_c_leaves_a_whole_record_and_no_process(
+    stop: Callable[[subprocess.Popen[str]], None], tmp_path: Path
+) -> None:
     running = subprocess.Popen(
         [*COMMAND, "search", "--run-dir", "out", "--set", "trainable.name=instant", "--set", "budget.trials=100000"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     events = tmp_path / "out" / "events.jsonl"
     deadline = time.monotonic() + 120
     while not (events.exists() and b"trial_ended" in events.read_bytes()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    running.send_signal(signal.SIGINT)
+    stop(running)
     out, err = running.communicate(timeout=120)
     assert running.returncode == 130
     assert "Traceback" not in err
     assert "state       interrupted" in out
     assert RunDirectory.at(tmp_path / "out").read_info().state == "interrupted"
+    while _processes_of_session(running.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.slow

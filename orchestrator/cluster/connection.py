@@ -22,7 +22,13 @@ from orchestrator.cluster.machine import (
     unless_set,
     usable_cpus,
 )
-from orchestrator.cluster.ray_internals import check_loopback, dashboard_url, job_config, listening_on_loopback
+from orchestrator.cluster.ray_internals import (
+    apart_from_our_group,
+    check_loopback,
+    dashboard_url,
+    job_config,
+    listening_on_loopback,
+)
 from orchestrator.errors import ClusterError
 
 
@@ -73,13 +79,14 @@ def _init(address: str | None, options: Mapping[str, Any]) -> str | None:
     """
     try:
         # Without an address Ray would join any cluster named in its temporary folder, even one that has ended.
-        context = ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            job_config=job_config(),
-            **options,
-        )
+        with apart_from_our_group():
+            context = ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                job_config=job_config(),
+                **options,
+            )
     except Exception as error:  # its parts raise many kinds, `Exception` itself included
         ray.shutdown()  # ends what has started already
         raise _explain(address, error) from error
