@@ -401,6 +401,7 @@ def test_ctrl_c_leaves_a_whole_record_and_no_process(
     out, err = running.communicate(timeout=120)
     assert running.returncode == 130
     assert "Traceback" not in err
+    assert err.count("stopping; what has ended is kept\n") == 1
     assert "state       interrupted" in out
     assert RunDirectory.at(tmp_path / "out").read_info().state == "interrupted"
     while _processes_of_session(running.pid):
