@@ -148,25 +148,38 @@ def test_a_round_starts_only_if_its_share_suffices_for_all() -> None:
     rounds = round_of(1, first=0.8, second=0.8, third=0.8) + round_of(2, first=0.8, second=0.8, third=0.8)
     assert next_of(race_of(rounds, share=1.4)) is None
     assert next_of(race_of(rounds, share=1.5)) == ("00001", 3)
-    assert Race(race_of(rounds, share=1.4)).most_trainings() == 6
-    assert Race(race_of(rounds, share=1.5)).most_trainings() == 9
+    assert Race(race_of(rounds, share=1.4)).expected_trainings() == 6
+    assert Race(race_of(rounds, share=1.5)).expected_trainings() == 9
     assert next_of(race_of(rounds, begun("00001", 3), share=1.5)) == ("00003", 3)
-    assert Race(race_of(rounds, begun("00001", 3), share=1.5)).most_trainings() == 9
+    assert Race(race_of(rounds, begun("00001", 3), share=1.5)).expected_trainings() == 9
 
 
-def test_the_most_trainings_count_the_rounds_that_fewer_candidates_could_have() -> None:
+def test_the_expected_trainings_count_the_rounds_that_fewer_candidates_could_have() -> None:
     """The time is for eight trainings. Three rounds of all three do not fit, but a third and a fourth of one do."""
-    assert Race(race_of(share=1.4, trainings=5)).most_trainings() == 8
-    assert Race(race_of(share=9.0, trainings=5)).most_trainings() == 15
+    assert Race(race_of(share=1.4, trainings=5)).expected_trainings() == 8
+    assert Race(race_of(share=9.0, trainings=5)).expected_trainings() == 15
     last = round_of(1, first=0.8, second=0.8, third=0.8) + round_of(2, first=0.8, second=0.8, third=0.8)[:-1]
-    assert Race(race_of(last, share=1.4, trainings=5)).most_trainings() == 8  # one of them may still drop out
+    assert Race(race_of(last, share=1.4, trainings=5)).expected_trainings() == 8  # one of them may still drop out
+
+
+def test_the_most_trainings_do_not_depend_on_the_time_they_take() -> None:
+    fast = [event for number in (1, 2) for name in BEST_THREE for event in repeated(name, number, 0.8, seconds=0.1)]
+    before, after = Race(race_of(share=1.0)), Race(race_of(fast, share=1.0))
+    assert (before.most_trainings(), after.most_trainings()) == (9, 9)
+    assert before.expected_trainings() < after.expected_trainings() <= 9
+
+
+def test_the_most_trainings_count_those_that_an_earlier_confirmation_had() -> None:
+    earlier = [event for number in (1, 2, 3) for event in repeated("00001", number, 0.8)]
+    race = Race(race_of(earlier, trainings=2))
+    assert (race.most_trainings(), race.expected_trainings()) == (7, 7)
 
 
 def test_if_all_candidates_are_out_only_the_running_trainings_are_left() -> None:
     """Workers may train a second round while trainings of the first are running; these then fail."""
     failed = [event for name in BEST_THREE for event in repeated(name, 1, 0.8, "failed")]
     state = race_of(begun("00001", 2), failed)
-    assert Race(state).most_trainings() == 4
+    assert Race(state).expected_trainings() == 4
 
 
 def test_the_second_round_starts_even_if_the_first_took_longer_than_expected() -> None:
@@ -174,7 +187,7 @@ def test_the_second_round_starts_even_if_the_first_took_longer_than_expected() -
     late = [event for name in BEST_THREE for event in repeated(name, 1, 0.8, seconds=1.01)]
     state = race_of(late, share=1.0)
     assert next_of(state) == ("00001", 2)
-    assert Race(state).most_trainings() == 6
+    assert Race(state).expected_trainings() == 6
     both = [*late, *(event for name in BEST_THREE for event in repeated(name, 2, 0.8, seconds=1.01))]
     assert Race(race_of(both, share=1.0)).ending() == "seconds"
     assert race_of(both, share=1.0).confirmed is not None
@@ -186,7 +199,7 @@ def test_a_candidate_that_cannot_be_the_best_is_left_out() -> None:
     )
     assert state.compared is not None
     assert [(one.trial_id, one.in_doubt) for one in state.compared.candidates][2] == ("00002", False)
-    assert Race(state).most_trainings() == 10
+    assert Race(state).expected_trainings() == 10
     assert next_of(state) == ("00001", 3)
     assert next_of(state_after(events_of(state, round_of(3, first=0.9)))) == ("00003", 3)
 
@@ -205,7 +218,7 @@ def events_of(state: RunState, more: Sequence[Event]) -> list[Event]:
 def test_the_race_ends_once_the_leader_is_clear() -> None:
     state = race_of(round_of(1, first=0.90, second=0.40, third=0.41), round_of(2, first=0.91, second=0.39, third=0.40))
     assert next_of(state) is None
-    assert Race(state).most_trainings() == 6
+    assert Race(state).expected_trainings() == 6
     assert state.winner is state.trials["00001"]
 
 
@@ -226,9 +239,9 @@ def test_the_last_candidate_that_did_not_fail_is_trained_until_it_can_be_the_win
     once = repeated("00003", 1, 0.8)
     for state in (race_of(once, failed), race_of(once, failed, share=1.0)):
         assert next_of(state) == ("00003", 2)
-        assert Race(state).most_trainings() == 4
+        assert Race(state).expected_trainings() == 4
     running = race_of(once, failed, begun("00003", 2))
-    assert (next_of(running), Race(running).most_trainings()) == (None, 4)
+    assert (next_of(running), Race(running).expected_trainings()) == (None, 4)
     state = race_of(once, failed, repeated("00003", 2, 0.7))
     assert Race(state).ending() == "clear"
     assert state.winner is state.trials["00003"]

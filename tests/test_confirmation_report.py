@@ -190,7 +190,7 @@ def test_the_end_of_the_race_is_explained(values: Any, standing: str, reason: st
 
 
 def test_a_running_confirmation_is_told(running: RunDirectory, cellscout: Any) -> None:
-    words = "3 of at most 4 new trainings have ended"
+    words = "3 of about 4 new trainings have ended"
     out = cellscout("status", running.location).out
     assert f"state       running, confirmation: {words}" in out
     assert f"unconfirmed its confirmation is running, {words}" in out

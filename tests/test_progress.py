@@ -361,17 +361,17 @@ def test_a_confirmation_tells_its_cost_its_leader_and_the_time_left() -> None:
     events = [*search, planned(search, share=4, candidates=2, trainings=2)]
     state = RunState.replay(events)
     shown = ConfirmationView(load_config(None, ["training.epochs=1"]), state, lambda: 4)
-    assert shown.announcement() == (
-        "confirming the best 2 of 3 trials: at most 4 new trainings in all, about 5 s; the score of one training "
-        "varies by about 0.0304, judging by the number of validation images"
+    assert shown.announcement(10) == (
+        "confirming the best 2 of 3 trials: at most 10 new trainings in all; about 4 are expected, in about 5 s; the "
+        "score of one training varies by about 0.0304, judging by the number of validation images"
     )
-    assert "0 of at most 4 new trainings" in drawn(shown.snapshot(at(20)))
+    assert "0 of about 4 new trainings" in drawn(shown.snapshot(at(20)))
     for event in [*repeated("00001", 1, 0.85), *repeated("00002", 1, 0.8), *begun("00001", 2)]:
         state.apply(event)
     line = shown.snapshot(at(25)).line
-    assert line.startswith("confirming: 2 of at most 4 new trainings; no candidate has two new trainings yet; about")
+    assert line.startswith("confirming: 2 of about 4 new trainings; no candidate has two new trainings yet; about")
     assert "1 of 2 busy" in drawn(shown.snapshot(at(25)))
-    assert "at most 4 new trainings, 2 of them left, about" in shown.announcement()
+    assert "at most 10 new trainings in all; about 4 are expected, 2 of them from now on, in" in shown.announcement(10)
 
 
 def test_a_terminal_that_becomes_narrower_keeps_no_piece_of_the_panel() -> None:

@@ -51,13 +51,23 @@ class Race:
         return "trainings"
 
     def most_trainings(self) -> int:
-        """How many trainings there are at most. If candidates drop out, the others may have more rounds."""
+        """How many trainings there are at most, however long they take: it never rises during a race."""
+        candidates = (self.state.trials[trial_id] for trial_id in self._plan.candidates)
+        # Earlier confirmations may have trained a candidate more often than the plan now allows.
+        return sum(max(self._plan.trainings, len(self.state.repeats_of(trial))) for trial in candidates)
+
+    def expected_trainings(self) -> int:
+        """How many trainings probably fit into the time. If candidates drop out, the others may have more rounds.
+
+        It moves with the times that the trainings take, and with the candidates that drop out.
+        """
         alive, repeats = self._alive(), self.state.planned_repeats()
         begun, running = len(repeats), any(repeat.status == "running" for repeat in repeats)
         if self.ending() is not None and not running:
             return begun
         counts = {trial.trial_id: len(self.state.repeats_of(trial)) for trial in alive}
-        certain = max([MIN_TRAININGS, *counts.values()])  # the round that has begun is trained to its end
+        # The round that has begun is trained to its end.
+        certain = min(self._plan.trainings, max([MIN_TRAININGS, *counts.values()]))
         missing = [trial for trial in alive for _ in range(certain - counts[trial.trial_id])]
         if self._one_is_left(alive):
             return begun + len(missing)

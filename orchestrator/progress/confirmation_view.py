@@ -21,31 +21,32 @@ class ConfirmationView:
     Args:
         config: the configuration of the run.
         state: the state of the run, in which the confirmation is planned.
-        planned: how many new trainings there will be at most, with those that have ended.
+        expected: how many new trainings there will probably be, with those that have ended.
     """
 
-    def __init__(self, config: SearchConfig, state: RunState, planned: Callable[[], int]) -> None:
+    def __init__(self, config: SearchConfig, state: RunState, expected: Callable[[], int]) -> None:
         self._config = config
         self._state = state
-        self._planned = planned
+        self._expected = expected
 
-    def announcement(self) -> str:
-        """What will be trained, and what it will cost, in one line."""
-        plan, total = self._state.confirmation, self._planned()
+    def announcement(self, most: int) -> str:
+        """What will be trained, and what it will cost, in one line. There will be at most `most` new trainings."""
+        plan, total = self._state.confirmation, self._expected()
         assert plan is not None, "it is on record"
         noise = "how much the score of one training varies is not known yet"
         if plan.noise is not None:
             source = "repeated trainings" if plan.noise_from == "repeats" else "the number of validation images"
             noise = f"the score of one training varies by about {number(plan.noise)}, judging by {source}"
-        done = f", {total - self._ended()} of them left" if self._ended() else " in all"
+        left = f", {total - self._ended()} of them from now on" if self._ended() else ""
         return (
             f"confirming the best {len(plan.candidates)} of {counted(self._state.trained, 'trial')}: at most "
-            f"{total} new trainings{done}, about {format_estimate(self._seconds_left(total))}; {noise}"
+            f"{most} new trainings in all; about {total} are expected{left}, in about "
+            f"{format_estimate(self._seconds_left(total))}; {noise}"
         )
 
     def snapshot(self, at: datetime | None = None) -> Snapshot:
         """Return the state of the confirmation `at` a time, by default now."""
-        state, total, ended = self._state, self._planned(), self._ended()
+        state, total, ended = self._state, self._expected(), self._ended()
         busy = sum(repeat.on_worker for repeat in state.repeats.values())
         elapsed = clock(state.active_seconds(until=at or now()))
         left = self._seconds_left(total)
@@ -56,12 +57,12 @@ class ConfirmationView:
             title=f"cellscout · {self._config.run.name}",
             subtitle="confirmation",
             rows=[
-                Row("confirming", [f"{ended} of at most {total} new trainings"], done=min(1.0, ended / max(1, total))),
+                Row("confirming", [f"{ended} of about {total} new trainings"], done=min(1.0, ended / max(1, total))),
                 Row("best", [leads], style="calm" if compared is None else "good"),
                 Row("workers", [f"{busy} of {state.slots} busy"]),
                 Row("time", time),
             ],
-            line=f"confirming: {ended} of at most {total} new trainings; {leads}; {', '.join(time)}",
+            line=f"confirming: {ended} of about {total} new trainings; {leads}; {', '.join(time)}",
             key=(ended, busy),
         )
 

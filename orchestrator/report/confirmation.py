@@ -71,7 +71,7 @@ def range_in_words(interval: tuple[float, float] | None) -> str:
 def progress_of(state: RunState) -> str:
     """Say how many of the new trainings have ended."""
     ended = sum(repeat.status != "running" for repeat in state.planned_repeats())
-    return f"{ended} of at most {counted(Race(state).most_trainings(), 'new training')} {_have(ended)} ended"
+    return f"{ended} of about {counted(Race(state).expected_trainings(), 'new training')} {_have(ended)} ended"
 
 
 def _have(count: int) -> str:

@@ -34,7 +34,7 @@ def running_progress(info: RunInfo, standing: str, state: RunState, at: datetime
         return None
     view: ConfirmationView | SearchView = SearchView(config, state, milestones_of(info), info=info)
     if is_confirming(standing, state):
-        view = ConfirmationView(config, state, Race(state).most_trainings)
+        view = ConfirmationView(config, state, Race(state).expected_trainings)
     first, *others = view.snapshot(at).rows
     time = next(row for row in others if row.label == "time")
     return RunningProgress(first.done, ", ".join([first.parts[0].strip(), *time.parts]))

@@ -220,10 +220,11 @@ class SearchSession:
         )
         # A process that was killed may have recorded a training without its comparison, by which the race goes on.
         repeated.compare()
-        view = ConfirmationView(config, self.state, Race(self.state).most_trainings)
+        race = Race(self.state)
+        view = ConfirmationView(config, self.state, race.expected_trainings)
         stopper.start_clock(self.state.active_seconds())  # a new deadline, also if the search's share is used up
         if not repeated.is_finished():
-            self.progress.line(view.announcement())
+            self.progress.line(view.announcement(race.most_trainings()))
             with self.log.listening(repeated.apply):
                 outcome = self._train(repeated, recorder, scheduler=scheduler, plan=plan, view=view) or outcome
         elif not repeated.has_ended():  # the user asked to stop after the last trial, or the hours are over
