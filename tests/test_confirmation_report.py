@@ -47,8 +47,8 @@ def running(tmp_path: Path) -> RunDirectory:
 
 
 @pytest.fixture
-def several(tmp_path: Path) -> RunDirectory:
-    """A search in accuracy and multiply-adds whose front has five members; one diverges when it is trained again."""
+def five(tmp_path: Path) -> RunDirectory:
+    """A search in accuracy and multiply-adds whose front has five members."""
     directory = RunDirectory.at(tmp_path / "several")
     directory.create(info(state="completed"))
     events: list[Event] = [STARTED.model_copy(update={"objectives": {"val_accuracy": "maximize", "macs": "minimize"}})]
@@ -60,9 +60,15 @@ def several(tmp_path: Path) -> RunDirectory:
             for event in trial(f"{number:05d}", [score], "completed", begin=10 * number)
         ]
     write(directory, [*events, RunEnded(time=at(50), outcome="completed")])
-    new = {"00000": [0.75], "00001": [0.8], "00002": [0.5], "00003": [0.6], "00004": [0.5]}
-    confirm(directory, new, in_doubt=["00000"], problems={"00004": DIVERGED})
     return directory
+
+
+@pytest.fixture
+def several(five: RunDirectory) -> RunDirectory:
+    """The search of `five`, confirmed; a member diverges when it is trained again."""
+    new = {"00000": [0.75], "00001": [0.8], "00002": [0.5], "00003": [0.6], "00004": [0.5]}
+    confirm(five, new, in_doubt=["00000"], problems={"00004": DIVERGED})
+    return five
 
 
 def content(directory: RunDirectory) -> Content:
@@ -271,6 +277,14 @@ def test_the_terminal_lists_the_confirmed_front(several: RunDirectory, cellscout
     ]
     found = json.loads(cellscout("status", several.location, "--json").out)
     assert [one["trial_id"] for one in found["front"]] == ["00001", "00003"]
+
+
+def test_the_terminal_lists_the_members_of_the_front_that_were_not_trained_again(
+    five: RunDirectory, cellscout: Any
+) -> None:
+    confirm(five, {f"{number:05d}": [0.9 - number / 10] for number in range(4)})
+    told = [line for line in cellscout("status", five.location).out.splitlines() if line.startswith("unconfirmed")]
+    assert told == ["unconfirmed 00004  val_accuracy 0.6000, macs 1,000; on the front of the search, not trained again"]
 
 
 def test_the_page_plots_the_confirmed_front(several: RunDirectory) -> None:

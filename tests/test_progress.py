@@ -374,6 +374,13 @@ def test_a_confirmation_tells_its_cost_its_leader_and_the_time_left() -> None:
     assert "at most 10 new trainings in all; about 4 are expected, 2 of them from now on, in" in shown.announcement(10)
 
 
+def test_a_confirmation_of_several_objectives_tells_how_many_are_on_the_front() -> None:
+    search = search_of({"00000": 0.5, "00001": 0.9, "00002": 0.8}, val_accuracy="maximize", parameters="minimize")
+    state = RunState.replay([*search, planned(search, share=4, candidates=1)])
+    shown = ConfirmationView(load_config(None, []), state, lambda: 2)
+    assert shown.announcement(5).startswith("confirming the best 1 of 2 trials on the front: at most 5 new")
+
+
 def test_a_terminal_that_becomes_narrower_keeps_no_piece_of_the_panel() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
     snapshot = Snapshot("a", [Row("b", ["c"])], "", None)  # three lines

@@ -38,8 +38,11 @@ class ConfirmationView:
             source = "repeated trainings" if plan.noise_from == "repeats" else "the number of validation images"
             noise = f"the score of one training varies by about {number(plan.noise)}, judging by {source}"
         left = f", {total - self._ended()} of them from now on" if self._ended() else ""
+        trials = counted(self._state.trained, "trial")
+        if len(self._state.objectives) > 1:
+            trials = f"{counted(len(self._state.front), 'trial')} on the front"
         return (
-            f"confirming the best {len(plan.candidates)} of {counted(self._state.trained, 'trial')}: at most "
+            f"confirming the best {len(plan.candidates)} of {trials}: at most "
             f"{most} new trainings in all; about {total} are expected{left}, in about "
             f"{format_estimate(self._seconds_left(total))}; {noise}"
         )

@@ -192,7 +192,7 @@ def _standing(run: RecordedRun, state: RunState) -> str:
 
 
 def _confirmed_front(compared: CandidatesCompared, state: RunState) -> Iterator[str]:
-    """List the candidates of a confirmation by whether they are on the front."""
+    """List the candidates of a confirmation by whether they are on the front, and who was not trained again."""
     front = [one for one in compared.candidates if standing_of(one, state) == "leads"]
     yield (
         f"front       {len(front)} of {counted(len(compared.candidates), 'candidate')}, by the means and 95 % "
@@ -207,6 +207,10 @@ def _confirmed_front(compared: CandidatesCompared, state: RunState) -> Iterator[
                 yield f"in doubt    {one.trial_id}  {_means(one)}; cannot be distinguished from the front"
             case "behind":
                 yield f"dropped out {one.trial_id}  {_means(one)}"
+    candidates = {one.trial_id for one in compared.candidates}
+    for trial in state.front:
+        if trial.trial_id not in candidates:
+            yield f"unconfirmed {_in_search(trial, state)}; on the front of the search, not trained again"
 
 
 def _means(candidate: ConfirmedCandidate) -> str:
@@ -225,12 +229,12 @@ def _front(state: RunState) -> list[str]:
     head = f"front       {len(rows)} completed, not dominated by any other in {first} and {' and '.join(others)}"
     return [
         head,
-        *(
-            f"            {trial.trial_id}  "
-            + ", ".join(f"{name} {number(trial.metric(name))}" for name in state.objectives)
-            for trial in rows
-        ),
+        *(f"            {_in_search(trial, state)}" for trial in rows),
     ]
+
+
+def _in_search(trial: Trial, state: RunState) -> str:
+    return f"{trial.trial_id}  " + ", ".join(f"{name} {number(trial.metric(name))}" for name in state.objectives)
 
 
 def _trial_json(trial: Trial, state: RunState) -> dict[str, Any]:
