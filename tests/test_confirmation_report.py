@@ -16,6 +16,7 @@ from orchestrator.record.run_state import RunState
 from orchestrator.report.confirmation import why_race_ended, why_unconfirmed
 from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.record import PageRecord
+from orchestrator.report.terminal import leaderboard
 from orchestrator.report.watch.server import watching
 from tests.builders import STARTED, at, info, trial, write
 from tests.confirmed_records import confirm, confirmation
@@ -226,6 +227,12 @@ def test_the_page_plots_means_and_intervals_beside_the_scores_of_the_search(run:
     assert "expected to vary by about 0.0123, judging by the number of validation images" in plot.caption
     assert "The confirmation ended because each candidate that was left has been trained 2 times." in plot.caption
     assert f"The winner is {WINNER}; {LUCKY} cannot be distinguished from it." in plot.caption
+
+
+def test_the_leaderboard_says_why_a_better_score_is_further_down() -> None:
+    state = RunState.replay([STARTED, *trial("00000", [0.5], "completed"), *trial("00001", [0.9], "pruned")])
+    assert leaderboard(state, 2).caption == "completed trials come first; pruned ones had fewer epochs"
+    assert leaderboard(state, 1).caption is None
 
 
 def test_the_page_names_the_confirmed_winner(run: RunDirectory) -> None:

@@ -106,7 +106,9 @@ def test_a_search_ends_with_a_confirmed_winner(confirmed: tuple[SearchResult, st
 
 def test_its_cost_is_said_before_it_starts(confirmed: tuple[SearchResult, str]) -> None:
     _, told = confirmed
-    assert "confirming the best 2 of 6 trials: at most 6 new trainings in all; about 6 are expected, in" in told
+    assert (
+        "confirming the best 2 of 6 completed trials: at most 6 new trainings in all; about 6 are expected, in" in told
+    )
     assert "judging by the number of validation images" in told
 
 

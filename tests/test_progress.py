@@ -357,13 +357,13 @@ def test_times_are_short() -> None:
 
 
 def test_a_confirmation_tells_its_cost_its_leader_and_the_time_left() -> None:
-    search = search_of({"00000": 0.5, "00001": 0.9, "00002": 0.8})
+    search = [*search_of({"00000": 0.5, "00001": 0.9, "00002": 0.8}), *trial("00003", [0.95], "pruned")]
     events = [*search, planned(search, share=4, candidates=2, trainings=2)]
     state = RunState.replay(events)
     shown = ConfirmationView(load_config(None, ["training.epochs=1"]), state, lambda: 4)
     assert shown.announcement(10) == (
-        "confirming the best 2 of 3 trials: at most 10 new trainings in all; about 4 are expected, in about 5 s; the "
-        "score of one training varies by about 0.0304, judging by the number of validation images"
+        "confirming the best 2 of 3 completed trials: at most 10 new trainings in all; about 4 are expected, in about "
+        "5 s; the score of one training varies by about 0.0304, judging by the number of validation images"
     )
     assert "0 of about 4 new trainings" in drawn(shown.snapshot(at(20)))
     for event in [*repeated("00001", 1, 0.85), *repeated("00002", 1, 0.8), *begun("00001", 2)]:

@@ -38,7 +38,7 @@ class ConfirmationView:
             source = "repeated trainings" if plan.noise_from == "repeats" else "the number of validation images"
             noise = f"the score of one training varies by about {number(plan.noise)}, judging by {source}"
         left = f", {total - self._ended()} of them from now on" if self._ended() else ""
-        trials = counted(self._state.trained, "trial")
+        trials = counted(self._state.counts()["completed"], "completed trial")
         if len(self._state.objectives) > 1:
             trials = f"{counted(len(self._state.front), 'trial')} on the front"
         return (

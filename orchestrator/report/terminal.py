@@ -71,11 +71,15 @@ def leaderboard(state: RunState, top: int) -> Table:
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(row[name] for name in names))
+    captions = []
     if confirmed:
         doubted = any(row["trial"].endswith(MARK) for row in rows)
         meaning = "may be as good as the winner" if len(state.objectives) == 1 else "may be on the front"
         mark = f"; {MARK.strip()}: {meaning}"
-        table.caption = f"mean: {score_of(state.objectives)[0]} of the new trainings{mark if doubted else ''}"
+        captions.append(f"mean: {score_of(state.objectives)[0]} of the new trainings{mark if doubted else ''}")
+    if any(row["status"] == "pruned" for row in rows):
+        captions.append("completed trials come first; pruned ones had fewer epochs")
+    table.caption = "\n".join(captions) or None
     return table
 
 
