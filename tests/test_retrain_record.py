@@ -11,12 +11,16 @@ from orchestrator.networks.retraining.record import (
     Asked,
     EpochTrained,
     NetworkTested,
+    RetrainEvent,
     RetrainFolder,
     RetrainInfo,
     RetrainLog,
+    RetrainState,
     TrainingBegun,
     TrainingEnded,
 )
+from orchestrator.networks.retraining.result import result_of
+from orchestrator.networks.retraining.tables import retraining_notes
 from orchestrator.record.events import now
 from tests.object_store import ObjectStore
 from trainables.storage import Folder
@@ -122,3 +126,20 @@ def test_a_storage_that_fails_is_told_once() -> None:
     log.close()
     with pytest.raises(SearchError, match="cannot be written"):
         RetrainLog(Failing()).close()
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        ([], "1 epoch so far; the same command goes on"),
+        ([TrainingEnded(seed=0, kept_epoch=1)], "trained (1 epoch), not tested yet; the same command tests it"),
+        ([TrainingEnded(seed=0, kept_epoch=None)], "not tested, because all trainings diverged"),
+    ],
+)
+def test_a_network_that_is_not_tested_says_why(ended: list[TrainingEnded], words: str) -> None:
+    state = RetrainState()
+    events: list[RetrainEvent] = [begun(), epoch(1), *ended]
+    for event in events:
+        state.apply(event)
+    result = result_of("last", location="there", costs=(1, 1), asked=info().asked, state=state, score="accuracy")
+    assert retraining_notes([result]) == f"last: {words}; in there"

@@ -167,6 +167,8 @@ class Retrained(ResultFile):
     tested_at: datetime | None
     is_over: bool
     """Whether all trainings have ended."""
+    diverged: int = 0
+    """How many of them have diverged, so that they have no weights."""
     weights: str | None = None
     """SHA-256 of the initial weights; None: random ones."""
     freeze: bool = False

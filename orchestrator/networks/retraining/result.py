@@ -40,6 +40,7 @@ def result_of(
         test_number=None if tested is None else tested.number,
         tested_at=None if tested is None else tested.time,
         is_over=all(seed in state.ended for seed in seeds),
+        diverged=sum(ended.kept_epoch is None for ended in state.ended.values()),
         weights=asked.weights,
         freeze=asked.freeze,
         accuracy=mean(accuracies.values()) if accuracies else None,

@@ -44,8 +44,10 @@ def _notes(one: Retrained) -> Iterator[str]:
 
 def _facts(one: Retrained) -> list[str]:
     if one.test_number is None or one.tested_at is None:
-        if one.is_over:
+        if one.diverged == len(one.seeds):
             return ["not tested, because all trainings diverged"]
+        if one.is_over:
+            return [f"trained ({counted(one.epochs, 'epoch')}), not tested yet; the same command tests it"]
         return [f"{counted(one.epochs, 'epoch')} so far; the same command goes on"]
     facts = [] if one.score == "accuracy" else [f"its accuracy is the {one.score}"]
     facts += [counted(one.epochs, "epoch"), f"tested on {one.tested_at:%Y-%m-%d} ({one.device})"]
@@ -56,9 +58,8 @@ def _facts(one: Retrained) -> list[str]:
     if one.weights is not None:
         begun = "only its classifier trained, on features of the" if one.freeze else "started from"
         facts.append(f"{begun} weights {one.weights[:12]}")
-    diverged = len(one.seeds) - len(one.accuracies)
-    if diverged:
-        facts.append(f"{diverged} of {len(one.seeds)} trainings diverged and are left out")
+    if one.diverged:
+        facts.append(f"{one.diverged} of {len(one.seeds)} trainings diverged and are left out")
     return facts
 
 
