@@ -72,6 +72,7 @@ from .run_directory import NETWORK as NETWORK
 from .run_directory import PAGE as PAGE
 from .run_directory import RANDOM as RANDOM
 from .run_directory import RETRAIN_RESULT as RETRAIN_RESULT
+from .run_directory import RETRAIN_SETTINGS as RETRAIN_SETTINGS
 from .run_directory import RETRAINED as RETRAINED
 from .run_directory import RunDirectory as RunDirectory
 from .run_info import ENDED as ENDED

@@ -23,11 +23,18 @@ from typing import Annotated, Any, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import ConfigError, RunDirectoryError
-from orchestrator.record import EVENTS, RETRAIN_RESULT, EpochFields, EventBase, TypedLog, first_difference
+from orchestrator.record import (
+    EVENTS,
+    RETRAIN_RESULT,
+    RETRAIN_SETTINGS,
+    EpochFields,
+    EventBase,
+    TypedLog,
+    first_difference,
+)
 from trainables.checkpoints import CheckpointFolder
 from trainables.storage import Folder, reason
 
-SETTINGS = "retrain.json"
 WEIGHTS = "weights.safetensors"
 
 
@@ -172,13 +179,15 @@ class RetrainFolder:
             RunDirectoryError: it cannot be read, or is malformed.
         """
         try:
-            return RetrainInfo.model_validate_json(self.folder.read(SETTINGS))
+            return RetrainInfo.model_validate_json(self.folder.read(RETRAIN_SETTINGS))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise RunDirectoryError(f"{self.folder / SETTINGS} cannot be read: {reason(error)}") from error
+            raise RunDirectoryError(f"{self.folder / RETRAIN_SETTINGS} cannot be read: {reason(error)}") from error
         except ValidationError as error:
-            raise RunDirectoryError(f"{self.folder / SETTINGS} is malformed: {error.errors()[0]['msg']}") from error
+            raise RunDirectoryError(
+                f"{self.folder / RETRAIN_SETTINGS} is malformed: {error.errors()[0]['msg']}"
+            ) from error
 
     def state(self) -> RetrainState:
         """Read the state from the log; it is empty if the folder has no log.
@@ -243,7 +252,7 @@ class RetrainFolder:
         """Write the settings if there are none. Another process may have written others since `check_same`."""
         self.check_same(info.asked)
         try:
-            if not self.folder.has(SETTINGS):
-                self.folder.write(SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
+            if not self.folder.has(RETRAIN_SETTINGS):
+                self.folder.write(RETRAIN_SETTINGS, info.model_dump_json(indent=2).encode() + b"\n", durable=True)
         except OSError as error:
             raise RunDirectoryError(f"{self.folder} cannot be written: {reason(error)}") from error

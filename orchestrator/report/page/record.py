@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from orchestrator.record import (
     ENDED,
@@ -23,6 +24,7 @@ from orchestrator.record import (
 )
 from orchestrator.report.confirmation import is_confirming
 from orchestrator.report.follow_ups import unfinished_evaluation
+from orchestrator.report.page.free_places import evaluation_place, read_begun
 from orchestrator.report.page.next_steps import FullSize, full_size
 from orchestrator.report.page.worker_timeline import Break, Stay, WorkerTimeline
 from trainables.storage import Folder
@@ -45,6 +47,10 @@ class PageRecord:
     """The evaluation, the retrained networks and the exported files."""
     evaluating: str | None
     """How far an evaluation is that has no result yet; None if it has one, or there is none."""
+    evaluation_dir: str | None
+    """Where the suggested evaluation is recorded; None in the default folder."""
+    begun: Mapping[str, Mapping[str, Any]]
+    """The settings of the retrainings that have begun, by the names of their folders."""
     breaks: Sequence[Break]
     """The times in which the run was stopped."""
     sample: tuple[RunState, Sequence[Break]] | None
@@ -74,6 +80,7 @@ class PageRecord:
         """
         directory, timeline = run.directory, WorkerTimeline()
         state = run.state(timeline.apply)
+        place = evaluation_place(directory, state)
         standing, read_at, follow_ups = run.standing, now(), FollowUps.read(directory)
         return cls(
             location=_absolute_location(directory.folder),
@@ -83,6 +90,8 @@ class PageRecord:
             stays=timeline.stays(read_at if standing == "running" else None),
             follow_ups=follow_ups,
             evaluating=unfinished_evaluation(directory, follow_ups),
+            evaluation_dir=None if place == directory / EVALUATION else _absolute_location(place.folder),
+            begun=read_begun(directory),
             breaks=timeline.breaks,
             sample=_sample(directory / EVALUATION / RANDOM),
             retrainable=standing in ENDED and directory.best.has(NETWORK),

@@ -10,6 +10,7 @@ from orchestrator.progress import clock, guessing_doubt, number, plain_line, riv
 from orchestrator.record import ENDED, CandidatesCompared, Difference, Evaluation, RunState, Trial
 from orchestrator.report.confirmation import how_chosen, progress_of, why_unconfirmed
 from orchestrator.report.page.confirmation_plots import confirmed_front, left_out
+from orchestrator.report.page.free_places import retrain_name
 from orchestrator.report.page.next_steps import FOLDS, TOP, evaluation_cost
 from orchestrator.report.page.plot import metric_label
 from orchestrator.report.page.problems import problems_of
@@ -61,7 +62,6 @@ def summary_of(record: PageRecord) -> Summary:
     winner = follow_ups.winner(state)
     ended = record.standing in ENDED
     tested = how_chosen(follow_ups, state) != "unconfirmed"
-    run = shlex.quote(record.location)
     can_evaluate = ended and not _has_verdict(record) and len(state.to_evaluate(TOP)) == TOP
     return Summary(
         standing=_standing(record),
@@ -71,7 +71,7 @@ def summary_of(record: PageRecord) -> Summary:
         facts=_facts(record),
         full_size=_full_size(record),
         evaluation_cost=evaluation_cost(state) if can_evaluate else "",
-        evaluate=f"cellscout evaluate {run} --top {TOP} --folds {FOLDS}" if can_evaluate else None,
+        evaluate=_evaluate_command(record) if can_evaluate else None,
         retrain=None if winner is None else retrain_command(record, winner),
         resume=None if record.standing == "completed" else record.info.continuation(record.standing, record.location),
     )
@@ -83,6 +83,13 @@ def _has_verdict(record: PageRecord) -> bool:
     return evaluation is not None and evaluation.finished and evaluation.winner is not None
 
 
+def _evaluate_command(record: PageRecord) -> str:
+    words = ["cellscout", "evaluate", record.location, "--top", str(TOP), "--folds", str(FOLDS)]
+    if record.evaluation_dir is not None:
+        words += ["--evaluation-dir", record.evaluation_dir]
+    return shlex.join(words)
+
+
 def retrain_command(record: PageRecord, trial: Trial) -> str | None:
     """Return the command that trains a trial's architecture at full size; None if that is not possible yet."""
     size = record.full_size
@@ -91,7 +98,9 @@ def retrain_command(record: PageRecord, trial: Trial) -> str | None:
     words = ["cellscout", "retrain", record.location]
     if trial is not record.follow_ups.winner(record.state):
         words += ["--architecture", f"{record.location}#{trial.trial_id}"]
-    return shlex.join([*words, "--repeats", str(size.repeats), "--filters", str(size.filters)])
+    words += ["--repeats", str(size.repeats), "--filters", str(size.filters)]
+    name = retrain_name(record.begun, trial, size, record.info)
+    return shlex.join(words if name == trial.trial_id else [*words, "--name", name])
 
 
 def _full_size(record: PageRecord) -> str:

@@ -16,8 +16,10 @@ from orchestrator.record import (
     EVENTS,
     EXPORTED,
     EXPORTS,
+    INFO,
     RANDOM,
     RETRAIN_RESULT,
+    RETRAIN_SETTINGS,
     RETRAINED,
     SEGMENTS,
     RecordedRun,
@@ -124,9 +126,9 @@ class WatchedPage:
         files = [
             (folder, EVENTS),
             *((segments, name) for name in segments.names()[-1:]),  # of a log on an object store
-            (folder / EVALUATION, EVALUATION_RESULT),
+            *((folder / EVALUATION, name) for name in (INFO, EVALUATION_RESULT)),
             (folder / EVALUATION / RANDOM, EVENTS),
-            *((network, RETRAIN_RESULT) for network in networks),
+            *((network, name) for network in networks for name in (RETRAIN_SETTINGS, RETRAIN_RESULT)),
             *((network / EXPORTED, EXPORTS) for network in (folder / BEST, *networks)),
         ]
         stamps = {str(place / name): place.stamp(name) for place, name in files}
