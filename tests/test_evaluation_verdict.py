@@ -206,7 +206,8 @@ def test_before_its_end_it_says_how_far_it_is() -> None:
     state = planned(RunState.replay(SEARCH))
     end(state, 0, 0.9)
     outcome = outcome_of(state, searched=RunState.replay(SEARCH), sample=None, rungs=None, epochs=2, bounds=(0.0, 1.0))
-    assert verdict(outcome) == "Not finished: 1 of 18 trainings have ended."
+    said = "Not finished: 1 of 18 trainings have ended; the command that began it continues it."
+    assert verdict(outcome) == said
     assert evaluation_json(outcome)["finished"] is False
     assert evaluation_summary(outcome, "here").startswith(
         "evaluation  here\ntrainings   1 of 18 ended: 2 folds, 3 seeds"

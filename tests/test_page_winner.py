@@ -147,7 +147,8 @@ def test_an_evaluation_that_is_unfinished_or_spoilt_is_told(tmp_path: Path) -> N
     directory.folder.write("evaluation/evaluation.json", unfinished.encode())
     summary = content_of(PageRecord.read(RecordedRun.of_search(directory))).summary
     assert not summary.tested
-    assert "An evaluation is unfinished: 2 of 6 trainings have ended." in summary.verdict
+    said = "An evaluation is unfinished: 2 of 6 trainings have ended; the command that began it continues it."
+    assert said in summary.verdict
     directory.folder.write("evaluation/evaluation.json", b"{}")
     with pytest.raises(RunDirectoryError, match=r"evaluation.json is malformed"):
         PageRecord.read(RecordedRun.of_search(directory))

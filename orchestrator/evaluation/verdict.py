@@ -15,7 +15,8 @@ SAME = "their scores differ by the same amount in every training"
 def verdict(outcome: Outcome) -> str:
     """A few sentences on the winner, the front, the random search and candidates without a rank."""
     if not outcome.finished:
-        return f"Not finished: {outcome.ended} of {outcome.planned} trainings have ended."
+        ended = f"{outcome.ended} of {outcome.planned} trainings have ended"
+        return f"Not finished: {ended}; the command that began it continues it."
     sentences = [*_of_guessing(outcome), _of_candidates(outcome)]
     if outcome.several_objectives:
         front = [one.name for one in outcome.candidates if one.on_front]

@@ -206,7 +206,8 @@ def _unused_evaluation(record: PageRecord) -> list[str]:
         return [] if record.evaluating is None else [f"Evaluation: {record.evaluating}."]
     if not evaluation.finished:
         done = evaluation.trainings
-        return [f"An evaluation is unfinished: {done.ended} of {done.planned} trainings have ended."]
+        ended = f"{done.ended} of {done.planned} trainings have ended"
+        return [f"An evaluation is unfinished: {ended}; the command that began it continues it."]
     if evaluation.winner is None:
         return [f"The evaluation found no winner: {evaluation.verdict}"]
     return [
