@@ -16,6 +16,7 @@ from orchestrator.record.run_state import RunState
 from orchestrator.report.confirmation import why_race_ended, why_unconfirmed
 from orchestrator.report.page.content import Content, content_of
 from orchestrator.report.page.record import PageRecord
+from orchestrator.report.page.summary import summary_of
 from orchestrator.report.terminal import leaderboard
 from orchestrator.report.watch.server import watching
 from tests.builders import STARTED, at, info, trial, write
@@ -263,6 +264,15 @@ def test_the_page_names_the_confirmed_winner(run: RunDirectory) -> None:
     (timeline,) = page.plots["timeline"]
     assert [(trace.name, len(trace.x)) for trace in traces(timeline)] == [("completed", 4), ("confirmation", 6)]
     assert f"Trial {WINNER} is the confirmed winner" in page_of(run).text
+
+
+def test_a_candidate_that_was_confirmed_alone_is_not_called_the_best_of_several(run: RunDirectory) -> None:
+    record = PageRecord.read(RecordedRun.of_search(run))
+    compared = record.state.confirmed
+    assert compared is not None
+    record.state.compared = compared.model_copy(update={"candidates": [compared.winner]})
+    text = " ".join(summary_of(record).verdict)
+    assert "0.8800 with a probability of 95 %. No other candidate was trained again. In the search" in text
 
 
 def test_the_best_so_far_ends_with_the_search(run: RunDirectory) -> None:

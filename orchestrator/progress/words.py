@@ -49,7 +49,9 @@ def rivals_in_words(compared: CandidatesCompared) -> str:
     names = [rival.trial_id for rival in compared.rivals]
     if not names:
         return (
-            "no other candidate can be the best" if len(compared.candidates) > 1 else "no other candidate was trained"
+            "no other candidate can be the best"
+            if len(compared.candidates) > 1
+            else "no other candidate was trained again"
         )
     return f"{join_words(names)} cannot be distinguished from it"
 

@@ -100,7 +100,7 @@ def _how_to_read(state: RunState) -> str:
     (metric,) = state.objectives
     return (
         f"Large dot: the mean {metric_label(metric)} of the new trainings, which are the small dots. Line: the "
-        "interval that holds the true score with a probability of 95 %; it counts that the best of several was chosen. "
+        "interval that holds the true score with a probability of 95 %, also if the best of several was chosen. "
         "Diamond: the score in the search, by which the candidates were chosen, so it is often too good."
     )
 

@@ -163,9 +163,9 @@ def _confirmed(compared: CandidatesCompared, state: RunState) -> list[str]:
     ]
     if score.interval is not None:
         low, high = score.interval
+        counts = "; this counts that it is the best of several" if len(compared.candidates) > 1 else ""
         sentences.append(
-            f"Its true {label} is between {number(low)} and {number(high)} with a probability of 95 %; this counts "
-            "that it is the best of several."
+            f"Its true {label} is between {number(low)} and {number(high)} with a probability of 95 %{counts}."
         )
     if others:
         sentences += [f"The first objective, {label}, decides the winner.", *confirmed_front(compared, state)]
