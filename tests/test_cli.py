@@ -218,6 +218,14 @@ def test_of_a_folder_of_runs_one_is_named(cellscout: Any, recorded: Path) -> Non
     assert ended.err.endswith(f"holds no run (no run.json there); it has 1 run, such as {recorded}\n")
 
 
+def test_of_a_folder_of_networks_one_is_named(cellscout: Any, tmp_path: Path) -> None:
+    network = tmp_path / "run" / "retrain" / "00007" / "network.json"
+    network.parent.mkdir(parents=True)
+    network.write_text("{}")
+    ended = cellscout("export", "run/retrain")
+    assert ended.err.endswith("(no run.json there); it has 1 network, such as run/retrain/00007\n")
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     ended = subprocess.run([*COMMAND, "--debug", "status", "absent"], capture_output=True, text=True, cwd=tmp_path)
     assert "Traceback" in ended.stderr

@@ -264,10 +264,11 @@ class RunDirectory:
             _swap_best(path)
 
     def _what_else(self) -> str:
-        """What may be meant by a folder that is no run: a run in it or beside it, or a trial; else nothing."""
-        runs = [name for name in self.folder.names() if (self.folder / name).has(INFO)]
-        if runs:
-            return f"; it has {counted(len(runs), 'run')}, such as {self.folder / runs[-1]}"
+        """What may be meant by a folder that is no run: a run or network in it, a run beside it, or a trial."""
+        for file, what in ((INFO, "run"), (NETWORK, "network")):
+            found = [name for name in self.folder.names() if (self.folder / name).has(file)]
+            if found:
+                return f"; it has {counted(len(found), what)}, such as {self.folder / found[-1]}"
         run_dir, mark, _ = self.location.rpartition("#")
         if mark and run_dir and RunDirectory.at(run_dir).folder.has(INFO):
             command = f"cellscout retrain {shlex.quote(run_dir)} --architecture {shlex.quote(self.location)}"
