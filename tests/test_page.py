@@ -190,7 +190,7 @@ def test_retrained_networks_are_told_with_their_tests(tmp_path: Path) -> None:
     (tmp_path / "run" / "retrain" / "unfinished").mkdir()
     text = page_of(directory).text
     assert "0.9050 ± 0.0071" in text
-    assert "tested 2026-01-02 on cpu; test 2 of this network, so not independent evidence" in text
+    assert "tested 2026-01-02 on cpu; test 2 of this network, so not fresh evidence" in text
 
 
 def test_a_running_search_says_how_far_it_is(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from orchestrator.words import counted
 
 def retraining_table(results: Sequence[Retrained]) -> Table:
     """One row per network, in 80 columns."""
-    shown = Table(title="Trained in full", box=box.SIMPLE_HEAD)
+    shown = Table(title="Retraining", box=box.SIMPLE_HEAD)
     for name in ("network", "parameters", "macs", "latency", "test accuracy", "time"):
         shown.add_column(name, justify="left" if name == "network" else "right")
     for one in results:

@@ -88,7 +88,7 @@ def _retraining_note(one: Retrained) -> str:
     if one.tested_at is not None:
         notes.append(f"tested {one.tested_at:%Y-%m-%d} on {one.device}")
     if one.test_number is not None and one.test_number > 1:
-        notes.append(f"test {one.test_number} of this network, so not independent evidence")
+        notes.append(f"test {one.test_number} of this network, so not fresh evidence")
     if one.freeze:
         notes.append("only its classifier was trained")
     elif one.weights is not None:
