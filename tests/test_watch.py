@@ -228,6 +228,7 @@ def test_a_folder_of_runs_is_a_list_that_leads_to_their_pages(tmp_path: Path, mo
         assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert '<a href="a%20run/">a run</a>' in page
         assert "notes" not in page.replace(str(tmp_path), "")
+        assert "6.0000" not in page
         status, of_run, _ = ask(server, "/a%20run/")
         assert (status, "Learning curves" in of_run) == (200, True)
         assert ask(server, "/a%20run/version")[0] == 200

@@ -155,8 +155,8 @@ def _row(name: str, run: RecordedRun) -> list[Value]:
     return [
         Value(name, name, link=f"{quote(name)}/"),
         text_value(run.standing.replace("_", " ")),
-        text_value("" if progress is None else progress.words),
-        number_value(state.trained),
+        text_value("-" if progress is None else progress.words),
+        Value(f"{state.trained:,}", state.trained),
         number_value(score),
         text_value("-" if winner is None else winner.trial_id),
         Value(clock(state.active_seconds()), state.active_seconds()),
