@@ -25,10 +25,10 @@ INTRODUCTION = """\
 
 (Made by `python docs/command_options.py` from the settings of each command.)
 
-This page lists the settings of these commands; `--help` shows their other options. In Python, a setting is a keyword
-argument of the command's settings; `simulate` is on the command line only. A list is written with commas between its
-values; an option that may be repeated takes one value each time, unless its row says otherwise. Impossible values are
-refused with a one-line message before anything starts.
+This page lists the settings of these commands; the help of a command shows its other options. In Python, a setting is
+a keyword argument of the command's settings; `simulate` is on the command line only. A list is written with commas
+between its values; an option that may be repeated takes one value each time, unless its row says otherwise.
+Impossible values are refused with a one-line message before anything starts.
 """
 
 
