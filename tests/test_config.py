@@ -104,6 +104,8 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("data.validation_fraction=0", "data.validation_fraction is 0; it must be above 0"),
         ("data.validation_fraction=1", "data.validation_fraction is 1; it must be below 1"),
         ("data.image_size=0", "data.image_size is 0; it must be at least 4"),
+        ("data.image_size=[8, 2]", "data.image_size is 2; it must be at least 4"),
+        ("data.image_size=[8]", "data.image_size is [8]; it must have at least 2 items"),
         ("data.limit=-1", "data.limit is -1; it must be at least 2"),
         ("budget.trials=0", "budget.trials is 0; it must be at least 1"),
         ("budget.hours=0", "budget.hours is 0; it must be above 0"),

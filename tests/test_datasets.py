@@ -99,9 +99,9 @@ def test_labels_of_any_values_become_classes(tmp_path: Path) -> None:
 
 def test_one_folder_per_class(tmp_path: Path) -> None:
     write_folders(tmp_path, {"cats": 20, "dogs": 30})
-    splits = load_data(DataSettings(name="image_folder", root=str(tmp_path), image_size=8), seed=0)
+    splits = load_data(DataSettings(name="image_folder", root=str(tmp_path), image_size=[8, 6]), seed=0)
     assert splits.classes == ("cats", "dogs")
-    assert splits.train.images.shape[1:] == (8, 8, 3)
+    assert splits.train.images.shape[1:] == (8, 6, 3)
     assert (splits.train.images[splits.train.labels == 1][..., 0] == 40).all()
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 50
 
@@ -205,8 +205,8 @@ from PIL import Image
 def make():
     return [(Image.new("L", (5 + index % 3, 7)), index % 2) for index in range(40)]
 """
-    splits = from_function(tmp_path, monkeypatch, body, image_size=6)
-    assert splits.train.images.shape[1:] == (6, 6, 1)
+    splits = from_function(tmp_path, monkeypatch, body, image_size=[6, 9])
+    assert splits.train.images.shape[1:] == (6, 9, 1)
     with pytest.raises(
         DataError, match="several sizes or channels, such as .*7, 5.* and .*7, 6.*; set data.image_size"
     ):

@@ -159,8 +159,8 @@ def _read(settings: DataSettings, data: Any) -> RawPart:
         except ValueError as error:
             raise DataError(f"data.name = {settings.name!r}: item {index}: {error}") from error
         labels.append(_label(settings, index, item[1]))
-    if settings.image_size is not None:
-        images = [resize_image(image, (settings.image_size, settings.image_size)) for image in images]
+    if (size := settings.height_and_width) is not None:
+        images = [resize_image(image, size) for image in images]
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         counts = {shape[2:] for shape in shapes}

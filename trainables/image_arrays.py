@@ -141,9 +141,9 @@ def check_images(settings: DataSettings, images: NDArray[Any], which: str) -> ND
         )
     check_filled(settings, images, which)
     images = images[..., None] if images.ndim == 3 else images
-    size = settings.image_size
-    if size is not None and images.shape[1:3] != (size, size):
-        images = np.stack([resize_image(image, (size, size)) for image in images])
+    size = settings.height_and_width
+    if size is not None and images.shape[1:3] != size:
+        images = np.stack([resize_image(image, size) for image in images])
     return np.ascontiguousarray(images)
 
 

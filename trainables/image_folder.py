@@ -34,14 +34,15 @@ def load_image_folder(settings: DataSettings) -> DataSource:
 
 
 def _read(root: Path, folders: ClassFolders, role: Role, settings: DataSettings) -> RawPart:
-    """Read the pictures of one part as RGB, stretched to a square.
+    """Read the pictures of one part as RGB, stretched to one size.
 
     Raises:
         DataError: pictures cannot be used; all are read before, so that the message has their number.
     """
     places = folders.places(role)
-    size = settings.image_size or DEFAULT_IMAGE_SIZE
-    images = np.empty((len(places), size, size, 3), np.uint8)
+    size = settings.height_and_width
+    assert size is not None, "image_folder has a default size"
+    images = np.empty((len(places), *size, 3), np.uint8)
     problems: list[PictureError] = []
     for index, (_, place) in enumerate(places):
         try:
@@ -49,7 +50,7 @@ def _read(root: Path, folders: ClassFolders, role: Role, settings: DataSettings)
         except PictureError as error:
             problems.append(error)
             continue
-        images[index] = resize_image(to_pixels(picture), (size, size))
+        images[index] = resize_image(to_pixels(picture), size)
     if problems:
         raise DataError(_in_words(problems))
     return images, np.array([label for label, _ in places], np.int64)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from trainables.presets import PRESETS
 
@@ -20,6 +20,14 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+Side = Annotated[int, Field(ge=4, le=1024)]
+BothSides = Annotated[list[Side], Field(min_length=2, max_length=2)]
+# Tags, so that an error is about the form that was given, and not about the other one too.
+ImageSize = Annotated[
+    Annotated[Side, Tag("side")] | Annotated[BothSides, Tag("sides")],
+    Discriminator(lambda value: "sides" if isinstance(value, list) else "side"),
+]
 
 MAX_PIXELS = 100_000_000
 """Default maximum number of pixels of a picture."""
@@ -74,8 +82,9 @@ class DataSettings(Settings):
     """Let torchvision download the data set into `root`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for a `module:function` data set, or for a data set of your own task."""
-    image_size: int | None = Field(default=None, ge=4, le=1024)
-    """Resize images to this height and width in pixels. Unset: keep their size (`image_folder`: 32)."""
+    image_size: ImageSize | None = None
+    """Resize images to this height and width in pixels, or to `[height, width]`. Unset: keep their size
+    (`image_folder`: 32)."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
     """Maximum number of pixels of a picture in `image_folder`. Larger pictures are refused before they are decoded."""
     length: int | None = Field(default=None, ge=4, le=MAX_LENGTH)
@@ -118,6 +127,14 @@ class DataSettings(Settings):
         if self.options and ":" not in self.name and self.task is None:
             raise ValueError(f"options are for a 'module:function' data set; {self.name!r} takes no options")
         return self
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """The size in pixels to which images are resized; None if they keep theirs."""
+        if self.image_size is None or isinstance(self.image_size, int):
+            return None if self.image_size is None else (self.image_size, self.image_size)
+        height, width = self.image_size
+        return height, width
 
     def located(self) -> Self:
         """The same settings with absolute paths, which are the same places from every working folder."""

@@ -55,7 +55,8 @@ def _described(annotation: Any) -> tuple[str, str]:
         return kind, limits or _bounds([*_constraints(arguments[1:])])
     if origin in (Union, UnionType):
         parts = [_described(part) for part in arguments if part is not NoneType]
-        return " or ".join(kind for kind, _ in parts), ", ".join(limits for _, limits in parts if limits)
+        bounds = dict.fromkeys(limits for _, limits in parts if limits)
+        return " or ".join(kind for kind, _ in parts), ", ".join(bounds)
     if origin is Literal:
         return " or ".join(f'`"{value}"`' for value in arguments), ""
     if origin is dict:

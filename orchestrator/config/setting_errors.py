@@ -13,6 +13,7 @@ FORMS = {
     "Input should be less than": "it must be below",
     "Input should": "it must",
     "String should": "it must",
+    "List should": "it must",
 }
 """How pydantic's messages begin, and how ours do; the first that fits counts."""
 
