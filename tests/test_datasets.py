@@ -97,6 +97,19 @@ def test_labels_of_any_values_become_classes(tmp_path: Path) -> None:
     assert splits.train.images.shape[1:] == (4, 4, 1)
 
 
+@pytest.mark.parametrize(
+    ("names", "classes", "remarks"),
+    [(["ant", "bee"], ("ant", "bee"), ()), ([7, 8], ("0", "1"), ("left out: the arrays classes",))],
+    ids=["texts", "numbers"],
+)
+def test_an_archive_may_name_its_classes(
+    names: list[Any], classes: tuple[str, ...], remarks: tuple[str, ...], tmp_path: Path
+) -> None:
+    arrays = {"images": np.zeros((40, 4, 4), np.uint8), "labels": np.arange(40) % 2, "classes": np.array(names)}
+    splits = load_data(DataSettings(name="npz", root=write_npz(tmp_path / "a.npz", **arrays)), seed=0)
+    assert (splits.classes, tuple(splits.remarks)) == (classes, remarks)
+
+
 def test_one_folder_per_class(tmp_path: Path) -> None:
     write_folders(tmp_path, {"cats": 20, "dogs": 30})
     splits = load_data(DataSettings(name="image_folder", root=str(tmp_path), image_size=[8, 6]), seed=0)

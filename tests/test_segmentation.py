@@ -171,6 +171,11 @@ def test_masks_are_resized_to_the_nearest_pixel(tmp_path: Path) -> None:
     )
 
 
+def test_an_archive_may_name_its_classes(tmp_path: Path) -> None:
+    splits = read(write_mask_npz(tmp_path / "a.npz", classes=np.array(["ground", "red", "green"])))
+    assert splits.classes == ("ground", "red", "green")
+
+
 def test_a_split_is_stratified_by_the_rarest_class_if_it_can_be(tmp_path: Path) -> None:
     splits = read(write_mask_npz(tmp_path / "a.npz", 40), validation_fraction=0.25)
     assert "split at random, stratified by the class of each mask that is in the fewest masks" in splits.summary()

@@ -40,13 +40,13 @@ def load_segmentation(settings: DataSettings) -> DataSource:
 
 
 def _load_npz(settings: DataSettings) -> DataSource:
-    parts, remarks = read_npz(settings, "images", "masks")
+    parts, names, remarks = read_npz(settings, "images", "masks")
     found: dict[Role, _Part] = {
         role: _Part(*parts[prefix])
         for role, prefix in zip(ROLES, ("", "validation_", "test_"), strict=True)
         if prefix in parts
     }
-    return _make_source(settings, found, remarks=remarks)
+    return _make_source(settings, found, names=names, remarks=remarks)
 
 
 def load_function(settings: DataSettings) -> DataSource:

@@ -78,7 +78,7 @@ def load_signals(settings: DataSettings) -> DataSource:
 
 
 def _load_npz(settings: DataSettings) -> DataSource:
-    parts, remarks = read_npz(settings, "signals", "labels")
+    parts, names, remarks = read_npz(settings, "signals", "labels")
     length = settings.length
     if length is not None:
         lengths = [signals.shape[1] for signals, _ in parts.values() if signals.ndim > 1 for _ in range(len(signals))]
@@ -88,6 +88,7 @@ def _load_npz(settings: DataSettings) -> DataSource:
         parts[""],
         validation=parts.get("validation_"),
         test=parts.get("test_"),
+        names=names,
         remarks=remarks,
         kind=_CHECK,
         reading=SignalReading(None),
