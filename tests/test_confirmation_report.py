@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.record.event_log import EventLog
 from orchestrator.record.events import Event, RunEnded, TrialSuggested
-from orchestrator.record.recorded_run import RecordedRun
+from orchestrator.record.recorded_run import RecordedRun, load_run
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_state import RunState
 from orchestrator.report.confirmation import why_race_ended, why_unconfirmed
@@ -294,6 +294,10 @@ def test_the_terminal_lists_the_confirmed_front(several: RunDirectory, cellscout
     ]
     found = json.loads(cellscout("status", several.location, "--json").out)
     assert [one["trial_id"] for one in found["front"]] == ["00001", "00003"]
+    recorded = load_run(several.location)
+    assert [trial.trial_id for trial in recorded.front] == ["00001", "00003"]
+    assert recorded.confirmation is not None
+    assert recorded.confirmation.winner.trial_id == "00001"
 
 
 def test_the_terminal_lists_the_members_of_the_front_that_were_not_trained_again(

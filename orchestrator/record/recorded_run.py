@@ -16,7 +16,7 @@ import pyarrow as pa
 from orchestrator.config import MOVABLE, SearchConfig, change_config, parse_config
 from orchestrator.errors import ConfigError, RunDirectoryError
 from orchestrator.record.event_log import is_being_written, read_events
-from orchestrator.record.events import Event
+from orchestrator.record.events import CandidatesCompared, Event
 from orchestrator.record.follow_ups import FollowUps
 from orchestrator.record.run_directory import RunDirectory
 from orchestrator.record.run_info import ENDED, RunInfo
@@ -29,7 +29,8 @@ from orchestrator.record.trial import Trial
 class RecordedRun:
     """The record of a search or of an evaluation, running or ended.
 
-    `state`, `winner`, `trials` and `epochs` read the events anew, so they follow a running search.
+    `state`, `winner`, `confirmation`, `front`, `trials` and `epochs` read the events anew, so they follow a running
+    search.
     """
 
     directory: RunDirectory
@@ -167,6 +168,24 @@ class RecordedRun:
             RunDirectoryError: the log or a result file is corrupt, or cannot be read.
         """
         return FollowUps.read(self.directory).winner(self.state())
+
+    @property
+    def confirmation(self) -> CandidatesCompared | None:
+        """What the new trainings say about the best candidates; None if the winner is unconfirmed.
+
+        Raises:
+            RunDirectoryError: the log is corrupt, or cannot be read.
+        """
+        return self.state().confirmed
+
+    @property
+    def front(self) -> list[Trial]:
+        """The Pareto front: the confirmed one if there is one. With one objective, the best trials.
+
+        Raises:
+            RunDirectoryError: the log is corrupt, or cannot be read.
+        """
+        return self.state().winning_front
 
     def trials(self) -> pa.Table:
         """Return one row per trial, as in `trials.parquet`. `.to_pandas()` makes a data frame of it.

@@ -243,6 +243,13 @@ class RunState:
         """The confirmed winner; without one, the best trial. None if none has completed."""
         return self.best if self.confirmed is None else self.trials[self.confirmed.winner.trial_id]
 
+    @property
+    def winning_front(self) -> list[Trial]:
+        """The confirmed Pareto front; the search's front if there is only one objective or no confirmation."""
+        if self.confirmed is None or len(self.objectives) == 1:
+            return self.front
+        return [self.trials[one.trial_id] for one in self.confirmed.candidates if one.on_front]
+
     def original(self, trial: Trial) -> Trial:
         """Return the trial that answered this one if it is a duplicate, else the trial itself."""
         return trial if trial.duplicate_of is None else self.find(trial.duplicate_of)

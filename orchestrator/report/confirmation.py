@@ -15,7 +15,6 @@ from orchestrator.record import (
     RecordedRun,
     RunInfo,
     RunState,
-    Trial,
 )
 from orchestrator.significance import is_chance
 from orchestrator.words import counted
@@ -54,13 +53,6 @@ def standing_of(candidate: ConfirmedCandidate, state: RunState) -> Standing:
     if candidate.on_front if len(state.objectives) > 1 else candidate.trial_id == state.confirmed.winner.trial_id:
         return "leads"
     return "in_doubt" if candidate.in_doubt else "behind"
-
-
-def front_of(state: RunState) -> list[Trial]:
-    """Return the confirmed Pareto front; the search's front if there is only one objective or no confirmation."""
-    if state.confirmed is None or len(state.objectives) == 1:
-        return state.front
-    return [state.trials[one.trial_id] for one in state.confirmed.candidates if one.on_front]
 
 
 def range_in_words(interval: tuple[float, float] | None) -> str:

@@ -25,7 +25,6 @@ from orchestrator.report.changes import changes_of
 from orchestrator.report.confirmation import (
     confirmation_json,
     confirmed_candidates,
-    front_of,
     how_chosen,
     is_confirming,
     progress_of,
@@ -184,7 +183,7 @@ def report_json(run: RecordedRun, state: RunState, top: int | None) -> dict[str,
         "confirmation": confirmation_json(state),
         **follow_up_json(follow_ups),
         "objectives": state.objectives,
-        "front": [_trial_json(trial, state) for trial in front_of(state)],
+        "front": [_trial_json(trial, state) for trial in state.winning_front],
         "leaderboard": [_trial_json(trial, state) for trial in state.ranking()[:top]],
     }
 

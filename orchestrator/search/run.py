@@ -87,6 +87,11 @@ class SearchResult:
         """What the new trainings say about the best candidates; None if the winner is unconfirmed."""
         return self.state.confirmed
 
+    @property
+    def front(self) -> list[Trial]:
+        """The Pareto front: the confirmed one if there is one. With one objective, the best trials."""
+        return self.state.winning_front
+
     def trials(self) -> pa.Table:
         """Return one row per trial, as in `trials.parquet`. `.to_pandas()` makes a data frame of it."""
         return trial_table(self.state, self.info.seed)
