@@ -14,7 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from orchestrator.config.loading import load_config, parse_config
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.evaluation.run import evaluate
-from orchestrator.networks.retraining.run import procedure_of, retrain
+from orchestrator.networks.retraining.run import procedure_of, retrain, unused_trainable
 from orchestrator.progress.display import Progress
 from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_info import describe_run
@@ -75,8 +75,22 @@ def test_a_retraining_follows_the_settings_if_the_trainable_was_passed(tmp_path:
     class OfANotebook(Paced):
         pass
 
-    searched(tmp_path / "run", PassedParts(trainable=OfANotebook))
-    assert procedure_of(RecordedRun.of_search(tmp_path / "run")) is TrainingProcedure
+    search = RecordedRun.of_search(searched(tmp_path / "run", PassedParts(trainable=OfANotebook)))
+    assert procedure_of(search) is TrainingProcedure
+    assert (unused_trainable(search) or "").endswith("OfANotebook (passed in Python)")
+
+
+@pytest.mark.parametrize(
+    ("name", "unused"),
+    [
+        ("tests.stepping:Paced", "tests.stepping:Paced"),
+        ("trainables.cell_trainable:CellTrainable", None),
+        ("cell", None),
+    ],
+)
+def test_a_trainable_that_a_retraining_does_not_use_is_named(name: str, unused: str | None, tmp_path: Path) -> None:
+    search = RecordedRun.of_search(made_up(tmp_path / "run", 3, overrides=(f"trainable.name={name}",)))
+    assert unused_trainable(search) == unused
 
 
 def test_an_object_is_described_by_its_class_its_module_and_what_it_tells() -> None:

@@ -124,6 +124,8 @@ def _trained(
     progress: Progress,
 ) -> bool:
     """Train and test one network after the other; False if the user asked to stop."""
+    if (unused := unused_trainable(search)) is not None:
+        progress.note(f"the training follows [training], not the search's trainable {unused}")
     progress.note(f"reading the data set {search.config.data.name}")
     splits = images_of(search)
     stopper = SearchStopper(None)
@@ -358,6 +360,19 @@ def procedure_of(search: RecordedRun) -> type[TrainingProcedure]:
         return TrainingProcedure
     found: type[TrainingProcedure] = getattr(find_trainable(search.config.trainable), "procedure", TrainingProcedure)
     return found
+
+
+def unused_trainable(search: RecordedRun) -> str | None:
+    """Return the search's trainable if it is the user's own and has no training procedure that a retraining can use.
+
+    Raises:
+        ConfigError: the trainable cannot be found any more.
+    """
+    if "trainable" not in search.info.passed:
+        settings = search.config.trainable
+        if ":" not in settings.name or hasattr(find_trainable(settings), "procedure"):
+            return None
+    return search.info.component("trainable")
 
 
 def _name_of(procedure: type[TrainingProcedure]) -> str | None:
