@@ -44,6 +44,13 @@ def test_help_names_the_commands_and_gives_examples(cellscout: Any) -> None:
         assert "Example: cellscout" in one.out
 
 
+def test_the_word_help_shows_the_help_of_all_or_of_one_command(cellscout: Any) -> None:
+    for words in (["help"], ["help", "compare"]):
+        ended = cellscout(*words)
+        assert (ended.status, ended.out) == (0, cellscout(*words[1:], "--help").out)
+    assert "Did you mean 'compare'?" in cellscout("help", "compar").err
+
+
 def test_help_does_not_wait_for_ray() -> None:
     code = "import sys; sys.argv = ['cellscout', '--help']\nimport orchestrator.cli.app as cli\n"
     code += "try: cli.main()\nexcept SystemExit: print('ray' in sys.modules, 'torch' in sys.modules)"

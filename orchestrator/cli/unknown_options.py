@@ -1,4 +1,4 @@
-"""What an option that a command does not have may have meant: one of its options, or a setting."""
+"""What unknown words on the command line may have meant: `help`, one of a command's options, or a setting."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ SYNONYMS = {"o": PLACES, "out": PLACES, "output": PLACES, "trials": ("top",)}
 
 
 class Commands(TyperGroup):
-    """The commands, with better suggestions for unknown options.
+    """The commands, with better suggestions for unknown options, and `help COMMAND` for `COMMAND --help`.
 
     Typer compares the dashes too, so that any two short options resemble each other.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
