@@ -24,6 +24,7 @@ from orchestrator.record.recorded_run import RecordedRun
 from orchestrator.record.run_directory import RunDirectory
 from search_spaces import PUBLISHED
 from tests.builders import RUN
+from tests.commands import told
 from tests.evaluated import recorded
 from tests.records import snapshot
 from trainables.operations import OPERATIONS
@@ -97,9 +98,12 @@ def test_list_spaces_shows_their_sizes(cellscout: Any) -> None:
 
 
 def test_a_list_of_an_unknown_kind_is_refused(cellscout: Any) -> None:
-    ended = cellscout("list", "optimisers")
-    assert ended.status == 2
-    assert "spaces" in ended.err
+    known = "spaces, cells, operations, skeletons, presets, samplers, schedulers, datasets, trainables"
+    assert told(cellscout("list", "optimisers")) == (2, "", f"cellscout: KIND is 'optimisers'; known: {known}\n")
+    assert cellscout("list", "sampler").err.endswith("; did you mean 'samplers'?\n")
+    assert cellscout("list", "space").err.endswith("; did you mean 'spaces'?\n")
+    words = {word.strip(",.") for word in cellscout("list", "--help").out.split()}
+    assert words.issuperset(known.split(", "))
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

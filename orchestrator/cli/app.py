@@ -5,7 +5,6 @@ Each command imports what it needs when it runs, so that `--help` does not wait 
 
 from __future__ import annotations
 
-import enum
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,20 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-
-class Kind(enum.StrEnum):
-    """The kinds of names that `cellscout list` lists."""
-
-    spaces = "spaces"
-    cells = "cells"
-    operations = "operations"
-    skeletons = "skeletons"
-    presets = "presets"
-    samplers = "samplers"
-    schedulers = "schedulers"
-    datasets = "datasets"
-    trainables = "trainables"
 
 
 app.add_typer(networks.networks)
@@ -267,12 +252,22 @@ def mirror(
 
 
 @app.command("list", epilog="Example: cellscout list spaces")
-def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
+def list_names(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="What to list: spaces, cells, operations, skeletons, presets, samplers, schedulers, datasets or "
+            "trainables.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
     """List the built-in names of one kind for search files and commands."""
     from orchestrator.cli.catalogue import catalogue
     from orchestrator.cli.listing import listing
 
-    rows = catalogue(kind.value)
+    rows = catalogue(kind)
     if as_json:
         print_json(rows)
         return

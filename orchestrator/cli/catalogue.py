@@ -7,29 +7,37 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.config import flatten
+from orchestrator.errors import InputError
 from orchestrator.samplers import SAMPLERS
 from orchestrator.schedulers import SCHEDULERS
 from search_spaces import PUBLISHED, SPACES, CellSpace
 from trainables import TRAINABLES
 from trainables.operations import OPERATIONS
 from trainables.presets import PRESETS
+from trainables.settings import did_you_mean
 from trainables.skeleton import SKELETONS, Skeleton
 from trainables.tasks.table import DATASETS
 
 
 def catalogue(kind: str) -> list[dict[str, Any]]:
-    """One row for each name of a kind, such as `samplers`."""
+    """One row for each name of a kind, such as `samplers`.
+
+    Raises:
+        InputError: there is no such kind.
+    """
     make: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "spaces": _spaces,
         "cells": _cells,
+        "operations": _operations,
         "skeletons": _skeletons,
         "presets": _presets,
-        "operations": _operations,
         "samplers": lambda: _described(SAMPLERS),
         "schedulers": lambda: _described(SCHEDULERS),
         "datasets": lambda: _described(DATASETS),
         "trainables": lambda: _described(TRAINABLES),
     }
+    if kind not in make:
+        raise InputError(f"KIND is {kind!r}; known: {', '.join(make)}{did_you_mean(kind, make)}")
     return make[kind]()
 
 
