@@ -109,6 +109,8 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("data.limit=-1", "data.limit is -1; it must be at least 2"),
         ("budget.trials=0", "budget.trials is 0; it must be at least 1"),
         ("budget.hours=0", "budget.hours is 0; it must be above 0"),
+        ("budget.hours=30m", "budget.hours is '30m'; it must be a number of hours, such as 0.5 for 30 minutes"),
+        ("faults.hang_seconds=5m", "faults.hang_seconds is '5m'; it must be a number of seconds, such as 1800 for 30"),
         ("resources.cpus_per_trial=0", "resources.cpus_per_trial is 0; it must be at least 1"),
         ("resources.gpus_per_trial=-1", "resources.gpus_per_trial is -1; it must be at least 0"),
         ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial is 1.5; above 1 it must be a whole number"),

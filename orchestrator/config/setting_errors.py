@@ -18,6 +18,10 @@ FORMS = {
 """How pydantic's messages begin, and how ours do; the first that fits counts."""
 
 
+HALF_AN_HOUR = {"hours": "0.5", "seconds": "1800"}
+"""An example for each unit of time in which a setting is given. The name of such a setting ends with the unit."""
+
+
 def problem_of(setting: str, error: ErrorDetails) -> str:
     """One line: the setting, its value, and what the value must be.
 
@@ -27,6 +31,8 @@ def problem_of(setting: str, error: ErrorDetails) -> str:
     """
     if error["type"] == "string_pattern_mismatch":
         requirement = "it may hold letters, digits, '.', '_' and '-', and must not begin with '.' or '-'"
+    elif error["type"] == "float_type" and (unit := setting.split(".")[-1].split("_")[-1]) in HALF_AN_HOUR:
+        requirement = f"it must be a number of {unit}, such as {HALF_AN_HOUR[unit]} for 30 minutes"
     elif isinstance(error["input"], str) and error["type"] in ("list_type", "sequence_str"):
         requirement = f"it must be a list, such as {json.dumps([error['input']])}"
     else:
