@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import math
 import os
@@ -19,9 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 from ray.tune.schedulers import AsyncHyperBandScheduler
+from rich.console import Console
 from safetensors.numpy import load_file
 
 from orchestrator.errors import ClusterError, ConfigError, SearchError
+from orchestrator.progress import Progress
 from orchestrator.record.event_file import EventFile
 from orchestrator.record.event_log import EventLog, read_events
 from orchestrator.record.events import EpochDone, TrialStarted, TrialSuggested
@@ -283,8 +286,14 @@ def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
 ) -> None:
     """An exception inside Ray's start can crash the process, so Ctrl-C must not raise there."""
 
+    said = io.StringIO()
+
     def interrupted_connection(address: str | None) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
+        deadline = time.monotonic() + 60
+        while "stopping; what has ended is kept\n" not in said.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         return contextlib.nullcontext()
 
     def slow_load(settings: Any, seed: int) -> Any:
@@ -297,7 +306,7 @@ def test_ctrl_c_before_the_first_trial_ends_at_once_and_leaves_nothing(
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_search(config(), run_dir=tmp_path / "run")
+        run_search(config(), run_dir=tmp_path / "run", progress=Progress(Console(file=said)))
     assert time.monotonic() - started < 30
     assert list(tmp_path.iterdir()) == []
 

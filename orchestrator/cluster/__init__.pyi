@@ -16,6 +16,7 @@ from .machine import usable_cpus as usable_cpus
 from .sending import check_can_be_sent as check_can_be_sent
 from .stopping import SearchStopper as SearchStopper
 from .stopping import raising_on_interrupt as raising_on_interrupt
+from .stopping import saying_on_interrupt as saying_on_interrupt
 from .stopping import stopping_on_interrupt as stopping_on_interrupt
 from .storage_check import check_storage as check_storage
 from .tune_run import run_tune as run_tune

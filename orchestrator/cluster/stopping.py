@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, final
@@ -11,6 +12,9 @@ from typing import Any, final
 from ray import tune
 
 from orchestrator.record import RunOutcome
+
+WATCH_SECONDS = 0.2
+"""Between two looks at whether the user asked to stop."""
 
 
 @final
@@ -81,6 +85,29 @@ def stopping_on_interrupt(stopper: SearchStopper) -> Iterator[None]:
 
     with _handling(handle):
         yield
+
+
+@contextlib.contextmanager
+def saying_on_interrupt(stopper: SearchStopper, say: Callable[[], None]) -> Iterator[None]:
+    """Call `say` once as soon as the user asks to stop, because Ray and the workers then take seconds to end.
+
+    From a thread, because a handler of signals must not print, and because Ray starts and ends in the main thread.
+    """
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(WATCH_SECONDS):
+            if stopper.interrupted:
+                say()
+                return
+
+    thread = threading.Thread(target=watch, name="interrupts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster import SearchStopper, TrialSource, run_tune, stopping_on_interrupt
+from orchestrator.cluster import TrialSource, run_tune, stopping_on_interrupt
 from orchestrator.config import SchedulerSettings, make_scheduler
 from orchestrator.confirmation import CANDIDATES, Race, plan_confirmation
 from orchestrator.errors import CellscoutError, SearchError, last_line
@@ -67,23 +67,6 @@ class TrialDriver(Protocol):
 
     def finish(self) -> RunOutcome:
         """Return how the run ended. Called when nothing is left to train."""
-
-
-class _SayOnInterrupt(tune.Callback):
-    """Says that the user's wish to stop is known, because the workers then take seconds to end.
-
-    In Ray Tune's loop, because a handler of signals must not print.
-    """
-
-    def __init__(self, stopper: SearchStopper, progress: Progress) -> None:
-        self._stopper = stopper
-        self._progress = progress
-        self._said = False
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if self._stopper.interrupted and not self._said:
-            self._said = True
-            self._progress.line("stopping; what has ended is kept")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +250,7 @@ class SearchSession:
                 searcher=searcher,
                 scheduler=scheduler,
                 stopper=stopper,
-                callbacks=[recorder, RefreshOnStep(show), _SayOnInterrupt(stopper, self.progress)],
+                callbacks=[recorder, RefreshOnStep(show)],
                 scratch=self.directory.scratch,
                 keeps_workers=isinstance(searcher, SubmissionSearcher),
             )

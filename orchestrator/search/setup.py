@@ -28,6 +28,7 @@ from orchestrator.cluster import (
     load_on_cluster,
     node_resources,
     read_before_start,
+    saying_on_interrupt,
     share_of_gpu,
     stopping_on_interrupt,
 )
@@ -270,7 +271,12 @@ def run_environment(
     progress.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     # From here on Ctrl-C only sets a flag: an exception raised inside Ray's start can crash the process.
     # Again once it has started, because Ray replaces the handler of SIGTERM.
-    with stopping_on_interrupt(stopper), connected(address) as dashboard, stopping_on_interrupt(stopper):
+    with (
+        stopping_on_interrupt(stopper),
+        saying_on_interrupt(stopper, lambda: progress.line("stopping; what has ended is kept")),
+        connected(address) as dashboard,
+        stopping_on_interrupt(stopper),
+    ):
         if dashboard is not None:
             progress.line(f"Ray's dashboard is at {dashboard}")
         stopper.check()
