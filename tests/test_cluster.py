@@ -14,7 +14,7 @@ from ray.exceptions import AuthenticationError
 from orchestrator.cluster.allotment import MAX_AHEAD, Allotment, allot, count_slots
 from orchestrator.cluster.autoscaling import HEAD as HEAD_MARK
 from orchestrator.cluster.autoscaling import Growth, NodeKind, growth_of
-from orchestrator.cluster.connection import connected
+from orchestrator.cluster.connection import check_cpus, connected
 from orchestrator.cluster.doctor import examine, mps, plan_findings
 from orchestrator.cluster.tune_run import _resources
 from orchestrator.config.search_config import ResourceSettings
@@ -57,6 +57,20 @@ def test_slots_are_counted_node_by_node_and_card_by_card(
 def test_more_than_any_node_has_is_refused(cpus: int, gpus: float) -> None:
     with pytest.raises(ClusterError, match=r"the largest of 2 nodes has 16 CPUs and 4 GPUs \(resources.cpus_per_trial"):
         count_slots(cpus, gpus, [BOX, LAPTOP])
+
+
+def test_more_cores_than_a_ray_that_is_started_here_would_have_are_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.cluster.connection.usable_cpus", lambda: 2)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    settings = ResourceSettings(cpus_per_trial=3)
+    with pytest.raises(ClusterError, match=r"^resources.cpus_per_trial is 3; it must be at most 2, the CPU cores that"):
+        check_cpus(settings, None)
+    check_cpus(ResourceSettings(cpus_per_trial=2), None)
+    check_cpus(settings, "auto")
+    monkeypatch.setattr("ray.is_initialized", lambda: True)  # a Ray that the caller has started, perhaps a cluster
+    check_cpus(settings, None)
 
 
 @pytest.mark.parametrize(("setting", "nodes", "gpus"), [("auto", [BOX], 1), ("auto", [LAPTOP], 0), (0.5, [BOX], 0.5)])

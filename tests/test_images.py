@@ -18,7 +18,7 @@ from orchestrator.cluster.stopping import SearchStopper, raising_on_interrupt, s
 from orchestrator.cluster.worker_call import call_in_worker
 from orchestrator.config.loading import load_config
 from orchestrator.config.search_config import SearchConfig
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ClusterError, ConfigError
 from orchestrator.networks.retraining.networks import places_of, recipe_of
 from orchestrator.networks.retraining.run import images_of
 from orchestrator.networks.retraining.settings import RetrainSettings
@@ -103,6 +103,15 @@ def test_a_constraint_that_no_candidate_can_meet_is_refused_before_ray_starts(tm
     config = SearchConfig.model_validate({"objectives": {"constraints": {"parameters": 1e9, "macs": 10}}})
     with pytest.raises(ConfigError, match=r"constraints.macs is 10, and the stem that all networks have needs 27,648:"):
         prepare(config, tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_more_cores_than_there_are_are_refused_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(ClusterError, match="resources.cpus_per_trial is 100000; it must be at most"):
+        prepare(SearchConfig.model_validate({"resources": {"cpus_per_trial": 100_000}}), tmp_path / "run")
 
 
 @pytest.mark.usefixtures("no_ray")

@@ -1,6 +1,7 @@
 from .allotment import Allotment as Allotment
 from .allotment import allot as allot
 from .autoscaling import growth as growth
+from .connection import check_cpus as check_cpus
 from .connection import connected as connected
 from .connection import node_resources as node_resources
 from .doctor import examine as examine

@@ -29,6 +29,7 @@ from orchestrator.cluster.ray_internals import (
     job_config,
     listening_on_loopback,
 )
+from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 
 
@@ -138,6 +139,19 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise _no_cluster(address, error) from error
+
+
+def check_cpus(settings: ResourceSettings, address: str | None) -> None:
+    """Refuse a trial that needs more cores than a Ray would have that `connected` starts here. Does not wait for it.
+
+    Raises:
+        ClusterError: the message names the bound.
+    """
+    if address is None and not ray.is_initialized() and settings.cpus_per_trial > usable_cpus():
+        raise ClusterError(
+            f"resources.cpus_per_trial is {settings.cpus_per_trial}; it must be at most {usable_cpus()}, the CPU cores "
+            "that this process may use"
+        )
 
 
 def node_resources() -> list[NodeResources]:

@@ -22,6 +22,7 @@ from orchestrator.cluster import (
     allot,
     call_in_worker,
     check_can_be_sent,
+    check_cpus,
     check_storage,
     connected,
     growth,
@@ -263,6 +264,7 @@ def run_environment(
     """
     config = components.config
     check_tracking(config.logging, directory)
+    check_cpus(config.resources, address)
     progress.note(f"reading the data set {config.data.name}")
     splits = read_before_start(config.data, config.run.seed)
     # Local data are described before Ray starts, so that networks which cannot be built are refused at once.
