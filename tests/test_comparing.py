@@ -261,6 +261,12 @@ def test_labels_tell_groups_apart(tmp_path: Path) -> None:
         for initial in (10, 40)
     ]
     assert [group.label for group in compare_runs(short).groups] == ["initial 10", "initial 40"]
+    samplers = [
+        searched(tmp_path / "tpe", sampler="tpe"),
+        *(searched(tmp_path / f"gp{trials}", sampler="gp", config={"budget": {"trials": trials}}) for trials in (4, 8)),
+    ]
+    labels = [group.label for group in compare_runs(samplers).groups]
+    assert labels == ["tpe, trials 100", "gp, trials 4", "gp, trials 8"]
     long = [
         searched(
             tmp_path / f"long{number}", config={"sampler": {"name": "tpe", "options": {"x": "y" * 50 + str(number)}}}

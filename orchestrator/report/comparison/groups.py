@@ -127,15 +127,18 @@ def _labels(alike: Sequence[Sequence[ComparedRun]], differences: Sequence[Differ
     if len(alike) == 1:
         return [str(alike[0][0].info.config.get("run", {}).get("name", alike[0][0].location))]
     names = [one for one in differences if one.setting.endswith(".name")]
-    labels = [", ".join(str(one.values[index]) for one in names) for index in range(len(alike))]
+    labels = [_label(names, index) for index in range(len(alike))]
     if len(set(labels)) < len(labels):
-        labels = [
-            ", ".join(f"{one.setting.rpartition('.')[2]} {format_setting(one.values[index])}" for one in differences)
-            for index in range(len(alike))
-        ]
+        labels = [_label(differences, index) for index in range(len(alike))]
     if max(map(len, labels)) > MAX_LABEL_LENGTH:
         return [f"group {_letter(index)}" for index in range(len(alike))]
     return labels
+
+
+def _label(differences: Sequence[Difference], index: int) -> str:
+    """Write the values of a group with their keys; a name, such as `nsgaii`, needs none."""
+    pairs = [(one.setting.rpartition(".")[2], format_setting(one.values[index])) for one in differences]
+    return ", ".join(value if key == "name" else f"{key} {value}" for key, value in pairs)
 
 
 def format_setting(value: Any) -> str:
