@@ -69,6 +69,9 @@ def test_more_cores_than_a_ray_that_is_started_here_would_have_are_refused_befor
         check_cpus(settings, None)
     check_cpus(ResourceSettings(cpus_per_trial=2), None)
     check_cpus(settings, "auto")
+    with monkeypatch.context() as overridden:
+        overridden.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 4}')
+        check_cpus(settings, None)
     monkeypatch.setattr("ray.is_initialized", lambda: True)  # a Ray that the caller has started, perhaps a cluster
     check_cpus(settings, None)
 

@@ -32,6 +32,9 @@ from orchestrator.cluster.ray_internals import (
 from orchestrator.config import ResourceSettings
 from orchestrator.errors import ClusterError
 
+SIZE_VARIABLE = "RAY_OVERRIDE_RESOURCES"
+"""Ray's environment variable for the resources of a node, whatever the machine has."""
+
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[str | None]:
@@ -142,12 +145,14 @@ def _check_reachable(address: str) -> None:
 
 
 def check_cpus(settings: ResourceSettings, address: str | None) -> None:
-    """Refuse a trial that needs more cores than a Ray would have that `connected` starts here. Does not wait for it.
+    """Refuse a trial that needs more cores than a Ray will have that is started here. Does not wait for its start.
 
     Raises:
         ClusterError: the message names the bound.
     """
-    if address is None and not ray.is_initialized() and settings.cpus_per_trial > usable_cpus():
+    if address is not None or ray.is_initialized() or SIZE_VARIABLE in os.environ:
+        return  # only Ray knows
+    if settings.cpus_per_trial > usable_cpus():
         raise ClusterError(
             f"resources.cpus_per_trial is {settings.cpus_per_trial}; it must be at most {usable_cpus()}, the CPU cores "
             "that this process may use"
