@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,17 @@ def test_status_reads_and_writes_nothing(cellscout: Any, recorded: Path) -> None
     assert ended.status == 0
     assert "trials      2 completed, 1 diverged, 1 failed, 1 pruned, 1 running" in ended.out
     assert "failed      1 trial, the first: 00004, bang" in ended.out
+    assert "progress" not in ended.out
     assert json.loads(cellscout("status", str(recorded), "--json").out)["slots"] == 2
     assert snapshot(recorded) == before
+
+
+def test_status_says_how_far_a_running_search_is(cellscout: Any, tmp_path: Path) -> None:
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.create(info(state="running", config={"budget": {"trials": 16}}))
+    write(directory, RUN)
+    out = cellscout("status", directory.location).out
+    assert re.search(r"^progress    5 of 16 ended, .* elapsed$", out, flags=re.MULTILINE)
 
 
 def test_status_accepts_a_log_that_ends_in_half_a_line(cellscout: Any, recorded: Path) -> None:

@@ -1,4 +1,4 @@
-"""Says for pages how far a running search is, and how long it still takes. The terminal shows the same."""
+"""Says for `status` and pages how far a running search is, and how long it still takes, as its own progress does."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from orchestrator.record import (
     RunInfo,
     RunState,
     Trial,
+    now,
     score_of,
 )
 from orchestrator.report.changes import changes_of
@@ -33,6 +34,7 @@ from orchestrator.report.confirmation import (
     winner_json,
 )
 from orchestrator.report.follow_ups import follow_up_json, follow_up_lines, winner_lines
+from orchestrator.report.running import running_progress
 from orchestrator.report.score_precision import estimate_precision
 from orchestrator.words import counted
 
@@ -126,6 +128,9 @@ def run_summary(run: RecordedRun, state: RunState) -> str:
         f"searched by {', '.join(f'{part} {run.info.component(part)}' for part in COMPONENTS)}",
         f"trials      {kinds}{again}",
     ]
+    progress = running_progress(run.info, run.standing, state, now())
+    if progress is not None:
+        lines.append(f"progress    {progress.words}")
     continuation = run.info.continuation(run.standing, directory.location)
     if continuation is not None and run.standing != "completed" and state.evaluation is None:
         lines.insert(2, f"continue    {continuation}")
