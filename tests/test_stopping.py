@@ -41,3 +41,10 @@ def test_the_wish_to_stop_is_said_once_while_the_main_thread_is_busy() -> None:
 def test_nothing_is_said_if_nobody_asks_to_stop() -> None:
     with saying_on_interrupt(SearchStopper(hours=None), lambda: pytest.fail("said")):
         pass
+
+
+def test_a_closed_terminal_is_left_to_the_system() -> None:
+    """It kills a search, or does nothing to one that `nohup` has started."""
+    before = signal.getsignal(signal.SIGHUP)
+    with stopping_on_interrupt(SearchStopper(hours=None)):
+        assert signal.getsignal(signal.SIGHUP) == before
