@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
 import time
 from typing import Any
 
@@ -135,12 +136,20 @@ def test_time_between_two_processes_does_not_count() -> None:
     assert "about 5 s left" in view(6, state=state).snapshot(at(7211)).line  # and not hours
 
 
+def test_the_time_left_is_that_of_the_search_before_its_confirmation() -> None:
+    followed = view(10).snapshot(at(15)).line
+    assert re.search(r"about .* left, until .*, then the confirmation, 00:15 elapsed", followed)
+    alone = view(10, "confirmation.candidates=0").snapshot(at(15)).line
+    assert re.search(r"about .* left, until [^,]*, 00:15 elapsed", alone)
+
+
 def test_the_hours_of_the_budget_end_a_search_too() -> None:
     alone = "confirmation.candidates=0"
     assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5", alone).snapshot(at(10)).line
     assert "at most 30 min left" in view(10_000, "budget.hours=0.5", alone).snapshot(at(10)).line
     shared = "confirmation.share=0.5"  # the search has two thirds of the hours
-    assert "20 min left (budget.hours), then the" in view(10_000, "budget.hours=0.5", shared).snapshot(at(10)).line
+    confirmed = view(10_000, "budget.hours=0.5", shared).snapshot(at(10)).line
+    assert re.search(r"20 min left \(budget.hours\), until .*, then the confirmation", confirmed)
     none = RunState.replay([RUN[0], *trial("00000", [0.2], "running")])  # nothing to confirm yet
     assert "30 min left (budget.hours)" in view(10_000, "budget.hours=0.5", shared, state=none).snapshot(at(10)).line
     assert "(budget.hours)" not in view(10, "budget.hours=100").snapshot(at(15)).line

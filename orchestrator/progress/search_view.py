@@ -236,9 +236,13 @@ class SearchView:
         by_hours = None if budget.hours is None else max(0.0, budget.hours * fraction * 3600 - elapsed)
         if by_hours is not None and (by_trials is None or by_hours < by_trials):
             most = "at most " if by_trials is None and self._budget is not None else ""
-            then = ", then the confirmation" if fraction < 1 else ""
-            return [f"{most}{format_estimate(by_hours)} left (budget.hours){then}", _until(at, by_hours)]
-        return [] if by_trials is None else [f"about {format_estimate(by_trials)} left", _until(at, by_trials)]
+            words, left, is_confirmed = f"{most}{format_estimate(by_hours)} left (budget.hours)", by_hours, fraction < 1
+        elif by_trials is not None:
+            words, left = f"about {format_estimate(by_trials)} left", by_trials
+            is_confirmed = state.evaluation is None and self._config.confirmation.candidates != 0
+        else:
+            return []
+        return [words, _until(at, left), *["then the confirmation"] * is_confirmed]
 
     @property
     def _rungs(self) -> tuple[int, ...] | None:
