@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.config.components import make_sampler
 from orchestrator.config.loading import parse_config
@@ -73,6 +74,16 @@ def test_a_sampler_that_would_draw_categories_at_random_is_refused(kind: Any) ->
 def test_a_sampler_that_fails_in_its_first_ask_is_refused_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="sampler GridSampler cannot handle this search: .*grid"):
         check_fits(optuna.samplers.GridSampler({"x": [1, 2]}), SPACE, ONE)
+
+
+def test_a_sampler_that_fails_after_a_completed_trial_is_refused_with_the_reason() -> None:
+    class ForOne(optuna.samplers.RandomSampler):
+        def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+            sum(other.value or 0.0 for other in study.get_trials(states=[TrialState.COMPLETE]))
+
+    check_fits(ForOne(), SPACE, ONE)
+    with pytest.raises(ConfigError, match="ForOne cannot handle this search: RuntimeError: .*multi-objective"):
+        check_fits(ForOne(), SPACE, TWO)
 
 
 def test_a_mistake_in_a_sampler_of_the_users_own_is_located() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
+from optuna.trial import create_trial
 
 from orchestrator.errors import ConfigError, last_line, place_of
 from orchestrator.objectives import Direction
@@ -24,6 +25,10 @@ ONE_OBJECTIVE = (optuna.samplers.CmaEsSampler,)
 
 WHOLE_ONLY = (optuna.samplers.GPSampler, optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
 """Samplers of Optuna that do not use pruned trials."""
+
+
+COMPLETED_VALUE = 0.5
+"""Of each objective of the completed trial with which a sampler is tried."""
 
 
 def kind_of(sampler: BaseSampler) -> type[BaseSampler]:
@@ -58,13 +63,19 @@ def check_fits(
 def _try_ask(
     sampler: BaseSampler, distributions: Mapping[str, BaseDistribution], objectives: Mapping[str, Direction]
 ) -> None:
-    """Ask a copy of the sampler for one trial of a temporary study."""
+    """Ask a copy of the sampler for a trial of a temporary study, before and after one has completed."""
     try:
         sampler_copy = copy.deepcopy(sampler)
     except Exception:  # noqa: BLE001 (without a copy, trying would change the sampler)
         return
     study = optuna.create_study(sampler=sampler_copy, directions=list(objectives.values()))
     try:
+        first = study.ask(dict(distributions))
+        study.add_trial(
+            create_trial(
+                params=first.params, distributions=first.distributions, values=[COMPLETED_VALUE] * len(objectives)
+            )
+        )
         study.ask(dict(distributions))
     except Exception as error:
         raise ConfigError(
