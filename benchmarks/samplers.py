@@ -5,7 +5,8 @@
 Writes `samplers.md` and `samplers.svg` beside this file. The table holds, per data set and cell, the final validation
 accuracy of up to three trainings and the seconds of one training. Each evaluation reports the accuracy of one of the
 trainings, drawn at random. The regret uses the mean of all trainings of a candidate. Finished runs are kept in the
-cache, so an interrupted benchmark continues, and adding a sampler does not run the others again.
+cache, so an interrupted benchmark continues, and adding a sampler does not run the others again. `sampler_runs` beside
+this file is such a cache. It holds the runs of `gp`, which take hours.
 """
 
 from __future__ import annotations
